@@ -1,0 +1,118 @@
+# `make` alone lists what there is. Everything is installed below this folder, in .venv and tests/clients/node_modules.
+
+PYTHON ?= python3
+UV ?= uv
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input
+PACKAGE := $(PIP) --no-build-isolation --no-deps --editable .
+CLIENTS := tests/clients
+LOCK := $(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --no-header
+
+# Each stamp is as new as the lock file that it was installed from.
+VENV_READY := .venv/.created
+RUN_READY := .venv/.installed-run
+DEV_READY := .venv/.installed-dev
+CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package-lock.json),$(CLIENTS)/node_modules/.installed)
+
+# A fresh secret must not hide the one that somebody has put into .env.
+SETTINGS := $(if $(wildcard .env.local .env),,.env.local)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test check fmt lock clean install tools
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'ARGS="…" is handed on: make run ARGS="--port 4000", make test ARGS="-k presence -x"'
+
+run: $(RUN_READY) $(SETTINGS) ## start the server (the first time: install it and make .env.local)
+	@exec $(BIN)/synkora serve $(ARGS)
+
+test: $(DEV_READY) tools $(CLIENTS_READY) ## install what the tests need and run them all
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV_READY) ## lint, formatting, types and import rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: $(DEV_READY) ## format the code and mend what the linter can mend
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+install: $(DEV_READY) ## make .venv with everything for development
+
+lock: ## bring requirements/ up to date with pyproject.toml (needs uv; ARGS=--upgrade for new versions)
+	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: see https://docs.astral.sh/uv/' >&2; exit 1; }
+	@$(LOCK) $(ARGS) --output-file requirements/run.txt >/dev/null
+	@$(LOCK) $(ARGS) --group dev --constraints requirements/run.txt --output-file requirements/dev.txt >/dev/null
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --group build \
+		--constraints requirements/dev.txt --output-file requirements/build.txt >/dev/null
+
+clean: ## remove everything that make has installed, and the caches
+	@rm -rf .venv $(CLIENTS)/node_modules build dist
+	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.env.local: | .env.example
+	@(umask 077 && $(PYTHON) -c 'import re, secrets, sys; \
+		text, made = re.subn(r"(?m)^NEXTAUTH_SECRET=$$", "NEXTAUTH_SECRET=" + secrets.token_urlsafe(48), sys.stdin.read()); \
+		made == 1 or sys.exit(".env.example has no empty NEXTAUTH_SECRET= line to fill in"); \
+		sys.stdout.write(text)' < .env.example > $@)
+	@echo 'Made .env.local with a fresh NEXTAUTH_SECRET. To accept the users of your web app, put its secret there instead.'
+
+$(VENV_READY):
+	@command -v $(PYTHON) >/dev/null || { echo 'Python 3.11 or newer is needed: install it, or name it with PYTHON=' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+		"Python 3.11 or newer is needed, and %s is %d.%d: name another with PYTHON=" % ((sys.executable,) + sys.version_info[:2]))'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo 'Installing python3-venv …'; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null; \
+		else \
+			echo 'Python cannot make a virtual environment: install python3-venv (Debian, Ubuntu: apt install python3-venv)' >&2; \
+			exit 1; \
+		fi; }
+	@echo 'Making .venv …'
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@touch $@
+
+$(RUN_READY): $(VENV_READY) requirements/run.txt requirements/build.txt pyproject.toml
+	@echo 'Installing the server …'
+	@$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(PACKAGE)
+	@touch $@
+
+$(DEV_READY): $(VENV_READY) requirements/dev.txt pyproject.toml
+	@echo 'Installing the server and what its development needs …'
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PACKAGE)
+	@touch $@ $(RUN_READY)
+
+# The tests run the real clients and a real browser, and measure with programs in C.
+tools:
+	@missing=; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing$$missing …"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "The tests need:$$missing (Debian: sudo apt install$$missing)" >&2; exit 1; \
+	fi
+
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+		echo 'The tests run the JavaScript clients: install Node.js 20 or newer, with npm' >&2; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { \
+		echo "The tests need Node.js 20 or newer, and node is $$(node --version)" >&2; exit 1; }
+	@echo 'Installing the JavaScript clients …'
+	@npm ci --prefix $(CLIENTS) --silent --no-audit --no-fund
+	@touch $@

@@ -1,0 +1,107 @@
+"""The `synkora` command."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from synkora import __version__
+from synkora.app.settings import Settings, SettingsError, describe, load_settings
+
+_THIRTY_DAYS = 30 * 24 * 3600
+
+
+def _settings_help() -> Iterator[str]:
+    yield (
+        "[bold]Settings[/] are variables of the environment, or lines NAME=value of a file .env.local or .env in the "
+        "working folder. The environment wins over .env.local, and .env.local over .env."
+    )
+    for variable in describe():
+        note = "required" if variable.default is None else variable.default
+        aside = f" ({note})" if note else ""
+        yield f"[bold cyan]{variable.name}[/]{escape(aside)}: {escape(variable.description)}"
+
+
+app = typer.Typer(
+    help="The WebSocket server that the pages of Synkora, the project-management web app, collaborate through."
+    "\n\n"
+    "First steps: put the web app's NEXTAUTH_SECRET into a file .env.local here, or into the environment; "
+    "start the server with [bold]synkora serve[/]; give the web app NEXT_PUBLIC_WEBSOCKET_URL=http://localhost:3001. "
+    "http://localhost:3001/health tells whether the server runs."
+    "\n\n"
+    "[bold]synkora serve --help[/] lists the settings. Without a command, synkora serves.",
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line, and exit with its status."""
+    app(prog_name="synkora")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"synkora {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _command(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@app.command(epilog="\n\n".join(_settings_help()))
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, whatever WS_HOST says.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on, whatever WS_PORT says; 0 takes a free one.")
+    ] = None,
+) -> None:
+    """Start the server; SIGINT (Ctrl-C) or SIGTERM stops it."""
+    settings = _settings(host=host, port=port)
+    # Imported late, so that --help and wrong settings are answered at once.
+    from synkora.app.server import run
+
+    run(settings)
+
+
+@app.command()
+def token(
+    id_: Annotated[str, typer.Option("--id", help="The user's id.")],
+    name: Annotated[str, typer.Option(help="The name that others see.")],
+    email: Annotated[str | None, typer.Option(help="The user's e-mail address.")] = None,
+    picture: Annotated[str | None, typer.Option(help="URL of the user's picture.")] = None,
+    expires_in: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="How long it is valid.")] = _THIRTY_DAYS,
+) -> None:
+    """Print a token to try the server with, signed with NEXTAUTH_SECRET.
+
+    A client passes it as io(url, {auth: {token}}). Whoever has it is that user: keep it to yourself.
+    """
+    if not id_.strip():
+        raise typer.BadParameter("it is empty", param_hint="--id")
+    settings = _settings()
+    from synkora.identity.tokens import sign
+
+    given = {"id": id_, "name": name, "email": email, "picture": picture}
+    claims: dict[str, object] = {claim: value for claim, value in given.items() if value is not None}
+    typer.echo(sign(claims, settings.secret.get_secret_value(), expires_in=expires_in))
+
+
+def _settings(*, host: str | None = None, port: int | None = None) -> Settings:
+    """Load the settings, or tell what is wrong with them on stderr and exit with 1."""
+    try:
+        return load_settings(host=host, port=port)
+    except SettingsError as error:
+        for line in error.lines:
+            typer.echo(line, err=True)
+        raise typer.Exit(1) from None

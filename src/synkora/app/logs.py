@@ -1,0 +1,62 @@
+"""The server's log: events with named fields, written as lines for people."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+
+_LINES: Final = {
+    "client_connected": "✓ Client connected: {socketId} (User: {userName})",
+    "client_disconnected": "✗ Client disconnected: {socketId} ({userName}) - {reason}",
+    "project_joined": "✓ {userName} joined project {projectId}",
+    "project_left": "✓ {userName} left project {projectId}",
+    "relayed": "→ {what} in {projectId} by {userName}",
+    "sign_in_refused": "✗ Sign-in refused: {message} ({detail})",
+    "stopping": "✓ Stopping: {clients} clients are told",
+    "stopped": "✓ Stopped",
+}
+_SHOWN: Final = 200  # characters of one value
+
+
+def configure_logs(level: str) -> None:
+    """Write events of `level` (debug, info, warning, error) and above to stdout, and uvicorn's errors with them."""
+    structlog.configure(
+        processors=[_render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    # A bad HTTP request is the client's fault, and is answered.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+def _render(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
+    event = str(fields.pop("event"))
+    error = fields.pop("exc_info", None)
+    line = _LINES.get(event)
+    if line is not None:
+        text = line.format_map(_Printable(fields))
+    else:
+        text = " ".join([f"{method}: {event}", *(f"{name}={_printable(value)}" for name, value in fields.items())])
+    if error:
+        text += "\n" + structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
+    return text
+
+
+class _Printable(dict[str, str]):
+    """Fields as text that cannot forge a line or move a terminal's cursor."""
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        super().__init__({name: _printable(value) for name, value in fields.items()})
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _printable(value: object) -> str:
+    text = str(value)
+    if len(text) > _SHOWN:
+        text = text[:_SHOWN] + "…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

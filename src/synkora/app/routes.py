@@ -1,0 +1,30 @@
+"""The pages beside Socket.IO."""
+
+import time
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from synkora.collaboration.service import Collaboration
+
+SERVICE = "Synkora WebSocket Server"
+
+
+def make_app(collaboration: Collaboration) -> Starlette:
+    """The server's HTTP application: its health at `/health` and `/`, 404 for anything else."""
+    started = time.monotonic()
+
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse(
+            {
+                "status": "healthy",
+                "service": SERVICE,
+                "uptime": round(time.monotonic() - started, 3),
+                "connections": collaboration.connections,
+                "rooms": collaboration.presence.projects,
+            }
+        )
+
+    return Starlette(routes=[Route("/", health), Route("/health", health)])

@@ -1,0 +1,132 @@
+"""Runs a Socket.IO server in uvicorn, and stops it so that clients lose nothing."""
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from synkora.app.listen import listen
+from synkora.sockets.server import SocketServer
+
+_KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+# Connections live long and are made of many objects: young collections would walk them again and again.
+_GC_THRESHOLDS: Final = (50_000, 20, 50)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends a Socket.IO server's connections before its own.
+
+    `farewell` is awaited first when it stops, while all clients are still there. The first signal stops it within
+    `shutdown_timeout` seconds, a second one ends the process at once.
+    """
+
+    def __init__(
+        self,
+        server: SocketServer,
+        *,
+        app: ASGIApp | None = None,
+        farewell: Callable[[], Awaitable[None]] | None = None,
+        started: Callable[[list[socket.socket]], None] | None = None,
+        shutdown_timeout: float = 5,
+    ) -> None:
+        self._sockets_server = server
+        self._farewell = farewell
+        self._started = started
+        self._shutdown_timeout = shutdown_timeout
+        super().__init__(
+            uvicorn.Config(
+                _Front(server, app),
+                http="httptools",
+                ws=server.websocket_protocol,  # type: ignore[arg-type]  # uvicorn calls it as it would a class
+                loop="uvloop",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, then tell `started`."""
+        await super().startup(sockets)
+        gc.set_threshold(*_GC_THRESHOLDS)
+        gc.freeze()
+        if self._started is not None and sockets is not None:
+            self._started(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new clients, end the connections of those that are here, then uvicorn's own."""
+        for listener in self.servers:
+            listener.close()
+        if self._farewell is not None:
+            await self._farewell()
+        await self._sockets_server.close(self._shutdown_timeout)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on a signal, without raising it again afterwards: a server that was told to stop has done well."""
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop, or end at once if that has begun already."""
+        if self.should_exit:
+            os._exit(128 + sig)
+        self.should_exit = True
+
+
+class _Front:
+    """Sends each HTTP request to Socket.IO or to the application beside it."""
+
+    def __init__(self, server: SocketServer, app: ASGIApp | None) -> None:
+        self._path = server.settings.path
+        self._socketio = server.asgi
+        self._app = app or _not_found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith(self._path) or path == self._path[:-1]:
+            await self._socketio(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def serve(
+    server: SocketServer,
+    *,
+    host: str = "",
+    port: int = 3000,
+    app: ASGIApp | None = None,
+    farewell: Callable[[], Awaitable[None]] | None = None,
+    started: Callable[[list[socket.socket]], None] | None = None,
+    shutdown_timeout: float = 5,
+) -> None:
+    """Run `server` until SIGINT or SIGTERM; `app` answers the HTTP requests that are not Socket.IO's.
+
+    An empty `host` is every interface, port 0 any free port. `started` is called with the sockets it listens on;
+    `farewell` is awaited before the connections are ended, within `shutdown_timeout` seconds. Raises `OSError` where it
+    cannot listen.
+    """
+    sockets = listen(host, port)
+    Server(server, app=app, farewell=farewell, started=started, shutdown_timeout=shutdown_timeout).run(sockets)

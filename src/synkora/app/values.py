@@ -1,0 +1,123 @@
+"""The kinds of value that settings have: what is taken, how it is normalised, and how a refusal words it."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+from pydantic_settings import NoDecode
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
+_HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a value may be, in the words that end the sentence `"x" is not …`."""
+
+    words: str
+
+
+def _refusal(value: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "not allowed", {"value": value})
+
+
+def _items(value: object) -> object:
+    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+
+def _some_items(value: object) -> object:
+    items = _items(value)
+    if not items:
+        raise _refusal(str(value))
+    return items
+
+
+def _distinct(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _filled(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().strip():
+        raise PydanticCustomError("missing", "blank")
+    return value
+
+
+def _origin(value: str) -> str:
+    """Write an origin as browsers do (RFC 6454, section 6.2): lower case, no slash, no default port."""
+    if value == "*":
+        return value
+    match = _ORIGIN.fullmatch(value.lower())
+    if match is None:
+        raise _refusal(value)
+    scheme, host, port = match.group("scheme", "host", "port")
+    if port is None or int(port) == _DEFAULT_PORTS[scheme]:
+        return f"{scheme}://{host}"
+    if not 1 <= int(port) <= 65535:
+        raise _refusal(value)
+    return f"{scheme}://{host}:{int(port)}"
+
+
+def _path(value: str) -> str:
+    if not _PATH.fullmatch(value):
+        raise _refusal(value)
+    return value if value.endswith("/") else value + "/"
+
+
+def _host(value: str) -> str:
+    bare = value.strip().removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(bare):
+        raise _refusal(value)
+    return bare
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Transport = Literal["polling", "websocket"]
+
+Secret = Annotated[SecretStr, AfterValidator(_filled)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)]
+Flag = Annotated[bool, Allowed("true or false")]
+Level = Annotated[LogLevel, BeforeValidator(_lower), Allowed("a level: debug, info, warning or error")]
+Port = Annotated[int, Field(ge=0, le=65535), Allowed("a port: a whole number from 0 to 65535")]
+Host = Annotated[str, AfterValidator(_host), Allowed("an address or a host name")]
+Path = Annotated[
+    str,
+    AfterValidator(_path),
+    Allowed("a path such as /socket.io/: names of letters, digits, ., _, ~ and - between slashes"),
+]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_origin)], ...],
+    NoDecode,
+    BeforeValidator(_some_items),
+    AfterValidator(_distinct),
+    Allowed("an origin such as https://app.example.com: no path, the host may begin with *., and * alone is any"),
+]
+Transports = Annotated[
+    tuple[Annotated[Transport, BeforeValidator(_lower)], ...],
+    NoDecode,
+    BeforeValidator(_some_items),
+    AfterValidator(_distinct),
+    Allowed("a transport: polling, websocket, or both with a comma between them"),
+]
+Interval = Annotated[float, Field(ge=0.05, le=3600), Allowed("a number of seconds from 0.05 to 3600")]
+GracePeriod = Annotated[float, Field(ge=0, le=3600), Allowed("a number of seconds from 0 to 3600")]
+PayloadSize = Annotated[
+    int, Field(ge=1024, le=100_000_000), Allowed("a size in bytes: a whole number from 1024 to 100000000")
+]
+Threshold = Annotated[int, Field(ge=0, le=100_000_000), Allowed("a size in bytes: a whole number from 0 to 100000000")]
+OutboxSize = Annotated[
+    int, Field(ge=65_536, le=1_000_000_000), Allowed("a size in bytes: a whole number from 65536 to 1000000000")
+]

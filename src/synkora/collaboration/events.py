@@ -1,0 +1,129 @@
+"""The catalogue: every event that is passed on to the others in a project, a row each.
+
+A row is all that a new one takes: its payload's type, its check and its delivery follow from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final, Literal
+
+import msgspec
+
+from synkora.protocol.errors import InvalidPayload
+from synkora.protocol.json import Decoder, Raw
+from synkora.sockets.errors import EventRefused
+
+MAX_PROJECT_ID: Final = 200  # characters
+_NULL: Final = Raw(b"null")
+_ABSENT: Final = Raw()
+
+SenderField = Literal["socketId", "userId", "userName"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the app, which comes with an object that has a `projectId`.
+
+    What the others get is the value of the field `whole`, or an object with `sender`'s fields and `fields`: values go
+    on as they came, a missing one as null where it is the whole, and left out elsewhere. `volatile` marks what the next
+    of its kind outdates: it may be dropped for a client that does not keep up. `logged` is what the log says of it.
+    """
+
+    name: str
+    whole: str | None = None
+    fields: tuple[str, ...] = ()
+    sender: tuple[SenderField, ...] = ()
+    volatile: bool = False
+    logged: str | None = None
+
+
+CATALOGUE: Final = (
+    Event("task:create", whole="task", logged="Task created"),
+    Event("task:update", whole="task", logged="Task updated"),
+    Event("task:delete", fields=("taskId",), logged="Task deleted"),
+    Event("task:move", fields=("taskId", "status"), logged="Task moved"),
+    Event("canvas:update", whole="changes"),
+    Event("canvas:cursor", sender=("socketId",), fields=("position",), volatile=True),
+    Event("markdown:update", fields=("fileId", "content"), logged="Markdown updated"),
+    Event("markdown:cursor", sender=("socketId",), fields=("fileId", "position"), volatile=True),
+    Event("spreadsheet:cell-update", fields=("cell", "value"), logged="Cell updated"),
+    Event("spreadsheet:selection", sender=("socketId",), fields=("selection",), volatile=True),
+    Event("typing:start", sender=("socketId", "userId", "userName"), fields=("context", "timestamp"), volatile=True),
+    Event("typing:stop", sender=("socketId", "userId"), fields=("context",), volatile=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends, as the others see them."""
+
+    socketId: str  # noqa: N815  # its name on the wire
+    userId: str  # noqa: N815
+    userName: str  # noqa: N815
+
+
+class Codec:
+    """Reads an event's payload and writes its delivery, both by types made from its row."""
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        names = (event.whole,) if event.whole else event.fields
+        payload = msgspec.defstruct(
+            "Payload", [("projectId", str), *((name, Raw, _ABSENT) for name in names)], gc=False
+        )
+        arguments = msgspec.defstruct("Arguments", [("name", str), ("payload", payload)], array_like=True, gc=False)
+        self._decoder: Decoder[Any] = Decoder(arguments)
+        self._forwarded = _getter(names)
+        self._signature = _getter(event.sender)
+        self._delivery = msgspec.defstruct(
+            "Delivery",
+            [*((name, str) for name in event.sender), *((name, Raw, _ABSENT) for name in event.fields)],
+            omit_defaults=True,
+            gc=False,
+        )
+
+    def decode(self, data: bytes) -> Any:
+        """The payload in an event's JSON array. Raises `EventRefused` with words for who wrote it."""
+        try:
+            payload = self._decoder.decode(data).payload
+        except InvalidPayload as error:
+            raise self._refusal(error) from None
+        check_project_id(payload.projectId)
+        return payload
+
+    def deliver(self, payload: Any, sender: Sender) -> object:
+        """What the others get."""
+        forwarded = self._forwarded(payload)
+        if self._event.whole:
+            return forwarded[0] if forwarded[0] is not _ABSENT else _NULL
+        return self._delivery(*self._signature(sender), *forwarded)
+
+    def _refusal(self, error: InvalidPayload) -> EventRefused:
+        if error.path.endswith("projectId") or "projectId" in error.problem:
+            return EventRefused("Project ID is required")
+        if error.path == "[1]" or not error.path:
+            expected = "an object with a projectId" if "nested" not in error.problem else "less deeply nested data"
+            return EventRefused(f"{self._event.name} needs {expected}")
+        return EventRefused(f"{self._event.name}: {error}")
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes the attributes `names`, as a tuple even where there is one or none."""
+    match names:
+        case ():
+            return lambda _: ()
+        case (name,):
+            get = attrgetter(name)
+            return lambda value: (get(value),)
+        case _:
+            return attrgetter(*names)
+
+
+def check_project_id(value: object) -> str:
+    """Return a project's id. Raises `EventRefused` for what cannot be one."""
+    if not isinstance(value, str) or not value:
+        raise EventRefused("Project ID is required")
+    if len(value) > MAX_PROJECT_ID:
+        raise EventRefused(f"Project ID is longer than {MAX_PROJECT_ID} characters")
+    return value

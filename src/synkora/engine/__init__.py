@@ -1,0 +1,1 @@
+"""Engine.IO sessions: one client's connection, whatever carries it."""

@@ -1,0 +1,70 @@
+"""Whether a request may open, carry or upgrade a session, and what to answer if not.
+
+Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Handshake".
+"""
+
+from enum import IntEnum
+from typing import Final
+
+from synkora.engine.request import Request
+from synkora.engine.settings import EngineSettings
+from synkora.protocol.engineio import PROTOCOL
+from synkora.protocol.json import encode
+
+
+class Refusal(IntEnum):
+    """Engine.IO's numbers for what is wrong with a request."""
+
+    UNKNOWN_TRANSPORT = 0
+    UNKNOWN_SESSION = 1
+    BAD_METHOD = 2
+    BAD_REQUEST = 3
+    FORBIDDEN = 4
+    UNSUPPORTED_VERSION = 5
+
+
+MESSAGES: Final = {
+    Refusal.UNKNOWN_TRANSPORT: "Transport unknown",
+    Refusal.UNKNOWN_SESSION: "Session ID unknown",
+    Refusal.BAD_METHOD: "Bad handshake method",
+    Refusal.BAD_REQUEST: "Bad request",
+    Refusal.FORBIDDEN: "Forbidden",
+    Refusal.UNSUPPORTED_VERSION: "Unsupported protocol version",
+}
+
+
+class HandshakeRefused(Exception):
+    """A request that is answered with an HTTP status and `{"code", "message"}`."""
+
+    def __init__(self, code: Refusal, message: str | None = None, *, status: int | None = None) -> None:
+        super().__init__(message or MESSAGES[code])
+        self.code = code
+        self.status = status or (403 if code is Refusal.FORBIDDEN else 400)
+
+    @property
+    def body(self) -> bytes:
+        """The JSON of the answer."""
+        return encode({"code": int(self.code), "message": str(self)})
+
+
+def check(request: Request, settings: EngineSettings, *, websocket: bool) -> str | None:
+    """Return the id of the session that `request` is for, or None if it opens one.
+
+    Raises `HandshakeRefused`.
+    """
+    origin = request.origin
+    if origin is not None and not settings.origins.admits(origin, request.host):
+        raise HandshakeRefused(Refusal.FORBIDDEN, settings.origins.refusal(origin))
+    query = request.query
+    transport = query.get("transport")
+    if transport not in settings.transports:
+        raise HandshakeRefused(Refusal.UNKNOWN_TRANSPORT)
+    if sid := query.get("sid"):
+        return sid
+    if request.method != "GET":
+        raise HandshakeRefused(Refusal.BAD_METHOD)
+    if websocket is not (transport == "websocket"):
+        raise HandshakeRefused(Refusal.BAD_REQUEST)
+    if query.get("EIO") != PROTOCOL:
+        raise HandshakeRefused(Refusal.UNSUPPORTED_VERSION)
+    return None

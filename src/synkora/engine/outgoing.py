@@ -1,0 +1,50 @@
+"""One message to one or many clients, each of its wire forms made when first asked for and kept."""
+
+from synkora.protocol import engineio, websocket
+
+
+class Outgoing:
+    """An Engine.IO text packet, with the binary ones that follow it.
+
+    `volatile` marks what may be dropped for a client that does not keep up.
+    """
+
+    __slots__ = ("_deflated", "attachments", "frames", "packet", "volatile")
+
+    def __init__(self, packet: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False) -> None:
+        self.packet = packet
+        self.attachments = attachments
+        self.volatile = volatile
+        self.frames = websocket.text_frame(packet)
+        if attachments:
+            self.frames += b"".join(map(websocket.binary_frame, attachments))
+        self._deflated: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Its bytes on a WebSocket, about those on any transport."""
+        return len(self.frames)
+
+    def deflated_frames(self, threshold: int) -> bytes:
+        """Its WebSocket frames, those of `threshold` bytes and more compressed; the threshold is the server's one."""
+        if self._deflated is None:
+            parts = [self._deflate(self.packet, threshold, binary=False)]
+            parts += [self._deflate(data, threshold, binary=True) for data in self.attachments]
+            self._deflated = b"".join(parts)
+        return self._deflated
+
+    @staticmethod
+    def _deflate(data: bytes, threshold: int, *, binary: bool) -> bytes:
+        if len(data) >= threshold:
+            return websocket.compressed_frame(data, binary=binary)
+        return websocket.binary_frame(data) if binary else websocket.text_frame(data)
+
+    def polling_part(self) -> bytes:
+        """Its part of a polling payload."""
+        return engineio.encode_polling(self.packet, self.attachments)
+
+
+CLOSE = Outgoing(engineio.CLOSE)
+PING = Outgoing(engineio.PING)
+NOOP = Outgoing(engineio.NOOP)
+PROBE_PONG = Outgoing(engineio.PROBE_PONG)

@@ -1,0 +1,55 @@
+"""The HTTP request that opens, carries or upgrades a session."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+
+class Headers:
+    """A request's headers, kept as one block of bytes: a connection holds them for as long as it lives."""
+
+    __slots__ = ("_block",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take `pairs` of a lower-case name and a value, as ASGI has them."""
+        self._block = b"\n".join(name + b":" + value for name, value in pairs)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        for line in self._block.decode("latin-1").split("\n"):
+            name, colon, value = line.partition(":")
+            if colon:
+                yield name, value.strip()
+
+    def get(self, name: str) -> str | None:
+        """The value of a header by its lower-case name, the first where there are several."""
+        return next((value for key, value in self if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asked for; `query` and `address` (the peer's) are as they came."""
+
+    method: str
+    path: str
+    query_string: str
+    headers: Headers
+    address: str
+    secure: bool
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters of the query, the last of each name."""
+        try:
+            return dict(parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=100))
+        except ValueError:
+            return {}
+
+    @property
+    def origin(self) -> str | None:
+        """The page that sent it, where a browser did."""
+        return self.headers.get("origin")
+
+    @property
+    def host(self) -> str | None:
+        """The server as the client addressed it."""
+        return self.headers.get("host")

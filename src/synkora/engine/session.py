@@ -1,0 +1,348 @@
+"""One client's connection: its states, its heartbeat, and its move from polling to WebSocket.
+
+Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Upgrade" and "Message".
+"""
+
+import asyncio
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from synkora.engine.disconnect import Reason, reason_for
+from synkora.engine.heartbeat import Heartbeat
+from synkora.engine.outbox import Flusher, Outbox
+from synkora.engine.outgoing import NOOP, PING, PROBE_PONG, Outgoing
+from synkora.engine.request import Request
+from synkora.engine.settings import EngineSettings, TransportName
+from synkora.protocol import engineio
+from synkora.protocol.engineio import PacketType
+from synkora.protocol.errors import InvalidUtf8, ProtocolError
+from synkora.protocol.json import is_utf8
+
+
+class State(Enum):
+    """Where a session is in its life."""
+
+    OPEN = auto()
+    PROBING = auto()  # a WebSocket has come beside the polling
+    PROBED = auto()  # the WebSocket has been shown to work
+    CLOSING = auto()  # over, but what was sent last still waits for the client's poll
+    CLOSED = auto()
+
+
+class Event(Enum):
+    """What moves a session from state to state."""
+
+    PROBE = auto()
+    PROBE_ANSWERED = auto()
+    UPGRADE = auto()
+    PROBE_FAILED = auto()
+    LINGER = auto()
+    END = auto()
+
+
+TRANSITIONS: Final = {
+    (State.OPEN, Event.PROBE): State.PROBING,
+    (State.PROBING, Event.PROBE_ANSWERED): State.PROBED,
+    (State.PROBED, Event.UPGRADE): State.OPEN,
+    (State.PROBING, Event.PROBE_FAILED): State.OPEN,
+    (State.PROBED, Event.PROBE_FAILED): State.OPEN,
+    (State.OPEN, Event.LINGER): State.CLOSING,
+    (State.PROBING, Event.LINGER): State.CLOSING,
+    (State.PROBED, Event.LINGER): State.CLOSING,
+    (State.OPEN, Event.END): State.CLOSED,
+    (State.PROBING, Event.END): State.CLOSED,
+    (State.PROBED, Event.END): State.CLOSED,
+    (State.CLOSING, Event.END): State.CLOSED,
+}
+LIVE: Final = frozenset((State.OPEN, State.PROBING, State.PROBED))
+
+
+class Transport(Protocol):
+    """What carries a session."""
+
+    @property
+    def name(self) -> TransportName:
+        """Its name on the wire."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """Whether it takes messages now."""
+        ...
+
+    def send(self, messages: list[Outgoing]) -> None:
+        """Take messages, in order, without waiting."""
+        ...
+
+    @property
+    def farewell(self) -> Outgoing | None:
+        """The packet that ends a session over it, if it takes one."""
+        ...
+
+    def close(self, reason: Reason, error: Exception | None) -> bool:
+        """End the connection; return False where the outbox still waits for the client to fetch it."""
+        ...
+
+    def discard(self) -> None:
+        """Let go of the client, which has left, or goes on over another transport."""
+        ...
+
+
+class Listener(Protocol):
+    """What stands above a session."""
+
+    def on_message(self, data: bytes) -> None:
+        """Take a text message. Raises `ProtocolError` to end the connection."""
+        ...
+
+    def on_binary(self, data: bytes) -> None:
+        """Take a binary message. Raises `ProtocolError` to end the connection."""
+        ...
+
+    def on_close(self, reason: Reason) -> None:
+        """Take note that the session has ended."""
+        ...
+
+
+class Keeper(Protocol):
+    """What keeps the sessions, and what they share."""
+
+    settings: EngineSettings
+    flusher: Flusher
+    heartbeat: Heartbeat
+
+    def probe_started(self, session: "Session") -> None:
+        """Give an upgrade its time."""
+        ...
+
+    def probe_ended(self, session: "Session") -> None:
+        """Stop that time."""
+        ...
+
+    def ended(self, session: "Session") -> None:
+        """Forget a session, or give one that lingers its time."""
+        ...
+
+
+class Session:
+    """An Engine.IO session.
+
+    `request` opened it. `credentials` is the latest of its requests whose cookies may be believed, because the page
+    that sent it is allowed to connect.
+    """
+
+    __slots__ = (
+        "_keeper",
+        "_probe",
+        "_upgrade_waiters",
+        "credentials",
+        "listener",
+        "outbox",
+        "request",
+        "sid",
+        "state",
+        "transport",
+    )
+
+    listener: Listener
+
+    def __init__(self, sid: str, request: Request, transport: Transport, keeper: Keeper) -> None:
+        self.sid = sid
+        self.request = request
+        self.credentials: Request | None = None
+        self.state = State.OPEN
+        self.transport = transport
+        self.outbox = Outbox(keeper.flusher, transport, keeper.settings.max_outbox, self.fail)
+        self._keeper = keeper
+        self._probe: Transport | None = None
+        self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
+        self.believe(request)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether messages can still be exchanged."""
+        return self.state in LIVE
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet of its own."""
+        self.outbox.put(Outgoing(packet))
+
+    def believe(self, request: Request) -> None:
+        """Note the cookies of one of its requests, if its page is one whose cookies count."""
+        if self._keeper.settings.origins.trusts(request.origin, request.host):
+            self.credentials = request
+
+    def _move(self, event: Event) -> bool:
+        after = TRANSITIONS.get((self.state, event))
+        if after is None:
+            return False
+        self.state = after
+        return True
+
+    # What arrives
+
+    def receive_text(self, transport: Transport, packet: bytes) -> None:
+        """Take a text packet from one of the session's transports."""
+        try:
+            if not packet:
+                raise ProtocolError("empty packet")
+            if not is_utf8(packet):
+                raise InvalidUtf8("not UTF-8")
+            if transport is not self.transport:
+                self._receive_from_probe(transport, packet)
+            elif packet[0] == PacketType.MESSAGE:
+                if self.state in LIVE:
+                    self.listener.on_message(packet[1:])
+            else:
+                self._receive_control(packet)
+        except ProtocolError as error:
+            self.transport_failed(transport, error)
+
+    def receive_binary(self, transport: Transport, data: bytes) -> None:
+        """Take a binary packet from one of the session's transports."""
+        try:
+            if transport is not self.transport:
+                raise ProtocolError("binary packet during an upgrade")
+            if self.state in LIVE:
+                self.listener.on_binary(data)
+        except ProtocolError as error:
+            self.transport_failed(transport, error)
+
+    def _receive_control(self, packet: bytes) -> None:
+        match packet[0]:
+            case PacketType.PONG:
+                self._keeper.heartbeat.pong(self)
+            case PacketType.CLOSE:
+                self.transport_closed(self.transport, Reason.TRANSPORT_CLOSE)
+            case PacketType.PING:
+                raise ProtocolError("the server pings, the client answers")
+            case PacketType.UPGRADE | PacketType.NOOP | PacketType.OPEN:
+                pass
+            case _:
+                raise ProtocolError("unknown packet type")
+
+    # The move to WebSocket
+
+    def probe(self, transport: Transport, request: Request) -> bool:
+        """Take a WebSocket that came with this session's id; return False where it has, or is getting, one already."""
+        if self.transport.name == "websocket" or not self._move(Event.PROBE):
+            return False
+        self._probe = transport
+        self.believe(request)
+        self._keeper.probe_started(self)
+        self._wake_upgrade_waiters(came=True)
+        return True
+
+    def _receive_from_probe(self, transport: Transport, packet: bytes) -> None:
+        if transport is not self._probe:
+            return
+        if packet == engineio.PROBE_PING and self._move(Event.PROBE_ANSWERED):
+            transport.send([PROBE_PONG])
+            self._release_poll()
+        elif packet == engineio.UPGRADE and self._move(Event.UPGRADE):
+            polling, self.transport, self._probe = self.transport, transport, None
+            self._keeper.probe_ended(self)
+            self.outbox.carrier = transport
+            polling.discard()
+            self.outbox.flush()
+        else:
+            self.probe_failed()
+
+    def _release_poll(self) -> None:
+        """Answer a poll that hangs, or comes, while the client waits for its end to upgrade."""
+        if self.state is State.PROBED and self.transport.writable:
+            self.transport.send([NOOP])
+
+    def probe_failed(self) -> None:
+        """Give up an upgrade; the session goes on over polling."""
+        probe, self._probe = self._probe, None
+        self._keeper.probe_ended(self)
+        self._move(Event.PROBE_FAILED)
+        if probe is not None:
+            probe.close(Reason.TRANSPORT_ERROR, None)
+
+    async def upgrade_request(self, within: float) -> bool:
+        """Wait up to `within` seconds for a WebSocket to come with this session's id; return whether one did."""
+        if self._probe is not None or self.transport.name == "websocket":
+            return True
+        if not self.is_live:
+            return False
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self._upgrade_waiters is None:
+            self._upgrade_waiters = []
+        self._upgrade_waiters.append(waiter)
+        try:
+            return await asyncio.wait_for(waiter, within)
+        except TimeoutError:
+            return False
+
+    def _wake_upgrade_waiters(self, *, came: bool) -> None:
+        waiters, self._upgrade_waiters = self._upgrade_waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(came)
+
+    def transport_ready(self, transport: Transport) -> None:
+        """Take note that a transport can be written to again."""
+        if transport is self.transport:
+            self.outbox.flush()
+            self._release_poll()
+            if self.state is State.CLOSING and self.outbox.is_empty:
+                self._end()
+
+    # The end
+
+    def ping(self) -> None:
+        """Send a ping."""
+        self.outbox.put(PING)
+
+    def ping_timed_out(self) -> None:
+        """End, since no pong came."""
+        self.close(Reason.PING_TIMEOUT)
+
+    def fail(self, error: Exception) -> None:
+        """End because of `error`."""
+        self.close(reason_for(error) or Reason.TRANSPORT_ERROR, error)
+
+    def transport_failed(self, transport: Transport, error: Exception) -> None:
+        """End because of what came over `transport`; a probe that fails ends only the upgrade."""
+        if transport is self.transport:
+            self.fail(error)
+        elif transport is self._probe:
+            self.probe_failed()
+
+    def close(self, reason: Reason, error: Exception | None = None) -> None:
+        """End from the server's side. What was sent before still goes out, as far as the client takes it."""
+        if self.is_live:
+            self._drop_probe()
+            if self.transport.farewell is not None:
+                self.outbox.put(self.transport.farewell)
+            self.outbox.flush()
+            if self.transport.close(reason, error):
+                self._end()
+            else:
+                self._move(Event.LINGER)
+                self._keeper.ended(self)
+            self.listener.on_close(reason)
+
+    def transport_closed(self, transport: Transport, reason: Reason) -> None:
+        """Take note that a transport has gone, or that the client ended the session over it."""
+        if transport is self._probe:
+            self.probe_failed()
+        elif transport is self.transport and self.state is not State.CLOSED:
+            was_live = self.is_live
+            self._drop_probe()
+            self._end()
+            transport.discard()
+            if was_live:
+                self.listener.on_close(reason)
+
+    def _drop_probe(self) -> None:
+        if self._probe is not None:
+            self.probe_failed()
+
+    def _end(self) -> None:
+        self._move(Event.END)
+        self.outbox.clear()
+        self._wake_upgrade_waiters(came=False)
+        self._keeper.ended(self)

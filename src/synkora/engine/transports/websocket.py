@@ -1,0 +1,297 @@
+"""WebSocket by picows, as uvicorn's WebSocket protocol class.
+
+picows exports no protocol class; this module knows its private one, and a test pins the constructor.
+Source: RFC 6455; socketio/socket.io, docs/engine.io-protocol/v4-current.md, "WebSocket".
+"""
+
+import asyncio
+import http
+import logging
+from typing import Any, Final
+
+from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponse
+from picows import WSUpgradeRequest as PicowsRequest
+from picows.common import WSUpgradeResponseWithListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
+
+from synkora.engine.disconnect import Reason, close_code
+from synkora.engine.handshake import HandshakeRefused, Refusal, check
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.registry import Registry
+from synkora.engine.request import Headers, Request
+from synkora.engine.session import Session
+from synkora.engine.settings import TransportName
+from synkora.protocol.errors import PayloadTooLarge, ProtocolError
+from synkora.protocol.websocket import EXTENSION, accepts_compression, decompress
+
+CLOSING_TIME: Final = 2  # seconds that a client has to answer a close frame, and to read what was sent before it
+_READ_BUFFER: Final = 2048  # bytes, picows' least: it grows with the messages
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+_CLOSE: Final = WSMsgType.CLOSE
+_SILENT: Final = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
+_UPGRADE_HEADERS: Final = ("host", "upgrade", "connection", "sec-websocket-version", "sec-websocket-key")
+
+
+class WebSocketTransport(WSListener):
+    """One WebSocket, the transport of a session or a probe to become one."""
+
+    name: TransportName = "websocket"
+    farewell = None
+
+    __slots__ = (
+        "_closing",
+        "_fragments",
+        "_registry",
+        "_request",
+        "_sid",
+        "_socket",
+        "_threshold",
+        "_write",
+        "deflates",
+        "session",
+        "writable",
+    )
+
+    def __init__(self, registry: Registry, request: Request, sid: str | None, *, deflates: bool) -> None:
+        self.session: Session | None = None
+        self.writable = True
+        self._registry = registry
+        self._request = request
+        self._sid = sid
+        self.deflates = deflates
+        self._threshold = registry.settings.compression_threshold
+        self._fragments: Fragments | None = None
+        self._closing = False
+
+    # What picows calls
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Open the session, or offer this WebSocket to the one it came for."""
+        self._registry.open_websockets += 1
+        self._socket = transport
+        underlying = transport.underlying_transport
+        self._write = underlying.write
+        # Writing tells at once whether the client keeps up.
+        underlying.set_write_buffer_limits(high=0)
+        try:
+            if self._sid is None:
+                self.session = self._registry.open(self._request, self)
+                return
+            session = self._registry.find(self._sid)
+            if session.probe(self, self._request):
+                self.session = session
+                return
+        except HandshakeRefused:
+            pass  # the session ended, or the server began to, between the request and now
+        self.close(Reason.TRANSPORT_ERROR, None)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take a frame: the hot path."""
+        session = self.session
+        kind = frame.msg_type
+        if kind == _CLOSE:
+            self._receive_close(frame)
+        elif session is None or self._closing:
+            return
+        elif kind == _TEXT and frame.fin and not frame.rsv1 and self._fragments is None:
+            session.receive_text(self, frame.get_payload_as_bytes())
+        else:
+            try:
+                self._receive_other(session, kind, frame)
+            except ProtocolError as error:
+                session.transport_failed(self, error)
+
+    def _receive_other(self, session: Session, kind: WSMsgType, frame: WSFrame) -> None:
+        if frame.rsv2 or frame.rsv3 or (frame.rsv1 and not self.deflates):
+            raise ProtocolError("reserved bit set")
+        if kind in (_TEXT, _BINARY):
+            if self._fragments is not None:
+                raise ProtocolError("new message before the end of the last one")
+            self._fragments = Fragments(kind == _BINARY, frame.rsv1, self._registry.settings.max_payload)
+        elif kind != _CONTINUATION:
+            return
+        elif self._fragments is None:
+            raise ProtocolError("continuation of nothing")
+        elif frame.rsv1:
+            raise ProtocolError("reserved bit set")
+        fragments = self._fragments
+        fragments.add(frame.get_payload_as_bytes())
+        if frame.fin:
+            self._fragments = None
+            message = fragments.message()
+            if fragments.is_binary:
+                session.receive_binary(self, message)
+            else:
+                session.receive_text(self, message)
+
+    def _receive_close(self, frame: WSFrame) -> None:
+        if not self._closing:
+            self._closing = True
+            code = frame.get_close_code()
+            self._socket.send_close(code if code != WSCloseCode.NO_INFO else WSCloseCode.OK)
+        self._socket.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Take note that the connection is gone."""
+        self._registry.open_websockets -= 1
+        self.writable = False
+        session, self.session = self.session, None
+        if session is not None:
+            handshake = transport.close_handshake
+            failed = handshake and not handshake.recv and not self._closing  # picows closed it: bad framing
+            session.transport_closed(self, Reason.TRANSPORT_ERROR if failed else Reason.TRANSPORT_CLOSE)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """The client has read what was sent."""
+        if not self._closing:
+            self.writable = True
+            if self.session is not None:
+                self.session.transport_ready(self)
+
+    # What the session calls
+
+    def send(self, messages: list[Outgoing]) -> None:
+        """Write messages, all in one piece."""
+        if self.deflates:
+            self._write(b"".join([message.deflated_frames(self._threshold) for message in messages]))
+        elif len(messages) == 1:
+            self._write(messages[0].frames)
+        else:
+            self._write(b"".join([message.frames for message in messages]))
+
+    def close(self, reason: Reason, error: Exception | None) -> bool:
+        """Close with a code, and with words where there is an error; a client that does not read is cut off."""
+        if not self._closing:
+            self._closing = True
+            if self.writable:
+                self._socket.send_close(WSCloseCode(close_code(reason, error)), str(error or reason)[:120])
+                asyncio.get_running_loop().call_later(CLOSING_TIME, self._socket.disconnect, False)
+            else:
+                self._socket.disconnect(False)
+            self.writable = False
+        return True
+
+    def discard(self) -> None:
+        """Close, since the client ended the session."""
+        self.close(Reason.TRANSPORT_CLOSE, None)
+
+
+class Fragments:
+    """A message that comes in several frames (RFC 6455 section 5.4), or compressed."""
+
+    __slots__ = ("_data", "_deflated", "_limit", "is_binary")
+
+    def __init__(self, is_binary: bool, deflated: bool, limit: int) -> None:
+        self.is_binary = is_binary
+        self._deflated = deflated
+        self._limit = limit
+        self._data = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Append a frame's payload. Raises `PayloadTooLarge`."""
+        self._data += data
+        if len(self._data) > self._limit:
+            raise PayloadTooLarge(f"message is larger than {self._limit} bytes")
+
+    def message(self) -> bytes:
+        """The whole message. Raises `ProtocolError`."""
+        data = bytes(self._data)
+        return decompress(data, self._limit) if self._deflated else data
+
+
+class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol is a C class without types
+    """uvicorn's WebSocket protocol for requests under the path of Socket.IO; it answers 404 to any other.
+
+    Bind `registry` with `functools.partial` and give the result to uvicorn as `ws`.
+    """
+
+    def __init__(self, registry: Registry, *, config: Any, server_state: Any, app_state: Any) -> None:
+        self._registry = registry
+        self._listeners: list[WebSocketTransport] = []
+        super().__init__(
+            None,  # host and port: a client's
+            None,  # path: a client's
+            False,  # is_client_side
+            self._accept,
+            _SILENT,
+            True,  # disconnect_on_exception
+            None,  # websocket_handshake_timeout: the request is here already
+            False,  # enable_auto_ping: Engine.IO has its own
+            1,  # auto_ping_idle_timeout
+            1,  # auto_ping_reply_timeout
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,  # enable_auto_pong
+            registry.settings.max_payload,
+            None,  # extra_headers: a client's
+            _READ_BUFFER,
+        )
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take over a connection from uvicorn's HTTP protocol."""
+        self._transport = transport
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the request that uvicorn has read, once."""
+        request = _parse(data, self._transport)
+        try:
+            if not request.path.startswith(self._registry.settings.path):
+                raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
+            sid = check(request, self._registry.settings, websocket=True)
+            if sid is not None:
+                self._registry.find(sid)
+            elif self._registry.is_closing:
+                raise HandshakeRefused(Refusal.BAD_REQUEST, "Server is shutting down", status=503)
+        except HandshakeRefused as refusal:
+            self._refuse(refusal)
+            return
+        offers = request.headers.get("sec-websocket-extensions") or ""
+        deflates = self._registry.settings.compression and accepts_compression(offers)
+        self._listeners.append(WebSocketTransport(self._registry, request, sid, deflates=deflates))
+        self._feed(_upgrade_request(request))
+
+    def _accept(self, request: PicowsRequest) -> WSUpgradeResponseWithListener:
+        listener = self._listeners.pop()
+        extra = {"Sec-WebSocket-Extensions": EXTENSION} if listener.deflates else None
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), listener)
+
+    def _feed(self, data: bytes) -> None:
+        self.get_buffer(len(data))[: len(data)] = data
+        self.buffer_updated(len(data))
+
+    def _refuse(self, refusal: HandshakeRefused) -> None:
+        body = refusal.body
+        head = (
+            f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._transport.write(head.encode() + body)
+        self._transport.close()
+
+
+def _parse(data: bytes, transport: asyncio.Transport) -> Request:
+    """The request, as uvicorn hands it over: checked, its header names in lower case."""
+    first, *lines = data.rstrip(b"\r\n").split(b"\r\n")
+    method, target, _ = first.decode("latin-1").split(" ", 2)
+    path, _, query = target.partition("?")
+    peer = transport.get_extra_info("peername")
+    return Request(
+        method=method,
+        path=path,
+        query_string=query,
+        headers=Headers((name, value) for name, _, value in (line.partition(b": ") for line in lines)),
+        address=peer[0] if isinstance(peer, tuple) else "",
+        secure=transport.get_extra_info("ssl_object") is not None,
+    )
+
+
+def _upgrade_request(request: Request) -> bytes:
+    """What picows needs of a request: it keeps what it is given for as long as the connection lives."""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers if name in _UPGRADE_HEADERS)
+    return f"GET / HTTP/1.1\r\n{headers}\r\n".encode("latin-1")

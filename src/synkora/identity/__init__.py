@@ -1,0 +1,11 @@
+"""Who is connecting: tokens, the cookies that hold them, and the judgement of a handshake.
+
+Pure functions and small frozen classes: no sockets, no event loop, no HTTP server and no settings.
+"""
+
+from synkora.identity.errors import TokenInvalid
+from synkora.identity.handshake import Authenticator, SignInRefused, may_come_with_upgrade
+from synkora.identity.tokens import Keyring, sign
+from synkora.identity.user import User
+
+__all__ = ["Authenticator", "Keyring", "SignInRefused", "TokenInvalid", "User", "may_come_with_upgrade", "sign"]

@@ -1,0 +1,122 @@
+"""Tokens of the web app: the three kinds it makes are verified, and one kind is signed for development."""
+
+import json
+import math
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from joserfc import jwe, jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from synkora.identity.claims import read_claims, read_header
+from synkora.identity.cookies import AUTHJS_V5, SESSION_COOKIES
+from synkora.identity.errors import TokenInvalid
+from synkora.identity.keys import Encryption, authjs_v5_key, key_id, nextauth_v4_key, signing_key
+
+MAX_TOKEN_LENGTH: Final = 16_384
+
+_SIGNATURE_PARTS: Final = 3
+_COMPACT = re.compile(r"[\w-]+(?:\.[\w-]*){2}(?:(?:\.[\w-]*){2})?", re.ASCII)
+
+_SIGNATURES: Final = ("HS256", "HS384", "HS512")
+_SIGNATURE_REGISTRY: Final = jws.JWSRegistry(algorithms=_SIGNATURES, strict_check_header=False)
+_ENCRYPTION_REGISTRIES: Final[dict[Encryption, jwe.JWERegistry]] = {
+    "A256GCM": jwe.JWERegistry(algorithms=("dir", "A256GCM"), strict_check_header=False),
+    "A256CBC-HS512": jwe.JWERegistry(algorithms=("dir", "A256CBC-HS512"), strict_check_header=False),
+}
+
+# What joserfc and cryptography raise for tokens that are not what they say.
+_UNVERIFIED: Final = (JoseError, ValueError, TypeError, RecursionError)
+
+
+def is_compact_jose(text: str) -> bool:
+    """Whether the text has the form of a compact JWS or JWE: 3 or 5 base64url parts between dots (RFC 7515, 7516)."""
+    return _COMPACT.fullmatch(text) is not None
+
+
+class Keyring:
+    """The keys that tokens are verified with: those of the current secret, and of previous ones being rotated out.
+
+    All keys are derived when it is made. Raises `ValueError` for an empty secret and one that is a public key.
+    """
+
+    def __init__(self, secret: str, previous: Sequence[str] = ()) -> None:
+        if isinstance(previous, str):
+            # Taken as a sequence, each of its characters would become a key.
+            raise TypeError("previous must be a list of secrets, not one secret")
+        every_secret = dict.fromkeys((secret, *previous))
+        self._signing = [signing_key(each) for each in every_secret]
+        self._encryption: dict[tuple[Encryption, str | None], dict[str, OctKey]] = {}
+        for cookie_name in (None, *SESSION_COOKIES):
+            salts = (cookie_name,) if cookie_name else (AUTHJS_V5, f"__Secure-{AUTHJS_V5}")
+            gcm: list[OctKey] = []
+            cbc: list[OctKey] = []
+            for each in every_secret:
+                gcm.append(nextauth_v4_key(each))
+                if cookie_name:
+                    gcm.append(nextauth_v4_key(each, cookie_name))
+                gcm += (authjs_v5_key(each, "A256GCM", salt) for salt in salts)
+                cbc += (authjs_v5_key(each, "A256CBC-HS512", salt) for salt in salts)
+            self._encryption["A256GCM", cookie_name] = {key_id(key): key for key in gcm}
+            self._encryption["A256CBC-HS512", cookie_name] = {key_id(key): key for key in cbc}
+
+    def verify(self, token: str, *, cookie_name: str | None = None, now: float | None = None) -> dict[str, object]:
+        """The claims of a token, once its signature or encryption and its times are found good.
+
+        `cookie_name` is the one of `SESSION_COOKIES` that held the token: it salts the key. For a token that came
+        otherwise both of Auth.js's usual names are tried. `now` is in seconds since 1970. `exp` and `nbf` are taken
+        with 15 s of clock difference, as the app's own decoders take them, and `iat` need only be a number. Raises
+        `TokenInvalid` for whatever is wrong with the token. (RFC 7515, 7516, 7519.)
+        """
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise TokenInvalid("too long")
+        if not is_compact_jose(token):
+            raise TokenInvalid("malformed")
+        header = read_header(token)
+        if token.count(".") + 1 == _SIGNATURE_PARTS:
+            payload = self._signed_payload(token, header)
+        else:
+            payload = self._decrypted_payload(token, header, cookie_name)
+        return read_claims(payload, time.time() if now is None else now)
+
+    def _signed_payload(self, token: str, header: Mapping[str, object]) -> bytes:
+        if header.get("alg") not in _SIGNATURES:
+            raise TokenInvalid("algorithm not accepted")
+        for key in self._signing:
+            try:
+                return jws.deserialize_compact(token, key, registry=_SIGNATURE_REGISTRY).payload
+            except _UNVERIFIED:
+                continue
+        raise TokenInvalid("wrong key or tampered with")
+
+    def _decrypted_payload(self, token: str, header: Mapping[str, object], cookie_name: str | None) -> bytes:
+        encryption = header.get("enc")
+        if header.get("alg") != "dir" or encryption not in ("A256GCM", "A256CBC-HS512"):
+            raise TokenInvalid("algorithm not accepted")
+        keys = self._encryption[encryption, cookie_name]
+        kid = header.get("kid")
+        named = keys.get(kid) if isinstance(kid, str) else None
+        # Where the header names one of the keys, no other can fit.
+        for key in (named,) if named else keys.values():
+            try:
+                plaintext = jwe.decrypt_compact(token, key, registry=_ENCRYPTION_REGISTRIES[encryption]).plaintext
+            except _UNVERIFIED:
+                continue
+            if plaintext is not None:
+                return plaintext
+        raise TokenInvalid("wrong key or tampered with")
+
+
+def sign(claims: Mapping[str, object], secret: str, *, expires_in: float) -> str:
+    """A signed token (JWS, HS256) of these claims with `iat`, `jti`, and `exp` in `expires_in` seconds.
+
+    Raises `ValueError` for a secret that makes no key. (RFC 7519.)
+    """
+    issued_at = int(time.time())
+    times = {"iat": issued_at, "exp": issued_at + math.ceil(expires_in), "jti": secrets.token_urlsafe(16)}
+    payload = json.dumps({**claims, **times}, allow_nan=False)
+    return jws.serialize_compact({"alg": "HS256", "typ": "JWT"}, payload, signing_key(secret))

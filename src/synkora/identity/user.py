@@ -1,0 +1,79 @@
+"""Who a verified token names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+ANONYMOUS: Final = "Anonymous"
+
+MAX_ID_LENGTH: Final = 200
+MAX_NAME_LENGTH: Final = 100
+MAX_EMAIL_LENGTH: Final = 254
+# Everyone in a project is sent it: long enough for any address, too short for most pictures within the token itself.
+MAX_IMAGE_LENGTH: Final = 4096
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody signed in; `expires_at`, in seconds since 1970, is when their token ends, if it does.
+
+    Only `id` is free of control characters: whatever writes a name into a log makes it harmless there.
+    """
+
+    id: str
+    name: str = ANONYMOUS
+    email: str | None = None
+    image: str | None = None
+    expires_at: float | None = None
+
+
+def user_from_claims(claims: Mapping[str, object]) -> User | None:
+    """The user whom verified claims name by `id`, or else by `sub`; None if neither does.
+
+    An id is text of 1 to 200 characters without control characters, or an integer. A name is cut at 100 characters; an
+    email of more than 254 and an image of more than 4,096 are left out, for a part of one is of no use. `picture` goes
+    before `image`.
+    """
+    user_id = _id(claims.get("id")) or _id(claims.get("sub"))
+    if user_id is None:
+        return None
+    expires_at = claims.get("exp")
+    return User(
+        id=user_id,
+        name=_name(claims.get("name")),
+        email=_text(claims.get("email"), MAX_EMAIL_LENGTH),
+        image=_text(claims.get("picture"), MAX_IMAGE_LENGTH) or _text(claims.get("image"), MAX_IMAGE_LENGTH),
+        expires_at=float(expires_at) if isinstance(expires_at, int | float) else None,
+    )
+
+
+def _id(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        # So long a number is no id, and Python would not even write it.
+        value = str(value) if value.bit_length() <= MAX_ID_LENGTH else None
+    text = _text(value, MAX_ID_LENGTH)
+    return None if text is None or _CONTROL.search(text) else text
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        return ANONYMOUS
+    # JSON can hold half of a surrogate pair, which no later encoding to UTF-8 would survive.
+    return value[:MAX_NAME_LENGTH].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _text(value: object, limit: int) -> str | None:
+    if not isinstance(value, str) or not value.strip() or len(value) > limit:
+        return None
+    return value if _is_unicode(value) else None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""Engine.IO v4 packets, and the payloads that carry them over long-polling.
+
+Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Packet encoding".
+"""
+
+import base64
+import binascii
+from enum import IntEnum
+from typing import Final
+
+from synkora.protocol.errors import ProtocolError
+from synkora.protocol.json import encode
+
+PROTOCOL: Final = "4"
+
+
+class PacketType(IntEnum):
+    """The first byte of a text packet."""
+
+    OPEN = ord("0")
+    CLOSE = ord("1")
+    PING = ord("2")
+    PONG = ord("3")
+    MESSAGE = ord("4")
+    UPGRADE = ord("5")
+    NOOP = ord("6")
+
+
+CLOSE: Final = b"1"
+PING: Final = b"2"
+PONG: Final = b"3"
+UPGRADE: Final = b"5"
+NOOP: Final = b"6"
+PROBE_PING: Final = b"2probe"
+PROBE_PONG: Final = b"3probe"
+
+_SEPARATOR: Final = b"\x1e"
+_BINARY: Final = b"b"
+
+
+def open_packet(sid: str, upgrades: list[str], ping_interval: float, ping_timeout: float, max_payload: int) -> bytes:
+    """The handshake: times are seconds here and milliseconds on the wire, `max_payload` is bytes."""
+    return b"0" + encode(
+        {
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingInterval": round(ping_interval * 1000),
+            "pingTimeout": round(ping_timeout * 1000),
+            "maxPayload": max_payload,
+        }
+    )
+
+
+def encode_polling(packet: bytes, attachments: tuple[bytes, ...]) -> bytes:
+    """One text packet and the binary packets that belong to it, as a part of a polling payload."""
+    if not attachments:
+        return packet
+    return _SEPARATOR.join((packet, *(_BINARY + base64.b64encode(data) for data in attachments)))
+
+
+def join_payload(parts: list[bytes]) -> bytes:
+    """The payload that answers a poll."""
+    return _SEPARATOR.join(parts)
+
+
+def split_payload(payload: bytes) -> list[tuple[bool, bytes]]:
+    """The packets of a POST, each with whether it is binary: a binary one without its `b`, decoded.
+
+    Raises `ProtocolError` for an empty packet or bad base64.
+    """
+    return [_read_part(part) for part in payload.split(_SEPARATOR)]
+
+
+def _read_part(part: bytes) -> tuple[bool, bytes]:
+    if not part:
+        raise ProtocolError("empty packet")
+    if not part.startswith(_BINARY):
+        return False, part
+    try:
+        return True, base64.b64decode(part[1:], validate=True)
+    except binascii.Error:
+        raise ProtocolError("binary packet is not base64") from None

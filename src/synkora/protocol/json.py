@@ -1,0 +1,76 @@
+"""JSON by msgspec: the one place that knows it.
+
+An application's own data is decoded as `Raw`, which checks the syntax and keeps the bytes, and encoding splices a `Raw`
+byte for byte. Invalid UTF-8 inside a `Raw` is not noticed: whole messages are checked with `is_utf8` on arrival.
+"""
+
+import re
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+
+Raw = msgspec.Raw
+T = TypeVar("T")
+
+_ESCAPES: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+)
+_LONE_SURROGATE_SIZE: Final = len(b"\\ud800")
+_PATH: Final = re.compile(r"(?P<problem>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether `data` is valid UTF-8."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class Decoder(Generic[T]):
+    """Decodes JSON of one shape, which is given as a type."""
+
+    __slots__ = ("_decode",)
+
+    def __init__(self, shape: Any) -> None:
+        self._decode = msgspec.json.Decoder(shape).decode
+
+    def decode(self, data: bytes) -> T:
+        """Return the value that `data` holds.
+
+        Raises `ProtocolError` for what is no JSON (RFC 8259), `InvalidPayload` for JSON of another shape or nested too
+        deeply.
+        """
+        try:
+            return self._decode(data)  # type: ignore[no-any-return]  # the shape is a type only to the caller
+        except msgspec.ValidationError as error:
+            raise _invalid_payload(error) from None
+        except msgspec.DecodeError as error:
+            # JavaScript writes half a surrogate pair as an escape; msgspec refuses it.
+            mended = _ESCAPES.sub(_replace_lone_surrogate, data)
+            if mended == data:
+                raise ProtocolError(str(error)) from None
+        except UnicodeDecodeError:
+            raise ProtocolError("JSON is not valid UTF-8") from None
+        except RecursionError:
+            raise InvalidPayload("nested too deeply") from None
+        return self.decode(mended)
+
+
+def _replace_lone_surrogate(escape: re.Match[bytes]) -> bytes:
+    found = escape.group()
+    return rb"\ufffd" if len(found) == _LONE_SURROGATE_SIZE else found
+
+
+def _invalid_payload(error: msgspec.ValidationError) -> InvalidPayload:
+    text = str(error)
+    if found := _PATH.match(text):
+        return InvalidPayload(found["problem"].replace("`", ""), found["path"].removeprefix("$").removeprefix("."))
+    return InvalidPayload(text.replace("`", ""))

@@ -1,0 +1,232 @@
+"""Socket.IO v5 packets and their attachments. The JSON stays bytes; only whom it concerns decodes it.
+
+Source: socketio/socket.io, docs/socket.io-protocol/v5-current.md, "Packet encoding".
+"""
+
+import re
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import Decoder, Raw, encode
+
+
+class PacketType(IntEnum):
+    """What a packet is for."""
+
+    CONNECT = 0
+    DISCONNECT = 1
+    EVENT = 2
+    ACK = 3
+    CONNECT_ERROR = 4
+    BINARY_EVENT = 5
+    BINARY_ACK = 6
+
+
+class Packet(NamedTuple):
+    """A packet as it is on the wire: `data` is JSON text, empty where there is none.
+
+    `attachments` holds the binary data that followed it; `expected` is how many of them its header announced.
+    """
+
+    type: PacketType
+    namespace: str
+    id: int | None
+    data: bytes
+    attachments: tuple[bytes, ...] = ()
+    expected: int = 0
+
+
+RESERVED_EVENTS: Final = frozenset(
+    ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
+)
+# An id is a JavaScript number: 15 digits are always exact.
+_HEADER: Final = re.compile(
+    rb"(?P<type>[0-6])(?:(?P<expected>[0-9]{1,6})-)?(?:(?P<nsp>/[^,]*),?)?(?P<id>[0-9]{1,15})?(?P<data>.*)",
+    re.DOTALL,
+)
+_PLAIN_EVENT: Final = b"2["
+_TYPES: Final = tuple(PacketType)
+_HEADS: Final = tuple(f"4{kind:d}".encode() for kind in PacketType)  # Engine.IO's MESSAGE, and the packet's type
+_ANYTHING: Final[Decoder[Any]] = Decoder(Any)
+_LIST: Final[Decoder[list[Any]]] = Decoder(list[Any])
+_RAW_LIST: Final[Decoder[list[Raw]]] = Decoder(list[Raw])
+
+
+def decode(data: bytes, max_attachments: int) -> Packet:
+    """The packet in an Engine.IO message.
+
+    Raises `ProtocolError` for an unknown type, a bad header, too many attachments, or data where none belongs.
+    """
+    if data.startswith(_PLAIN_EVENT):
+        return Packet(PacketType.EVENT, "/", None, data[1:])
+    found = _HEADER.fullmatch(data)
+    if found is None:
+        raise ProtocolError("unknown packet type")
+    kind = _TYPES[int(found["type"])]
+    binary = kind in (PacketType.BINARY_EVENT, PacketType.BINARY_ACK)
+    if binary is (found["expected"] is None):
+        raise ProtocolError("illegal attachments")
+    expected = int(found["expected"] or 0)
+    if expected > max_attachments:
+        raise ProtocolError("too many attachments")
+    text: bytes = found["data"]
+    _check_start(kind, text)
+    number = None if found["id"] is None else int(found["id"])
+    try:
+        namespace = "/" if found["nsp"] is None else found["nsp"].decode()
+    except UnicodeDecodeError:
+        raise ProtocolError("namespace is not UTF-8") from None
+    return Packet(kind, namespace, number, text, (), expected)
+
+
+def _check_start(kind: PacketType, text: bytes) -> None:
+    match kind:
+        case PacketType.DISCONNECT:
+            valid = not text
+        case PacketType.CONNECT:
+            valid = not text or text.lstrip().startswith(b"{")
+        case PacketType.CONNECT_ERROR:
+            valid = True
+        case _:
+            valid = text.lstrip().startswith(b"[")
+    if not valid:
+        raise ProtocolError("invalid payload")
+
+
+def encode_packet(
+    kind: PacketType, namespace: str, data: object = None, *, id: int | None = None, attachments: int = 0
+) -> bytes:
+    """The Engine.IO message (`4…`) that carries a packet; `data` is encoded unless it is None."""
+    if namespace == "/" and id is None and not attachments:
+        return _HEADS[kind] if data is None else _HEADS[kind] + encode(data)
+    head = f"4{kind:d}"
+    if attachments:
+        head += f"{attachments}-"
+    if namespace != "/":
+        head += namespace + ","
+    if id is not None:
+        head += str(id)
+    return head.encode() if data is None else head.encode() + encode(data)
+
+
+def decode_auth(data: bytes) -> dict[str, Any]:
+    """The payload of CONNECT: an object, or nothing.
+
+    Raises `ProtocolError` where it is no object, `InvalidPayload` where it is nested too deeply.
+    """
+    auth = _ANYTHING.decode(data) if data else {}
+    if not isinstance(auth, dict):
+        raise ProtocolError("invalid payload")
+    return auth
+
+
+def event_name(data: bytes) -> str:
+    """The name in an event's JSON array.
+
+    Raises `ProtocolError` where there is none, or a reserved one, or no JSON.
+    """
+    if data.startswith(b'["') and (end := data.find(b'"', 2)) > 0 and data.find(b"\\", 2, end) < 0:
+        try:
+            name = data[2:end].decode()
+        except UnicodeDecodeError:
+            raise ProtocolError("invalid payload") from None
+    else:
+        items = _RAW_LIST.decode(data)
+        first = _ANYTHING.decode(bytes(items[0])) if items else None
+        if isinstance(first, bool) or not isinstance(first, str | int | float):
+            raise ProtocolError("invalid payload")
+        name = str(first)
+    if name in RESERVED_EVENTS:
+        raise ProtocolError("reserved event name")
+    return name
+
+
+def decode_arguments(data: bytes, attachments: Sequence[bytes] = ()) -> list[Any]:
+    """The JSON array of an event or an ack, each placeholder replaced by its attachment.
+
+    Raises `ProtocolError` for bad JSON or a placeholder without its attachment, `InvalidPayload` for nesting too deep.
+    """
+    values = _LIST.decode(data)
+    return _fill(values, attachments) if attachments else values
+
+
+def check_placeholders(data: bytes, attachments: Sequence[bytes]) -> None:
+    """Make sure that the JSON of a binary packet can be passed on.
+
+    A client closes its connection over a placeholder without its attachment. Raises as `decode_arguments` does.
+    """
+    decode_arguments(data, attachments)
+
+
+def _fill(values: list[Any], attachments: Sequence[bytes]) -> list[Any]:
+    stack: list[Any] = [values]
+    while stack:
+        container = stack.pop()
+        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(value, dict) and value.get("_placeholder") is True:
+                number = value.get("num")
+                if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(attachments):
+                    raise ProtocolError("illegal attachments")
+                container[key] = attachments[number]
+            elif isinstance(value, dict | list):
+                stack.append(value)
+    return values
+
+
+def take_attachments(values: Sequence[object]) -> tuple[Sequence[object], tuple[bytes, ...]]:
+    """Replace each bytes-like value within lists, tuples and dicts by a placeholder; return the result and the values.
+
+    Raises `InvalidPayload` for nesting too deep.
+    """
+    attachments: list[bytes] = []
+    try:
+        replaced = [_replace(value, attachments) for value in values]
+    except RecursionError:
+        raise InvalidPayload("nested too deeply") from None
+    return (replaced, tuple(attachments)) if attachments else (values, ())
+
+
+def _replace(value: object, attachments: list[bytes]) -> object:
+    if isinstance(value, bytes | bytearray | memoryview):
+        attachments.append(bytes(value))
+        return {"_placeholder": True, "num": len(attachments) - 1}
+    if isinstance(value, dict):
+        return {key: _replace(item, attachments) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace(item, attachments) for item in value]
+    return value
+
+
+class Assembler:
+    """Puts a client's packets together from the texts and binaries that it sends."""
+
+    __slots__ = ("_attachments", "_max_attachments", "_packet")
+
+    def __init__(self, max_attachments: int) -> None:
+        self._max_attachments = max_attachments
+        self._packet: Packet | None = None
+        self._attachments: list[bytes] = []
+
+    def add_text(self, data: bytes) -> Packet | None:
+        """The packet in `data`, or None while its attachments are still to come. Raises `ProtocolError`."""
+        if self._packet is not None:
+            raise ProtocolError("text where an attachment is due")
+        packet = decode(data, self._max_attachments)
+        if packet.expected:
+            self._packet = packet
+            return None
+        return packet
+
+    def add_binary(self, data: bytes) -> Packet | None:
+        """The packet that `data` completes, or None while more are to come. Raises `ProtocolError`."""
+        packet = self._packet
+        if packet is None:
+            raise ProtocolError("attachment without a packet")
+        self._attachments.append(data)
+        if len(self._attachments) < packet.expected:
+            return None
+        whole = packet._replace(attachments=tuple(self._attachments))
+        self._packet, self._attachments = None, []
+        return whole

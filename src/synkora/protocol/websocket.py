@@ -1,0 +1,84 @@
+"""WebSocket frames from the server, built once and sent to many, and permessage-deflate.
+
+Sources: RFC 6455 section 5.2 (framing), RFC 7692 section 7 (permessage-deflate).
+"""
+
+import zlib
+from enum import IntEnum
+from typing import Final
+
+from synkora.protocol.errors import PayloadTooLarge, ProtocolError
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a WebSocket (RFC 6455 section 7.4.1, and the IANA registry)."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    POLICY_VIOLATION = 1008
+    TOO_BIG = 1009
+    SERVICE_RESTART = 1012
+
+
+_TEXT: Final = 0x81
+_BINARY: Final = 0x82
+_COMPRESSED: Final = 0x40
+_TAIL: Final = b"\x00\x00\xff\xff"
+EXTENSION: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole, unmasked text message; `payload` is UTF-8."""
+    return _frame(_TEXT, payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """A whole, unmasked binary message."""
+    return _frame(_BINARY, payload)
+
+
+def compressed_frame(payload: bytes, *, binary: bool = False) -> bytes:
+    """A whole message, compressed without context, so that every recipient can be sent the same bytes."""
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return _frame((_BINARY if binary else _TEXT) | _COMPRESSED, data.removesuffix(_TAIL))
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 65536:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+
+
+def decompress(data: bytes, limit: int) -> bytes:
+    """The message that a client compressed without context.
+
+    Raises `PayloadTooLarge` where it grows past `limit` bytes, `ProtocolError` where it is no DEFLATE data.
+    """
+    inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        message = inflate.decompress(data + _TAIL, limit + 1)
+    except zlib.error:
+        raise ProtocolError("message is not DEFLATE data") from None
+    if len(message) > limit:
+        raise PayloadTooLarge(f"message is larger than {limit} bytes")
+    return message
+
+
+def accepts_compression(offers: str) -> bool:
+    """Whether one of the offers in `Sec-WebSocket-Extensions` can be answered with `EXTENSION` (RFC 7692 section 7.1).
+
+    An offer that limits the server's window is passed over, since the same bytes go to every recipient.
+    """
+    return any(_is_acceptable(offer) for offer in offers.split(","))
+
+
+def _is_acceptable(offer: str) -> bool:
+    name, *parameters = (part.strip().lower() for part in offer.split(";"))
+    known = ("server_no_context_takeover", "client_no_context_takeover", "client_max_window_bits")
+    return name == "permessage-deflate" and all(parameter.split("=")[0].strip() in known for parameter in parameters)

@@ -1,0 +1,1 @@
+"""Socket.IO's meaning: namespaces, events, acks, rooms and broadcasts, on top of sessions."""

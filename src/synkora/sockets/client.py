@@ -1,0 +1,133 @@
+"""A session's sockets, one in each namespace it connected to."""
+
+from typing import Protocol
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.registry import new_id
+from synkora.engine.session import Session
+from synkora.protocol.errors import InvalidPayload, OutOfPlace
+from synkora.protocol.socketio import (
+    Assembler,
+    Packet,
+    PacketType,
+    decode_arguments,
+    decode_auth,
+    encode_packet,
+)
+from synkora.sockets.namespace import Namespace
+from synkora.sockets.socket import Socket, Stage
+
+
+class Host(Protocol):
+    """What clients connect to."""
+
+    namespaces: dict[str, Namespace]
+    max_attachments: int
+
+    def client_connected(self, client: "Client") -> None:
+        """Stop the time that a client has to connect to a namespace."""
+        ...
+
+    def client_left(self, client: "Client") -> None:
+        """Forget a client."""
+        ...
+
+
+class Client:
+    """Takes a session's messages, puts packets together, and gives each to the socket it is for."""
+
+    __slots__ = ("_assembler", "_host", "_left", "_sockets", "session")
+
+    def __init__(self, session: Session, host: Host) -> None:
+        self.session = session
+        self._host = host
+        self._assembler = Assembler(host.max_attachments)
+        self._sockets: dict[str, Socket] = {}
+        self._left: set[str] | None = None
+
+    def on_message(self, data: bytes) -> None:
+        """Take a text message. Raises `ProtocolError`."""
+        packet = self._assembler.add_text(data)
+        if packet is not None:
+            self._receive(packet)
+
+    def on_binary(self, data: bytes) -> None:
+        """Take an attachment. Raises `ProtocolError`."""
+        packet = self._assembler.add_binary(data)
+        if packet is not None:
+            self._receive(packet)
+
+    def _receive(self, packet: Packet) -> None:
+        socket = self._sockets.get(packet.namespace)
+        if packet.type is PacketType.CONNECT:
+            if socket is not None:
+                raise OutOfPlace("connected to this namespace already")
+            self._connect(packet)
+            return
+        if socket is None or socket.stage is not Stage.CONNECTED:
+            if self._left is not None and packet.namespace in self._left:
+                return  # sent before the client learned that it is out
+            raise OutOfPlace("not connected to this namespace")
+        match packet.type:
+            case PacketType.EVENT | PacketType.BINARY_EVENT:
+                self._host.namespaces[packet.namespace].receive(socket, packet)
+            case PacketType.ACK | PacketType.BINARY_ACK:
+                self._receive_ack(socket, packet)
+            case PacketType.DISCONNECT:
+                self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
+            case PacketType.CONNECT_ERROR:
+                raise OutOfPlace("a client does not send CONNECT_ERROR")
+
+    def _receive_ack(self, socket: Socket, packet: Packet) -> None:
+        if packet.id is None:
+            raise OutOfPlace("ack without an id")
+        try:
+            socket.receive_ack(packet.id, decode_arguments(packet.data, packet.attachments))
+        except InvalidPayload as error:
+            socket.emit("error", {"message": f"ack: {error}"})
+
+    def _connect(self, packet: Packet) -> None:
+        name = packet.namespace
+        namespace = self._host.namespaces.get(name)
+        problem = "Invalid namespace"
+        if namespace is not None:
+            try:
+                auth = decode_auth(packet.data)
+            except InvalidPayload as error:
+                problem = f"auth: {error}"
+            else:
+                socket = Socket(new_id(), name, self.session, auth, namespace.adapter, self._disconnect)
+                self._sockets[name] = socket
+                if self._left is not None:
+                    self._left.discard(name)
+                namespace.connect(socket, auth, self._settled)
+                return
+        self.session.send(encode_packet(PacketType.CONNECT_ERROR, name, {"message": problem}))
+
+    def _settled(self, socket: Socket) -> None:
+        if socket.connected:
+            self._host.client_connected(self)
+        elif self._sockets.get(socket.namespace) is socket:
+            del self._sockets[socket.namespace]
+
+    def _disconnect(self, socket: Socket, reason: Reason, close: bool) -> None:
+        if socket.connected:
+            self.session.outbox.put(self._host.namespaces[socket.namespace].disconnect_packet())
+            if self._left is None:
+                self._left = set()
+            self._left.add(socket.namespace)
+            self._remove(socket, reason)
+        elif socket.stage is Stage.CONNECTING:
+            socket.close()
+        if close:
+            self.session.close(reason)
+
+    def _remove(self, socket: Socket, reason: Reason) -> None:
+        self._sockets.pop(socket.namespace, None)
+        self._host.namespaces[socket.namespace].disconnected(socket, reason)
+
+    def on_close(self, reason: Reason) -> None:
+        """Take leave of all sockets."""
+        self._host.client_left(self)
+        for socket in list(self._sockets.values()):
+            self._remove(socket, reason)

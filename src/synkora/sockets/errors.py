@@ -1,0 +1,17 @@
+"""What a handler may raise to refuse."""
+
+
+class ConnectRefused(Exception):
+    """Refuses a client's CONNECT: it gets a `connect_error` with `message`, and with `data` where there is some."""
+
+    def __init__(self, message: str, data: object = None) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class EventRefused(Exception):
+    """Refuses an event: its sender gets an `error` event with `message`, and the connection goes on."""
+
+
+class AckTimeout(TimeoutError):
+    """A client did not acknowledge an event in time, or left before it did."""

@@ -1,0 +1,239 @@
+"""A namespace: its handlers, its sockets, and what happens when an event comes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.outgoing import Outgoing
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.socketio import (
+    Packet,
+    PacketType,
+    check_placeholders,
+    decode_arguments,
+    encode_packet,
+    event_name,
+)
+from synkora.sockets import packets
+from synkora.sockets.adapter import Adapter
+from synkora.sockets.broadcast import Broadcast
+from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.socket import Socket, Stage
+
+P = TypeVar("P")
+F = TypeVar("F", bound=Callable[..., Any])
+ConnectHandler = Callable[[Socket, dict[str, Any]], Awaitable[None] | None]
+DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
+#: What an event goes to: the socket, the event's JSON array, and its attachments.
+Route = Callable[[Socket, bytes, tuple[bytes, ...]], object]
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+log = structlog.get_logger(__name__)
+
+_INTERNAL: Final = "Internal server error"
+_NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
+
+
+class Namespace:
+    """A part of a server that clients connect to by its name, with handlers of its own."""
+
+    def __init__(self, name: str, adapter: Adapter, spawn: Spawn) -> None:
+        self.name = name
+        self.adapter = adapter
+        self.sockets: dict[str, Socket] = {}
+        self._spawn = spawn
+        self._routes: dict[str, Route] = {}
+        self._on_connect: ConnectHandler | None = None
+        self._on_disconnect: DisconnectHandler | None = None
+
+    # Handlers
+
+    def on(self, event: str, handler: F | None = None) -> Any:
+        """Register `handler(socket, *args)` for an event; without a handler, a decorator that does.
+
+        It may be a coroutine function. What it returns acknowledges the event, where the client asks for that: a tuple
+        is several arguments, None is none. What it raises is logged and answered with an `error` event.
+        """
+        if handler is None:
+            return lambda function: self.on(event, function)
+        call = handler
+
+        def route(socket: Socket, data: bytes, attachments: tuple[bytes, ...]) -> object:
+            return call(socket, *decode_arguments(data, attachments)[1:])
+
+        self._register(event, route)
+        return handler
+
+    def route(
+        self, event: str, decode: Callable[[bytes], P], handler: Callable[[Socket, P, tuple[bytes, ...]], object]
+    ) -> None:
+        """Register `handler(socket, payload, attachments)` for an event whose JSON array `decode` turns into `payload`.
+
+        `decode` raises `EventRefused` or `InvalidPayload` for what it does not take. Placeholders have been checked.
+        """
+
+        def route(socket: Socket, data: bytes, attachments: tuple[bytes, ...]) -> object:
+            if attachments:
+                check_placeholders(data, attachments)
+            return handler(socket, decode(data), attachments)
+
+        self._register(event, route)
+
+    def _register(self, event: str, route: Route) -> None:
+        if event in self._routes:
+            raise ValueError(f"{event!r} has a handler already")
+        self._routes[event] = route
+
+    def on_connect(self, handler: ConnectHandler) -> ConnectHandler:
+        """Register what decides on a CONNECT: `handler(socket, auth)`, which may raise `ConnectRefused`.
+
+        What it emits goes out after the reply to CONNECT, and not at all if it refuses.
+        """
+        self._on_connect = handler
+        return handler
+
+    def on_disconnect(self, handler: DisconnectHandler) -> DisconnectHandler:
+        """Register what learns of each end: `handler(socket, reason)`, with Socket.IO's word for the reason."""
+        self._on_disconnect = handler
+        return handler
+
+    # Sending
+
+    @property
+    def _broadcast(self) -> Broadcast:
+        return Broadcast(self.name, self.adapter)
+
+    def emit(self, event: str, *args: object) -> None:
+        """Send an event to everyone in the namespace."""
+        self._broadcast.emit(event, *args)
+
+    def to(self, *rooms: str) -> Broadcast:
+        """An emit to the members of these rooms."""
+        return self._broadcast.to(*rooms)
+
+    def except_(self, *rooms: str) -> Broadcast:
+        """An emit to all but the members of these rooms."""
+        return self._broadcast.except_(*rooms)
+
+    @property
+    def volatile(self) -> Broadcast:
+        """An emit that may be dropped for clients that do not keep up."""
+        return self._broadcast.volatile
+
+    # What a client's packets lead to
+
+    def connect(self, socket: Socket, auth: dict[str, Any], settled: Callable[[Socket], None]) -> None:
+        """Decide on a CONNECT, now or in a task, and call `settled` when that is done."""
+        if self._on_connect is None:
+            self._admit(socket)
+            settled(socket)
+            return
+        try:
+            result = self._on_connect(socket, auth)
+        except Exception as error:
+            self._refuse(socket, error)
+        else:
+            if isinstance(result, CoroutineType):
+                self._spawn(self._connect_later(socket, result, settled))
+                return
+            self._admit(socket)
+        settled(socket)
+
+    async def _connect_later(
+        self, socket: Socket, decision: Awaitable[None], settled: Callable[[Socket], None]
+    ) -> None:
+        try:
+            await decision
+        except Exception as error:
+            self._refuse(socket, error)
+        else:
+            self._admit(socket)
+        settled(socket)
+
+    def _admit(self, socket: Socket) -> None:
+        if socket.stage is Stage.CONNECTING:
+            self.sockets[socket.id] = socket
+            socket.open()
+
+    def _refuse(self, socket: Socket, error: Exception) -> None:
+        answer: dict[str, object] = {"message": _INTERNAL}
+        if isinstance(error, ConnectRefused):
+            answer = {"message": str(error)} if error.data is None else {"message": str(error), "data": error.data}
+        else:
+            log.error("handler_failed", eventName="connect", socketId=socket.id, exc_info=error)
+        if socket.stage is Stage.CONNECTING:
+            socket.close()
+            socket.session.send(encode_packet(PacketType.CONNECT_ERROR, self.name, answer))
+
+    def receive(self, socket: Socket, packet: Packet) -> None:
+        """Take an event. Raises `ProtocolError` where the packet is none."""
+        name = event_name(packet.data)
+        route = self._routes.get(name)
+        if route is None:
+            decode_arguments(packet.data, packet.attachments)
+            self._answer(socket, name, f"Unknown event: {name[:_NAME_SHOWN]}")
+            return
+        try:
+            result = route(socket, packet.data, packet.attachments)
+        except ProtocolError:
+            raise
+        except Exception as error:
+            self._failed(socket, name, error)
+            return
+        if isinstance(result, CoroutineType):
+            self._spawn(self._finish_later(socket, name, packet.id, result))
+        elif packet.id is not None:
+            self._acknowledge(socket, name, packet.id, result)
+
+    async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
+        try:
+            value = await result
+        except Exception as error:
+            self._failed(socket, name, error)
+            return
+        if number is not None:
+            self._acknowledge(socket, name, number, value)
+
+    def _acknowledge(self, socket: Socket, name: str, number: int, value: object) -> None:
+        args = () if value is None else value if isinstance(value, tuple) else (value,)
+        try:
+            socket.put(packets.ack(self.name, number, args))
+        except Exception as error:
+            self._failed(socket, name, error)
+
+    def _failed(self, socket: Socket, name: str, error: Exception) -> None:
+        if isinstance(error, EventRefused | InvalidPayload):
+            self._answer(socket, name, str(error))
+        else:
+            log.error("handler_failed", eventName=name, socketId=socket.id, exc_info=error)
+            self._answer(socket, name, _INTERNAL)
+
+    def _answer(self, socket: Socket, name: str, message: str) -> None:
+        socket.emit("error", {"message": message, "event": name[:_NAME_SHOWN]})
+
+    def disconnected(self, socket: Socket, reason: Reason) -> None:
+        """Take leave of a socket."""
+        was_connected = self.sockets.pop(socket.id, None) is not None
+        socket.close()
+        if was_connected and self._on_disconnect is not None:
+            try:
+                result = self._on_disconnect(socket, reason.value)
+            except Exception as error:
+                log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
+            else:
+                if isinstance(result, CoroutineType):
+                    self._spawn(self._disconnect_later(socket, result))
+
+    async def _disconnect_later(self, socket: Socket, result: Awaitable[None]) -> None:
+        try:
+            await result
+        except Exception as error:
+            log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
+
+    def disconnect_packet(self) -> Outgoing:
+        """What tells a client that it is out of the namespace."""
+        return Outgoing(encode_packet(PacketType.DISCONNECT, self.name))

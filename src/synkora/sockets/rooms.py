@@ -1,0 +1,71 @@
+"""Which sockets are in which rooms of a namespace."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from synkora.engine.outbox import Outbox
+
+_NOBODY: Final[dict[str, Outbox]] = {}
+
+
+class Rooms:
+    """Rooms and their members: the outbox of each, by the socket's id.
+
+    Every socket is also reached by a room named like its id, without being a member of one.
+    """
+
+    __slots__ = ("_rooms", "members")
+
+    def __init__(self) -> None:
+        self.members: dict[str, Outbox] = {}
+        self._rooms: dict[str, dict[str, Outbox]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def __contains__(self, room: str) -> bool:
+        return room in self._rooms
+
+    def __getitem__(self, room: str) -> dict[str, Outbox]:
+        """The members of a room, none for one that is not there."""
+        found = self._rooms.get(room)
+        if found is None:
+            outbox = self.members.get(room)
+            return _NOBODY if outbox is None else {room: outbox}
+        return found
+
+    def add(self, sid: str, outbox: Outbox) -> None:
+        """Let a socket in."""
+        self.members[sid] = outbox
+
+    def remove(self, sid: str, rooms: Iterable[str]) -> None:
+        """Forget a socket, which is in `rooms`."""
+        self.members.pop(sid, None)
+        for room in rooms:
+            self.leave(sid, room)
+
+    def join(self, sid: str, room: str) -> None:
+        """Put a socket into a room."""
+        self._rooms.setdefault(room, {})[sid] = self.members[sid]
+
+    def leave(self, sid: str, room: str) -> None:
+        """Take a socket out of a room, and the room away with its last member."""
+        found = self._rooms.get(room)
+        if found is not None:
+            found.pop(sid, None)
+            if not found:
+                del self._rooms[room]
+
+    def select(self, rooms: Collection[str], excepted: Collection[str]) -> dict[str, Outbox]:
+        """Who is in one of `rooms`, or in the namespace where there are none, and in none of `excepted`."""
+        if not rooms:
+            chosen = self.members
+        elif len(rooms) == 1:
+            (room,) = rooms
+            chosen = self[room]
+        else:
+            chosen = {sid: outbox for room in rooms for sid, outbox in self[room].items()}
+        if excepted:
+            barred = {sid for room in excepted for sid in self[room]}
+            chosen = {sid: outbox for sid, outbox in chosen.items() if sid not in barred}
+        return chosen

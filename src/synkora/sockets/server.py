@@ -1,0 +1,132 @@
+"""A Socket.IO server: namespaces, on sessions, on transports."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from synkora.engine.deadlines import Deadlines
+from synkora.engine.disconnect import Reason
+from synkora.engine.origins import Origins
+from synkora.engine.registry import Registry
+from synkora.engine.session import Session
+from synkora.engine.settings import EngineSettings, TransportName
+from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.sockets.adapter import LocalAdapter
+from synkora.sockets.broadcast import Broadcast
+from synkora.sockets.client import Client
+from synkora.sockets.namespace import Namespace
+
+MAX_ATTACHMENTS: Final = 10
+_DRAIN_CHECK: Final = 0.02  # seconds
+
+
+class SocketServer:
+    """A Socket.IO v5 server; durations are seconds, sizes are bytes.
+
+    A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
+    namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
+    most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
+    the server's own. `compression` offers permessage-deflate for messages from `compression_threshold` up.
+    """
+
+    def __init__(
+        self,
+        *,
+        ping_interval: float = 25,
+        ping_timeout: float = 60,
+        max_payload: int = 1_000_000,
+        connect_timeout: float = 45,
+        upgrade_timeout: float = 10,
+        path: str = "/socket.io/",
+        transports: Sequence[TransportName] = ("polling", "websocket"),
+        origins: Origins | Sequence[str] = (),
+        max_outbox: int = 4_000_000,
+        compression: bool = False,
+        compression_threshold: int = 1024,
+    ) -> None:
+        self.settings = EngineSettings(
+            path=path.rstrip("/") + "/",
+            transports=tuple(transports),
+            origins=origins if isinstance(origins, Origins) else Origins(origins),
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            upgrade_timeout=upgrade_timeout,
+            max_payload=max_payload,
+            max_outbox=max_outbox,
+            compression=compression,
+            compression_threshold=compression_threshold,
+        )
+        self.namespaces: dict[str, Namespace] = {}
+        self.max_attachments = MAX_ATTACHMENTS
+        self.registry = Registry(self.settings, self._accept)
+        self.asgi = PollingEndpoint(self.registry)
+        self._connecting: Deadlines[Client] = Deadlines(
+            connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def of(self, name: str) -> Namespace:
+        """The namespace `name`, made if need be. Raises `ValueError` for a name that clients could not send."""
+        if not name.startswith("/") or "," in name:
+            raise ValueError(f"{name!r} is no namespace: it starts with / and has no comma")
+        if name not in self.namespaces:
+            self.namespaces[name] = Namespace(name, LocalAdapter(self.registry.flusher), self._spawn)
+        return self.namespaces[name]
+
+    @property
+    def websocket_protocol(self) -> Callable[..., asyncio.BaseProtocol]:
+        """What uvicorn takes as `ws`."""
+        return functools.partial(WebSocketProtocol, self.registry)
+
+    def emit(self, event: str, *args: object) -> None:
+        """Send an event to everyone in the main namespace."""
+        self.of("/").emit(event, *args)
+
+    def to(self, *rooms: str) -> Broadcast:
+        """An emit to the members of these rooms of the main namespace."""
+        return self.of("/").to(*rooms)
+
+    def except_(self, *rooms: str) -> Broadcast:
+        """An emit to all in the main namespace but the members of these rooms."""
+        return self.of("/").except_(*rooms)
+
+    @property
+    def volatile(self) -> Broadcast:
+        """An emit to the main namespace that may be dropped for clients that do not keep up."""
+        return self.of("/").volatile
+
+    async def close(self, within: float) -> bool:
+        """End all connections with what was sent before, and wait up to `within` seconds until all are gone.
+
+        Returns whether all are. Clients come back by themselves, if they find a server.
+        """
+        self.registry.close()
+        self._connecting.cancel()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        while not self.registry.is_drained and loop.time() < deadline:
+            await asyncio.sleep(_DRAIN_CHECK)
+        for task in self._tasks:
+            task.cancel()
+        return self.registry.is_drained
+
+    def client_connected(self, client: Client) -> None:
+        """Stop the time that a client has to connect to a namespace."""
+        self._connecting.drop(client)
+
+    def client_left(self, client: Client) -> None:
+        """Forget a client."""
+        self._connecting.drop(client)
+
+    def _accept(self, session: Session) -> Client:
+        client = Client(session, self)
+        self._connecting.add(client)
+        return client
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,245 @@
+"""One client in one namespace."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.session import Session
+from synkora.protocol.socketio import PacketType, encode_packet
+from synkora.sockets import packets
+from synkora.sockets.acks import Acks
+from synkora.sockets.adapter import Adapter
+from synkora.sockets.broadcast import Broadcast
+from synkora.sockets.errors import AckTimeout
+
+
+class Stage(Enum):
+    """How far a socket is."""
+
+    CONNECTING = auto()
+    CONNECTED = auto()
+    DISCONNECTED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What came with a connection: `auth` is the payload of CONNECT, the rest is of the session's first request.
+
+    `issued` is seconds since the epoch; `address` is the peer's.
+    """
+
+    headers: dict[str, str]
+    query: dict[str, str]
+    address: str
+    auth: dict[str, Any]
+    secure: bool
+    issued: float
+
+
+class Socket:
+    """A client in a namespace: what handlers get, and send with.
+
+    `id` is public: other clients may see it. `data` is the application's own.
+    """
+
+    __slots__ = (
+        "_acks",
+        "_adapter",
+        "_closing",
+        "_data",
+        "_issued",
+        "_pending",
+        "_rooms",
+        "auth",
+        "id",
+        "namespace",
+        "session",
+        "stage",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        namespace: str,
+        session: Session,
+        auth: dict[str, Any],
+        adapter: Adapter,
+        closing: Callable[["Socket", Reason, bool], None],
+    ) -> None:
+        self.id = id
+        self.namespace = namespace
+        self.session = session
+        self.auth = auth
+        self.stage = Stage.CONNECTING
+        self._adapter = adapter
+        self._closing = closing
+        self._issued = time.time()
+        self._rooms: set[str] | None = None
+        self._pending: list[Outgoing] | None = None
+        self._acks: Acks | None = None
+        self._data: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Socket {self.id} in {self.namespace}>"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The application's own values."""
+        if self._data is None:
+            self._data = {}
+        return self._data
+
+    @property
+    def handshake(self) -> Handshake:
+        """What came with the connection."""
+        request = self.session.request
+        return Handshake(
+            headers=dict(request.headers),
+            query=request.query,
+            address=request.address,
+            auth=self.auth,
+            secure=request.secure,
+            issued=self._issued,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be reached."""
+        return self.stage is Stage.CONNECTED
+
+    @property
+    def transport(self) -> str:
+        """`polling` or `websocket`, as it is now."""
+        return self.session.transport.name
+
+    # Rooms
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The rooms it is in, its own (named like its id) included."""
+        return frozenset((self.id, *(self._rooms or ()))) if self.stage is not Stage.DISCONNECTED else frozenset()
+
+    def join(self, *rooms: str) -> None:
+        """Enter rooms."""
+        if self.stage is Stage.DISCONNECTED:
+            return
+        if self._rooms is None:
+            self._rooms = set()
+        self._rooms.update(rooms)
+        if self.stage is Stage.CONNECTED:
+            self._enter(rooms)
+
+    def _enter(self, rooms: Iterable[str]) -> None:
+        for room in rooms:
+            self._adapter.rooms.join(self.id, room)
+
+    def leave(self, room: str) -> None:
+        """Leave a room."""
+        if self._rooms is not None:
+            self._rooms.discard(room)
+        self._adapter.rooms.leave(self.id, room)
+
+    # Sending
+
+    def emit(self, event: str, *args: object) -> None:
+        """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
+        self.put(packets.event(self.namespace, event, args))
+
+    def put(self, message: Outgoing) -> None:
+        """Send a message that is encoded already."""
+        if self.stage is Stage.CONNECTED:
+            self.session.outbox.put(message)
+        elif self.stage is Stage.CONNECTING:
+            if self._pending is None:
+                self._pending = []
+            self._pending.append(message)
+
+    async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
+        """Send an event and wait up to `timeout` seconds for the client's ack.
+
+        Returns its argument, a list where there are several, None where there is none. Raises `AckTimeout`, also when
+        the client leaves.
+        """
+        if self.stage is Stage.DISCONNECTED:
+            raise AckTimeout("the client left")
+        if self._acks is None:
+            self._acks = Acks()
+        number = self._acks.open()
+        self.put(packets.event(self.namespace, event, args, id=number))
+        answer = await self._acks.wait(number, timeout)
+        return answer if len(answer) > 1 else answer[0] if answer else None
+
+    def to(self, *rooms: str) -> Broadcast:
+        """An emit to the others in these rooms."""
+        return Broadcast(self.namespace, self._adapter, rooms, (self.id,))
+
+    def except_(self, *rooms: str) -> Broadcast:
+        """An emit to all others but those in these rooms."""
+        return Broadcast(self.namespace, self._adapter, (), (self.id, *rooms))
+
+    @property
+    def broadcast(self) -> Broadcast:
+        """An emit to all others in the namespace."""
+        return Broadcast(self.namespace, self._adapter, (), (self.id,))
+
+    @property
+    def volatile(self) -> "VolatileSocket":
+        """An emit to this client that may be dropped if it does not keep up."""
+        return VolatileSocket(self)
+
+    # The end
+
+    def disconnect(self, close: bool = False) -> None:
+        """Take it out of the namespace; with `close`, end the whole connection."""
+        self._closing(self, Reason.SERVER_NAMESPACE_DISCONNECT, close)
+
+    # What the namespace calls
+
+    def open(self) -> None:
+        """Answer CONNECT, and send what waited for that."""
+        self.stage = Stage.CONNECTED
+        self._adapter.rooms.add(self.id, self.session.outbox)
+        self._enter(self._rooms or ())
+        outbox = self.session.outbox
+        outbox.put(Outgoing(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
+        pending, self._pending = self._pending, None
+        for message in pending or ():
+            outbox.put(message)
+
+    def close(self) -> None:
+        """Leave all rooms, and let go of those who wait for an ack."""
+        self.stage = Stage.DISCONNECTED
+        self._pending = None
+        self._adapter.rooms.remove(self.id, self._rooms or ())
+        self._rooms = None
+        if self._acks is not None:
+            self._acks.cancel()
+
+    def receive_ack(self, number: int, args: list[Any]) -> None:
+        """Take the client's ack."""
+        if self._acks is not None:
+            self._acks.resolve(number, args)
+
+
+@dataclass(frozen=True, slots=True)
+class VolatileSocket:
+    """A socket whose emits, and broadcasts, may be dropped."""
+
+    socket: Socket
+
+    def emit(self, event: str, *args: object) -> None:
+        """Send an event, unless the client does not keep up."""
+        self.socket.put(packets.event(self.socket.namespace, event, args, volatile=True))
+
+    def to(self, *rooms: str) -> Broadcast:
+        """A volatile emit to the others in these rooms."""
+        return self.socket.to(*rooms).volatile
+
+    @property
+    def broadcast(self) -> Broadcast:
+        """A volatile emit to all others in the namespace."""
+        return self.socket.broadcast.volatile

@@ -1,0 +1,252 @@
+"""The settings: where they come from, what is taken, and how a refusal reads."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from synkora.app.settings import Settings, SettingsError, describe, load_settings
+
+VARIABLES = [variable.name for variable in describe()]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and an environment with the secret alone."""
+    monkeypatch.chdir(tmp_path)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NEXTAUTH_SECRET", "s3cret")
+    return tmp_path
+
+
+def refusals() -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return caught.value.lines
+
+
+def test_defaults() -> None:
+    """With nothing but the secret, every setting has the default that the documentation names."""
+    settings = load_settings()
+    assert settings.secret.get_secret_value() == "s3cret"
+    assert settings.model_dump(exclude={"secret"}) == {
+        "previous_secrets": (),
+        "port": 3001,
+        "host": "",
+        "allowed_origins": ("http://localhost:3000",),
+        "path": "/socket.io/",
+        "ping_interval": 25.0,
+        "ping_timeout": 60.0,
+        "transports": ("polling", "websocket"),
+        "max_payload": 1_000_000,
+        "compression": False,
+        "compression_threshold": 1024,
+        "connect_timeout": 45.0,
+        "upgrade_timeout": 10.0,
+        "max_outbox": 4_000_000,
+        "shutdown_timeout": 5.0,
+        "log_level": "info",
+        "redis_url": None,
+    }
+
+
+def test_described_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing every described default into the environment changes nothing."""
+    before = load_settings()
+    for variable in describe():
+        if variable.default:
+            monkeypatch.setenv(variable.name, variable.default)
+    assert load_settings() == before
+
+
+def test_every_variable_is_described() -> None:
+    """Each variable has a name of its own and a sentence about it; the secret alone is required."""
+    assert len(VARIABLES) == len(set(VARIABLES)) == len(Settings.model_fields)
+    assert all(variable.description.endswith(".") for variable in describe())
+    assert [variable.name for variable in describe() if variable.default is None] == ["NEXTAUTH_SECRET"]
+
+
+def test_environment_wins_over_env_local_over_env(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable is taken from the environment, or else from .env.local, or else from .env."""
+    (folder / ".env").write_text("WS_PORT=1\nWS_HOST=one\nLOG_LEVEL=error\n")
+    (folder / ".env.local").write_text("WS_PORT=2\nWS_HOST=two\n")
+    monkeypatch.setenv("WS_PORT", "3")
+    settings = load_settings()
+    assert (settings.port, settings.host, settings.log_level) == (3, "two", "error")
+
+
+def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command line passes wins, even over a variable that could not be used."""
+    monkeypatch.setenv("WS_PORT", "abc")
+    monkeypatch.setenv("WS_HOST", "one")
+    settings = load_settings(host="two", port=0)
+    assert (settings.port, settings.host) == (0, "two")
+
+
+def test_unknown_variables_in_files_are_ignored(folder: Path) -> None:
+    """The web app's own variables may stand in the same file."""
+    (folder / ".env.local").write_text('DATABASE_URL="postgres://x"\nport=9\nWS_PORT="4000" # a comment\n')
+    assert load_settings().port == 4000
+
+
+def test_empty_is_unset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable counts as unset, wherever it stands: the next source, or else the default, applies."""
+    for name in VARIABLES:
+        if name != "NEXTAUTH_SECRET":
+            monkeypatch.setenv(name, "")
+    (folder / ".env.local").write_text("WS_HOST=\nWS_PORT=4000\n")
+    (folder / ".env").write_text("WS_HOST=local.test\n")
+    settings = load_settings()
+    assert (settings.port, settings.host, settings.allowed_origins) == (4000, "local.test", ("http://localhost:3000",))
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_secret_is_required(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing, empty or blank secret is one line that says what to do."""
+    monkeypatch.delenv("NEXTAUTH_SECRET")
+    if value is not None:
+        monkeypatch.setenv("NEXTAUTH_SECRET", value)
+    assert refusals() == [
+        "NEXTAUTH_SECRET is not set: put the secret of the web app into the environment or into .env.local"
+    ]
+
+
+def test_secrets_are_taken_as_they_are_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several previous secrets are split at commas, and no secret is in what is printed of the settings."""
+    monkeypatch.setenv("NEXTAUTH_SECRET", " now$1# ")
+    monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "before+/=, ,long ago")
+    settings = load_settings()
+    assert settings.secret.get_secret_value() == " now$1# "
+    assert [secret.get_secret_value() for secret in settings.previous_secrets] == ["before+/=", "long ago"]
+    assert not any(secret in f"{settings!r}{settings}" for secret in ("now", "before", "ago"))
+
+
+def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another setting is refused, or Redis is asked for, no secret and no password is told."""
+    monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "s3cret-of-before")
+    monkeypatch.setenv("REDIS_URL", "redis://:s3cret-too@localhost")
+    monkeypatch.setenv("WS_PORT", "abc")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "s3cret" not in f"{caught.value}{caught.value.__cause__}{caught.value.lines}"
+    assert caught.value.lines == [
+        'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',
+        "REDIS_URL is set, but this version does not support several instances: unset it",
+    ]
+
+
+ORIGIN = "an origin such as https://app.example.com: no path, the host may begin with *., and * alone is any"
+PATH = "a path such as /socket.io/: names of letters, digits, ., _, ~ and - between slashes"
+SECONDS = "a number of seconds from 0.05 to 3600"
+PORT = "a port: a whole number from 0 to 65535"
+TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown", "allowed"),
+    [
+        ("WS_PORT", "abc", "abc", PORT),
+        ("WS_PORT", "-1", "-1", PORT),
+        ("WS_PORT", "65536", "65536", PORT),
+        ("WS_PORT", "80.5", "80.5", PORT),
+        ("WS_PORT", "1\n2", "1\\n2", PORT),
+        ("WS_PORT", '"', '\\"', PORT),
+        ("WS_HOST", "a b", "a b", "an address or a host name"),
+        ("WS_HOST", "http://localhost", "http://localhost", "an address or a host name"),
+        ("ALLOWED_ORIGINS", "https://a.test,b.test", "b.test", ORIGIN),
+        ("ALLOWED_ORIGINS", ",", ",", ORIGIN),
+        ("ALLOWED_ORIGINS", "ftp://a.test", "ftp://a.test", ORIGIN),
+        ("ALLOWED_ORIGINS", "https://a.test/app", "https://a.test/app", ORIGIN),
+        ("ALLOWED_ORIGINS", "https://a.test:99999", "https://a.test:99999", ORIGIN),
+        ("ALLOWED_ORIGINS", "https://a.*.test", "https://a.*.test", ORIGIN),
+        ("ALLOWED_ORIGINS", "null", "null", ORIGIN),
+        ("WS_PATH", "socket.io", "socket.io", PATH),
+        ("WS_PATH", "/", "/", PATH),
+        ("WS_PATH", "//a", "//a", PATH),
+        ("WS_PATH", "/a/../b", "/a/../b", PATH),
+        ("WS_PATH", "/a?b", "/a?b", PATH),
+        ("WS_PING_INTERVAL", "0", "0", SECONDS),
+        ("WS_PING_TIMEOUT", "nan", "nan", SECONDS),
+        ("WS_CONNECT_TIMEOUT", "inf", "inf", SECONDS),
+        ("WS_UPGRADE_TIMEOUT", "10s", "10s", SECONDS),
+        ("SHUTDOWN_TIMEOUT", "-1", "-1", "a number of seconds from 0 to 3600"),
+        ("WS_TRANSPORTS", "polling,carrier-pigeon", "carrier-pigeon", TRANSPORT),
+        ("WS_TRANSPORTS", " , ", " , ", TRANSPORT),
+        ("WS_MAX_PAYLOAD", "1023", "1023", "a size in bytes: a whole number from 1024 to 100000000"),
+        ("WS_MAX_PAYLOAD", "1MB", "1MB", "a size in bytes: a whole number from 1024 to 100000000"),
+        ("WS_MAX_OUTBOX", "65535", "65535", "a size in bytes: a whole number from 65536 to 1000000000"),
+        ("WS_COMPRESSION", "maybe", "maybe", "true or false"),
+        ("WS_COMPRESSION_THRESHOLD", "-1", "-1", "a size in bytes: a whole number from 0 to 100000000"),
+        ("LOG_LEVEL", "loud", "loud", "a level: debug, info, warning or error"),
+    ],
+)
+def test_wrong_values(name: str, value: str, shown: str, allowed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value is one line: the variable, the value, and what is allowed."""
+    monkeypatch.setenv(name, value)
+    assert refusals() == [f'{name}: "{shown}" is not {allowed}']
+
+
+def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value of any length keeps its line readable."""
+    monkeypatch.setenv("WS_PORT", "x" * 100_000)
+    (line,) = refusals()
+    assert len(line) < 200
+    assert line.startswith('WS_PORT: "xxx')
+
+
+def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wrong variable has a line of its own, so that all are mended at once."""
+    monkeypatch.delenv("NEXTAUTH_SECRET")
+    monkeypatch.setenv("WS_PORT", "abc")
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    assert [line.split()[0].rstrip(":") for line in refusals()] == ["NEXTAUTH_SECRET", "WS_PORT", "LOG_LEVEL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("WS_HOST", "[::1]", "host", "::1"),
+        ("WS_HOST", "0.0.0.0", "host", "0.0.0.0"),  # noqa: S104 - a value to read, nothing listens on it
+        (
+            "ALLOWED_ORIGINS",
+            "HTTPS://App.Test/, http://b.test:3000,https://app.test:443,",
+            "allowed_origins",
+            ("https://app.test", "http://b.test:3000"),
+        ),
+        ("ALLOWED_ORIGINS", "https://*.a.test,*", "allowed_origins", ("https://*.a.test", "*")),
+        ("ALLOWED_ORIGINS", "http://[::1]:3000", "allowed_origins", ("http://[::1]:3000",)),
+        ("WS_PATH", "/live/sync", "path", "/live/sync/"),
+        ("WS_TRANSPORTS", "WebSocket,websocket", "transports", ("websocket",)),
+        ("WS_COMPRESSION", "true", "compression", True),
+        ("WS_PING_INTERVAL", "0.3", "ping_interval", 0.3),
+        ("SHUTDOWN_TIMEOUT", "0", "shutdown_timeout", 0.0),
+        ("LOG_LEVEL", "WARNING", "log_level", "warning"),
+    ],
+)
+def test_right_values(name: str, value: str, field: str, expected: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be written in several ways is read into one."""
+    monkeypatch.setenv(name, value)
+    assert getattr(load_settings(), field) == expected
+
+
+def test_file_in_another_encoding(folder: Path) -> None:
+    """A settings file that is not UTF-8 is named, without a traceback."""
+    (folder / ".env.local").write_bytes("WS_HOST=caf\xe9\n".encode("latin-1"))
+    assert refusals() == [".env.local or .env is not text in UTF-8"]
+
+
+def test_settings_are_frozen() -> None:
+    """Nothing changes the settings of a server that runs."""
+    settings = load_settings()
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]  # this is what must fail
+
+
+def test_example_file_names_every_variable() -> None:
+    """`.env.example` has each supported variable with its default, and leaves the secret to fill in."""
+    example = Path(__file__).parents[2].joinpath(".env.example").read_text(encoding="utf-8").splitlines()
+    assert "NEXTAUTH_SECRET=" in example
+    for variable in describe():
+        if variable.default is not None and variable.name != "REDIS_URL":
+            assert f"#{variable.name}={variable.default}" in example

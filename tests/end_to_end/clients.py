@@ -1,0 +1,212 @@
+"""The real Socket.IO clients, in JavaScript and in Python, with one face: what a test does with them reads the same."""
+
+from typing import Any, NamedTuple, Protocol
+
+import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
+
+from tests.end_to_end.inbox import Inbox
+from tests.end_to_end.node_process import Message, NodeProcess
+
+#: What the web app gives its client, besides `auth`.
+APP_OPTIONS = {"autoConnect": False, "reconnection": True, "reconnectionDelay": 1000, "reconnectionDelayMax": 30000}
+
+
+class Refused(Exception):
+    """The server's CONNECT_ERROR, or the transport's failure, in the words of it."""
+
+
+class Way(NamedTuple):
+    """Which client, and over which transports; None are the client's own default."""
+
+    language: str
+    transports: tuple[str, ...] | None
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether it begins with polling and goes on with WebSocket."""
+        return self.transports is None
+
+
+WAYS = {
+    "js-polling": Way("js", ("polling",)),
+    "js-websocket": Way("js", ("websocket",)),
+    "js-upgrade": Way("js", None),
+    "python-polling": Way("python", ("polling",)),
+    "python-websocket": Way("python", ("websocket",)),
+    "python-upgrade": Way("python", None),
+}
+
+
+class Driver(Protocol):
+    """What the two clients have in common."""
+
+    async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
+        """Begin to connect."""
+        ...
+
+    async def emit(self, *event: Any) -> None:
+        """Emit an event."""
+        ...
+
+    async def call(self, *event: Any) -> Any:
+        """Emit an event and return what acknowledges it."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        ...
+
+
+class Client:
+    """A client with what it got: `events` are lists of a name and arguments, `changes` what became of its connection."""
+
+    def __init__(self, owner: str, way: Way, node: NodeProcess) -> None:
+        self.way = way
+        self.id = ""
+        self.events = Inbox(owner)
+        self.changes = Inbox(owner)
+        self.upgrades = Inbox(owner)
+        self.is_open = False
+        self._driver: Driver = JsDriver(self, node) if way.language == "js" else PythonDriver(self)
+
+    async def connect(self, url: str, auth: object, headers: dict[str, str] | None = None) -> None:
+        """Connect, and where the way is to upgrade wait until it has. Raises `Refused`."""
+        self.is_open = True
+        await self._driver.open(url, auth, headers or {})
+        change = await self.changes.next()
+        if change[0] != "connect":
+            raise Refused(*change[1:])
+        if self.way.upgrades:
+            assert await self.upgrades.next() == "websocket"
+
+    async def emit(self, *event: Any) -> None:
+        """Emit an event."""
+        await self._driver.emit(*event)
+
+    async def call(self, *event: Any) -> Any:
+        """Emit an event and return what acknowledges it; fails where nothing does."""
+        return await self._driver.call(*event)
+
+    async def next(self) -> list[Any]:
+        """The next event, whatever it is."""
+        event: list[Any] = await self.events.next()
+        return event
+
+    async def expect(self, name: str) -> Any:
+        """The argument of the next event, which is to be `name`."""
+        event, *args = await self.next()
+        assert event == name, f"{self.events.owner} got {event} {args}, not {name}"
+        assert len(args) == 1
+        return args[0]
+
+    async def hears_nothing(self) -> None:
+        """Fail if anything came before the answer to a ping that is sent now."""
+        await self.emit("ping")
+        await self.expect("pong")
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        if self.is_open:
+            self.is_open = False
+            await self._driver.close()
+
+    def changed(self, change: list[Any]) -> None:
+        """Take note of what became of the connection."""
+        if change[0] == "upgrade":
+            self.upgrades.put(change[1])
+        else:
+            if change[0] == "connect":
+                self.id = change[1]
+            self.changes.put(change)
+
+
+class JsDriver:
+    """socket.io-client, in Node.js."""
+
+    def __init__(self, client: Client, node: NodeProcess) -> None:
+        self._client = client
+        self._node = node
+        self._name = node.listen(self._heard)
+
+    def _heard(self, message: Message) -> None:
+        if "event" in message:
+            self._client.events.put(message["event"])
+        else:
+            self._client.changed(message["change"])
+
+    async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
+        """Begin to connect."""
+        options = {**APP_OPTIONS, "auth": auth, "extraHeaders": headers}
+        if self._client.way.transports:
+            options["transports"] = self._client.way.transports
+        self._node.order("open", name=self._name, url=url, options=options)
+
+    async def emit(self, *event: Any) -> None:
+        """Emit an event."""
+        self._node.order("emit", name=self._name, event=event)
+
+    async def call(self, *event: Any) -> Any:
+        """Emit an event and return what acknowledges it."""
+        return await self._node.ask("call", name=self._name, event=event)
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        self._node.order("close", name=self._name)
+
+
+class PythonDriver:
+    """python-socketio's client."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._namespace = "/"
+        self._sio = socketio.AsyncClient(reconnection_delay=1)
+
+    def _listen(self) -> None:
+        client, on, namespace = self._client, self._sio.on, self._namespace
+        on("*", lambda event, *args: client.events.put([event, *args]), namespace)
+        on("connect", lambda: client.changed(["connect", self._sio.get_sid(namespace)]), namespace)
+        on("connect_error", lambda error: client.changed(["connect_error", _words(error)]), namespace)
+        on("disconnect", lambda reason: client.changed(["disconnect", reason]), namespace)
+
+    async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
+        """Begin to connect."""
+        scheme, _, rest = url.partition("://")
+        host, slash, namespace = rest.partition("/")
+        self._namespace = slash + namespace or "/"
+        self._listen()
+        transports = self._client.way.transports
+        try:
+            await self._sio.connect(
+                f"{scheme}://{host}",
+                headers,
+                auth,
+                transports=transports and list(transports),
+                namespaces=[self._namespace],
+                wait=False,
+            )
+        except socketio.exceptions.ConnectionError as error:
+            # What refused the namespace has been told by then, and is better put.
+            if not self._client.changes.items:
+                self._client.changed(["connect_error", str(error)])
+        else:
+            if self._client.way.upgrades:
+                self._client.upgrades.put(self._sio.transport())
+
+    async def emit(self, *event: Any) -> None:
+        """Emit an event."""
+        name, *args = event
+        await self._sio.emit(name, tuple(args))
+
+    async def call(self, *event: Any) -> Any:
+        """Emit an event and return what acknowledges it."""
+        name, *args = event
+        return await self._sio.call(name, tuple(args), timeout=10)
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        await self._sio.shutdown()
+
+
+def _words(error: Any) -> str:
+    return str(error["message"] if isinstance(error, dict) else error)

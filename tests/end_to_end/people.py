@@ -1,0 +1,63 @@
+"""Who takes part in the tests, and the tokens they sign in with."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synkora.identity.tokens import sign
+
+SECRET = "the-secret-of-the-end-to-end-tests-f3b9c1d7"
+CLIENTS = Path(__file__).parent.parent / "clients"
+
+#: Every token that was made: none of them may be seen in what a server writes.
+ISSUED: list[str] = []
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user of the web app."""
+
+    id: str
+    name: str
+    image: str | None = None
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """What the web app's tokens say of them."""
+        claims: dict[str, Any] = {"id": self.id, "name": self.name, "email": f"{self.id}@example.com"}
+        return claims if self.image is None else {**claims, "picture": self.image}
+
+    @property
+    def token(self) -> str:
+        """A token of theirs."""
+        return issue(self.claims)
+
+
+ALICE = Person("user-alice", "Alice", "https://example.com/alice.png")
+BOB = Person("user-bob", "Bob")
+CAROL = Person("user-carol", "Carol", "https://example.com/carol.png")
+
+
+def issue(claims: dict[str, Any], *, secret: str = SECRET, expires_in: float = 3600) -> str:
+    """A signed token of these claims."""
+    token = sign(claims, secret, expires_in=expires_in)
+    ISSUED.append(token)
+    return token
+
+
+def npm_tokens(orders: list[dict[str, Any]]) -> list[str]:
+    """Tokens made by the npm packages that the web app uses, one for each order (see make-tokens.mjs)."""
+    node = subprocess.run(
+        ["node", "make-tokens.mjs"],
+        cwd=CLIENTS,
+        input=json.dumps([{"secret": SECRET, **order} for order in orders]),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert node.returncode == 0, node.stderr
+    made: list[str] = json.loads(node.stdout)
+    ISSUED.extend(made)
+    return made

@@ -1,0 +1,172 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.identity.forge import encrypted, signed
+
+from synkora.identity.handshake import Authenticator, SignInRefused, may_come_with_upgrade
+from synkora.identity.tokens import Keyring
+
+SECRET = "a secret of the tests, long enough"
+AUTHENTICATOR = Authenticator(Keyring(SECRET))
+
+BY_AUTH = signed({"id": "by-auth"}, SECRET)
+BY_BEARER = f"Bearer {signed({'id': 'by-bearer'}, SECRET)}"
+BY_COOKIE = f"theme=dark; next-auth.session-token={encrypted({'id': 'by-cookie'}, SECRET)}"
+FORGED = signed({"id": "intruder"}, "another secret altogether")
+NAMELESS = signed({"name": "Nobody"}, SECRET)
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.one_of(st.just("token"), st.text()), inner)),
+    max_leaves=8,
+)
+
+
+def signed_in(auth: object = None, authorization: str | None = None, cookie: str | None = None) -> str:
+    return AUTHENTICATOR.authenticate(auth, authorization, cookie).id
+
+
+def refused(auth: object = None, authorization: str | None = None, cookie: str | None = None) -> SignInRefused:
+    with pytest.raises(SignInRefused) as refusal:
+        AUTHENTICATOR.authenticate(auth, authorization, cookie)
+    assert str(refusal.value) == refusal.value.message
+    return refusal.value
+
+
+class TestOrder:
+    def test_the_token_in_connect_goes_first(self) -> None:
+        """`auth.token` decides where there are a Bearer header and a cookie too."""
+        assert signed_in({"token": BY_AUTH}, BY_BEARER, BY_COOKIE) == "by-auth"
+
+    def test_the_bearer_header_goes_before_cookies(self) -> None:
+        """Without a token in CONNECT the Authorization header decides."""
+        assert signed_in({}, BY_BEARER, BY_COOKIE) == "by-bearer"
+
+    def test_a_cookie_is_enough(self) -> None:
+        """A browser that sends its session needs no token."""
+        assert signed_in(None, None, BY_COOKIE) == "by-cookie"
+
+    @pytest.mark.parametrize("token", ["", None, "cmabc123", "undefined", FORGED, "a.b.c", 42, ["x"], {"a": 1}])
+    def test_a_useless_token_falls_back(self, token: object) -> None:
+        """An empty or unverifiable token leaves the decision to what else there is."""
+        assert signed_in({"token": token}, BY_BEARER, BY_COOKIE) == "by-bearer"
+        assert signed_in({"token": token}, None, BY_COOKIE) == "by-cookie"
+
+    @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic dTpw", f"Bearer {FORGED}", "Bearer x"])
+    def test_a_useless_header_falls_back(self, authorization: str) -> None:
+        """A header without a token that can be verified leaves the decision to the cookie."""
+        assert signed_in(None, authorization, BY_COOKIE) == "by-cookie"
+
+    def test_a_useless_cookie_hides_no_other(self) -> None:
+        """A stale session beside a good one does not sign anybody out."""
+        assert signed_in(cookie=f"__Secure-authjs.session-token={FORGED}; {BY_COOKIE}") == "by-cookie"
+
+    @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", " Bearer", "Bearer  "])
+    def test_the_scheme_is_read_as_http_has_it(self, scheme: str) -> None:
+        """The scheme's case and the spaces around it do not matter (RFC 9110, section 11.1)."""
+        assert signed_in(authorization=BY_BEARER.replace("Bearer", scheme)) == "by-bearer"
+
+    def test_a_verified_token_decides_even_if_it_names_nobody(self) -> None:
+        """A good token without a user is a fault of the app that a cookie must not hide."""
+        assert refused({"token": NAMELESS}, BY_BEARER, BY_COOKIE).message == "Invalid token"
+
+
+class TestCookies:
+    @pytest.mark.parametrize(
+        ("kind", "cookie_name"),
+        [
+            ("nextauth_v4", "next-auth.session-token"),
+            ("nextauth_v4", "__Secure-next-auth.session-token"),
+            ("authjs_v5", "authjs.session-token"),
+            ("authjs_v5_secure_cookie", "__Secure-authjs.session-token"),
+        ],
+    )
+    @pytest.mark.parametrize("chunk_size", [10_000, 100])
+    def test_a_real_session_signs_in_by_its_cookie(
+        self, keyring: Keyring, vectors: dict[str, Any], kind: str, cookie_name: str, chunk_size: int
+    ) -> None:
+        """Sessions of both versions sign their user in, whole or split."""
+        token = vectors["tokens"][kind]
+        chunks = [token[start : start + chunk_size] for start in range(0, len(token), chunk_size)]
+        if len(chunks) == 1:
+            header = f"{cookie_name}={token}"
+        else:
+            header = "; ".join(f"{cookie_name}.{index}={chunk}" for index, chunk in enumerate(chunks))
+        user = Authenticator(keyring).authenticate(None, None, header)
+        assert (user.id, user.name, user.email) == ("user-1", "Alice", "alice@example.com")
+        assert user.image == "https://example.com/alice.png"
+
+
+class TestMessages:
+    @pytest.mark.parametrize("auth", [None, {}, {"token": None}, {"token": ""}, {"Token": "x"}, "token", 5, [], ["x"]])
+    def test_no_token_is_told(self, auth: object) -> None:
+        """Who offers nothing is told that signing in is required."""
+        assert refused(auth).message == "Authentication required"
+        assert refused(auth, "Basic dTpw", "theme=dark").message == "Authentication required"
+
+    @pytest.mark.parametrize("auth", [{"token": "cmabc123"}, {"token": FORGED}, {"token": 5}, {"token": {"a": []}}])
+    def test_an_unverifiable_token_is_told(self, auth: object) -> None:
+        """Who offers what cannot be verified is told that it failed."""
+        assert refused(auth).message == "Authentication failed"
+
+    def test_an_expired_token_is_told(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
+        """An expired session fails like any other, and the log's words say that it has expired."""
+        with pytest.raises(SignInRefused) as refusal:
+            Authenticator(keyring).authenticate({"token": vectors["tokens"]["nextauth_v4_expired"]}, None, None)
+        assert refusal.value.message == "Authentication failed"
+        assert refusal.value.detail == "auth.token: expired"
+
+    @pytest.mark.parametrize("claims", [{}, {"name": "Alice"}, {"id": ""}, {"id": True}, {"id": None, "sub": []}])
+    def test_a_token_without_a_user_is_told(self, claims: dict[str, object]) -> None:
+        """Who brings a good token that names no user is told that the token is invalid."""
+        token = signed(claims, SECRET)
+        assert refused({"token": token}).message == "Invalid token"
+        assert refused(None, f"Bearer {token}").message == "Invalid token"
+        assert refused(None, None, f"next-auth.session-token={encrypted(claims, SECRET)}").message == "Invalid token"
+
+    def test_the_log_learns_why_but_never_the_token(self) -> None:
+        """The detail names each source and its fault, and holds nothing that the client sent."""
+        refusal = refused({"token": "cmabc123"}, f"Bearer {FORGED}", f"authjs.session-token={FORGED}")
+        assert refusal.detail == (
+            "auth.token: malformed; bearer token: wrong key or tampered with; "
+            "cookie authjs.session-token: wrong key or tampered with"
+        )
+
+    @given(JSON, st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
+    def test_any_handshake_is_judged(self, auth: object, authorization: str | None, cookie: str | None) -> None:
+        """Whatever a client sends, without a good token it ends in one of the refusals."""
+        assert refused(auth, authorization, cookie).message in {"Authentication required", "Authentication failed"}
+        assert may_come_with_upgrade(auth, authorization, cookie) in {True, False}
+
+    def test_a_deeply_nested_payload_is_judged(self) -> None:
+        """Nesting without end in CONNECT's payload is no obstacle."""
+        nested: list[object] = []
+        for _ in range(10_000):
+            nested = [nested]
+        assert refused(nested).message == "Authentication required"
+        assert refused({"token": nested}).message == "Authentication failed"
+
+
+class TestWaitingForTheUpgrade:
+    @pytest.mark.parametrize("auth", [None, {}, "x", ["x"], {"token": ""}, {"token": "cmabc123"}, {"token": 5}])
+    def test_a_polling_handshake_without_a_session_may_wait(self, auth: object) -> None:
+        """A page that cannot read its cookie sends its user's id or nothing: the cookie may come with the upgrade."""
+        assert may_come_with_upgrade(auth, None, None)
+        assert may_come_with_upgrade(auth, "Basic dTpw", "")
+
+    def test_a_token_is_judged_at_once(self) -> None:
+        """What has the form of a token, signed or encrypted, good or not, is all that will come."""
+        assert not may_come_with_upgrade({"token": BY_AUTH}, None, None)
+        assert not may_come_with_upgrade({"token": FORGED}, None, None)
+        assert not may_come_with_upgrade({"token": encrypted({}, SECRET)}, None, None)
+
+    def test_a_bearer_header_is_judged_at_once(self) -> None:
+        """A client that sets headers is no page that waits for its cookie."""
+        assert not may_come_with_upgrade({"token": "cmabc123"}, "Bearer x", None)
+
+    def test_cookies_are_judged_at_once(self) -> None:
+        """A browser that sends cookies while polling sends no others with the upgrade."""
+        assert not may_come_with_upgrade(None, None, "theme=dark")
+        assert not may_come_with_upgrade({"token": "cmabc123"}, None, BY_COOKIE)

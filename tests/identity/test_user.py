@@ -1,0 +1,114 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.identity.user import User, user_from_claims
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.text(st.characters())),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+    max_leaves=5,
+)
+
+
+def user(**claims: object) -> User:
+    found = user_from_claims({"id": "user-1", **claims})
+    assert found is not None
+    return found
+
+
+def test_every_claim_has_its_place() -> None:
+    """A session's claims become the user's fields."""
+    claims = {"id": "user-1", "sub": "other", "name": "Alice", "email": "a@example.com", "picture": "p", "exp": 17}
+    assert user_from_claims(claims) == User("user-1", "Alice", "a@example.com", "p", 17.0)
+
+
+def test_all_but_an_id_may_be_missing() -> None:
+    """A user without a name is Anonymous, and has neither email, image nor end."""
+    assert user_from_claims({"id": "user-1"}) == User("user-1", "Anonymous", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"id": "a", "sub": "b"}, "a"),
+        ({"sub": "b"}, "b"),
+        ({"id": "", "sub": "b"}, "b"),
+        ({"id": None, "sub": "b"}, "b"),
+        ({"id": {"$oid": "1"}, "sub": "b"}, "b"),
+        ({"id": 42}, "42"),
+        ({"id": 0}, "0"),
+        ({"id": -1}, "-1"),
+        ({"sub": 42}, "42"),
+        ({"id": "x" * 200}, "x" * 200),
+        ({"id": "тест-🚀"}, "тест-🚀"),
+    ],
+)
+def test_id_or_else_sub_names_the_user(claims: dict[str, object], expected: str) -> None:
+    """The first of `id` and `sub` that is text or an integer is the user's id."""
+    found = user_from_claims(claims)
+    assert found is not None
+    assert found.id == expected
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "  ", True, False, 1.5, [], ["a"], {}, "x" * 201, 10**300, "a\x00b", "a\nb", "\x85", "\ud800"]
+)
+def test_what_is_no_id_names_no_user(value: object) -> None:
+    """An id that is empty, too long, of another type, or would not survive a log or a database, is none."""
+    assert user_from_claims({"id": value}) is None
+    assert user_from_claims({"sub": value}) is None
+
+
+def test_no_claims_name_no_user() -> None:
+    """A name alone names nobody."""
+    assert user_from_claims({"name": "Alice"}) is None
+
+
+@pytest.mark.parametrize("name", [None, "", "  \t", 5, ["Alice"], {"first": "Alice"}])
+def test_a_name_that_is_none_is_anonymous(name: object) -> None:
+    """Whoever has no usable name is called Anonymous."""
+    assert user(name=name).name == "Anonymous"
+
+
+def test_a_long_name_is_cut() -> None:
+    """A name is shown to everybody, so it ends at 100 characters."""
+    assert user(name="A" * 500).name == "A" * 100
+
+
+def test_half_a_character_in_a_name_is_replaced() -> None:
+    """A lone surrogate, which JSON can hold, does not reach what is sent to others."""
+    assert user(name="A\ud83dB\udc00").name == "A\ufffdB\ufffd"
+    assert user(name="A🚀").name == "A🚀"
+
+
+@pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 4097, "\ud800"])
+def test_what_is_no_image_or_email_is_left_out(value: object) -> None:
+    """An image or email of another type or of too great length is none at all."""
+    assert user(email=value).email is None
+    assert user(picture=value).image is None
+
+
+def test_picture_goes_before_image() -> None:
+    """`image` is looked at where `picture` is of no use."""
+    assert user(picture="p", image="i").image == "p"
+    assert user(picture=None, image="i").image == "i"
+    assert user(picture="x" * 5000, image="i").image == "i"
+
+
+def test_a_user_cannot_be_changed() -> None:
+    """Nothing that holds a user can make them somebody else."""
+    with pytest.raises(AttributeError):
+        user().id = "user-2"  # type: ignore[misc]  # the very thing that must fail
+
+
+@given(st.dictionaries(st.sampled_from(["id", "sub", "name", "email", "picture", "image"]), JSON))
+def test_any_claims_make_a_sound_user_or_none(claims: dict[str, object]) -> None:
+    """Whatever JSON the claims hold, a user's fields are bounded text that UTF-8 can carry."""
+    found = user_from_claims(claims)
+    if found is None:
+        return
+    assert 1 <= len(found.id) <= 200
+    assert 1 <= len(found.name) <= 100
+    for text in (found.id, found.name, found.email or "", found.image or ""):
+        assert text.encode().decode() == text

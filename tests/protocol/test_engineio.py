@@ -1,0 +1,70 @@
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.protocol.engineio import PacketType, encode_polling, join_payload, open_packet, split_payload
+from synkora.protocol.errors import ProtocolError
+
+TEXT = st.text().map(lambda text: b"4" + text.replace("\x1e", "").encode())
+
+
+def test_the_open_packet_has_milliseconds_where_the_settings_have_seconds() -> None:
+    """The handshake carries the five fields of the protocol, its times in milliseconds."""
+    packet = open_packet("abc", ["websocket"], 25, 0.0205, 1_000_000)
+    assert packet[0] == PacketType.OPEN
+    assert json.loads(packet[1:]) == {
+        "sid": "abc",
+        "upgrades": ["websocket"],
+        "pingInterval": 25000,
+        "pingTimeout": 20,
+        "maxPayload": 1_000_000,
+    }
+
+
+def test_the_packets_of_a_payload_are_separated_by_the_record_separator() -> None:
+    """A payload is its packets joined by U+001E, as in the protocol's example."""
+    assert join_payload([b"4hello", b"2", b"4world"]) == b"4hello\x1e2\x1e4world"
+
+
+def test_binary_packets_travel_as_base64_behind_a_b() -> None:
+    """The protocol's own example: the bytes 1 to 4 are bAQIDBA==."""
+    assert encode_polling(b"4hello", (b"\x01\x02\x03\x04",)) == b"4hello\x1ebAQIDBA=="
+    assert split_payload(b"4hello\x1ebAQIDBA==") == [(False, b"4hello"), (True, b"\x01\x02\x03\x04")]
+
+
+@given(st.lists(st.tuples(TEXT, st.lists(st.binary(), max_size=3)), min_size=1))
+def test_what_is_encoded_for_polling_is_split_into_the_same_packets(packets: list[tuple[bytes, list[bytes]]]) -> None:
+    """Texts and binaries come out of a payload as they went in, in order."""
+    payload = join_payload([encode_polling(text, tuple(binaries)) for text, binaries in packets])
+    expected: list[tuple[bool, bytes]] = []
+    for text, binaries in packets:
+        expected += [(False, text), *((True, data) for data in binaries)]
+    assert split_payload(payload) == expected
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x1e", b"4a\x1e", b"\x1e4a", b"4a\x1e\x1e4b"])
+def test_an_empty_packet_breaks_the_protocol(payload: bytes) -> None:
+    """A payload with nothing between two separators, or nothing at all, is refused."""
+    with pytest.raises(ProtocolError, match="empty packet"):
+        split_payload(payload)
+
+
+@pytest.mark.parametrize("payload", [b"bAQ", b"b!!!!", b"bAQID BA==", b"bAQIDBA==AA", b"b\xff\xff\xff\xff"])
+def test_a_binary_packet_that_is_no_base64_breaks_the_protocol(payload: bytes) -> None:
+    """Base64 is read strictly: padded, and without anything else in it."""
+    with pytest.raises(ProtocolError, match="base64"):
+        split_payload(payload)
+
+
+@given(st.binary())
+def test_arbitrary_bytes_are_split_or_refused(payload: bytes) -> None:
+    """Whatever is posted, splitting it returns its packets or raises ProtocolError."""
+    try:
+        packets = split_payload(payload)
+    except ProtocolError:
+        return
+    rebuilt = [b"b" + base64.b64encode(data) if binary else data for binary, data in packets]
+    assert [part[:1] for part in payload.split(b"\x1e")] == [part[:1] for part in rebuilt]

@@ -1,0 +1,20 @@
+import pytest
+
+from synkora.protocol.errors import InvalidPayload, InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
+
+
+@pytest.mark.parametrize("kind", [OutOfPlace, InvalidUtf8, PayloadTooLarge])
+def test_what_ends_a_connection_is_a_protocol_error(kind: type[Exception]) -> None:
+    """Every error that a connection cannot survive is caught as a ProtocolError."""
+    assert issubclass(kind, ProtocolError)
+
+
+def test_an_invalid_payload_is_no_protocol_error() -> None:
+    """What gets an answer and costs no connection is not caught as a ProtocolError."""
+    assert not issubclass(InvalidPayload, ProtocolError)
+
+
+def test_an_invalid_payload_says_where_it_is_wrong() -> None:
+    """The path comes before the problem, and nothing does where there is none."""
+    assert str(InvalidPayload("Expected string", "task.id")) == "task.id: Expected string"
+    assert str(InvalidPayload("Expected string")) == "Expected string"

@@ -1,0 +1,132 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import Decoder, Raw, encode, is_utf8
+
+ANYTHING: Decoder[Any] = Decoder(Any)
+RAW_LIST: Decoder[list[Raw]] = Decoder(list[Raw])
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class Task(msgspec.Struct):
+    """A shape for the tests."""
+
+    id: str
+    count: int = 0
+
+
+@given(JSON)
+def test_what_is_encoded_is_decoded_to_the_same_value(value: object) -> None:
+    """Encoding and decoding are each other's inverse, and the standard library reads the same."""
+    assert ANYTHING.decode(encode(value)) == value
+    assert json.loads(encode(value)) == value
+
+
+@given(JSON)
+def test_raw_values_keep_their_bytes(value: object) -> None:
+    """What is decoded as Raw is encoded again byte for byte, whitespace and escapes included."""
+    text = json.dumps(value, indent=1).encode()
+    (raw,) = RAW_LIST.decode(b"[" + text + b"]")
+    assert bytes(raw) == text
+    assert encode([raw]) == b"[" + text + b"]"
+
+
+@given(st.binary())
+def test_arbitrary_bytes_are_decoded_or_refused(data: bytes) -> None:
+    """Whatever comes, a decoder returns a value or raises one of its two errors."""
+    for decoder in (ANYTHING, RAW_LIST, Decoder(Task)):
+        try:
+            decoder.decode(data)
+        except (ProtocolError, InvalidPayload):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (rb'"\ud800"', "�"),
+        (rb'"\udfff"', "�"),
+        (rb'"a\uD83D"', "a�"),
+        (rb'"\ud83d\ude00"', "😀"),
+        (rb'"\ud83d\ud83d\ude00"', "�😀"),
+        (rb'"\ude00\ud83d"', "��"),
+        (rb'"\\ud800\ud800"', r"\ud800�"),
+        (rb'{"\ud800":["\n\ud800"]}', {"�": ["\n�"]}),
+    ],
+)
+def test_lone_surrogates_are_mended(data: bytes, value: object) -> None:
+    """Half a surrogate pair becomes U+FFFD, and whole pairs, other escapes and escaped backslashes stay."""
+    assert ANYTHING.decode(data) == value
+
+
+@given(st.lists(st.sampled_from([r"\ud83d", r"\ude00", r"\\", r"\"", r"\u0041", "u", "x", "d83d"]), max_size=12))
+def test_any_mix_of_escapes_is_decoded_as_javascript_wrote_it(parts: list[str]) -> None:
+    """Mended text differs from what Python's own decoder reads only where that has half a pair."""
+    text = '"' + "".join(parts) + '"'
+    expected = json.loads(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert ANYTHING.decode(text.encode()) == expected
+
+
+@pytest.mark.parametrize("data", [b"NaN", b"Infinity", b"-Infinity", b"[NaN]", b"undefined", b"{'a':1}", b"[1,]", b"", b"[1"])
+def test_what_is_no_json_breaks_the_protocol(data: bytes) -> None:
+    """NaN, the infinities and JavaScript's other liberties are no JSON."""
+    with pytest.raises(ProtocolError):
+        ANYTHING.decode(data)
+
+
+@pytest.mark.parametrize("data", [b'"\xff"', b'["a\xc3"]', b'"\xed\xa0\x80"', b'{"\xc0\x80":1}'])
+def test_invalid_utf8_in_a_string_breaks_the_protocol(data: bytes) -> None:
+    """Strings are UTF-8: stray, cut, overlong and surrogate bytes are refused."""
+    with pytest.raises(ProtocolError):
+        ANYTHING.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"[" * 10_000 + b"]" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000])
+def test_ten_thousand_levels_are_nested_too_deeply(data: bytes) -> None:
+    """Deep nesting is an invalid payload, whether it is decoded or only checked."""
+    for decoder in (ANYTHING, RAW_LIST, Decoder(dict[str, Raw])):
+        with pytest.raises(InvalidPayload):
+            decoder.decode(data)
+
+
+def test_another_shape_is_an_invalid_payload_that_says_where() -> None:
+    """The path names fields and indices, and is empty for the whole value."""
+    with pytest.raises(InvalidPayload) as found:
+        Decoder(list[Task]).decode(b'[{"id":"a"},{"id":7}]')
+    assert (found.value.path, found.value.problem) == ("[1].id", "Expected str, got int")
+    with pytest.raises(InvalidPayload) as found:
+        Decoder(Task).decode(b"[]")
+    assert (found.value.path, found.value.problem) == ("", "Expected object, got array")
+
+
+def test_a_lone_surrogate_does_not_hide_another_shape() -> None:
+    """Text that had to be mended is checked against the shape like any other."""
+    with pytest.raises(InvalidPayload, match="count"):
+        Decoder(Task).decode(rb'{"id":"\ud800","count":"x"}')
+
+
+@given(st.binary())
+def test_is_utf8_agrees_with_python(data: bytes) -> None:
+    """The check accepts what Python decodes strictly, and nothing else."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        assert not is_utf8(data)
+    else:
+        assert is_utf8(data)
+
+
+def test_nan_cannot_be_sent() -> None:
+    """What the server encodes is always JSON: NaN and the infinities become null."""
+    assert encode([float("nan"), float("inf")]) == b"[null,null]"

@@ -1,0 +1,116 @@
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.frames import parse_frames
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+
+from synkora.protocol.errors import PayloadTooLarge, ProtocolError
+from synkora.protocol.websocket import accepts_compression, binary_frame, compressed_frame, decompress, text_frame
+
+SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 200_000]
+PAYLOADS = st.binary(max_size=300) | st.sampled_from(SIZES).map(bytes)
+
+
+def inflate(frame: Frame) -> bytes:
+    """The payload of a compressed frame, as the websockets library's client reads it."""
+    deflate = PerMessageDeflate(
+        remote_no_context_takeover=True,
+        local_no_context_takeover=True,
+        remote_max_window_bits=15,
+        local_max_window_bits=15,
+    )
+    return bytes(deflate.decode(frame).data)
+
+
+@given(PAYLOADS, PAYLOADS)
+def test_frames_are_read_back_by_another_library(text: bytes, binary: bytes) -> None:
+    """Frames written one after another are read as whole, unmasked messages of their kinds, whatever their size."""
+    assert parse_frames(text_frame(text) + binary_frame(binary)) == [
+        Frame(Opcode.TEXT, text),
+        Frame(Opcode.BINARY, binary),
+    ]
+
+
+@given(st.binary(max_size=2000) | st.sampled_from(SIZES).map(bytes), st.booleans())
+def test_compressed_frames_are_read_back_by_another_library(payload: bytes, binary: bool) -> None:
+    """A compressed message sets the first reserved bit alone and inflates to what was sent, without earlier context."""
+    (frame,) = parse_frames(compressed_frame(payload, binary=binary))
+    assert (frame.opcode, frame.fin) == (Opcode.BINARY if binary else Opcode.TEXT, True)
+    assert (frame.rsv1, frame.rsv2, frame.rsv3) == (True, False, False)
+    assert inflate(frame) == payload
+
+
+def test_compression_makes_repetitive_messages_smaller() -> None:
+    """A document with repetitions takes a fraction of its bytes."""
+    document = b'{"cell":"A1","value":0},' * 1000
+    assert len(compressed_frame(document)) < len(document) / 10
+
+
+def deflated(payload: bytes, level: int = -1, flush: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    deflate = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
+    return (deflate.compress(payload) + deflate.flush(flush)).removesuffix(b"\x00\x00\xff\xff")
+
+
+@given(st.binary(max_size=2000), st.integers(0, 9))
+def test_what_clients_compress_is_inflated(payload: bytes, level: int) -> None:
+    """Messages of any compression level, stored ones included, come out whole."""
+    assert decompress(deflated(payload, level), 2000) == payload
+
+
+def test_a_final_deflate_block_is_taken() -> None:
+    """RFC 7692 section 7.2.3.4: a client may end its data with a final block."""
+    assert decompress(deflated(b"hello", flush=zlib.Z_FINISH) + b"\x00", 100) == b"hello"
+
+
+def test_a_message_of_exactly_the_limit_is_taken() -> None:
+    """The limit itself is allowed, one byte more is not."""
+    assert decompress(deflated(bytes(1000)), 1000) == bytes(1000)
+    with pytest.raises(PayloadTooLarge):
+        decompress(deflated(bytes(1001)), 1000)
+
+
+def test_a_bomb_is_not_inflated_past_the_limit() -> None:
+    """A hundred megabytes in a hundred kilobytes are refused after the limit, not after the memory is full."""
+    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = bytes(1_000_000)
+    bomb = b"".join(deflate.compress(block) for _ in range(100)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    assert len(bomb) < 110_000
+    with pytest.raises(PayloadTooLarge):
+        decompress(bomb, 1_000_000)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_inflated_or_refused(data: bytes) -> None:
+    """Whatever a client calls compressed, inflating it gives a message within the limit or raises ProtocolError."""
+    try:
+        assert len(decompress(data, 1000)) <= 1000
+    except ProtocolError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "offers",
+    [
+        "permessage-deflate",
+        "permessage-deflate; client_max_window_bits",
+        "permessage-deflate; client_max_window_bits=12",
+        "Permessage-Deflate ; Server_No_Context_Takeover",
+        "x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover",
+        "permessage-deflate; server_max_window_bits=10, permessage-deflate",
+    ],
+)
+def test_an_offer_without_a_server_window_is_accepted(offers: str) -> None:
+    """One acceptable offer among several is enough."""
+    assert accepts_compression(offers)
+
+
+@pytest.mark.parametrize(
+    "offers",
+    ["", "permessage-bzip", "permessage-deflate; server_max_window_bits=10", "permessage-deflate; unheard_of", ",;,"],
+)
+def test_an_offer_that_limits_the_server_or_is_unknown_is_passed_over(offers: str) -> None:
+    """The same compressed bytes go to every client, so none may ask for another window; unknown parameters decline."""
+    assert not accepts_compression(offers)

@@ -1,0 +1,134 @@
+"""Servers of the tests: real ones, in the test's own event loop, on a free port of the loopback address."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from synkora.app.listen import listen
+from synkora.app.serving import Server
+from synkora.engine.disconnect import Reason
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.registry import Registry
+from synkora.engine.session import Session
+from synkora.engine.settings import EngineSettings
+from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.sockets.server import SocketServer
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server of a test listens, and under which path it speaks Engine.IO."""
+
+    port: int
+    path: str
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def url(self, transport: str = "polling", sid: str | None = None, **query: str) -> str:
+        """The address of a request, over HTTP or WebSocket as its transport wants."""
+        scheme = "ws" if transport == "websocket" else "http"
+        rest = "".join(f"&{name}={value}" for name, value in query.items())
+        session = "" if sid is None else f"&sid={sid}"
+        return f"{scheme}://127.0.0.1:{self.port}{self.path}?EIO=4&transport={transport}{session}{rest}"
+
+
+@asynccontextmanager
+async def _running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
+    sockets = listen("127.0.0.1", 0)
+    serving = asyncio.create_task(server.serve(sockets))
+    try:
+        yield Address(sockets[0].getsockname()[1], path)
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def serving(server: SocketServer, **options: Any) -> AsyncIterator[Address]:
+    """Run a Socket.IO server; clients that the test leaves behind are cut off."""
+    options.setdefault("shutdown_timeout", 0.05)
+    async with _running(Server(server, **options), server.settings.path) as address:
+        yield address
+
+
+class Recorder:
+    """A listener that keeps what a session brings, and echoes it if told to."""
+
+    def __init__(self, session: Session, *, echoes: bool = False) -> None:
+        self.session = session
+        self.messages: list[bytes] = []
+        self.reasons: list[Reason] = []
+        self._echoes = echoes
+
+    def on_message(self, data: bytes) -> None:
+        self.messages.append(data)
+        if self._echoes:
+            self.session.send(b"4" + data)
+
+    def on_binary(self, data: bytes) -> None:
+        self.messages.append(data)
+        if self._echoes:
+            self.session.outbox.put(Binary(data))
+
+    def on_close(self, reason: Reason) -> None:
+        self.reasons.append(reason)
+
+
+class Binary(Outgoing):
+    """A binary Engine.IO packet without the text packet that Socket.IO sends before it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(b"", (data,))
+        self.frames = self.frames[2:]  # without the empty text frame
+
+    def polling_part(self) -> bytes:
+        return super().polling_part().removeprefix(b"\x1e")
+
+
+class Engine:
+    """A bare Engine.IO server, whose sessions' listeners are recorders."""
+
+    def __init__(self, *, echoes: bool = False, **settings: Any) -> None:
+        self.recorders: list[Recorder] = []
+        self._echoes = echoes
+        self.registry = Registry(EngineSettings(**{"path": "/engine.io/", **settings}), self._accept)
+
+    def _accept(self, session: Session) -> Recorder:
+        recorder = Recorder(session, echoes=self._echoes)
+        self.recorders.append(recorder)
+        return recorder
+
+
+@asynccontextmanager
+async def serving_engine(engine: Engine) -> AsyncIterator[Address]:
+    """Run an Engine.IO server."""
+    config = uvicorn.Config(
+        PollingEndpoint(engine.registry),  # type: ignore[arg-type]  # uvicorn's scope types are narrower
+        http="httptools",
+        ws=functools.partial(WebSocketProtocol, engine.registry),  # type: ignore[arg-type]  # called as a class would be
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    async with _running(uvicorn.Server(config), engine.registry.settings.path) as address:
+        try:
+            yield address
+        finally:
+            engine.registry.close()
+
+
+async def until(condition: Any, within: float = 5) -> None:
+    """Wait until `condition()` holds; fail if it does not within some seconds."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.002)
