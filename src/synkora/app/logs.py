@@ -25,7 +25,7 @@ def configure_logs(level: str) -> None:
     structlog.configure(
         processors=[_render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: _Output(sys.stdout),
         cache_logger_on_first_use=True,
     )
     # A bad HTTP request is the client's fault, and is answered.
@@ -41,8 +41,22 @@ def _render(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
     else:
         text = " ".join([f"{method}: {event}", *(f"{name}={_printable(value)}" for name, value in fields.items())])
     if error:
-        text += "\n" + structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
+        trace = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
+        text += "".join(f"\n    {_escaped(line)}" for line in trace.split("\n"))
     return text
+
+
+class _Output(structlog.PrintLogger):
+    """Where lines go; a full disk, or a reader that has gone, costs the lines and nothing else."""
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        try:
+            super().msg(message)
+        except OSError:
+            pass
+
+    debug = info = warning = error = exception = critical = msg
 
 
 class _Printable(dict[str, str]):
@@ -59,4 +73,8 @@ def _printable(value: object) -> str:
     text = str(value)
     if len(text) > _SHOWN:
         text = text[:_SHOWN] + "…"
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

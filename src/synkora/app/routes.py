@@ -27,4 +27,6 @@ def make_app(collaboration: Collaboration) -> Starlette:
             }
         )
 
-    return Starlette(routes=[Route("/", health), Route("/health", health)])
+    app = Starlette(routes=[Route("/", health), Route("/health", health)])
+    app.router.redirect_slashes = False
+    return app

@@ -1,5 +1,6 @@
 """Runs a Socket.IO server in uvicorn, and stops it so that clients lose nothing."""
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from synkora.app.listen import listen
 from synkora.sockets.server import SocketServer
 
+_LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
 _KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # Connections live long and are made of many objects: young collections would walk them again and again.
@@ -53,7 +55,6 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=1,
             )
         )
 
@@ -69,10 +70,18 @@ class Server(uvicorn.Server):
         """Take no new clients, end the connections of those that are here, then uvicorn's own."""
         for listener in self.servers:
             listener.close()
+        for open_socket in sockets or ():
+            open_socket.close()
+        within = max(self._shutdown_timeout - _LAST_STEPS, 0)
+        asyncio.get_running_loop().call_later(within, self._give_up)
         if self._farewell is not None:
             await self._farewell()
-        await self._sockets_server.close(self._shutdown_timeout)
+        await self._sockets_server.close(within)
         await super().shutdown(sockets)
+
+    def _give_up(self) -> None:
+        """Wait for nobody any more."""
+        self.force_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

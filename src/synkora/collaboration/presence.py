@@ -28,11 +28,11 @@ class Presence(Protocol):
     """Where it is kept who is in which project."""
 
     def join(self, project_id: str, socket_id: str, user: User, joined_at: str) -> None:
-        """Note that a connection of `user` has joined."""
+        """Note that a connection of `user` has joined; one that is in the project already stays as it is."""
         ...
 
     def leave(self, project_id: str, socket_id: str, user: User) -> None:
-        """Note that it has left."""
+        """Note that it has left; one that is not in the project may leave too."""
         ...
 
     def roster(self, project_id: str) -> Roster:
@@ -79,8 +79,9 @@ class LocalPresence:
         presentee = users.get(user.id)
         if presentee is None:
             presentee = users[user.id] = _Presentee()
-        entry = Entry(userId=user.id, userName=user.name, joinedAt=joined_at, userImage=user.image)
-        presentee.connections[socket_id] = Raw(encode(entry))
+        if socket_id not in presentee.connections:
+            entry = Entry(userId=user.id, userName=user.name, joinedAt=joined_at, userImage=user.image)
+            presentee.connections[socket_id] = Raw(encode(entry))
 
     def leave(self, project_id: str, socket_id: str, user: User) -> None:
         """Note that it has left."""

@@ -14,6 +14,7 @@ from synkora.collaboration.timestamps import now
 from synkora.identity.handshake import Authenticator
 from synkora.identity.user import User
 from synkora.protocol.json import Decoder
+from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
@@ -84,17 +85,16 @@ class Collaboration:
         self._projects.leave(self._members[socket.id], project_id)
 
     def _relay(self, event: Event) -> None:
-        codec = Codec(event)
+        codec, adapter, namespace = Codec(event), self._namespace.adapter, self._namespace.name
 
         def relay(socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> None:
             member = self._members[socket.id]
             project_id: str = payload.projectId
             if project_id not in member.projects:
                 raise EventRefused(f"{event.name}: join the project first")
-            target = socket.to(project_id)
-            if event.volatile:
-                target = target.volatile
-            target.emit(event.name, codec.deliver(payload, member.sender), attachments=attachments)
+            delivery = (codec.deliver(payload, member.sender),)
+            message = packets.event(namespace, event.name, delivery, volatile=event.volatile, attachments=attachments)
+            adapter.broadcast(message, (project_id,), (socket.id,))
             if event.logged:
                 log.info(
                     "relayed", what=event.logged, projectId=project_id, userName=member.user.name, socketId=socket.id

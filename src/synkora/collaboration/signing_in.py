@@ -8,7 +8,7 @@ import structlog
 from synkora.identity.handshake import Authenticator, SignInRefused, may_come_with_upgrade
 from synkora.identity.user import User
 from synkora.sockets.errors import ConnectRefused
-from synkora.sockets.socket import Socket
+from synkora.sockets.socket import Socket, Stage
 
 #: Seconds that a CONNECT by polling waits for the WebSocket handshake, which brings the cookie.
 WAIT_FOR_UPGRADE: Final = 2
@@ -32,7 +32,8 @@ class SigningIn:
 
     async def _welcome_after_upgrade(self, socket: Socket, auth: dict[str, Any]) -> None:
         await socket.session.upgrade_request(WAIT_FOR_UPGRADE)
-        self._judge(socket, auth)
+        if socket.stage is Stage.CONNECTING:  # else it has left meanwhile, and nobody would dismiss it again
+            self._judge(socket, auth)
 
     def _judge(self, socket: Socket, auth: dict[str, Any]) -> None:
         try:

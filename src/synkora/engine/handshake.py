@@ -59,12 +59,13 @@ def check(request: Request, settings: EngineSettings, *, websocket: bool) -> str
     transport = query.get("transport")
     if transport not in settings.transports:
         raise HandshakeRefused(Refusal.UNKNOWN_TRANSPORT)
-    if sid := query.get("sid"):
-        return sid
-    if request.method != "GET":
+    sid = query.get("sid")
+    if not sid and request.method != "GET":
         raise HandshakeRefused(Refusal.BAD_METHOD)
     if websocket is not (transport == "websocket"):
         raise HandshakeRefused(Refusal.BAD_REQUEST)
+    if sid:
+        return sid
     if query.get("EIO") != PROTOCOL:
         raise HandshakeRefused(Refusal.UNSUPPORTED_VERSION)
     return None

@@ -1,10 +1,12 @@
 """From which web pages browsers may connect."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 _WILDCARD: Final = "://*."
+_SUBDOMAINS: Final = "[a-z0-9.-]+"
 
 
 class Origins:
@@ -17,7 +19,11 @@ class Origins:
         self.allowed = tuple(origin.lower().rstrip("/") for origin in allowed)
         self.hint = hint
         self._exact = frozenset(self.allowed)
-        self._suffixes = tuple(tuple(origin.split("*", 1)) for origin in self.allowed if _WILDCARD in origin)
+        self._wildcards = tuple(
+            re.compile(re.escape(origin).replace(r"\*", _SUBDOMAINS, 1))
+            for origin in self.allowed
+            if _WILDCARD in origin
+        )
 
     @property
     def open_to_all(self) -> bool:
@@ -46,10 +52,7 @@ class Origins:
             return False
 
     def _matches_wildcard(self, origin: str) -> bool:
-        return any(
-            origin.startswith(start) and origin.endswith(end) and len(origin) > len(start) + len(end)
-            for start, end in self._suffixes
-        )
+        return any(wildcard.fullmatch(origin) for wildcard in self._wildcards)
 
     def refusal(self, origin: str) -> str:
         """What to tell a page that may not connect."""

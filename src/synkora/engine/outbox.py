@@ -85,13 +85,11 @@ class Outbox:
                 self.clear()
                 self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))
 
-    def try_flush(self) -> None:
-        """Flush, and end this connection alone if that fails."""
-        try:
-            self.flush()
-        except Exception as error:
-            log.exception("flush_failed")
-            self._failed(error)
+    def fail(self, error: Exception) -> None:
+        """End this connection, since it cannot be sent to."""
+        log.error("flush_failed", exc_info=error)
+        self.clear()
+        self._failed(error)
 
 
 class Held:
@@ -153,4 +151,7 @@ class Flusher:
     def _flush(self) -> None:
         dirty, self._dirty, self._armed = self._dirty, [], False
         for outbox in dirty:
-            outbox.try_flush()
+            try:
+                outbox.flush()
+            except Exception as error:
+                outbox.fail(error)

@@ -186,7 +186,7 @@ class Session:
         try:
             if not packet:
                 raise ProtocolError("empty packet")
-            if not is_utf8(packet):
+            if not packet.isascii() and not is_utf8(packet):
                 raise InvalidUtf8("not UTF-8")
             if transport is not self.transport:
                 self._receive_from_probe(transport, packet)
@@ -318,6 +318,8 @@ class Session:
             if self.transport.farewell is not None:
                 self.outbox.put(self.transport.farewell)
             self.outbox.flush()
+            if self.state not in LIVE:
+                return  # what was still to go out was too much, and has ended it already
             if self.transport.close(reason, error):
                 self._end()
             else:

@@ -49,6 +49,8 @@ _HEADER: Final = re.compile(
 _PLAIN_EVENT: Final = b"2["
 _TYPES: Final = tuple(PacketType)
 _HEADS: Final = tuple(f"4{kind:d}".encode() for kind in PacketType)  # Engine.IO's MESSAGE, and the packet's type
+_BYTES: Final = (bytes, bytearray, memoryview)
+_MAY_HOLD_BYTES: Final = (*_BYTES, dict, list, tuple)
 _ANYTHING: Final[Decoder[Any]] = Decoder(Any)
 _LIST: Final[Decoder[list[Any]]] = Decoder(list[Any])
 _RAW_LIST: Final[Decoder[list[Raw]]] = Decoder(list[Raw])
@@ -125,7 +127,7 @@ def decode_auth(data: bytes) -> dict[str, Any]:
 def event_name(data: bytes) -> str:
     """The name in an event's JSON array.
 
-    Raises `ProtocolError` where there is none, or a reserved one, or no JSON.
+    Raises `ProtocolError` where there is none, or a reserved one, or no JSON, `InvalidPayload` for nesting too deep.
     """
     if data.startswith(b'["') and (end := data.find(b'"', 2)) > 0 and data.find(b"\\", 2, end) < 0:
         try:
@@ -180,6 +182,11 @@ def take_attachments(values: Sequence[object]) -> tuple[Sequence[object], tuple[
 
     Raises `InvalidPayload` for nesting too deep.
     """
+    for value in values:
+        if isinstance(value, _MAY_HOLD_BYTES):
+            break
+    else:
+        return values, ()
     attachments: list[bytes] = []
     try:
         replaced = [_replace(value, attachments) for value in values]
@@ -189,12 +196,12 @@ def take_attachments(values: Sequence[object]) -> tuple[Sequence[object], tuple[
 
 
 def _replace(value: object, attachments: list[bytes]) -> object:
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, _BYTES):
         attachments.append(bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
     if isinstance(value, dict):
         return {key: _replace(item, attachments) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_replace(item, attachments) for item in value]
     return value
 

@@ -10,7 +10,9 @@ import structlog
 from synkora.engine.disconnect import Reason
 from synkora.engine.outgoing import Outgoing
 from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
+    RESERVED_EVENTS,
     Packet,
     PacketType,
     check_placeholders,
@@ -47,6 +49,8 @@ class Namespace:
         self.sockets: dict[str, Socket] = {}
         self._spawn = spawn
         self._routes: dict[str, Route] = {}
+        # The same by the bytes that an event's JSON array usually begins with: `["name"`.
+        self._written: dict[bytes, tuple[str, Route]] = {}
         self._on_connect: ConnectHandler | None = None
         self._on_disconnect: DisconnectHandler | None = None
 
@@ -84,9 +88,12 @@ class Namespace:
         self._register(event, route)
 
     def _register(self, event: str, route: Route) -> None:
+        if event in RESERVED_EVENTS:
+            raise ValueError(f"{event!r} is a word of Socket.IO's own")
         if event in self._routes:
             raise ValueError(f"{event!r} has a handler already")
         self._routes[event] = route
+        self._written[encode([event])[:-1]] = (event, route)
 
     def on_connect(self, handler: ConnectHandler) -> ConnectHandler:
         """Register what decides on a CONNECT: `handler(socket, auth)`, which may raise `ConnectRefused`.
@@ -171,14 +178,16 @@ class Namespace:
 
     def receive(self, socket: Socket, packet: Packet) -> None:
         """Take an event. Raises `ProtocolError` where the packet is none."""
-        name = event_name(packet.data)
-        route = self._routes.get(name)
-        if route is None:
-            decode_arguments(packet.data, packet.attachments)
-            self._answer(socket, name, f"Unknown event: {name[:_NAME_SHOWN]}")
-            return
+        data = packet.data
+        name, route = self._written.get(data[: data.find(b'"', 2) + 1], ("", None))
         try:
-            result = route(socket, packet.data, packet.attachments)
+            if route is None:
+                name = event_name(data)
+                route = self._routes.get(name)
+            if route is None:
+                decode_arguments(data, packet.attachments)
+                raise EventRefused(f"Unknown event: {name[:_NAME_SHOWN]}")
+            result = route(socket, data, packet.attachments)
         except ProtocolError:
             raise
         except Exception as error:

@@ -139,8 +139,8 @@ class WebSocketTransport(WSListener):
         self.writable = False
         session, self.session = self.session, None
         if session is not None:
-            handshake = transport.close_handshake
-            failed = handshake and not handshake.recv and not self._closing  # picows closed it: bad framing
+            # A close frame that nobody here sent is picows' answer to bad framing.
+            failed = transport.is_close_frame_sent and not self._closing
             session.transport_closed(self, Reason.TRANSPORT_ERROR if failed else Reason.TRANSPORT_CLOSE)
 
     def pause_writing(self) -> None:
