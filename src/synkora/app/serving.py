@@ -20,7 +20,7 @@ _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
 _KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # Connections live long and are made of many objects: young collections would walk them again and again.
-_GC_THRESHOLDS: Final = (50_000, 20, 50)
+_GC_THRESHOLDS: Final = (20_000, 10, 20)
 
 
 class Server(uvicorn.Server):

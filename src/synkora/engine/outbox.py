@@ -15,6 +15,10 @@ VOLATILE_LIMIT: Final = 65_536  # bytes: some hundred cursors, of which the newe
 log = structlog.get_logger(__name__)
 
 
+def _tell_nobody(_: Exception) -> None:
+    """Take note of a failure that no longer matters."""
+
+
 class Carrier(Protocol):
     """What takes an outbox's messages to the client."""
 
@@ -59,6 +63,11 @@ class Outbox:
     def is_empty(self) -> bool:
         """Whether nothing waits."""
         return not self.queue and self._held is None
+
+    def retire(self) -> None:
+        """Drop all that waits, and let go of whom it told of failures: the two would keep each other in memory."""
+        self.clear()
+        self._failed = _tell_nobody
 
     def clear(self) -> None:
         """Drop all that waits."""

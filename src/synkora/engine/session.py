@@ -80,7 +80,7 @@ class Transport(Protocol):
         ...
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """End the connection; return False where the outbox still waits for the client to fetch it."""
+        """End the connection; return False where the client may still come for what is in the outbox."""
         ...
 
     def discard(self) -> None:
@@ -102,6 +102,17 @@ class Listener(Protocol):
     def on_close(self, reason: Reason) -> None:
         """Take note that the session has ended."""
         ...
+
+
+class _Nobody:
+    """Listens to a session that has ended, so that the two do not keep each other in memory."""
+
+    def on_message(self, data: bytes) -> None: ...
+    def on_binary(self, data: bytes) -> None: ...
+    def on_close(self, reason: Reason) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
 
 
 class Keeper(Protocol):
@@ -320,12 +331,12 @@ class Session:
             self.outbox.flush()
             if self.state not in LIVE:
                 return  # what was still to go out was too much, and has ended it already
-            if self.transport.close(reason, error):
+            if self.transport.close(reason, error) or self.outbox.is_empty:
                 self._end()
             else:
                 self._move(Event.LINGER)
                 self._keeper.ended(self)
-            self.listener.on_close(reason)
+            self._tell_end(reason)
 
     def transport_closed(self, transport: Transport, reason: Reason) -> None:
         """Take note that a transport has gone, or that the client ended the session over it."""
@@ -337,7 +348,7 @@ class Session:
             self._end()
             transport.discard()
             if was_live:
-                self.listener.on_close(reason)
+                self._tell_end(reason)
 
     def _drop_probe(self) -> None:
         if self._probe is not None:
@@ -345,6 +356,10 @@ class Session:
 
     def _end(self) -> None:
         self._move(Event.END)
-        self.outbox.clear()
+        self.outbox.retire()
         self._wake_upgrade_waiters(came=False)
         self._keeper.ended(self)
+
+    def _tell_end(self, reason: Reason) -> None:
+        listener, self.listener = self.listener, _NOBODY
+        listener.on_close(reason)

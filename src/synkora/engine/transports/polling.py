@@ -4,7 +4,8 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "HTTP long-po
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from synkora.engine.disconnect import ORDERLY, Reason
@@ -34,9 +35,7 @@ class PollingTransport:
 
     name: TransportName = "polling"
 
-    __slots__ = ("_poll", "failed", "is_posting", "session")
-
-    session: Session
+    __slots__ = ("_poll", "failed", "is_posting")
 
     def __init__(self) -> None:
         self._poll: asyncio.Future[bytes] | None = None
@@ -60,9 +59,9 @@ class PollingTransport:
         return CLOSE
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Return whether the session is over, or its last messages wait for another poll."""
+        """Return whether the session is over at once, or its last messages may wait for another poll."""
         self.failed = error is not None or reason not in ORDERLY
-        return self.failed or self.session.outbox.is_empty
+        return self.failed
 
     def discard(self) -> None:
         """Release the poll that waits."""
@@ -70,17 +69,45 @@ class PollingTransport:
             self.send([NOOP])
 
     def open_poll(self) -> asyncio.Future[bytes]:
-        """A poll: the payload to answer it with, when there is one. Raises `ProtocolError` where one waits already."""
-        if self._poll is not None:
-            raise ProtocolError("two polls at a time")
-        self._poll = poll = asyncio.get_running_loop().create_future()
-        self.session.transport_ready(self)
-        return poll
+        """A poll: the payload to answer it with, once there is one."""
+        self._poll = asyncio.get_running_loop().create_future()
+        return self._poll
 
     def abandon_poll(self) -> None:
-        """Take note that the client gave up the poll that waits."""
+        """Forget the poll that waits."""
         self._poll = None
-        self.session.transport_closed(self, Reason.TRANSPORT_ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One HTTP request and the way to its answer."""
+
+    request: Request
+    receive: Receive
+    send: Send
+    cors: HeaderPairs
+
+    async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        length = (b"content-length", str(len(body)).encode())
+        await self.send({"type": "http.response.start", "status": status, "headers": [length, *headers, *self.cors]})
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def body(self, limit: int) -> bytes:
+        body = bytearray()
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("client left in the middle of a request")
+            body += message.get("body", b"")
+            if len(body) > limit:
+                raise PayloadTooLarge(f"more than {limit} bytes in one request")
+            more = message.get("more_body", False)
+        return bytes(body)
+
+    async def disconnected(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
 
 class PollingEndpoint:
@@ -93,59 +120,52 @@ class PollingEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3, scope type `http`)."""
         request = _request(scope)
-        cors = self._cors(request)
+        exchange = _Exchange(request, receive, send, self._cors(request))
         try:
             if request.method == "OPTIONS":
-                await _respond(send, 204, b"", [*cors, *_preflight(request)])
-                return
-            sid = check(request, self._settings, websocket=False)
-            if sid is None:
-                await self._open(request, receive, send, cors)
-                return
-            session = self._registry.find(sid)
-            transport = session.transport
-            if not isinstance(transport, PollingTransport):
-                raise HandshakeRefused(Refusal.BAD_REQUEST)
-            if request.method == "GET":
-                await self._poll(transport, receive, send, cors)
-            elif request.method == "POST":
-                await self._post(session, transport, request, receive, send, cors)
+                await exchange.answer(204, b"", *_preflight(request))
             else:
-                raise HandshakeRefused(Refusal.BAD_METHOD, status=405)
+                await self._exchange(exchange)
         except HandshakeRefused as refusal:
-            await _respond(send, refusal.status, refusal.body, [_JSON, *cors])
+            await exchange.answer(refusal.status, refusal.body, _JSON)
 
-    async def _open(self, request: Request, receive: Receive, send: Send, cors: HeaderPairs) -> None:
-        transport = PollingTransport()
-        transport.session = self._registry.open(request, transport)
-        await self._poll(transport, receive, send, cors)
+    async def _exchange(self, exchange: _Exchange) -> None:
+        request = exchange.request
+        sid = check(request, self._settings, websocket=False)
+        if sid is None:
+            transport = PollingTransport()
+            await self._poll(self._registry.open(request, transport), transport, exchange)
+            return
+        session = self._registry.find(sid)
+        if not isinstance(session.transport, PollingTransport):
+            raise HandshakeRefused(Refusal.BAD_REQUEST)
+        match request.method:
+            case "GET":
+                await self._poll(session, session.transport, exchange)
+            case "POST":
+                await self._post(session, session.transport, exchange)
+            case _:
+                raise HandshakeRefused(Refusal.BAD_METHOD, status=405)
 
-    async def _poll(self, transport: PollingTransport, receive: Receive, send: Send, cors: HeaderPairs) -> None:
-        try:
-            poll = transport.open_poll()
-        except ProtocolError as error:
-            transport.session.close(Reason.TRANSPORT_ERROR)
-            raise HandshakeRefused(Refusal.BAD_REQUEST, str(error)) from None
+    async def _poll(self, session: Session, transport: PollingTransport, exchange: _Exchange) -> None:
+        if transport.writable:
+            session.close(Reason.TRANSPORT_ERROR)
+            raise HandshakeRefused(Refusal.BAD_REQUEST, "two polls at a time")
+        poll = transport.open_poll()
+        session.transport_ready(transport)
         if not poll.done():
-            gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+            gone = asyncio.ensure_future(exchange.disconnected())
             try:
                 await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 gone.cancel()
             if not poll.done():
                 transport.abandon_poll()
+                session.transport_closed(transport, Reason.TRANSPORT_ERROR)
                 return
-        await _respond(send, 200, poll.result(), [_TEXT, _NOT_STORED, *cors])
+        await exchange.answer(200, poll.result(), _TEXT, _NOT_STORED)
 
-    async def _post(
-        self,
-        session: Session,
-        transport: PollingTransport,
-        request: Request,
-        receive: Receive,
-        send: Send,
-        cors: HeaderPairs,
-    ) -> None:
+    async def _post(self, session: Session, transport: PollingTransport, exchange: _Exchange) -> None:
         if not session.is_live:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         if transport.is_posting:
@@ -153,19 +173,17 @@ class PollingEndpoint:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two posts at a time")
         transport.is_posting = True
         try:
-            packets = split_payload(await _body(receive, self._settings.max_payload))
-        except PayloadTooLarge as error:
-            session.fail(error)
-            raise HandshakeRefused(Refusal.BAD_REQUEST, str(error), status=413) from None
+            packets = split_payload(await exchange.body(self._settings.max_payload))
         except ProtocolError as error:
             session.fail(error)
-            raise HandshakeRefused(Refusal.BAD_REQUEST, str(error)) from None
+            status = 413 if isinstance(error, PayloadTooLarge) else 400
+            raise HandshakeRefused(Refusal.BAD_REQUEST, str(error), status=status) from None
         except ConnectionError:
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
             return
         finally:
             transport.is_posting = False
-        session.believe(request)
+        session.believe(exchange.request)
         for is_binary, packet in packets:
             if is_binary:
                 session.receive_binary(transport, packet)
@@ -173,7 +191,7 @@ class PollingEndpoint:
                 session.receive_text(transport, packet)
         if transport.failed:
             raise HandshakeRefused(Refusal.BAD_REQUEST)
-        await _respond(send, 200, b"ok", [_HTML, _NOT_STORED, *cors])
+        await exchange.answer(200, b"ok", _HTML, _NOT_STORED)
 
     def _cors(self, request: Request) -> HeaderPairs:
         """What lets a page of an allowed origin read the answer (Fetch standard, "CORS protocol")."""
@@ -205,27 +223,3 @@ def _preflight(request: Request) -> HeaderPairs:
     if wanted:
         headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
     return headers
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _body(receive: Receive, limit: int) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionError("client left in the middle of a request")
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise PayloadTooLarge(f"more than {limit} bytes in one request")
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-async def _respond(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
-    await send({"type": "http.response.body", "body": body})

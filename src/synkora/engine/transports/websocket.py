@@ -25,6 +25,7 @@ from synkora.protocol.errors import PayloadTooLarge, ProtocolError
 from synkora.protocol.websocket import EXTENSION, accepts_compression, decompress
 
 CLOSING_TIME: Final = 2  # seconds that a client has to answer a close frame, and to read what was sent before it
+_VERSION: Final = "13"
 _READ_BUFFER: Final = 2048  # bytes, picows' least: it grows with the messages
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
@@ -95,7 +96,7 @@ class WebSocketTransport(WSListener):
             self._receive_close(frame)
         elif session is None or self._closing:
             return
-        elif kind == _TEXT and frame.fin and not frame.rsv1 and self._fragments is None:
+        elif kind == _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3) and self._fragments is None:
             session.receive_text(self, frame.get_payload_as_bytes())
         else:
             try:
@@ -243,6 +244,8 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
         try:
             if not request.path.startswith(self._registry.settings.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
+            if request.headers.get("sec-websocket-version") != _VERSION:
+                raise HandshakeRefused(Refusal.BAD_REQUEST, f"WebSocket version {_VERSION} is needed", status=426)
             sid = check(request, self._registry.settings, websocket=True)
             if sid is not None:
                 self._registry.find(sid)
@@ -269,7 +272,8 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
         body = refusal.body
         head = (
             f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"sec-websocket-version: {_VERSION}\r\nconnection: close\r\n\r\n"
         )
         self._transport.write(head.encode() + body)
         self._transport.close()
