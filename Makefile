@@ -22,7 +22,7 @@ SETTINGS := $(if $(wildcard .env.local .env),,.env.local)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check fmt lock clean install tools
+.PHONY: help run test check fmt bench lock clean install tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ check: $(DEV_READY) ## lint, formatting, types and import rules
 fmt: $(DEV_READY) ## format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
+
+bench: $(DEV_READY) ## measure what a delivery, a connect and an idle client cost (two minutes)
+	@$(BIN)/python -m bench.run $(ARGS)
 
 install: $(DEV_READY) ## make .venv with everything for development
 

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple, Protocol
 
+import aiohttp
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
-
 from tests.end_to_end.inbox import Inbox
 from tests.end_to_end.node_process import Message, NodeProcess
 
@@ -58,7 +58,7 @@ class Driver(Protocol):
 
 
 class Client:
-    """A client with what it got: `events` are lists of a name and arguments, `changes` what became of its connection."""
+    """A client with what it got: `events` are lists of a name and arguments, `changes` tell of its connection."""
 
     def __init__(self, owner: str, way: Way, node: NodeProcess) -> None:
         self.way = way
@@ -70,14 +70,16 @@ class Client:
         self._driver: Driver = JsDriver(self, node) if way.language == "js" else PythonDriver(self)
 
     async def connect(self, url: str, auth: object, headers: dict[str, str] | None = None) -> None:
-        """Connect, and where the way is to upgrade wait until it has. Raises `Refused`."""
+        """Connect. Raises `Refused`."""
         self.is_open = True
         await self._driver.open(url, auth, headers or {})
         change = await self.changes.next()
         if change[0] != "connect":
             raise Refused(*change[1:])
-        if self.way.upgrades:
-            assert await self.upgrades.next() == "websocket"
+
+    async def upgraded(self) -> None:
+        """Wait until the client has moved to WebSocket."""
+        assert await self.upgrades.next() == "websocket"
 
     async def emit(self, *event: Any) -> None:
         """Emit an event."""
@@ -160,7 +162,9 @@ class PythonDriver:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._namespace = "/"
-        self._sio = socketio.AsyncClient(reconnection_delay=1)
+        # Its own HTTP session it would leave open where it is refused.
+        self._http = aiohttp.ClientSession()
+        self._sio = socketio.AsyncClient(reconnection_delay=1, http_session=self._http)
 
     def _listen(self) -> None:
         client, on, namespace = self._client, self._sio.on, self._namespace
@@ -206,6 +210,8 @@ class PythonDriver:
     async def close(self) -> None:
         """Disconnect for good."""
         await self._sio.shutdown()
+        await self._sio.eio.disconnect()  # which a refusal has left open
+        await self._http.close()
 
 
 def _words(error: Any) -> str:

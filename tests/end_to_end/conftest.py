@@ -1,41 +1,16 @@
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import pytest_asyncio
-
+from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.clients import WAYS, Client, Way
 from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
+from tests.end_to_end.people import ALICE, BOB, Person
+from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
-
-PROJECT = "proj_456"
-
-
-class StartServer(Protocol):
-    """Starts servers, which are stopped when the test is over."""
-
-    def __call__(self, **variables: str) -> ServerProcess:
-        """Start one with these settings."""
-        ...
-
-
-class Connect(Protocol):
-    """Connects clients, which are disconnected when the test is over."""
-
-    async def __call__(
-        self,
-        person: Person,
-        *,
-        url: str | None = None,
-        way: Way | None = None,
-        join: str | None = None,
-        auth: Any = ...,
-        headers: dict[str, str] | None = None,
-    ) -> Client:
-        """Connect somebody, take `connected` from the events, and with `join` let them join a project as its first."""
-        ...
+from tests.end_to_end.session import Connect, StartServer, join
 
 
 @pytest.fixture
@@ -70,7 +45,7 @@ async def node() -> AsyncIterator[NodeProcess]:
     await node.stop()
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
+@pytest.fixture(params=WAYS.values(), ids=list(WAYS))
 def way(request: pytest.FixtureRequest) -> Way:
     """Which client, and over which transports."""
     way: Way = request.param
@@ -79,7 +54,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[Connect]:
-    """Connects people, each the way that the test says."""
+    """Connects people, each in the way that the test says, or else in JavaScript over WebSocket."""
     clients: list[Client] = []
 
     async def connect(
@@ -87,18 +62,17 @@ async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[
         *,
         url: str | None = None,
         way: Way | None = None,
-        join: str | None = None,
         auth: Any = ...,
         headers: dict[str, str] | None = None,
+        upgraded: bool = True,
     ) -> Client:
         client = Client(person.name, way or WAYS["js-websocket"], node)
         clients.append(client)
         await client.connect(url or server.url, {"token": person.token} if auth is ... else auth, headers)
-        await client.expect("connected")
-        if join is not None:
-            await client.emit("join-project", join)
-            await client.expect("users:active")
-            await client.expect("users:count")
+        if upgraded and client.way.upgrades:
+            await client.upgraded()
+        connected = await client.expect("connected")
+        assert connected["socketId"] == client.id
         return client
 
     yield connect
@@ -108,7 +82,7 @@ async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect(connect_by: Connect, way: Way) -> Connect:
-    """Connects people, all of them the way that the test is run in."""
+    """Connects people, all of them in the way that the test is run in."""
 
     async def connect(person: Person, **details: Any) -> Client:
         return await connect_by(person, **{"way": way, **details})
@@ -116,8 +90,34 @@ async def connect(connect_by: Connect, way: Way) -> Connect:
     return connect
 
 
-async def see_joining(present: Sequence[Client]) -> None:
-    """Take from the events of those who are `present` what a join tells them."""
-    for client in present:
-        await client.expect("user:joined")
-        await client.expect("users:count")
+@pytest_asyncio.fixture(loop_scope="session")
+async def bystanders(connect_by: Connect) -> Bystanders:
+    """Alice over WebSocket and Bob by polling, in one project."""
+    alice, bob = await connect_by(ALICE), await connect_by(BOB, way=WAYS["js-polling"])
+    await join(alice)
+    await join(bob, alice)
+    return Bystanders(alice, bob)
+
+
+CARRIERS: dict[str, type[RawWebSocket] | type[RawPolling]] = {"websocket": RawWebSocket, "polling": RawPolling}
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=CARRIERS.values(), ids=list(CARRIERS))
+async def newcomer(request: pytest.FixtureRequest, server: ServerProcess) -> AsyncIterator[RawClient]:
+    """A client that has opened a session, and sends whatever the test wants."""
+    carrier = await request.param.open(server)
+    yield RawClient(carrier)
+    await carrier.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=CARRIERS.values(), ids=list(CARRIERS))
+async def mallory(
+    request: pytest.FixtureRequest, server: ServerProcess, bystanders: Bystanders
+) -> AsyncIterator[RawClient]:
+    """Somebody who is signed in and in the bystanders' project, and sends whatever the test wants."""
+    carrier = await request.param.open(server)
+    mallory = RawClient(carrier)
+    await mallory.sign_in(MALLORY)
+    await bystanders.see_joining(mallory)
+    yield mallory
+    await carrier.close()

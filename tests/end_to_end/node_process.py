@@ -25,12 +25,12 @@ class NodeProcess:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, script: str) -> "NodeProcess":
+    async def start(cls, script: str, *arguments: str) -> "NodeProcess":
         """Start a script."""
         pipe = asyncio.subprocess.PIPE
         return cls(
             await asyncio.create_subprocess_exec(
-                "node", script, cwd=CLIENTS, stdin=pipe, stdout=pipe, limit=_LONGEST_LINE
+                "node", script, *arguments, cwd=CLIENTS, stdin=pipe, stdout=pipe, limit=_LONGEST_LINE
             )
         )
 
@@ -47,6 +47,7 @@ class NodeProcess:
 
     async def ask(self, do: str, **details: Any) -> Any:
         """Have it do something, and return its answer; fails with the words it fails with."""
+        assert not self._reading.done(), "the script has ended"
         number = next(self._ids)
         self._answers[number] = answer = asyncio.get_running_loop().create_future()
         self.order(do, id=number, **details)

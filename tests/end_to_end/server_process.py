@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-
 from tests.end_to_end.people import ISSUED, SECRET
 
 PATIENCE = 10  # seconds: far more than anything here takes, so that only what never comes fails
@@ -19,7 +18,7 @@ _PORT = re.compile(r"Server running on port: (\d+)$")
 
 
 class ServerProcess:
-    """`synkora serve`, with what it writes; `variables` are its settings, besides a secret, loopback and a free port."""
+    """`synkora serve`, and what it writes; `variables` are its settings, besides a secret, loopback and a free port."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **variables}
@@ -35,6 +34,7 @@ class ServerProcess:
         self.stderr: list[str] = []
         self._changed = threading.Condition()
         self._ended = 0
+        self._is_signalled = False
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._pipes = ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr))
@@ -84,6 +84,7 @@ class ServerProcess:
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal."""
+        self._is_signalled = True
         self.process.send_signal(number)
 
     def wait(self) -> int:
@@ -100,7 +101,7 @@ class ServerProcess:
 
     def stop(self) -> int:
         """Have it stop as a service manager does; return its exit code."""
-        if self.process.poll() is None:
+        if self.process.poll() is None and not self._is_signalled:
             self.signal()
         return self.wait()
 

@@ -13,7 +13,11 @@ ANYTHING: Decoder[Any] = Decoder(Any)
 RAW_LIST: Decoder[list[Raw]] = Decoder(list[Raw])
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -78,7 +82,9 @@ def test_any_mix_of_escapes_is_decoded_as_javascript_wrote_it(parts: list[str]) 
     assert ANYTHING.decode(text.encode()) == expected
 
 
-@pytest.mark.parametrize("data", [b"NaN", b"Infinity", b"-Infinity", b"[NaN]", b"undefined", b"{'a':1}", b"[1,]", b"", b"[1"])
+@pytest.mark.parametrize(
+    "data", [b"NaN", b"Infinity", b"-Infinity", b"[NaN]", b"undefined", b"{'a':1}", b"[1,]", b"", b"[1"]
+)
 def test_what_is_no_json_breaks_the_protocol(data: bytes) -> None:
     """NaN, the infinities and JavaScript's other liberties are no JSON."""
     with pytest.raises(ProtocolError):

@@ -1,3 +1,23 @@
+from collections.abc import AsyncIterator
+
+import pytest
 from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.servers import Address, serving
+
+from synkora.sockets.server import SocketServer
 
 __all__ = ["pytest_asyncio_loop_factories"]
+
+
+@pytest.fixture
+def server() -> SocketServer:
+    """A server whose main namespace a test gives its handlers, before or after it runs."""
+    server = SocketServer(max_payload=100_000)
+    server.of("/")
+    return server
+
+
+@pytest.fixture
+async def address(server: SocketServer) -> AsyncIterator[Address]:
+    async with serving(server) as address:
+        yield address

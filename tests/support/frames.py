@@ -4,11 +4,12 @@ import asyncio
 import base64
 import os
 import socket
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from tests.support.servers import Address
+from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
@@ -33,7 +34,7 @@ def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: in
     return head + key + (int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")).to_bytes(size, "big")
 
 
-def parse_frames(data: bytes) -> list[Frame]:
+def parse_frames(data: bytes, extensions: Sequence[Extension] = ()) -> list[Frame]:
     """The frames of a server, as the websockets library reads them."""
     reader = StreamReader()
     reader.feed_data(data)
@@ -42,7 +43,7 @@ def parse_frames(data: bytes) -> list[Frame]:
 
     def read() -> Generator[None, None, None]:
         while not (yield from reader.at_eof()):
-            frames.append((yield from Frame.parse(reader.read_exact, mask=False)))
+            frames.append((yield from Frame.parse(reader.read_exact, mask=False, extensions=extensions)))
 
     for _ in read():
         raise AssertionError("a frame is cut short")

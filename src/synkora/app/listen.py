@@ -1,9 +1,11 @@
 """The sockets that a server listens on."""
 
 import socket
-from typing import Final
+from typing import Any, Final
 
 _BACKLOG: Final = 4096  # connections: ten thousand clients may come back at once
+
+_SocketAddress = tuple[Any, ...]  # the host, the port, and for IPv6 two more (Python's socket, "Socket families")
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -22,11 +24,15 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, _SocketAddress]]:
     if host:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
-    return [(socket.AF_INET, "0.0.0.0"), *([(socket.AF_INET6, "::")] if _has_ipv6() else [])]  # noqa: S104  # as asked for
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except UnicodeError:  # a part of the name is empty, or too long for any
+            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
+        return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    every = [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port))]  # noqa: S104  # as asked for
+    return every if _has_ipv6() else every[:1]
 
 
 def _has_ipv6() -> bool:
@@ -38,13 +44,13 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _bind(family: socket.AddressFamily, address: _SocketAddress, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((address, port))
+        bound.bind((address[0], port, *address[2:]))  # what follows the port is IPv6's scope
         bound.listen(_BACKLOG)
         bound.setblocking(False)
     except OSError:

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from synkora.app.http import HttpProtocol
 from synkora.app.listen import listen
 from synkora.sockets.server import SocketServer
 
@@ -46,7 +48,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 _Front(server, app),
-                http="httptools",
+                http=HttpProtocol,
                 ws=server.websocket_protocol,  # type: ignore[arg-type]  # uvicorn calls it as it would a class
                 loop="uvloop",
                 lifespan="off",
@@ -67,11 +69,10 @@ class Server(uvicorn.Server):
             self._started(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no new clients, end the connections of those that are here, then uvicorn's own."""
-        for listener in self.servers:
-            listener.close()
-        for open_socket in sockets or ():
-            open_socket.close()
+        """Take no new clients, end the connections of those that are here, then uvicorn's own.
+
+        It listens until all are gone, since a poll for the last messages may be a connection of its own.
+        """
         within = max(self._shutdown_timeout - _LAST_STEPS, 0)
         asyncio.get_running_loop().call_later(within, self._give_up)
         if self._farewell is not None:
@@ -86,6 +87,9 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop on a signal, without raising it again afterwards: a server that was told to stop has done well."""
+        if threading.current_thread() is not threading.main_thread():  # which alone can take signals
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
         try:
             yield

@@ -109,7 +109,6 @@ class Projects:
         user = member.user
         self._presence.leave(project_id, member.socket.id, user)
         changes = self._note(project_id)
-        changes.asked.pop(member.socket.id, None)
         changes.changed = changes.left = True
         self._namespace.to(project_id).emit("user:left", Left(member.socket.id, user.id, user.name, now()))
 

@@ -138,7 +138,7 @@ class Keeper(Protocol):
 class Session:
     """An Engine.IO session.
 
-    `request` opened it. `credentials` is the latest of its requests whose cookies may be believed, because the page
+    `request` opened it. `credentials` is the latest of its requests with cookies that may be believed, because the page
     that sent it is allowed to connect.
     """
 
@@ -179,8 +179,11 @@ class Session:
         self.outbox.put(Outgoing(packet))
 
     def believe(self, request: Request) -> None:
-        """Note the cookies of one of its requests, if its page is one whose cookies count."""
-        if self._keeper.settings.origins.trusts(request.origin, request.host):
+        """Note the cookies of one of its requests, if it has some and its page is one whose cookies count.
+
+        Of a page on another port only the WebSocket has cookies; a POST without them may come after it.
+        """
+        if request.headers.get("cookie") and self._keeper.settings.origins.trusts(request.origin, request.host):
             self.credentials = request
 
     def _move(self, event: Event) -> bool:
@@ -298,8 +301,8 @@ class Session:
         if transport is self.transport:
             self.outbox.flush()
             self._release_poll()
-            if self.state is State.CLOSING and self.outbox.is_empty:
-                self._end()
+            if self.state is State.CLOSING:
+                self._end_if_fetched()
 
     # The end
 
@@ -326,17 +329,36 @@ class Session:
         """End from the server's side. What was sent before still goes out, as far as the client takes it."""
         if self.is_live:
             self._drop_probe()
-            if self.transport.farewell is not None:
-                self.outbox.put(self.transport.farewell)
             self.outbox.flush()
             if self.state not in LIVE:
                 return  # what was still to go out was too much, and has ended it already
-            if self.transport.close(reason, error) or self.outbox.is_empty:
+            if self.transport.close(reason, error):
+                self._say_farewell()
                 self._end()
-            else:
+            elif not self._end_if_fetched():
                 self._move(Event.LINGER)
                 self._keeper.ended(self)
             self._tell_end(reason)
+
+    def _end_if_fetched(self) -> bool:
+        """End a session whose last messages the client has; return whether it has.
+
+        The farewell comes by itself: a client ends at once when it reads it, before it has handled what came with it.
+        """
+        if not self.outbox.is_empty or not self._say_farewell():
+            return False
+        self._end()
+        return True
+
+    def _say_farewell(self) -> bool:
+        """Send the packet that ends a session, if the transport takes it now or has none; return whether that is so."""
+        farewell = self.transport.farewell
+        if farewell is None:
+            return True
+        if not self.transport.writable:
+            return False
+        self.transport.send([farewell])
+        return True
 
     def transport_closed(self, transport: Transport, reason: Reason) -> None:
         """Take note that a transport has gone, or that the client ended the session over it."""

@@ -9,16 +9,16 @@ from synkora.sockets.errors import AckTimeout
 class Acks:
     """Events sent to one socket with the wish for an ack, by their ids."""
 
-    __slots__ = ("_next", "_pending")
+    __slots__ = ("_pending", "next_id")
 
     def __init__(self) -> None:
-        self._next = 0
+        self.next_id = 0
         self._pending: dict[int, asyncio.Future[list[Any]]] = {}
 
     def open(self) -> int:
         """A new id, whose answer is awaited with `wait`."""
-        number = self._next
-        self._next += 1
+        number = self.next_id
+        self.next_id += 1
         self._pending[number] = asyncio.get_running_loop().create_future()
         return number
 
@@ -29,6 +29,8 @@ class Acks:
         """
         try:
             return await asyncio.wait_for(self._pending[number], timeout)
+        except AckTimeout:
+            raise
         except TimeoutError:
             raise AckTimeout(f"no ack within {timeout:g} s") from None
         finally:

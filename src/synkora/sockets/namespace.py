@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from types import CoroutineType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import structlog
 
@@ -56,7 +56,13 @@ class Namespace:
 
     # Handlers
 
-    def on(self, event: str, handler: F | None = None) -> Any:
+    @overload
+    def on(self, event: str) -> Callable[[F], F]: ...
+
+    @overload
+    def on(self, event: str, handler: F) -> F: ...
+
+    def on(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
         """Register `handler(socket, *args)` for an event; without a handler, a decorator that does.
 
         It may be a coroutine function. What it returns acknowledges the event, where the client asks for that: a tuple

@@ -28,11 +28,9 @@ class Rooms:
 
     def __getitem__(self, room: str) -> dict[str, Outbox]:
         """The members of a room, none for one that is not there."""
-        found = self._rooms.get(room)
-        if found is None:
-            outbox = self.members.get(room)
-            return _NOBODY if outbox is None else {room: outbox}
-        return found
+        found = self._rooms.get(room, _NOBODY)
+        outbox = self.members.get(room)
+        return found if outbox is None else {**found, room: outbox}
 
     def add(self, sid: str, outbox: Outbox) -> None:
         """Let a socket in."""

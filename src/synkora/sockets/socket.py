@@ -168,8 +168,9 @@ class Socket:
             raise AckTimeout("the client left")
         if self._acks is None:
             self._acks = Acks()
+        message = packets.event(self.namespace, event, args, id=self._acks.next_id)
         number = self._acks.open()
-        self.put(packets.event(self.namespace, event, args, id=number))
+        self.put(message)
         answer = await self._acks.wait(number, timeout)
         return answer if len(answer) > 1 else answer[0] if answer else None
 

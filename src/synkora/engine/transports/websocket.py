@@ -94,8 +94,8 @@ class WebSocketTransport(WSListener):
         kind = frame.msg_type
         if kind == _CLOSE:
             self._receive_close(frame)
-        elif session is None or self._closing:
-            return
+        elif session is None or transport.is_close_frame_sent:
+            return  # picows goes on reading for a moment after bad framing
         elif kind == _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3) and self._fragments is None:
             session.receive_text(self, frame.get_payload_as_bytes())
         else:
@@ -128,11 +128,13 @@ class WebSocketTransport(WSListener):
                 session.receive_text(self, message)
 
     def _receive_close(self, frame: WSFrame) -> None:
-        if not self._closing:
+        if not self._socket.is_close_frame_sent:
             self._closing = True
             code = frame.get_close_code()
             self._socket.send_close(code if code != WSCloseCode.NO_INFO else WSCloseCode.OK)
         self._socket.disconnect()
+        if not self.writable:  # it may never read what is still to be written
+            asyncio.get_running_loop().call_later(CLOSING_TIME, self._socket.disconnect, False)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Take note that the connection is gone."""

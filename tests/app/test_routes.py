@@ -1,0 +1,100 @@
+"""The pages beside Socket.IO, as a load balancer or a browser asks for them."""
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.collaboration.site import Site, token_of
+from tests.support.clients import socketio
+from tests.support.servers import Address, serving, until
+
+from synkora.app.routes import make_app
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[Site]:
+    """Synkora on a port, with its pages."""
+    site = Site()
+    async with serving(site.server, app=make_app(site.collaboration)) as address:
+        site.address = address
+        yield site
+
+
+async def ask(address: Address, path: str, method: str = "GET") -> httpx.Response:
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        return await http.request(method, address.http + path)
+
+
+@pytest.mark.parametrize("path", ["/health", "/", "/health?verbose=1"])
+async def test_health(site: Site, path: str) -> None:
+    """It says that the server is well, since when, and how many are there, in the contract's fields and order."""
+    answer = await ask(site.address, path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    health = json.loads(answer.text)
+    assert list(health) == ["status", "service", "uptime", "connections", "rooms"]
+    assert health.pop("uptime") >= 0
+    assert health == {"status": "healthy", "service": "Synkora WebSocket Server", "connections": 0, "rooms": 0}
+
+
+async def test_health_counts_people_and_projects(site: Site) -> None:
+    """`connections` are clients signed in, `rooms` projects with somebody in them."""
+
+    async def counts() -> tuple[int, int]:
+        health = (await ask(site.address, "/health")).json()
+        return health["connections"], health["rooms"]
+
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice:
+        async with socketio(site.address, {"token": token_of("Bob")}) as bob:
+            for client in (alice, bob):
+                await client.event()
+                await client.emit("join-project", "p1")
+            await alice.emit("join-project", "p2")
+            await until(lambda: site.collaboration.presence.projects == 2)
+            assert await counts() == (2, 2)
+        await until(lambda: site.collaboration.connections == 1)
+        assert await counts() == (1, 2)
+    await until(lambda: site.collaboration.connections == 0)
+    assert await counts() == (0, 0)
+
+
+async def test_uptime_goes_on(site: Site) -> None:
+    """It is in seconds and never goes back."""
+    first, second = [(await ask(site.address, "/health")).json()["uptime"] for _ in range(2)]
+    assert 0 <= first <= second < 60
+
+
+async def test_head(site: Site) -> None:
+    """HEAD is answered as GET, without a body."""
+    answer = await ask(site.address, "/health", "HEAD")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_other_methods(site: Site, method: str) -> None:
+    """They are not allowed, and the answer says what is."""
+    answer = await ask(site.address, "/health", method)
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("path", ["/health/", "/healthz", "/socket.iox", "/socket.ioo/", "/.env", "//", "/health/../x"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_anything_else_is_not_found(site: Site, path: str, method: str) -> None:
+    """Every other path is 404, one with a slash too many as well."""
+    assert (await ask(site.address, path, method)).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/socket.io/", "/socket.io"])
+async def test_socketio_is_beside_them(site: Site, path: str) -> None:
+    """Requests under Socket.IO's path are its own to answer."""
+    answer = await ask(site.address, path)
+    assert answer.status_code == 400
+    assert answer.json() == {"code": 0, "message": "Transport unknown"}
+
+
+async def test_the_server_does_not_name_its_software(site: Site) -> None:
+    """No answer says what the server is made of."""
+    assert "server" not in (await ask(site.address, "/health")).headers

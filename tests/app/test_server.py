@@ -1,0 +1,100 @@
+"""`synkora serve` as a process: what it says when it starts, and why it does not."""
+
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.processes import Program
+
+RULE = "=" * 60
+SERVE = (sys.executable, "-m", "synkora", "serve")
+SECRET = "s3cret-0123456789"
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port of the loopback address that another program listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def failure(folder: Path, **variables: str) -> str:
+    """What the server that cannot start writes to stderr: one line; it exits with 1 and says nothing else."""
+    with Program(SERVE, folder, NEXTAUTH_SECRET=SECRET, **variables) as program:
+        assert program.wait() == 1
+        assert program.stdout == []
+        assert len(program.stderr) == 1, program.output
+        return program.stderr[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("", "localhost"), ("::1", "[::1]")]
+)
+def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
+    """It is the contract's to the letter, with the real port, and an address that answers."""
+    origins = "http://localhost:3000, https://app.example.com"
+    given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": host, "WS_PORT": "0", "ALLOWED_ORIGINS": origins}
+    with Program(SERVE, tmp_path, **given) as program:
+        program.line(lambda line: "Ready" in line)
+        program.line(lambda line: line == RULE and program.stdout.count(RULE) == 3)
+        found = re.search(r"port: (\d+)$", program.stdout[3])
+        assert found is not None
+        port = found[1]
+        assert program.stdout == [
+            RULE,
+            "🚀 Synkora WebSocket Server",
+            RULE,
+            f"✓ Server running on port: {port}",
+            f"✓ Health check: http://{shown}:{port}/health",
+            "✓ Allowed origins: http://localhost:3000, https://app.example.com",
+            "✓ Ready for connections!",
+            RULE,
+        ]
+        assert httpx.get(f"http://{shown}:{port}/health", trust_env=False).json()["status"] == "healthy"
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert program.stdout[8:] == ["✓ Stopping: 0 clients are told", "✓ Stopped"]
+        assert program.stderr == []
+
+
+def test_the_log_level(tmp_path: Path) -> None:
+    """With LOG_LEVEL=warning the banner is all that a good day writes."""
+    given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "LOG_LEVEL": "warning"}
+    with Program(SERVE, tmp_path, **given) as program:
+        program.line(lambda line: "Ready" in line)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert program.stdout[-2:] == ["✓ Ready for connections!", RULE]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_a_port_in_use(tmp_path: Path, taken: int, host: str) -> None:
+    """One line says so, and what to do."""
+    said = failure(tmp_path, WS_HOST=host, WS_PORT=str(taken))
+    assert said == f"Port {taken} is in use: stop what listens there, or set WS_PORT to another port"
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host"])
+def test_an_unknown_host(tmp_path: Path, host: str) -> None:
+    """One line says so, and what to do."""
+    said = failure(tmp_path, WS_HOST=host, WS_PORT="0")
+    assert said == f"{host} cannot be resolved: set WS_HOST to an address of this machine, or leave it unset"
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    """One line says so, and what to do."""
+    said = failure(tmp_path, WS_HOST="192.0.2.1", WS_PORT="0")
+    assert said == "192.0.2.1 is not an address of this machine: set WS_HOST to one, or leave it unset"
+
+
+def test_several_instances_are_refused(tmp_path: Path) -> None:
+    """A server that ignored REDIS_URL would split its people: it does not start, and does not show the password."""
+    said = failure(tmp_path, WS_PORT="0", REDIS_URL="redis://:hunter2@localhost:6379")
+    assert said == "REDIS_URL is set, but this version does not support several instances: unset it"

@@ -1,0 +1,51 @@
+// Remote control of a browser: orders come as JSON lines {do, id, …} on standard input, and are answered by JSON lines
+// {id, answer} or {id, error} on standard output; what a page says on its console goes out as {name, console}.
+// Each name is a browser context of its own, with cookies of its own, and one page in it.
+
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+const [executablePath] = process.argv.slice(2);
+const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
+const pages = new Map();
+
+const orders = {
+  async open({ name, url }) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    page.on("console", (message) => tell({ name, console: message.text() }));
+    page.on("pageerror", (error) => tell({ name, console: String(error) }));
+    await page.goto(url);
+    pages.set(name, page);
+  },
+  evaluate: ({ name, expression }) => pages.get(name).evaluate(expression),
+  // Waits until the expression is true of the page.
+  async wait({ name, expression }) {
+    await pages.get(name).waitForFunction(expression, undefined, { timeout: 10_000 });
+  },
+  async close({ name }) {
+    await pages.get(name)?.context().close();
+    pages.delete(name);
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { do: order, id, ...details } = JSON.parse(line);
+  orders[order](details).then(
+    (answer) => tell({ id, answer: answer ?? null }),
+    (error) => tell({ id, error: String(error) }),
+  );
+}
+await browser.close();
+process.exit();

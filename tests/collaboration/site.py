@@ -1,0 +1,101 @@
+"""Synkora as the tests of its parts need it: in memory for what happens in one turn of the loop, or on a port."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.support.servers import Address, serving
+from tests.support.sessions import MemoryTransport, request_of
+
+from synkora.collaboration.service import Collaboration
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.request import Request
+from synkora.identity.handshake import Authenticator
+from synkora.identity.tokens import Keyring, sign
+from synkora.sockets.server import SocketServer
+
+SECRET = "the-secret-of-these-tests-5f0c2a"
+PAGE = "http://localhost:3000"
+EVENT = b"42["
+#: Longest that one turn can take to be told: the lists, then the writes, then what those have armed.
+_STEPS = 4
+
+
+def token_of(name: str, **claims: object) -> str:
+    """A token of the user `name`, whose id is the name in lower case."""
+    return sign({"id": name.lower(), "name": name, **claims}, SECRET, expires_in=3600)
+
+
+class Person:
+    """A client in memory, who sees each message as the object that the server made of it."""
+
+    def __init__(self, server: SocketServer, token: str, transport: MemoryTransport, request: Request) -> None:
+        self.transport = transport
+        self._taken = 0
+        self.session = server.registry.open(request, transport)
+        self.send("40" + json.dumps({"token": token}))
+
+    def send(self, packet: str) -> None:
+        self.session.receive_text(self.transport, packet.encode())
+
+    def emit(self, *event: object) -> None:
+        self.send("42" + json.dumps(event))
+
+    @property
+    def id(self) -> str:
+        """The id of the socket."""
+        reply = next(packet for packet in self.transport.packets if packet.startswith(b"40"))
+        sid: str = json.loads(reply[2:])["sid"]
+        return sid
+
+    def take(self) -> list[Outgoing]:
+        """The events that have come since the last time, as they were sent."""
+        came = [message for write in self.transport.writes for message in write]
+        new, self._taken = came[self._taken :], len(came)
+        return [message for message in new if message.packet.startswith(EVENT)]
+
+    def take_events(self) -> list[list[Any]]:
+        """The events that have come since the last time, decoded."""
+        return [json.loads(message.packet[2:]) for message in self.take()]
+
+
+class Site:
+    """A Socket.IO server with Synkora on it."""
+
+    def __init__(self) -> None:
+        self.server = SocketServer(origins=[PAGE])
+        self.collaboration = Collaboration(self.server.of("/"), Authenticator(Keyring(SECRET)))
+        self.address = Address(0, "/socket.io/")
+
+    def come(self, name: str, **claims: object) -> Person:
+        """Connect somebody in memory."""
+        return Person(self.server, token_of(name, **claims), MemoryTransport(), request_of())
+
+    async def meet(self, *names: str, project: str | None = None) -> list[Person]:
+        """Connect people one after the other, let them join a project, and forget what they were told of that."""
+        people = []
+        for name in names:
+            people.append(self.come(name))
+            if project is not None:
+                people[-1].emit("join-project", project)
+            await turn()
+        for person in people:
+            person.take()
+        return people
+
+
+async def turn() -> None:
+    """Let the loop go on until all that was done in this turn has been told."""
+    for _ in range(_STEPS):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running_site(**options: Any) -> AsyncIterator[Site]:
+    """Synkora on a port of the loopback address."""
+    site = Site()
+    async with serving(site.server, **options) as address:
+        site.address = address
+        yield site

@@ -1,0 +1,179 @@
+"""The catalogue of relayed events: what each takes, and what it makes of it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID, Codec, Event, Sender, check_project_id
+from synkora.protocol.errors import ProtocolError
+from synkora.protocol.json import encode
+from synkora.sockets.errors import EventRefused
+
+SENDER = Sender(socketId="s0cket", userId="user-1", userName="Алиса")
+
+#: What the contract says: the payload's fields, and the delivery. Odd spacing shows that values go on as they came.
+ROWS: dict[str, tuple[str, str]] = {
+    "task:create": ('"task": {"id" : 1}', '{"id" : 1}'),
+    "task:update": ('"task": {"id" : 1}', '{"id" : 1}'),
+    "task:delete": ('"taskId": "t1"', '{"taskId":"t1"}'),
+    "task:move": ('"taskId": "t1", "status": "DONE"', '{"taskId":"t1","status":"DONE"}'),
+    "canvas:update": ('"changes": [1.50, {} ]', "[1.50, {} ]"),
+    "canvas:cursor": ('"position": {"x": 1e2}', '{"socketId":"s0cket","position":{"x": 1e2}}'),
+    "markdown:update": ('"fileId": "f", "content": "a\\u0062"', '{"fileId":"f","content":"a\\u0062"}'),
+    "markdown:cursor": ('"fileId": "f", "position": 3', '{"socketId":"s0cket","fileId":"f","position":3}'),
+    "spreadsheet:cell-update": ('"cell": "A1", "value": -0', '{"cell":"A1","value":-0}'),
+    "spreadsheet:selection": ('"selection": null', '{"socketId":"s0cket","selection":null}'),
+    "typing:start": (
+        '"context": "canvas", "timestamp": "2026-01-02T03:04:05.678Z"',
+        '{"socketId":"s0cket","userId":"user-1","userName":"Алиса","context":"canvas","timestamp":"2026-01-02T03:04:05.678Z"}',
+    ),
+    "typing:stop": ('"context": "canvas"', '{"socketId":"s0cket","userId":"user-1","context":"canvas"}'),
+}
+every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
+
+
+def relayed(event: Event, fields: str, *, behind: str = "") -> str:
+    """The delivery, as JSON, of an event with these fields in its payload."""
+    codec = Codec(event)
+    payload = codec.decode(f'["{event.name}", {{"projectId": "p1"{fields and ", "}{fields}}}{behind}]'.encode())
+    assert payload.projectId == "p1"
+    return encode(codec.deliver(payload, SENDER)).decode()
+
+
+def refusal(event: Event, data: str) -> str:
+    """Why the event's JSON array is refused."""
+    with pytest.raises(EventRefused) as refused:
+        Codec(event).decode(data.encode())
+    return str(refused.value)
+
+
+def test_the_catalogue_is_the_contracts() -> None:
+    """It has each relayed event of the contract, once."""
+    assert [event.name for event in CATALOGUE] == list(ROWS)
+
+
+@every_event
+def test_an_event_is_delivered_as_the_contract_says(event: Event) -> None:
+    """The delivery is the contract's to the byte: the sender's fields first, then the app's own as they came."""
+    fields, delivery = ROWS[event.name]
+    assert relayed(event, fields) == delivery
+
+
+@every_event
+def test_further_fields_and_arguments_are_ignored(event: Event) -> None:
+    """What the contract does not name is not passed on, and does no harm."""
+    fields, delivery = ROWS[event.name]
+    assert relayed(event, f'"socketId": "forged", {fields}, "userId": [[]]', behind=', "more", {}') == delivery
+
+
+@every_event
+def test_what_is_missing_is_null_or_left_out(event: Event) -> None:
+    """A missing value is null where it is the whole delivery, and left out where it is a field of it."""
+    sender = {"socketId": SENDER.socketId, "userId": SENDER.userId, "userName": SENDER.userName}
+    expected: Any = None if event.whole else {name: sender[name] for name in event.sender}
+    assert json.loads(relayed(event, "")) == expected
+
+
+@every_event
+def test_null_stays_null(event: Event) -> None:
+    """A null that the app sent is passed on, not taken for missing."""
+    names = (event.whole,) if event.whole else event.fields
+    delivery = json.loads(relayed(event, ", ".join(f'"{name}": null' for name in names)))
+    assert delivery is None if event.whole else all(delivery[name] is None for name in names)
+
+
+SPACE = st.sampled_from(["", " ", "\t", "\r\n "])
+ESCAPES = ["\\/", "\\u0041", "\\n", "\\ud83d\\ude00", "\\u0000", '\\"', "\\\\"]
+CHARACTERS = st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters='"\\')
+STRINGS = st.lists(st.one_of(CHARACTERS, st.sampled_from(ESCAPES)), max_size=8).map(lambda c: f'"{"".join(c)}"')
+NUMBERS = st.from_regex(
+    r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,4})?", fullmatch=True, alphabet="-+.eE0123456789"
+)
+JSON = st.recursive(
+    st.one_of(st.sampled_from(["null", "true", "false", "{}", "[ ]"]), STRINGS, NUMBERS),
+    lambda values: st.one_of(
+        st.builds(
+            lambda items, space: f"[{space}{f'{space},'.join(items)}{space}]",
+            st.lists(values, min_size=1, max_size=4),
+            SPACE,
+        ),
+        st.builds(
+            lambda items, space: "{" + f",{space}".join(f"{key}{space}:{space}{value}" for key, value in items) + "}",
+            st.lists(st.tuples(STRINGS, values), min_size=1, max_size=4),
+            SPACE,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(value=JSON, event=st.sampled_from(CATALOGUE))
+def test_any_json_goes_on_as_the_same_bytes(value: str, event: Event) -> None:
+    """No number is rounded, no escape rewritten, no space dropped, no key put in order or taken for a double."""
+    delivery = relayed(event, f'"{event.whole or event.fields[-1]}": {value}')
+    assert delivery == value if event.whole else delivery.endswith(f":{value}}}")
+
+
+@every_event
+def test_half_a_surrogate_pair_is_replaced(event: Event) -> None:
+    """JavaScript can send half a character as an escape; the others get U+FFFD, and all else as it came."""
+    name = event.whole or event.fields[-1]
+    assert '"a\\ufffd \\ud83d\\ude00"' in relayed(event, f'"{name}": "a\\ud800 \\ud83d\\ude00"')
+
+
+@pytest.mark.parametrize("payload", ["", ", null", ', "p1"', ", 7", ", true", ', ["p1"]', ", []"])
+@every_event
+def test_a_payload_that_is_no_object_is_refused(event: Event, payload: str) -> None:
+    """The refusal names the event and what it needs."""
+    assert refusal(event, f'["{event.name}"{payload}]') == f"{event.name} needs an object with a projectId"
+
+
+@pytest.mark.parametrize("field", ["", '"projectId": null', '"projectId": ""', '"projectId": 7', '"projectId": ["p"]'])
+@every_event
+def test_a_project_id_is_required(event: Event, field: str) -> None:
+    """An id that is missing, empty or no string is refused in the words that the app knows."""
+    assert refusal(event, f'["{event.name}", {{{field}}}]') == "Project ID is required"
+
+
+@every_event
+def test_data_nested_too_deeply_is_refused(event: Event) -> None:
+    """Ten thousand nested arrays are answered, wherever they are."""
+    nested = "[" * 10_000 + "]" * 10_000
+    for name in (event.whole or event.fields[-1], "further"):
+        text = f'["{event.name}", {{"projectId": "p", "{name}": {nested}}}]'
+        assert refusal(event, text) == f"{event.name} needs less deeply nested data"
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "01", "'a'", "{a: 1}", "[1,]", "", '"\\x"', "\x00"])
+@every_event
+def test_what_is_no_json_breaks_the_protocol(event: Event, value: str) -> None:
+    """Nothing that is no JSON is passed on, even within the app's own data."""
+    name = event.whole or event.fields[-1]
+    with pytest.raises(ProtocolError):
+        relayed(event, f'"{name}": {value}')
+
+
+@pytest.mark.parametrize("value", [None, "", 0, True, b"p", ["p"], {"projectId": "p"}])
+def test_a_project_id_is_a_string_with_something_in_it(value: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(EventRefused, match=r"\AProject ID is required\Z"):
+        check_project_id(value)
+
+
+def test_the_longest_project_id() -> None:
+    """200 characters are taken and 201 are not, whatever the characters."""
+    assert check_project_id("é" * MAX_PROJECT_ID) == "é" * 200
+    with pytest.raises(EventRefused, match=r"\AProject ID is longer than 200 characters\Z"):
+        check_project_id("é" * (MAX_PROJECT_ID + 1))
+
+
+def test_only_what_the_next_one_outdates_is_volatile() -> None:
+    """Cursors, selections and typing may be dropped for a slow client; changes may not."""
+    volatile = {event.name for event in CATALOGUE if event.volatile}
+    assert volatile == {
+        *("canvas:cursor", "markdown:cursor", "spreadsheet:selection"),
+        *("typing:start", "typing:stop"),
+    }

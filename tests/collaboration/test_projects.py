@@ -1,0 +1,224 @@
+"""Joining and leaving: who is told what, in which order, and how often."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.collaboration.site import Person, Site, turn
+
+PROJECT = "proj_456"
+
+
+def names(person: Person) -> list[str]:
+    """The names of the events that have come since the last time."""
+    return [event[0] for event in person.take_events()]
+
+
+def active(person: Person) -> list[list[str]]:
+    """The users of each list that has come since the last time."""
+    events = person.take_events()
+    return [[user["userName"] for user in event[1]["users"]] for event in events if event[0] == "users:active"]
+
+
+async def test_a_join_is_told_in_order(site: Site) -> None:
+    """The joiner gets the list and the count, the others who has joined and the count."""
+    alice, bob = await site.meet("Alice", "Bob")
+    alice.emit("join-project", PROJECT)
+    await turn()
+    assert names(alice) == ["users:active", "users:count"]
+    bob.emit("join-project", PROJECT)
+    await turn()
+    joined, count = alice.take_events()
+    joined[1].pop("timestamp")
+    assert joined == ["user:joined", {"socketId": bob.id, "userId": "bob", "userName": "Bob"}]
+    assert count == ["users:count", {"count": 2}]
+    assert names(bob) == ["users:active", "users:count"]
+
+
+async def test_a_leave_is_told_in_order(site: Site) -> None:
+    """Those left behind get who has left, the list and the count; who left gets nothing."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    bob.emit("leave-project", PROJECT)
+    await turn()
+    left, users, count = alice.take_events()
+    left[1].pop("timestamp")
+    assert left == ["user:left", {"socketId": bob.id, "userId": "bob", "userName": "Bob"}]
+    assert [user["userName"] for user in users[1]["users"]] == ["Alice"]
+    assert count == ["users:count", {"count": 1}]
+    assert names(bob) == []
+
+
+async def test_a_picture_comes_with_who_joins(site: Site) -> None:
+    """`userImage` is there where the user has one."""
+    (alice,) = await site.meet("Alice", project=PROJECT)
+    site.come("Bob", picture="https://example.com/b.png").emit("join-project", PROJECT)
+    await turn()
+    assert alice.take_events()[0][1]["userImage"] == "https://example.com/b.png"
+
+
+async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
+    """Each of those who join gets one list and one count, with all of them; each is encoded once for everybody."""
+    crowd = [site.come(f"User {number}") for number in range(50)]
+    await turn()
+    for person in crowd:
+        person.take()
+        person.emit("join-project", PROJECT)
+    await turn()
+    lists, counts = set(), set()
+    for position, person in enumerate(crowd):
+        *joined, roster, count = person.take()
+        assert [message.packet[:15] for message in joined] == [b'42["user:joined'] * (len(crowd) - position - 1)
+        assert roster.packet.startswith(b'42["users:active"')
+        assert roster.packet.count(b"userId") == len(crowd)
+        assert count.packet == b'42["users:count",{"count":50}]'
+        lists.add(id(roster))
+        counts.add(id(count))
+    assert len(lists) == len(counts) == 1
+
+
+async def test_many_leaves_in_one_turn_make_one_list(site: Site) -> None:
+    """Whoever is left behind learns of each leave, and gets one list and one count."""
+    people = await site.meet(*(f"User {number}" for number in range(20)), project=PROJECT)
+    for person in people:
+        person.take()
+    for person in people[2:]:
+        person.emit("leave-project", PROJECT)
+    await turn()
+    first, second = people[0].take(), people[1].take()
+    assert [message.packet[3:16] for message in first[:18]] == [b'"user:left",{'] * 18
+    assert [message.packet[3:16] for message in first[18:]] == [b'"users:active', b'"users:count"']
+    assert [id(message) for message in first] == [id(message) for message in second]
+
+
+async def test_projects_of_one_turn_are_told_apart(site: Site) -> None:
+    """Two projects that change in one turn each get their own list and count."""
+    alice, bob = await site.meet("Alice", "Bob")
+    alice.emit("join-project", "p1")
+    bob.emit("join-project", "p2")
+    alice.emit("join-project", "p2")
+    await turn()
+    events = alice.take_events()
+    assert [event[0] for event in events] == ["users:active", "users:count", "users:active", "users:count"]
+    assert [event[1]["count"] for event in events] == [1, 1, 2, 2]
+
+
+async def test_joining_again_is_answered_and_tells_nobody(site: Site) -> None:
+    """Each join of a later turn is answered by the list, and no one else hears of it."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    for _ in range(2):
+        bob.emit("join-project", PROJECT)
+        await turn()
+        assert active(bob) == [["Alice", "Bob"]]
+    assert names(alice) == []
+    bob.emit("leave-project", PROJECT)
+    await turn()
+    assert active(alice) == [["Alice"]]
+
+
+async def test_joining_twice_in_one_turn(site: Site) -> None:
+    """The hooks of one page that join at once are answered with one list, and the others learn of one join."""
+    alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
+    bob.emit("join-project", PROJECT)
+    bob.emit("join-project", PROJECT)
+    await turn()
+    assert names(bob) == ["users:active", "users:count"]
+    assert names(alice) == ["user:joined", "users:count"]
+
+
+async def test_leaving_what_was_not_joined_says_nothing(site: Site) -> None:
+    """Neither an error nor news, be the project somebody's or nobody's."""
+    alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
+    bob.emit("leave-project", PROJECT)
+    bob.emit("leave-project", "nobody is here")
+    await turn()
+    assert names(alice) == names(bob) == []
+
+
+async def test_leaving_and_coming_back_in_one_turn(site: Site) -> None:
+    """The one who did so is in the project and gets its list once; the others get both in order."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    bob.emit("leave-project", PROJECT)
+    bob.emit("join-project", PROJECT)
+    await turn()
+    assert names(alice) == ["user:left", "user:joined", "users:active", "users:count"]
+    assert names(bob) == ["users:active", "users:count"]
+
+
+async def test_joining_and_leaving_in_one_turn(site: Site) -> None:
+    """Whoever has left again is not in the list, and gets none."""
+    alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
+    bob.emit("join-project", PROJECT)
+    bob.emit("leave-project", PROJECT)
+    await turn()
+    assert names(bob) == []
+    assert active(alice) == [["Alice"]]
+
+
+async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
+    """Whoever has gone leaves nothing behind, and those who are there are told."""
+    alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
+    bob.emit("join-project", PROJECT)
+    bob.send("41")
+    await turn()
+    assert names(alice) == ["user:joined", "user:left", "users:active", "users:count"]
+    assert names(bob) == []
+    assert site.collaboration.presence.count(PROJECT) == 1
+
+
+async def test_the_last_to_leave_leaves_nothing_behind(site: Site) -> None:
+    """A project, and its room, are forgotten with the last of its people."""
+    people = await site.meet("Alice", "Bob", project=PROJECT)
+    people[0].emit("leave-project", PROJECT)
+    people[1].send("41")
+    await turn()
+    assert site.collaboration.presence.projects == 0
+    assert len(site.server.of("/").adapter.rooms) == 0
+
+
+@pytest.mark.parametrize("whose", ["own", "another's"])
+async def test_a_project_named_like_a_connection_is_refused(site: Site, whose: str) -> None:
+    """A connection's id names the room of its own, which nobody may enter or send into."""
+    alice, bob = await site.meet("Alice", "Bob")
+    target = alice.id if whose == "own" else bob.id
+    alice.emit("join-project", target)
+    alice.emit("canvas:update", {"projectId": target, "changes": 1})
+    await turn()
+    assert [event[1]["message"] for event in alice.take_events()] == [
+        "Project ID is a connection's id",
+        "canvas:update: join the project first",
+    ]
+    assert names(bob) == []
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["join", "leave", "go", "turn"])), max_size=25))
+async def test_everyone_ends_with_the_true_count(steps: list[tuple[int, str]]) -> None:
+    """However people and turns mix, the last count that each got is right, and so is the list if they ask for it."""
+    site = Site()
+    people: dict[int, Person] = {}
+    inside: dict[int, str] = {}
+    for number, step in steps:
+        if step == "turn":
+            await turn()
+        elif step == "go":
+            if number in people:
+                people.pop(number).send("41")
+                inside.pop(number, None)
+        else:
+            name = f"User {number % 3}"  # two of the four are one user
+            if number not in people:
+                people[number] = site.come(name)
+            people[number].emit(f"{step}-project", PROJECT)
+            if step == "join":
+                inside[number] = name
+            else:
+                inside.pop(number, None)
+    await turn()
+    users = set(inside.values())
+    assert site.collaboration.connections == len(people)
+    assert site.collaboration.presence.count(PROJECT) == len(users)
+    for number in inside:
+        counts = [event[1]["count"] for event in people[number].take_events() if event[0] == "users:count"]
+        assert counts[-1] == len(users)
+        people[number].emit("join-project", PROJECT)
+        await turn()
+        assert [set(names) for names in active(people[number])] == [users]

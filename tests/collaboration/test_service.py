@@ -1,0 +1,219 @@
+"""Synkora's events on a namespace, as its clients see them."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
+from tests.support.clients import WebSocket, socketio, websocket
+from tests.support.servers import until
+
+from synkora.collaboration.events import CATALOGUE, Event
+from synkora.collaboration.presence import LocalPresence
+from synkora.collaboration.service import SHUTDOWN_MESSAGE, Collaboration
+from synkora.engine.disconnect import Reason
+from synkora.identity.handshake import Authenticator
+from synkora.identity.tokens import Keyring
+from synkora.sockets.server import SocketServer
+
+PROJECT = "proj_456"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
+
+
+async def join(client: WebSocket, project: str = PROJECT) -> None:
+    """Join a project, and take what one is told of that oneself."""
+    await client.emit("join-project", project)
+    assert (await client.event())[0] == "users:active"
+    assert (await client.event())[0] == "users:count"
+
+
+async def error_of(client: WebSocket) -> dict[str, str]:
+    """What the next event, an `error`, says."""
+    name, answer = await client.event()
+    assert name == "error"
+    error: dict[str, str] = answer
+    return error
+
+
+async def test_connected_follows_the_reply_to_connect(running: Site) -> None:
+    """It tells the client its own socket id, its user and the time."""
+    async with websocket(running.address) as client:
+        sid = await client.connect(auth={"token": token_of("Alice")})
+        name, details = await client.event()
+        assert TIME.fullmatch(details.pop("timestamp"))
+        assert (name, details) == ("connected", {"socketId": sid, "userId": "alice"})
+
+
+async def test_ping_is_answered_to_its_sender(running: Site) -> None:
+    """`pong` has the server's time; whatever comes with `ping` changes nothing."""
+    async with socketio(running.address, {"token": token_of("Alice")}) as client:
+        await client.event()
+        extras: list[tuple[Any, ...]] = [(), (None,), ({"a": 1}, [])]
+        for extra in extras:
+            await client.emit("ping", *extra)
+            name, answer = await client.event()
+            assert name == "pong"
+            assert answer.keys() == {"timestamp"}
+            assert TIME.fullmatch(answer["timestamp"])
+
+
+@pytest.mark.parametrize("event", ["join-project", "leave-project"])
+@pytest.mark.parametrize(
+    ("project", "message"),
+    [
+        ((), "Project ID is required"),
+        ((None,), "Project ID is required"),
+        (("",), "Project ID is required"),
+        ((7,), "Project ID is required"),
+        ((True,), "Project ID is required"),
+        ((["p"],), "Project ID is required"),
+        (({"projectId": "p"},), "Project ID is required"),
+        (("x" * 300,), "Project ID is longer than 200 characters"),
+    ],
+)
+async def test_a_bad_project_id_is_answered(running: Site, event: str, project: tuple[Any, ...], message: str) -> None:
+    """The sender gets an `error`, and the connection goes on."""
+    async with socketio(running.address, {"token": token_of("Alice")}) as client:
+        await client.event()
+        await client.emit(event, *project)
+        assert await error_of(client) == {"message": message, "event": event}
+        await join(client)
+
+
+@every_event
+async def test_a_project_that_was_not_joined_cannot_be_sent_into(site: Site, event: Event) -> None:
+    """Neither by strangers nor by those who have left: they are told, and nobody else hears of it."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    bob.emit("leave-project", PROJECT)
+    (carol,) = await site.meet("Carol")
+    alice.take()
+    for person in (bob, carol):
+        person.emit(event.name, {"projectId": PROJECT})
+    await turn()
+    refusal = {"message": f"{event.name}: join the project first", "event": event.name}
+    assert bob.take_events() == carol.take_events() == [["error", refusal]]
+    assert alice.take_events() == []
+
+
+@every_event
+async def test_an_event_is_relayed_once_encoded(site: Site, event: Event) -> None:
+    """All others in the project get one and the same message, droppable if the row says so; the sender gets none."""
+    alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
+    await site.meet("Dave", project="another")
+    for person in (alice, bob):
+        person.take()
+    alice.emit(event.name, {"projectId": PROJECT})
+    await turn()
+    (to_bob,), (to_carol,) = bob.take(), carol.take()
+    assert to_bob is to_carol
+    assert json.loads(to_bob.packet[2:])[0] == event.name
+    assert to_bob.volatile is event.volatile
+    assert alice.take() == []
+
+
+async def test_attachments_are_passed_on(site: Site) -> None:
+    """Binary data within the app's own is relayed with the placeholders that stand for it."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    alice.take()
+    changes = {"image": {"_placeholder": True, "num": 0}}
+    alice.send("451-" + json.dumps(["canvas:update", {"projectId": PROJECT, "changes": changes}]))
+    alice.session.receive_binary(alice.transport, b"\x00\xff")
+    await turn()
+    message = next(message for write in bob.transport.writes for message in write if message.attachments)
+    assert message.packet == b'451-["canvas:update",' + json.dumps(changes).encode() + b"]"
+    assert message.attachments == (b"\x00\xff",)
+
+
+async def test_an_event_is_acknowledged(running: Site) -> None:
+    """Who asks for an ack gets one without arguments once the event has been taken, and none with a refusal."""
+    async with socketio(running.address, {"token": token_of("Alice")}) as client:
+        await client.event()
+        await client.send(f'427["join-project","{PROJECT}"]')
+        assert await client.receive() == "437[]"
+        await client.receive_many(2)
+        await client.send(f'428["task:create",{{"projectId":"{PROJECT}"}}]')
+        assert await client.receive() == "438[]"
+        await client.send('429["task:create",{"projectId":"elsewhere"}]')
+        assert (await error_of(client))["event"] == "task:create"
+        await client.emit("ping")
+        assert (await client.event())[0] == "pong"
+
+
+async def test_an_unknown_event_is_answered(running: Site) -> None:
+    """Its sender learns that nobody takes it; events that only the server sends are such."""
+    async with socketio(running.address, {"token": token_of("Alice")}) as client:
+        await client.event()
+        for event in ("tasks:create", "users:active", "server:shutdown"):
+            await client.emit(event, {"projectId": PROJECT})
+            assert await error_of(client) == {"message": f"Unknown event: {event}", "event": event}
+
+
+async def test_who_is_connected_is_counted(running: Site) -> None:
+    """`connections` counts clients that have signed in, and no others; all is back to nothing when they have gone."""
+    async with socketio(running.address, {"token": token_of("Alice")}) as alice, websocket(running.address) as bob:
+        await alice.event()
+        await join(alice)
+        await bob.send("40")
+        await bob.receive()
+        assert (running.collaboration.connections, running.collaboration.presence.projects) == (1, 1)
+    await until(lambda: running.collaboration.connections == 0)
+    assert running.collaboration.presence.projects == 0
+
+
+async def test_everyone_is_told_that_the_server_stops(running: Site) -> None:
+    """`server:shutdown` reaches those in a project and those in none."""
+    async with (
+        socketio(running.address, {"token": token_of("Alice")}) as alice,
+        socketio(running.address, {"token": token_of("Bob")}) as bob,
+    ):
+        for client in (alice, bob):
+            await client.event()
+        await join(alice)
+        running.collaboration.say_goodbye()
+        for client in (alice, bob):
+            assert await client.event() == ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
+
+
+async def test_what_happens_is_logged(site: Site) -> None:
+    """Coming, joining, changing, leaving and going are logged with who and where; cursors and canvases are not."""
+    with capture_logs() as logs:
+        (alice,) = await site.meet("Alice", project=PROJECT)
+        for event in CATALOGUE:
+            alice.emit(event.name, {"projectId": PROJECT})
+        alice.emit("leave-project", PROJECT)
+        alice.session.close(Reason.PING_TIMEOUT)
+        await turn()
+    who = {"socketId": alice.id, "userName": "Alice"}
+    user = {**who, "userId": "alice"}
+    relayed = ("Task created", "Task updated", "Task deleted", "Task moved", "Markdown updated", "Cell updated")
+    assert [{key: value for key, value in entry.items() if key != "log_level"} for entry in logs] == [
+        {"event": "client_connected", **user},
+        {"event": "project_joined", "projectId": PROJECT, **user},
+        *({"event": "relayed", "what": what, "projectId": PROJECT, **who} for what in relayed),
+        {"event": "project_left", "projectId": PROJECT, **user},
+        {"event": "client_disconnected", "reason": "ping timeout", **user},
+    ]
+
+
+async def test_a_refused_sign_in_is_logged_without_the_token(site: Site) -> None:
+    """The log says why, in words that hold nothing of what the client sent."""
+    with capture_logs() as logs:
+        person = site.come("Alice")
+        person.send("41")
+        person.send('40{"token":"s3cret-but-wrong"}')
+        await turn()
+    (refusal,) = [entry for entry in logs if entry["event"] == "sign_in_refused"]
+    assert refusal["message"] == "Authentication failed"
+    assert refusal["detail"] == "auth.token: malformed"
+    assert "s3cret" not in str(logs)
+
+
+async def test_presence_may_be_kept_elsewhere() -> None:
+    """The keeper of presence that is passed is the one that is asked."""
+    server = SocketServer(origins=[PAGE])
+    presence = LocalPresence()
+    collaboration = Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), presence)
+    assert collaboration.presence is presence

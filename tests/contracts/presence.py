@@ -1,0 +1,151 @@
+"""What every keeper of presence does: a suite that each implementation of the port is run by."""
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from synkora.collaboration.presence import Presence
+from synkora.identity.user import User
+from synkora.protocol.json import encode
+
+ALICE = User(id="u-alice", name="Alice", image="https://example.com/a.png")
+BOB = User(id="u-bob", name="Bob")
+USERS = (ALICE, BOB, User(id="u-carol", name='Carol "C" Ñandú'))
+PROJECTS = ("p1", "p2")
+SOCKETS = tuple(f"s{number}" for number in range(6))
+
+
+def listed(presence: Presence, project_id: str) -> list[dict[str, Any]]:
+    """The users of a project, as the app gets them; the count that goes with the list is checked."""
+    roster = json.loads(encode(presence.roster(project_id)))
+    assert roster.keys() == {"users", "count"}
+    users: list[dict[str, Any]] = roster["users"]
+    assert roster["count"] == len(users) == presence.count(project_id)
+    return users
+
+
+def moment(second: int) -> str:
+    """A time, as the server writes it."""
+    return f"2026-01-02T03:{second // 60:02}:{second % 60:02}.000Z"
+
+
+class PresenceContract:
+    """To be inherited by a test class with a fixture `presence`, a new keeper with nobody in it."""
+
+    def test_a_project_that_nobody_joined_is_empty(self, presence: Presence) -> None:
+        """It has an empty list and counts none, and asking for it does not make it."""
+        assert listed(presence, "p1") == []
+        assert presence.projects == 0
+
+    def test_an_entry_has_what_the_app_shows(self, presence: Presence) -> None:
+        """Id, name, time and picture of a user; without a picture there is no `userImage`."""
+        presence.join("p1", "s1", ALICE, moment(1))
+        presence.join("p1", "s2", BOB, moment(2))
+        assert listed(presence, "p1") == [
+            {"userId": "u-alice", "userName": "Alice", "joinedAt": moment(1), "userImage": ALICE.image},
+            {"userId": "u-bob", "userName": "Bob", "joinedAt": moment(2)},
+        ]
+
+    def test_users_are_listed_in_the_order_of_their_coming(self, presence: Presence) -> None:
+        """Whoever leaves and comes back is the last."""
+        for second, user in enumerate((*USERS, *USERS)):
+            presence.leave("p1", user.id, user)
+            presence.join("p1", user.id, user, moment(second))
+            assert listed(presence, "p1")[-1]["userId"] == user.id
+
+    def test_two_connections_are_one_user(self, presence: Presence) -> None:
+        """A user is listed once, since the earliest join of those connections that are left."""
+        presence.join("p1", "s1", ALICE, moment(1))
+        presence.join("p1", "s2", ALICE, moment(2))
+        assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
+        presence.leave("p1", "s1", ALICE)
+        assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(2)]
+        presence.leave("p1", "s2", ALICE)
+        assert listed(presence, "p1") == []
+
+    def test_a_connection_that_joins_again_changes_nothing(self, presence: Presence) -> None:
+        """The first join counts, and one leave ends it."""
+        presence.join("p1", "s1", ALICE, moment(1))
+        presence.join("p1", "s1", ALICE, moment(2))
+        assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
+        presence.leave("p1", "s1", ALICE)
+        assert presence.projects == 0
+
+    def test_leaving_what_was_not_joined_changes_nothing(self, presence: Presence) -> None:
+        """Neither another's connection, nor another project, nor a project that is not there."""
+        presence.join("p1", "s1", ALICE, moment(1))
+        presence.leave("p1", "s2", ALICE)
+        presence.leave("p1", "s1", BOB)
+        presence.leave("p2", "s1", ALICE)
+        assert len(listed(presence, "p1")) == 1
+        assert listed(presence, "p2") == []
+        assert presence.projects == 1
+
+    def test_projects_know_nothing_of_each_other(self, presence: Presence) -> None:
+        """A user may be in several, and is there until they leave each."""
+        presence.join("p1", "s1", ALICE, moment(1))
+        presence.join("p2", "s1", ALICE, moment(2))
+        assert presence.projects == 2
+        presence.leave("p1", "s1", ALICE)
+        assert listed(presence, "p1") == []
+        assert [user["joinedAt"] for user in listed(presence, "p2")] == [moment(2)]
+
+    def test_a_roster_that_was_given_out_stays_as_it_is(self, presence: Presence) -> None:
+        """What is to be sent does not change with what happens before it is sent."""
+        presence.join("p1", "s1", ALICE, moment(1))
+        roster = presence.roster("p1")
+        presence.join("p1", "s2", BOB, moment(2))
+        presence.leave("p1", "s1", ALICE)
+        assert [user["userId"] for user in json.loads(encode(roster))["users"]] == ["u-alice"]
+
+
+class PresenceMachine(RuleBasedStateMachine):
+    """Joins and leaves of a few people, held against a plain list of (project, socket, user, time).
+
+    To be inherited with a `make`; its `TestCase` shows that, whatever people do, both say the same.
+    """
+
+    def make(self) -> Presence:
+        """A new keeper with nobody in it."""
+        raise NotImplementedError
+
+    @initialize()
+    def start(self) -> None:
+        self.presence = self.make()
+        self.joins: list[tuple[str, str, User, str]] = []
+        self.clock = 0
+
+    @rule(project=st.sampled_from(PROJECTS), socket=st.sampled_from(SOCKETS))
+    def join(self, project: str, socket: str) -> None:
+        user = _user_of(socket)
+        self.clock += 1
+        self.presence.join(project, socket, user, moment(self.clock))
+        if not any(join[:2] == (project, socket) for join in self.joins):
+            self.joins.append((project, socket, user, moment(self.clock)))
+
+    @rule(project=st.sampled_from(PROJECTS), socket=st.sampled_from(SOCKETS))
+    def leave(self, project: str, socket: str) -> None:
+        self.presence.leave(project, socket, _user_of(socket))
+        self.joins = [join for join in self.joins if join[:2] != (project, socket)]
+
+    @rule(socket=st.sampled_from(SOCKETS))
+    def disconnect(self, socket: str) -> None:
+        for project in PROJECTS:
+            self.leave(project, socket)
+
+    @invariant()
+    def agrees(self) -> None:
+        for project in PROJECTS:
+            earliest: dict[str, str] = {}
+            for _, _, user, joined_at in (join for join in self.joins if join[0] == project):
+                earliest.setdefault(user.id, joined_at)
+            users = listed(self.presence, project)
+            assert {user["userId"]: user["joinedAt"] for user in users} == earliest
+            assert len(users) == len(earliest)
+        assert self.presence.projects == len({project for project, *_ in self.joins})
+
+
+def _user_of(socket: str) -> User:
+    return USERS[SOCKETS.index(socket) % len(USERS)]

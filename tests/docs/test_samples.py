@@ -1,0 +1,170 @@
+"""The samples of the documents: they compile, and those that a reader will run do what is said of them."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
+from tests.docs.documents import DOCUMENTS, ROOT, blocks
+from tests.end_to_end.people import ALICE, BOB, Person
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.support.servers import serving
+
+from synkora import SocketServer
+
+LIBRARY = ROOT / "docs" / "library.md"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """`synkora serve`."""
+    running = ServerProcess(tmp_path)
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("path", [str(document.relative_to(ROOT)) for document in DOCUMENTS])
+def test_blocks_can_be_read(path: str) -> None:
+    """Each block of Python compiles, and each of JSON can be parsed."""
+    for block in blocks(ROOT / path):
+        if block.language == "python":
+            compile(block.text, path, "exec")
+        elif block.language == "json":
+            json.loads(block.text)
+
+
+def server_of(document: Path) -> SocketServer:
+    """The server that a document's blocks of Python make, one after the other."""
+    made: dict[str, Any] = {"__name__": "sample"}
+    for block in blocks(document, "python"):
+        exec(compile(block.text, str(document), "exec"), made)  # noqa: S102  # the document's samples are what is tested
+    server = made["server"]
+    assert isinstance(server, SocketServer)
+    return server
+
+
+async def test_library() -> None:
+    """The samples of docs/library.md refuse, acknowledge, ask and broadcast as the text around them says."""
+    async with serving(server_of(LIBRARY)) as address:
+        ann, ben = socketio.AsyncSimpleClient(), socketio.AsyncSimpleClient()
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            await ann.connect(address.http, auth={})
+        await ann.connect(address.http, auth={"name": "Ann"})
+        await ben.connect(address.http, auth={"name": "Ben"}, transports=["websocket"])
+        assert await ann.receive(PATIENCE) == ["hello", ann.sid]
+        assert await ben.receive(PATIENCE) == ["hello", ben.sid]
+
+        assert await ann.call("say", "hi", timeout=PATIENCE) == "delivered"
+        assert await ben.receive(PATIENCE) == ["said", "Ann", "hi"]
+        # python-socketio gives several arguments as a tuple.
+        assert await ann.call("upload", ("a.bin", b"1234"), timeout=PATIENCE) == ("a.bin", 4)
+
+        await ann.emit("say", 5)
+        assert await ann.receive(PATIENCE) == ["error", {"message": "say needs a text", "event": "say"}]
+        await ann.emit("pointer", (1, 2.5))
+        assert await ben.receive(PATIENCE) == ["pointer", ann.sid, 1, 2.5]
+
+        await ben.disconnect()
+        assert (await ann.receive(PATIENCE))[:2] == ["gone", "Ben"]
+        await ann.disconnect()
+
+
+async def test_readme_library() -> None:
+    """The README's server passes a message on to those who joined its room, and acknowledges it."""
+    async with serving(server_of(ROOT / "README.md")) as address:
+        ann, ben = socketio.AsyncSimpleClient(), socketio.AsyncSimpleClient()
+        await ann.connect(address.http)
+        await ben.connect(address.http)
+        assert await ben.call("join", "tea", timeout=PATIENCE) is None
+        assert await ann.call("message", ("tea", "hi"), timeout=PATIENCE) == "delivered"
+        assert await ben.receive(PATIENCE) == ["message", "hi"]
+        await ann.disconnect()
+        await ben.disconnect()
+
+
+async def test_library_question() -> None:
+    """The sample that asks a client gets its ack, and tells the others in the room."""
+    async with serving(server_of(LIBRARY)) as address:
+        ann, ben = socketio.AsyncClient(), socketio.AsyncSimpleClient()
+        ann.on("question", lambda question: "42" if question == "6 × 7?" else "?")
+        await ben.connect(address.http, auth={"name": "Ben"})
+        await ann.connect(address.http, auth={"name": "Ann"})
+        assert (await ben.receive(PATIENCE))[0] == "hello"
+        await ann.emit("quiz")
+        assert await ben.receive(PATIENCE) == ["answered", "Ann", "42"]
+        await ann.disconnect()
+        await ben.disconnect()
+
+
+def _person(folder: Path, person: Person) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["node", "person.mjs", person.token], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _read_until(process: subprocess.Popen[str], beginning: str) -> str:
+    assert process.stdout is not None
+    seen: list[str] = []
+    giving_up = threading.Timer(PATIENCE, process.kill)  # which ends its output
+    giving_up.start()
+    try:
+        for line in process.stdout:
+            seen.append(line)
+            if line.startswith(beginning):
+                return line
+    finally:
+        giving_up.cancel()
+    raise AssertionError(f"no {beginning} in:\n{''.join(seen)}")
+
+
+def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
+    """The README's client, run for two people, shows the first one the second one and their task."""
+    (sample,) = blocks(ROOT / "README.md", "js")
+    (tmp_path / "person.mjs").write_text(sample.text.replace("http://localhost:3001", server.url), encoding="utf-8")
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
+    people: list[subprocess.Popen[str]] = []
+    try:
+        people.append(_person(tmp_path, ALICE))
+        _read_until(people[0], "users:count")
+        people.append(_person(tmp_path, BOB))
+        assert json.loads(_read_until(people[0], "user:joined").partition(" ")[2])["userName"] == "Bob"
+        assert _read_until(people[0], "task:create") == 'task:create {"title":"Say hello"}\n'
+    finally:
+        for process in people:
+            process.kill()
+            process.communicate()
+
+
+def test_readme_banner(server: ServerProcess) -> None:
+    """The README shows what the server writes when it starts."""
+    banner = blocks(ROOT / "README.md", "console")[0].text.removeprefix("$ make run\n")
+    server.wait_for_line(lambda line: line.startswith("✓ Ready"))
+    shown = banner.replace("localhost:3001", f"127.0.0.1:{server.port}").replace("3001", str(server.port))
+    assert "\n".join(server.stdout).startswith(shown.strip().rpartition("\n")[0])
+
+
+@pytest.mark.parametrize("name", ["deploying.md", "scaling.md"])
+def test_refusals(name: str, tmp_path: Path) -> None:
+    """The refusals that the documents show are those of the command."""
+    synkora = Path(sys.executable).with_name("synkora")
+    shown = [
+        block.text.split("\n") for block in blocks(ROOT / "docs" / name, "console") if "=" in block.text.split()[1]
+    ]
+    assert shown
+    for command, answer, *_ in shown:
+        variable, _, value = command.split()[1].partition("=")
+        done = subprocess.run(
+            [str(synkora)],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "NEXTAUTH_SECRET": "s3cret", variable: value},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (1, f"{answer.strip()}\n")

@@ -1,0 +1,37 @@
+"""Two well-behaved clients in a project, and the one among them who is not."""
+
+from tests.end_to_end.clients import Client
+from tests.end_to_end.people import Person
+from tests.end_to_end.raw import RawClient
+from tests.end_to_end.session import PROJECT
+
+MALLORY = Person("user-mallory", "Mallory")
+
+
+class Bystanders:
+    """Alice and Bob, who work together whatever somebody else does; of that one they hear the coming and going."""
+
+    def __init__(self, alice: Client, bob: Client) -> None:
+        self.alice = alice
+        self.bob = bob
+
+    async def see_joining(self, mallory: RawClient) -> None:
+        """Have Mallory join them."""
+        await mallory.join(PROJECT)
+        for client in (self.alice, self.bob):
+            await client.expect("user:joined")
+            await client.expect("users:count")
+
+    async def notice_nothing(self) -> None:
+        """Fail unless both are connected as before, have heard nothing, and get each other's work."""
+        for sender, receiver in ((self.alice, self.bob), (self.bob, self.alice)):
+            await sender.emit("canvas:update", {"projectId": PROJECT, "changes": {"pixels": b"\x00\xff", "n": 1}})
+            assert await receiver.next() == ["canvas:update", {"pixels": b"\x00\xff", "n": 1}]
+            assert not sender.changes.untaken
+
+    async def notice_the_leave(self) -> None:
+        """Fail unless Mallory is gone from the project, and that is all there is to hear."""
+        for client in (self.alice, self.bob):
+            for event in ("user:left", "users:active", "users:count"):
+                await client.expect(event)
+        await self.notice_nothing()

@@ -1,0 +1,211 @@
+"""HTTP requests that nobody well-behaved sends: each gets a status of its own fault, and nobody else notices."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.end_to_end.bystanders import Bystanders
+from tests.end_to_end.raw import RawClient, RawConnection, RawPolling
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LIMIT = 1_000_000
+polling = pytest.mark.parametrize("mallory", [RawPolling], indirect=True, ids=[""])
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def http(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
+    """Sends requests to the server."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+def carrier(mallory: RawClient) -> RawPolling:
+    """Mallory's session."""
+    assert isinstance(mallory.carrier, RawPolling)
+    return mallory.carrier
+
+
+BODIES = {
+    "nothing": (b"", 400),
+    "a separator alone": (b"\x1e", 400),
+    "an empty packet between two": (b"3\x1e\x1e3", 400),
+    "a binary packet that is not base64": (b"bnot base64!", 400),
+    "a binary packet that is cut": (b"bAAA", 400),
+    "invalid UTF-8": (b'42["\xff"]', 400),
+    "UTF-16": ('42["ping"]'.encode("utf-16"), 400),
+    "a form of HTML": (b"d=42%5B%22ping%22%5D", 400),
+    "one byte over the limit": (b"4" * (LIMIT + 1), 413),
+}
+
+
+@polling
+@pytest.mark.parametrize(("body", "status"), BODIES.values(), ids=list(BODIES))
+async def test_a_broken_body_ends_its_session_alone(
+    carrier: RawPolling, mallory: RawClient, bystanders: Bystanders, body: bytes, status: int
+) -> None:
+    """The POST is answered with what was wrong, and the session is over."""
+    answer = await carrier.post(body)
+    assert answer.status_code == status
+    assert answer.json()["message"]
+    await mallory.is_closed()
+    await bystanders.notice_the_leave()
+
+
+@polling
+async def test_a_body_without_a_length_has_the_same_limit(
+    carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
+) -> None:
+    """What comes in chunks is counted as it comes."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(2 * LIMIT // 50_000):
+            yield b"4" * 50_000
+
+    try:
+        answer = await carrier.http.post("", params=carrier.query, content=chunks())
+        assert answer.status_code == 413
+    except httpx.WriteError:
+        pass  # it was answered, and cut off, before all was sent
+    await mallory.is_closed()
+    await bystanders.notice_the_leave()
+
+
+@polling
+async def test_a_body_of_the_limit_is_taken(carrier: RawPolling, mallory: RawClient, bystanders: Bystanders) -> None:
+    """The limit itself is allowed."""
+    head, tail = b'42["no such event","', b'"]'
+    answer = await carrier.post(head + b"x" * (LIMIT - len(head) - len(tail)) + tail)
+    assert (answer.status_code, answer.text) == (200, "ok")
+    assert "nknown event" in (await mallory.expect("error"))["message"]
+    await bystanders.notice_nothing()
+
+
+@polling
+async def test_packets_after_a_broken_one_are_not_taken(
+    carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
+) -> None:
+    """What came before it in the same body was taken; nothing after it is."""
+    relayed = '42["task:create",{"projectId":"proj_456","task":%d}]'
+    await carrier.send(relayed % 1, "47", relayed % 2)
+    for client in (bystanders.alice, bystanders.bob):
+        assert await client.next() == ["task:create", 1]
+    await mallory.is_closed()
+    await bystanders.notice_the_leave()
+
+
+@polling
+async def test_two_polls_at_a_time_end_the_session(
+    carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
+) -> None:
+    """A session has one client, which polls once at a time."""
+    first = asyncio.create_task(carrier.http.get("", params=carrier.query))
+    second = asyncio.create_task(carrier.http.get("", params=carrier.query))
+    answers = await asyncio.gather(first, second)
+    assert 400 in [answer.status_code for answer in answers]
+    await mallory.is_closed()
+    await bystanders.notice_the_leave()
+
+
+@polling
+async def test_a_poll_given_up_ends_the_session(
+    server: ServerProcess, carrier: RawPolling, bystanders: Bystanders
+) -> None:
+    """Nobody is there to take what it would bring."""
+    connection = await RawConnection.open(server)
+    await connection.send(f"GET /socket.io/?{urlencode(carrier.query)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await connection.close()
+    await bystanders.notice_the_leave()
+
+
+REQUESTS = {
+    "no query": ("GET", "/socket.io/", 400, 0),
+    "an unknown transport": ("GET", "/socket.io/?EIO=4&transport=pigeon", 400, 0),
+    "no transport": ("GET", "/socket.io/?EIO=4", 400, 0),
+    "the old protocol": ("GET", "/socket.io/?EIO=3&transport=polling", 400, 5),
+    "no protocol": ("GET", "/socket.io/?transport=polling", 400, 5),
+    "an unknown session": ("GET", "/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA", 400, 1),
+    "a session of nonsense": ("GET", "/socket.io/?EIO=4&transport=polling&sid=%00%ff%F0%9F..%2f%0d%0a", 400, 1),
+    "a POST to an unknown session": ("POST", "/socket.io/?EIO=4&transport=polling&sid=A", 400, 1),
+    "a POST without a session": ("POST", "/socket.io/?EIO=4&transport=polling", 400, 2),
+    "a DELETE": ("DELETE", "/socket.io/?EIO=4&transport=polling", 400, 2),
+    "WebSocket without an upgrade": ("GET", "/socket.io/?EIO=4&transport=websocket", 400, 3),
+    "a query of a thousand fields": ("GET", "/socket.io/?" + "a=1&" * 1000, 400, 0),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status", "code"), REQUESTS.values(), ids=list(REQUESTS))
+async def test_a_bad_request_is_answered_with_its_code(
+    http: httpx.AsyncClient, bystanders: Bystanders, method: str, path: str, status: int, code: int
+) -> None:
+    """Engine.IO's numbers say what is wrong, and words beside them."""
+    answer = await http.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["message"]
+    await bystanders.notice_nothing()
+
+
+BYTES = {
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "no version": b"GET /socket.io/\r\n\r\n",
+    "no such version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "a header without a colon": b"GET / HTTP/1.1\r\nHost x\r\n\r\n",
+    "a header of a megabyte": b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * LIMIT + b"\r\n\r\n",
+    "a header without end": b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * LIMIT,
+    "headers without end": b"GET / HTTP/1.1\r\n" + b"A: a\r\n" * 100_000,
+    "a path without end": b"GET /" + b"a" * LIMIT,
+    "a length that is no number": b"POST /socket.io/ HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+    "a length below zero": b"POST /socket.io/ HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "two lengths": b"POST /socket.io/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "a length and chunks": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a broken chunk": b"POST /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nmany\r\n",
+    "an upgrade to something else": b"GET /socket.io/?EIO=4&transport=polling&sid=x HTTP/1.1\r\nHost: x\r\n"
+    b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", BYTES.values(), ids=list(BYTES))
+async def test_what_is_no_request_is_refused(server: ServerProcess, bystanders: Bystanders, sent: bytes) -> None:
+    """It gets an answer of its own fault, or is cut off."""
+    connection = await RawConnection.open(server)
+    await connection.send(sent)
+    head = await connection.head()
+    assert not head or head.split()[1].startswith("4"), head
+    await connection.close()
+    await bystanders.notice_nothing()
+
+
+async def test_other_paths_are_not_found(http: httpx.AsyncClient, server: ServerProcess) -> None:
+    """By HTTP and by WebSocket, beside Socket.IO's path and below the others."""
+    for path in ("/nowhere", "/health/more", "/socket.io.js", "/socketXio/?EIO=4&transport=polling", "/../etc"):
+        assert (await http.get(path)).status_code == 404, path
+    connection = await RawConnection.open(server)
+    await connection.send(
+        b"GET /nowhere?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert (await connection.head()).startswith("HTTP/1.1 404 ")
+    await connection.close()
+
+
+@pytest.mark.parametrize("path", ["/health", "/"])
+async def test_health_tells_who_is_here(http: httpx.AsyncClient, bystanders: Bystanders, path: str) -> None:
+    """Clients connected now, projects with someone in them, and the seconds since the start."""
+    answer = await http.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    health = json.loads(answer.content)
+    assert list(health) == ["status", "service", "uptime", "connections", "rooms"]
+    assert (health["status"], health["service"]) == ("healthy", "Synkora WebSocket Server")
+    assert health["uptime"] > 0
+    assert health["connections"] >= 2
+    assert health["rooms"] >= 1
+    await bystanders.notice_nothing()

@@ -1,0 +1,172 @@
+"""What the server's own process writes: the banner, a line for what happens, and never a secret."""
+
+import asyncio
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.clients import Refused
+from tests.end_to_end.people import ALICE, BOB, SECRET, Person, issue, npm_tokens
+from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.end_to_end.test_relays import ROWS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def expect_line(server: ServerProcess, pattern: str) -> None:
+    """Wait for a line of output that this pattern fits as a whole."""
+    fits = re.compile(pattern).fullmatch
+    await asyncio.to_thread(server.wait_for_line, lambda line: fits(line) is not None)
+
+
+async def test_the_banner_says_where_the_server_is(start_server: StartServer) -> None:
+    """It is the first that is written, to standard output; nothing is written to standard error."""
+    server = start_server(WS_HOST="", ALLOWED_ORIGINS="http://localhost:3000,https://*.example.com")
+    rule = "=" * 60
+    server.wait_for_line(lambda line: "Ready" in line)
+    assert await asyncio.to_thread(server.stop) == 0
+    assert server.stdout[:8] == [
+        rule,
+        "🚀 Synkora WebSocket Server",
+        rule,
+        f"✓ Server running on port: {server.port}",
+        f"✓ Health check: http://localhost:{server.port}/health",
+        "✓ Allowed origins: http://localhost:3000, https://*.example.com",
+        "✓ Ready for connections!",
+        rule,
+    ]
+    assert server.stderr == []
+
+
+async def test_the_log_has_a_line_for_what_people_do(start_server: StartServer, connect_by: Connect) -> None:
+    """Who comes, joins, changes a task, and goes and why; not each move of a cursor or a canvas."""
+    server = start_server()
+    alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url)
+    await expect_line(server, f"✓ Client connected: {re.escape(alice.id)} \\(User: Alice\\)")
+    await join(alice)
+    await expect_line(server, f"✓ Alice joined project {PROJECT}")
+    await join(bob, alice)
+    for row in ROWS:
+        await alice.emit(row.event, {"projectId": PROJECT, **row.sent})
+        await bob.next()
+    await expect_line(server, f"→ Task created in {PROJECT} by Alice")
+    for _ in range(50):
+        for event in ("canvas:cursor", "canvas:update", "markdown:cursor", "spreadsheet:selection"):
+            await alice.emit(event, {"projectId": PROJECT})
+            await bob.next()
+    await alice.close()
+    await expect_line(server, f"✗ Client disconnected: {re.escape(alice.id)} \\(Alice\\) - client namespace disconnect")
+    assert len(server.stdout) < 30, server.output
+
+
+async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer) -> None:
+    """Socket.IO's own words say who ended a connection, and how."""
+    server = start_server(WS_PING_INTERVAL="0.5", WS_PING_TIMEOUT="0.5", SHUTDOWN_TIMEOUT="1")
+
+    async def sign_in(name: str) -> RawWebSocket:
+        carrier = await RawWebSocket.open(server)
+        await RawClient(carrier).sign_in(Person(name, name))
+        return carrier
+
+    ends = {
+        "closing": ("transport close", b"\x88\x82\x00\x00\x00\x00\x03\xe8"),
+        "leaving": ("client namespace disconnect", b"\x81\x82\x00\x00\x00\x0041"),
+        "ending": ("transport close", b"\x81\x81\x00\x00\x00\x001"),
+        "babbling": ("parse error", b"\x81\x84\x00\x00\x00\x0042[{"),
+        "flooding": ("transport error", b"\x81\xff" + (10**9).to_bytes(8) + bytes(4)),
+        "sleeping": ("ping timeout", b""),
+    }
+    carriers = []
+    for name, (_, sent) in ends.items():
+        carriers.append(await sign_in(name))
+        await carriers[-1].connection.send(sent)
+    cut = await sign_in("cutting")
+    cut.connection.writer.transport.abort()
+    for name, (reason, _) in ends.items():
+        await expect_line(server, f"✗ Client disconnected: [\\w-]{{20}} \\({name}\\) - {reason}")
+    await expect_line(server, r"✗ Client disconnected: [\w-]{20} \(cutting\) - transport (close|error)")
+    carriers.append(await sign_in("staying"))
+    assert await asyncio.to_thread(server.stop) == 0
+    await expect_line(server, r"✗ Client disconnected: [\w-]{20} \(staying\) - server shutting down")
+    for carrier in [*carriers, cut]:
+        await carrier.close()
+
+
+async def test_names_cannot_forge_lines(start_server: StartServer) -> None:
+    """Line breaks, and what moves a terminal's cursor or colours it, are written as escapes."""
+    server = start_server()
+    forged = "✓ Client connected: forged (User: Root)"
+    odd = f"Eve\n{forged}\r\n{forged}\x1b[2J\x1b[31m\x00\x07\x85\u2028{forged}\u202e"
+    for kind in (RawWebSocket, RawPolling):
+        carrier = await kind.open(server)
+        eve = RawClient(carrier)
+        await eve.sign_in(Person("user-eve", odd))
+        await eve.join(f"p\n{forged}\x1b[1A")
+        await eve.emit("task:create", {"projectId": f"p\n{forged}\x1b[1A"})
+        await eve.emit(f"unknown\n{forged}\x1b[1A")
+        await eve.expect("error")
+        await carrier.close()
+    await expect_line(server, r"✗ Client disconnected: .*")
+    assert await asyncio.to_thread(server.stop) == 0
+    text = "\n".join(server.stdout)
+    assert "Eve" in text
+    assert forged not in re.split(r"[\n\r\x85\u2028]", text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202e]", text)
+
+
+async def test_no_secret_is_ever_written(start_server: StartServer, connect_by: Connect) -> None:
+    """Whatever a token comes in, good or bad, it is not to be found in the most talkative log."""
+    previous = "the-secret-of-last-year-8c0d3f"
+    server = start_server(LOG_LEVEL="debug", NEXTAUTH_SECRET_PREVIOUS=previous)
+    claims = {"claims": ALICE.claims}
+    salt = {"salt": "authjs.session-token"}
+    good = npm_tokens(
+        [{"by": "nextauth", **claims}, {"by": "authjs", **claims, **salt}, {"by": "jsonwebtoken", **claims}]
+    )
+    bad = [
+        issue(ALICE.claims, expires_in=-3600),
+        issue(ALICE.claims, secret="another"),
+        issue({"name": "Nobody"}),
+        good[0][:-3] + "AAA",
+        "no-token-at-all-77d1",
+    ]
+    for token in [*good, *bad]:
+        headers = {"Cookie": f"next-auth.session-token={token}; other=cookie-9f2e", "Origin": "http://localhost:3000"}
+        for auth, more in ({"token": token}, {}), (None, headers), (None, {"Authorization": f"Bearer {token}"}):
+            try:
+                client = await connect_by(ALICE, url=server.url, auth=auth, headers=more)
+            except Refused:
+                continue
+            await join(client, project="p1")
+            await client.emit("no such event", {"token": token})
+            await client.expect("error")
+            await client.close()
+    server.wait_for_line(lambda line: "refused" in line)
+    assert await asyncio.to_thread(server.stop) == 0
+    for text in (SECRET, previous, "cookie-9f2e", *good, *bad, *(token[-16:] for token in good)):
+        assert text not in server.output
+
+
+async def test_a_port_in_use_is_told_in_one_line(server: ServerProcess, tmp_path: Path) -> None:
+    """It exits with 1, and says what to do; so it does where the port is taken by anything else."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        for port in (server.port, other.getsockname()[1]):
+            process = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-m", "synkora", "serve"],
+                cwd=tmp_path,
+                env={"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": str(port)},
+                capture_output=True,
+                encoding="utf-8",
+                timeout=30,
+            )
+            assert process.returncode == 1
+            assert process.stdout == ""
+            [words] = process.stderr.splitlines()
+            assert str(port) in words
+            assert "WS_PORT" in words

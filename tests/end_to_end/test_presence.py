@@ -1,0 +1,196 @@
+"""Who is in a project, as its members are told, over every transport."""
+
+import re
+from typing import Any
+
+import pytest
+from tests.end_to_end.clients import Client
+from tests.end_to_end.people import ALICE, BOB, CAROL, Person
+from tests.end_to_end.session import PROJECT, Connect, join
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def listed(person: Person) -> dict[str, Any]:
+    """How `users:active` shows somebody, but for the time."""
+    entry = {"userId": person.id, "userName": person.name}
+    return entry if person.image is None else {**entry, "userImage": person.image}
+
+
+def announced(person: Person, client: Client) -> dict[str, Any]:
+    """How `user:joined` shows somebody, but for the time."""
+    return {"socketId": client.id, **listed(person)}
+
+
+def parted(person: Person, client: Client) -> dict[str, Any]:
+    """How `user:left` shows somebody, but for the time."""
+    return {"socketId": client.id, "userId": person.id, "userName": person.name}
+
+
+async def expect_timed(client: Client, event: str) -> dict[str, Any]:
+    """The next event, which is to be this one, without its time, which is to be well written."""
+    payload: dict[str, Any] = await client.expect(event)
+    assert TIME.fullmatch(payload.pop("timestamp"))
+    return payload
+
+
+async def expect_active(client: Client, *people: Person) -> dict[str, str]:
+    """Check that `users:active` comes next and lists `people`, each once; return when each of them joined."""
+    active = await client.expect("users:active")
+    assert sorted(active) == ["count", "users"]
+    assert active["count"] == len(people)
+    since = {user["userId"]: user.pop("joinedAt") for user in active["users"]}
+    assert all(map(TIME.fullmatch, since.values()))
+    assert sorted(active["users"], key=lambda user: str(user["userId"])) == [
+        listed(person) for person in sorted(people, key=lambda person: person.id)
+    ]
+    return since
+
+
+async def expect_count(client: Client, count: int) -> None:
+    """Check that `users:count` comes next."""
+    assert await client.expect("users:count") == {"count": count}
+
+
+async def test_a_join_is_told_in_order(connect: Connect) -> None:
+    """The joiner gets the list, then the count; the others who joined, then the count. No picture, no `userImage`."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await alice.emit("join-project", PROJECT)
+    await expect_active(alice, ALICE)
+    await expect_count(alice, 1)
+
+    await bob.emit("join-project", PROJECT)
+    await expect_active(bob, ALICE, BOB)
+    await expect_count(bob, 2)
+    assert await expect_timed(alice, "user:joined") == announced(BOB, bob)
+    await expect_count(alice, 2)
+
+    carol = await connect(CAROL)
+    await carol.emit("join-project", PROJECT)
+    await expect_active(carol, ALICE, BOB, CAROL)
+    await expect_count(carol, 3)
+    for client in (alice, bob):
+        assert await expect_timed(client, "user:joined") == announced(CAROL, carol)
+        await expect_count(client, 3)
+        await client.hears_nothing()
+
+
+async def test_a_leave_is_told_in_order(connect: Connect) -> None:
+    """Those left behind get who left, the list and the count; who left hears nothing, and may come back."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(alice)
+    await join(bob, alice)
+    await alice.emit("leave-project", PROJECT)
+    assert await expect_timed(bob, "user:left") == parted(ALICE, alice)
+    await expect_active(bob, BOB)
+    await expect_count(bob, 1)
+    await alice.hears_nothing()
+
+    await alice.emit("join-project", PROJECT)
+    await expect_active(alice, ALICE, BOB)
+    await expect_count(alice, 2)
+    assert await expect_timed(bob, "user:joined") == announced(ALICE, alice)
+    await expect_count(bob, 2)
+
+
+async def test_a_disconnect_leaves_every_project(connect: Connect) -> None:
+    """Whoever is in a project with somebody who disconnects gets what a leave tells."""
+    alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
+    await join(alice, project="one")
+    await join(alice, project="two")
+    await join(bob, alice, project="one")
+    await join(carol, alice, project="two")
+    await alice.close()
+    for client, person in ((bob, BOB), (carol, CAROL)):
+        assert await expect_timed(client, "user:left") == parted(ALICE, alice)
+        await expect_active(client, person)
+        await expect_count(client, 1)
+        await client.hears_nothing()
+
+
+async def test_two_tabs_are_one_user(connect: Connect) -> None:
+    """A user is listed and counted once, since their first join; the others learn of each connection."""
+    bob, first, second = await connect(BOB), await connect(ALICE), await connect(ALICE)
+    await join(bob)
+    await first.emit("join-project", PROJECT)
+    since = await expect_active(first, ALICE, BOB)
+    await expect_count(first, 2)
+    assert await expect_timed(bob, "user:joined") == announced(ALICE, first)
+    await expect_count(bob, 2)
+
+    await second.emit("join-project", PROJECT)
+    assert await expect_active(second, ALICE, BOB) == since
+    await expect_count(second, 2)
+    for client in (bob, first):
+        assert await expect_timed(client, "user:joined") == announced(ALICE, second)
+        await expect_count(client, 2)
+
+    await second.close()
+    for client in (bob, first):
+        assert await expect_timed(client, "user:left") == parted(ALICE, second)
+        assert await expect_active(client, ALICE, BOB) == since
+        await expect_count(client, 2)
+
+    await first.emit("leave-project", PROJECT)
+    assert await expect_timed(bob, "user:left") == parted(ALICE, first)
+    await expect_active(bob, BOB)
+    await expect_count(bob, 1)
+
+
+async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
+    """A page's hooks join two or three times: each is answered with the list, and nobody else is told."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(alice)
+    await join(bob, alice)
+    for _ in range(2):
+        await alice.emit("join-project", PROJECT)
+        await expect_active(alice, ALICE, BOB)
+    await alice.hears_nothing()
+    await bob.hears_nothing()
+
+
+async def test_leaving_again_tells_nobody(connect: Connect) -> None:
+    """Each hook of a page leaves on unmount: only the first is news, and none is an error."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(alice)
+    await join(bob, alice)
+    for _ in range(2):
+        await alice.emit("leave-project", PROJECT)
+    for event in ("user:left", "users:active", "users:count"):
+        await bob.expect(event)
+    await alice.emit("leave-project", "never joined")
+    await alice.hears_nothing()
+    await bob.hears_nothing()
+
+
+async def test_a_project_forgets_who_has_gone(connect: Connect) -> None:
+    """Who joins a project that everyone has left is alone in it."""
+    alice = await connect(ALICE)
+    await join(alice)
+    await alice.close()
+    bob = await connect(BOB)
+    await bob.emit("join-project", PROJECT)
+    active = await bob.expect("users:active")
+    while active["count"] > 1:  # her goodbye was still on its way
+        event, active = await bob.next()
+        if event != "users:active":
+            active = {"count": 2}
+    assert [user["userId"] for user in active["users"]] == [BOB.id]
+
+
+async def test_names_are_shown_as_they_are(connect: Connect) -> None:
+    """A name that the app would have to escape arrives as it is; somebody without one is Anonymous."""
+    odd = Person("<b>42</b>", 'Zoë "🚀" <script>\u2028', "data:image/png;base64,AAAA")
+    zoe, nobody = await connect(odd), await connect(Person("user-x", ""))
+    await join(zoe)
+    await join(nobody)
+    assert await expect_timed(zoe, "user:joined") == {
+        "socketId": nobody.id,
+        "userId": "user-x",
+        "userName": "Anonymous",
+    }
+    await expect_count(zoe, 2)
+    await zoe.emit("join-project", PROJECT)
+    await expect_active(zoe, odd, Person("user-x", "Anonymous"))

@@ -1,0 +1,246 @@
+"""What one person sends is what the others in the project get: every event of the app, over every transport."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.people import ALICE, BOB, CAROL
+from tests.end_to_end.session import PROJECT, Connect, join
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TASK = {
+    "id": "t1",
+    "title": "Ünïcode 🚀 \u2028 </script>",
+    "done": False,
+    "tags": ["a", None, 1.5],
+    "more": {"n": -0.25},
+}
+POSITION = {"x": 10.5, "y": -3}
+SENDER = {"socketId": ..., "userId": ALICE.id, "userName": ALICE.name}
+
+
+class Row(NamedTuple):
+    """An event that Alice sends with `sent` and the project's id, and what Bob gets of it."""
+
+    event: str
+    sent: dict[str, Any]
+    got: Any
+    got_of_nothing: Any  # where Alice sends the project's id alone
+
+    def __str__(self) -> str:
+        return self.event
+
+
+def of_sender(*names: str) -> dict[str, Any]:
+    """What the server adds to a delivery."""
+    return {name: SENDER[name] for name in names}
+
+
+ROWS = (
+    Row("task:create", {"task": TASK}, TASK, None),
+    Row("task:update", {"task": TASK}, TASK, None),
+    Row("task:delete", {"taskId": "t1"}, {"taskId": "t1"}, {}),
+    Row("task:move", {"taskId": "t1", "status": "DONE"}, {"taskId": "t1", "status": "DONE"}, {}),
+    Row("canvas:update", {"changes": [{"added": {}}, [1, 2]]}, [{"added": {}}, [1, 2]], None),
+    Row(
+        "canvas:cursor",
+        {"position": POSITION},
+        {**of_sender("socketId"), "position": POSITION},
+        of_sender("socketId"),
+    ),
+    Row("markdown:update", {"fileId": "f1", "content": "# Hi\n"}, {"fileId": "f1", "content": "# Hi\n"}, {}),
+    Row(
+        "markdown:cursor",
+        {"fileId": "f1", "position": 42},
+        {**of_sender("socketId"), "fileId": "f1", "position": 42},
+        of_sender("socketId"),
+    ),
+    Row("spreadsheet:cell-update", {"cell": "B7", "value": "=A1"}, {"cell": "B7", "value": "=A1"}, {}),
+    Row(
+        "spreadsheet:selection",
+        {"selection": {"from": "A1", "to": "B7"}},
+        {**of_sender("socketId"), "selection": {"from": "A1", "to": "B7"}},
+        of_sender("socketId"),
+    ),
+    Row(
+        "typing:start",
+        {"context": "task:t1", "timestamp": 1795393531000},
+        {**of_sender("socketId", "userId", "userName"), "context": "task:t1", "timestamp": 1795393531000},
+        of_sender("socketId", "userId", "userName"),
+    ),
+    Row(
+        "typing:stop",
+        {"context": "task:t1"},
+        {**of_sender("socketId", "userId"), "context": "task:t1"},
+        of_sender("socketId", "userId"),
+    ),
+)
+
+
+def filled(delivery: Any, sender_id: str) -> Any:
+    """A delivery with the sender's socket id in its place."""
+    if isinstance(delivery, dict) and "socketId" in delivery:
+        return {**delivery, "socketId": sender_id}
+    return delivery
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+async def test_the_others_in_the_project_get_what_one_sends(connect: Connect, row: Row) -> None:
+    """Bob gets it; Alice, who sent it, and Carol in another project do not. Further fields are ignored."""
+    alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
+    await join(alice)
+    await join(bob, alice)
+    await join(carol, project="another project")
+
+    await alice.emit(row.event, {"projectId": PROJECT, **row.sent, "userId": CAROL.id, "socketId": carol.id})
+    assert await bob.next() == [row.event, filled(row.got, alice.id)]
+    await alice.emit(row.event, {"projectId": PROJECT})
+    assert await bob.next() == [row.event, filled(row.got_of_nothing, alice.id)]
+
+    for client in (alice, bob, carol):
+        await client.hears_nothing()
+
+
+OWN_DATA = (
+    ("task:create", "task", None),
+    ("task:update", "task", None),
+    ("canvas:update", "changes", None),
+    ("canvas:cursor", "position", "position"),
+    ("markdown:update", "content", "content"),
+    ("markdown:cursor", "position", "position"),
+    ("spreadsheet:cell-update", "value", "value"),
+    ("spreadsheet:selection", "selection", "selection"),
+    ("typing:start", "timestamp", "timestamp"),
+)
+VALUES: tuple[Any, ...] = (
+    None,
+    False,
+    0,
+    -1.5e-7,
+    9007199254740991,
+    "",
+    "2026-11-23T01:30:53.123Z",
+    [],
+    {},
+    [[{"a": [None]}]],
+    "\u0000🚀",
+)
+
+
+async def test_the_apps_own_data_goes_on_as_it_came(connect: Connect) -> None:
+    """Whatever JSON a value is - null, a number or text for a timestamp -, it arrives as the same."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(alice)
+    await join(bob, alice)
+    for event, sent_as, got_as in OWN_DATA:
+        for value in VALUES:
+            await alice.emit(event, {"projectId": PROJECT, sent_as: value})
+            got = await bob.expect(event)
+            assert (got[got_as] if got_as else got) == value
+
+
+async def test_binary_data_goes_on_as_it_came(connect: Connect) -> None:
+    """Attachments of a canvas change arrive in their places, and what comes after them arrives after them."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(alice)
+    await join(bob, alice)
+    large = bytes(range(256)) * 256
+    changes = {"layers": [{"pixels": b"\x00\xff\x1e"}, {"pixels": large}], "empty": b"", "count": 2}
+    await alice.emit("canvas:update", {"projectId": PROJECT, "changes": changes})
+    await alice.emit("canvas:update", {"projectId": PROJECT, "changes": b"\x01"})
+    await alice.emit("markdown:update", {"projectId": PROJECT, "fileId": "f1", "content": "text"})
+    assert await bob.next() == ["canvas:update", changes]
+    assert await bob.next() == ["canvas:update", b"\x01"]
+    assert await bob.next() == ["markdown:update", {"fileId": "f1", "content": "text"}]
+
+
+async def test_clients_of_all_kinds_collaborate(connect_by: Connect) -> None:
+    """In one project every client gets what each of the others sends, in order, whatever carries it."""
+    everyone = [await connect_by(ALICE, way=way) for way in WAYS.values()]
+    for index, client in enumerate(everyone):
+        await join(client, *everyone[:index])
+    for sender in everyone:
+        for number in range(20):
+            change = {"n": number, "pixels": bytes(number)} if number % 4 == 0 else number
+            await sender.emit("canvas:update", {"projectId": PROJECT, "changes": change})
+            for client in everyone:
+                if client is not sender:
+                    assert await client.next() == ["canvas:update", change]
+
+
+async def test_nothing_is_lost_on_the_way_to_websocket(connect_by: Connect) -> None:
+    """What is sent both ways while a client upgrades arrives once and in order, with binary data or without."""
+    alice = await connect_by(ALICE)
+    await join(alice)
+    for _ in range(5):
+        bob = await connect_by(BOB, way=WAYS["js-upgrade"], upgraded=False)
+        await join(bob, alice)
+        changes = [bytes([number]) if number % 3 == 0 else number for number in range(100)]
+        for change in changes:
+            await alice.emit("canvas:update", {"projectId": PROJECT, "changes": change})
+            await bob.emit("canvas:update", {"projectId": PROJECT, "changes": change})
+            await asyncio.sleep(0)
+        for client in (alice, bob):
+            assert [await client.next() for _ in changes] == [["canvas:update", change] for change in changes]
+        await bob.upgraded()
+        await bob.hears_nothing()
+        await bob.close()
+        for event in ("user:left", "users:active", "users:count"):
+            await alice.expect(event)
+
+
+async def test_a_relay_goes_only_into_the_project_it_is_for(connect: Connect) -> None:
+    """Somebody in two projects sends into one of them: who is in the other alone hears nothing."""
+    alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
+    await join(alice, project="one")
+    await join(alice, project="two")
+    await join(bob, alice, project="one")
+    await join(carol, alice, project="two")
+    await alice.emit("task:move", {"projectId": "two", "taskId": "t1", "status": "TODO"})
+    assert await carol.next() == ["task:move", {"taskId": "t1", "status": "TODO"}]
+    await bob.hears_nothing()
+
+
+async def test_a_project_not_joined_cannot_be_sent_into(connect: Connect) -> None:
+    """Whoever is not, or no longer, in a project is told so, and nobody in it hears of it."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(bob)
+    for row in ROWS:
+        await alice.emit(row.event, {"projectId": PROJECT, **row.sent})
+        assert "join" in (await alice.expect("error"))["message"]
+    await join(alice, bob)
+    await alice.emit("leave-project", PROJECT)
+    for event in ("user:left", "users:active", "users:count"):
+        await bob.expect(event)
+    await alice.emit("task:create", {"projectId": PROJECT, "task": TASK})
+    assert "join" in (await alice.expect("error"))["message"]
+    await bob.hears_nothing()
+
+
+async def test_a_ping_is_answered_to_its_sender_alone(connect: Connect) -> None:
+    """`pong` comes with the server's time."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(alice)
+    await join(bob, alice)
+    await alice.emit("ping")
+    pong = await alice.expect("pong")
+    assert list(pong) == ["timestamp"]
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(pong["timestamp"])).total_seconds()) < 60
+    assert pong["timestamp"].endswith("Z")
+    assert len(pong["timestamp"]) == len("2026-11-23T01:30:53.123Z")
+    await bob.hears_nothing()
+
+
+async def test_what_is_relayed_is_acknowledged(connect: Connect) -> None:
+    """Who asks for an ack gets one, after the event was taken, with binary data or without."""
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await join(alice)
+    await join(bob, alice)
+    assert await alice.call("task:create", {"projectId": PROJECT, "task": TASK}) in (None, [])
+    assert await bob.next() == ["task:create", TASK]
+    assert await alice.call("canvas:update", {"projectId": PROJECT, "changes": b"\x02"}) in (None, [])
+    assert await bob.next() == ["canvas:update", b"\x02"]
+    assert await alice.call("join-project", PROJECT) in (None, [])

@@ -1,0 +1,153 @@
+"""Who is let in, as whom, and what the others are told, over every transport."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.end_to_end.clients import Refused
+from tests.end_to_end.people import ALICE, BOB, issue, npm_tokens
+from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import Connect, StartServer, expect_health, join
+from tests.end_to_end.test_presence import TIME
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PAGE = "http://localhost:3000"  # allowed by default
+
+
+@pytest.fixture(scope="module")
+def tokens() -> dict[str, str]:
+    """One token of each kind that the web app makes, made by its own packages."""
+    kinds: dict[str, dict[str, Any]] = {
+        "signed": {"by": "jsonwebtoken"},
+        "NextAuth v4": {"by": "nextauth"},
+        "Auth.js v5": {"by": "authjs", "salt": "authjs.session-token"},
+    }
+    orders = [{"claims": {"id": "user-7", "name": "Zoë", "picture": "/z.png"}, **order} for order in kinds.values()]
+    return dict(zip(kinds, npm_tokens(orders), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["signed", "NextAuth v4", "Auth.js v5"])
+async def test_every_kind_of_token_signs_in(connect: Connect, tokens: dict[str, str], kind: str) -> None:
+    """`connected` names the socket and the user that the token names."""
+    client = await connect(BOB, auth={"token": tokens[kind]})
+    await client.emit("join-project", "p")
+    [entry] = (await client.expect("users:active"))["users"]
+    assert entry.pop("joinedAt")
+    assert entry == {"userId": "user-7", "userName": "Zoë", "userImage": "/z.png"}
+
+
+async def test_connected_comes_first(connect: Connect) -> None:
+    """It holds the client's own socket id, the user's id and the server's time, and nothing else."""
+    alice = await connect(ALICE)
+    [connected] = alice.events.items
+    assert sorted(connected[1]) == ["socketId", "timestamp", "userId"]
+    assert connected[1]["socketId"] == alice.id
+    assert connected[1]["userId"] == ALICE.id
+    assert TIME.fullmatch(connected[1]["timestamp"])
+
+
+async def test_a_token_may_come_in_a_header(connect: Connect) -> None:
+    """`Authorization: Bearer` stands in for `auth.token`."""
+    client = await connect(ALICE, auth=None, headers={"Authorization": f"Bearer {ALICE.token}"})
+    assert client.events.items[0][1]["userId"] == ALICE.id
+
+
+@pytest.mark.parametrize("cookie", ["next-auth.session-token", "__Secure-next-auth.session-token"])
+async def test_a_session_cookie_signs_in(connect: Connect, tokens: dict[str, str], cookie: str) -> None:
+    """The page's script cannot read the cookie, and sends the user's id for a token."""
+    headers = {"Cookie": f"theme=dark; {cookie}={tokens['NextAuth v4']}", "Origin": PAGE}
+    client = await connect(ALICE, auth={"token": "user-7"}, headers=headers)
+    assert client.events.items[0][1]["userId"] == "user-7"
+
+
+CLAIMS = ALICE.claims
+REFUSALS = (
+    ("no token", lambda: None, "Authentication required"),
+    ("an empty token", lambda: {"token": ""}, "Authentication required"),
+    ("no token in it", lambda: {"user": "user-alice"}, "Authentication required"),
+    ("the user's id", lambda: {"token": ALICE.id}, "Authentication failed"),
+    ("an expired token", lambda: {"token": issue(CLAIMS, expires_in=-3600)}, "Authentication failed"),
+    ("another secret's", lambda: {"token": issue(CLAIMS, secret="another")}, "Authentication failed"),
+    ("a broken token", lambda: {"token": issue(CLAIMS)[:-4] + "AAAA"}, "Authentication failed"),
+    ("a number", lambda: {"token": 42}, "Authentication failed"),
+    ("no user", lambda: {"token": issue({"name": "Nobody"})}, "Invalid token"),
+    ("an empty user", lambda: {"token": issue({"id": "", "name": "Nobody"})}, "Invalid token"),
+)
+
+
+async def test_a_refusal_says_which_it_is(connect: Connect) -> None:
+    """The app and its guide know three messages."""
+
+    async def refusal(auth: Any) -> str:
+        with pytest.raises(Refused) as refused:
+            await connect(ALICE, auth=auth)
+        return str(refused.value)
+
+    # All at once, since some by polling wait for the cookie that an upgrade might bring.
+    answers = await asyncio.gather(*(refusal(make()) for _, make, _ in REFUSALS))
+    assert dict(zip([case for case, _, _ in REFUSALS], answers, strict=True)) == {
+        case: message for case, _, message in REFUSALS
+    }
+
+
+async def test_a_cookie_from_elsewhere_does_not_sign_in(connect: Connect, tokens: dict[str, str]) -> None:
+    """Without an allowed origin a cookie proves nothing: it would let any page act in its user's name."""
+    with pytest.raises(Refused, match="Authentication required"):
+        await connect(ALICE, auth=None, headers={"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}"})
+
+
+async def test_a_page_of_elsewhere_is_not_let_in(connect: Connect) -> None:
+    """Even a good token does not open the server to an origin that is not allowed."""
+    with pytest.raises(Refused):
+        await connect(ALICE, headers={"Origin": "https://evil.example"})
+
+
+async def test_an_unknown_namespace_is_refused(connect: Connect, server: ServerProcess) -> None:
+    """The words are Socket.IO's own."""
+    with pytest.raises(Refused, match=r"^Invalid namespace$"):
+        await connect(ALICE, url=f"{server.url}/admin")
+
+
+async def test_refused_clients_leave_nothing_behind(connect: Connect) -> None:
+    """After a refusal the same person with a good token is let in, and into a project."""
+    with pytest.raises(Refused):
+        await connect(ALICE, auth={"token": issue({"name": "Nobody"})})
+    alice = await connect(ALICE)
+    await join(alice)
+
+
+@pytest.mark.parametrize("websocket_comes", ["before CONNECT", "after CONNECT"])
+async def test_a_cookie_may_come_with_the_upgrade_alone(
+    server: ServerProcess, tokens: dict[str, str], websocket_comes: str
+) -> None:
+    """A page on another port sends its polling without cookies, and its WebSocket with them, in whatever order."""
+    polling = await RawPolling.open(server, Origin=PAGE)
+    cookie = {"Origin": PAGE, "Cookie": f"next-auth.session-token={tokens['NextAuth v4']}"}
+    sid = polling.query["sid"]
+    websocket = await RawWebSocket.shake_hands(server, sid, **cookie) if websocket_comes == "before CONNECT" else None
+    await polling.send('40{"token":"user-7"}')
+    websocket = websocket or await RawWebSocket.shake_hands(server, sid, **cookie)
+    admitted = await polling.receive()
+    assert isinstance(admitted, str)
+    assert admitted.startswith("40{"), admitted
+    assert (await RawClient(polling).expect("connected"))["userId"] == "user-7"
+    await websocket.close()
+    await polling.close()
+
+
+async def test_who_leaves_while_waiting_for_the_upgrade_was_never_here(start_server: StartServer) -> None:
+    """A client that goes before it is known who it is is not counted, even if its cookie came at the last moment."""
+    server = start_server()
+    cookie = f"next-auth.session-token={ALICE.token}"
+    for _ in range(5):
+        polling = await RawPolling.open(server, Origin=PAGE)
+        await polling.send("40")
+        await polling.post(b"3", Cookie=cookie)
+        await polling.close()
+        polling = await RawPolling.open(server, Origin=PAGE)
+        await polling.send("40")
+        websocket = await RawWebSocket.shake_hands(server, polling.query["sid"], Origin=PAGE, Cookie=cookie)
+        await asyncio.gather(websocket.close(), polling.close())
+    await expect_health(server, connections=0, rooms=0)

@@ -1,0 +1,141 @@
+"""How the server stops, and how its clients come back."""
+
+import asyncio
+import signal
+
+import httpx
+import pytest
+from tests.end_to_end.clients import WAYS, Client
+from tests.end_to_end.people import ALICE, BOB
+from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.server_process import PATIENCE
+from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+#: python-socketio takes the packet that ends a session over polling for a dismissal; socket.io-client comes back.
+STAYS_AWAY = WAYS["python-polling"]
+
+
+async def expect_farewell(client: Client) -> None:
+    """Check that the server says it stops, and that the connection ends so that the client comes back."""
+    farewell = await client.expect("server:shutdown")
+    assert list(farewell) == ["message"]
+    assert farewell["message"]
+    change, reason = await client.changes.next()
+    assert change == "disconnect"
+    if client.way.language == "js":
+        assert reason == "transport close"  # after `io server disconnect` it would not come back
+
+
+async def test_every_client_is_told_and_comes_back(start_server: StartServer, connect_by: Connect) -> None:
+    """Over every transport; the server ends in peace, and started again has everyone back and working."""
+    server = start_server()
+    everyone = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
+    for index, client in enumerate(everyone):
+        await join(client, *everyone[:index])
+
+    server.signal(signal.SIGTERM)
+    await asyncio.gather(*map(expect_farewell, everyone))
+    assert await asyncio.to_thread(server.wait) == 0
+    assert server.stderr == []
+
+    again = start_server(WS_PORT=str(server.port))
+    everyone = [client for client in everyone if client.way is not STAYS_AWAY]
+    for client in everyone:
+        while (await client.changes.next())[0] != "connect":
+            pass  # attempts of the time when there was no server
+        event, *args = await client.next()
+        while event != "connected":
+            assert event in ("user:left", "users:active", "users:count")  # others went before
+            event, *args = await client.next()
+        assert args[0]["socketId"] == client.id
+    for index, client in enumerate(everyone):
+        await join(client, *everyone[:index])
+    await everyone[0].emit("task:create", {"projectId": PROJECT, "task": 1})
+    for client in everyone[1:]:
+        assert await client.next() == ["task:create", 1]
+    await expect_health(again, connections=len(everyone), rooms=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+async def test_a_signal_stops_a_server_without_clients(start_server: StartServer, number: signal.Signals) -> None:
+    """It exits with 0, and says nothing on standard error."""
+    server = start_server()
+    server.signal(number)
+    assert await asyncio.to_thread(server.wait) == 0
+    assert server.stderr == []
+
+
+async def test_clients_that_do_not_answer_are_not_waited_for(start_server: StartServer) -> None:
+    """One that never polls, one that never reads and one that never says a word: after SHUTDOWN_TIMEOUT it ends."""
+    server = start_server(SHUTDOWN_TIMEOUT="0.5")
+    polling, websocket = await RawPolling.open(server), await RawWebSocket.open(server)
+    for carrier in (polling, websocket):
+        await RawClient(carrier).sign_in(BOB)
+    silent = await asyncio.open_connection("127.0.0.1", server.port)
+    half = await asyncio.open_connection("127.0.0.1", server.port)
+    half[1].write(b"GET /health HTTP/1.1\r\nHo")
+    await half[1].drain()
+    await expect_health(server, connections=2)
+    server.signal()
+    assert await asyncio.to_thread(server.wait) == 0
+    assert server.stderr == []
+    for _, writer in (silent, half):
+        writer.close()
+    await websocket.close()
+    await polling.http.aclose()
+
+
+async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> None:
+    """Whoever is in a hurry does not wait for clients that do not answer."""
+    server = start_server(SHUTDOWN_TIMEOUT="3600")
+    stuck, witness = await RawPolling.open(server), await RawWebSocket.open(server)
+    for carrier in (stuck, witness):
+        await RawClient(carrier).sign_in(BOB)
+    server.signal()
+    await RawClient(witness).expect("server:shutdown")
+    assert isinstance(await witness.receive(), Closed)
+    assert server.process.poll() is None
+    server.signal()
+    assert await asyncio.to_thread(server.wait) == 128 + signal.SIGTERM
+    await witness.close()
+    await stuck.http.aclose()
+
+
+async def test_nobody_new_is_taken_while_stopping(start_server: StartServer) -> None:
+    """Who has not fetched their last messages still can, over a new connection as well; who comes now is sent away."""
+    server = start_server(SHUTDOWN_TIMEOUT="3600")
+    late, witness = await RawPolling.open(server), await RawWebSocket.open(server)
+    for carrier in (late, witness):
+        await RawClient(carrier).sign_in(BOB)
+    server.signal()
+    await RawClient(witness).expect("server:shutdown")
+    async with httpx.AsyncClient(base_url=f"{server.url}/socket.io/", timeout=PATIENCE, trust_env=False) as http:
+        answer = await http.get("", params={"EIO": "4", "transport": "polling"})
+        assert answer.status_code == 503
+        assert "shutting down" in answer.json()["message"]
+        late.http, old = http, late.http
+        await old.aclose()
+        await RawClient(late).expect("server:shutdown")
+        packet = await late.receive()
+        while not isinstance(packet, Closed):  # others went before
+            packet = await late.receive()
+    assert isinstance(await witness.receive(), Closed)
+    await witness.close()
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_who_has_gone_is_not_counted(start_server: StartServer, connect_by: Connect) -> None:
+    """`connections` and `rooms` follow the clients of every transport as they come and go."""
+    server = start_server()
+    clients = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
+    for number, client in enumerate(clients):
+        await join(client, project=f"project {number // 2}")
+    await expect_health(server, connections=6, rooms=3)
+    await clients[0].emit("leave-project", "project 0")
+    await clients[1].close()
+    await expect_health(server, connections=5, rooms=2)
+    for client in clients:
+        await client.close()
+    await expect_health(server, connections=0, rooms=0)

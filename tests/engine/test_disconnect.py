@@ -1,0 +1,55 @@
+import pytest
+
+from synkora.engine.disconnect import OutboxFull, Reason, close_code, reason_for
+from synkora.protocol.errors import InvalidPayload, InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
+from synkora.protocol.websocket import CloseCode
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ProtocolError("x"), Reason.PARSE_ERROR),
+        (InvalidUtf8("x"), Reason.PARSE_ERROR),
+        (OutOfPlace("x"), Reason.FORCED_SERVER_CLOSE),
+        (PayloadTooLarge("x"), Reason.TRANSPORT_ERROR),
+        (OutboxFull("x"), Reason.TRANSPORT_ERROR),
+        (ConnectionResetError(), Reason.TRANSPORT_ERROR),
+        (InvalidPayload("x"), None),
+        (RuntimeError("x"), None),
+        (KeyError("x"), None),
+    ],
+)
+def test_each_error_has_its_reason_or_none(error: Exception, reason: Reason | None) -> None:
+    """What breaks the protocol or the line ends the connection; everything else carries on."""
+    assert reason_for(error) is reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "code"),
+    [
+        (Reason.PARSE_ERROR, InvalidUtf8("x"), CloseCode.INVALID_TEXT),
+        (Reason.TRANSPORT_ERROR, PayloadTooLarge("x"), CloseCode.TOO_BIG),
+        (Reason.PARSE_ERROR, ProtocolError("x"), CloseCode.PROTOCOL_ERROR),
+        (Reason.FORCED_SERVER_CLOSE, OutOfPlace("x"), CloseCode.PROTOCOL_ERROR),
+        (Reason.SERVER_SHUTTING_DOWN, None, CloseCode.SERVICE_RESTART),
+        (Reason.PING_TIMEOUT, None, CloseCode.NORMAL),
+        (Reason.SERVER_NAMESPACE_DISCONNECT, None, CloseCode.NORMAL),
+    ],
+)
+def test_each_end_has_its_close_code(reason: Reason, error: Exception | None, code: CloseCode) -> None:
+    """The error decides where there is one, else the reason."""
+    assert close_code(reason, error) is code
+
+
+def test_the_reasons_are_socketios_words() -> None:
+    """Applications compare them with the words of Socket.IO's documentation."""
+    assert sorted(Reason) == [
+        "client namespace disconnect",
+        "forced server close",
+        "parse error",
+        "ping timeout",
+        "server namespace disconnect",
+        "server shutting down",
+        "transport close",
+        "transport error",
+    ]

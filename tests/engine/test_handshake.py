@@ -1,0 +1,72 @@
+import json
+
+import pytest
+from tests.support.sessions import request_of
+
+from synkora.engine.handshake import HandshakeRefused, Refusal, check
+from synkora.engine.origins import Origins
+from synkora.engine.settings import EngineSettings
+
+SETTINGS = EngineSettings(origins=Origins(["https://app.example.com"]))
+
+
+def test_a_request_without_an_id_opens_a_session() -> None:
+    """Each transport opens by GET, with version 4."""
+    assert check(request_of("EIO=4&transport=polling"), SETTINGS, websocket=False) is None
+    assert check(request_of("EIO=4&transport=websocket"), SETTINGS, websocket=True) is None
+
+
+def test_a_request_with_an_id_is_for_that_session() -> None:
+    """The id is returned for polls, posts and upgrades."""
+    assert check(request_of("EIO=4&transport=polling&sid=abc"), SETTINGS, websocket=False) == "abc"
+    assert check(request_of("EIO=4&transport=polling&sid=abc", "POST"), SETTINGS, websocket=False) == "abc"
+    assert check(request_of("EIO=4&transport=websocket&sid=abc"), SETTINGS, websocket=True) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("query", "method", "websocket", "code", "status"),
+    [
+        ("EIO=4", "GET", False, Refusal.UNKNOWN_TRANSPORT, 400),
+        ("EIO=4&transport=flash", "GET", False, Refusal.UNKNOWN_TRANSPORT, 400),
+        ("EIO=4&transport=flash&sid=abc", "GET", False, Refusal.UNKNOWN_TRANSPORT, 400),
+        ("transport=polling", "GET", False, Refusal.UNSUPPORTED_VERSION, 400),
+        ("EIO=3&transport=polling", "GET", False, Refusal.UNSUPPORTED_VERSION, 400),
+        ("EIO=abc&transport=websocket", "GET", True, Refusal.UNSUPPORTED_VERSION, 400),
+        ("EIO=4&transport=polling", "POST", False, Refusal.BAD_METHOD, 400),
+        ("EIO=4&transport=polling", "PUT", False, Refusal.BAD_METHOD, 400),
+        ("EIO=4&transport=websocket", "GET", False, Refusal.BAD_REQUEST, 400),
+        ("EIO=4&transport=polling", "GET", True, Refusal.BAD_REQUEST, 400),
+        ("EIO=4&transport=websocket&sid=abc", "GET", False, Refusal.BAD_REQUEST, 400),
+        ("EIO=4&transport=polling&sid=abc", "GET", True, Refusal.BAD_REQUEST, 400),
+    ],
+)
+def test_what_is_wrong_has_its_number(query: str, method: str, websocket: bool, code: Refusal, status: int) -> None:
+    """Transport, method, version and the kind of request are checked, and refused with Engine.IO's numbers."""
+    with pytest.raises(HandshakeRefused) as refused:
+        check(request_of(query, method), SETTINGS, websocket=websocket)
+    assert (refused.value.code, refused.value.status) == (code, status)
+
+
+def test_a_transport_that_is_switched_off_is_unknown() -> None:
+    """Where only WebSocket is allowed, polling is refused, and the other way round."""
+    only = EngineSettings(transports=("websocket",))
+    with pytest.raises(HandshakeRefused) as refused:
+        check(request_of("EIO=4&transport=polling"), only, websocket=False)
+    assert refused.value.code is Refusal.UNKNOWN_TRANSPORT
+    assert check(request_of("EIO=4&transport=websocket"), only, websocket=True) is None
+
+
+@pytest.mark.parametrize("query", ["EIO=4&transport=polling", "EIO=4&transport=polling&sid=abc"])
+def test_a_page_that_is_not_allowed_is_forbidden(query: str) -> None:
+    """The origin is checked on every request, not only on the first."""
+    with pytest.raises(HandshakeRefused) as refused:
+        check(request_of(query, origin="https://evil.net"), SETTINGS, websocket=False)
+    assert (refused.value.code, refused.value.status) == (Refusal.FORBIDDEN, 403)
+    assert "https://evil.net" in str(refused.value)
+
+
+def test_the_answer_is_a_number_and_words() -> None:
+    """The body is the JSON that Engine.IO's clients know; other words and another status can be given."""
+    assert json.loads(HandshakeRefused(Refusal.UNKNOWN_SESSION).body) == {"code": 1, "message": "Session ID unknown"}
+    refusal = HandshakeRefused(Refusal.BAD_REQUEST, "two polls", status=405)
+    assert (json.loads(refusal.body), refusal.status) == ({"code": 3, "message": "two polls"}, 405)

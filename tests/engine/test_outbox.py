@@ -1,0 +1,197 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from tests.support.sessions import MemoryTransport, turn
+
+from synkora.engine.disconnect import OutboxFull
+from synkora.engine.outbox import VOLATILE_LIMIT, Flusher, Held, Outbox
+from synkora.engine.outgoing import Outgoing
+
+LIMIT = 200_000
+
+
+class Client:
+    """An outbox, the carrier under it, and what it failed with."""
+
+    def __init__(self, flusher: Flusher, limit: int = LIMIT) -> None:
+        self.carrier = MemoryTransport()
+        self.failures: list[Exception] = []
+        self.outbox = Outbox(flusher, self.carrier, limit, self.failures.append)
+
+
+def message(text: str, *, volatile: bool = False, size: int = 0) -> Outgoing:
+    return Outgoing(f"4{text}".encode().ljust(size, b"."), volatile=volatile)
+
+
+def names(client: Client) -> list[str]:
+    return [packet[1:].rstrip(b".").decode() for packet in client.carrier.packets]
+
+
+async def test_all_of_a_turn_goes_out_in_one_write_for_each_client() -> None:
+    """Nothing is written while the turn lasts, then each client gets all of it at once, in order."""
+    flusher = Flusher()
+    one, two, idle = Client(flusher), Client(flusher), Client(flusher)
+    one.outbox.put(message("a"))
+    flusher.broadcast(message("b"), [one.outbox, two.outbox], None)
+    one.outbox.put(message("c"))
+    assert one.carrier.writes == []
+    await turn()
+    assert names(one) == ["a", "b", "c"]
+    assert names(two) == ["b"]
+    assert [len(client.carrier.writes) for client in (one, two, idle)] == [1, 1, 0]
+    one.outbox.put(message("d"))
+    await turn()
+    assert len(one.carrier.writes) == 2
+
+
+async def test_one_message_is_one_object_for_all_recipients() -> None:
+    """A broadcast is not copied: each recipient is handed the same message."""
+    flusher = Flusher()
+    clients = [Client(flusher) for _ in range(3)]
+    shared = message("a")
+    flusher.broadcast(shared, [client.outbox for client in clients], None)
+    await turn()
+    assert all(client.carrier.writes[0][0] is shared for client in clients)
+
+
+async def test_the_sender_can_be_left_out() -> None:
+    """`skip` gets nothing, everybody else does."""
+    flusher = Flusher()
+    sender, other = Client(flusher), Client(flusher)
+    flusher.broadcast(message("a"), [sender.outbox, other.outbox], sender.outbox)
+    await turn()
+    assert (names(sender), names(other)) == ([], ["a"])
+
+
+async def test_what_is_held_goes_out_in_order_when_the_client_reads_again() -> None:
+    """Volatile and other messages keep the order of their coming, across several turns and the release."""
+    client = Client(Flusher())
+    client.carrier.writable = False
+    for text, volatile in (("a", False), ("b", True), ("c", False)):
+        client.outbox.put(message(text, volatile=volatile))
+        await turn()
+    assert client.outbox.waiting_bytes > 0
+    client.outbox.put(message("d"))
+    client.carrier.writable = True
+    client.outbox.flush()
+    assert names(client) == ["a", "b", "c", "d"]
+    assert len(client.carrier.writes) == 1
+    assert client.outbox.is_empty
+    assert client.outbox.waiting_bytes == 0
+    await turn()
+    assert names(client) == ["a", "b", "c", "d"]
+
+
+async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
+    """Of more cursors than the limit the newest stay, and nothing that is not volatile is lost."""
+    client = Client(Flusher())
+    client.carrier.writable = False
+    client.outbox.put(message("first", volatile=False))
+    for number in range(100):
+        client.outbox.put(message(str(number), volatile=True, size=1000))
+        await turn()
+    client.outbox.put(message("last", volatile=False))
+    await turn()
+    client.carrier.writable = True
+    client.outbox.flush()
+    first, *kept, last = names(client)
+    assert (first, last) == ("first", "last")
+    assert kept == [str(number) for number in range(100 - len(kept), 100)]
+    assert len(kept) == VOLATILE_LIMIT // 1004
+    assert client.failures == []
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 30_000)), max_size=40), st.integers(1, 5))
+def test_what_is_held_keeps_its_order_and_its_count_of_bytes(sizes: list[tuple[bool, int]], batch: int) -> None:
+    """Whatever comes, all that is not volatile and the newest of the rest are released in order, and bytes add up."""
+    held = Held()
+    messages = [message(str(index), volatile=volatile, size=size) for index, (volatile, size) in enumerate(sizes)]
+    for start in range(0, len(messages), batch):
+        held.add(messages[start : start + batch])
+        assert sum(item.size for item in held.release([]) if item.volatile) <= VOLATILE_LIMIT
+    released = held.release([])
+    assert held.bytes == sum(item.size for item in released)
+    assert released == [item for item in messages if item in released]
+    assert [item for item in released if not item.volatile] == [item for item in messages if not item.volatile]
+    volatile = [item for item in messages if item.volatile]
+    kept = [item for item in released if item.volatile]
+    assert kept == volatile[len(volatile) - len(kept) :]
+
+
+async def test_past_its_limit_one_client_fails_and_the_others_go_on() -> None:
+    """The client that does not read is given up with all that waits for it; the next one has lost nothing."""
+    flusher = Flusher()
+    slow, other = Client(flusher), Client(flusher)
+    slow.carrier.writable = False
+    for number in range(30):
+        flusher.broadcast(message(str(number), size=10_000), [slow.outbox, other.outbox], None)
+        await turn()
+        if slow.failures:
+            break
+    assert isinstance(slow.failures[0], OutboxFull)
+    assert len(slow.failures) == 1
+    assert slow.outbox.is_empty
+    assert names(other) == [str(number) for number in range(len(other.carrier.writes))]
+    assert len(other.carrier.writes) == LIMIT // 10_000
+
+
+async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
+    """What goes wrong while writing to one client is logged and ends that one; those after it get theirs."""
+
+    class Broken(MemoryTransport):
+        def send(self, messages: list[Outgoing]) -> None:
+            raise RuntimeError("of the test")
+
+    flusher = Flusher()
+    broken, other = Client(flusher), Client(flusher)
+    broken.outbox.carrier = Broken()
+    with capture_logs() as logs:
+        flusher.broadcast(message("a"), [broken.outbox, other.outbox], None)
+        await turn()
+    assert [str(error) for error in broken.failures] == ["of the test"]
+    assert names(other) == ["a"]
+    assert logs[0]["event"] == "flush_failed"
+
+
+async def test_a_message_put_while_others_are_flushed_goes_out_next_turn() -> None:
+    """Sending from within a flush, as a failing client's farewell does, reaches everyone."""
+    flusher = Flusher()
+    other = Client(flusher)
+
+    class Talkative(MemoryTransport):
+        def send(self, messages: list[Outgoing]) -> None:
+            super().send(messages)
+            if len(self.writes) == 1:
+                flusher.broadcast(message("reply"), [other.outbox], None)
+
+    one = Client(flusher)
+    one.outbox.carrier = Talkative()
+    one.outbox.put(message("a"))
+    await turn()
+    await turn()
+    assert names(other) == ["reply"]
+
+
+async def test_clear_drops_what_waits() -> None:
+    """After clear nothing goes out, from neither the queue nor what was held."""
+    client = Client(Flusher())
+    client.carrier.writable = False
+    client.outbox.put(message("held"))
+    await turn()
+    client.outbox.put(message("queued"))
+    client.outbox.clear()
+    client.carrier.writable = True
+    await turn()
+    assert client.carrier.writes == []
+
+
+@pytest.mark.parametrize("size", [LIMIT - 4, LIMIT - 3])
+async def test_the_limit_itself_may_wait(size: int) -> None:
+    """A client fails with the first byte past the limit, not before."""
+    client = Client(Flusher(), limit=LIMIT + 6)
+    client.carrier.writable = False
+    client.outbox.put(message("a", size=size))
+    await turn()
+    assert client.outbox.waiting_bytes in (0, size + 10)
+    assert bool(client.failures) is (size + 10 > LIMIT + 6)

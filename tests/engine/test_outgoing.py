@@ -1,0 +1,69 @@
+import pytest
+from tests.support.frames import parse_frames
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+
+from synkora.engine.outgoing import Outgoing
+from synkora.protocol import websocket
+
+SMALL, LARGE = b"4small", b"4" + b"large " * 1000
+
+
+def deflate() -> PerMessageDeflate:
+    return PerMessageDeflate(True, True, 15, 15)
+
+
+def test_its_frames_are_the_packet_and_its_attachments() -> None:
+    """On a WebSocket each packet is a frame of its own, the text first."""
+    message = Outgoing(b"451-[]", (b"\x01", b"\x02"))
+    assert parse_frames(message.frames) == [
+        Frame(Opcode.TEXT, b"451-[]"),
+        Frame(Opcode.BINARY, b"\x01"),
+        Frame(Opcode.BINARY, b"\x02"),
+    ]
+    assert message.size == len(message.frames)
+
+
+def test_its_polling_part_has_the_attachments_as_base64() -> None:
+    """In a polling payload the attachments follow the packet."""
+    assert Outgoing(b"451-[]", (b"\x01\x02\x03\x04",)).polling_part() == b"451-[]\x1ebAQIDBA=="
+
+
+def test_only_what_reaches_the_threshold_is_compressed() -> None:
+    """Small parts of a message stay as they are beside large ones that are compressed."""
+    message = Outgoing(SMALL, (LARGE, SMALL))
+    wire = message.deflated_frames(1024)
+    assert parse_frames(wire, [deflate()]) == [
+        Frame(Opcode.TEXT, SMALL),
+        Frame(Opcode.BINARY, LARGE),
+        Frame(Opcode.BINARY, SMALL),
+    ]
+    assert wire.startswith(websocket.text_frame(SMALL))
+    assert wire.endswith(websocket.binary_frame(SMALL))
+    assert len(wire) < message.size / 10
+    assert Outgoing(SMALL).deflated_frames(1024) == websocket.text_frame(SMALL)
+
+
+def test_the_threshold_itself_is_compressed() -> None:
+    """A message as long as the threshold is compressed, one byte less is not."""
+    assert Outgoing(bytes(1024)).deflated_frames(1024)[0] == 0xC1
+    assert Outgoing(bytes(1023)).deflated_frames(1024)[0] == 0x81
+
+
+def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many clients ask, a message is framed once and compressed once."""
+    made: list[str] = []
+    for name in ("text_frame", "compressed_frame"):
+        original = getattr(websocket, name)
+
+        def counted(*args: object, name: str = name, original: object = original, **options: object) -> object:
+            made.append(name)
+            assert callable(original)
+            return original(*args, **options)
+
+        monkeypatch.setattr(websocket, name, counted)
+    message = Outgoing(LARGE)
+    for _ in range(3):
+        assert message.frames is message.frames
+        assert message.deflated_frames(1024) is message.deflated_frames(1024)
+    assert sorted(made) == ["compressed_frame", "text_frame"]

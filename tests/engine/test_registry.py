@@ -1,0 +1,68 @@
+import pytest
+from tests.support.servers import Engine, until
+from tests.support.sessions import MemoryTransport, request_of, turn
+
+from synkora.engine import registry as registry_module
+from synkora.engine.disconnect import Reason
+from synkora.engine.handshake import HandshakeRefused, Refusal
+from synkora.engine.registry import new_id
+
+
+def test_ids_are_twenty_characters_of_url_safe_base64() -> None:
+    """As long as Socket.IO's own, and never twice the same."""
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(len(sid) == 20 and sid.replace("-", "").replace("_", "").isalnum() for sid in ids)
+
+
+async def test_a_session_is_found_by_its_id_until_it_ends() -> None:
+    """Afterwards its id is as unknown as any other."""
+    registry = Engine().registry
+    session = registry.open(request_of(), MemoryTransport())
+    assert registry.find(session.sid) is session
+    session.transport_closed(session.transport, Reason.TRANSPORT_CLOSE)
+    for sid in (session.sid, "unknown"):
+        with pytest.raises(HandshakeRefused) as refused:
+            registry.find(sid)
+        assert refused.value.code is Refusal.UNKNOWN_SESSION
+    registry.close()
+
+
+async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
+    """Everyone is told that the server is shutting down; who comes then is turned away with 503."""
+    engine = Engine()
+    for _ in range(3):
+        engine.registry.open(request_of(), MemoryTransport())
+    engine.registry.close()
+    assert [recorder.reasons for recorder in engine.recorders] == [[Reason.SERVER_SHUTTING_DOWN]] * 3
+    assert engine.registry.is_drained
+    with pytest.raises(HandshakeRefused) as refused:
+        engine.registry.open(request_of(), MemoryTransport())
+    assert refused.value.status == 503
+
+
+async def test_it_is_drained_when_nobody_waits_for_a_last_message() -> None:
+    """A session whose last messages wait for a poll, and a WebSocket that is still open, are still there."""
+    engine = Engine()
+    polling = MemoryTransport("polling")
+    polling.lingers = True
+    session = engine.registry.open(request_of(), polling)
+    await turn()
+    engine.registry.close()
+    assert not engine.registry.is_drained
+    polling.writable = True
+    session.transport_ready(polling)
+    assert [engine.registry.is_drained for engine.registry.open_websockets in (0, 1)] == [True, False]
+
+
+async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Last messages wait for some time, not for ever."""
+    monkeypatch.setattr(registry_module, "LINGER", 0.02)
+    engine = Engine()
+    polling = MemoryTransport("polling")
+    polling.lingers = True
+    session = engine.registry.open(request_of(), polling)
+    await turn()
+    session.close(Reason.FORCED_SERVER_CLOSE)
+    assert len(engine.registry) == 1
+    await until(lambda: len(engine.registry) == 0)

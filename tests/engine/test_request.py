@@ -1,0 +1,45 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.sessions import request_of
+
+from synkora.engine.request import Headers
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1)
+VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_categories=["Cc", "Zs"]))
+
+
+@given(st.lists(st.tuples(NAMES, VALUES)))
+def test_headers_come_out_as_they_went_in(pairs: list[tuple[str, str]]) -> None:
+    """Names, values and their order survive the block they are kept in."""
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
+    assert list(Headers(encoded)) == pairs
+
+
+def test_a_header_is_found_by_its_name() -> None:
+    """The first of several is returned, whole, colons included; none where there is none."""
+    headers = Headers([(b"host", b"localhost:3001"), (b"cookie", b" a=1 "), (b"cookie", b"b=2"), (b"x-empty", b"")])
+    assert headers.get("host") == "localhost:3001"
+    assert headers.get("cookie") == "a=1"
+    assert headers.get("x-empty") == ""
+    assert headers.get("origin") is None
+    assert Headers([]).get("host") is None
+
+
+def test_the_query_is_read_with_its_escapes_and_blanks() -> None:
+    """Percent escapes and plus signs are decoded, blanks kept, and the last of a name wins."""
+    request = request_of("EIO=4&transport=polling&name=J%C3%BCrgen+M&t=&EIO=5")
+    assert request.query == {"EIO": "5", "transport": "polling", "name": "Jürgen M", "t": ""}
+
+
+@pytest.mark.parametrize("query", ["", "&".join(f"a{n}=1" for n in range(101))])
+def test_a_query_without_parameters_or_with_too_many_is_empty(query: str) -> None:
+    """A hundred and one parameters are as good as none."""
+    assert request_of(query).query == {}
+
+
+def test_origin_and_host_are_the_headers() -> None:
+    """Both are as the client sent them, and None where it did not."""
+    request = request_of(origin="https://app.example.com", host="localhost")
+    assert (request.origin, request.host) == ("https://app.example.com", "localhost")
+    assert (request_of().origin, request_of().host) == (None, None)

@@ -1,0 +1,458 @@
+import asyncio
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import pytest
+from tests.support.servers import Engine, Recorder, until
+from tests.support.sessions import MemoryTransport, request_of, turn
+
+from synkora.engine.disconnect import OutboxFull, Reason
+from synkora.engine.origins import Origins
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.session import LIVE, TRANSITIONS, Event, Session, State
+from synkora.protocol.errors import InvalidUtf8, ProtocolError
+
+UPGRADE = request_of("EIO=4&transport=websocket&sid=x")
+
+
+class Connection:
+    """A session that began by polling, with all that is around it."""
+
+    def __init__(self, transport: MemoryTransport | None = None, **settings: Any) -> None:
+        self.engine = Engine(**settings)
+        self.first = transport or MemoryTransport("polling")
+        self.session = self.engine.registry.open(request_of(), self.first)
+        self.probe = MemoryTransport()
+
+    @property
+    def recorder(self) -> Recorder:
+        return self.engine.recorders[0]
+
+    def start_probe(self) -> bool:
+        return self.session.probe(self.probe, UPGRADE)
+
+    def answer_probe(self) -> None:
+        self.session.receive_text(self.probe, b"2probe")
+
+    def upgrade(self) -> None:
+        self.start_probe()
+        self.answer_probe()
+        self.session.receive_text(self.probe, b"5")
+
+    def poll(self) -> None:
+        """What a poll that comes does."""
+        self.first.writable = True
+        self.session.transport_ready(self.first)
+
+
+def to_open(connection: Connection) -> None:
+    assert connection.session.state is State.OPEN
+
+
+def to_closing(connection: Connection) -> None:
+    connection.first.lingers = True
+    connection.first.writable = False  # between two polls
+    connection.session.close(Reason.SERVER_SHUTTING_DOWN)
+
+
+def to_probed(connection: Connection) -> None:
+    connection.start_probe()
+    connection.answer_probe()
+
+
+def end(connection: Connection) -> None:
+    connection.session.transport_closed(connection.session.transport, Reason.TRANSPORT_CLOSE)
+
+
+#: How a session gets into each state, and what each event is, by what transports call.
+PATHS: dict[State, Callable[[Connection], object]] = {
+    State.OPEN: to_open,
+    State.PROBING: Connection.start_probe,
+    State.PROBED: to_probed,
+    State.CLOSING: to_closing,
+    State.CLOSED: end,
+}
+ACTIONS: dict[Event, Callable[[Connection], object]] = {
+    Event.PROBE: Connection.start_probe,
+    Event.PROBE_ANSWERED: Connection.answer_probe,
+    Event.UPGRADE: lambda connection: connection.session.receive_text(connection.probe, b"5"),
+    Event.PROBE_FAILED: lambda connection: connection.session.probe_failed(),
+    Event.LINGER: to_closing,
+    Event.END: end,
+}
+
+
+def connection_in(state: State) -> Connection:
+    connection = Connection()
+    PATHS[state](connection)
+    assert connection.session.state is state
+    return connection
+
+
+@pytest.mark.parametrize("entry", list(TRANSITIONS), ids=lambda entry: f"{entry[0].name}-{entry[1].name}")
+async def test_every_transition_of_the_table_happens(entry: tuple[State, Event]) -> None:
+    """Each entry is reached by what transports really call, and leads where the table says."""
+    state, event = entry
+    connection = connection_in(state)
+    ACTIONS[event](connection)
+    assert connection.session.state is TRANSITIONS[entry]
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [entry for entry in product(State, Event) if entry not in TRANSITIONS],
+    ids=lambda item: item.name,
+)
+async def test_every_other_event_moves_nothing(state: State, event: Event) -> None:
+    """What the table does not name leaves the state as it is."""
+    session = connection_in(state).session
+    assert not session._move(event)
+    assert session.state is state
+
+
+@pytest.mark.parametrize("state", State, ids=lambda state: state.name)
+async def test_messages_are_handed_over_in_live_states_alone(state: State) -> None:
+    """A session that is over hands nothing to its listener, whatever still arrives."""
+    connection = connection_in(state)
+    connection.session.receive_text(connection.first, b"4hello")
+    connection.session.receive_binary(connection.first, b"\x01")
+    assert connection.recorder.messages == ([b"hello", b"\x01"] if state in LIVE else [])
+    assert connection.session.is_live is (state in LIVE)
+
+
+@pytest.mark.parametrize("state", State, ids=lambda state: state.name)
+async def test_the_listener_hears_of_one_end(state: State) -> None:
+    """However often and from whichever side a session is ended, its listener is told once, the first reason."""
+    connection = connection_in(state)
+    for _ in range(2):
+        connection.session.close(Reason.FORCED_SERVER_CLOSE)
+        end(connection)
+        connection.session.ping_timed_out()
+        connection.session.fail(ProtocolError("x"))
+    assert len(connection.recorder.reasons) == 1
+    assert connection.session.state is State.CLOSED
+    assert len(connection.engine.registry) == 0
+
+
+async def test_an_open_session_has_sent_its_handshake() -> None:
+    """The OPEN packet is the first thing, written in the same turn as what the listener sends."""
+    connection = Connection(MemoryTransport("websocket"))
+    connection.session.send(b"4first")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    ((opening, first),) = connection.first.writes
+    assert opening.packet.startswith(b'0{"sid":"')
+    assert first.packet == b"4first"
+
+
+class TestControlPackets:
+    @pytest.mark.parametrize("packet", [b"5", b"6", b"0{}", b"3", b"3probe"])
+    async def test_what_means_nothing_now_is_passed_over(self, packet: bytes) -> None:
+        """An upgrade, a noop, an open or a stray pong over the session's transport changes nothing."""
+        connection = Connection()
+        connection.session.receive_text(connection.first, packet)
+        assert connection.session.state is State.OPEN
+        assert connection.recorder.messages == []
+
+    @pytest.mark.parametrize("packet", [b"", b"2", b"2probe", b"7", b"abc", b"\x00", b"\xf0\x9f\x98\x80"])
+    async def test_what_no_client_may_send_ends_the_session(self, packet: bytes) -> None:
+        """A ping of the client, an empty packet and an unknown type are errors of the protocol."""
+        connection = Connection()
+        connection.session.receive_text(connection.first, packet)
+        assert connection.recorder.reasons == [Reason.PARSE_ERROR]
+        assert connection.first.closed_with is not None
+        assert isinstance(connection.first.closed_with[1], ProtocolError)
+
+    async def test_invalid_utf8_ends_the_session(self) -> None:
+        """A text that is no UTF-8 is never handed over."""
+        connection = Connection()
+        connection.session.receive_text(connection.first, b"4\xff")
+        assert connection.recorder.messages == []
+        assert connection.first.closed_with is not None
+        assert isinstance(connection.first.closed_with[1], InvalidUtf8)
+
+    async def test_a_close_packet_ends_the_session(self) -> None:
+        """The client's own end is a transport close."""
+        connection = Connection()
+        connection.session.receive_text(connection.first, b"1")
+        assert connection.recorder.reasons == [Reason.TRANSPORT_CLOSE]
+        assert connection.first.discarded
+
+    async def test_an_error_of_the_listener_ends_the_session(self) -> None:
+        """What the layer above finds wrong with a message is an error of the connection."""
+        connection = Connection()
+
+        def refuse(data: bytes) -> None:
+            raise ProtocolError("of the test")
+
+        connection.recorder.on_message = refuse  # type: ignore[method-assign]  # a listener that refuses
+        connection.session.receive_text(connection.first, b"4x")
+        assert connection.recorder.reasons == [Reason.PARSE_ERROR]
+
+
+class TestHeartbeat:
+    async def test_pings_and_pongs_keep_a_session(self) -> None:
+        """A session that answers each ping gets the next."""
+        connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=60)
+        for count in (1, 2, 3):
+            await until(lambda count=count: connection.first.packets.count(b"2") == count)
+            connection.session.receive_text(connection.first, b"3")
+        assert connection.session.is_live
+        connection.engine.registry.close()
+
+    async def test_silence_ends_it(self) -> None:
+        """Without a pong the session ends as a ping timeout."""
+        connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=0.01)
+        await until(lambda: connection.recorder.reasons)
+        assert connection.recorder.reasons == [Reason.PING_TIMEOUT]
+        assert connection.first.packets.count(b"2") == 1
+
+
+class TestUpgrade:
+    async def test_the_websocket_takes_over(self) -> None:
+        """Probe, answer and upgrade move the session; the polling is released, and messages go by WebSocket."""
+        connection = Connection()
+        await turn()
+        connection.upgrade()
+        session = connection.session
+        assert session.transport is connection.probe
+        assert connection.first.discarded
+        session.send(b"4by websocket")
+        await turn()
+        assert connection.probe.packets == [b"3probe", b"4by websocket"]
+        session.receive_text(connection.probe, b"4hello")
+        assert connection.recorder.messages == [b"hello"]
+
+    async def test_a_poll_that_hangs_is_released_by_a_noop(self) -> None:
+        """As soon as the probe is answered, and so is each poll that comes before the upgrade."""
+        connection = Connection()
+        await turn()
+        connection.poll()
+        connection.start_probe()
+        assert len(connection.first.writes) == 1
+        connection.answer_probe()
+        assert connection.first.packets[1:] == [b"6"]
+        connection.poll()
+        assert connection.first.packets[1:] == [b"6", b"6"]
+
+    async def test_what_waited_for_a_poll_goes_out_by_websocket(self) -> None:
+        """Messages sent during the switch are kept, in order."""
+        connection = Connection()
+        await turn()
+        for state in (connection.start_probe, connection.answer_probe):
+            state()
+            connection.session.send(b"4" + state.__name__.encode())
+            await turn()
+        connection.session.send(b"4last")
+        connection.session.receive_text(connection.probe, b"5")
+        assert connection.probe.packets == [b"3probe", b"4start_probe", b"4answer_probe", b"4last"]
+
+    async def test_a_second_websocket_is_turned_away(self) -> None:
+        """One probe at a time, and none after the upgrade."""
+        connection = Connection()
+        assert connection.start_probe()
+        assert not connection.session.probe(MemoryTransport(), UPGRADE)
+        connection.answer_probe()
+        connection.session.receive_text(connection.probe, b"5")
+        assert not connection.session.probe(MemoryTransport(), UPGRADE)
+        assert connection.session.transport is connection.probe
+
+    async def test_a_session_that_began_by_websocket_has_no_upgrade(self) -> None:
+        """There is nothing to move to."""
+        connection = Connection(MemoryTransport("websocket"))
+        assert not connection.start_probe()
+
+    @pytest.mark.parametrize("packet", [b"5", b"4hello", b"2", b"2probe2", b"", b"\xff", b"1"])
+    async def test_a_probe_that_does_not_begin_with_its_ping_is_given_up(self, packet: bytes) -> None:
+        """The WebSocket is closed, nothing of it is handed over, and the session goes on by polling."""
+        connection = Connection()
+        connection.start_probe()
+        connection.session.receive_text(connection.probe, packet)
+        assert connection.probe.closed_with is not None
+        assert connection.session.state is State.OPEN
+        assert connection.recorder.messages == []
+        assert connection.recorder.reasons == []
+        assert connection.start_probe()
+
+    async def test_binary_from_a_probe_ends_the_upgrade_alone(self) -> None:
+        """Whatever goes wrong with the probe, the session stays."""
+        connection = Connection()
+        connection.start_probe()
+        connection.session.receive_binary(connection.probe, b"\x01")
+        assert connection.probe.closed_with is not None
+        assert connection.session.is_live
+
+    async def test_a_probe_that_is_cut_ends_the_upgrade_alone(self) -> None:
+        """A WebSocket that goes away before the upgrade leaves the session polling."""
+        connection = Connection()
+        connection.start_probe()
+        connection.answer_probe()
+        connection.session.transport_closed(connection.probe, Reason.TRANSPORT_CLOSE)
+        assert connection.session.state is State.OPEN
+        connection.session.send(b"4still here")
+        await turn()
+        connection.poll()
+        assert connection.first.packets[-1] == b"4still here"
+
+    async def test_an_upgrade_that_takes_too_long_is_given_up(self) -> None:
+        """The probe is closed after the upgrade's time, and the next one may come."""
+        connection = Connection(upgrade_timeout=0.02)
+        connection.start_probe()
+        await until(lambda: connection.session.state is State.OPEN)
+        assert connection.probe.closed_with is not None
+        assert connection.session.probe(MemoryTransport(), UPGRADE)
+        connection.engine.registry.close()
+
+    async def test_a_finished_upgrade_is_not_given_up_later(self) -> None:
+        """The upgrade's time stops with the upgrade."""
+        connection = Connection(upgrade_timeout=0.02)
+        connection.upgrade()
+        assert connection.session not in connection.engine.registry._probes
+        assert connection.probe.closed_with is None
+        assert connection.session.is_live
+
+    async def test_closing_takes_the_probe_along(self) -> None:
+        """Both WebSocket and polling are let go of."""
+        connection = Connection()
+        connection.start_probe()
+        connection.session.close(Reason.FORCED_SERVER_CLOSE)
+        assert connection.probe.closed_with is not None
+        assert connection.first.closed_with is not None
+
+
+class TestUpgradeRequest:
+    async def test_it_is_there_once_a_websocket_has_come(self) -> None:
+        """Who waits is woken by the probe, before it is answered; afterwards nobody waits."""
+        connection = Connection()
+        waiting = asyncio.gather(*(connection.session.upgrade_request(60) for _ in range(3)))
+        await asyncio.sleep(0)
+        connection.start_probe()
+        assert await waiting == [True, True, True]
+        assert await connection.session.upgrade_request(60)
+        connection.answer_probe()
+        connection.session.receive_text(connection.probe, b"5")
+        assert await connection.session.upgrade_request(60)
+
+    async def test_it_is_not_there_in_time(self) -> None:
+        """After its time the wait says so; a later WebSocket disturbs nobody."""
+        connection = Connection()
+        assert not await connection.session.upgrade_request(0.01)
+        assert connection.start_probe()
+
+    async def test_the_end_of_the_session_ends_the_wait(self) -> None:
+        """Who waits for a client that leaves is told at once, and nobody waits for one that has left."""
+        connection = Connection()
+        waiting = asyncio.create_task(connection.session.upgrade_request(60))
+        await asyncio.sleep(0)
+        end(connection)
+        assert not await waiting
+        assert not await connection.session.upgrade_request(60)
+
+
+class TestCredentials:
+    TRUSTED = "https://app.example.com"
+
+    def opened(self, origin: str | None) -> Connection:
+        connection = Connection.__new__(Connection)
+        connection.engine = Engine(origins=Origins([self.TRUSTED]))
+        connection.first, connection.probe = MemoryTransport("polling"), MemoryTransport()
+        request = request_of(cookie="a=1") if origin is None else request_of(cookie="a=1", origin=origin)
+        connection.session = connection.engine.registry.open(request, connection.first)
+        return connection
+
+    async def test_they_are_of_requests_from_trusted_pages(self) -> None:
+        """The first request's cookies count if its page is allowed."""
+        session = self.opened(self.TRUSTED).session
+        assert session.credentials is session.request
+
+    async def test_no_other_request_has_any(self) -> None:
+        """Without an origin, or from a page that is not named, cookies are not believed."""
+        assert self.opened(None).session.credentials is None
+        assert self.opened("https://evil.net").session.credentials is None
+
+    async def test_the_upgrades_request_brings_newer_ones(self) -> None:
+        """The WebSocket's cookies replace those of the polling, and only if its page is trusted."""
+        connection = self.opened(None)
+        upgrade = request_of("transport=websocket", cookie="b=2", origin=self.TRUSTED)
+        assert connection.session.probe(connection.probe, upgrade)
+        assert connection.session.credentials is upgrade
+        connection.session.believe(request_of(cookie="c=3", origin="https://evil.net"))
+        assert connection.session.credentials is upgrade
+
+
+class TestClosing:
+    async def test_what_was_sent_before_goes_out_first(self) -> None:
+        """The last messages are written before the connection is closed."""
+        connection = Connection(MemoryTransport("websocket"))
+        connection.session.send(b"4last words")
+        connection.session.close(Reason.SERVER_SHUTTING_DOWN)
+        assert connection.first.packets[1:] == [b"4last words"]
+        assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
+
+    async def test_a_poll_that_hangs_is_answered_with_the_farewell(self) -> None:
+        """Where nothing else waits the client is told at once, and the session is gone."""
+        connection = Connection()
+        await turn()
+        connection.poll()
+        connection.first.lingers = True
+        connection.session.close(Reason.SERVER_SHUTTING_DOWN)
+        assert connection.first.packets[1:] == [b"1"]
+        assert connection.session.state is State.CLOSED
+
+    async def test_the_last_messages_wait_for_a_poll(self) -> None:
+        """A client that is between two polls gets them with the next, the farewell with the one after it."""
+        connection = Connection()
+        await turn()
+        connection.first.lingers = True
+        connection.session.send(b"4last words")
+        connection.session.close(Reason.SERVER_SHUTTING_DOWN)
+        assert connection.session.state is State.CLOSING
+        assert connection.recorder.reasons == [Reason.SERVER_SHUTTING_DOWN]
+        connection.poll()
+        assert connection.first.packets[1:] == [b"4last words"]
+        connection.poll()
+        assert connection.first.packets[1:] == [b"4last words", b"1"]
+        assert len(connection.engine.registry) == 0
+
+    async def test_an_outbox_that_overflows_ends_the_session_once(self) -> None:
+        """A client that does not read is cut off as a transport error, also when it is being closed already."""
+        connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
+        connection.session.send(b"4" + bytes(2000))
+        connection.session.close(Reason.FORCED_SERVER_CLOSE)
+        assert len(connection.recorder.reasons) == 1
+        assert connection.first.closed_with is not None
+
+    async def test_an_overflow_is_a_transport_error(self) -> None:
+        """The reason is the one that Socket.IO has for a broken line."""
+        connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
+        connection.session.send(b"4" + bytes(2000))
+        await until(lambda: connection.recorder.reasons)
+        assert connection.recorder.reasons == [Reason.TRANSPORT_ERROR]
+        assert connection.first.closed_with is not None
+        assert isinstance(connection.first.closed_with[1], OutboxFull)
+
+    async def test_nothing_is_kept_of_a_session_that_has_ended(self) -> None:
+        """Neither registry, timers nor outbox remember it."""
+        connection = Connection()
+        connection.start_probe()
+        connection.session.outbox.put(Outgoing(b"4x"))
+        end(connection)
+        registry = connection.engine.registry
+        assert len(registry) == 0
+        assert len(registry._probes) == 0
+        assert connection.session not in registry.heartbeat._pings
+        assert connection.session.outbox.is_empty
+
+
+async def test_a_transport_that_was_left_is_not_listened_to() -> None:
+    """After the upgrade nothing that the polling still brings counts, not even its end."""
+    connection = Connection()
+    connection.upgrade()
+    session: Session = connection.session
+    session.transport_closed(connection.first, Reason.TRANSPORT_ERROR)
+    session.transport_failed(connection.first, ProtocolError("late"))
+    session.receive_text(connection.first, b"1")
+    session.transport_ready(connection.first)
+    assert session.is_live
+    assert connection.recorder.reasons == []

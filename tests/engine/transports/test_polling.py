@@ -1,0 +1,285 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.clients import Polling, websocket
+from tests.support.servers import Address, Engine, serving_engine, until
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.origins import Origins
+from synkora.engine.session import State
+
+PAGE = "https://app.example.com"
+MAX = 10_000
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(echoes=True, max_payload=MAX, origins=Origins([PAGE]))
+
+
+@pytest.fixture
+async def address(engine: Engine) -> AsyncIterator[Address]:
+    async with serving_engine(engine) as address:
+        yield address
+
+
+@pytest.fixture
+async def client(address: Address) -> AsyncIterator[Polling]:
+    async with Polling(address) as client:
+        await client.open()
+        yield client
+
+
+async def hanging_poll(client: Polling, engine: Engine) -> asyncio.Task[list[str]]:
+    """A poll that has reached the server and waits there."""
+    poll = asyncio.create_task(client.poll())
+    await until(lambda: engine.recorders[0].session.transport.writable)
+    return poll
+
+
+async def test_a_poll_that_hangs_is_answered_with_the_next_message(client: Polling, engine: Engine) -> None:
+    """A GET waits until there is something for it."""
+    poll = await hanging_poll(client, engine)
+    engine.recorders[0].session.send(b"4hello")
+    assert await poll == ["4hello"]
+
+
+async def test_all_that_waits_comes_in_one_payload(client: Polling, engine: Engine) -> None:
+    """What was sent between two polls is the answer to the second."""
+    for text in (b"4one", b"4two"):
+        engine.recorders[0].session.send(text)
+        await asyncio.sleep(0)
+    assert await client.poll() == ["4one", "4two"]
+
+
+async def test_answers_are_not_cached(client: Polling) -> None:
+    """Polls and posts say so, and have the types that Socket.IO gives them."""
+    posted = await client.post("4x")
+    answered = await client.get()
+    assert posted.text == "ok"
+    assert [answer.headers["cache-control"] for answer in (posted, answered)] == ["no-store"] * 2
+    assert answered.headers["content-type"] == "text/plain; charset=UTF-8"
+
+
+async def test_two_polls_at_a_time_end_the_session(client: Polling, engine: Engine) -> None:
+    """The second is refused, the first is answered with a close, and the id is unknown from then on."""
+    poll = await hanging_poll(client, engine)
+    second = await client.get()
+    assert (second.status_code, second.json()["code"]) == (400, 3)
+    assert await poll == ["1"]
+    assert (await client.get()).json() == {"code": 1, "message": "Session ID unknown"}
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+
+
+async def test_two_posts_at_a_time_end_the_session(client: Polling, address: Address, engine: Engine) -> None:
+    """A POST whose body is still coming makes the next one an error."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+    target = address.url(sid=client.sid).removeprefix(address.http)
+    writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n4par".encode())
+    await until(lambda: engine.recorders[0].session.transport.is_posting)  # type: ignore[attr-defined]  # it is polling
+    second = await client.post("4x")
+    assert (second.status_code, second.json()["code"]) == (400, 3)
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+    writer.close()
+    del reader
+
+
+async def test_a_poll_that_the_client_gives_up_ends_the_session(client: Polling, engine: Engine) -> None:
+    """A GET whose connection goes away is a transport error."""
+    poll = await hanging_poll(client, engine)
+    poll.cancel()
+    await until(lambda: engine.recorders[0].reasons)
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+    assert len(engine.registry) == 0
+
+
+async def test_a_post_that_the_client_gives_up_ends_the_session(
+    client: Polling, address: Address, engine: Engine
+) -> None:
+    """A body that breaks off is a transport error, and nothing of it is handed over."""
+    _, writer = await asyncio.open_connection("127.0.0.1", address.port)
+    target = address.url(sid=client.sid).removeprefix(address.http)
+    writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n4par".encode())
+    await until(lambda: engine.recorders[0].session.transport.is_posting)  # type: ignore[attr-defined]  # it is polling
+    writer.close()
+    await until(lambda: engine.recorders[0].reasons)
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+    assert engine.recorders[0].messages == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", Reason.PARSE_ERROR),
+        (b"\x1e", Reason.PARSE_ERROR),
+        (b"abc", Reason.PARSE_ERROR),
+        (b"2", Reason.PARSE_ERROR),
+        (b"b!!", Reason.PARSE_ERROR),
+        (b"4\xff", Reason.PARSE_ERROR),
+        (b"4ok\x1e4\xc3", Reason.PARSE_ERROR),
+    ],
+)
+async def test_a_post_that_breaks_the_protocol_ends_the_session(
+    client: Polling, engine: Engine, body: bytes, reason: Reason
+) -> None:
+    """It is answered 400 with Engine.IO's error, and the session is gone."""
+    answer = await client.post(body)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert engine.recorders[0].reasons == [reason]
+    assert (await client.get()).status_code == 400
+
+
+async def test_a_post_over_the_limit_ends_the_session(client: Polling, engine: Engine) -> None:
+    """The largest payload itself is taken, a byte more is answered 413 and ends the session."""
+    assert (await client.post(b"4" + b"x" * (MAX - 1))).status_code == 200
+    assert len((await client.poll())[0]) == MAX
+    answer = await client.post(b"4" + b"x" * MAX)
+    assert (answer.status_code, answer.json()["code"]) == (413, 3)
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+    assert len(engine.recorders[0].messages) == 1
+
+
+async def test_what_follows_an_error_in_a_post_is_not_handed_over(client: Polling, engine: Engine) -> None:
+    """Packets before the bad one count, those after it do not."""
+    await client.post("4before", "x", "4after")
+    assert engine.recorders[0].messages == [b"before"]
+
+
+async def test_the_clients_close_releases_the_poll(client: Polling, engine: Engine) -> None:
+    """A close packet ends the session, and the GET that hangs is answered with a noop."""
+    poll = await hanging_poll(client, engine)
+    assert (await client.post("1")).status_code == 200
+    assert await poll == ["6"]
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
+    assert (await client.get()).status_code == 400
+
+
+async def test_the_servers_close_reaches_the_next_poll(client: Polling, engine: Engine) -> None:
+    """Last messages wait for a client that is between two polls, and the close for the next; posts are refused."""
+    session = engine.recorders[0].session
+    session.send(b"4last words")
+    session.close(Reason.SERVER_SHUTTING_DOWN)
+    assert session.state is State.CLOSING
+    assert (await client.post("4too late")).json()["code"] == 1
+    assert await client.poll() == ["4last words"]
+    assert await client.poll() == ["1"]
+    assert (await client.get()).status_code == 400
+    assert engine.recorders[0].messages == []
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD"])
+async def test_other_methods_are_refused(client: Polling, address: Address, method: str) -> None:
+    """Only GET and POST carry a session; the session does not mind."""
+    answer = await client.http.request(method, address.url(sid=client.sid))
+    assert answer.status_code == 405
+    await client.post("4x")
+    assert await client.poll() == ["4x"]
+
+
+async def test_requests_of_a_session_that_moved_to_websocket_are_refused(client: Polling, address: Address) -> None:
+    """After the upgrade neither polls nor posts count, and the WebSocket goes on."""
+    async with websocket(address, client.sid) as upgraded:
+        await upgraded.send("2probe")
+        assert await upgraded.receive() == "3probe"
+        await upgraded.send("5", "4one")
+        assert await upgraded.receive() == "4one"
+        assert (await client.get()).status_code == 400
+        assert (await client.post("4lost")).status_code == 400
+        await upgraded.send("4two")
+        assert await upgraded.receive() == "4two"
+
+
+async def test_the_upgrade_releases_a_poll_that_hangs(client: Polling, address: Address, engine: Engine) -> None:
+    """The probe's answer frees the client to stop polling."""
+    poll = await hanging_poll(client, engine)
+    async with websocket(address, client.sid) as probe:
+        await probe.send("2probe")
+        assert await probe.receive() == "3probe"
+        assert await poll == ["6"]
+
+
+async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
+    client: Polling, address: Address, engine: Engine
+) -> None:
+    """A stream of messages goes on while the client moves: none is lost, none comes twice."""
+    session = engine.recorders[0].session
+    arrived: list[str] = []
+
+    async def stream() -> None:
+        for number in range(300):
+            session.send(b"4%d" % number)
+            await asyncio.sleep(0)
+
+    streaming = asyncio.create_task(stream())
+    arrived += await client.poll()
+    async with websocket(address, client.sid) as upgraded:
+        await upgraded.send("2probe")
+        poll = asyncio.create_task(client.poll())
+        assert await upgraded.receive() == "3probe"
+        arrived += await poll
+        await upgraded.send("5")
+        await streaming
+        session.send(b"4end")
+        while arrived[-1] != "4end":
+            message = await upgraded.receive()
+            assert isinstance(message, str)
+            arrived.append(message)
+    arrived = [packet for packet in arrived if packet != "6"]
+    assert arrived == [*(f"4{number}" for number in range(300)), "4end"]
+
+
+class TestCors:
+    async def test_an_allowed_page_may_read_the_answers(self, address: Address) -> None:
+        """Its origin is named, with credentials, in successes and refusals, and caches are told."""
+        async with Polling(address, {"origin": PAGE}) as client:
+            await client.open()
+            unknown = await client.http.get(address.url(sid="unknown"))
+            for answer in (await client.post("4x"), await client.get(), unknown):
+                assert answer.headers["access-control-allow-origin"] == PAGE
+                assert answer.headers["access-control-allow-credentials"] == "true"
+                assert "Origin" in answer.headers["vary"]
+
+    async def test_a_preflight_is_answered(self, address: Address) -> None:
+        """OPTIONS allows the methods, and the headers that were asked for."""
+        async with Polling(address) as client:
+            headers = {"origin": PAGE, "access-control-request-headers": "x-custom"}
+            answer = await client.http.options(address.url(), headers=headers)
+        assert answer.status_code == 204
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        assert answer.headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
+        assert answer.headers["access-control-allow-headers"] == "x-custom"
+
+    async def test_any_other_page_is_forbidden_and_reads_nothing(self, address: Address, engine: Engine) -> None:
+        """No session is opened for it, and no header lets it read the refusal."""
+        async with Polling(address, {"origin": "https://evil.net"}) as client:
+            answer = await client.http.get(address.url())
+            preflight = await client.http.options(address.url())
+        assert (answer.status_code, answer.json()["code"]) == (403, 4)
+        assert "access-control-allow-origin" not in answer.headers
+        assert "access-control-allow-origin" not in preflight.headers
+        assert engine.recorders == []
+
+    async def test_the_servers_own_page_needs_no_headers(self, address: Address) -> None:
+        """What is of the same origin is no matter of CORS."""
+        async with Polling(address, {"origin": address.http}) as client:
+            await client.open()
+            assert "access-control-allow-origin" not in (await client.post("4x")).headers
+
+
+async def test_the_handshake_tells_the_limits(address: Address) -> None:
+    """A client learns what it may send, and when it is pinged."""
+    async with Polling(address) as client:
+        handshake = await client.open()
+    expected = {"upgrades": ["websocket"], "pingInterval": 25000, "pingTimeout": 60000, "maxPayload": MAX}
+    assert {key: handshake[key] for key in expected} == expected
+
+
+async def test_a_server_that_stops_tells_new_clients(engine: Engine, address: Address) -> None:
+    """Who comes while it shuts down is answered 503."""
+    engine.registry.close()
+    async with Polling(address) as client:
+        answer = await client.http.get(address.url())
+    assert answer.status_code == 503
+    assert json.loads(answer.text)["message"] == "Server is shutting down"

@@ -1,0 +1,121 @@
+"""Clients that do not read, over real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.clients import websocket
+from tests.support.frames import RawWebSocket, raw_websocket
+from tests.support.servers import Address, Engine, serving_engine, until
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.outbox import VOLATILE_LIMIT
+from synkora.engine.outgoing import Outgoing
+
+LIMIT = 1_000_000
+SIZE = 10_000
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(max_outbox=LIMIT)
+
+
+@pytest.fixture
+async def address(engine: Engine) -> AsyncIterator[Address]:
+    async with serving_engine(engine) as address:
+        yield address
+
+
+@pytest.fixture
+async def slow(address: Address) -> AsyncIterator[RawWebSocket]:
+    """A client that has not read anything after the handshake, and can take little before it does."""
+    async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+        await slow.frame()
+        yield slow
+
+
+def numbered(number: int, *, volatile: bool = False) -> Outgoing:
+    return Outgoing(b"4%08d" % number + b"." * SIZE, volatile=volatile)
+
+
+def number_of(frame: bytes) -> int:
+    return int(frame[1:9])
+
+
+async def stuff(engine: Engine) -> int:
+    """Send until the client's line is full; return how many messages that took."""
+    session, count = engine.recorders[0].session, 0
+    while session.transport.writable:
+        session.outbox.put(numbered(count))
+        count += 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return count
+
+
+async def test_it_loses_the_oldest_volatile_messages_and_nothing_else(slow: RawWebSocket, engine: Engine) -> None:
+    """When it reads again it gets everything that was not volatile and the newest of the rest, in order."""
+    count = await stuff(engine)
+    session = engine.recorders[0].session
+    for number in range(count, count + 40):
+        session.outbox.put(numbered(number, volatile=number % 2 == 1))
+        await asyncio.sleep(0)
+    session.outbox.put(Outgoing(b"4%08d" % 99_999_999))
+    received: list[int] = []
+    while not received or received[-1] != 99_999_999:
+        received.append(number_of(bytes((await slow.frame()).data)))
+    assert received == sorted(received)
+    durable = [number for number in range(count + 40) if number < count or number % 2 == 0]
+    assert [number for number in received if number in durable] == durable
+    volatile = [number for number in received[:-1] if number not in durable]
+    newest = [number for number in range(count, count + 40) if number % 2 == 1]
+    assert volatile == newest[-(VOLATILE_LIMIT // SIZE) :]
+    assert session.is_live
+
+
+async def test_volatile_messages_alone_never_fill_its_outbox(slow: RawWebSocket, engine: Engine) -> None:
+    """However many cursors there are, a client that does not read them stays."""
+    await stuff(engine)
+    session = engine.recorders[0].session
+    for number in range(500):
+        session.outbox.put(numbered(number, volatile=True))
+        await asyncio.sleep(0)
+    assert session.is_live
+    assert session.outbox.waiting_bytes <= VOLATILE_LIMIT
+
+
+async def test_past_the_limit_it_is_cut_off_and_another_client_loses_nothing(
+    slow: RawWebSocket, address: Address, engine: Engine
+) -> None:
+    """The one that does not read ends as a transport error; the one that does gets every message, in order."""
+    async with websocket(address) as other:
+        outboxes = [recorder.session.outbox for recorder in engine.recorders]
+        received: list[int] = []
+
+        async def read() -> None:
+            while not received or received[-1] != 99_999_999:
+                message = await other.receive()
+                assert isinstance(message, str)
+                received.append(number_of(message.encode()))
+
+        reading = asyncio.create_task(read())
+        count = 0
+        while not engine.recorders[0].reasons:
+            engine.registry.flusher.broadcast(numbered(count), outboxes, None)
+            count += 1
+            await asyncio.sleep(0.0005)
+            assert count * SIZE < 20 * LIMIT, "the slow client was never cut off"
+        engine.registry.flusher.broadcast(Outgoing(b"4%08d" % 99_999_999), outboxes[1:], None)
+        await reading
+        assert received == [*range(count), 99_999_999]
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+    await until(lambda: engine.registry.open_websockets == 0)
+    assert engine.recorders[0].session.outbox.is_empty
+
+
+async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow: RawWebSocket, engine: Engine) -> None:
+    """Shutting down does not hang on it."""
+    await stuff(engine)
+    engine.recorders[0].session.close(Reason.SERVER_SHUTTING_DOWN)
+    await until(lambda: engine.registry.is_drained)

@@ -1,0 +1,313 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.socketio import (
+    RESERVED_EVENTS,
+    Assembler,
+    Packet,
+    PacketType,
+    check_placeholders,
+    decode,
+    decode_arguments,
+    decode_auth,
+    encode_packet,
+    event_name,
+    take_attachments,
+)
+
+NAMESPACES = st.just("/") | st.text(st.characters(exclude_characters=",", codec="utf-8"), max_size=8).map("/{}".format)
+IDS = st.none() | st.integers(0, 10**15 - 1)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+DEEP = b"[" * 10_000 + b"]" * 10_000
+PLACEHOLDER = b'{"_placeholder":true,"num":0}'
+
+
+@pytest.mark.parametrize(
+    ("wire", "packet"),
+    [
+        (b"0", Packet(PacketType.CONNECT, "/", None, b"")),
+        (b'0/admin,{"sid":"oSO0"}', Packet(PacketType.CONNECT, "/admin", None, b'{"sid":"oSO0"}')),
+        (b"0/admin", Packet(PacketType.CONNECT, "/admin", None, b"")),
+        (b'0/admin?a=1,{"t":1}', Packet(PacketType.CONNECT, "/admin?a=1", None, b'{"t":1}')),
+        (
+            b'4{"message":"Not authorized"}',
+            Packet(PacketType.CONNECT_ERROR, "/", None, b'{"message":"Not authorized"}'),
+        ),
+        (b'2["foo"]', Packet(PacketType.EVENT, "/", None, b'["foo"]')),
+        (b'2/admin,["bar"]', Packet(PacketType.EVENT, "/admin", None, b'["bar"]')),
+        (b'212["foo"]', Packet(PacketType.EVENT, "/", 12, b'["foo"]')),
+        (b'20["foo"]', Packet(PacketType.EVENT, "/", 0, b'["foo"]')),
+        (b'2/admin,456["project:delete",123]', Packet(PacketType.EVENT, "/admin", 456, b'["project:delete",123]')),
+        (b'3/admin,13["bar"]', Packet(PacketType.ACK, "/admin", 13, b'["bar"]')),
+        (b"312[]", Packet(PacketType.ACK, "/", 12, b"[]")),
+        (b'51-["baz",0]', Packet(PacketType.BINARY_EVENT, "/", None, b'["baz",0]', (), 1)),
+        (b'52-/admin,["baz"]', Packet(PacketType.BINARY_EVENT, "/admin", None, b'["baz"]', (), 2)),
+        (b'61-15["bar",0]', Packet(PacketType.BINARY_ACK, "/", 15, b'["bar",0]', (), 1)),
+        (b"61-/admin,1[0]", Packet(PacketType.BINARY_ACK, "/admin", 1, b"[0]", (), 1)),
+        (b'50-["none"]', Packet(PacketType.BINARY_EVENT, "/", None, b'["none"]')),
+        (b"1", Packet(PacketType.DISCONNECT, "/", None, b"")),
+        (b"1/admin,", Packet(PacketType.DISCONNECT, "/admin", None, b"")),
+    ],
+)
+def test_the_packets_of_the_protocol_text_are_read(wire: bytes, packet: Packet) -> None:
+    """Each kind of packet, with and without a namespace, an id and attachments."""
+    assert decode(wire, 10) == packet
+
+
+@given(st.sampled_from(PacketType), NAMESPACES, IDS, st.integers(1, 10), st.lists(st.text(), min_size=1))
+def test_what_is_encoded_is_decoded_to_the_same_packet(
+    kind: PacketType, namespace: str, number: int | None, attachments: int, values: list[str]
+) -> None:
+    """Header and data survive the wire for every kind of packet, namespace and id."""
+    is_binary = kind in (PacketType.BINARY_EVENT, PacketType.BINARY_ACK)
+    data: object = values
+    if kind in (PacketType.CONNECT, PacketType.CONNECT_ERROR):
+        data, number = {"values": values}, None
+    elif kind is PacketType.DISCONNECT:
+        data, number = None, None
+    wire = encode_packet(kind, namespace, data, id=number, attachments=attachments if is_binary else 0)
+    assert wire[:1] == b"4"
+    packet = decode(wire[1:], 10)
+    assert packet[:3] == (kind, namespace, number)
+    assert packet.expected == (attachments if is_binary else 0)
+    assert (json.loads(packet.data) if packet.data else None) == data
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"",
+        b"7",
+        b"abc",
+        b'9["a"]',
+        b" 2[]",
+        b"2",
+        b"2{}",
+        b"2abc",
+        b'2abc["a"]',
+        b'2-1["a"]',
+        b'2"a"',
+        b"2null",
+        b"3",
+        b"312",
+        b"3{}",
+        b"0[]",
+        b'0"token"',
+        b"0null",
+        b"1[]",
+        b"1{}",
+        b'5["a"]',
+        b'51["a"]',
+        b'5-["a"]',
+        b'5x-["a"]',
+        b'5-1-["a"]',
+        b"6[]",
+        b'21-["a"]',
+        b"31-[]",
+        b"01-",
+        b'511-["a"]',
+        b'51000000-["a"]',
+        b'51-{"a":1}',
+        b'2/\xff,["a"]',
+        b'29999999999999999["a"]',
+    ],
+)
+def test_malformed_packets_break_the_protocol(wire: bytes) -> None:
+    """Unknown types, bad ids, counts, namespaces and payloads of another kind are refused."""
+    with pytest.raises(ProtocolError):
+        decode(wire, 10)
+
+
+def test_as_many_attachments_as_allowed_are_taken() -> None:
+    """The limit itself passes, one more does not."""
+    assert decode(b'510-["a"]', 10).expected == 10
+    with pytest.raises(ProtocolError, match="too many attachments"):
+        decode(b'511-["a"]', 10)
+
+
+@given(st.binary() | st.from_regex(rb"[0-6](\d{1,3}-)?(/[a-z]{0,3},?)?\d{0,18}[\[{].{0,20}", fullmatch=True))
+def test_arbitrary_bytes_are_decoded_or_refused(data: bytes) -> None:
+    """Whatever a client sends, each decoder returns a value or raises one of the two errors of its docstring."""
+    for decoder in (
+        lambda: decode(data, 10),
+        lambda: Assembler(10).add_text(data),
+        lambda: Assembler(10).add_binary(data),
+        lambda: event_name(data),
+        lambda: decode_auth(data),
+        lambda: decode_arguments(data),
+        lambda: decode_arguments(data, (b"x",)),
+        lambda: check_placeholders(data, (b"x",)),
+    ):
+        try:
+            decoder()
+        except (ProtocolError, InvalidPayload):
+            pass
+
+
+class TestEventName:
+    @pytest.mark.parametrize(
+        ("data", "name"),
+        [
+            (b'["foo"]', "foo"),
+            (b'["task:create",{"a":["b"]}]', "task:create"),
+            (b'[ "foo" , 1]', "foo"),
+            (b'[""]', ""),
+            ('["grüße",1]'.encode(), "grüße"),
+            (rb'["a\"b",1]', 'a"b'),
+            (rb'["\u0061",1]', "a"),
+            (b"[1]", "1"),
+            (b'[12,"x"]', "12"),
+        ],
+    )
+    def test_it_is_the_first_item(self, data: bytes, name: str) -> None:
+        """The name is the first string of the array, however it is written; a number stands for its text."""
+        assert event_name(data) == name
+
+    @given(st.text(), st.lists(st.text()))
+    def test_it_is_found_in_any_array(self, name: str, rest: list[str]) -> None:
+        """Names with quotes, backslashes and any character come out as they went in."""
+        if name not in RESERVED_EVENTS:
+            assert event_name(json.dumps([name, *rest], ensure_ascii=False).encode()) == name
+            assert event_name(json.dumps([name, *rest], indent=1).encode()) == name
+
+    @pytest.mark.parametrize(
+        "data", [b"[]", b"[null]", b"[true]", b"[{}]", b"[[]]", b"[", b'["a', b'["a"', b'["a"]]', b"[,]", b'["\xff"]']
+    )
+    def test_an_array_without_a_name_breaks_the_protocol(self, data: bytes) -> None:
+        """An event without a name, or in broken JSON, is refused by the name or by the arguments."""
+        with pytest.raises(ProtocolError):
+            (event_name(data), decode_arguments(data))
+
+    @pytest.mark.parametrize("name", sorted(RESERVED_EVENTS))
+    def test_a_reserved_name_breaks_the_protocol(self, name: str) -> None:
+        """What Socket.IO keeps for itself cannot be sent as an event, escaped or not."""
+        for data in (json.dumps([name]), json.dumps([name]).replace("e", r"\u0065"), f'[ "{name}"]'):
+            with pytest.raises(ProtocolError, match="reserved"):
+                event_name(data.encode())
+
+
+class TestAuth:
+    def test_it_is_an_object_or_nothing(self) -> None:
+        """CONNECT carries an object; without a payload it is an empty one."""
+        assert decode_auth(b'{"token":"abc"}') == {"token": "abc"}
+        assert decode_auth(b"") == {}
+
+    @pytest.mark.parametrize("data", [b"[]", b"1", b'"x"', b"null", b"{", b'{"a":NaN}'])
+    def test_anything_else_breaks_the_protocol(self, data: bytes) -> None:
+        """Other JSON, and no JSON, is refused."""
+        with pytest.raises(ProtocolError):
+            decode_auth(data)
+
+    def test_deep_nesting_is_an_invalid_payload(self) -> None:
+        """Ten thousand levels in an auth payload do not end in a RecursionError."""
+        with pytest.raises(InvalidPayload):
+            decode_auth(b'{"a":' + DEEP + b"}")
+
+
+class TestAttachments:
+    @given(st.lists(VALUES, max_size=4))
+    def test_what_is_taken_out_is_filled_in_again(self, values: list[Any]) -> None:
+        """Binary values anywhere in the arguments come back in their places after the wire."""
+        replaced, attachments = take_attachments(values)
+        wire = json.dumps(replaced).encode()
+        assert decode_arguments(wire, attachments) == values
+
+    def test_they_are_numbered_in_their_order(self) -> None:
+        """Placeholders count from 0, as the protocol text shows."""
+        replaced, attachments = take_attachments([b"one", {"a": [bytearray(b"two"), memoryview(b"three")]}])
+        placeholders = [{"_placeholder": True, "num": number} for number in range(3)]
+        assert replaced == [placeholders[0], {"a": placeholders[1:]}]
+        assert attachments == (b"one", b"two", b"three")
+
+    def test_arguments_without_any_are_returned_as_they_are(self) -> None:
+        """Nothing is copied where there is nothing binary; msgspec's own types pass through."""
+        values = [msgspec.Raw(b"1"), {"a": (1, 2)}]
+        replaced, attachments = take_attachments(values)
+        assert replaced is values
+        assert attachments == ()
+
+    def test_one_attachment_may_be_used_twice(self) -> None:
+        """Two placeholders with the same number are the same bytes."""
+        assert decode_arguments(b"[" + PLACEHOLDER + b"," + PLACEHOLDER + b"]", (b"x",)) == [b"x", b"x"]
+
+    @pytest.mark.parametrize("number", [b"1", b"-1", b"true", b'"0"', b"null", b"0.0", b"1e3"])
+    def test_a_placeholder_without_its_attachment_breaks_the_protocol(self, number: bytes) -> None:
+        """A number that names no attachment is refused, before it can reach another client."""
+        data = b'["a",{"x":[{"_placeholder":true,"num":' + number + b"}]}]"
+        for check in (decode_arguments, check_placeholders):
+            with pytest.raises(ProtocolError, match="illegal attachments"):
+                check(data, (b"x",))
+
+    def test_a_placeholder_without_a_number_breaks_the_protocol(self) -> None:
+        """A placeholder names its attachment."""
+        with pytest.raises(ProtocolError, match="illegal attachments"):
+            decode_arguments(b'[{"_placeholder":true}]', (b"x",))
+
+    def test_what_only_looks_like_a_placeholder_is_data(self) -> None:
+        """Only `true` makes a placeholder."""
+        assert decode_arguments(b'[{"_placeholder":1,"num":9}]', (b"x",)) == [{"_placeholder": 1, "num": 9}]
+
+    def test_nesting_too_deep_is_an_invalid_payload(self) -> None:
+        """Neither direction ends in a RecursionError."""
+        for check in (decode_arguments, check_placeholders):
+            with pytest.raises(InvalidPayload, match="nested too deeply"):
+                check(b'["a",' + DEEP + b"]", (b"x",))
+        nested: list[Any] = []
+        for _ in range(10_000):
+            nested = [nested]
+        with pytest.raises(InvalidPayload, match="nested too deeply"):
+            take_attachments([nested])
+
+    def test_nested_values_below_the_limit_are_filled(self) -> None:
+        """What the JSON decoder takes, filling takes as well."""
+        levels = 200
+        data = b"[" * levels + PLACEHOLDER + b"]" * levels
+        value: Any = decode_arguments(data, (b"x",))
+        for _ in range(levels):
+            (value,) = value
+        assert value == b"x"
+
+
+class TestAssembler:
+    def test_a_packet_is_whole_when_its_last_attachment_has_come(self) -> None:
+        """Attachments are kept in the order of their coming; the next packet starts afresh."""
+        assembler = Assembler(10)
+        for _ in range(2):
+            assert assembler.add_text(b'52-["a"]') is None
+            assert assembler.add_binary(b"one") is None
+            whole = assembler.add_binary(b"two")
+            assert whole is not None
+            assert (whole.attachments, whole.data) == ((b"one", b"two"), b'["a"]')
+
+    def test_a_packet_without_attachments_is_whole_at_once(self) -> None:
+        """Texts pass through."""
+        assert Assembler(10).add_text(b'2["a"]') == Packet(PacketType.EVENT, "/", None, b'["a"]')
+        assert Assembler(10).add_text(b'50-["a"]') == Packet(PacketType.BINARY_EVENT, "/", None, b'["a"]')
+
+    def test_a_text_between_attachments_breaks_the_protocol(self) -> None:
+        """Nothing may come between a binary packet and its attachments."""
+        assembler = Assembler(10)
+        assembler.add_text(b'52-["a"]')
+        assembler.add_binary(b"one")
+        with pytest.raises(ProtocolError, match="attachment is due"):
+            assembler.add_text(b'2["b"]')
+
+    def test_an_attachment_without_a_packet_breaks_the_protocol(self) -> None:
+        """A binary that no packet announced is refused, also after a packet that had all of its own."""
+        assembler = Assembler(10)
+        with pytest.raises(ProtocolError, match="without a packet"):
+            assembler.add_binary(b"one")
+        assembler.add_text(b'51-["a"]')
+        assembler.add_binary(b"one")
+        with pytest.raises(ProtocolError, match="without a packet"):
+            assembler.add_binary(b"two")

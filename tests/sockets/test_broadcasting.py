@@ -1,0 +1,189 @@
+"""Rooms and broadcasts: who gets what."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from tests.support.clients import WebSocket, socketio
+from tests.support.servers import Address
+
+from synkora import Socket, SocketServer
+from synkora.engine.outgoing import Outgoing
+
+NAMES = ["alice", "bob", "carol", "dave"]
+
+
+class Crowd:
+    """Four clients with their sockets; alice and bob are in `red`, bob and carol in `blue`."""
+
+    def __init__(self, server: SocketServer) -> None:
+        self.server = server
+        self.clients: dict[str, WebSocket] = {}
+        self.sockets: dict[str, Socket] = {}
+
+    async def who_gets(self, event: str) -> list[str]:
+        """Whoever gets `event`; afterwards everyone has got all that was on the way."""
+        got: list[str] = []
+        self.server.emit("end")
+        for name, client in self.clients.items():
+            while (received := await client.event()) != ["end"]:
+                assert received == [event]
+                got.append(name)
+        return got
+
+
+@pytest.fixture
+async def crowd(server: SocketServer, address: Address) -> AsyncIterator[Crowd]:
+    crowd = Crowd(server)
+    async with AsyncExitStack() as stack:
+        for name in NAMES:
+            before = set(server.of("/").sockets)
+            crowd.clients[name] = await stack.enter_async_context(socketio(address))
+            (sid,) = set(server.of("/").sockets) - before
+            crowd.sockets[name] = server.of("/").sockets[sid]
+        for name in ("alice", "bob"):
+            crowd.sockets[name].join("red")
+        for name in ("bob", "carol"):
+            crowd.sockets[name].join("blue")
+        yield crowd
+
+
+async def test_a_room_is_reached_from_outside(crowd: Crowd) -> None:
+    """The server sends to all members, once each, whoever is in several rooms."""
+    crowd.server.to("red").emit("x")
+    assert await crowd.who_gets("x") == ["alice", "bob"]
+    crowd.server.to("red", "blue").emit("x")
+    assert await crowd.who_gets("x") == ["alice", "bob", "carol"]
+    crowd.server.to("red").to("blue").emit("x")
+    assert await crowd.who_gets("x") == ["alice", "bob", "carol"]
+    crowd.server.to("nowhere").emit("x")
+    assert await crowd.who_gets("x") == []
+
+
+async def test_a_socket_sends_to_the_others(crowd: Crowd) -> None:
+    """It does not get its own, be it a member or not."""
+    crowd.sockets["alice"].to("red").emit("x")
+    assert await crowd.who_gets("x") == ["bob"]
+    crowd.sockets["dave"].to("red").emit("x")
+    assert await crowd.who_gets("x") == ["alice", "bob"]
+    crowd.sockets["alice"].to("red", "blue").emit("x")
+    assert await crowd.who_gets("x") == ["bob", "carol"]
+    crowd.sockets["alice"].broadcast.emit("x")
+    assert await crowd.who_gets("x") == ["bob", "carol", "dave"]
+
+
+async def test_exceptions_are_left_out(crowd: Crowd) -> None:
+    """Members of excepted rooms get nothing, of several rooms and from each of the three sides."""
+    crowd.server.except_("red").emit("x")
+    assert await crowd.who_gets("x") == ["carol", "dave"]
+    crowd.server.of("/").to("red").except_("blue").emit("x")
+    assert await crowd.who_gets("x") == ["alice"]
+    crowd.sockets["dave"].except_("red", "blue").emit("x")
+    assert await crowd.who_gets("x") == []
+    crowd.sockets["dave"].except_("red").emit("x")
+    assert await crowd.who_gets("x") == ["carol"]
+    crowd.sockets["alice"].to("red").except_("blue").emit("x")
+    assert await crowd.who_gets("x") == []
+
+
+async def test_a_socket_is_a_room_of_its_own(crowd: Crowd) -> None:
+    """Its id reaches it, as target and as exception."""
+    bob = crowd.sockets["bob"].id
+    crowd.server.to(bob).emit("x")
+    assert await crowd.who_gets("x") == ["bob"]
+    crowd.server.to("red").except_(bob).emit("x")
+    assert await crowd.who_gets("x") == ["alice"]
+    crowd.sockets["alice"].to(bob).emit("x")
+    assert await crowd.who_gets("x") == ["bob"]
+
+
+async def test_emit_reaches_everybody(crowd: Crowd) -> None:
+    """From the server, from the namespace, and from a socket only itself."""
+    crowd.server.emit("x")
+    assert await crowd.who_gets("x") == NAMES
+    crowd.server.of("/").emit("x")
+    assert await crowd.who_gets("x") == NAMES
+    crowd.sockets["carol"].emit("x")
+    assert await crowd.who_gets("x") == ["carol"]
+
+
+async def test_volatile_emits_reach_whoever_reads(crowd: Crowd) -> None:
+    """From all sides, with rooms and exceptions."""
+    crowd.server.volatile.emit("x")
+    assert await crowd.who_gets("x") == NAMES
+    crowd.server.of("/").volatile.to("red").emit("x")
+    assert await crowd.who_gets("x") == ["alice", "bob"]
+    crowd.sockets["alice"].volatile.to("red").emit("x")
+    assert await crowd.who_gets("x") == ["bob"]
+    crowd.sockets["alice"].to("red", "blue").volatile.except_("red").emit("x")
+    assert await crowd.who_gets("x") == ["carol"]
+    crowd.sockets["alice"].volatile.broadcast.emit("x")
+    assert await crowd.who_gets("x") == ["bob", "carol", "dave"]
+    crowd.sockets["alice"].volatile.emit("x")
+    assert await crowd.who_gets("x") == ["alice"]
+
+
+async def test_volatile_messages_are_marked_as_such(crowd: Crowd) -> None:
+    """What may be dropped is what was emitted as volatile, and nothing else."""
+    queue = crowd.sockets["alice"].session.outbox.queue
+    alice = crowd.sockets["alice"]
+    alice.emit("a")
+    alice.volatile.emit("b")
+    crowd.server.to("red").emit("c")
+    crowd.server.volatile.to("red").emit("d")
+    crowd.server.to("red").volatile.emit("e")
+    assert [message.volatile for message in queue] == [False, True, False, True, True]
+
+
+async def test_a_broadcast_is_encoded_once(crowd: Crowd) -> None:
+    """All recipients are handed the same message object."""
+    crowd.server.emit("x", {"large": "x" * 1000}, b"binary")
+    messages: list[Outgoing] = [socket.session.outbox.queue[-1] for socket in crowd.sockets.values()]
+    assert all(message is messages[0] for message in messages)
+
+
+async def test_rooms_are_joined_and_left(crowd: Crowd) -> None:
+    """`rooms` names them all, its own too; leaving takes effect at once."""
+    bob = crowd.sockets["bob"]
+    assert bob.rooms == {bob.id, "red", "blue"}
+    bob.leave("red")
+    bob.leave("never joined")
+    bob.join("green", "blue")
+    assert bob.rooms == {bob.id, "blue", "green"}
+    crowd.server.to("red", "green").emit("x")
+    assert await crowd.who_gets("x") == ["alice", "bob"]
+
+
+async def test_who_has_left_gets_nothing_and_empty_rooms_are_gone(crowd: Crowd) -> None:
+    """A disconnect leaves every room."""
+    rooms = crowd.server.of("/").adapter.rooms
+    crowd.sockets["alice"].disconnect()
+    crowd.sockets["bob"].disconnect()
+    assert "red" not in rooms
+    assert set(rooms["blue"]) == {crowd.sockets["carol"].id}
+    crowd.server.to("red", "blue").emit("x")
+    for name in ("alice", "bob"):
+        assert await crowd.clients[name].receive() == "41"
+        del crowd.clients[name]
+    assert await crowd.who_gets("x") == ["carol"]
+
+
+async def test_namespaces_have_rooms_of_their_own(server: SocketServer, address: Address) -> None:
+    """A room of one namespace has nothing to do with that of another."""
+    server.of("/admin").on_connect(lambda socket, auth: socket.join("room"))
+    async with socketio(address) as client:
+        await client.connect("/admin")
+        server.to("room").emit("main")
+        server.of("/admin").to("room").emit("admin")
+        assert await client.receive() == '42/admin,["admin"]'
+
+
+async def test_what_is_sent_in_one_turn_keeps_its_order(crowd: Crowd) -> None:
+    """Emits to a socket, to rooms and to everyone arrive in the order in which they were made."""
+    alice = crowd.sockets["alice"]
+    for number in range(20):
+        (alice, crowd.server.to("red"), crowd.server)[number % 3].emit("n", number)
+        if number % 7 == 0:
+            await asyncio.sleep(0)
+    assert [await crowd.clients["alice"].event() for _ in range(20)] == [["n", number] for number in range(20)]

@@ -1,0 +1,262 @@
+"""CONNECT, its refusal, and what comes before and after it."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.clients import Polling, websocket
+from tests.support.servers import Address, serving, until
+
+from synkora import ConnectRefused, Socket, SocketServer
+
+
+async def test_a_client_connects_and_gets_an_id_of_its_own(server: SocketServer, address: Address) -> None:
+    """The socket's id is public and differs from the session's, which is not."""
+    async with websocket(address) as client:
+        sid = await client.connect()
+        assert sid in server.of("/").sockets
+        assert len(sid) == 20
+        assert sid != client.handshake["sid"]
+
+
+async def test_what_the_handler_emits_comes_after_the_reply(server: SocketServer, address: Address) -> None:
+    """In order, whether the handler is a coroutine or not, and rooms joined there count."""
+    main = server.of("/")
+
+    @main.on_connect
+    async def welcome(socket: Socket, auth: dict[str, Any]) -> None:
+        socket.emit("one", socket.id)
+        socket.join("room")
+        await asyncio.sleep(0)
+        socket.emit("two", auth)
+
+    async with websocket(address) as client:
+        sid = await client.connect(auth={"token": "abc"})
+        assert await client.event() == ["one", sid]
+        assert await client.event() == ["two", {"token": "abc"}]
+        server.to("room").emit("to the room")
+        assert await client.event() == ["to the room"]
+
+
+async def test_a_plain_function_may_welcome(server: SocketServer, address: Address) -> None:
+    """Its emits come after the reply as well."""
+
+    @server.of("/").on_connect
+    def welcome(socket: Socket, auth: dict[str, Any]) -> None:
+        socket.emit("hello", auth)
+
+    async with websocket(address) as client:
+        await client.connect()
+        assert await client.event() == ["hello", {}]
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
+async def test_a_refusal_is_answered_with_its_words_and_data(
+    server: SocketServer, address: Address, late: bool
+) -> None:
+    """CONNECT_ERROR carries both; nothing that was emitted goes out, and the client may try again."""
+    seen: list[Socket] = []
+
+    def refuse(socket: Socket, auth: dict[str, Any]) -> None:
+        seen.append(socket)
+        socket.emit("never")
+        socket.join("room")
+        if auth.get("token") != "right":
+            raise ConnectRefused("Not authorized", {"code": 7})
+
+    async def refuse_later(socket: Socket, auth: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        refuse(socket, auth)
+
+    server.of("/").on_connect(refuse_later if late else refuse)
+    async with websocket(address) as client:
+        await client.send('40{"token":"wrong"}')
+        assert await client.receive() == '44{"message":"Not authorized","data":{"code":7}}'
+        assert server.of("/").sockets == {}
+        assert "room" not in server.of("/").adapter.rooms
+        seen[0].emit("never")
+        await client.connect(auth={"token": "right"})
+        assert await client.event() == ["never"]
+
+
+async def test_a_refusal_without_data_has_words_alone(server: SocketServer, address: Address) -> None:
+    """`data` is left out where there is none."""
+
+    @server.of("/").on_connect
+    def refuse(socket: Socket, auth: dict[str, Any]) -> None:
+        raise ConnectRefused("No")
+
+    async with websocket(address) as client:
+        await client.send("40")
+        assert await client.receive() == '44{"message":"No"}'
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
+async def test_an_error_of_the_handler_refuses_and_is_logged(
+    server: SocketServer, address: Address, late: bool
+) -> None:
+    """The client learns no detail, the log has it, and the next client is served."""
+
+    def fail(socket: Socket, auth: dict[str, Any]) -> None:
+        if auth:
+            raise RuntimeError("secret detail")
+
+    async def fail_later(socket: Socket, auth: dict[str, Any]) -> None:
+        fail(socket, auth)
+
+    server.of("/").on_connect(fail_later if late else fail)
+    with capture_logs() as logs:
+        async with websocket(address) as client:
+            await client.send('40{"a":1}')
+            assert await client.receive() == '44{"message":"Internal server error"}'
+            await client.connect()
+    (entry,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert (entry["event"], entry["eventName"]) == ("handler_failed", "connect")
+    assert str(entry["exc_info"]) == "secret detail"
+
+
+async def test_a_namespace_that_nobody_asked_for_is_refused(address: Address) -> None:
+    """Unknown names are answered, and the connection goes on."""
+    async with websocket(address) as client:
+        await client.send("40/random,")
+        assert await client.receive() == '44/random,{"message":"Invalid namespace"}'
+        await client.connect()
+
+
+async def test_an_auth_payload_nested_too_deeply_is_refused(address: Address) -> None:
+    """Ten thousand levels are answered with a CONNECT_ERROR."""
+    async with websocket(address) as client:
+        await client.send('40{"a":' + "[" * 10_000 + "]" * 10_000 + "}")
+        answer = await client.receive()
+        assert answer == '44{"message":"auth: nested too deeply"}'
+
+
+async def test_a_client_may_be_in_several_namespaces(server: SocketServer, address: Address) -> None:
+    """Each has its own socket, id and events over the same connection."""
+    for name in ("/", "/admin"):
+
+        def answer(socket: Socket, *args: object) -> tuple[object, ...]:
+            return (socket.namespace, *args)
+
+        server.of(name).on("where", answer)
+    async with websocket(address) as client:
+        assert await client.connect() != await client.connect("/admin")
+        await client.send('421["where",1]', '42/admin,1["where",2]')
+        assert await client.receive() == '431["/",1]'
+        assert await client.receive() == '43/admin,1["/admin",2]'
+        server.of("/admin").emit("news")
+        assert await client.receive() == '42/admin,["news"]'
+
+
+@pytest.mark.parametrize("name", ["admin", "", "/a,b"])
+def test_a_name_that_no_client_could_send_is_no_namespace(name: str) -> None:
+    """A namespace begins with a slash and has no comma."""
+    with pytest.raises(ValueError, match="is no namespace"):
+        SocketServer().of(name)
+
+
+def test_a_namespace_is_made_once() -> None:
+    """Asking again gives the same."""
+    server = SocketServer()
+    assert server.of("/a") is server.of("/a")
+
+
+async def test_a_client_that_never_connects_is_closed() -> None:
+    """After connect_timeout the connection ends; who has connected in time stays."""
+    server = SocketServer(connect_timeout=0.1)
+    server.of("/")
+    async with serving(server) as address, websocket(address) as idle, websocket(address) as busy:
+        await busy.connect()
+        assert await idle.closed() is not None
+        assert len(server.registry) == 1
+        await busy.send("40/unknown,")
+        assert await busy.receive() == '44/unknown,{"message":"Invalid namespace"}'
+
+
+async def test_a_client_that_was_refused_has_not_connected() -> None:
+    """A refusal does not stop the time that a client has."""
+    server = SocketServer(connect_timeout=0.1)
+    async with serving(server) as address, websocket(address) as client:
+        await client.send("40")
+        assert await client.receive() == '44{"message":"Invalid namespace"}'
+        await client.closed()
+
+
+async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer, address: Address) -> None:
+    """A decision that comes too late admits nobody, and on_disconnect is not called for one who never was there."""
+    decided = asyncio.Event()
+    judged: list[Socket] = []
+    gone: list[Socket] = []
+    main = server.of("/")
+
+    @main.on_connect
+    async def judge(socket: Socket, auth: dict[str, Any]) -> None:
+        judged.append(socket)
+        await decided.wait()
+
+    @main.on_disconnect
+    def leave(socket: Socket, reason: str) -> None:
+        gone.append(socket)
+
+    async with websocket(address) as client:
+        await client.send("40")
+        await until(lambda: judged)
+    await until(lambda: len(server.registry) == 0)
+    decided.set()
+    await until(lambda: not server._tasks)
+    assert not judged[0].connected
+    assert main.sockets == {}
+    assert gone == []
+    assert len(main.adapter.rooms.members) == 0
+
+
+async def test_events_before_the_reply_close_the_connection(server: SocketServer, address: Address) -> None:
+    """A client sends events when it is connected, not before."""
+
+    @server.of("/").on_connect
+    async def judge(socket: Socket, auth: dict[str, Any]) -> None:
+        await asyncio.sleep(60)
+
+    async with websocket(address) as client:
+        await client.send("40", '42["early"]')
+        await client.closed()
+
+
+async def test_the_handshake_is_there_for_the_application(server: SocketServer, address: Address) -> None:
+    """Headers, query, address, auth and the time of connecting."""
+    sockets: list[Socket] = []
+
+    @server.of("/").on_connect
+    def keep(socket: Socket, auth: dict[str, Any]) -> None:
+        sockets.append(socket)
+
+    async with websocket(address, additional_headers={"X-Test": "yes"}) as client:
+        await client.connect(auth={"token": "abc"})
+        (socket,) = sockets
+        assert socket.handshake.headers["x-test"] == "yes"
+        assert socket.handshake.query["transport"] == "websocket"
+        assert socket.handshake.auth == {"token": "abc"}
+        assert socket.handshake.address == "127.0.0.1"
+        assert not socket.handshake.secure
+        assert socket.handshake.issued > 1_700_000_000
+        assert socket.transport == "websocket"
+        socket.data["name"] = "Alice"
+        assert sockets[0].data == {"name": "Alice"}
+        assert socket.id in repr(socket)
+
+
+async def test_a_client_connects_by_polling(server: SocketServer, address: Address) -> None:
+    """CONNECT, its reply and the first events come over polls."""
+
+    @server.of("/").on_connect
+    def welcome(socket: Socket, auth: dict[str, Any]) -> None:
+        socket.emit("hello", socket.transport)
+
+    async with Polling(address) as client:
+        await client.open()
+        await client.post("40")
+        reply, hello = await client.poll()
+        assert set(json.loads(reply[2:])) == {"sid"}
+        assert hello == '42["hello","polling"]'

@@ -1,0 +1,301 @@
+"""Each end of a connection, and Socket.IO's word for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.clients import Polling, socketio, websocket
+from tests.support.frames import TEXT, client_frame, raw_websocket
+from tests.support.servers import Address, serving, until
+
+from synkora import Socket, SocketServer
+
+
+@dataclass
+class Watched:
+    """A running server, and the reasons that its main namespace was told."""
+
+    server: SocketServer
+    address: Address
+    reasons: list[str] = field(default_factory=list)
+
+    async def reason(self) -> str:
+        await until(lambda: self.reasons)
+        assert len(self.reasons) == 1
+        return self.reasons[0]
+
+    @property
+    def socket(self) -> Socket:
+        (socket,) = self.server.of("/").sockets.values()
+        return socket
+
+
+def watch(server: SocketServer, reasons: list[str]) -> None:
+    main = server.of("/")
+    main.on("echo", lambda socket, *args: args)
+
+    @main.on_disconnect
+    async def gone(socket: Socket, reason: str) -> None:
+        assert not socket.connected
+        assert socket.rooms == frozenset()
+        reasons.append(reason)
+
+
+@pytest.fixture
+async def watched(server: SocketServer) -> AsyncIterator[Watched]:
+    async with serving(server) as address:
+        watched = Watched(server, address)
+        watch(server, watched.reasons)
+        yield watched
+
+
+async def test_a_client_that_closes_its_websocket(watched: Watched) -> None:
+    """is a transport close."""
+    async with socketio(watched.address):
+        pass
+    assert await watched.reason() == "transport close"
+
+
+async def test_a_client_whose_connection_is_cut(watched: Watched) -> None:
+    """is a transport close as well."""
+    async with raw_websocket(watched.address) as raw:
+        await raw.send(client_frame(TEXT, b"40"))
+        await raw.text()
+        await raw.text()
+    assert await watched.reason() == "transport close"
+
+
+async def test_a_client_that_sends_engine_ios_close(watched: Watched) -> None:
+    """is a transport close, over either transport."""
+    async with socketio(watched.address) as client:
+        await client.send("1")
+        assert await watched.reason() == "transport close"
+    watched.reasons.clear()
+    async with Polling(watched.address) as polling:
+        await polling.open()
+        await polling.post("40")
+        await polling.post("1")
+        assert await watched.reason() == "transport close"
+
+
+async def test_a_poll_that_is_given_up(watched: Watched) -> None:
+    """is a transport error."""
+    async with Polling(watched.address) as client:
+        await client.open()
+        await client.post("40")
+        await client.poll()
+        poll = asyncio.create_task(client.poll())
+        await until(lambda: watched.socket.session.transport.writable)
+        poll.cancel()
+        assert await watched.reason() == "transport error"
+
+
+async def test_a_broken_websocket_frame(watched: Watched) -> None:
+    """is a transport error: the line is at fault, not Socket.IO's packets."""
+    async with raw_websocket(watched.address) as raw:
+        await raw.send(client_frame(TEXT, b"40"))
+        await raw.text()
+        await raw.text()
+        await raw.send(client_frame(TEXT, b"2", masked=False))
+        assert (await raw.closed()).code == 1002
+    assert await watched.reason() == "transport error"
+
+
+async def test_a_message_over_the_limit(watched: Watched) -> None:
+    """is a transport error."""
+    async with socketio(watched.address) as client:
+        await client.send('42["echo","' + "x" * 100_000 + '"]')
+        assert await client.closed() == 1009
+    assert await watched.reason() == "transport error"
+
+
+@pytest.mark.parametrize("packet", ["x", "4abc", "42{}", '42["echo",NaN]', '42abc["echo"]'])
+async def test_a_packet_that_cannot_be_read(watched: Watched, packet: str) -> None:
+    """is a parse error."""
+    async with socketio(watched.address) as client:
+        await client.send(packet)
+        assert await client.closed() == 1002
+    assert await watched.reason() == "parse error"
+
+
+@pytest.mark.parametrize("packet", ["40", '42/other,["echo"]', '44{"message":"x"}', "43[]"])
+async def test_a_packet_out_of_place(watched: Watched, packet: str) -> None:
+    """is a forced server close: a second CONNECT, an event for a namespace it is not in, a server's packet."""
+    async with socketio(watched.address) as client:
+        await client.send(packet)
+        await client.closed()
+    assert await watched.reason() == "forced server close"
+
+
+async def test_a_client_that_does_not_answer_a_ping() -> None:
+    """is a ping timeout."""
+    reasons: list[str] = []
+    server = SocketServer(ping_interval=0.05, ping_timeout=0.05)
+    watch(server, reasons)
+    async with serving(server) as address, raw_websocket(address) as raw:
+        await raw.send(client_frame(TEXT, b"40"))
+        await raw.closed()
+        assert reasons == ["ping timeout"]
+
+
+async def test_a_client_that_leaves_a_namespace(watched: Watched) -> None:
+    """is a client namespace disconnect; the connection and other namespaces go on."""
+    admin: list[str] = []
+    watched.server.of("/admin").on_disconnect(lambda socket, reason: admin.append(reason))
+    async with socketio(watched.address) as client:
+        await client.connect("/admin")
+        await client.send("41/admin,")
+        await until(lambda: admin)
+        assert admin == ["client namespace disconnect"]
+        await client.send('421["echo",1]')
+        assert await client.receive() == "431[1]"
+        await client.send("41")
+        assert await watched.reason() == "client namespace disconnect"
+        sid = await client.connect()
+        assert sid in watched.server.of("/").sockets
+
+
+async def test_an_event_after_leaving_closes_the_connection(watched: Watched) -> None:
+    """A client that left by itself knows that it did."""
+    async with socketio(watched.address) as client:
+        await client.send("41", '42["echo"]')
+        await client.closed()
+
+
+class TestServerSide:
+    async def test_disconnect_takes_the_client_out_of_the_namespace(self, watched: Watched) -> None:
+        """It is told by a DISCONNECT after what was sent before, and may connect again over the same connection."""
+        async with socketio(watched.address) as client:
+            socket = watched.socket
+            socket.emit("last words")
+            socket.disconnect()
+            socket.emit("never")
+            assert await client.receive_many(2) == ['42["last words"]', "41"]
+            assert await watched.reason() == "server namespace disconnect"
+            assert watched.server.of("/").sockets == {}
+            assert await client.connect() != socket.id
+
+    async def test_events_that_were_under_way_are_passed_over(self, watched: Watched) -> None:
+        """What a client sent before it knew that it is out is no fault of its own."""
+        async with socketio(watched.address) as client:
+            watched.socket.disconnect()
+            await client.send('421["echo",1]', "430[]", "41", '451-["echo",{"_placeholder":true,"num":0}]', b"\x01")
+            assert await client.receive() == "41"
+            await client.connect()
+            await client.send('422["echo",2]')
+            assert await client.receive() == "432[2]"
+
+    async def test_disconnect_with_close_ends_the_connection(self, watched: Watched) -> None:
+        """All its namespaces end, after the last words."""
+        admin: list[str] = []
+        watched.server.of("/admin").on_disconnect(lambda socket, reason: admin.append(reason))
+        async with socketio(watched.address) as client:
+            await client.connect("/admin")
+            watched.socket.emit("last words")
+            watched.socket.disconnect(close=True)
+            assert await client.receive_many(2) == ['42["last words"]', "41"]
+            await client.closed()
+        assert await watched.reason() == "server namespace disconnect"
+        assert admin == ["server namespace disconnect"]
+        assert len(watched.server.registry) == 0
+
+    async def test_a_polling_client_is_told_by_its_next_poll(self, watched: Watched) -> None:
+        """The last words and the DISCONNECT come by one poll, the close by another: it would hide them."""
+        async with Polling(watched.address) as client:
+            await client.open()
+            await client.post("40")
+            await client.poll()
+            socket = watched.socket
+            socket.emit("last words")
+            socket.disconnect(close=True)
+            assert await client.poll() == ['42["last words"]', "41"]
+            assert await client.poll() == ["1"]
+
+    async def test_a_handler_may_disconnect_its_own_client(self, watched: Watched) -> None:
+        """The ack of an event that ends the connection is not sent."""
+
+        @watched.server.of("/").on("bye")
+        def bye(socket: Socket) -> str:
+            socket.disconnect()
+            return "never"
+
+        async with socketio(watched.address) as client:
+            await client.send('421["bye"]')
+            assert await client.receive() == "41"
+            await client.connect()
+
+
+class TestShutdown:
+    async def test_everyone_is_told_that_the_server_is_shutting_down(self, watched: Watched) -> None:
+        """Each client gets what was sent last, over either transport, and its connection is ended."""
+        server = watched.server
+        async with socketio(watched.address) as client, Polling(watched.address) as polling:
+            await polling.open()
+            await polling.post("40")
+            await polling.poll()
+            server.emit("goodbye")
+            stopping = asyncio.create_task(server.close(5))
+            assert await client.event() == ["goodbye"]
+            assert await client.closed() == 1012
+            received = await polling.poll()
+            while received[-1] != "1":
+                received += await polling.poll()
+            assert received == ['42["goodbye"]', "1"]
+            assert await stopping
+        assert watched.reasons == ["server shutting down"] * 2
+
+    async def test_a_client_that_does_not_come_back_is_not_waited_for(self) -> None:
+        """Closing ends within its time, and says that somebody was left."""
+        server = SocketServer()
+        server.of("/")
+        async with serving(server) as address, Polling(address) as client:
+            await client.open()
+            assert not await server.close(0.05)
+
+    async def test_nobody_is_there_is_done_at_once(self) -> None:
+        """Closing a server without clients says that all are gone."""
+        assert await SocketServer().close(60)
+
+
+class TestHandlerErrors:
+    @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
+    async def test_an_error_in_on_disconnect_is_logged(
+        self, server: SocketServer, address: Address, late: bool
+    ) -> None:
+        """It costs nobody anything."""
+
+        def fail(socket: Socket, reason: str) -> None:
+            raise RuntimeError("of the test")
+
+        async def fail_later(socket: Socket, reason: str) -> None:
+            fail(socket, reason)
+
+        server.of("/").on_disconnect(fail_later if late else fail)
+        with capture_logs() as logs:
+            async with socketio(address):
+                pass
+            await until(lambda: logs)
+        assert (logs[0]["event"], logs[0]["eventName"]) == ("handler_failed", "disconnect")
+        async with websocket(address) as other:
+            await other.connect()
+
+
+async def test_nothing_is_left_of_clients_that_have_gone(server: SocketServer, address: Address) -> None:
+    """After many comings and goings, over both transports, every count is back at zero."""
+    main = server.of("/")
+    main.on_connect(lambda socket, auth: socket.join("room", socket.id + "'s"))
+    for _ in range(10):
+        async with socketio(address), websocket(address), Polling(address) as polling:
+            await polling.open()
+            await polling.post("40")
+            await polling.post("1")
+    await until(lambda: len(server.registry) == 0)
+    assert server.registry.open_websockets == 0
+    assert main.sockets == {}
+    assert len(main.adapter.rooms) == 0
+    assert len(main.adapter.rooms.members) == 0
+    assert len(server._connecting) == 0
+    assert len(server.registry.heartbeat._pings) == 0
+    assert len(server.registry.heartbeat._pongs) == 0

@@ -1,0 +1,44 @@
+import msgspec
+import pytest
+
+from synkora.protocol.errors import InvalidPayload
+from synkora.sockets import packets
+
+
+def test_an_event_is_an_array_of_its_name_and_arguments() -> None:
+    """Namespace and id stand before it."""
+    assert packets.event("/", "hello", (1, {"a": None})).packet == b'42["hello",1,{"a":null}]'
+    assert packets.event("/admin", "hello", (), id=7).packet == b'42/admin,7["hello"]'
+
+
+def test_binary_arguments_become_attachments() -> None:
+    """An event with bytes is a binary event, an answer with bytes a binary ack."""
+    event = packets.event("/", "file", ({"data": b"\x01"},))
+    assert event.packet == b'451-["file",{"data":{"_placeholder":true,"num":0}}]'
+    assert event.attachments == (b"\x01",)
+    ack = packets.ack("/", 3, (b"\x01", b"\x02"))
+    assert ack.packet == b'462-3[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+    assert packets.ack("/", 3, ("ok",)).packet == b'433["ok"]'
+
+
+def test_what_came_in_goes_out_byte_for_byte() -> None:
+    """Raw JSON is spliced in as it is, with the attachments that its placeholders refer to."""
+    raw = msgspec.Raw(b'{ "num":0, "_placeholder":true }')
+    event = packets.event("/", "file", (raw,), attachments=(b"\x01",))
+    assert event.packet == b'451-["file",{ "num":0, "_placeholder":true }]'
+
+
+def test_volatile_is_kept() -> None:
+    """The mark goes with the message."""
+    assert packets.event("/", "cursor", (), volatile=True).volatile
+    assert not packets.event("/", "task", ()).volatile
+
+
+def test_what_json_cannot_hold_is_refused() -> None:
+    """An object of no known type, and one that is nested without end, raise at once."""
+    with pytest.raises(TypeError):
+        packets.event("/", "x", (object(),))
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(InvalidPayload):
+        packets.event("/", "x", (endless,))

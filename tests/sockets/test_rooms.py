@@ -1,0 +1,113 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.sessions import MemoryTransport
+
+from synkora.engine.outbox import Flusher, Outbox
+from synkora.sockets.rooms import Rooms
+
+SIDS = "abcdef"
+NAMES = ["one", "two", "three", "a"]
+
+
+def outbox() -> Outbox:
+    return Outbox(Flusher(), MemoryTransport(), 1000, lambda error: None)
+
+
+def rooms_of(**members: str) -> Rooms:
+    """Rooms with the members that are named by their letters; everybody is in the namespace."""
+    rooms = Rooms()
+    for sid in SIDS:
+        rooms.add(sid, outbox())
+    for room, sids in members.items():
+        for sid in sids:
+            rooms.join(sid, room)
+    return rooms
+
+
+def test_nobody_chosen_is_everybody() -> None:
+    """Without rooms the whole namespace is selected, but those in the excepted rooms."""
+    rooms = rooms_of(one="ab", two="bc")
+    assert set(rooms.select((), ())) == set(SIDS)
+    assert set(rooms.select((), ("one", "two"))) == {"d", "e", "f"}
+
+
+def test_a_member_of_several_rooms_is_selected_once() -> None:
+    """Rooms are united, and exceptions taken out of the union."""
+    rooms = rooms_of(one="ab", two="bc")
+    assert sorted(rooms.select(("one", "two"), ())) == ["a", "b", "c"]
+    assert sorted(rooms.select(("one", "two"), ("two",))) == ["a"]
+    assert sorted(rooms.select(("one",), ("nowhere",))) == ["a", "b"]
+
+
+def test_a_room_that_is_not_there_has_nobody() -> None:
+    """Sending into an unknown room reaches no one, rather than everyone."""
+    assert rooms_of().select(("nowhere",), ()) == {}
+    assert len(rooms_of()["nowhere"]) == 0
+
+
+def test_everyone_is_reached_by_a_room_named_like_their_id() -> None:
+    """That room is not counted, and needs no joining."""
+    rooms = rooms_of(one="b")
+    assert set(rooms["a"]) == {"a"}
+    assert sorted(rooms.select(("a", "one"), ())) == ["a", "b"]
+    assert set(rooms.select((), ("a",))) == set(SIDS) - {"a"}
+    assert "a" not in rooms
+    assert len(rooms) == 1
+
+
+def test_joining_a_room_named_like_somebodys_id_takes_nothing_from_them() -> None:
+    """What is sent to an id reaches its owner whoever else listens there, and excepting it excepts the owner."""
+    rooms = rooms_of(a="b")
+    assert set(rooms["a"]) == {"a", "b"}
+    assert set(rooms.select(("a",), ())) == {"a", "b"}
+    assert "a" not in rooms.select((), ("a",))
+
+
+def test_an_empty_room_is_gone() -> None:
+    """A room lives as long as it has members; leaving one where one is not changes nothing."""
+    rooms = rooms_of(one="ab")
+    rooms.leave("a", "one")
+    assert "one" in rooms
+    rooms.leave("a", "one")
+    rooms.leave("a", "never")
+    rooms.leave("b", "one")
+    assert "one" not in rooms
+    assert len(rooms) == 0
+
+
+def test_who_is_removed_is_in_no_room() -> None:
+    """Nothing of a socket that has left remains."""
+    rooms = rooms_of(one="a", two="ab")
+    rooms.remove("a", ["one", "two"])
+    assert len(rooms) == 1
+    assert set(rooms["two"]) == {"b"}
+    assert "a" not in rooms.select((), ())
+    assert rooms["a"] == {}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["join", "leave"]), st.sampled_from(SIDS), st.sampled_from(NAMES))),
+    st.sets(st.sampled_from([*NAMES, "b"])),
+    st.sets(st.sampled_from([*NAMES, "b"])),
+)
+def test_any_history_selects_what_sets_say(
+    history: list[tuple[str, str, str]], chosen: set[str], excepted: set[str]
+) -> None:
+    """Joins and leaves in any order, then any rooms and exceptions: the same as with plain sets."""
+    rooms = rooms_of()
+    model: dict[str, set[str]] = {name: set() for name in NAMES}
+    for action, sid, room in history:
+        if action == "join":
+            rooms.join(sid, room)
+            model[room].add(sid)
+        else:
+            rooms.leave(sid, room)
+            model[room].discard(sid)
+
+    def members(name: str) -> set[str]:
+        return model.get(name, set()) | ({name} if name in SIDS else set())
+
+    included = set(SIDS) if not chosen else set().union(*(members(name) for name in chosen))
+    barred = set().union(*(members(name) for name in excepted))
+    assert set(rooms.select(chosen, excepted)) == included - barred
+    assert len(rooms) == sum(1 for sids in model.values() if sids)

@@ -1,0 +1,85 @@
+"""Programs that a test runs as people run them."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+PATIENCE = 10  # seconds: far more than anything here takes, so that only what never comes fails
+
+
+class Program:
+    """A process with the lines that it has written; it is ended, at the latest, when the `with` block is left."""
+
+    def __init__(self, command: Sequence[str | Path], folder: Path, **variables: str) -> None:
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+        self._changed = threading.Condition()
+        self._open_pipes = 2
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        pipes = ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr))
+        self._readers = [threading.Thread(target=self._read, args=pipe) for pipe in pipes]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, pipe: IO[str], lines: list[str]) -> None:
+        with pipe:
+            for line in pipe:
+                with self._changed:
+                    lines.append(line.removesuffix("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._open_pipes -= 1
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join()
+
+    @property
+    def output(self) -> str:
+        """All that it has written so far."""
+        return "\n".join([*self.stdout, *self.stderr])
+
+    def line(self, wanted: Callable[[str], bool]) -> str:
+        """The first line of standard output that is `wanted`; fails if none comes."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open_pipes or any(map(wanted, self.stdout)), PATIENCE)
+            found = next(filter(wanted, self.stdout), None)
+        assert found is not None, f"no such line in:\n{self.output}"
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended and all its output is there; fails if it does not end."""
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end:\n{self.output}") from None
+        for reader in self._readers:
+            reader.join()
+        return code

@@ -1,0 +1,54 @@
+"""Sessions without a network: requests, and a transport in memory."""
+
+import asyncio
+
+from synkora.engine.disconnect import ORDERLY, Reason
+from synkora.engine.outgoing import CLOSE, Outgoing
+from synkora.engine.request import Headers, Request
+from synkora.engine.settings import TransportName
+
+
+def request_of(query: str = "EIO=4&transport=polling", method: str = "GET", **headers: str) -> Request:
+    """A request; underscores in a header's name are hyphens."""
+    pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return Request(method, "/socket.io/", query, Headers(pairs), "192.0.2.1", False)
+
+
+async def turn() -> None:
+    """Let the event loop finish its turn, and with it the flush of all outboxes."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+class MemoryTransport:
+    """A transport that keeps what it is given; `writable` is set by the test."""
+
+    def __init__(self, name: TransportName = "websocket", *, writable: bool = True) -> None:
+        self.name: TransportName = name
+        self.writable = writable
+        self.writes: list[list[Outgoing]] = []
+        self.closed_with: tuple[Reason, Exception | None] | None = None
+        self.discarded = False
+        self.lingers = False
+
+    @property
+    def packets(self) -> list[bytes]:
+        """All packets that it was given, in order."""
+        return [message.packet for messages in self.writes for message in messages]
+
+    def send(self, messages: list[Outgoing]) -> None:
+        assert self.writable, "written to while it does not take messages"
+        self.writes.append(messages)
+        if self.name == "polling":
+            self.writable = False  # a poll is answered once
+
+    @property
+    def farewell(self) -> Outgoing | None:
+        return CLOSE if self.name == "polling" else None
+
+    def close(self, reason: Reason, error: Exception | None) -> bool:
+        self.closed_with = (reason, error)
+        return not (self.lingers and reason in ORDERLY)
+
+    def discard(self) -> None:
+        self.discarded = True
