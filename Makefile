@@ -60,7 +60,7 @@ lock: ## bring requirements/ up to date with pyproject.toml (needs uv; ARGS=--up
 clean: ## remove everything that make has installed, and the caches
 	@rm -rf .venv $(CLIENTS)/node_modules build dist
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .env.local: | .env.example
 	@(umask 077 && $(PYTHON) -c 'import re, secrets, sys; \

@@ -47,7 +47,7 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
             {"message": "Authentication failed", "detail": "auth.token: expired", "socketId": "abc123"},
             "✗ Sign-in refused: Authentication failed (auth.token: expired)",
         ),
-        ("stopping", {"clients": 3}, "✓ Stopping: 3 clients are told"),
+        ("stopping", {"clients": 3}, "✓ Stopping, clients to tell: 3"),
         ("stopped", {}, "✓ Stopped"),
     ],
 )

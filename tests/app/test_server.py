@@ -60,7 +60,7 @@ def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
         assert httpx.get(f"http://{shown}:{port}/health", trust_env=False).json()["status"] == "healthy"
         program.signal(signal.SIGTERM)
         assert program.wait() == 0
-        assert program.stdout[8:] == ["✓ Stopping: 0 clients are told", "✓ Stopped"]
+        assert program.stdout[8:] == ["✓ Stopping, clients to tell: 0", "✓ Stopped"]
         assert program.stderr == []
 
 

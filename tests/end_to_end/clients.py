@@ -162,9 +162,15 @@ class PythonDriver:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._namespace = "/"
-        # Its own HTTP session it would leave open where it is refused.
-        self._http = aiohttp.ClientSession()
+        # Its own HTTP session it would leave open where it is refused, and answers to its POSTs it leaves unread.
+        self._answers: list[aiohttp.ClientResponse] = []
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._answered)
+        self._http = aiohttp.ClientSession(trace_configs=[trace])
         self._sio = socketio.AsyncClient(reconnection_delay=1, http_session=self._http)
+
+    async def _answered(self, _: object, __: object, end: aiohttp.TraceRequestEndParams) -> None:
+        self._answers.append(end.response)
 
     def _listen(self) -> None:
         client, on, namespace = self._client, self._sio.on, self._namespace
@@ -211,6 +217,8 @@ class PythonDriver:
         """Disconnect for good."""
         await self._sio.shutdown()
         await self._sio.eio.disconnect()  # which a refusal has left open
+        for answer in self._answers:
+            answer.close()
         await self._http.close()
 
 

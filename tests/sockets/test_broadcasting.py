@@ -118,6 +118,8 @@ async def test_volatile_emits_reach_whoever_reads(crowd: Crowd) -> None:
     assert await crowd.who_gets("x") == ["bob"]
     crowd.sockets["alice"].to("red", "blue").volatile.except_("red").emit("x")
     assert await crowd.who_gets("x") == ["carol"]
+    crowd.sockets["alice"].volatile.except_("red").emit("x")
+    assert await crowd.who_gets("x") == ["carol", "dave"]
     crowd.sockets["alice"].volatile.broadcast.emit("x")
     assert await crowd.who_gets("x") == ["bob", "carol", "dave"]
     crowd.sockets["alice"].volatile.emit("x")

@@ -81,6 +81,26 @@ async def test_a_refusal_is_answered_with_its_words_and_data(
         assert await client.event() == ["never"]
 
 
+@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
+async def test_disconnecting_instead_of_welcoming_is_a_refusal(
+    server: SocketServer, address: Address, late: bool
+) -> None:
+    """The client hears of it at once, and does not wait for a reply that never comes."""
+
+    def turn_away(socket: Socket, auth: dict[str, Any]) -> None:
+        socket.disconnect()
+
+    async def turn_away_later(socket: Socket, auth: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        turn_away(socket, auth)
+
+    server.of("/").on_connect(turn_away_later if late else turn_away)
+    async with websocket(address) as client:
+        await client.send("40")
+        assert await client.receive() == '44{"message":"Disconnected by the server"}'
+        assert server.of("/").sockets == {}
+
+
 async def test_a_refusal_without_data_has_words_alone(server: SocketServer, address: Address) -> None:
     """`data` is left out where there is none."""
 

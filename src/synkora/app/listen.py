@@ -3,7 +3,7 @@
 import socket
 from typing import Any, Final
 
-_BACKLOG: Final = 4096  # connections: ten thousand clients may come back at once
+BACKLOG: Final = 4096  # connections: ten thousand clients may come back at once
 
 _SocketAddress = tuple[Any, ...]  # the host, the port, and for IPv6 two more (Python's socket, "Socket families")
 
@@ -51,7 +51,7 @@ def _bind(family: socket.AddressFamily, address: _SocketAddress, port: int) -> s
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((address[0], port, *address[2:]))  # what follows the port is IPv6's scope
-        bound.listen(_BACKLOG)
+        bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError:
         bound.close()

@@ -14,7 +14,7 @@ _LINES: Final = {
     "project_left": "✓ {userName} left project {projectId}",
     "relayed": "→ {what} in {projectId} by {userName}",
     "sign_in_refused": "✗ Sign-in refused: {message} ({detail})",
-    "stopping": "✓ Stopping: {clients} clients are told",
+    "stopping": "✓ Stopping, clients to tell: {clients}",
     "stopped": "✓ Stopped",
 }
 _SHOWN: Final = 200  # characters of one value

@@ -4,7 +4,7 @@ import time
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from synkora.collaboration.service import Collaboration
@@ -27,6 +27,9 @@ def make_app(collaboration: Collaboration) -> Starlette:
             }
         )
 
-    app = Starlette(routes=[Route("/", health), Route("/health", health)])
+    async def not_found(_: Request, __: Exception) -> PlainTextResponse:
+        return PlainTextResponse("Not Found", 404)
+
+    app = Starlette(routes=[Route("/", health), Route("/health", health)], exception_handlers={405: not_found})
     app.router.redirect_slashes = False
     return app

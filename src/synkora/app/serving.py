@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from synkora.app.http import HttpProtocol
-from synkora.app.listen import listen
+from synkora.app.listen import BACKLOG, listen
 from synkora.sockets.server import SocketServer
 
 _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
@@ -55,6 +55,8 @@ class Server(uvicorn.Server):
                 interface="asgi3",
                 log_config=None,
                 access_log=False,
+                backlog=BACKLOG,
+                proxy_headers=False,  # it would cover polling alone, and trust whoever comes from this machine
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE,
             )

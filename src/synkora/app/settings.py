@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     ping_interval: Interval = Field(
         default=25,
         validation_alias="WS_PING_INTERVAL",
-        description="Seconds between the pings that each client gets.",
+        description="Seconds from a client's last answer to its next ping.",
     )
     ping_timeout: Interval = Field(
         default=60,

@@ -119,6 +119,8 @@ class Client:
             self._remove(socket, reason)
         elif socket.stage is Stage.CONNECTING:
             socket.close()
+            answer = {"message": "Disconnected by the server"}
+            self.session.send(encode_packet(PacketType.CONNECT_ERROR, socket.namespace, answer))
         if close:
             self.session.close(reason)
 

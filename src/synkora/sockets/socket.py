@@ -240,6 +240,10 @@ class VolatileSocket:
         """A volatile emit to the others in these rooms."""
         return self.socket.to(*rooms).volatile
 
+    def except_(self, *rooms: str) -> Broadcast:
+        """A volatile emit to all others but those in these rooms."""
+        return self.socket.except_(*rooms).volatile
+
     @property
     def broadcast(self) -> Broadcast:
         """A volatile emit to all others in the namespace."""
