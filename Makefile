@@ -22,7 +22,7 @@ SETTINGS := $(if $(wildcard .env.local .env),,.env.local)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check fmt bench lock clean install tools
+.PHONY: help run test check fmt bench lock clean install tools node
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +32,7 @@ help: ## list the targets
 run: $(RUN_READY) $(SETTINGS) ## start the server (the first time: install it and make .env.local)
 	@exec $(BIN)/synkora serve $(ARGS)
 
-test: $(DEV_READY) tools $(CLIENTS_READY) ## install what the tests need and run them all
+test: node tools $(DEV_READY) $(CLIENTS_READY) ## install what the tests need and run them all
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV_READY) ## lint, formatting, types and import rules
@@ -81,9 +81,11 @@ $(VENV_READY):
 			echo 'Python cannot make a virtual environment: install python3-venv (Debian, Ubuntu: apt install python3-venv)' >&2; \
 			exit 1; \
 		fi; }
+	@[ ! -e .venv ] || [ -e .venv/.making ] || { \
+		echo 'There is a .venv that make has not made: move it away, or use it without make' >&2; exit 1; }
 	@echo 'Making .venv …'
-	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@touch $@
+	@rm -rf .venv && mkdir .venv && touch .venv/.making && $(PYTHON) -m venv .venv
+	@mv .venv/.making $@
 
 $(RUN_READY): $(VENV_READY) requirements/run.txt requirements/build.txt pyproject.toml
 	@echo 'Installing the server …'
@@ -97,11 +99,12 @@ $(DEV_READY): $(VENV_READY) requirements/dev.txt pyproject.toml
 	@$(PACKAGE)
 	@touch $@ $(RUN_READY)
 
-# The tests run the real clients and a real browser, and measure with programs in C.
+# The tests run the real clients, a real browser and a real database, and measure with programs in C.
 tools:
 	@missing=; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
 	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -111,11 +114,26 @@ tools:
 		echo "The tests need:$$missing (Debian: sudo apt install$$missing)" >&2; exit 1; \
 	fi
 
-$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
+node:
 	@command -v node >/dev/null && command -v npm >/dev/null || { \
 		echo 'The tests run the JavaScript clients: install Node.js 20 or newer, with npm' >&2; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { \
 		echo "The tests need Node.js 20 or newer, and node is $$(node --version)" >&2; exit 1; }
+
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
 	@echo 'Installing the JavaScript clients …'
 	@npm ci --prefix $(CLIENTS) --silent --no-audit --no-fund
+	@touch $@
+
+# Fuzzing has a lock file of its own, since its engine is large and exists for Linux alone. To bring it up to date:
+# uv pip compile requirements/fuzz.in --universal --generate-hashes --no-header --output-file requirements/fuzz.txt
+FUZZ_READY := .venv/.installed-fuzz
+.PHONY: fuzz
+
+fuzz: $(FUZZ_READY) ## fuzz every decoder (FUZZ_RUNS=… inputs in all, 1000000 if not given; ARGS="tokens session" for some)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+$(FUZZ_READY): $(DEV_READY) requirements/fuzz.txt
+	@echo 'Installing what fuzzing needs …'
+	@$(PIP) --require-hashes -r requirements/fuzz.txt
 	@touch $@

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SECRET = "the-secret-of-the-benchmark"  # noqa: S105  # it guards nothing
+#: Above every load, so that limits are checked as they are for users, and refuse nothing.
+UNREACHED = "1000000"
 _PATIENCE = 30  # seconds that a server has to begin to listen, or to end
 
 
@@ -31,11 +33,17 @@ class Server:
 
 
 def synkora() -> Server:
-    """This project's server, with its default settings."""
+    """This project's server, with its default settings but for limits, which no load reaches."""
     return Server(
         "synkora",
         lambda port: [sys.executable, "-m", "synkora", "serve", "--host", "127.0.0.1", "--port", str(port)],
-        {"NEXTAUTH_SECRET": SECRET},
+        {
+            "NEXTAUTH_SECRET": SECRET,
+            "LIMIT_VOLATILE_RATE": UNREACHED,
+            "LIMIT_EDIT_RATE": UNREACHED,
+            "LIMIT_CONNECTIONS_PER_ADDRESS": UNREACHED,
+            "LIMIT_HANDSHAKES_PER_ADDRESS": UNREACHED,
+        },
     )
 
 

@@ -6,7 +6,7 @@ To talk to it from Node.js, with socket.io-client (from a browser too, if `origi
     for (const event of ["joined", "message", "left"]) socket.on(event, console.log);
     socket.emit("message", "Hello!", console.log);
 
-From Python, with python-socketio's Client:
+From Python, with python-socketio's Client (pip install "python-socketio[client]"):
 
     client.connect("http://127.0.0.1:3000", auth={"name": "Bob", "room": "lobby"})
     client.emit("message", "Hello!", callback=print)

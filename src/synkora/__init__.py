@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from synkora.app.serving import serve
-from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused
+from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Handshake, Socket
@@ -18,6 +18,7 @@ __all__ = [
     "Namespace",
     "Socket",
     "SocketServer",
+    "TooManyCalls",
     "__version__",
     "serve",
 ]

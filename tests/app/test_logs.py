@@ -43,9 +43,9 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
             "✗ Client disconnected: abc123 (Alice) - transport close",
         ),
         (
-            "sign_in_refused",
-            {"message": "Authentication failed", "detail": "auth.token: expired", "socketId": "abc123"},
-            "✗ Sign-in refused: Authentication failed (auth.token: expired)",
+            "project_access",
+            {"setting": "open", "text": "everyone signed in may join every project"},
+            "✓ PROJECT_ACCESS=open: everyone signed in may join every project",
         ),
         ("stopping", {"clients": 3}, "✓ Stopping, clients to tell: 3"),
         ("stopped", {}, "✓ Stopped"),

@@ -1,5 +1,6 @@
 """The pages beside Socket.IO, as a load balancer or a browser asks for them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.collaboration.site import Site, token_of
-from tests.support.clients import socketio
+from tests.support.clients import Polling, socketio
 from tests.support.servers import Address, serving, until
 
 from synkora.app.routes import make_app
@@ -17,7 +18,9 @@ from synkora.app.routes import make_app
 async def site() -> AsyncIterator[Site]:
     """Synkora on a port, with its pages."""
     site = Site()
-    async with serving(site.server, app=make_app(site.collaboration)) as address:
+    async with serving(
+        site.server, app=make_app(site.collaboration, lambda: site.server.registry.is_closing)
+    ) as address:
         site.address = address
         yield site
 
@@ -96,3 +99,14 @@ async def test_socketio_is_beside_them(site: Site, path: str) -> None:
 async def test_the_server_does_not_name_its_software(site: Site) -> None:
     """No answer says what the server is made of."""
     assert "server" not in (await ask(site.address, "/health")).headers
+
+
+async def test_health_while_the_server_stops(site: Site) -> None:
+    """It says so as long as there are clients to wait for, so that nobody new is sent here."""
+    async with Polling(site.address) as late:
+        await late.open()
+        stopping = asyncio.create_task(site.server.close(5))
+        await until(lambda: site.server.registry.is_closing)
+        assert (await ask(site.address, "/health")).json()["status"] == "shutting down"
+        assert await late.poll() == ["1"]
+        assert await stopping

@@ -12,8 +12,9 @@ import pytest
 from tests.support.processes import Program
 
 RULE = "=" * 60
+OPEN = "✓ PROJECT_ACCESS=open: everyone signed in may join every project"
 SERVE = (sys.executable, "-m", "synkora", "serve")
-SECRET = "s3cret-0123456789"
+SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 
 
 @pytest.fixture
@@ -43,11 +44,11 @@ def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": host, "WS_PORT": "0", "ALLOWED_ORIGINS": origins}
     with Program(SERVE, tmp_path, **given) as program:
         program.line(lambda line: "Ready" in line)
-        program.line(lambda line: line == RULE and program.stdout.count(RULE) == 3)
+        program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
         found = re.search(r"port: (\d+)$", program.stdout[3])
         assert found is not None
         port = found[1]
-        assert program.stdout == [
+        assert program.stdout[:8] == [
             RULE,
             "🚀 Synkora WebSocket Server",
             RULE,
@@ -60,7 +61,7 @@ def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
         assert httpx.get(f"http://{shown}:{port}/health", trust_env=False).json()["status"] == "healthy"
         program.signal(signal.SIGTERM)
         assert program.wait() == 0
-        assert program.stdout[8:] == ["✓ Stopping, clients to tell: 0", "✓ Stopped"]
+        assert program.stdout[8:] == [OPEN, "✓ Stopping, clients to tell: 0", "✓ Stopped"]
         assert program.stderr == []
 
 

@@ -32,9 +32,13 @@ def test_defaults() -> None:
     assert settings.secret.get_secret_value() == "s3cret"
     assert settings.model_dump(exclude={"secret"}) == {
         "previous_secrets": (),
+        "environment": "development",
         "port": 3001,
         "host": "",
         "allowed_origins": ("http://localhost:3000",),
+        "trusted_proxies": (),
+        "ssl_certfile": None,
+        "ssl_keyfile": None,
         "path": "/socket.io/",
         "ping_interval": 25.0,
         "ping_timeout": 60.0,
@@ -47,6 +51,18 @@ def test_defaults() -> None:
         "max_outbox": 4_000_000,
         "shutdown_timeout": 5.0,
         "log_level": "info",
+        "project_access": "open",
+        "app_url": None,
+        "database_url": None,
+        "limit_volatile_rate": 100,
+        "limit_edit_rate": 100,
+        "limit_other_rate": 20,
+        "limit_projects": 50,
+        "limit_connections_per_user": 1000,
+        "limit_connections_per_address": 10_000,
+        "limit_handshakes_per_address": 1000,
+        "limit_failed_sign_ins": 20,
+        "limit_clients": 50_000,
         "redis_url": None,
     }
 
@@ -140,6 +156,7 @@ ORIGIN = "an origin such as https://app.example.com: no path, the host may begin
 PATH = "a path such as /socket.io/: names of letters, digits, ., _, ~ and - between slashes"
 SECONDS = "a number of seconds from 0.05 to 3600"
 PORT = "a port: a whole number from 0 to 65535"
+PROXY = "an address such as 10.0.0.7, a network such as 10.0.0.0/8 or fd00::/8, or unix"
 TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
 
 
@@ -178,6 +195,10 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
         ("WS_MAX_OUTBOX", "65535", "65535", "a size in bytes: a whole number from 65536 to 1000000000"),
         ("WS_COMPRESSION", "maybe", "maybe", "true or false"),
         ("WS_COMPRESSION_THRESHOLD", "-1", "-1", "a size in bytes: a whole number from 0 to 100000000"),
+        ("TRUSTED_PROXIES", "10.0.0.1,proxy.test", "proxy.test", PROXY),
+        ("TRUSTED_PROXIES", "10.0.0.0/33", "10.0.0.0/33", PROXY),
+        ("TRUSTED_PROXIES", "*", "*", PROXY),
+        ("SYNKORA_ENV", "staging", "staging", "development or production"),
         ("LOG_LEVEL", "loud", "loud", "a level: debug, info, warning or error"),
     ],
 )
@@ -222,12 +243,60 @@ def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WS_PING_INTERVAL", "0.3", "ping_interval", 0.3),
         ("SHUTDOWN_TIMEOUT", "0", "shutdown_timeout", 0.0),
         ("LOG_LEVEL", "WARNING", "log_level", "warning"),
+        ("SYNKORA_ENV", "Development", "environment", "development"),
+        (
+            "TRUSTED_PROXIES",
+            "10.1.2.3/8, 127.0.0.1,UNIX,::ffff:127.0.0.1,",
+            "trusted_proxies",
+            ("10.0.0.0/8", "127.0.0.1/32", "unix"),
+        ),
     ],
 )
 def test_right_values(name: str, value: str, field: str, expected: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """What can be written in several ways is read into one."""
     monkeypatch.setenv(name, value)
     assert getattr(load_settings(), field) == expected
+
+
+def test_a_message_must_fit_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the first large message would disconnect all who are sent it; just as much is enough."""
+    monkeypatch.setenv("WS_MAX_PAYLOAD", "200000")
+    monkeypatch.setenv("WS_MAX_OUTBOX", "199999")
+    assert refusals() == [
+        "WS_MAX_OUTBOX: 199999 is less than WS_MAX_PAYLOAD, 200000: "
+        "whoever is sent a message of that size would be disconnected"
+    ]
+    monkeypatch.setenv("WS_MAX_OUTBOX", "200000")
+    assert load_settings().max_outbox == 200_000
+
+
+def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both or neither."""
+    monkeypatch.setenv("SSL_CERTFILE", "server.crt")
+    assert refusals() == ["SSL_CERTFILE is set, but SSL_KEYFILE is not: TLS needs both"]
+    monkeypatch.setenv("SSL_KEYFILE", "server.key")
+    assert str(load_settings().ssl_keyfile) == "server.key"
+
+
+@pytest.mark.parametrize(
+    ("access", "variable", "value"),
+    [("http", "APP_URL", "http://localhost:3000"), ("postgres", "DATABASE_URL", "postgresql://u:p@localhost/app")],
+)
+def test_access_needs_somebody_to_ask(monkeypatch: pytest.MonkeyPatch, access: str, variable: str, value: str) -> None:
+    """Who may join is asked at an address; a password in it is never shown."""
+    monkeypatch.setenv("PROJECT_ACCESS", access)
+    assert refusals() == [f"PROJECT_ACCESS is {access}, but {variable} is not set: it is where to ask"]
+    monkeypatch.setenv(variable, value)
+    assert load_settings().project_access == access
+    assert "u:p" not in repr(load_settings())
+
+
+def test_production_takes_no_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is a caution in development is a refusal in production, and neither tells the secret."""
+    (caution,) = load_settings().cautions()
+    monkeypatch.setenv("SYNKORA_ENV", "production")
+    assert refusals() == [f"SYNKORA_ENV is production, and {caution}"]
+    assert "s3cret" not in caution
 
 
 def test_file_in_another_encoding(folder: Path) -> None:
@@ -247,6 +316,8 @@ def test_example_file_names_every_variable() -> None:
     """`.env.example` has each supported variable with its default, and leaves the secret to fill in."""
     example = Path(__file__).parents[2].joinpath(".env.example").read_text(encoding="utf-8").splitlines()
     assert "NEXTAUTH_SECRET=" in example
+    comments = " ".join(line.removeprefix("# ") for line in example if line.startswith("# "))
     for variable in describe():
         if variable.default is not None and variable.name != "REDIS_URL":
             assert f"#{variable.name}={variable.default}" in example
+            assert variable.description in comments

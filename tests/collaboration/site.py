@@ -66,7 +66,9 @@ class Site:
 
     def __init__(self) -> None:
         self.server = SocketServer(origins=[PAGE])
-        self.collaboration = Collaboration(self.server.of("/"), Authenticator(Keyring(SECRET)))
+        self.collaboration = Collaboration(
+            self.server.of("/"), Authenticator(Keyring(SECRET)), incidents=self.server.incidents
+        )
         self.address = Address(0, "/socket.io/")
 
     def come(self, name: str, **claims: object) -> Person:

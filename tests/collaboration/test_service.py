@@ -198,16 +198,15 @@ async def test_what_happens_is_logged(site: Site) -> None:
     ]
 
 
-async def test_a_refused_sign_in_is_logged_without_the_token(site: Site) -> None:
-    """The log says why, in words that hold nothing of what the client sent."""
+async def test_a_refused_sign_in_is_counted_without_the_token(site: Site) -> None:
+    """The count says why, in words that hold nothing of what the client sent; nothing is logged for each."""
     with capture_logs() as logs:
         person = site.come("Alice")
         person.send("41")
         person.send('40{"token":"s3cret-but-wrong"}')
         await turn()
-    (refusal,) = [entry for entry in logs if entry["event"] == "sign_in_refused"]
-    assert refusal["message"] == "Authentication failed"
-    assert refusal["detail"] == "auth.token: malformed"
+    (tally,) = site.server.incidents.take()
+    assert (tally.kind, tally.label) == ("sign-in refused", "Authentication failed (auth.token: malformed)")
     assert "s3cret" not in str(logs)
 
 
@@ -215,5 +214,15 @@ async def test_presence_may_be_kept_elsewhere() -> None:
     """The keeper of presence that is passed is the one that is asked."""
     server = SocketServer(origins=[PAGE])
     presence = LocalPresence()
-    collaboration = Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), presence)
+    collaboration = Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), presence=presence)
     assert collaboration.presence is presence
+
+
+async def test_nobody_is_told_of_those_who_leave_as_the_server_stops(site: Site) -> None:
+    """Everyone leaves at once: N farewells to each of N would be N squared messages for nobody."""
+    people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
+    site.collaboration.say_goodbye()
+    site.server.registry.close()
+    await turn()
+    for person in people:
+        assert [event[0] for event in person.take_events()] == ["server:shutdown"]

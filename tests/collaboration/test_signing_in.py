@@ -2,16 +2,22 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
 from tests.support.clients import Polling, WebSocket, websocket
-from tests.support.servers import until
+from tests.support.servers import Address, serving, until
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import signing_in
-from synkora.identity.tokens import sign
+from synkora.collaboration.service import Collaboration
+from synkora.engine import failures as failures_module
+from synkora.engine.failures import Failures
+from synkora.identity.handshake import Authenticator
+from synkora.identity.tokens import Keyring, sign
+from synkora.sockets.server import SocketServer
 
 COOKIE = "next-auth.session-token"
 STRANGER = "https://elsewhere.example"
@@ -252,3 +258,54 @@ async def test_a_client_that_waits_may_go(running: Site, patience: None) -> None
         await polling.post("1")
     await until(lambda: len(running.server.registry) == 0)
     assert running.collaboration.connections == 0
+
+
+async def test_where_there_is_polling_alone_nobody_waits_for_an_upgrade(patience: None) -> None:
+    """No WebSocket can bring a cookie: the CONNECT is judged at once."""
+    server = SocketServer(transports=["polling"])
+    Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), incidents=server.incidents)
+    async with serving(server) as address, Polling(address) as client:
+        assert (await client.open())["upgrades"] == []
+        await client.post("40")
+        (packet,) = await client.poll()
+        assert refused(packet) == "Authentication required"
+
+
+async def refuse_twice(client: WebSocket) -> None:
+    """Fail as often as is free."""
+    for _ in range(2):
+        assert refused(await answer(client, {"token": "a.b.c"})) == "Authentication failed"
+
+
+@pytest.fixture
+async def wary() -> AsyncIterator[Address]:
+    """A server where two failures of an address are free."""
+    server = SocketServer()
+    Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=Failures(2), incidents=server.incidents)
+    async with serving(server) as address:
+        yield address
+
+
+async def test_a_refusal_too_many_tells_how_long_it_took(wary: Address) -> None:
+    """It says for how long clients ought to wait, and a good token then comes in on the same connection."""
+    async with websocket(wary) as client:
+        await refuse_twice(client)
+        assert await answer(client, {"token": "a.b.c"}) == (
+            '44{"message":"Authentication failed","data":{"retryAfter":0.5}}'
+        )
+        await client.connect(auth={"token": token_of("Bob")})
+        assert await user_of(client) == "bob"
+
+
+async def test_a_good_token_does_not_wait_where_others_fail(wary: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a refusal of the same address waits, whoever has a good token is let in at once."""
+    for name in ("_FIRST_DELAY", "_LONGEST_DELAY"):
+        monkeypatch.setattr(failures_module, name, 3600)  # longer than any test
+    async with websocket(wary) as client, websocket(wary) as other:
+        await refuse_twice(client)
+        await client.send(connect_packet({"token": "a.b.c"}))
+        await other.connect(auth={"token": token_of("Alice")})
+        assert await user_of(other) == "alice"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await client.receive()

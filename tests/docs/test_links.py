@@ -8,6 +8,9 @@ from tests.docs.documents import DOCUMENTS, ROOT, anchors, links, prose
 
 from synkora.app.settings import describe
 
+#: What is no variable of the server: OpenSSL's own, and the beginning that the limits' names have in common.
+OTHERS = {"SSL_CERT_FILE", "LIMIT_"}
+_FAMILIES = "WS|NEXTAUTH|SHUTDOWN|LOG|REDIS|ALLOWED|LIMIT|SSL|TRUSTED|SYNKORA|PROJECT|APP|DATABASE"
 _PATHS = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 
 
@@ -51,6 +54,6 @@ def test_documents_name_files_that_exist(path: str) -> None:
 @pytest.mark.parametrize("path", _PATHS)
 def test_documents_name_variables_that_exist(path: str) -> None:
     """What looks like a variable of the server is one."""
-    known = {variable.name for variable in describe()}
-    named = set(re.findall(r"`((?:WS|NEXTAUTH|SHUTDOWN|LOG|REDIS|ALLOWED)_[A-Z_]+)", prose(ROOT / path)))
+    known = {variable.name for variable in describe()} | OTHERS
+    named = set(re.findall(rf"`((?:{_FAMILIES})_[A-Z_]*)", prose(ROOT / path)))
     assert named <= known

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -144,9 +145,24 @@ def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
 def test_readme_banner(server: ServerProcess) -> None:
     """The README shows what the server writes when it starts."""
     banner = blocks(ROOT / "README.md", "console")[0].text.removeprefix("$ make run\n")
-    server.wait_for_line(lambda line: line.startswith("✓ Ready"))
+    server.wait_for_line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
     shown = banner.replace("localhost:3001", f"127.0.0.1:{server.port}").replace("3001", str(server.port))
-    assert "\n".join(server.stdout).startswith(shown.strip().rpartition("\n")[0])
+    assert "\n".join(server.stdout).startswith(shown.strip())
+
+
+def test_session_refresh(server: ServerProcess, tmp_path: Path) -> None:
+    """The client of docs/security.md, whose app hands out its session, learns until when that is extended."""
+    (sample,) = blocks(ROOT / "docs" / "security.md", "js")
+    route = f"data:text/plain,{ALICE.token}"
+    text = sample.text.replace("https://app.example.com/api/session-token", route)
+    (tmp_path / "person.mjs").write_text(text.replace("https://app.example.com", server.url), encoding="utf-8")
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
+    alice = _person(tmp_path, ALICE)
+    try:
+        assert re.fullmatch(r"session until \d{4}-\d\d-\d\dT[\d:.]+Z\n", _read_until(alice, "session"))
+    finally:
+        alice.kill()
+        alice.communicate()
 
 
 @pytest.mark.parametrize("name", ["deploying.md", "scaling.md"])

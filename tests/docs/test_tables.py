@@ -2,17 +2,47 @@
 
 import re
 import tomllib
+from typing import Final
 
 from tests.docs.documents import ROOT, blocks, table
 
+from synkora.app.http import BODY_TIME, HEAD_TIME, MAX_HEAD, READ_LEAST, READ_TIME
 from synkora.app.settings import describe
-from synkora.collaboration.events import CATALOGUE, Event
+from synkora.collaboration.access import MOST_REMEMBERED
+from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID, Event
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
+from synkora.engine.outbox import VOLATILE_LIMIT
+from synkora.engine.registry import COMPLETION, LINGER
 from synkora.engine.session import TRANSITIONS, State
+from synkora.engine.transports.websocket import CLOSING_TIME, MAX_FRAGMENTS
+from synkora.identity.tokens import MAX_TOKEN_LENGTH
+from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_LENGTH, MAX_NAME_LENGTH
+from synkora.protocol.engineio import MAX_PACKETS
+from synkora.sockets.acks import MAX_UNANSWERED
+from synkora.sockets.server import MAX_ATTACHMENTS
 
 DOCS = ROOT / "docs"
 _ARROW = re.compile(r"^    (\w+) --> (\w+): (\w+)$", re.MULTILINE)
+_NUMBER = re.compile(r"\d[\d,]*")
+#: The rows of the table of bounds whose numbers are those of constants; the others name a setting, or are in words.
+BOUNDS: Final = {
+    "head of a request": {MAX_HEAD, 431, HEAD_TIME, 408},
+    "body of a request": {413, BODY_TIME, 408},
+    "answer that a client reads slowly": {READ_LEAST, READ_TIME},
+    "TLS handshake": {HEAD_TIME},
+    "fragments of a message": {MAX_FRAGMENTS, COMPLETION},
+    "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},
+    "acks that a client owes": {MAX_UNANSWERED},
+    "session that has ended and is not polled": {LINGER},
+    "answer to a close frame": {CLOSING_TIME},
+    "project id, user id": {MAX_PROJECT_ID, MAX_ID_LENGTH},
+    "name, image address": {MAX_NAME_LENGTH, MAX_IMAGE_LENGTH},
+    "token": {MAX_TOKEN_LENGTH},
+    "answers about access that are remembered": {MOST_REMEMBERED},
+}
+#: The rows that name one setting, and its default.
+SET: Final = ("message", "time to sign in", "time to upgrade", "what waits for a client that does not read")
 
 
 def test_settings() -> None:
@@ -35,6 +65,7 @@ def _row(event: Event) -> list[str]:
         f"`{event.name}`",
         f"`{{{', '.join(('projectId', *sent))}}}`",
         f"`{delivered}`",
+        "yes" if event.edits else "no",
         "yes" if event.volatile else "no",
         event.logged or "-",
     ]
@@ -45,10 +76,29 @@ def test_events() -> None:
     assert table(DOCS / "events.md", "event") == [_row(event) for event in CATALOGUE]
 
 
+def test_limits() -> None:
+    """The table of limits has each of the settings, with its default."""
+    limits = [[f"`{name}`", f"`{default}`"] for name, default, _ in describe() if name.startswith("LIMIT_")]
+    assert [row[:2] for row in table(DOCS / "security.md", "setting")] == limits
+
+
+def test_bounds() -> None:
+    """The numbers in the table of bounds are those of the code, and of the settings' defaults."""
+    bounds = dict(table(DOCS / "security.md", "what"))
+    numbers = {what: {int(number.replace(",", "")) for number in _NUMBER.findall(bounds[what])} for what in bounds}
+    assert {what: numbers.get(what) for what in BOUNDS} == BOUNDS
+    assert MAX_PACKETS in numbers["packets of a POST"]
+    assert VOLATILE_LIMIT in numbers["what waits for a client that does not read"]
+    defaults = {variable.name: variable.default or "" for variable in describe()}
+    for what in SET:
+        (setting,) = re.findall(r"`(WS_\w+)`", bounds[what])
+        assert int(defaults[setting]) in numbers[what], what
+
+
 def test_refused_requests() -> None:
-    """The table of Engine.IO's errors has each number with its words."""
-    rows = [row[:2] for row in table(DOCS / "protocol.md", "code")]
-    assert rows == [[str(int(code)), f"`{message}`"] for code, message in MESSAGES.items()]
+    """The table of Engine.IO's errors has each number with its words; one may have several rows."""
+    rows = [(row[0], row[1]) for row in table(DOCS / "protocol.md", "code")]
+    assert list(dict.fromkeys(rows)) == [(str(int(code)), f"`{message}`") for code, message in MESSAGES.items()]
 
 
 def test_disconnect_reasons() -> None:

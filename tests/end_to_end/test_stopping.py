@@ -115,6 +115,8 @@ async def test_nobody_new_is_taken_while_stopping(start_server: StartServer) -> 
         answer = await http.get("", params={"EIO": "4", "transport": "polling"})
         assert answer.status_code == 503
         assert "shutting down" in answer.json()["message"]
+        health = await http.get(f"{server.url}/health")
+        assert health.json()["status"] == "shutting down"
         late.http, old = http, late.http
         await old.aclose()
         await RawClient(late).expect("server:shutdown")

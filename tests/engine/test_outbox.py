@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,3 +197,70 @@ async def test_the_limit_itself_may_wait(size: int) -> None:
     await turn()
     assert client.outbox.waiting_bytes in (0, size + 10)
     assert bool(client.failures) is (size + 10 > LIMIT + 6)
+
+
+async def test_a_thread_without_a_loop_is_told_and_silences_nobody() -> None:
+    """What it puts raises, and whatever is put in the loop afterwards goes out."""
+    flusher = Flusher()
+    one, other = Client(flusher), Client(flusher)
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        await asyncio.to_thread(one.outbox.put, message("from a thread"))
+    one.outbox.put(message("a"))
+    other.outbox.put(message("b"))
+    await turn()
+    assert names(one) == ["a"]
+    assert names(other) == ["b"]
+
+
+async def test_an_error_while_a_client_is_given_up_costs_nobody_else() -> None:
+    """What goes wrong in telling of a failure is logged, and those after it get theirs."""
+
+    class Broken(MemoryTransport):
+        def send(self, messages: list[Outgoing]) -> None:
+            raise RuntimeError("of the test")
+
+    def fail_again(error: Exception) -> None:
+        raise LookupError("again")
+
+    flusher = Flusher()
+    other = Client(flusher)
+    broken = Outbox(flusher, Broken(), LIMIT, fail_again)
+    with capture_logs() as logs:
+        flusher.broadcast(message("a"), [broken, other.outbox], None)
+        await turn()
+    assert names(other) == ["a"]
+    assert [str(entry["exc_info"]) for entry in logs] == ["of the test", "again"]
+
+
+async def test_the_newest_volatile_message_is_kept_however_large() -> None:
+    """One alone past the limit replaces the older ones, and is not dropped for its size."""
+    client = Client(Flusher())
+    client.carrier.writable = False
+    for text in ("small", "large", "larger"):
+        client.outbox.put(message(text, volatile=True, size=10 if text == "small" else VOLATILE_LIMIT + 1))
+        await turn()
+    client.carrier.writable = True
+    client.outbox.flush()
+    assert names(client) == ["larger"]
+
+
+@pytest.mark.parametrize("writable", [True, False])
+@pytest.mark.parametrize("flushed", [True, False])
+async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed: bool) -> None:
+    """What was held, then what came since: in order, once, and nothing stays behind."""
+
+    class Patient(MemoryTransport):
+        def send(self, messages: list[Outgoing]) -> None:
+            self.writes.append(messages)
+
+    client = Client(Flusher())
+    client.carrier = Patient(writable=writable)
+    client.outbox.carrier = client.carrier
+    for text in "ab":
+        client.outbox.put(message(text))
+        if flushed:
+            await turn()
+    client.outbox.hand_over()
+    await turn()
+    assert names(client) == ["a", "b"]
+    assert client.outbox.is_empty

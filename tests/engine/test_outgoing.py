@@ -67,3 +67,11 @@ def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert message.frames is message.frames
         assert message.deflated_frames(1024) is message.deflated_frames(1024)
     assert sorted(made) == ["compressed_frame", "text_frame"]
+
+
+def test_the_polling_part_is_made_once() -> None:
+    """Every poll that it goes into gets the same bytes, attachments included."""
+    message = Outgoing(b"451-[]", (b"abc",))
+    part = message.polling_part()
+    assert part == b"451-[]\x1ebYWJj"
+    assert message.polling_part() is part

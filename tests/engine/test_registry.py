@@ -37,7 +37,7 @@ async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
     assert [recorder.reasons for recorder in engine.recorders] == [[Reason.SERVER_SHUTTING_DOWN]] * 3
     assert engine.registry.is_drained
     with pytest.raises(HandshakeRefused) as refused:
-        engine.registry.open(request_of(), MemoryTransport())
+        engine.registry.admit(request_of())
     assert refused.value.status == 503
 
 

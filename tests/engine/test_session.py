@@ -155,12 +155,18 @@ class TestControlPackets:
         assert connection.session.state is State.OPEN
         assert connection.recorder.messages == []
 
-    @pytest.mark.parametrize("packet", [b"", b"2", b"2probe", b"7", b"abc", b"\x00", b"\xf0\x9f\x98\x80"])
-    async def test_what_no_client_may_send_ends_the_session(self, packet: bytes) -> None:
-        """A ping of the client, an empty packet and an unknown type are errors of the protocol."""
+    @pytest.mark.parametrize(
+        ("packet", "reason"),
+        [
+            *((packet, Reason.PARSE_ERROR) for packet in (b"", b"7", b"abc", b"\x00", b"\xf0\x9f\x98\x80")),
+            *((packet, Reason.TRANSPORT_ERROR) for packet in (b"2", b"2probe")),
+        ],
+    )
+    async def test_what_no_client_may_send_ends_the_session(self, packet: bytes, reason: Reason) -> None:
+        """An empty packet and an unknown type cannot be read; a ping can, but the server alone sends them."""
         connection = Connection()
         connection.session.receive_text(connection.first, packet)
-        assert connection.recorder.reasons == [Reason.PARSE_ERROR]
+        assert connection.recorder.reasons == [reason]
         assert connection.first.closed_with is not None
         assert isinstance(connection.first.closed_with[1], ProtocolError)
 

@@ -25,12 +25,12 @@ JSON = st.recursive(
 
 
 def signed_in(auth: object = None, authorization: str | None = None, cookie: str | None = None) -> str:
-    return AUTHENTICATOR.authenticate(auth, authorization, cookie).id
+    return AUTHENTICATOR.sign_in(auth, authorization, cookie).user.id
 
 
 def refused(auth: object = None, authorization: str | None = None, cookie: str | None = None) -> SignInRefused:
     with pytest.raises(SignInRefused) as refusal:
-        AUTHENTICATOR.authenticate(auth, authorization, cookie)
+        AUTHENTICATOR.sign_in(auth, authorization, cookie)
     assert str(refusal.value) == refusal.value.message
     return refusal.value
 
@@ -94,7 +94,7 @@ class TestCookies:
             header = f"{cookie_name}={token}"
         else:
             header = "; ".join(f"{cookie_name}.{index}={chunk}" for index, chunk in enumerate(chunks))
-        user = Authenticator(keyring).authenticate(None, None, header)
+        user = Authenticator(keyring).sign_in(None, None, header).user
         assert (user.id, user.name, user.email) == ("user-1", "Alice", "alice@example.com")
         assert user.image == "https://example.com/alice.png"
 
@@ -114,7 +114,7 @@ class TestMessages:
     def test_an_expired_token_is_told(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
         """An expired session fails like any other, and the log's words say that it has expired."""
         with pytest.raises(SignInRefused) as refusal:
-            Authenticator(keyring).authenticate({"token": vectors["tokens"]["nextauth_v4_expired"]}, None, None)
+            Authenticator(keyring).sign_in({"token": vectors["tokens"]["nextauth_v4_expired"]}, None, None)
         assert refusal.value.message == "Authentication failed"
         assert refusal.value.detail == "auth.token: expired"
 

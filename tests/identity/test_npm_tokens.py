@@ -55,7 +55,7 @@ def test_a_fresh_token_is_verified(fresh: dict[str, str], kind: str) -> None:
 def test_a_salted_token_is_verified_from_its_cookie(fresh: dict[str, str], kind: str) -> None:
     """A cookie's name is the salt of what it holds, in every variant of the name."""
     name = {**ORDERS, **ONLY_BY_COOKIE}[kind]["salt"]
-    user = Authenticator(Keyring(SECRET)).authenticate(None, None, f"{name}={fresh[kind]}")
+    user = Authenticator(Keyring(SECRET)).sign_in(None, None, f"{name}={fresh[kind]}").user
     assert (user.id, user.name, user.email, user.image) == tuple(CLAIMS.values())
 
 
@@ -65,7 +65,7 @@ def test_a_session_that_needs_chunks_signs_in(npm_tokens: NpmTokens) -> None:
     chunks = [token[start : start + 3933] for start in range(0, len(token), 3933)]
     assert len(chunks) > 2
     header = "; ".join(f"{V4}.{index}={chunk}" for index, chunk in enumerate(chunks))
-    assert Authenticator(Keyring(SECRET)).authenticate(None, None, header).id == "user-1"
+    assert Authenticator(Keyring(SECRET)).sign_in(None, None, header).user.id == "user-1"
 
 
 def test_tokens_of_before_and_after_a_rotation_are_verified(npm_tokens: NpmTokens) -> None:

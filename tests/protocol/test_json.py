@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synkora.protocol import json as json_module
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode, is_utf8
 
@@ -136,3 +138,44 @@ def test_is_utf8_agrees_with_python(data: bytes) -> None:
 def test_nan_cannot_be_sent() -> None:
     """What the server encodes is always JSON: NaN and the infinities become null."""
     assert encode([float("nan"), float("inf")]) == b"[null,null]"
+
+
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+ESCAPES = [
+    r"\ud83d",
+    r"\uDE00",
+    r"\uDBFF",
+    r"\udc00",
+    r"\\",
+    r"\"",
+    r"\n",
+    r"\u0041",
+    r"\ud7ff",
+    r"\ue000",
+    "u",
+    "d83d",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(ESCAPES), max_size=30))
+def test_halves_are_mended_as_their_simplest_definition_says(parts: list[str]) -> None:
+    """Python's own decoder joins the pairs; each half that is left over is U+FFFD, all else stays."""
+    text = '"' + "".join(parts) + '"'
+    assert ANYTHING.decode(text.encode()) == SURROGATE.sub("\ufffd", json.loads(text))
+
+
+@pytest.mark.parametrize("between", ["", "x", r"\n"])
+def test_more_than_a_thousand_halves_are_refused(between: str) -> None:
+    """A thousand are mended; with one more the text is as wrong as any other that is no JSON."""
+    half = r"\ud800" + between
+    assert ANYTHING.decode(f'"{between}{half * 1000}"'.encode()).count("\ufffd") == 1000
+    with pytest.raises(ProtocolError):
+        ANYTHING.decode(f'"{between}{half * 1001}"'.encode())
+
+
+@pytest.mark.parametrize("ordinary", [r"\n", r"\\", r"\u0041", r"\ud83d\ude00", "x"])
+def test_ordinary_text_is_passed_over_in_one_piece(ordinary: str) -> None:
+    """However long it is: a message full of escapes costs no more steps than one without."""
+    pieces = [found.group() for found in json_module._HALVES.finditer(f"{ordinary * 5000}\\ud800{ordinary}".encode())]
+    assert pieces == [(ordinary * 5000).encode(), rb"\ud800", ordinary.encode()]

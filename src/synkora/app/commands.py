@@ -9,6 +9,7 @@ from rich.markup import escape
 from synkora import __version__
 from synkora.app.settings import Settings, SettingsError, describe, load_settings
 
+_LONGEST_ID = 200  # as the server takes it
 _THIRTY_DAYS = 30 * 24 * 3600
 
 
@@ -27,7 +28,8 @@ app = typer.Typer(
     help="The WebSocket server that the pages of Synkora, the project-management web app, collaborate through."
     "\n\n"
     "First steps: put the web app's NEXTAUTH_SECRET into a file .env.local here, or into the environment; "
-    "start the server with [bold]synkora serve[/]; give the web app NEXT_PUBLIC_WEBSOCKET_URL=http://localhost:3001. "
+    "start the server with [bold]synkora serve[/]; give the web app NEXT_PUBLIC_WEBSOCKET_URL=http://localhost:3001 "
+    "and ENABLE_INTEGRATED_WEBSOCKET=false. "
     "http://localhost:3001/health tells whether the server runs."
     "\n\n"
     "[bold]synkora serve --help[/] lists the settings. Without a command, synkora serves.",
@@ -87,8 +89,8 @@ def token(
 
     A client passes it as io(url, {auth: {token}}). Whoever has it is that user: keep it to yourself.
     """
-    if not id_.strip():
-        raise typer.BadParameter("it is empty", param_hint="--id")
+    if not id_.strip() or len(id_) > _LONGEST_ID:
+        raise typer.BadParameter(f"it has to be 1 to {_LONGEST_ID} characters long", param_hint="--id")
     settings = _settings()
     from synkora.identity.tokens import sign
 

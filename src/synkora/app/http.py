@@ -1,44 +1,217 @@
-"""uvicorn's HTTP protocol, with a limit on the head of a request."""
+"""uvicorn's HTTP protocol, with bounds on what a request may have and on how long it may take."""
 
+from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MAX_HEAD: Final = 65_536  # bytes: a session may be several cookies of 4 kB each
-_WORDS: Final = b'{"message":"The head of a request may have up to %d bytes"}' % MAX_HEAD
-_REFUSAL: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_WORDS), _WORDS)
-)
+from synkora.engine.deadlines import Deadlines
+from synkora.engine.incidents import Incidents
+
+MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
+HEAD_TIME: Final = 10  # seconds
+BODY_TIME: Final = 30  # seconds
+#: A client that does not keep up has to read so many bytes of an answer in so many seconds.
+READ_TIME: Final = 30
+READ_LEAST: Final = 16_384
+_PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
+
+_TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes"
+_TOO_SLOW: Final = "The request was not completed in time"
+
+
+class Patience:
+    """How long a server's HTTP clients may take, each kind of wait on one timer."""
+
+    def __init__(self, incidents: Incidents) -> None:
+        self.incidents = incidents
+        self.heads: Deadlines[HttpProtocol] = Deadlines(HEAD_TIME, lambda protocol: protocol.head_timed_out())
+        self.bodies: Deadlines[HttpProtocol] = Deadlines(BODY_TIME, lambda protocol: protocol.body_timed_out())
+        self.reads: Deadlines[HttpProtocol] = Deadlines(READ_TIME, lambda protocol: protocol.read_timed_out())
+
+    def forget(self, protocol: "HttpProtocol") -> None:
+        """Wait for nothing of a connection any more."""
+        self.heads.drop(protocol)
+        self.bodies.drop(protocol)
+        self.reads.drop(protocol)
+
+    def cancel(self) -> None:
+        """Wait for nobody any more."""
+        self.heads.cancel()
+        self.bodies.cancel()
+        self.reads.cancel()
+
+
+class _TooLarge(Exception):
+    """A request's head has more than `MAX_HEAD` bytes."""
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Answers 431 and closes where a request's head goes on for more than `MAX_HEAD` bytes.
+    """Answers 408 where a request's head or body does not come in time, and 431 where its head is too large.
 
-    httptools would keep whatever comes, for as long as the head has no end (RFC 6585 section 5).
+    A head has its time from the beginning of the connection, or from its own first byte. httptools would keep whatever
+    comes for as long as a head, a header or a trailer has no end (RFC 6585 section 5, RFC 9110 section 15.5.9).
+    Bind `patience` with `functools.partial` and give the result to uvicorn as `http`.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, patience: Patience, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_head = False
+        self._patience = patience
+        self._received = 0  # bytes since the request began, or since the last of its body
         self._head_size = 0
+        self._unread = 0
+
+    # What the event loop calls
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin with a connection."""
+        super().connection_made(transport)
+        self._patience.heads.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
+        patience = self._patience
+        if self not in patience.bodies and self not in patience.heads:
+            patience.heads.add(self)
+        self._received += len(data)
         super().data_received(data)
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD and not self.transport.is_closing():
-                self.transport.write(_REFUSAL)
-                self.transport.close()
+        if self._received > MAX_HEAD and not self.transport.is_closing() and self._is_incomplete:
+            self._refuse_size()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        self._patience.forget(self)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
+        self._patience.reads.add(self)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what was sent."""
+        super().resume_writing()
+        self._patience.reads.drop(self)
+
+    # What the parser calls
 
     def on_message_begin(self) -> None:
         """Take note that a request begins."""
-        self._in_head = True
         self._head_size = 0
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of a request's target."""
+        self._head_size += len(url)
+        self._check_size()
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer."""
+        self._head_size += len(name) + len(value) + _PER_LINE
+        self._check_size()
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Take note that its head is complete."""
-        self._in_head = False
+        """Take note that a head is complete."""
+        self._received = 0
+        self._patience.heads.drop(self)
+        self._patience.bodies.add(self)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._received = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take note that a request is complete."""
+        self._received = 0
+        self._patience.bodies.drop(self)
+        super().on_message_complete()
+
+    # What uvicorn calls
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand a connection over to the WebSocket protocol."""
+        self._patience.forget(self)
+        super().handle_websocket_upgrade()
+
+    def on_response_complete(self) -> None:
+        """Go on with a request that waited behind the one that is answered now; its body has its time from here."""
+        if self.pipeline and self in self._patience.bodies:
+            self._patience.bodies.add(self)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser could not read."""
+        if self._head_size > MAX_HEAD:
+            self._refuse_size()
+        else:
+            self._patience.incidents.note("request refused", "not HTTP")
+            super().send_400_response(msg)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection."""
+        if self.transport.get_write_buffer_size():
+            self._cut_off()  # its client has not even read what it was answered last
+        else:
+            super().timeout_keep_alive_handler()
+
+    # What patience comes to
+
+    def head_timed_out(self) -> None:
+        """End, since the head of a request did not come."""
+        if self._received:
+            self._patience.incidents.note("slow request cut off", "head")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def body_timed_out(self) -> None:
+        """End, since the rest of a body did not come."""
+        if self.pipeline:  # it is not read before an earlier request is answered
+            self._patience.bodies.add(self)
+            return
+        self._patience.incidents.note("slow request cut off", "body")
+        if not self.cycle.response_started:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def read_timed_out(self) -> None:
+        """Cut a client off that reads nothing, or next to nothing."""
+        unread = self.transport.get_write_buffer_size()
+        if unread > self._unread - READ_LEAST:
+            self._cut_off()
+        else:
+            self._unread = unread
+            self._patience.reads.add(self)
+
+    def _cut_off(self) -> None:
+        self._patience.incidents.note("slow client cut off")
+        self.transport.abort()
+
+    @property
+    def _is_incomplete(self) -> bool:
+        return self in self._patience.heads or self in self._patience.bodies
+
+    def _check_size(self) -> None:
+        if self._head_size > MAX_HEAD:
+            raise _TooLarge
+
+    def _refuse_size(self) -> None:
+        self._patience.incidents.note("request refused", "head too large")
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+
+    def _refuse(self, status: HTTPStatus, words: str) -> None:
+        body = b'{"message":"%b"}' % words.encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

@@ -1,9 +1,12 @@
 """The sockets that a server listens on."""
 
+import errno
 import socket
 from typing import Any, Final
 
 BACKLOG: Final = 4096  # connections: ten thousand clients may come back at once
+
+_LAST_PORT: Final = 65535
 
 _SocketAddress = tuple[Any, ...]  # the host, the port, and for IPv6 two more (Python's socket, "Socket families")
 
@@ -13,6 +16,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
     Raises `OSError` where that is not possible: the port is in use, the address is not this machine's.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise OSError(errno.EINVAL, f"{port} is no port: a port is 0 to {_LAST_PORT}")
     sockets: list[socket.socket] = []
     try:
         for family, address in _addresses(host, port):

@@ -13,11 +13,15 @@ _LINES: Final = {
     "project_joined": "✓ {userName} joined project {projectId}",
     "project_left": "✓ {userName} left project {projectId}",
     "relayed": "→ {what} in {projectId} by {userName}",
-    "sign_in_refused": "✗ Sign-in refused: {message} ({detail})",
+    "incident": "! {what}{label}",
+    "incidents": "! In the last minute: {counts}",
+    "caution": "! {text}",
+    "project_access": "✓ PROJECT_ACCESS={setting}: {text}",
     "stopping": "✓ Stopping, clients to tell: {clients}",
     "stopped": "✓ Stopped",
 }
 _SHOWN: Final = 200  # characters of one value
+_OWN_WORDS: Final = frozenset(("counts", "text"))  # fields that are the server's own, and bounded
 
 
 def configure_logs(level: str) -> None:
@@ -63,7 +67,9 @@ class _Printable(dict[str, str]):
     """Fields as text that cannot forge a line or move a terminal's cursor."""
 
     def __init__(self, fields: Mapping[str, object]) -> None:
-        super().__init__({name: _printable(value) for name, value in fields.items()})
+        super().__init__(
+            {name: _escaped(str(value)) if name in _OWN_WORDS else _printable(value) for name, value in fields.items()}
+        )
 
     def __missing__(self, key: str) -> str:
         return "?"

@@ -1,6 +1,7 @@
 """The pages beside Socket.IO."""
 
 import time
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,14 +13,14 @@ from synkora.collaboration.service import Collaboration
 SERVICE = "Synkora WebSocket Server"
 
 
-def make_app(collaboration: Collaboration) -> Starlette:
+def make_app(collaboration: Collaboration, is_closing: Callable[[], bool]) -> Starlette:
     """The server's HTTP application: its health at `/health` and `/`, 404 for anything else."""
     started = time.monotonic()
 
     async def health(_: Request) -> JSONResponse:
         return JSONResponse(
             {
-                "status": "healthy",
+                "status": "shutting down" if is_closing() else "healthy",
                 "service": SERVICE,
                 "uptime": round(time.monotonic() - started, 3),
                 "connections": collaboration.connections,

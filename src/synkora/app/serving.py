@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
@@ -14,11 +16,12 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from synkora.app.http import HttpProtocol
+from synkora.app.http import HEAD_TIME, HttpProtocol, Patience
 from synkora.app.listen import BACKLOG, listen
 from synkora.sockets.server import SocketServer
 
 _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
+_TLS_GOODBYE: Final = 2  # seconds
 _KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # Connections live long and are made of many objects: young collections would walk them again and again.
@@ -40,15 +43,18 @@ class Server(uvicorn.Server):
         farewell: Callable[[], Awaitable[None]] | None = None,
         started: Callable[[list[socket.socket]], None] | None = None,
         shutdown_timeout: float = 5,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sockets_server = server
+        self._patience = Patience(server.incidents)
+        self._tls = tls
         self._farewell = farewell
         self._started = started
         self._shutdown_timeout = shutdown_timeout
         super().__init__(
             uvicorn.Config(
                 _Front(server, app),
-                http=HttpProtocol,
+                http=functools.partial(HttpProtocol, self._patience),  # type: ignore[arg-type]  # called as a class would be
                 ws=server.websocket_protocol,  # type: ignore[arg-type]  # uvicorn calls it as it would a class
                 loop="uvloop",
                 lifespan="off",
@@ -56,19 +62,38 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 backlog=BACKLOG,
-                proxy_headers=False,  # it would cover polling alone, and trust whoever comes from this machine
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE,
+                proxy_headers=False,  # the engine has its own, which covers WebSocket too and trusts nobody unasked
             )
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then tell `started`."""
-        await super().startup(sockets)
+        if self._tls is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self.servers = [await self._listen_with_tls(self._tls, listening) for listening in sockets or ()]
         gc.set_threshold(*_GC_THRESHOLDS)
         gc.freeze()
         if self._started is not None and sockets is not None:
             self._started(sockets)
+
+    async def _listen_with_tls(self, tls: ssl.SSLContext, listening: socket.socket) -> asyncio.Server:
+        """Listen as uvicorn does, but with little time for TLS's handshake and its end: uvicorn takes a minute."""
+        config = self.config
+        make = functools.partial(
+            HttpProtocol, self._patience, config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return await asyncio.get_running_loop().create_server(
+            make,
+            sock=listening,
+            ssl=tls,
+            backlog=config.backlog,
+            ssl_handshake_timeout=HEAD_TIME,
+            ssl_shutdown_timeout=_TLS_GOODBYE,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new clients, end the connections of those that are here, then uvicorn's own.
@@ -81,6 +106,7 @@ class Server(uvicorn.Server):
             await self._farewell()
         await self._sockets_server.close(within)
         await super().shutdown(sockets)
+        self._patience.cancel()
 
     def _give_up(self) -> None:
         """Wait for nobody any more."""
@@ -136,12 +162,13 @@ def serve(
     farewell: Callable[[], Awaitable[None]] | None = None,
     started: Callable[[list[socket.socket]], None] | None = None,
     shutdown_timeout: float = 5,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Run `server` until SIGINT or SIGTERM; `app` answers the HTTP requests that are not Socket.IO's.
 
-    An empty `host` is every interface, port 0 any free port. `started` is called with the sockets it listens on;
-    `farewell` is awaited before the connections are ended, within `shutdown_timeout` seconds. Raises `OSError` where it
-    cannot listen.
+    An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `started` is called
+    with the sockets it listens on; `farewell` is awaited before the connections are ended, within `shutdown_timeout`
+    seconds. Raises `OSError` where it cannot listen.
     """
     sockets = listen(host, port)
-    Server(server, app=app, farewell=farewell, started=started, shutdown_timeout=shutdown_timeout).run(sockets)
+    Server(server, app=app, farewell=farewell, started=started, shutdown_timeout=shutdown_timeout, tls=tls).run(sockets)

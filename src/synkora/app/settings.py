@@ -4,12 +4,17 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from synkora.app.cautions import origin_cautions, secret_cautions
 from synkora.app.values import (
+    Access,
     Allowed,
+    Count,
+    Environment,
+    File,
     Flag,
     GracePeriod,
     Host,
@@ -20,6 +25,8 @@ from synkora.app.values import (
     Path,
     PayloadSize,
     Port,
+    Proxies,
+    Rate,
     Secret,
     Secrets,
     Threshold,
@@ -74,6 +81,11 @@ class Settings(BaseSettings):
         validation_alias="NEXTAUTH_SECRET_PREVIOUS",
         description="Former secrets, comma-separated: tokens made with them are still accepted.",
     )
+    environment: Environment = Field(
+        default="development",
+        validation_alias="SYNKORA_ENV",
+        description="development or production; production refuses a weak NEXTAUTH_SECRET instead of warning.",
+    )
     port: Port = Field(
         default=3001,
         validation_alias="WS_PORT",
@@ -88,6 +100,22 @@ class Settings(BaseSettings):
         default=("http://localhost:3000",),
         validation_alias="ALLOWED_ORIGINS",
         description="Origins that browsers may connect from, comma-separated; https://*.example.com and * work too.",
+    )
+    trusted_proxies: Proxies = Field(
+        default=(),
+        validation_alias="TRUSTED_PROXIES",
+        description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated: addresses, "
+        "networks, unix for a unix socket.",
+    )
+    ssl_certfile: File = Field(
+        default=None,
+        validation_alias="SSL_CERTFILE",
+        description="Certificate (PEM, with those that it was issued by) to speak TLS with; unset: no TLS.",
+    )
+    ssl_keyfile: File = Field(
+        default=None,
+        validation_alias="SSL_KEYFILE",
+        description="Key of that certificate (PEM, without a passphrase).",
     )
     path: Path = Field(
         default="/socket.io/",
@@ -112,7 +140,7 @@ class Settings(BaseSettings):
     max_payload: PayloadSize = Field(
         default=1_000_000,
         validation_alias="WS_MAX_PAYLOAD",
-        description="Bytes of the largest message that a client may send.",
+        description="Bytes of the largest message that a client may send, its attachments included.",
     )
     compression: Flag = Field(
         default=False,
@@ -137,7 +165,8 @@ class Settings(BaseSettings):
     max_outbox: OutboxSize = Field(
         default=4_000_000,
         validation_alias="WS_MAX_OUTBOX",
-        description="Bytes that may wait for a client that does not read; beyond them it is disconnected.",
+        description="Bytes that may wait for a client that does not read; beyond them it is disconnected. "
+        "Not less than WS_MAX_PAYLOAD.",
     )
     shutdown_timeout: GracePeriod = Field(
         default=5,
@@ -149,28 +178,119 @@ class Settings(BaseSettings):
         validation_alias="LOG_LEVEL",
         description="What is logged: debug, info, warning or error, each with all that is more serious.",
     )
+    project_access: Access = Field(
+        default="open",
+        validation_alias="PROJECT_ACCESS",
+        description="Who may join a project: open (everyone signed in), or whom the app (http) or its database "
+        "(postgres) lets in.",
+    )
+    app_url: str | None = Field(
+        default=None,
+        validation_alias="APP_URL",
+        description="Where PROJECT_ACCESS=http asks: the web app's address, as this server reaches it.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="Where PROJECT_ACCESS=postgres asks: the web app's database, as Prisma has it.",
+    )
+    limit_volatile_rate: Rate = Field(
+        default=100,
+        validation_alias="LIMIT_VOLATILE_RATE",
+        description="Cursors, selections and typing that one connection may send a second, for three seconds at once.",
+    )
+    limit_edit_rate: Rate = Field(
+        default=100,
+        validation_alias="LIMIT_EDIT_RATE",
+        description="Edits that one connection may send a second, for three seconds at once.",
+    )
+    limit_other_rate: Rate = Field(
+        default=20,
+        validation_alias="LIMIT_OTHER_RATE",
+        description="Joins, leaves and anything else that one connection may send a second, for three seconds at once.",
+    )
+    limit_projects: Count = Field(
+        default=50,
+        validation_alias="LIMIT_PROJECTS",
+        description="Projects that one connection may be in.",
+    )
+    limit_connections_per_user: Count = Field(
+        default=1000,
+        validation_alias="LIMIT_CONNECTIONS_PER_USER",
+        description="Connections of one user.",
+    )
+    limit_connections_per_address: Count = Field(
+        default=10_000,
+        validation_alias="LIMIT_CONNECTIONS_PER_ADDRESS",
+        description="Connections of one address (of one /64 network for IPv6); behind a proxy see TRUSTED_PROXIES.",
+    )
+    limit_handshakes_per_address: Rate = Field(
+        default=1000,
+        validation_alias="LIMIT_HANDSHAKES_PER_ADDRESS",
+        description="New connections of one address a second, for ten seconds at once.",
+    )
+    limit_failed_sign_ins: Count = Field(
+        default=20,
+        validation_alias="LIMIT_FAILED_SIGN_INS",
+        description="Refused sign-ins of one address within a minute, from which on each refusal takes longer.",
+    )
+    limit_clients: Count = Field(
+        default=50_000,
+        validation_alias="LIMIT_CLIENTS",
+        description="Clients in all.",
+    )
     redis_url: Annotated[str | None, AfterValidator(_unsupported)] = Field(
         default=None,
         validation_alias="REDIS_URL",
         description="Not supported by this version, which runs as a single instance: leave it unset.",
     )
 
+    def cautions(self) -> list[str]:
+        """What ought to be set otherwise, one line each, without any secret."""
+        return [*self._weak_secrets(), *origin_cautions(self.allowed_origins)]
+
+    def problems(self) -> list[str]:
+        """What cannot be used together, one line each, without any secret."""
+        found: list[str] = []
+        if self.environment == "production":
+            found += [f"SYNKORA_ENV is production, and {line}" for line in self._weak_secrets()]
+        if (self.ssl_certfile is None) is not (self.ssl_keyfile is None):
+            given, missing = ("SSL_CERTFILE", "SSL_KEYFILE")[:: 1 if self.ssl_certfile else -1]
+            found.append(f"{given} is set, but {missing} is not: TLS needs both")
+        if self.project_access == "http" and self.app_url is None:
+            found.append("PROJECT_ACCESS is http, but APP_URL is not set: it is where to ask")
+        if self.project_access == "postgres" and self.database_url is None:
+            found.append("PROJECT_ACCESS is postgres, but DATABASE_URL is not set: it is where to ask")
+        if self.max_outbox < self.max_payload:
+            found.append(
+                f"WS_MAX_OUTBOX: {self.max_outbox} is less than WS_MAX_PAYLOAD, {self.max_payload}: "
+                "whoever is sent a message of that size would be disconnected"
+            )
+        return found
+
+    def _weak_secrets(self) -> list[str]:
+        previous = tuple(secret.get_secret_value() for secret in self.previous_secrets)
+        return list(secret_cautions(self.secret.get_secret_value(), previous))
+
 
 def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
     """Read the settings; what is passed wins over every variable.
 
-    Raises `SettingsError` with one line for each variable that cannot be used.
+    Raises `SettingsError` with one line for each variable that cannot be used, or not with the others.
     """
     options = {"WS_HOST": host, "WS_PORT": port}
     given: dict[str, Any] = {variable: value for variable, value in options.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise SettingsError(list(dict.fromkeys(map(_sentence, error.errors())))) from None
     except UnicodeDecodeError:
         raise SettingsError([".env.local or .env is not text in UTF-8"]) from None
     except OSError as error:
         raise SettingsError([f"{error.filename} cannot be read: {error.strerror}"]) from None
+    if problems := settings.problems():
+        raise SettingsError(problems)
+    return settings
 
 
 def describe() -> Iterator[Variable]:

@@ -2,11 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
+
+from synkora.engine.addresses import UNIX, parse_network
 
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://"
@@ -84,6 +87,15 @@ def _host(value: str) -> str:
     return bare
 
 
+def _proxy(value: str) -> str:
+    if value.lower() == UNIX:
+        return UNIX
+    try:
+        return str(parse_network(value))
+    except ValueError:
+        raise _refusal(value) from None
+
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 Transport = Literal["polling", "websocket"]
 
@@ -105,12 +117,30 @@ Origins = Annotated[
     AfterValidator(_distinct),
     Allowed("an origin such as https://app.example.com: no path, the host may begin with *., and * alone is any"),
 ]
+Proxies = Annotated[
+    tuple[Annotated[str, AfterValidator(_proxy)], ...],
+    NoDecode,
+    BeforeValidator(_items),
+    AfterValidator(_distinct),
+    Allowed("an address such as 10.0.0.7, a network such as 10.0.0.0/8 or fd00::/8, or unix"),
+]
+Environment = Annotated[
+    Literal["development", "production"], BeforeValidator(_lower), Allowed("development or production")
+]
+File = Annotated[FilePath | None, Allowed("the path of a file")]
 Transports = Annotated[
     tuple[Annotated[Transport, BeforeValidator(_lower)], ...],
     NoDecode,
     BeforeValidator(_some_items),
     AfterValidator(_distinct),
     Allowed("a transport: polling, websocket, or both with a comma between them"),
+]
+Count = Annotated[int, Field(ge=0, le=1_000_000), Allowed("a whole number from 0, which is no limit, to 1000000")]
+Rate = Annotated[float, Field(ge=0, le=1_000_000), Allowed("a number a second from 0, which is no limit, to 1000000")]
+Access = Annotated[
+    Literal["open", "http", "postgres"],
+    BeforeValidator(_lower),
+    Allowed("one of open, http and postgres"),
 ]
 Interval = Annotated[float, Field(ge=0.05, le=3600), Allowed("a number of seconds from 0.05 to 3600")]
 GracePeriod = Annotated[float, Field(ge=0, le=3600), Allowed("a number of seconds from 0 to 3600")]

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from synkora.collaboration.limits import Kind
 from synkora.protocol.errors import InvalidPayload
 from synkora.protocol.json import Decoder, Raw
 from synkora.sockets.errors import EventRefused
@@ -27,7 +28,8 @@ class Event:
 
     What the others get is the value of the field `whole`, or an object with `sender`'s fields and `fields`: values go
     on as they came, a missing one as null where it is the whole, and left out elsewhere. `volatile` marks what the next
-    of its kind outdates: it may be dropped for a client that does not keep up. `logged` is what the log says of it.
+    of its kind outdates: it may be dropped for a client that does not keep up. `edits` marks what changes the project,
+    and so is not for viewers to send. `logged` is what the log says of it.
     """
 
     name: str
@@ -35,19 +37,25 @@ class Event:
     fields: tuple[str, ...] = ()
     sender: tuple[SenderField, ...] = ()
     volatile: bool = False
+    edits: bool = False
     logged: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What it counts as where there are limits."""
+        return Kind.VOLATILE if self.volatile else Kind.EDIT
 
 
 CATALOGUE: Final = (
-    Event("task:create", whole="task", logged="Task created"),
-    Event("task:update", whole="task", logged="Task updated"),
-    Event("task:delete", fields=("taskId",), logged="Task deleted"),
-    Event("task:move", fields=("taskId", "status"), logged="Task moved"),
-    Event("canvas:update", whole="changes"),
+    Event("task:create", whole="task", edits=True, logged="Task created"),
+    Event("task:update", whole="task", edits=True, logged="Task updated"),
+    Event("task:delete", fields=("taskId",), edits=True, logged="Task deleted"),
+    Event("task:move", fields=("taskId", "status"), edits=True, logged="Task moved"),
+    Event("canvas:update", whole="changes", edits=True),
     Event("canvas:cursor", sender=("socketId",), fields=("position",), volatile=True),
-    Event("markdown:update", fields=("fileId", "content"), logged="Markdown updated"),
+    Event("markdown:update", fields=("fileId", "content"), edits=True, logged="Markdown updated"),
     Event("markdown:cursor", sender=("socketId",), fields=("fileId", "position"), volatile=True),
-    Event("spreadsheet:cell-update", fields=("cell", "value"), logged="Cell updated"),
+    Event("spreadsheet:cell-update", fields=("cell", "value"), edits=True, logged="Cell updated"),
     Event("spreadsheet:selection", sender=("socketId",), fields=("selection",), volatile=True),
     Event("typing:start", sender=("socketId", "userId", "userName"), fields=("context", "timestamp"), volatile=True),
     Event("typing:stop", sender=("socketId", "userId"), fields=("context",), volatile=True),

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from synkora.collaboration.access import Role
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.timestamps import now
@@ -66,19 +67,22 @@ class Projects:
         self._namespace = namespace
         self._presence = presence
         self._changes: dict[str, _Changes] = {}
+        self.is_closing = False
 
-    def join(self, member: Member, project_id: str) -> None:
+    def welcome_again(self, member: Member, project_id: str) -> None:
+        """Tell a member who is in already who is there; nobody else hears of it."""
+        self._note(project_id).asked[member.socket.id] = member.socket
+
+    def join(self, member: Member, project_id: str, role: Role) -> None:
         """Let a member in. Raises `EventRefused` for an id that is none of a project."""
         socket, user = member.socket, member.user
-        if project_id in self._namespace.sockets:
+        if project_id in self._namespace.adapter.rooms.members:
             raise EventRefused("Project ID is a connection's id")  # whose own room has that name
         changes = self._note(project_id)
         changes.asked[socket.id] = socket
-        if project_id in member.projects:
-            return
         changes.changed = True
         timestamp = now()
-        member.projects.add(project_id)
+        member.projects[project_id] = role
         socket.join(project_id)
         self._presence.join(project_id, socket.id, user, timestamp)
         socket.to(project_id).emit("user:joined", Joined(socket.id, user.id, user.name, timestamp, user.image))
@@ -88,7 +92,7 @@ class Projects:
         """Let a member out; one who is not in it may leave too, as a page's hooks do."""
         if project_id not in member.projects:
             return
-        member.projects.discard(project_id)
+        del member.projects[project_id]
         member.socket.leave(project_id)
         self._leave(member, project_id)
         log.info(
@@ -108,6 +112,8 @@ class Projects:
     def _leave(self, member: Member, project_id: str) -> None:
         user = member.user
         self._presence.leave(project_id, member.socket.id, user)
+        if self.is_closing:
+            return
         changes = self._note(project_id)
         changes.changed = changes.left = True
         self._namespace.to(project_id).emit("user:left", Left(member.socket.id, user.id, user.name, now()))

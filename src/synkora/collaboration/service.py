@@ -1,26 +1,38 @@
 """Synkora's events on a namespace."""
 
+import functools
+from collections import Counter
+from collections.abc import Awaitable
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 import structlog
 
+from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.admission import RECHECK, Admission
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
+from synkora.collaboration.expiry import Expiry
+from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyRefusals
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import LocalPresence, Presence
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.signing_in import SigningIn
 from synkora.collaboration.timestamps import now
-from synkora.identity.handshake import Authenticator
-from synkora.identity.user import User
+from synkora.engine.failures import Failures
+from synkora.engine.incidents import Incidents
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.session import Session
+from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.protocol.json import Decoder
 from synkora.sockets import packets
-from synkora.sockets.errors import EventRefused
+from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
 log = structlog.get_logger(__name__)
 
+RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
 SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
 
 
@@ -41,14 +53,38 @@ def _decode_project_id(data: bytes) -> str:
 class Collaboration:
     """People in projects who see each other's work."""
 
-    def __init__(self, namespace: Namespace, authenticator: Authenticator, presence: Presence | None = None) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        authenticator: Authenticator,
+        *,
+        policy: AccessPolicy | None = None,
+        limits: Limits | None = None,
+        failures: Failures | None = None,
+        incidents: Incidents | None = None,
+        presence: Presence | None = None,
+        recheck: float = RECHECK,
+        answer_within: float = ANSWER_WITHIN,
+    ) -> None:
         self.presence = presence or LocalPresence()
+        self._limits = limits or Limits()
+        self._incidents = Incidents() if incidents is None else incidents  # one without incidents is false
+        self._access = Access(policy or OpenAccess(), answer_within=answer_within)
         self._namespace = namespace
         self._members: dict[str, Member] = {}
+        self._connections: Counter[str] = Counter()
+        self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
         self._projects = Projects(namespace, self.presence)
-        namespace.on_connect(SigningIn(authenticator, self._admit).welcome)
+        self._admission = Admission(
+            self._access, self._projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
+        )
+        self._expiry = Expiry(authenticator)
+        self._kinds = {event.name: event.kind for event in CATALOGUE}
+        namespace.on_connect(SigningIn(authenticator, failures or Failures(0), self._incidents, self._admit).welcome)
         namespace.on_disconnect(self._dismiss)
+        namespace.before_event(self._count)
         namespace.on("ping", self._answer_ping)
+        namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
         for event in CATALOGUE:
@@ -60,44 +96,107 @@ class Collaboration:
         return len(self._members)
 
     def say_goodbye(self) -> None:
-        """Tell everyone that the server is about to stop."""
+        """Tell everyone that the server is about to stop; of those who then leave nobody is told."""
+        self._projects.is_closing = True
         self._namespace.emit("server:shutdown", {"message": SHUTDOWN_MESSAGE})
 
-    def _admit(self, socket: Socket, user: User) -> None:
-        self._members[socket.id] = Member(socket, user)
+    async def close(self) -> None:
+        """Let go of the connections to whoever knows who may join what."""
+        await self._access.close()
+
+    def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
+        user = signed_in.user
+        if 0 < self._limits.connections <= self._connections[user.id]:
+            self._incidents.note("limit hit", "connections of a user")
+            raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
+        member = Member(socket, signed_in, self._allowance(socket))
+        self._members[socket.id] = member
+        self._connections[user.id] += 1
+        self._expiry.start(member)
         socket.emit("connected", {"socketId": socket.id, "userId": user.id, "timestamp": now()})
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
+    def _allowance(self, socket: Socket) -> Allowance:
+        """What a connection may send: who connects to the namespace again over it goes on with what is left."""
+        allowance = self._allowances.get(socket.session)
+        if allowance is None:
+            allowance = self._allowances[socket.session] = Allowance(self._limits)
+            return allowance
+        try:
+            allowance.take(Kind.OTHER)
+        except EventRefused as refusal:
+            raise ConnectRefused(str(refusal), refusal.details) from None
+        except TooManyRefusals:
+            socket.disconnect(close=True)
+            raise ConnectRefused("disconnected") from None
+        return allowance
+
     def _dismiss(self, socket: Socket, reason: str) -> None:
         member = self._members.pop(socket.id)
-        self._projects.leave_all(member)
-        log.info(
-            "client_disconnected", socketId=socket.id, userName=member.user.name, userId=member.user.id, reason=reason
-        )
+        user = member.user
+        self._connections[user.id] -= 1
+        if not self._connections[user.id]:
+            del self._connections[user.id]
+        self._expiry.stop(member)
+        self._admission.leave_all(member)
+        log.info("client_disconnected", socketId=socket.id, userName=user.name, userId=user.id, reason=reason)
+
+    def _count(self, socket: Socket, event: str) -> None:
+        kind = self._kinds.get(event, Kind.OTHER)
+        try:
+            self._members[socket.id].allowance.take(kind)
+        except EventRefused:
+            self._incidents.note("limit hit", f"{kind.name.lower()} events")
+            raise
+        except TooManyRefusals:
+            self._incidents.note("flooding client cut off")
+            socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
+            socket.disconnect(close=True)
+            raise EventRefused("disconnected") from None
 
     def _answer_ping(self, socket: Socket, *_: object) -> None:
         socket.emit("pong", {"timestamp": now()})
 
-    def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
-        self._projects.join(self._members[socket.id], project_id)
+    def _refresh(self, socket: Socket, payload: object = None, *_: object) -> dict[str, object]:
+        return self._expiry.refresh(self._members[socket.id], payload)
+
+    def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
+        return self._admission.join(self._members[socket.id], project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
-        self._projects.leave(self._members[socket.id], project_id)
+        self._admission.leave(self._members[socket.id], project_id)
 
     def _relay(self, event: Event) -> None:
         codec, adapter, namespace = Codec(event), self._namespace.adapter, self._namespace.name
 
+        def pass_on(member: Member, project_id: str, message: Outgoing) -> None:
+            if event.edits and not member.projects[project_id].may_write:
+                raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
+            adapter.broadcast(message, (project_id,), (member.socket.id,))
+            if event.logged:
+                log.info(
+                    "relayed",
+                    what=event.logged,
+                    projectId=project_id,
+                    userName=member.user.name,
+                    socketId=member.socket.id,
+                )
+
         def relay(socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> None:
             member = self._members[socket.id]
             project_id: str = payload.projectId
+            joining = None
             if project_id not in member.projects:
-                raise EventRefused(f"{event.name}: join the project first")
+                joining = self._admission.joining(member, project_id)
+                if joining is None:
+                    raise EventRefused(f"{event.name}: join the project first")
             delivery = (codec.deliver(payload, member.sender),)
             message = packets.event(namespace, event.name, delivery, volatile=event.volatile, attachments=attachments)
-            adapter.broadcast(message, (project_id,), (socket.id,))
-            if event.logged:
-                log.info(
-                    "relayed", what=event.logged, projectId=project_id, userName=member.user.name, socketId=socket.id
-                )
+            if joining is None:
+                pass_on(member, project_id, message)
+            else:
+                # Held as it will be sent: what else the client wrote beside it is let go of.
+                act = functools.partial(pass_on, member, project_id, message)
+                self._admission.hold(member, joining, event.name, message.size, act)
 
         self._namespace.route(event.name, codec.decode, relay)

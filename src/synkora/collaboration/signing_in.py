@@ -1,47 +1,73 @@
 """Who a new socket is."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import structlog
-
-from synkora.identity.handshake import Authenticator, SignInRefused, may_come_with_upgrade
-from synkora.identity.user import User
+from synkora.engine.failures import Failures
+from synkora.engine.incidents import Incidents
+from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.socket import Socket, Stage
 
 #: Seconds that a CONNECT by polling waits for the WebSocket handshake, which brings the cookie.
 WAIT_FOR_UPGRADE: Final = 2
 
-log = structlog.get_logger(__name__)
-
 
 class SigningIn:
-    """Decides on each CONNECT, and hands those who are let in to `admit`."""
+    """Decides on each CONNECT, and hands those who are let in to `admit`.
 
-    def __init__(self, authenticator: Authenticator, admit: Callable[[Socket, User], None]) -> None:
+    An address that fails again and again waits longer and longer for its next refusal; a good token never waits.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        failures: Failures,
+        incidents: Incidents,
+        admit: Callable[[Socket, SignedIn], None],
+    ) -> None:
         self._authenticator = authenticator
+        self._failures = failures
+        self._incidents = incidents
         self._admit = admit
 
     def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
-        """Admit a socket at once, or return what waits for its upgrade first. Raises `ConnectRefused`."""
+        """Admit a socket at once, or return what waits for its upgrade, or to refuse it. Raises `ConnectRefused`."""
         if socket.transport == "polling" and may_come_with_upgrade(auth, *_offered(socket)):
             return self._welcome_after_upgrade(socket, auth)
-        self._judge(socket, auth)
-        return None
+        refusal, delay = self._judge(socket, auth)
+        if refusal is None:
+            return None
+        if not delay:
+            raise refusal
+        return _refuse_later(refusal, delay)
 
     async def _welcome_after_upgrade(self, socket: Socket, auth: dict[str, Any]) -> None:
         await socket.session.upgrade_request(WAIT_FOR_UPGRADE)
-        if socket.stage is Stage.CONNECTING:  # else it has left meanwhile, and nobody would dismiss it again
-            self._judge(socket, auth)
+        if socket.stage is not Stage.CONNECTING:
+            return  # it has left meanwhile, and nobody would dismiss it again
+        refusal, delay = self._judge(socket, auth)
+        if refusal is not None:
+            await _refuse_later(refusal, delay)
 
-    def _judge(self, socket: Socket, auth: dict[str, Any]) -> None:
+    def _judge(self, socket: Socket, auth: dict[str, Any]) -> tuple[ConnectRefused | None, float]:
+        """Admit a socket, or return why not, and after how many seconds to say so."""
+        address = socket.session.request.address
         try:
-            user = self._authenticator.authenticate(auth, *_offered(socket))
+            signed_in = self._authenticator.sign_in(auth, *_offered(socket))
         except SignInRefused as refusal:
-            log.info("sign_in_refused", message=refusal.message, detail=refusal.detail, socketId=socket.id)
-            raise ConnectRefused(refusal.message) from None
-        self._admit(socket, user)
+            delay = self._failures.note(address)
+            self._incidents.note("sign-in refused", f"{refusal.message} ({refusal.detail})")
+            data = {"retryAfter": delay} if delay else None
+            return ConnectRefused(refusal.message, data), delay
+        self._admit(socket, signed_in)
+        return None, 0
+
+
+async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
+    await asyncio.sleep(delay)
+    raise refusal
 
 
 def _offered(socket: Socket) -> tuple[str | None, str | None]:

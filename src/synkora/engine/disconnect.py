@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from synkora.engine.incidents import Incidents
 from synkora.protocol.errors import InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
 from synkora.protocol.websocket import CloseCode
 
@@ -38,6 +39,15 @@ def reason_for(error: BaseException) -> Reason | None:
             return Reason.PARSE_ERROR
         case _:
             return None
+
+
+def note_failure(incidents: Incidents, error: Exception) -> None:
+    """Count an error that ends a connection, if it is one that clients ought not to cause."""
+    match error:
+        case OutboxFull():
+            incidents.note("slow client cut off")
+        case ProtocolError():
+            incidents.note("protocol error", str(error))
 
 
 def close_code(reason: Reason, error: Exception | None) -> CloseCode:

@@ -34,11 +34,14 @@ MESSAGES: Final = {
 
 
 class HandshakeRefused(Exception):
-    """A request that is answered with an HTTP status and `{"code", "message"}`."""
+    """A request that is answered with an HTTP status, `{"code", "message"}`, and Retry-After in seconds if given."""
 
-    def __init__(self, code: Refusal, message: str | None = None, *, status: int | None = None) -> None:
+    def __init__(
+        self, code: Refusal, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
+    ) -> None:
         super().__init__(message or MESSAGES[code])
         self.code = code
+        self.retry_after = retry_after
         self.status = status or (403 if code is Refusal.FORBIDDEN else 400)
 
     @property

@@ -94,11 +94,21 @@ class Outbox:
                 self.clear()
                 self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))
 
+    def hand_over(self) -> None:
+        """Give the carrier all that waits, whether it is writable or not: nothing will come after."""
+        queue = list(self.queue) if self._held is None else self._held.release(self.queue)
+        self.clear()
+        if queue:
+            self.carrier.send(queue)
+
     def fail(self, error: Exception) -> None:
         """End this connection, since it cannot be sent to."""
         log.error("flush_failed", exc_info=error)
         self.clear()
-        self._failed(error)
+        try:
+            self._failed(error)
+        except Exception as further:  # the others' turn goes on
+            log.error("flush_failed", exc_info=further)
 
 
 class Held:
@@ -123,7 +133,7 @@ class Held:
                 self._volatile_bytes += message.size
             else:
                 self._durable.append((self._count, message))
-        while self._volatile_bytes > VOLATILE_LIMIT:
+        while self._volatile_bytes > VOLATILE_LIMIT and len(self._volatile) > 1:
             _, dropped = self._volatile.popleft()
             self._volatile_bytes -= dropped.size
             self.bytes -= dropped.size
@@ -145,6 +155,10 @@ class Flusher:
 
     def broadcast(self, message: Outgoing, outboxes: Iterable[Outbox], skip: Outbox | None) -> None:
         """Put one message into all `outboxes` but `skip`."""
+        if not self._armed:
+            # What is called soon runs when all that has arrived in this turn has been handled. In a thread this raises.
+            asyncio.get_running_loop().call_soon(self._flush)
+            self._armed = True
         dirty = self._dirty
         for outbox in outboxes:
             if outbox is not skip:
@@ -152,10 +166,6 @@ class Flusher:
                 if not outbox.scheduled:
                     outbox.scheduled = True
                     dirty.append(outbox)
-        if dirty and not self._armed:
-            self._armed = True
-            # What is called soon runs when all that has arrived in this turn has been handled.
-            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         dirty, self._dirty, self._armed = self._dirty, [], False

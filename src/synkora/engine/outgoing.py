@@ -1,4 +1,7 @@
-"""One message to one or many clients, each of its wire forms made when first asked for and kept."""
+"""One message to one or many clients, each of its wire forms made once and kept.
+
+The WebSocket frames are made at once, since nearly every client needs them, the others when first asked for.
+"""
 
 from synkora.protocol import engineio, websocket
 
@@ -9,7 +12,7 @@ class Outgoing:
     `volatile` marks what may be dropped for a client that does not keep up.
     """
 
-    __slots__ = ("_deflated", "attachments", "frames", "packet", "volatile")
+    __slots__ = ("_deflated", "_polling", "attachments", "frames", "packet", "volatile")
 
     def __init__(self, packet: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False) -> None:
         self.packet = packet
@@ -19,6 +22,7 @@ class Outgoing:
         if attachments:
             self.frames += b"".join(map(websocket.binary_frame, attachments))
         self._deflated: bytes | None = None
+        self._polling: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -41,7 +45,9 @@ class Outgoing:
 
     def polling_part(self) -> bytes:
         """Its part of a polling payload."""
-        return engineio.encode_polling(self.packet, self.attachments)
+        if self._polling is None:
+            self._polling = engineio.encode_polling(self.packet, self.attachments)
+        return self._polling
 
 
 CLOSE = Outgoing(engineio.CLOSE)

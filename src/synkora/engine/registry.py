@@ -2,18 +2,33 @@
 
 import secrets
 from collections.abc import Callable
+from typing import Protocol
 
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.disconnect import Reason
+from synkora.engine.gate import Gate, GateSettings
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.heartbeat import Heartbeat
+from synkora.engine.incidents import Incidents
 from synkora.engine.outbox import Flusher
+from synkora.engine.ports import Listener, Transport
 from synkora.engine.request import Request
-from synkora.engine.session import Listener, Session, State, Transport
+from synkora.engine.session import Session, State
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.engineio import open_packet
 
 LINGER = 30  # seconds: how long the last messages of a session wait for a poll
+COMPLETION = 30  # seconds that a client has for the rest of a message that it has begun: fragments, attachments
+
+
+class Incomplete(Protocol):
+    """What waits for the rest of a message."""
+
+    def message_timed_out(self) -> None:
+        """End, since it did not come."""
+        ...
+
+    def __hash__(self) -> int: ...
 
 
 def new_id() -> str:
@@ -27,24 +42,34 @@ class Registry:
     `accept` is called with each new session and returns what listens to it.
     """
 
-    def __init__(self, settings: EngineSettings, accept: Callable[[Session], Listener]) -> None:
+    def __init__(
+        self, settings: EngineSettings, accept: Callable[[Session], Listener], gate: Gate | None = None
+    ) -> None:
         self.settings = settings
+        self._gate = gate or Gate(GateSettings())
         self.flusher = Flusher()
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
+        self.incidents = Incidents()
+        self.incomplete: Deadlines[Incomplete] = Deadlines(COMPLETION, lambda waiting: waiting.message_timed_out())
         self._accept = accept
         self._sessions: dict[str, Session] = {}
         self._probes: Deadlines[Session] = Deadlines(settings.upgrade_timeout, lambda session: session.probe_failed())
-        self._lingering: Deadlines[Session] = Deadlines(LINGER, self._forget)
+        self._lingering: Deadlines[Session] = Deadlines(LINGER, lambda session: session.linger_timed_out())
         self.is_closing = False
         self.open_websockets = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, request: Request, transport: Transport) -> Session:
-        """A new session, its handshake on the way. Raises `HandshakeRefused` while the server is closing."""
+    def admit(self, request: Request) -> None:
+        """Make sure that a session may be opened. Raises `HandshakeRefused`."""
         if self.is_closing:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "Server is shutting down", status=503)
+        self._gate.check(request.address)
+
+    def open(self, request: Request, transport: Transport) -> Session:
+        """A new session, its handshake on the way, for a request that has been admitted."""
+        self._gate.enter(request.address)
         session = Session(new_id(), request, transport, self)
         self._sessions[session.sid] = session
         settings = self.settings
@@ -68,6 +93,17 @@ class Registry:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         return session
 
+    def note_refusal(self, refusal: HandshakeRefused, request: Request) -> None:
+        """Count a request that was refused; that the server stops is no incident."""
+        match refusal.status:
+            case 403:
+                self.incidents.note("origin refused", request.origin or "")
+            case 429 | 503:
+                if not self.is_closing:
+                    self.incidents.note("limit hit", str(refusal))
+            case _:
+                self.incidents.note("request refused", str(refusal))
+
     def probe_started(self, session: Session) -> None:
         """Give an upgrade its time."""
         self._probes.add(session)
@@ -86,7 +122,8 @@ class Registry:
 
     def _forget(self, session: Session) -> None:
         self._lingering.drop(session)
-        self._sessions.pop(session.sid, None)
+        if self._sessions.pop(session.sid, None) is not None:
+            self._gate.leave(session.request.address)
 
     def close(self) -> None:
         """End all sessions and open no more."""
@@ -95,6 +132,7 @@ class Registry:
             session.close(Reason.SERVER_SHUTTING_DOWN)
         self.heartbeat.cancel()
         self._probes.cancel()
+        self.incomplete.cancel()
 
     @property
     def is_drained(self) -> bool:

@@ -24,10 +24,14 @@ class Headers:
         """The value of a header by its lower-case name, the first where there are several."""
         return next((value for key, value in self if key == name), None)
 
+    def get_all(self, name: str) -> list[str]:
+        """The values of a header by its lower-case name, in the order that they came in."""
+        return [value for key, value in self if key == name]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked for; `query` and `address` (the peer's) are as they came."""
+    """What a client asked for; `query` is as it came, `address` is the client's, as far as that is known."""
 
     method: str
     path: str

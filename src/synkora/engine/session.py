@@ -7,12 +7,16 @@ import asyncio
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from synkora.engine.disconnect import Reason, reason_for
+import structlog
+
+from synkora.engine.disconnect import ORDERLY, Reason, note_failure, reason_for
 from synkora.engine.heartbeat import Heartbeat
+from synkora.engine.incidents import Incidents
 from synkora.engine.outbox import Flusher, Outbox
 from synkora.engine.outgoing import NOOP, PING, PROBE_PONG, Outgoing
+from synkora.engine.ports import Listener, Transport
 from synkora.engine.request import Request
-from synkora.engine.settings import EngineSettings, TransportName
+from synkora.engine.settings import EngineSettings
 from synkora.protocol import engineio
 from synkora.protocol.engineio import PacketType
 from synkora.protocol.errors import InvalidUtf8, ProtocolError
@@ -52,56 +56,10 @@ TRANSITIONS: Final = {
     (State.OPEN, Event.END): State.CLOSED,
     (State.PROBING, Event.END): State.CLOSED,
     (State.PROBED, Event.END): State.CLOSED,
+    (State.CLOSING, Event.UPGRADE): State.CLOSING,
     (State.CLOSING, Event.END): State.CLOSED,
 }
 LIVE: Final = frozenset((State.OPEN, State.PROBING, State.PROBED))
-
-
-class Transport(Protocol):
-    """What carries a session."""
-
-    @property
-    def name(self) -> TransportName:
-        """Its name on the wire."""
-        ...
-
-    @property
-    def writable(self) -> bool:
-        """Whether it takes messages now."""
-        ...
-
-    def send(self, messages: list[Outgoing]) -> None:
-        """Take messages, in order, without waiting."""
-        ...
-
-    @property
-    def farewell(self) -> Outgoing | None:
-        """The packet that ends a session over it, if it takes one."""
-        ...
-
-    def close(self, reason: Reason, error: Exception | None) -> bool:
-        """End the connection; return False where the client may still come for what is in the outbox."""
-        ...
-
-    def discard(self) -> None:
-        """Let go of the client, which has left, or goes on over another transport."""
-        ...
-
-
-class Listener(Protocol):
-    """What stands above a session."""
-
-    def on_message(self, data: bytes) -> None:
-        """Take a text message. Raises `ProtocolError` to end the connection."""
-        ...
-
-    def on_binary(self, data: bytes) -> None:
-        """Take a binary message. Raises `ProtocolError` to end the connection."""
-        ...
-
-    def on_close(self, reason: Reason) -> None:
-        """Take note that the session has ended."""
-        ...
 
 
 class _Nobody:
@@ -112,6 +70,8 @@ class _Nobody:
     def on_close(self, reason: Reason) -> None: ...
 
 
+log = structlog.get_logger(__name__)
+
 _NOBODY: Final = _Nobody()
 
 
@@ -121,6 +81,7 @@ class Keeper(Protocol):
     settings: EngineSettings
     flusher: Flusher
     heartbeat: Heartbeat
+    incidents: Incidents
 
     def probe_started(self, session: "Session") -> None:
         """Give an upgrade its time."""
@@ -143,6 +104,8 @@ class Session:
     """
 
     __slots__ = (
+        "__weakref__",
+        "_end_reason",
         "_keeper",
         "_probe",
         "_upgrade_waiters",
@@ -165,6 +128,7 @@ class Session:
         self.transport = transport
         self.outbox = Outbox(keeper.flusher, transport, keeper.settings.max_outbox, self.fail)
         self._keeper = keeper
+        self._end_reason = Reason.TRANSPORT_CLOSE
         self._probe: Transport | None = None
         self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
         self.believe(request)
@@ -209,8 +173,8 @@ class Session:
                     self.listener.on_message(packet[1:])
             else:
                 self._receive_control(packet)
-        except ProtocolError as error:
-            self.transport_failed(transport, error)
+        except Exception as error:
+            self._receive_failed(transport, error)
 
     def receive_binary(self, transport: Transport, data: bytes) -> None:
         """Take a binary packet from one of the session's transports."""
@@ -219,8 +183,13 @@ class Session:
                 raise ProtocolError("binary packet during an upgrade")
             if self.state in LIVE:
                 self.listener.on_binary(data)
-        except ProtocolError as error:
-            self.transport_failed(transport, error)
+        except Exception as error:
+            self._receive_failed(transport, error)
+
+    def _receive_failed(self, transport: Transport, error: Exception) -> None:
+        if not isinstance(error, ProtocolError):
+            log.error("receive_failed", exc_info=error)  # a fault of ours: it ends one connection, on any transport
+        self.transport_failed(transport, error)
 
     def _receive_control(self, packet: bytes) -> None:
         match packet[0]:
@@ -229,7 +198,7 @@ class Session:
             case PacketType.CLOSE:
                 self.transport_closed(self.transport, Reason.TRANSPORT_CLOSE)
             case PacketType.PING:
-                raise ProtocolError("the server pings, the client answers")
+                self.close(Reason.TRANSPORT_ERROR, ProtocolError("the server pings, the client answers"))
             case PacketType.UPGRADE | PacketType.NOOP | PacketType.OPEN:
                 pass
             case _:
@@ -259,6 +228,9 @@ class Session:
             self.outbox.carrier = transport
             polling.discard()
             self.outbox.flush()
+            if self.state is State.CLOSING:
+                transport.close(self._end_reason, None)
+                self._end()
         else:
             self.probe_failed()
 
@@ -279,7 +251,7 @@ class Session:
         """Wait up to `within` seconds for a WebSocket to come with this session's id; return whether one did."""
         if self._probe is not None or self.transport.name == "websocket":
             return True
-        if not self.is_live:
+        if not self.is_live or not self._keeper.settings.upgrades(self.transport.name):
             return False
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self._upgrade_waiters is None:
@@ -316,6 +288,8 @@ class Session:
 
     def fail(self, error: Exception) -> None:
         """End because of `error`."""
+        if self.is_live:
+            note_failure(self._keeper.incidents, error)
         self.close(reason_for(error) or Reason.TRANSPORT_ERROR, error)
 
     def transport_failed(self, transport: Transport, error: Exception) -> None:
@@ -328,10 +302,14 @@ class Session:
     def close(self, reason: Reason, error: Exception | None = None) -> None:
         """End from the server's side. What was sent before still goes out, as far as the client takes it."""
         if self.is_live:
-            self._drop_probe()
+            self._end_reason = reason
+            if self.state is not State.PROBED or reason not in ORDERLY:
+                self._drop_probe()  # else the client polls no more, and is to get its last messages by the WebSocket
             self.outbox.flush()
             if self.state not in LIVE:
                 return  # what was still to go out was too much, and has ended it already
+            if reason in ORDERLY and self.transport.name == "websocket":
+                self.outbox.hand_over()
             if self.transport.close(reason, error):
                 self._say_farewell()
                 self._end()
@@ -366,17 +344,21 @@ class Session:
             self.probe_failed()
         elif transport is self.transport and self.state is not State.CLOSED:
             was_live = self.is_live
-            self._drop_probe()
             self._end()
             transport.discard()
             if was_live:
                 self._tell_end(reason)
+
+    def linger_timed_out(self) -> None:
+        """End, since the client did not come for its last messages."""
+        self._end()
 
     def _drop_probe(self) -> None:
         if self._probe is not None:
             self.probe_failed()
 
     def _end(self) -> None:
+        self._drop_probe()
         self._move(Event.END)
         self.outbox.retire()
         self._wake_upgrade_waiters(came=False)

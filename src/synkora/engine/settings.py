@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from synkora.engine.addresses import TrustedProxies
 from synkora.engine.origins import Origins
 
 TransportName = Literal["polling", "websocket"]
@@ -13,7 +14,8 @@ class EngineSettings:
     """Durations are seconds, sizes are bytes.
 
     A client is pinged every `ping_interval` and has `ping_timeout` to answer. A session's upgrade to WebSocket may take
-    `upgrade_timeout`. `max_payload` is the largest message (or POST) that is taken. A client that does not read may
+    `upgrade_timeout`. `max_payload` is the largest message (or POST) that is taken, its attachments included.
+    `proxies` are those whose word on a client's address counts. A client that does not read may
     have up to `max_outbox` waiting for it. `compression` offers permessage-deflate, for messages from
     `compression_threshold` up.
     """
@@ -21,6 +23,7 @@ class EngineSettings:
     path: str = "/socket.io/"
     transports: tuple[TransportName, ...] = ("polling", "websocket")
     origins: Origins = field(default_factory=Origins)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
     ping_interval: float = 25
     ping_timeout: float = 60
     upgrade_timeout: float = 10

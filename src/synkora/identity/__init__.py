@@ -4,8 +4,17 @@ Pure functions and small frozen classes: no sockets, no event loop, no HTTP serv
 """
 
 from synkora.identity.errors import TokenInvalid
-from synkora.identity.handshake import Authenticator, SignInRefused, may_come_with_upgrade
+from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
 from synkora.identity.tokens import Keyring, sign
 from synkora.identity.user import User
 
-__all__ = ["Authenticator", "Keyring", "SignInRefused", "TokenInvalid", "User", "may_come_with_upgrade", "sign"]
+__all__ = [
+    "Authenticator",
+    "Keyring",
+    "SignInRefused",
+    "SignedIn",
+    "TokenInvalid",
+    "User",
+    "may_come_with_upgrade",
+    "sign",
+]

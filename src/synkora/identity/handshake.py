@@ -1,6 +1,7 @@
 """Signing in: the judgement of all that a client brings with its handshake."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from synkora.identity.cookies import session_cookies
@@ -26,15 +27,24 @@ class _Offer(NamedTuple):
     cookie_name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody, and the token that says so; `cookie_name` is the session cookie that held it, if one did."""
+
+    user: User
+    token: str = field(repr=False)
+    cookie_name: str | None = None
+
+
 class Authenticator:
     """Tells who a client is, by the first of its tokens that can be verified."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def authenticate(
+    def sign_in(
         self, auth: object, authorization: str | None, cookie: str | None, *, now: float | None = None
-    ) -> User:
+    ) -> SignedIn:
         """The user whom CONNECT's payload names by its `token`, or else the `Authorization` header, or else a cookie.
 
         The payload may be anything. A cookie header is to be given only if the request's origin is allowed. `now` is
@@ -55,7 +65,7 @@ class Authenticator:
             user = user_from_claims(claims)
             if user is None:
                 raise SignInRefused("Invalid token", f"{source}: names no user")
-            return user
+            return SignedIn(user, token, cookie_name)
         if failures:
             raise SignInRefused("Authentication failed", "; ".join(failures))
         raise SignInRefused("Authentication required", "no token")

@@ -12,6 +12,7 @@ from synkora.protocol.errors import ProtocolError
 from synkora.protocol.json import encode
 
 PROTOCOL: Final = "4"
+MAX_PACKETS: Final = 10_000  # in one payload: a client that was away for minutes has collected hundreds
 
 
 class PacketType(IntEnum):
@@ -66,8 +67,10 @@ def join_payload(parts: list[bytes]) -> bytes:
 def split_payload(payload: bytes) -> list[tuple[bool, bytes]]:
     """The packets of a POST, each with whether it is binary: a binary one without its `b`, decoded.
 
-    Raises `ProtocolError` for an empty packet or bad base64.
+    Raises `ProtocolError` for an empty packet, bad base64, or more than `MAX_PACKETS`.
     """
+    if payload.count(_SEPARATOR) >= MAX_PACKETS:
+        raise ProtocolError("too many packets")
     return [_read_part(part) for part in payload.split(_SEPARATOR)]
 
 

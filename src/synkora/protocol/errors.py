@@ -17,6 +17,10 @@ class PayloadTooLarge(ProtocolError):
     """More bytes than the server takes in one message."""
 
 
+class MessageTimeout(ProtocolError):
+    """A message whose rest did not come in time."""
+
+
 class InvalidPayload(ValueError):
     """JSON that is well formed but not what is due: the sender gets an answer and the connection goes on.
 

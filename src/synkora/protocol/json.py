@@ -14,10 +14,13 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 Raw = msgspec.Raw
 T = TypeVar("T")
 
-_ESCAPES: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+# What is no half of a surrogate pair is passed over in one piece; a half is the group.
+_HALVES: Final = re.compile(
+    rb"(?:[^\\]|\\(?!u[dD][89a-fA-F]).|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
 )
-_LONE_SURROGATE_SIZE: Final = len(b"\\ud800")
+_MOST_HALVES: Final = 1000  # that are mended in one message: each costs far more than the rest of it
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
 encode: Final = msgspec.json.Encoder().encode
@@ -54,8 +57,8 @@ class Decoder(Generic[T]):
             raise _invalid_payload(error) from None
         except msgspec.DecodeError as error:
             # JavaScript writes half a surrogate pair as an escape; msgspec refuses it.
-            mended = _ESCAPES.sub(_replace_lone_surrogate, data)
-            if mended == data:
+            mended = _mend_surrogates(data)
+            if mended is None:
                 raise ProtocolError(str(error)) from None
         except UnicodeDecodeError:
             raise ProtocolError("JSON is not valid UTF-8") from None
@@ -64,9 +67,21 @@ class Decoder(Generic[T]):
         return self.decode(mended)
 
 
-def _replace_lone_surrogate(escape: re.Match[bytes]) -> bytes:
-    found = escape.group()
-    return rb"\ufffd" if len(found) == _LONE_SURROGATE_SIZE else found
+def _mend_surrogates(data: bytes) -> bytes | None:
+    """The same JSON with U+FFFD for each half of a surrogate pair; None where it has none, or too many."""
+    if rb"\ud" not in data and rb"\uD" not in data:
+        return None
+    halves = 0
+
+    def mend(found: re.Match[bytes]) -> bytes:
+        nonlocal halves
+        if found[1] is None:
+            return found[0]
+        halves += 1
+        return rb"\ufffd"
+
+    mended = _HALVES.sub(mend, data, 2 * _MOST_HALVES + 2)  # with what is between them, and one more
+    return mended if 0 < halves <= _MOST_HALVES else None
 
 
 def _invalid_payload(error: msgspec.ValidationError) -> InvalidPayload:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.errors import InvalidPayload, PayloadTooLarge, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 
 
@@ -207,12 +207,17 @@ def _replace(value: object, attachments: list[bytes]) -> object:
 
 
 class Assembler:
-    """Puts a client's packets together from the texts and binaries that it sends."""
+    """Puts a client's packets together from the texts and binaries that it sends.
 
-    __slots__ = ("_attachments", "_max_attachments", "_packet")
+    A packet has up to `max_attachments`, and up to `max_size` bytes with them.
+    """
 
-    def __init__(self, max_attachments: int) -> None:
+    __slots__ = ("_attachments", "_max_attachments", "_max_size", "_packet", "_size")
+
+    def __init__(self, max_attachments: int, max_size: int = 1_000_000) -> None:
         self._max_attachments = max_attachments
+        self._max_size = max_size
+        self._size = 0
         self._packet: Packet | None = None
         self._attachments: list[bytes] = []
 
@@ -223,14 +228,21 @@ class Assembler:
         packet = decode(data, self._max_attachments)
         if packet.expected:
             self._packet = packet
+            self._size = len(data)
             return None
         return packet
 
     def add_binary(self, data: bytes) -> Packet | None:
-        """The packet that `data` completes, or None while more are to come. Raises `ProtocolError`."""
+        """The packet that `data` completes, or None while more are to come.
+
+        Raises `ProtocolError`, `PayloadTooLarge` where it is too large with its attachments.
+        """
         packet = self._packet
         if packet is None:
             raise ProtocolError("attachment without a packet")
+        self._size += len(data)
+        if self._size > self._max_size:
+            raise PayloadTooLarge(f"message and attachments are larger than {self._max_size} bytes")
         self._attachments.append(data)
         if len(self._attachments) < packet.expected:
             return None

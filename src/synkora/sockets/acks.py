@@ -1,9 +1,11 @@
 """The answers that a client still owes."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
-from synkora.sockets.errors import AckTimeout
+from synkora.sockets.errors import AckTimeout, TooManyCalls
+
+MAX_UNANSWERED: Final = 1000  # of one socket
 
 
 class Acks:
@@ -16,7 +18,9 @@ class Acks:
         self._pending: dict[int, asyncio.Future[list[Any]]] = {}
 
     def open(self) -> int:
-        """A new id, whose answer is awaited with `wait`."""
+        """A new id, whose answer is awaited with `wait`. Raises `TooManyCalls` where `MAX_UNANSWERED` are awaited."""
+        if len(self._pending) >= MAX_UNANSWERED:
+            raise TooManyCalls(f"the client owes {MAX_UNANSWERED} acks already")
         number = self.next_id
         self.next_id += 1
         self._pending[number] = asyncio.get_running_loop().create_future()

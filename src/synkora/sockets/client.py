@@ -5,7 +5,8 @@ from typing import Protocol
 from synkora.engine.disconnect import Reason
 from synkora.engine.registry import new_id
 from synkora.engine.session import Session
-from synkora.protocol.errors import InvalidPayload, OutOfPlace
+from synkora.engine.settings import EngineSettings
+from synkora.protocol.errors import InvalidPayload, MessageTimeout, OutOfPlace
 from synkora.protocol.socketio import (
     Assembler,
     Packet,
@@ -23,6 +24,15 @@ class Host(Protocol):
 
     namespaces: dict[str, Namespace]
     max_attachments: int
+    settings: EngineSettings
+
+    def message_begun(self, client: "Client") -> None:
+        """Give a client's attachments their time."""
+        ...
+
+    def message_completed(self, client: "Client") -> None:
+        """Stop that time."""
+        ...
 
     def client_connected(self, client: "Client") -> None:
         """Stop the time that a client has to connect to a namespace."""
@@ -41,7 +51,7 @@ class Client:
     def __init__(self, session: Session, host: Host) -> None:
         self.session = session
         self._host = host
-        self._assembler = Assembler(host.max_attachments)
+        self._assembler = Assembler(host.max_attachments, host.settings.max_payload)
         self._sockets: dict[str, Socket] = {}
         self._left: set[str] | None = None
 
@@ -50,12 +60,19 @@ class Client:
         packet = self._assembler.add_text(data)
         if packet is not None:
             self._receive(packet)
+        else:
+            self._host.message_begun(self)
 
     def on_binary(self, data: bytes) -> None:
         """Take an attachment. Raises `ProtocolError`."""
         packet = self._assembler.add_binary(data)
         if packet is not None:
+            self._host.message_completed(self)
             self._receive(packet)
+
+    def message_timed_out(self) -> None:
+        """End, since attachments did not come."""
+        self.session.fail(MessageTimeout("attachments were announced and did not come"))
 
     def _receive(self, packet: Packet) -> None:
         socket = self._sockets.get(packet.namespace)
@@ -111,6 +128,12 @@ class Client:
             del self._sockets[socket.namespace]
 
     def _disconnect(self, socket: Socket, reason: Reason, close: bool) -> None:
+        for each in list(self._sockets.values()) if close else [socket]:
+            self._dismiss(each, reason)
+        if close:
+            self.session.close(reason)
+
+    def _dismiss(self, socket: Socket, reason: Reason) -> None:
         if socket.connected:
             self.session.outbox.put(self._host.namespaces[socket.namespace].disconnect_packet())
             if self._left is None:
@@ -121,8 +144,6 @@ class Client:
             socket.close()
             answer = {"message": "Disconnected by the server"}
             self.session.send(encode_packet(PacketType.CONNECT_ERROR, socket.namespace, answer))
-        if close:
-            self.session.close(reason)
 
     def _remove(self, socket: Socket, reason: Reason) -> None:
         self._sockets.pop(socket.namespace, None)

@@ -10,8 +10,16 @@ class ConnectRefused(Exception):
 
 
 class EventRefused(Exception):
-    """Refuses an event: its sender gets an `error` event with `message`, and the connection goes on."""
+    """Refuses an event: its sender gets an `error` event with `message` and `details`, and the connection goes on."""
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class AckTimeout(TimeoutError):
     """A client did not acknowledge an event in time, or left before it did."""
+
+
+class TooManyCalls(RuntimeError):
+    """A client owes as many acks as it may, and is not asked for another."""

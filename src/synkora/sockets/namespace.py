@@ -1,9 +1,9 @@
 """A namespace: its handlers, its sockets, and what happens when an event comes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from types import CoroutineType
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from inspect import isawaitable
+from typing import Any, Final, Protocol, TypeVar, overload
 
 import structlog
 
@@ -32,10 +32,21 @@ ConnectHandler = Callable[[Socket, dict[str, Any]], Awaitable[None] | None]
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
 #: What an event goes to: the socket, the event's JSON array, and its attachments.
 Route = Callable[[Socket, bytes, tuple[bytes, ...]], object]
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+class Spawn(Protocol):
+    """Runs a coroutine in a task; a `lasting` one is waited for when the server closes."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> object: ...
+
+
+class HandlerCancelled(Exception):
+    """What a handler waited for was cancelled: it has failed, and its task goes on."""
+
 
 log = structlog.get_logger(__name__)
 
+_NO_DETAILS: Final[Mapping[str, object]] = {}
 _INTERNAL: Final = "Internal server error"
 _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
 
@@ -46,13 +57,19 @@ class Namespace:
     def __init__(self, name: str, adapter: Adapter, spawn: Spawn) -> None:
         self.name = name
         self.adapter = adapter
-        self.sockets: dict[str, Socket] = {}
+        self._sockets: dict[str, Socket] = {}
         self._spawn = spawn
         self._routes: dict[str, Route] = {}
         # The same by the bytes that an event's JSON array usually begins with: `["name"`.
         self._written: dict[bytes, tuple[str, Route]] = {}
+        self._before_event: Callable[[Socket, str], None] | None = None
         self._on_connect: ConnectHandler | None = None
         self._on_disconnect: DisconnectHandler | None = None
+
+    @property
+    def sockets(self) -> dict[str, Socket]:
+        """Those who are connected, by their ids, as they are now: a copy, so that a loop may disconnect them."""
+        return dict(self._sockets)
 
     # Handlers
 
@@ -114,6 +131,14 @@ class Namespace:
         self._on_disconnect = handler
         return handler
 
+    def before_event(self, check: Callable[[Socket, str], None]) -> Callable[[Socket, str], None]:
+        """Register what sees each event first, by its name: `check(socket, event)`, which may raise `EventRefused`.
+
+        It sees events that nobody handles too, and none of an event's data has been read yet.
+        """
+        self._before_event = check
+        return check
+
     # Sending
 
     @property
@@ -150,7 +175,7 @@ class Namespace:
         except Exception as error:
             self._refuse(socket, error)
         else:
-            if isinstance(result, CoroutineType):
+            if result is not None and isawaitable(result):
                 self._spawn(self._connect_later(socket, result, settled))
                 return
             self._admit(socket)
@@ -160,7 +185,7 @@ class Namespace:
         self, socket: Socket, decision: Awaitable[None], settled: Callable[[Socket], None]
     ) -> None:
         try:
-            await decision
+            await _outcome(decision)
         except Exception as error:
             self._refuse(socket, error)
         else:
@@ -169,18 +194,23 @@ class Namespace:
 
     def _admit(self, socket: Socket) -> None:
         if socket.stage is Stage.CONNECTING:
-            self.sockets[socket.id] = socket
+            self._sockets[socket.id] = socket
             socket.open()
 
     def _refuse(self, socket: Socket, error: Exception) -> None:
-        answer: dict[str, object] = {"message": _INTERNAL}
-        if isinstance(error, ConnectRefused):
-            answer = {"message": str(error)} if error.data is None else {"message": str(error), "data": error.data}
-        else:
-            log.error("handler_failed", eventName="connect", socketId=socket.id, exc_info=error)
         if socket.stage is Stage.CONNECTING:
             socket.close()
-            socket.session.send(encode_packet(PacketType.CONNECT_ERROR, self.name, answer))
+            socket.session.send(self._refusal(socket, error))
+
+    def _refusal(self, socket: Socket, error: Exception) -> bytes:
+        if isinstance(error, ConnectRefused):
+            answer = {"message": str(error)} if error.data is None else {"message": str(error), "data": error.data}
+            try:
+                return encode_packet(PacketType.CONNECT_ERROR, self.name, answer)
+            except Exception as unwritable:
+                error = unwritable
+        log.error("handler_failed", eventName="connect", socketId=socket.id, exc_info=error)
+        return encode_packet(PacketType.CONNECT_ERROR, self.name, {"message": _INTERNAL})
 
     def receive(self, socket: Socket, packet: Packet) -> None:
         """Take an event. Raises `ProtocolError` where the packet is none."""
@@ -190,6 +220,8 @@ class Namespace:
             if route is None:
                 name = event_name(data)
                 route = self._routes.get(name)
+            if self._before_event is not None:
+                self._before_event(socket, name)
             if route is None:
                 decode_arguments(data, packet.attachments)
                 raise EventRefused(f"Unknown event: {name[:_NAME_SHOWN]}")
@@ -199,14 +231,14 @@ class Namespace:
         except Exception as error:
             self._failed(socket, name, error)
             return
-        if isinstance(result, CoroutineType):
+        if result is not None and isawaitable(result):
             self._spawn(self._finish_later(socket, name, packet.id, result))
         elif packet.id is not None:
             self._acknowledge(socket, name, packet.id, result)
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
         try:
-            value = await result
+            value = await _outcome(result)
         except Exception as error:
             self._failed(socket, name, error)
             return
@@ -221,18 +253,20 @@ class Namespace:
             self._failed(socket, name, error)
 
     def _failed(self, socket: Socket, name: str, error: Exception) -> None:
-        if isinstance(error, EventRefused | InvalidPayload):
+        if isinstance(error, EventRefused):
+            self._answer(socket, name, str(error), error.details)
+        elif isinstance(error, InvalidPayload):
             self._answer(socket, name, str(error))
         else:
             log.error("handler_failed", eventName=name, socketId=socket.id, exc_info=error)
             self._answer(socket, name, _INTERNAL)
 
-    def _answer(self, socket: Socket, name: str, message: str) -> None:
-        socket.emit("error", {"message": message, "event": name[:_NAME_SHOWN]})
+    def _answer(self, socket: Socket, name: str, message: str, details: Mapping[str, object] = _NO_DETAILS) -> None:
+        socket.emit("error", {"message": message, "event": name[:_NAME_SHOWN], **details})
 
     def disconnected(self, socket: Socket, reason: Reason) -> None:
         """Take leave of a socket."""
-        was_connected = self.sockets.pop(socket.id, None) is not None
+        was_connected = self._sockets.pop(socket.id, None) is not None
         socket.close()
         if was_connected and self._on_disconnect is not None:
             try:
@@ -240,15 +274,26 @@ class Namespace:
             except Exception as error:
                 log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
             else:
-                if isinstance(result, CoroutineType):
-                    self._spawn(self._disconnect_later(socket, result))
+                if result is not None and isawaitable(result):
+                    self._spawn(self._disconnect_later(socket, result), lasting=True)
 
     async def _disconnect_later(self, socket: Socket, result: Awaitable[None]) -> None:
         try:
-            await result
+            await _outcome(result)
         except Exception as error:
             log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
 
     def disconnect_packet(self) -> Outgoing:
         """What tells a client that it is out of the namespace."""
         return Outgoing(encode_packet(PacketType.DISCONNECT, self.name))
+
+
+async def _outcome(result: Awaitable[P]) -> P:
+    """What a handler returns in the end. Raises what it raises, and `HandlerCancelled` where its work was cancelled."""
+    try:
+        return await result
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # the server is closing
+        raise HandlerCancelled from None

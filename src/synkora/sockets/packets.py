@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from synkora.engine.outgoing import Outgoing
-from synkora.protocol.socketio import PacketType, encode_packet, take_attachments
+from synkora.protocol.socketio import RESERVED_EVENTS, PacketType, encode_packet, take_attachments
 
 
 def event(
@@ -17,8 +17,10 @@ def event(
 ) -> Outgoing:
     """An event; `attachments` are what placeholders in `args` already refer to.
 
-    Raises `TypeError` for what JSON cannot hold.
+    Raises `TypeError` for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
     """
+    if name in RESERVED_EVENTS:
+        raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:
         args, attachments = take_attachments(args)
     kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT

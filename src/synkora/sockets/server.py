@@ -5,8 +5,11 @@ import functools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+from synkora.engine.addresses import TrustedProxies
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.disconnect import Reason
+from synkora.engine.gate import Gate
+from synkora.engine.incidents import Incidents
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
@@ -28,7 +31,8 @@ class SocketServer:
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
     namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
     most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
-    the server's own. `compression` offers permessage-deflate for messages from `compression_threshold` up.
+    the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages
+    from `compression_threshold` up.
     """
 
     def __init__(
@@ -42,14 +46,17 @@ class SocketServer:
         path: str = "/socket.io/",
         transports: Sequence[TransportName] = ("polling", "websocket"),
         origins: Origins | Sequence[str] = (),
+        proxies: TrustedProxies | Sequence[str] = (),
         max_outbox: int = 4_000_000,
         compression: bool = False,
         compression_threshold: int = 1024,
+        gate: Gate | None = None,
     ) -> None:
         self.settings = EngineSettings(
             path=path.rstrip("/") + "/",
             transports=tuple(transports),
             origins=origins if isinstance(origins, Origins) else Origins(origins),
+            proxies=proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies),
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
             upgrade_timeout=upgrade_timeout,
@@ -60,12 +67,13 @@ class SocketServer:
         )
         self.namespaces: dict[str, Namespace] = {}
         self.max_attachments = MAX_ATTACHMENTS
-        self.registry = Registry(self.settings, self._accept)
+        self.registry = Registry(self.settings, self._accept, gate)
         self.asgi = PollingEndpoint(self.registry)
         self._connecting: Deadlines[Client] = Deadlines(
             connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lasting: set[asyncio.Task[None]] = set()
 
     def of(self, name: str) -> Namespace:
         """The namespace `name`, made if need be. Raises `ValueError` for a name that clients could not send."""
@@ -74,6 +82,11 @@ class SocketServer:
         if name not in self.namespaces:
             self.namespaces[name] = Namespace(name, LocalAdapter(self.registry.flusher), self._spawn)
         return self.namespaces[name]
+
+    @property
+    def incidents(self) -> Incidents:
+        """The counts of what clients did that they ought not to."""
+        return self.registry.incidents
 
     @property
     def websocket_protocol(self) -> Callable[..., asyncio.BaseProtocol]:
@@ -108,6 +121,8 @@ class SocketServer:
         deadline = loop.time() + within
         while not self.registry.is_drained and loop.time() < deadline:
             await asyncio.sleep(_DRAIN_CHECK)
+        if self._lasting:
+            await asyncio.wait(self._lasting, timeout=max(deadline - loop.time(), 0))
         for task in self._tasks:
             task.cancel()
         return self.registry.is_drained
@@ -119,14 +134,23 @@ class SocketServer:
     def client_left(self, client: Client) -> None:
         """Forget a client."""
         self._connecting.drop(client)
+        self.registry.incomplete.drop(client)
+
+    def message_begun(self, client: Client) -> None:
+        """Give a client's attachments their time."""
+        self.registry.incomplete.add(client)
+
+    def message_completed(self, client: Client) -> None:
+        """Stop that time."""
+        self.registry.incomplete.drop(client)
 
     def _accept(self, session: Session) -> Client:
         client = Client(session, self)
         self._connecting.add(client)
         return client
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        for tasks in (self._tasks, self._lasting) if lasting else (self._tasks,):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)

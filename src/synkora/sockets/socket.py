@@ -162,7 +162,7 @@ class Socket:
         """Send an event and wait up to `timeout` seconds for the client's ack.
 
         Returns its argument, a list where there are several, None where there is none. Raises `AckTimeout`, also when
-        the client leaves.
+        the client leaves, and `TooManyCalls` where it owes too many acks already.
         """
         if self.stage is Stage.DISCONNECTED:
             raise AckTimeout("the client left")

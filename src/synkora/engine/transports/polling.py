@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from synkora.engine.addresses import TrustedProxies
 from synkora.engine.disconnect import ORDERLY, Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.outgoing import CLOSE, NOOP, Outgoing
@@ -27,6 +28,7 @@ _TEXT: Final = (b"content-type", b"text/plain; charset=UTF-8")
 _HTML: Final = (b"content-type", b"text/html")  # what Socket.IO answers a POST with
 _JSON: Final = (b"content-type", b"application/json")
 _NOT_STORED: Final = (b"cache-control", b"no-store")
+_SLICE: Final = 200  # packets of one request that are taken at a time: a few milliseconds
 _PREFLIGHT_AGE: Final = b"600"
 
 
@@ -119,7 +121,7 @@ class PollingEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3, scope type `http`)."""
-        request = _request(scope)
+        request = _request(scope, self._settings.proxies)
         exchange = _Exchange(request, receive, send, self._cors(request))
         try:
             if request.method == "OPTIONS":
@@ -127,12 +129,15 @@ class PollingEndpoint:
             else:
                 await self._exchange(exchange)
         except HandshakeRefused as refusal:
-            await exchange.answer(refusal.status, refusal.body, _JSON)
+            self._registry.note_refusal(refusal, request)
+            retry = [(b"retry-after", str(refusal.retry_after).encode())] if refusal.retry_after else []
+            await exchange.answer(refusal.status, refusal.body, _JSON, *retry)
 
     async def _exchange(self, exchange: _Exchange) -> None:
         request = exchange.request
         sid = check(request, self._settings, websocket=False)
         if sid is None:
+            self._registry.admit(request)
             transport = PollingTransport()
             await self._poll(self._registry.open(request, transport), transport, exchange)
             return
@@ -166,8 +171,6 @@ class PollingEndpoint:
         await exchange.answer(200, poll.result(), _TEXT, _NOT_STORED)
 
     async def _post(self, session: Session, transport: PollingTransport, exchange: _Exchange) -> None:
-        if not session.is_live:
-            raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         if transport.is_posting:
             session.close(Reason.TRANSPORT_ERROR)
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two posts at a time")
@@ -181,17 +184,27 @@ class PollingEndpoint:
         except ConnectionError:
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
             return
+        else:
+            session.believe(exchange.request)
+            await self._take(session, transport, packets)
         finally:
             transport.is_posting = False
-        session.believe(exchange.request)
-        for is_binary, packet in packets:
+        if transport.failed:
+            raise HandshakeRefused(Refusal.BAD_REQUEST)
+        await exchange.answer(200, b"ok", _HTML, _NOT_STORED)
+
+    @staticmethod
+    async def _take(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:
+        """Hand a payload's packets to their session, and let other clients have their turn after each slice."""
+        for number, (is_binary, packet) in enumerate(packets, 1):
+            if not session.is_live:
+                return
             if is_binary:
                 session.receive_binary(transport, packet)
             else:
                 session.receive_text(transport, packet)
-        if transport.failed:
-            raise HandshakeRefused(Refusal.BAD_REQUEST)
-        await exchange.answer(200, b"ok", _HTML, _NOT_STORED)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
 
     def _cors(self, request: Request) -> HeaderPairs:
         """What lets a page of an allowed origin read the answer (Fetch standard, "CORS protocol")."""
@@ -205,15 +218,17 @@ class PollingEndpoint:
         ]
 
 
-def _request(scope: Scope) -> Request:
+def _request(scope: Scope, proxies: TrustedProxies) -> Request:
     client = scope.get("client")
+    peer: str = client[0] if client else ""
+    headers = Headers(scope["headers"])
     return Request(
         method=scope["method"],
         path=scope["path"],
         query_string=scope["query_string"].decode("latin-1"),
-        headers=Headers(scope["headers"]),
-        address=client[0] if client else "",
-        secure=scope.get("scheme") == "https",
+        headers=headers,
+        address=proxies.address(peer, headers),
+        secure=proxies.secure(peer, headers, over_tls=scope.get("scheme") == "https"),
     )
 
 

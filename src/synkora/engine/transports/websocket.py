@@ -5,6 +5,8 @@ Source: RFC 6455; socketio/socket.io, docs/engine.io-protocol/v4-current.md, "We
 """
 
 import asyncio
+import base64
+import binascii
 import http
 import logging
 from typing import Any, Final
@@ -14,17 +16,19 @@ from picows import WSUpgradeRequest as PicowsRequest
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
 
-from synkora.engine.disconnect import Reason, close_code
+from synkora.engine.addresses import TrustedProxies
+from synkora.engine.disconnect import ORDERLY, Reason, close_code
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.registry import Registry
 from synkora.engine.request import Headers, Request
 from synkora.engine.session import Session
 from synkora.engine.settings import TransportName
-from synkora.protocol.errors import PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import MessageTimeout, PayloadTooLarge, ProtocolError
 from synkora.protocol.websocket import EXTENSION, accepts_compression, decompress
 
 CLOSING_TIME: Final = 2  # seconds that a client has to answer a close frame, and to read what was sent before it
+MAX_FRAGMENTS: Final = 4096  # of one message: browsers send a megabyte in a few
 _VERSION: Final = "13"
 _READ_BUFFER: Final = 2048  # bytes, picows' least: it grows with the messages
 _TEXT: Final = WSMsgType.TEXT
@@ -32,7 +36,12 @@ _BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 _CLOSE: Final = WSMsgType.CLOSE
 _SILENT: Final = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
-_UPGRADE_HEADERS: Final = ("host", "upgrade", "connection", "sec-websocket-version", "sec-websocket-key")
+_KEY_SIZE: Final = 16  # bytes
+# What picows is told of a request: it has little room for it, and keeps it for as long as the connection lives.
+_UPGRADE: Final = (
+    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Version: {_VERSION}\r\nSec-WebSocket-Key: {{}}\r\n\r\n"
+)
 
 
 class WebSocketTransport(WSListener):
@@ -74,8 +83,8 @@ class WebSocketTransport(WSListener):
         self._socket = transport
         underlying = transport.underlying_transport
         self._write = underlying.write
-        # Writing tells at once whether the client keeps up.
-        underlying.set_write_buffer_limits(high=0)
+        # Writing tells at once whether the client keeps up. Over TLS uvloop pauses at the limit, not past it.
+        underlying.set_write_buffer_limits(high=0 if underlying.get_extra_info("ssl_object") is None else 1)
         try:
             if self._sid is None:
                 self.session = self._registry.open(self._request, self)
@@ -111,6 +120,8 @@ class WebSocketTransport(WSListener):
             if self._fragments is not None:
                 raise ProtocolError("new message before the end of the last one")
             self._fragments = Fragments(kind == _BINARY, frame.rsv1, self._registry.settings.max_payload)
+            if not frame.fin:
+                self._registry.incomplete.add(self)
         elif kind != _CONTINUATION:
             return
         elif self._fragments is None:
@@ -121,11 +132,17 @@ class WebSocketTransport(WSListener):
         fragments.add(frame.get_payload_as_bytes())
         if frame.fin:
             self._fragments = None
+            self._registry.incomplete.drop(self)
             message = fragments.message()
             if fragments.is_binary:
                 session.receive_binary(self, message)
             else:
                 session.receive_text(self, message)
+
+    def message_timed_out(self) -> None:
+        """End, since the rest of a message did not come."""
+        if self.session is not None:
+            self.session.transport_failed(self, MessageTimeout("a message was begun and not completed"))
 
     def _receive_close(self, frame: WSFrame) -> None:
         if not self._socket.is_close_frame_sent:
@@ -140,6 +157,7 @@ class WebSocketTransport(WSListener):
         """Take note that the connection is gone."""
         self._registry.open_websockets -= 1
         self.writable = False
+        self._registry.incomplete.drop(self)
         session, self.session = self.session, None
         if session is not None:
             # A close frame that nobody here sent is picows' answer to bad framing.
@@ -169,10 +187,13 @@ class WebSocketTransport(WSListener):
             self._write(b"".join([message.frames for message in messages]))
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Close with a code, and with words where there is an error; a client that does not read is cut off."""
+        """Close with a code, and with words where there is an error.
+
+        A client that does not read is cut off, at once or, where it is to get what was sent before, after a while.
+        """
         if not self._closing:
             self._closing = True
-            if self.writable:
+            if self.writable or reason in ORDERLY:
                 self._socket.send_close(WSCloseCode(close_code(reason, error)), str(error or reason)[:120])
                 asyncio.get_running_loop().call_later(CLOSING_TIME, self._socket.disconnect, False)
             else:
@@ -188,16 +209,20 @@ class WebSocketTransport(WSListener):
 class Fragments:
     """A message that comes in several frames (RFC 6455 section 5.4), or compressed."""
 
-    __slots__ = ("_data", "_deflated", "_limit", "is_binary")
+    __slots__ = ("_count", "_data", "_deflated", "_limit", "is_binary")
 
     def __init__(self, is_binary: bool, deflated: bool, limit: int) -> None:
         self.is_binary = is_binary
         self._deflated = deflated
         self._limit = limit
         self._data = bytearray()
+        self._count = 0
 
     def add(self, data: bytes) -> None:
-        """Append a frame's payload. Raises `PayloadTooLarge`."""
+        """Append a frame's payload. Raises `PayloadTooLarge`, and `ProtocolError` past `MAX_FRAGMENTS`."""
+        self._count += 1
+        if self._count > MAX_FRAGMENTS:
+            raise ProtocolError("message of too many fragments")
         self._data += data
         if len(self._data) > self._limit:
             raise PayloadTooLarge(f"message is larger than {self._limit} bytes")
@@ -242,24 +267,28 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
 
     def data_received(self, data: bytes) -> None:
         """Take the request that uvicorn has read, once."""
-        request = _parse(data, self._transport)
+        request = _parse(data, self._transport, self._registry.settings.proxies)
         try:
             if not request.path.startswith(self._registry.settings.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
             if request.headers.get("sec-websocket-version") != _VERSION:
                 raise HandshakeRefused(Refusal.BAD_REQUEST, f"WebSocket version {_VERSION} is needed", status=426)
+            key = request.headers.get("sec-websocket-key") or ""
+            if not _is_key(key):
+                raise HandshakeRefused(Refusal.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
             sid = check(request, self._registry.settings, websocket=True)
-            if sid is not None:
+            if sid is None:
+                self._registry.admit(request)
+            else:
                 self._registry.find(sid)
-            elif self._registry.is_closing:
-                raise HandshakeRefused(Refusal.BAD_REQUEST, "Server is shutting down", status=503)
         except HandshakeRefused as refusal:
+            self._registry.note_refusal(refusal, request)
             self._refuse(refusal)
             return
         offers = request.headers.get("sec-websocket-extensions") or ""
         deflates = self._registry.settings.compression and accepts_compression(offers)
         self._listeners.append(WebSocketTransport(self._registry, request, sid, deflates=deflates))
-        self._feed(_upgrade_request(request))
+        self._feed(_UPGRADE.format(key).encode())
 
     def _accept(self, request: PicowsRequest) -> WSUpgradeResponseWithListener:
         listener = self._listeners.pop()
@@ -272,32 +301,37 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
 
     def _refuse(self, refusal: HandshakeRefused) -> None:
         body = refusal.body
+        retry = f"retry-after: {refusal.retry_after}\r\n" if refusal.retry_after else ""
         head = (
             f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"sec-websocket-version: {_VERSION}\r\nconnection: close\r\n\r\n"
+            f"{retry}sec-websocket-version: {_VERSION}\r\nconnection: close\r\n\r\n"
         )
         self._transport.write(head.encode() + body)
         self._transport.close()
 
 
-def _parse(data: bytes, transport: asyncio.Transport) -> Request:
+def _parse(data: bytes, transport: asyncio.Transport, proxies: TrustedProxies) -> Request:
     """The request, as uvicorn hands it over: checked, its header names in lower case."""
     first, *lines = data.rstrip(b"\r\n").split(b"\r\n")
     method, target, _ = first.decode("latin-1").split(" ", 2)
     path, _, query = target.partition("?")
-    peer = transport.get_extra_info("peername")
+    peername = transport.get_extra_info("peername")
+    peer = peername[0] if isinstance(peername, tuple) else ""
+    headers = Headers((name, value) for name, _, value in (line.partition(b": ") for line in lines))
     return Request(
         method=method,
         path=path,
         query_string=query,
-        headers=Headers((name, value) for name, _, value in (line.partition(b": ") for line in lines)),
-        address=peer[0] if isinstance(peer, tuple) else "",
-        secure=transport.get_extra_info("ssl_object") is not None,
+        headers=headers,
+        address=proxies.address(peer, headers),
+        secure=proxies.secure(peer, headers, over_tls=transport.get_extra_info("ssl_object") is not None),
     )
 
 
-def _upgrade_request(request: Request) -> bytes:
-    """What picows needs of a request: it keeps what it is given for as long as the connection lives."""
-    headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers if name in _UPGRADE_HEADERS)
-    return f"GET / HTTP/1.1\r\n{headers}\r\n".encode("latin-1")
+def _is_key(text: str) -> bool:
+    """Whether it is a `Sec-WebSocket-Key` (RFC 6455 section 4.2.1)."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == _KEY_SIZE
+    except (binascii.Error, ValueError):
+        return False

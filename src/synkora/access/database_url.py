@@ -1,0 +1,100 @@
+"""The app's `DATABASE_URL`, as Prisma understands it."""
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Final, Literal, Self, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_CONNECTIONS: Final = 5
+_PORT: Final = 5432
+_LARGEST_PORT: Final = 65_535
+
+Encryption = Literal["disable", "allow", "prefer", "require"]
+_UNVERIFIED: Final = ("disable", "allow", "prefer", "require")
+_ESCAPE: Final = "; characters like @ : / ? # in a user or password must be percent-encoded"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrl:
+    """Where the database is, and how to talk to it; `host` may be a folder that holds a Unix socket."""
+
+    host: str
+    port: int
+    user: str | None
+    password: str | None = field(repr=False)
+    database: str | None
+    schema: str
+    connections: int
+    pgbouncer: bool
+    ssl: ssl.SSLContext | Encryption
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a URL. Of its parameters `schema` (public), `connection_limit` (5), `pgbouncer`, `host`, `sslmode`
+        (prefer), `sslaccept=strict` with `sslcert`, and `sslrootcert` count; the rest is Prisma's own.
+
+        Raises `ValueError` in words that hold nothing of the URL.
+        """
+        try:
+            parts = urlsplit(url)
+            parameters = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        except ValueError:
+            raise ValueError("is not a URL" + _ESCAPE) from None
+        if parts.scheme not in ("postgresql", "postgres"):
+            raise ValueError("must begin with postgresql://")
+        if parts.fragment:
+            raise ValueError("must not have a #" + _ESCAPE)
+        credentials, _, address = parts.netloc.rpartition("@")
+        user, _, password = credentials.partition(":")
+        host, port = _host_and_port(address)
+        schema = parameters.get("schema") or "public"
+        if "\0" in url or "\0" in schema:
+            raise ValueError("must not have a NUL character")
+        return cls(
+            host=parameters.get("host") or host or "localhost",
+            port=port,
+            user=unquote(user) or None,
+            password=unquote(password) or None,
+            database=unquote(parts.path.removeprefix("/")) or None,
+            schema=schema,
+            connections=_connections(parameters.get("connection_limit")),
+            pgbouncer=parameters.get("pgbouncer") == "true",
+            ssl=_encryption(parameters),
+        )
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        port = rest.removeprefix(":")
+    else:
+        host, _, port = address.partition(":")
+    if not port:
+        return unquote(host), _PORT
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= _LARGEST_PORT):
+        raise ValueError("has a port that is no number" + _ESCAPE)
+    return unquote(host), int(port)
+
+
+def _connections(limit: str | None) -> int:
+    if limit is None:
+        return _CONNECTIONS
+    if not (limit.isascii() and limit.isdigit() and int(limit)):
+        raise ValueError("has a connection_limit that is no number above 0")
+    return int(limit)
+
+
+def _encryption(parameters: dict[str, str]) -> ssl.SSLContext | Encryption:
+    mode = parameters.get("sslmode", "prefer")
+    strict = mode == "require" and parameters.get("sslaccept") == "strict"
+    if mode in _UNVERIFIED and not strict:
+        return cast(Encryption, mode)
+    if mode not in ("verify-ca", "verify-full") and not strict:
+        raise ValueError("has an unknown sslmode: disable, prefer, require, verify-ca and verify-full are known")
+    authority = parameters.get("sslrootcert") or (parameters.get("sslcert") if strict else None)
+    try:
+        context = ssl.create_default_context(cafile=None if authority == "system" else authority)
+    except OSError:
+        raise ValueError("names a certificate file (sslrootcert, sslcert) that cannot be read") from None
+    context.check_hostname = mode != "verify-ca"
+    return context

@@ -1,0 +1,140 @@
+"""Who may join which project, asked of the app itself with the user's own session."""
+
+import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import httpx
+import msgspec
+
+from synkora.access.membership import PATIENCE, may_be_project_id, member_role
+from synkora.access.session_cookie import session_cookie
+from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.identity.handshake import SignedIn
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import Decoder
+
+MAX_ANSWER: Final = 5_000_000  # bytes
+
+_OK: Final = 200
+_NO_ACCESS: Final = frozenset({401, 403, 404})
+# An app on Node.js closes an idle connection after 5 s: one is not to be used in the moment that it goes.
+_LIMITS: Final = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=4)
+# Compressed, a small answer could grow to any size here.
+_HEADERS: Final = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "synkora"}
+# Names that an address resolves to other places, in whatever way they are escaped (RFC 3986, section 5.2.4).
+_DOT_SEGMENTS: Final = frozenset({".", ".."})
+
+
+class _Member(msgspec.Struct, gc=False):
+    user_id: str = msgspec.field(name="userId")
+    role: str = ""
+
+
+class _Team(msgspec.Struct):
+    members: list[_Member] = []
+
+
+class _Project(msgspec.Struct, rename="camel"):
+    created_by_id: str
+    id: str | None = None
+    team_id: str | None = None
+    team: _Team | None = None
+
+
+_DECODER: Final[Decoder[_Project]] = Decoder(_Project)
+
+
+class HttpAccess:
+    """Asks the app for the project, as the user: who may see it may join it, with the role that the answer gives them.
+
+    `app_url` is the app's address, with its base path if it has one. Raises `ValueError` for what is none, in words
+    that hold nothing of it. TLS is checked against the certificates of the system (`SSL_CERT_FILE` names others).
+    Proxies that the environment names are not used, for a session's token goes to nobody but the app.
+    """
+
+    def __init__(self, app_url: str) -> None:
+        self._projects_url = _checked(app_url).rstrip("/") + "/api/projects/"
+        self._secure = app_url.lower().startswith("https:")
+        self._tls: ssl.SSLContext | bool = ssl.create_default_context() if self._secure else False
+        self._client: httpx.AsyncClient | None = None
+        self._closed = False
+
+    async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        """The role of somebody in a project, None where they have no access. Raises `AccessUnavailable`."""
+        if not may_be_project_id(project_id) or project_id in _DOT_SEGMENTS:
+            return None
+        headers = {"cookie": session_cookie(signed_in, secure=self._secure)}
+        try:
+            async with self._opened().stream(
+                "GET", self._projects_url + quote(project_id, safe=""), headers=headers
+            ) as response:
+                answer = await _read(response)
+        except httpx.ConnectError as error:
+            raise AccessUnavailable(f"the app cannot be reached: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Its own words might quote the header with the token.
+            raise AccessUnavailable(f"the app did not answer: {type(error).__name__}") from None
+        return None if answer is None else _role_in(answer, signed_in.user.id, project_id)
+
+    async def close(self) -> None:
+        """Let go of connections; from then on nothing can be asked."""
+        self._closed = True
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _opened(self) -> httpx.AsyncClient:
+        if self._closed:
+            raise AccessUnavailable("the server is stopping")
+        if self._client is None:
+            # A session that the app renews in its answer to one user must not go out with the next one's question.
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            self._client = httpx.AsyncClient(
+                cookies=no_cookies,
+                headers=_HEADERS,
+                limits=_LIMITS,
+                timeout=PATIENCE,
+                trust_env=False,
+                verify=self._tls,
+            )
+        return self._client
+
+
+async def _read(response: httpx.Response) -> bytes | None:
+    status = response.status_code
+    if status != _OK and status not in _NO_ACCESS:
+        raise AccessUnavailable(f"the app answered with status {status}")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise AccessUnavailable("the app's answer is compressed")
+    body = bytearray()
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > MAX_ANSWER:
+            raise AccessUnavailable(f"the app's answer has more than {MAX_ANSWER} bytes")
+    return bytes(body) if status == _OK else None
+
+
+def _role_in(answer: bytes, user_id: str, project_id: str) -> Role | None:
+    try:
+        project = _DECODER.decode(answer)
+    except (InvalidPayload, ProtocolError):
+        raise AccessUnavailable("the app's answer is no project") from None
+    if project.id is not None and project.id != project_id:
+        return None  # an address that the app, or a proxy before it, took for another project's
+    if project.team is None and project.team_id is None:
+        return Role.OWNER if project.created_by_id == user_id else Role.VIEWER
+    members = project.team.members if project.team else ()
+    return next((member_role(member.role) for member in members if member.user_id == user_id), Role.VIEWER)
+
+
+def _checked(app_url: str) -> str:
+    try:
+        parts = urlsplit(app_url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        httpx.URL(app_url)
+    except (ValueError, httpx.InvalidURL):
+        whole = False
+    if not whole or "?" in app_url or "#" in app_url:
+        raise ValueError("must be the app's address, like https://app.example.com, without ? and #")
+    return app_url

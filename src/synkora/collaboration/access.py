@@ -1,0 +1,134 @@
+"""May this user join a project, and may they write in it: the port, the open policy, and the memory of answers."""
+
+import asyncio
+from collections import OrderedDict
+from enum import StrEnum
+from typing import Final, Protocol
+
+from synkora.identity.handshake import SignedIn
+
+REMEMBER_YES: Final = 30  # seconds
+REMEMBER_NO: Final = 5  # seconds
+ANSWER_WITHIN: Final = 3  # seconds
+MOST_REMEMBERED: Final = 100_000  # answers
+
+
+class Role(StrEnum):
+    """What somebody is in a project, in the app's words."""
+
+    OWNER = "OWNER"
+    EDITOR = "EDITOR"
+    VIEWER = "VIEWER"
+
+    @property
+    def may_write(self) -> bool:
+        """Whether their edits are passed on."""
+        return self is not Role.VIEWER
+
+
+class AccessUnavailable(Exception):
+    """Whoever knows cannot be asked now; its text is for the log."""
+
+
+class AccessPolicy(Protocol):
+    """Knows who may join which project."""
+
+    async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        """The role of somebody in a project, None where they have no access. Raises `AccessUnavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class OpenAccess:
+    """Lets everyone who is signed in write everywhere."""
+
+    async def role(self, signed_in: SignedIn, project_id: str) -> Role:
+        """The role of somebody in a project."""
+        return Role.EDITOR
+
+    async def close(self) -> None:
+        """Let go of nothing."""
+
+
+class Access:
+    """Asks a policy, and remembers its answers for a while.
+
+    Questions that come while the same one is under way wait for its answer. A policy that does not answer in time is
+    unavailable.
+    """
+
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        *,
+        remember_yes: float = REMEMBER_YES,
+        remember_no: float = REMEMBER_NO,
+        answer_within: float = ANSWER_WITHIN,
+        most_remembered: int = MOST_REMEMBERED,
+    ) -> None:
+        self.is_open = isinstance(policy, OpenAccess)
+        self._policy = policy
+        self._remember_yes = remember_yes
+        self._remember_no = remember_no
+        self._answer_within = answer_within
+        self._most_remembered = most_remembered
+        self._answers: OrderedDict[tuple[str, str], tuple[Role | None, float]] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Task[Role | None]] = {}
+
+    def remembered(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        """The role that is known without asking: None where there is none, or nothing is known."""
+        if self.is_open:
+            return Role.EDITOR
+        answer = self._answers.get((signed_in.user.id, project_id))
+        return answer[0] if answer and answer[1] > asyncio.get_running_loop().time() else None
+
+    async def role(self, signed_in: SignedIn, project_id: str, *, anew: bool = False) -> Role | None:
+        """The role of somebody in a project, None where they have no access; `anew` passes over what is remembered.
+
+        Raises `AccessUnavailable`.
+        """
+        key = (signed_in.user.id, project_id)
+        answer = self._answers.get(key)
+        if answer and not anew and answer[1] > asyncio.get_running_loop().time():
+            return answer[0]
+        task = self._asking.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._ask(key, signed_in))
+            self._asking[key] = task
+            task.add_done_callback(lambda done: self._answered(key, done))
+        return await asyncio.shield(task)
+
+    async def _ask(self, key: tuple[str, str], signed_in: SignedIn) -> Role | None:
+        try:
+            async with asyncio.timeout(self._answer_within):
+                role = await self._policy.role(signed_in, key[1])
+        except TimeoutError:
+            raise AccessUnavailable(f"no answer within {self._answer_within} s") from None
+        except AccessUnavailable:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # A pool of connections that closes does so to those who wait for it; whoever asks is not to end with it.
+            raise AccessUnavailable("the policy gave up") from None
+        except Exception as error:
+            raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
+        lifetime = self._remember_no if role is None else self._remember_yes
+        self._answers[key] = (role, asyncio.get_running_loop().time() + lifetime)
+        self._answers.move_to_end(key)
+        if len(self._answers) > self._most_remembered:
+            self._answers.popitem(last=False)
+        return role
+
+    def _answered(self, key: tuple[str, str], task: "asyncio.Task[Role | None]") -> None:
+        self._asking.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # which those who asked have got, if they still wait
+
+    async def close(self) -> None:
+        """Let go of the policy's connections."""
+        await self._policy.close()

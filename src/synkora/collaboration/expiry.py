@@ -1,0 +1,71 @@
+"""Sessions end when their tokens do."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from synkora.collaboration.members import Member
+from synkora.identity.claims import CLOCK_TOLERANCE
+from synkora.identity.handshake import Authenticator, SignInRefused
+
+EXPIRED: Final = "Session expired"
+_LONGEST_TIMER: Final = 86_400  # seconds: a clock that is set right in between is noticed
+
+
+class Expiry:
+    """Ends each member's session at its token's `exp`, unless a fresh token comes before."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    def start(self, member: Member) -> None:
+        """Watch a member's token, in place of the one that was watched."""
+        self.stop(member)
+        expires_at = member.user.expires_at
+        if expires_at is None:
+            return
+        left = expires_at - time.time()
+        if left <= 0:  # taken all the same, since clocks differ
+            left += CLOCK_TOLERANCE
+        wait = min(max(left, 0), _LONGEST_TIMER)
+        member.expiry = asyncio.get_running_loop().call_later(wait, self._check, member, left - wait)
+
+    def _check(self, member: Member, left: float) -> None:
+        if left > 0:
+            self.start(member)
+            return
+        member.expiry = None
+        member.socket.emit("error", {"message": EXPIRED})
+        # The whole connection: its cookie is as old as the token, and a new one brings a new one.
+        member.socket.disconnect(close=True)
+
+    def stop(self, member: Member) -> None:
+        """Watch a member's token no more."""
+        if member.expiry is not None:
+            member.expiry.cancel()
+            member.expiry = None
+
+    def refresh(self, member: Member, payload: object) -> dict[str, object]:
+        """Take a fresh token of the same user, bare or as `{token}`; return what acknowledges it."""
+        auth = payload if isinstance(payload, dict) else {"token": payload}
+        try:
+            signed_in = self._authenticator.sign_in(auth, None, None)
+        except SignInRefused as refusal:
+            return {"ok": False, "message": refusal.message}
+        if signed_in.user.id != member.user.id:
+            return {"ok": False, "message": "The token is another user's"}
+        member.signed_in = signed_in
+        self.start(member)
+        return {"ok": True, "expiresAt": _written(signed_in.user.expires_at)}
+
+
+def _written(expires_at: float | None) -> str | None:
+    """A moment as the app writes it; None where there is none, or none that a calendar has."""
+    if expires_at is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(expires_at, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,101 @@
+"""How much one client may send, and what happens to who sends more."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from time import monotonic
+from typing import Final
+
+from synkora.sockets.errors import EventRefused
+
+_BURST: Final = 3  # seconds' worth that may come at once: what a browser kept back while it was busy
+_ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst an event too small
+_PATIENCE_RATE: Final = 20  # refusals a second
+_PATIENCE_BURST: Final = 200  # refusals
+
+
+class Kind(Enum):
+    """What an event counts as."""
+
+    # Enum's own is written in Python, and each event would take it three times.
+    __hash__ = object.__hash__
+
+    VOLATILE = auto()
+    EDIT = auto()
+    OTHER = auto()  # joining, leaving, and whatever is no event of the app
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many events a second, and `burst` at once; none of either is no limit.
+
+    An event is taken if it is not more than the burst ahead of the rate: the generic cell rate algorithm (ITU-T I.371),
+    which needs one number for each client.
+    """
+
+    per_second: float
+    burst: float
+
+    def excess(self, due: float, now: float) -> float:
+        """Seconds until another may come, of a client whose next one is `due`; none or less if it may come now."""
+        return due - now - (self.burst - 1) / self.per_second - _ROUNDING
+
+    def after(self, due: float, now: float) -> float:
+        """When the next one is due, after one that was taken now."""
+        return max(due, now) + 1 / self.per_second
+
+
+def _rate(per_second: float) -> Rate:
+    return Rate(per_second, max(per_second * _BURST, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one client may do; rates are events a second, and 0 is no limit.
+
+    `connections` is of one user, over all of their addresses.
+    """
+
+    volatile_rate: float = 100
+    edit_rate: float = 100
+    other_rate: float = 20
+    projects: int = 50
+    connections: int = 1000
+    rates: dict[Kind, Rate] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        rates = {Kind.VOLATILE: self.volatile_rate, Kind.EDIT: self.edit_rate, Kind.OTHER: self.other_rate}
+        object.__setattr__(self, "rates", {kind: _rate(rate) for kind, rate in rates.items() if rate})
+
+
+class TooManyRefusals(Exception):
+    """A client goes on although it is refused again and again."""
+
+
+_PATIENCE: Final = Rate(_PATIENCE_RATE, _PATIENCE_BURST)
+
+
+class Allowance:
+    """What one client has used of its limits."""
+
+    __slots__ = ("_due", "_limits", "_patience_due")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._due: dict[Kind, float] = {}
+        self._patience_due = 0.0
+
+    def take(self, kind: Kind) -> None:
+        """Count an event. Raises `EventRefused` for one too many, `TooManyRefusals` for one too many of those."""
+        rate = self._limits.rates.get(kind)
+        if rate is None:
+            return
+        now = monotonic()
+        due = self._due.get(kind, 0.0)
+        wait = rate.excess(due, now)
+        if wait <= 0:
+            self._due[kind] = rate.after(due, now)
+            return
+        if _PATIENCE.excess(self._patience_due, now) > 0:
+            raise TooManyRefusals
+        self._patience_due = _PATIENCE.after(self._patience_due, now)
+        raise EventRefused("Too many events: slow down", retryAfter=round(wait + 0.0005, 3))

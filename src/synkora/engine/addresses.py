@@ -1,0 +1,115 @@
+"""Where a request comes from, as far as it can be believed."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from synkora.engine.request import Headers
+
+#: Names the peers of a unix socket, which have no address, among trusted proxies.
+UNIX: Final = "unix"
+_MAPPED: Final = "::ffff:"  # IPv4 within IPv6 (RFC 4291 section 2.5.5.2)
+_MAPPED_BITS: Final = 96
+_SITE: Final = 64  # bits: what one customer is given of IPv6 (RFC 6177), and may take any address of
+_SECURE: Final = frozenset(("https", "wss"))
+
+_Address = IPv4Address | IPv6Address
+_Network = IPv4Network | IPv6Network
+
+
+class TrustedProxies:
+    """The proxies whose word on a client's address counts: addresses, networks, and `unix`; none unless named.
+
+    Raises `ValueError` for what is neither.
+    """
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        names = tuple(trusted)
+        self._unix = UNIX in names
+        self._networks = tuple(parse_network(name) for name in names if name != UNIX)
+        self.trusts_nobody = not names
+
+    def address(self, peer: str, headers: Headers) -> str:
+        """The client's address: the peer's, or what trusted proxies have written into `X-Forwarded-For`.
+
+        That is read from its end, where each proxy adds whom it was called by, to the first address that is no trusted
+        proxy; what stands before that anybody may have written. It ends at what is no address. An IPv4 address within
+        IPv6 is written as IPv4. `peer` is empty for a unix socket, and so is the result if nothing more is known.
+        """
+        if self.trusts_nobody or not self.trusts(peer):
+            return _unmapped(peer)
+        client = peer
+        for entry in reversed(",".join(headers.get_all("x-forwarded-for")).split(",")):
+            address = parse_address(entry)
+            if address is None:
+                break
+            client = str(address)
+            if not self._names(address):
+                break
+        return _unmapped(client)
+
+    def secure(self, peer: str, headers: Headers, *, over_tls: bool) -> bool:
+        """Whether the client speaks TLS, with this server or, by the last `X-Forwarded-Proto`, with a trusted peer."""
+        if over_tls or self.trusts_nobody or not self.trusts(peer):
+            return over_tls
+        last = ",".join(headers.get_all("x-forwarded-proto")).rpartition(",")[2]
+        return last.strip().lower() in _SECURE
+
+    def trusts(self, peer: str) -> bool:
+        """Whether a peer is a trusted proxy."""
+        if not peer:
+            return self._unix
+        address = parse_address(peer)
+        return address is not None and self._names(address)
+
+    def _names(self, address: _Address) -> bool:
+        return any(address in network for network in self._networks)
+
+
+def parse_network(name: str) -> _Network:
+    """The network, or the single address, that is written as `name`. Raises `ValueError`."""
+    network = ip_network(name, strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((int(mapped), network.prefixlen - _MAPPED_BITS))
+
+
+def parse_address(text: str) -> _Address | None:
+    """An address as proxies write it: with or without a port, IPv6 with or without brackets; None if it is none."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not _is_port(port.removeprefix(":"))):
+            return None
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not _is_port(port):
+            return None
+    try:
+        address = ip_address(text.partition("%")[0])  # the rest names an interface of whoever wrote it
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def site_of(address: str) -> str:
+    """What to count by where an address is to have no more than its share: itself, or the /64 of an IPv6 address."""
+    if ":" not in address:
+        return address
+    parsed = parse_address(address)
+    if not isinstance(parsed, IPv6Address):
+        return address if parsed is None else str(parsed)
+    return str(IPv6Network((int(parsed) >> _SITE << _SITE, 128 - _SITE)))
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5
+
+
+def _unmapped(address: str) -> str:
+    if not address.lower().startswith(_MAPPED):
+        return address
+    parsed = parse_address(address)
+    return address if parsed is None else str(parsed)

@@ -1,0 +1,54 @@
+"""What a session stands on, and what stands on it."""
+
+from typing import Protocol
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.settings import TransportName
+
+
+class Transport(Protocol):
+    """What carries a session."""
+
+    @property
+    def name(self) -> TransportName:
+        """Its name on the wire."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """Whether it takes messages now."""
+        ...
+
+    def send(self, messages: list[Outgoing]) -> None:
+        """Take messages, in order, without waiting."""
+        ...
+
+    @property
+    def farewell(self) -> Outgoing | None:
+        """The packet that ends a session over it, if it takes one."""
+        ...
+
+    def close(self, reason: Reason, error: Exception | None) -> bool:
+        """End the connection; return False where the client may still come for what is in the outbox."""
+        ...
+
+    def discard(self) -> None:
+        """Let go of the client, which has left, or goes on over another transport."""
+        ...
+
+
+class Listener(Protocol):
+    """What stands above a session."""
+
+    def on_message(self, data: bytes) -> None:
+        """Take a text message. Raises `ProtocolError` to end the connection."""
+        ...
+
+    def on_binary(self, data: bytes) -> None:
+        """Take a binary message. Raises `ProtocolError` to end the connection."""
+        ...
+
+    def on_close(self, reason: Reason) -> None:
+        """Take note that the session has ended."""
+        ...

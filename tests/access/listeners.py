@@ -1,0 +1,47 @@
+"""Listeners that answer as no app and no database does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+
+
+class Listener:
+    """Where it listens, and how many connections it has had."""
+
+    def __init__(self, serve: Serve) -> None:
+        self.port = 0
+        self.now = 0
+        self.most = 0
+        self.ever = 0
+        self._serve = serve
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.now += 1
+        self.ever += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self._serve(reader, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self.now -= 1
+            writer.close()
+
+
+@asynccontextmanager
+async def listening(serve: Serve) -> AsyncIterator[Listener]:
+    """Serve each connection in this way, and close it when that is done."""
+    listener = Listener(serve)
+    server = await asyncio.start_server(listener.accept, "127.0.0.1", 0)
+    listener.port = server.sockets[0].getsockname()[1]
+    try:
+        yield listener
+    finally:
+        server.close()

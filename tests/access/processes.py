@@ -1,0 +1,157 @@
+"""The database and the web app, as processes that are stopped by their ids."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tests.access.world import SECRET, World
+
+_HERE = Path(__file__).parent
+_PATIENCE = 30  # seconds: far more than a start takes
+
+
+class App:
+    """The web app, which answers for the world that it is given."""
+
+    def __init__(self, folder: Path, *, version: str = "v4", cookie: str = "next-auth.session-token") -> None:
+        self.version = version
+        self.cookie = cookie
+        self.port = 0
+        self.tls: dict[str, str] | None = None
+        self._world = folder / "world.json"
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    def show(self, world: World) -> None:
+        """Answer from now on as it is in this world."""
+        new = self._world.with_suffix(".new")
+        new.write_text(world.json(), encoding="utf-8")
+        new.replace(self._world)
+
+    def start(self) -> None:
+        """Start it, on the port that it had before."""
+        options: dict[str, Any] = {"world": str(self._world), "secret": SECRET, "port": self.port, "tls": self.tls}
+        options |= {"version": self.version, "cookie": self.cookie}
+        self._process = subprocess.Popen(
+            ["node", _HERE / "app.mjs", json.dumps(options)], stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+class Postgres:
+    """A database server with the app's tables, over TCP on the loopback address and over a Unix socket."""
+
+    user = "app"
+    password = "p@ss:w/o?r#d%"  # as nobody should write it into a URL without escapes
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="synkora-pg-"))
+        self._data = self.folder / "data"
+        # PostgreSQL does not run as root.
+        self._account: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            account = _account()
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+            self._account = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        self.port = _free_port()
+        self._process: subprocess.Popen[Any] | None = None
+        password_file = self.folder / "password"
+        password_file.write_text(self.password)
+        password_file.chmod(0o644)
+        options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", f"--pwfile={password_file}"]
+        subprocess.run(
+            [_program("initdb"), f"--pgdata={self._data}", f"--username={self.user}", *options],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+            timeout=_PATIENCE,
+            **self._account,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process that takes connections."""
+        assert self._process is not None
+        return self._process.pid
+
+    def url(self, database: str = "postgres", parameters: str = "", *, host: str = "127.0.0.1") -> str:
+        """The URL of a database, in the way that Prisma takes it."""
+        return f"postgresql://{self.user}:{quote(self.password, safe='')}@{host}:{self.port}/{database}{parameters}"
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder)]
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [_program("postgres"), "-D", str(self._data), "-F", *listen],
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
+                **self._account,
+            )
+        self._process = process
+        until = time.monotonic() + _PATIENCE
+        while not self._is_ready():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until, "the database does not start"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Have it cut off its clients and end."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(_PATIENCE)
+            self._process = None
+
+    def remove(self) -> None:
+        """End it, and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def _is_ready(self) -> bool:
+        ready = subprocess.run(
+            [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], timeout=_PATIENCE
+        )
+        return ready.returncode == 0
+
+
+def _program(name: str) -> str:
+    """Debian keeps the programs of each version in a folder of its own, out of the path."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    found = shutil.which(name, path=os.pathsep.join([*map(str, reversed(folders)), os.environ["PATH"]]))
+    assert found is not None, f"{name} is missing: install PostgreSQL (Debian: apt install postgresql)"
+    return found
+
+
+def _account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

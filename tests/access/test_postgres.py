@@ -1,0 +1,273 @@
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+from tests.access.conftest import Database
+from tests.access.listeners import listening
+from tests.access.world import PEOPLE, TEAM_PROJECT, World, nextauth_v4, small_world
+from tests.contracts.access import AccessContract
+from tests.support.servers import until
+
+from synkora.access import PostgresAccess
+from synkora.collaboration.access import Access, AccessUnavailable, Role
+
+
+class PostgresBackend:
+    """The policy that asks the database."""
+
+    def __init__(self, database: Database) -> None:
+        self.policy = PostgresAccess(database.server.url(parameters="?schema=public&connection_limit=5"))
+        self._database = database
+
+    async def show(self, world: World) -> None:
+        await self._database.show(world)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._database.server.stop)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._database.server.start)
+
+
+@pytest.fixture
+async def backend(database: Database) -> AsyncIterator[PostgresBackend]:
+    backend = PostgresBackend(database)
+    yield backend
+    await backend.policy.close()
+
+
+@pytest.fixture
+async def policy(backend: PostgresBackend) -> PostgresAccess:
+    return backend.policy
+
+
+class TestPostgresAccess(AccessContract):
+    """The contract, with a real PostgreSQL."""
+
+
+async def test_connections_are_few_and_shared(policy: PostgresAccess, database: Database) -> None:
+    """However many ask at once, at first and later, the database sees no more clients than the URL allows."""
+    people = random.choices(PEOPLE, k=100)
+    for _ in range(2):
+        await asyncio.gather(*(policy.role(nextauth_v4(person), f"{person}{n}") for n, person in enumerate(people)))
+        assert 1 <= await database.clients() <= 5
+
+
+async def test_closing_lets_go_of_the_connections(policy: PostgresAccess, database: Database) -> None:
+    """A server that has stopped is no client of the database any more."""
+    await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
+    assert await database.clients() == 1
+    await policy.close()
+    async with asyncio.timeout(5):
+        while await database.clients():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("schema", ["app", 'My "own" schema; --'])
+async def test_the_schema_of_the_url_is_asked(database: Database, schema: str) -> None:
+    """Prisma's `schema` parameter names where the tables are, though others of these names are elsewhere."""
+    await database.create(schema)
+    world = small_world()
+    world.teams["team"]["editor"] = "VIEWER"
+    await database.show(world)
+    policy = PostgresAccess(database.server.url(parameters=f"?schema={quote(schema)}"))
+    assert await policy.role(nextauth_v4("editor"), TEAM_PROJECT) is Role.VIEWER
+    await policy.close()
+
+
+async def test_prismas_parameters_do_no_harm(database: Database) -> None:
+    """A DATABASE_URL is taken as the app has it, and behind PgBouncer nothing is prepared for later."""
+    parameters = "?pgbouncer=true&connection_limit=1&pool_timeout=20&connect_timeout=10&sslmode=prefer&sslaccept=strict"
+    policy = PostgresAccess(database.server.url(parameters=parameters))
+    log = database.server.folder / "log"
+    before = log.stat().st_size
+    await database.connection.execute("ALTER ROLE app SET log_statement = 'all'")
+    try:
+        questions = [policy.role(nextauth_v4(person), TEAM_PROJECT) for person in ("owner", "stranger")]
+        assert await asyncio.gather(*questions) == [Role.OWNER, None]
+    finally:
+        await database.connection.execute("ALTER ROLE app RESET log_statement")
+    assert await database.clients() == 1
+    await policy.close()
+    written = log.read_bytes()[before:]
+    assert written.count(b"execute <unnamed>") == 2
+    assert b"execute __" not in written
+
+
+async def test_a_unix_socket_is_found_where_prisma_looks(database: Database) -> None:
+    """The parameter `host` names the folder that it is in."""
+    parameters = f"?host={quote(str(database.server.folder), safe='')}"
+    policy = PostgresAccess(database.server.url(parameters=parameters, host="localhost"))
+    assert await policy.role(nextauth_v4("viewer"), TEAM_PROJECT) is Role.VIEWER
+    await policy.close()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_an_id_that_the_databases_encoding_lacks_is_no_projects(database: Database, encoding: str) -> None:
+    """A database that is not in UTF-8 has no such project, and that is no failure."""
+    name = f"in_{encoding.lower()}"
+    await database.connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
+    connection = await asyncpg.connect(database.server.url(name), statement_cache_size=0)
+    other = Database(database.server, connection)
+    await other.create()
+    await other.show(World({"proj": small_world().projects[TEAM_PROJECT]}, {"team": {"owner": "OWNER"}}))
+    policy = PostgresAccess(database.server.url(name))
+    assert await policy.role(nextauth_v4("owner"), "proj") is Role.OWNER
+    assert await policy.role(nextauth_v4("owner"), "☃") is None
+    assert await policy.role(nextauth_v4("owner"), "proj") is Role.OWNER
+    await policy.close()
+    await connection.close()
+    await database.connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_a_role_that_is_not_known_may_only_look(policy: PostgresAccess, database: Database) -> None:
+    """What the app adds to its roles later gives no right to write here."""
+    await database.connection.execute("ALTER TYPE \"Role\" ADD VALUE 'GUEST'")
+    world = small_world()
+    world.teams["team"]["editor"] = "GUEST"
+    await database.show(world)
+    assert await policy.role(nextauth_v4("editor"), TEAM_PROJECT) is Role.VIEWER
+
+
+async def pids(database: Database) -> list[int]:
+    """The database's processes that serve the server under test."""
+    rows = await database.connection.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'synkora'")
+    return [row["pid"] for row in rows]
+
+
+async def waiting(database: Database) -> int:
+    """How many of its processes wait for a lock."""
+    count = await database.connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    assert isinstance(count, int)
+    return count
+
+
+async def test_a_locked_table_ends_in_time_and_leaves_nothing_behind(
+    policy: PostgresAccess, database: Database
+) -> None:
+    """Questions that are not answered are given up in time, by the database as well, which keeps its clients."""
+    access = Access(policy)
+    async with database.connection.transaction():
+        await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
+        questions = (access.role(nextauth_v4(f"user{n}"), TEAM_PROJECT) for n in range(20))
+        async with asyncio.timeout(5):
+            failures = await asyncio.gather(*questions, return_exceptions=True)
+        assert all(isinstance(failure, AccessUnavailable) for failure in failures), failures
+        assert await database.clients() <= 5
+        async with asyncio.timeout(5):
+            while await waiting(database):
+                await asyncio.sleep(0.01)
+        known = set(await pids(database))
+    assert len(known) == 5
+    assert await access.role(nextauth_v4("owner"), TEAM_PROJECT) is Role.OWNER
+    assert set(await pids(database)) == known
+
+
+async def test_a_database_that_accepts_and_says_nothing_ends_in_time() -> None:
+    """Its joins are refused after 3 s, and however many there are, few connections are tried and none is kept."""
+    async with listening(lambda reader, _: reader.read()) as listener:
+        policy = PostgresAccess(f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode=disable")
+        access = Access(policy)
+        questions = (access.role(nextauth_v4(f"user{n}"), TEAM_PROJECT) for n in range(50))
+        async with asyncio.timeout(5):
+            failures = await asyncio.gather(*questions, return_exceptions=True)
+        assert all(isinstance(failure, AccessUnavailable) for failure in failures), failures
+        assert listener.most <= 5
+        await until(lambda: listener.now == 0)
+        await policy.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"N", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"E\0\0\0\x05\0", bytes(range(256))]
+)
+@pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
+async def test_what_is_no_database_is_unavailable(answer: bytes, sslmode: str) -> None:
+    """Whatever listens at the address, the failure is told, in words without the password."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+
+    async with listening(serve) as listener:
+        policy = PostgresAccess(f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode={sslmode}")
+        with pytest.raises(AccessUnavailable) as unavailable:
+            await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
+        await policy.close()
+    assert "hunter2" not in str(unavailable.value)
+    assert unavailable.value.__cause__ is None
+
+
+async def test_a_wrong_password_and_missing_tables_are_told_without_the_password(database: Database) -> None:
+    """The log says what to change, and nothing that is secret."""
+    url = database.server.url()
+    password = quote(database.server.password, safe="")
+    for bad, words in (
+        (url.replace(password, "hunter2"), "password authentication failed"),
+        (url + "?schema=nowhere", "nowhere.Project"),
+        (url.replace("/postgres", "/nowhere"), "nowhere"),
+        (url.replace("127.0.0.1", "nowhere.invalid"), "gaierror"),
+    ):
+        policy = PostgresAccess(bad)
+        with pytest.raises(AccessUnavailable, match=words) as unavailable:
+            await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
+        for secret in ("hunter2", password, database.server.password):
+            assert secret not in str(unavailable.value)
+        await policy.close()
+
+
+async def test_tables_may_change_while_it_runs(policy: PostgresAccess, database: Database) -> None:
+    """A migration of the app, after which what was prepared no longer fits, is not noticed."""
+    owner = nextauth_v4("owner")
+    assert await policy.role(owner, TEAM_PROJECT) is Role.OWNER
+    await database.connection.execute('ALTER TABLE "Project" ADD COLUMN "color" TEXT')
+    assert await policy.role(owner, TEAM_PROJECT) is Role.OWNER
+    await database.create()
+    await database.show(small_world())
+    assert await policy.role(owner, TEAM_PROJECT) is Role.OWNER
+
+
+async def test_a_question_is_one_way_to_the_database_and_back(policy: PostgresAccess, database: Database) -> None:
+    """Once its query is prepared, a connection is asked nothing else."""
+    owner = nextauth_v4("owner")
+    for _ in range(3):
+        await policy.role(owner, TEAM_PROJECT)
+    last = await database.connection.fetchval("SELECT query FROM pg_stat_activity WHERE application_name = 'synkora'")
+    assert "TeamMember" in str(last)
+
+
+async def test_a_frozen_database_ends_in_time_and_recovers(policy: PostgresAccess, database: Database) -> None:
+    """If it takes neither questions nor requests to give up, they fail all the same, until it has come to itself."""
+    access = Access(policy)
+    assert await access.role(nextauth_v4("owner"), TEAM_PROJECT) is Role.OWNER
+    frozen = [*await pids(database), database.server.pid]
+    try:
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        questions = (access.role(nextauth_v4(f"user{n}"), TEAM_PROJECT) for n in range(10))
+        failures = await asyncio.gather(*questions, return_exceptions=True)
+    finally:
+        for pid in reversed(frozen):
+            os.kill(pid, signal.SIGCONT)
+    # In this policy's words, for it has not let them wait for the connection's end.
+    assert [str(failure) for failure in failures] == ["the database did not answer within 2.5 s"] * 10
+    assert await access.role(nextauth_v4("editor"), TEAM_PROJECT) is Role.EDITOR
+
+
+async def test_closing_does_not_wait_for_a_database_that_does_not_answer(
+    policy: PostgresAccess, database: Database
+) -> None:
+    """The server stops all the same, and whoever still waits for an answer is told."""
+    async with database.connection.transaction():
+        await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
+        question = asyncio.create_task(Access(policy).role(nextauth_v4("owner"), TEAM_PROJECT))
+        async with asyncio.timeout(5):
+            while not await waiting(database):
+                await asyncio.sleep(0.01)
+            await policy.close()
+            with pytest.raises(AccessUnavailable):
+                await question

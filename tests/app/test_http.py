@@ -1,0 +1,283 @@
+"""HTTP requests that are too large, too slow, or never read the answer, over real sockets."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.types import Receive, Scope, Send
+from tests.support.clients import Polling, websocket
+from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.servers import Address, serving, until
+
+from synkora import SocketServer
+from synkora.app.http import MAX_HEAD
+
+__all__ = ["pytest_asyncio_loop_factories"]
+
+SOON = 0.5  # seconds, in place of ten or thirty
+LARGE = 30_000_000  # bytes: more than sockets hold
+HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.fixture
+def server() -> SocketServer:
+    server = SocketServer()
+    server.of("/")
+    return server
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers everything, with very much at /large."""
+    body = b"x" * LARGE if scope["path"] == "/large" else b"ok"
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+async def address(server: SocketServer) -> AsyncIterator[Address]:
+    async with serving(server, app=app) as address:
+        yield address
+
+
+@pytest.fixture
+async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
+    """A server with little patience."""
+    for name in ("HEAD_TIME", "BODY_TIME", "READ_TIME"):
+        monkeypatch.setattr(f"synkora.app.http.{name}", SOON)
+    async with serving(server, app=app) as address:
+        yield address
+
+
+class Raw:
+    """A connection over which anything can be sent."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def status(self) -> int:
+        """The status of the next answer, of which the body is read as well."""
+        async with asyncio.timeout(5):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await self.reader.readexactly(int(size))
+        return int(head.split()[1])
+
+    async def ended(self) -> bytes:
+        """All that comes until the end of the connection."""
+        async with asyncio.timeout(5):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+
+@asynccontextmanager
+async def raw(address: Address, receive_buffer: int | None = None) -> AsyncIterator[Raw]:
+    connection = socket.socket()
+    connection.setblocking(False)
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", address.port))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=65_536)
+    try:
+        yield Raw(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def counted(server: SocketServer) -> list[tuple[str, int, str]]:
+    return [(tally.kind, tally.times, tally.label) for tally in server.incidents.take()]
+
+
+class TestSlowRequests:
+    async def test_nothing_at_all(self, server: SocketServer, hasty: Address) -> None:
+        """A connection that says nothing is closed without a word, and is no incident."""
+        async with raw(hasty) as client:
+            assert await client.ended() == b""
+        assert counted(server) == []
+
+    async def test_a_head_without_an_end(self, server: SocketServer, hasty: Address) -> None:
+        """It is answered with 408, however busily the client goes on."""
+        async with raw(hasty) as client:
+            await client.send(b"GET /health HTTP/1.1\r\n")
+            drip = asyncio.create_task(self._drip(client, b"X-Header: y\r\n"))
+            assert (await client.ended()).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            drip.cancel()
+        assert counted(server) == [("slow request cut off", 1, "head")]
+
+    @staticmethod
+    async def _drip(client: Raw, data: bytes) -> None:
+        try:
+            while True:
+                await client.send(data)
+                await asyncio.sleep(SOON / 10)
+        except ConnectionError:
+            pass
+
+    async def test_a_second_head_without_an_end(self, hasty: Address) -> None:
+        """A request that came in time earns the next one no more time."""
+        async with raw(hasty) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+            await client.send(HEALTH[:-2])
+            assert (await client.ended()).startswith(b"HTTP/1.1 408")
+
+    async def test_blank_lines_keep_no_connection_open(self, hasty: Address) -> None:
+        """The blank lines that may come before a request (RFC 9112 section 2.2) are none."""
+        async with raw(hasty) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+            drip = asyncio.create_task(self._drip(client, b"\r\n"))
+            await client.ended()
+            drip.cancel()
+
+    async def test_an_idle_connection_may_be_used_again(self, hasty: Address) -> None:
+        """Between two requests a client may take longer than over one."""
+        async with raw(hasty) as client:
+            for _ in range(2):
+                await client.send(HEALTH)
+                assert await client.status() == 200
+                await asyncio.sleep(2 * SOON)
+
+    async def test_a_body_without_an_end(self, server: SocketServer, hasty: Address) -> None:
+        """It is answered with 408, and the session that it was for has ended."""
+        async with Polling(hasty) as polling, raw(hasty) as client:
+            await polling.open()
+            target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
+            await client.send(f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n40".encode())
+            assert (await client.ended()).startswith(b"HTTP/1.1 408")
+            assert not len(server.registry)
+        assert counted(server)[0] == ("slow request cut off", 1, "body")
+
+    async def test_a_body_that_nobody_waits_for(self, hasty: Address) -> None:
+        """An answer that was given before the end of a request is not followed by another."""
+        async with raw(hasty) as client:
+            await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+            assert await client.status() == 200
+            assert await client.ended() == b""
+
+    async def test_a_request_behind_another_has_time(self, server: SocketServer, hasty: Address) -> None:
+        """What is not read before a poll is answered is not the client's delay."""
+        async with Polling(hasty) as polling, raw(hasty) as client:
+            await polling.open()
+            target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
+            post = f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n4"
+            await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n{post}".encode())
+            await asyncio.sleep(2 * SOON)
+            server.registry.find(polling.sid).send(b"4hello")
+            assert await client.status() == 200
+            await client.send(b"0")
+            assert await client.status() == 200
+
+    async def test_what_is_answered_late_is_not_slow(self, server: SocketServer, hasty: Address) -> None:
+        """A poll waits for as long as there is nothing to say, and a WebSocket is no request."""
+        async with Polling(hasty) as polling, websocket(hasty) as client:
+            await polling.open()
+            poll = asyncio.create_task(polling.poll())
+            await asyncio.sleep(2 * SOON)
+            server.registry.find(polling.sid).send(b"4hello")
+            assert await poll == ["4hello"]
+            await client.connect()
+
+    async def test_hundreds_of_half_open_requests(self, server: SocketServer, hasty: Address) -> None:
+        """All are let go, and somebody else is served meanwhile."""
+        count = 300
+        opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", hasty.port) for _ in range(count)))
+        for _, writer in opened:
+            writer.write(HEALTH[:-2])
+        async with raw(hasty) as bystander:
+            await bystander.send(HEALTH)
+            assert await bystander.status() == 200
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(*(reader.read() for reader, _ in opened))
+        assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
+        assert counted(server) == [("slow request cut off", count, "head")]
+        for _, writer in opened:
+            writer.close()
+
+
+class TestSlowReaders:
+    async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:
+        """What was to be sent to it is given up, and it is counted."""
+        async with raw(hasty, receive_buffer=4096) as client:
+            await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: len(server.incidents))
+            assert counted(server) == [("slow client cut off", 1, "")]
+            assert len(await client.ended()) < LARGE
+
+    async def test_a_client_that_reads_slowly_gets_it_all(self, hasty: Address) -> None:
+        """As long as it goes on reading it may take longer than the time there is for a part."""
+        async with raw(hasty, receive_buffer=65_536) as client:
+            await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            for _ in range(20):
+                await client.reader.readexactly(LARGE // 20)
+                await asyncio.sleep(SOON / 5)
+
+
+class TestLargeHeads:
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            b"GET /health?" + b"x" * MAX_HEAD + b" HTTP/1.1\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD + b"\r\n\r\n",
+            b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * (MAX_HEAD // 6) + b"\r\n",
+            b"GET /health HTTP/1.1\r\nX: " + b"x" * 10 * MAX_HEAD,
+            b"GET /" + b"x" * 10 * MAX_HEAD,
+            b"POST /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 2 * MAX_HEAD + b"\r\n\r\n",
+        ],
+        ids=["a long target", "a long header", "many headers", "a header without an end", "no end", "a long trailer"],
+    )
+    @pytest.mark.parametrize("piece", [1_000, 10_000_000])
+    async def test_it_is_refused(self, server: SocketServer, address: Address, request_: bytes, piece: int) -> None:
+        """Whatever is large, and in however many pieces it comes: 431, and the end of the connection."""
+        async with raw(address) as client:
+            try:
+                for start in range(0, len(request_), piece):
+                    await client.send(request_[start : start + piece])
+                    await asyncio.sleep(0)
+            except ConnectionError:
+                pass
+            await client.ended()
+        await until(lambda: len(server.incidents))
+        assert counted(server) == [("request refused", 1, "head too large")]
+
+    async def test_the_answer(self, address: Address) -> None:
+        """It says how large a head may be."""
+        async with raw(address) as client:
+            await client.send(b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD)
+            answer = await client.ended()
+        assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+        assert answer.endswith(b'{"message":"The head of a request may have up to %d bytes"}' % MAX_HEAD)
+
+    @pytest.mark.parametrize("times", [1, 3])
+    async def test_a_head_that_may_just_be(self, address: Address, times: int) -> None:
+        """A session of several cookies fits, in each request of a connection."""
+        filler = b"x" * (MAX_HEAD - len(b"/healthHosta") - 3 * 4 - len(b"Cookie"))
+        async with raw(address) as client:
+            for _ in range(times):
+                await client.send(b"GET /health HTTP/1.1\r\nHost: a\r\nCookie: " + filler + b"\r\n\r\n")
+                assert await client.status() == 200
+
+    async def test_a_large_body_is_no_head(self, address: Address) -> None:
+        """A body may be as large as its reader takes it."""
+        async with raw(address) as client:
+            body = b"x" * 500_000
+            await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + body + HEALTH)
+            assert [await client.status(), await client.status()] == [200, 200]
+
+    async def test_what_is_not_http(self, server: SocketServer, address: Address) -> None:
+        """It is answered with 400, and counted."""
+        async with raw(address) as client:
+            await client.send(b"\x16\x03\x01 hello\r\n\r\n")
+            assert (await client.ended()).startswith(b"HTTP/1.1 400")
+        assert counted(server) == [("request refused", 1, "not HTTP")]

@@ -1,0 +1,115 @@
+"""Incidents in the log: the first at once, a flood as one line."""
+
+import asyncio
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from tests.support.processes import Program
+
+from synkora.app.logs import configure_logs
+from synkora.app.patterns import Patterns, summary
+from synkora.engine.incidents import Incidents, Tally
+
+SERVE = (sys.executable, "-m", "synkora", "serve")
+SECRET = "a-secret-of-the-pattern-tests-81b7e2"
+
+
+@pytest.fixture
+def incidents() -> Incidents:
+    return Incidents()
+
+
+@pytest.fixture
+def patterns(incidents: Incidents, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patterns]:
+    """Patterns with a short window, written as lines."""
+    level = logging.getLogger("uvicorn").level
+    configure_logs("warning")
+    monkeypatch.setattr("synkora.app.patterns.log", structlog.get_logger())  # one that has no output yet
+    yield Patterns(incidents, window=0.1)
+    structlog.reset_defaults()
+    logging.getLogger("uvicorn").setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("tally", "words"),
+    [
+        (Tally("sign-in refused", 12, "", 0), "12 sign-ins refused"),
+        (Tally("origin refused", 3, "https://evil.example", 2), "3 origins refused (https://evil.example and 2 more)"),
+        (Tally("limit hit", 1, "join", 0), "1 limit hit (join)"),
+        (Tally("slow client cut off", 2, "", 0), "2 slow clients cut off"),
+        (Tally("protocol error", 5, "bad JSON", 0), "5 protocol errors (bad JSON)"),
+    ],
+)
+def test_words(tally: Tally, words: str) -> None:
+    """A tally reads as a sentence's part would."""
+    assert summary(tally) == words
+
+
+async def test_a_flood(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many come: a line for the first of each kind, and one with all counts at the end of the window."""
+    for number in range(10_000):
+        incidents.note("sign-in refused", "Authentication failed (auth.token: expired)")
+        incidents.note("origin refused", f"https://{number % 3}.example")
+    incidents.note("limit hit", "join")
+    await asyncio.sleep(0.3)
+    assert capsys.readouterr().out.splitlines() == [
+        "! Sign-in refused: Authentication failed (auth.token: expired)",
+        "! Origin refused: https://0.example",
+        "! Limit hit: join",
+        "! In the last minute: 10000 sign-ins refused (Authentication failed (auth.token: expired)), "
+        "10000 origins refused (https://0.example and 2 more)",
+    ]
+
+
+async def test_quiet(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
+    """A window in which nothing came twice has no line of its own, and the next first is told again."""
+    for _ in range(2):
+        incidents.note("limit hit", "join")
+        await asyncio.sleep(0.3)
+    assert capsys.readouterr().out.splitlines() == ["! Limit hit: join"] * 2
+
+
+async def test_what_came_before_the_end_is_told(
+    incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that stops tells what it has counted."""
+    for _ in range(2):
+        incidents.note("limit hit")
+    patterns.tell()
+    assert capsys.readouterr().out.splitlines() == ["! Limit hit", "! In the last minute: 2 limits hit"]
+    await asyncio.sleep(0.2)
+    assert capsys.readouterr().out == ""
+
+
+async def test_labels_forge_no_lines(
+    incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What clients write is escaped and cut."""
+    for _ in range(2):
+        incidents.note("origin refused", "https://a\n✓ Stopped\x1b[2J" + "x" * 1000)
+    patterns.tell()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() and len(line) < 250 for line in lines)
+
+
+def test_a_server_tells(tmp_path: Path) -> None:
+    """Foreign pages are a line at once and a count at the end, in a real server's log."""
+    with Program(SERVE, tmp_path, NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0") as program:
+        port = re.sub(r"\D", "", program.line(lambda line: "running on port" in line))
+        url = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling"
+        for number in range(5):
+            origin = f"https://{number}.evil.example"
+            assert httpx.get(url, headers={"Origin": origin}, trust_env=False).status_code == 403
+        program.process.terminate()
+        assert program.wait() == 0
+        assert [line for line in program.stdout if line.startswith("!")] == [
+            "! Origin refused: https://0.evil.example",
+            "! In the last minute: 5 origins refused (https://0.evil.example and 4 more)",
+        ]

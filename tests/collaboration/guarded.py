@@ -1,0 +1,120 @@
+"""Synkora with a policy that a test is in charge of, and a clock that it can move."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.collaboration.site import PAGE, SECRET, Person, Site, turn
+from tests.support.servers import until
+
+from synkora.collaboration.access import Role
+from synkora.collaboration.limits import Limits
+from synkora.collaboration.service import Collaboration
+from synkora.identity.handshake import Authenticator, SignedIn
+from synkora.identity.tokens import Keyring
+from synkora.identity.user import User
+from synkora.sockets.server import SocketServer
+
+#: Limits that no test reaches unless it means to.
+UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, projects=0, connections=0)
+
+
+def signed_in(name: str = "ann") -> SignedIn:
+    """Somebody, as a policy learns of them."""
+    return SignedIn(User(name), f"token-of-{name}")
+
+
+class MovedClock(asyncio.SelectorEventLoop):
+    """A loop whose clock can be put forward."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+class Roles:
+    """A policy that knows the roles it has been given, by user and project, and counts what it is asked.
+
+    It answers once `gate` is set, and with `error` where there is one.
+    """
+
+    def __init__(self, **users: Role | None) -> None:
+        self.roles: dict[tuple[str, str], Role | None] = {(user, "p"): role for user, role in users.items()}
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.error: BaseException | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.closed = False
+
+    async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        key = (signed_in.user.id, project_id)
+        self.asked[key] += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return self.roles.get(key)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Guarded(Site):
+    """A Socket.IO server with Synkora on it, which asks a policy."""
+
+    def __init__(self, roles: Roles, *, limits: Limits = UNLIMITED, **options: Any) -> None:
+        super().__init__()
+        self.roles = roles
+        self.server = SocketServer(origins=[PAGE])
+        self.collaboration = Collaboration(
+            self.server.of("/"), Authenticator(Keyring(SECRET)), policy=roles, limits=limits, **options
+        )
+
+    async def join(self, name: str, project: str = "p") -> Person:
+        """Connect somebody who joins a project; what they are told of that is forgotten."""
+        person = self.come(name)
+        person.emit("join-project", project)
+        await heard(person, lambda events: any(event[0] == "users:count" for event in events))
+        return person
+
+
+def names(person: Person) -> list[str]:
+    """The names of the events that have come since the last time."""
+    return [event[0] for event in person.take_events()]
+
+
+def errors(person: Person) -> list[dict[str, Any]]:
+    """The payloads of the `error` events that have come since the last time."""
+    return [event[1] for event in person.take_events() if event[0] == "error"]
+
+
+def acks(person: Person) -> list[Any]:
+    """What all acknowledgements so far have said."""
+    return [json.loads(packet[3:]) for packet in person.transport.packets if packet.startswith(b"43")]
+
+
+async def heard(person: Person, condition: Callable[[list[list[Any]]], object]) -> list[list[Any]]:
+    """What somebody is told until `condition` holds of it."""
+    events: list[list[Any]] = []
+
+    def look() -> object:
+        events.extend(person.take_events())
+        return condition(events)
+
+    await until(look)
+    return events
+
+
+async def first_error(person: Person) -> dict[str, Any]:
+    """The payload of the next `error` event."""
+    events = await heard(person, lambda events: any(event[0] == "error" for event in events))
+    error: dict[str, Any] = next(event[1] for event in events if event[0] == "error")
+    return error
+
+
+async def settle() -> None:
+    """Let everything happen that waits for nothing but its turn: a question, its answer, and what is told of it."""
+    for _ in range(4):
+        await turn()

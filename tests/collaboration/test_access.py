@@ -1,0 +1,216 @@
+"""May this user join a project: what is asked, what is remembered, and what is made of a policy's failures."""
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+from tests.collaboration.guarded import MovedClock, Roles, signed_in
+from tests.support.servers import until
+
+from synkora.collaboration.access import Access, AccessUnavailable, OpenAccess, Role
+
+ANN = signed_in("ann")
+EVE = signed_in("eve")
+
+
+@pytest.mark.parametrize(("role", "may_write"), [(Role.OWNER, True), (Role.EDITOR, True), (Role.VIEWER, False)])
+def test_all_but_viewers_may_write(role: Role, may_write: bool) -> None:
+    """As the app has it: owners and editors read and write, viewers read."""
+    assert role.may_write is may_write
+
+
+async def test_open_access_lets_everyone_write_and_asks_nobody() -> None:
+    """The answer is there at once, for whoever and whatever."""
+    access = Access(OpenAccess())
+    assert access.is_open
+    assert access.remembered(EVE, "anything") is Role.EDITOR
+    assert await access.role(EVE, "anything") is Role.EDITOR
+    await access.close()
+
+
+@pytest.mark.parametrize(
+    ("role", "kept", "over"), [(Role.EDITOR, 29.5, 30.5), (Role.VIEWER, 29.5, 30.5), (None, 4.5, 5.5)]
+)
+def test_answers_are_remembered_for_30_seconds_and_refusals_for_5(role: Role | None, kept: float, over: float) -> None:
+    """Until then nobody is asked again; after that somebody is."""
+    loop = MovedClock()
+
+    async def ask() -> list[int]:
+        roles = Roles(ann=role)
+        access = Access(roles)
+        counts = []
+        for loop.ahead in (0, kept, over):
+            assert await access.role(ANN, "p") is role
+            counts.append(roles.asked.total())
+        return counts
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert runner.run(ask()) == [1, 1, 2]
+
+
+def test_what_is_remembered_is_known_without_asking_until_it_is_too_old() -> None:
+    """That is how a second tab of a page joins at once; a refusal is never an answer that lets somebody in."""
+    loop = MovedClock()
+
+    async def look() -> None:
+        access = Access(Roles(ann=Role.VIEWER))
+        assert access.remembered(ANN, "p") is None
+        await access.role(ANN, "p")
+        await access.role(EVE, "p")
+        assert access.remembered(ANN, "p") is Role.VIEWER
+        assert access.remembered(ANN, "another") is None
+        assert access.remembered(EVE, "p") is None
+        loop.ahead = 30.5
+        assert access.remembered(ANN, "p") is None
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(look())
+
+
+def test_a_policy_has_three_seconds() -> None:
+    """Then it counts as unavailable, and nothing of it is remembered: the next question is asked anew."""
+    loop = MovedClock()
+
+    async def ask() -> None:
+        roles = Roles(ann=Role.EDITOR)
+        roles.gate.clear()
+        access = Access(roles)
+        question = asyncio.create_task(access.role(ANN, "p"))
+        await asyncio.sleep(0.01)
+        loop.ahead = 2.5
+        await asyncio.sleep(0.01)
+        assert not question.done()
+        loop.ahead = 3.5
+        with pytest.raises(AccessUnavailable, match="no answer within 3 s"):
+            await question
+        roles.gate.set()
+        assert await access.role(ANN, "p") is Role.EDITOR
+        assert roles.asked.total() == 2
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(ask())
+
+
+async def test_a_hundred_who_ask_at_once_ask_once() -> None:
+    """All of them get the one answer."""
+    roles = Roles(ann=Role.OWNER)
+    roles.gate.clear()
+    access = Access(roles)
+    questions = [asyncio.create_task(access.role(ANN, "p")) for _ in range(100)]
+    await asyncio.sleep(0.01)
+    roles.gate.set()
+    assert await asyncio.gather(*questions) == [Role.OWNER] * 100
+    assert roles.asked == {("ann", "p"): 1}
+
+
+async def test_each_user_and_each_project_is_a_question_of_its_own() -> None:
+    """Nobody gets what was answered about somebody, or something, else."""
+    roles = Roles(ann=Role.OWNER)
+    access = Access(roles)
+    questions = ((ANN, "p"), (EVE, "p"), (ANN, "q"))
+    answers = await asyncio.gather(*(access.role(user, project) for user, project in questions))
+    assert answers == [Role.OWNER, None, None]
+    assert roles.asked == {("ann", "p"): 1, ("eve", "p"): 1, ("ann", "q"): 1}
+
+
+async def test_one_who_no_longer_waits_takes_the_answer_from_nobody() -> None:
+    """The question goes on for the others, and its answer is remembered."""
+    roles = Roles(ann=Role.OWNER)
+    roles.gate.clear()
+    access = Access(roles)
+    leaving = asyncio.create_task(access.role(ANN, "p"))
+    staying = asyncio.create_task(access.role(ANN, "p"))
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    await asyncio.sleep(0.01)
+    roles.gate.set()
+    assert await staying is Role.OWNER
+    assert leaving.cancelled()
+    assert access.remembered(ANN, "p") is Role.OWNER
+
+
+async def test_asking_anew_passes_over_what_is_remembered_and_replaces_it() -> None:
+    """Who has lost access is not let in again by an older answer."""
+    roles = Roles(ann=Role.OWNER)
+    access = Access(roles)
+    assert await access.role(ANN, "p") is Role.OWNER
+    roles.roles.clear()
+    assert await access.role(ANN, "p") is Role.OWNER
+    assert await access.role(ANN, "p", anew=True) is None
+    assert access.remembered(ANN, "p") is None
+    assert await access.role(ANN, "p") is None
+    assert roles.asked.total() == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AccessUnavailable("the app is away"),
+        RuntimeError("with a secret in it"),
+        OSError(111, "Connection refused"),
+        TimeoutError(),
+        KeyError("projectId"),
+        StopAsyncIteration(),
+        RecursionError(),
+        asyncio.InvalidStateError(),
+        asyncio.CancelledError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_a_policy_raises_is_that_it_is_unavailable(error: BaseException) -> None:
+    """All who asked learn the same, nothing is remembered, and once it is back it answers."""
+    roles = Roles(ann=Role.OWNER)
+    roles.error = error
+    access = Access(roles)
+    answers = await asyncio.gather(*(access.role(ANN, "p") for _ in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [AccessUnavailable] * 3
+    assert "secret" not in str(answers[0])
+    roles.error = None
+    assert await access.role(ANN, "p") is Role.OWNER
+
+
+async def test_an_error_that_nobody_waits_for_is_nobodys_error() -> None:
+    """A question whose asker has left fails in silence: the loop has no exception that was never looked at."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    roles = Roles()
+    roles.gate.clear()
+    roles.error = RuntimeError()
+    access = Access(roles)
+    question = asyncio.create_task(access.role(ANN, "p"))
+    await asyncio.sleep(0.01)
+    question.cancel()
+    await asyncio.sleep(0.01)
+    roles.gate.set()
+    await until(lambda: not access._asking)
+    del question
+    gc.collect()
+    assert complaints == []
+
+
+async def test_no_more_answers_are_kept_than_there_is_room_for() -> None:
+    """The oldest go first, however many questions somebody asks about projects that do not exist."""
+    roles = Roles(ann=Role.OWNER)
+    access = Access(roles, most_remembered=10)
+    await access.role(ANN, "p")
+    for number in range(30):
+        await access.role(EVE, f"p{number}")
+    assert len(access._answers) == 10
+    assert access.remembered(ANN, "p") is None
+    await access.role(EVE, "p29")
+    assert roles.asked["eve", "p29"] == 1
+
+
+async def test_lifetimes_can_be_chosen() -> None:
+    """An answer of a short life is soon forgotten."""
+    access = Access(Roles(ann=Role.OWNER), remember_yes=0.02)
+    await access.role(ANN, "p")
+    await until(lambda: access.remembered(ANN, "p") is None)
+
+
+async def test_closing_lets_go_of_the_policys_connections() -> None:
+    """It is the policy that has them."""
+    roles = Roles()
+    await Access(roles).close()
+    assert roles.closed

@@ -1,0 +1,379 @@
+"""Who may come into a project, and what happens while the answer is awaited."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.collaboration.guarded import (
+    Guarded,
+    Roles,
+    acks,
+    errors,
+    first_error,
+    names,
+    settle,
+)
+
+from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.limits import Limits
+from synkora.engine.disconnect import Reason
+
+#: Whatever goes wrong between the server and whoever knows.
+FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
+
+
+def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Guarded:
+    """A site whose policy does not answer before its gate is opened."""
+    roles = Roles(**dict.fromkeys(users, role))
+    roles.gate.clear()
+    return Guarded(roles, **options)
+
+
+def task(number: int) -> dict[str, Any]:
+    return {"projectId": "p", "task": number}
+
+
+# Joining
+
+
+async def test_who_has_access_joins_as_ever() -> None:
+    """The joiner gets the list and the count, in this order."""
+    site = Guarded(Roles(ann=Role.OWNER))
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    await settle()
+    assert names(ann) == ["connected", "users:active", "users:count"]
+
+
+async def test_who_has_no_access_is_refused_in_words_and_seen_by_nobody() -> None:
+    """The answer names the event and the project; those within learn neither of it nor of what follows."""
+    site = Guarded(Roles(ann=Role.OWNER))
+    ann = await site.join("Ann")
+    eve = site.come("Eve")
+    eve.emit("join-project", "p")
+    await settle()
+    assert errors(eve) == [
+        {"message": "You do not have access to this project", "event": "join-project", "projectId": "p"}
+    ]
+    eve.emit("task:create", task(1))
+    await settle()
+    assert errors(eve) == [{"message": "task:create: join the project first", "event": "task:create"}]
+    assert ann.take() == []
+    assert site.collaboration.presence.count("p") == 1
+
+
+async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
+    """Nobody is asked, and nothing has to be waited for."""
+    site = Guarded(Roles(ann=Role.OWNER))
+    await site.join("Ann")
+    site.roles.gate.clear()
+    second = site.come("Ann")
+    second.emit("join-project", "p")
+    await settle()
+    assert names(second) == ["connected", "users:active", "users:count"]
+    assert site.roles.asked.total() == 1
+
+
+async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
+    """All of them are in."""
+    site = waiting("ann")
+    tabs = [site.come("Ann") for _ in range(100)]
+    for tab in tabs:
+        tab.emit("join-project", "p")
+    await settle()
+    site.roles.gate.set()
+    await settle()
+    assert site.roles.asked == {("ann", "p"): 1}
+    assert all(names(tab)[-1] == "users:count" for tab in tabs)
+
+
+async def test_a_policy_that_takes_too_long_is_answered_for() -> None:
+    """The client learns that it may try again, and does so with success when there are answers again."""
+    site = waiting("ann", answer_within=0.02)
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    error = await first_error(ann)
+    assert error == {
+        "message": "Project access cannot be checked right now: try again",
+        "event": "join-project",
+        "projectId": "p",
+    }
+    site.roles.gate.set()
+    ann.emit("join-project", "p")
+    await settle()
+    assert names(ann) == ["users:active", "users:count"]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
+async def test_a_policy_that_fails_is_answered_for(failure: BaseException) -> None:
+    """Whatever it raises, the client learns that it may try again, and nothing of what was wrong."""
+    site = Guarded(Roles(ann=Role.OWNER))
+    site.roles.error = failure
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    await settle()
+    assert [error["message"] for error in errors(ann)] == ["Project access cannot be checked right now: try again"]
+    site.roles.error = None
+    ann.emit("join-project", "p")
+    await settle()
+    assert names(ann) == ["users:active", "users:count"]
+
+
+async def test_joining_is_acknowledged_once_it_is_done() -> None:
+    """A client that asks for an ack learns by it that it is in, and gets none where it is refused."""
+    site = waiting("ann")
+    ann, eve = site.come("Ann"), site.come("Eve")
+    for person in (ann, eve):
+        person.send('427["join-project","p"]')
+    await settle()
+    assert acks(ann) == []
+    site.roles.gate.set()
+    await settle()
+    assert (acks(ann), acks(eve)) == ([[]], [])
+
+
+async def test_the_room_of_somebodys_connection_is_no_project() -> None:
+    """Not even where a policy says that it is: what is sent to one person is not for others."""
+    site = Guarded(Roles())
+    ann, eve = site.come("Ann"), site.come("Eve")
+    await settle()
+    site.roles.roles["eve", ann.id] = Role.OWNER
+    eve.emit("join-project", ann.id)
+    await settle()
+    assert [error["message"] for error in errors(eve)] == ["Project ID is a connection's id"]
+
+
+# What is sent while the answer is awaited
+
+
+async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_joined() -> None:
+    """A page does not wait for an answer before its first edit; here all comes in one turn, and after it."""
+    site = waiting("ann", "bob")
+    bob = site.come("Bob")
+    bob.emit("join-project", "p")
+    site.roles.gate.set()
+    await settle()
+    site.roles.gate.clear()
+    bob.take()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    for number in range(5):
+        ann.emit("task:create", task(number))
+    await settle()
+    ann.emit("task:create", task(5))
+    assert bob.take() == []
+    site.roles.gate.set()
+    await settle()
+    events = bob.take_events()
+    assert events[0][0] == "user:joined"
+    assert [event[1] for event in events if event[0] == "task:create"] == [0, 1, 2, 3, 4, 5]
+    assert errors(ann) == []
+
+
+async def test_attachments_are_held_as_well() -> None:
+    """Binary data that comes while the answer is awaited goes out with its event."""
+    site = waiting("ann", "bob")
+    site.roles.gate.set()
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    ann.send('451-["task:create",{"projectId":"p","task":{"_placeholder":true,"num":0}}]')
+    ann.session.receive_binary(ann.transport, b"\x00\x01")
+    await settle()
+    site.roles.gate.set()
+    await settle()
+    messages = [part for write in bob.transport.writes for part in write if b"task:create" in part.packet]
+    assert [message.attachments for message in messages] == [(b"\x00\x01",)]
+
+
+@pytest.mark.parametrize("failure", [None, AccessUnavailable()])
+async def test_what_is_sent_right_behind_a_refused_join_goes_nowhere(failure: AccessUnavailable | None) -> None:
+    """Whether there is no access or no answer."""
+    site = Guarded(Roles(bob=Role.OWNER))
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    site.roles.error = failure
+    eve = site.come("Eve")
+    eve.emit("join-project", "p")
+    eve.emit("task:create", task(1))
+    await settle()
+    site.roles.gate.set()
+    await settle()
+    assert bob.take() == []
+    assert [error["event"] for error in errors(eve)] == ["join-project"]
+
+
+async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
+    """The answer is the same as to one that was sent later; what viewers may send goes out."""
+    site = waiting("ann", role=Role.VIEWER)
+    site.roles.roles["bob", "p"] = Role.OWNER
+    bob = site.come("Bob")
+    bob.emit("join-project", "p")
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    ann.emit("task:create", task(1))
+    ann.emit("canvas:cursor", {"projectId": "p", "position": 1})
+    await settle()
+    site.roles.gate.set()
+    await settle()
+    held = errors(ann)
+    ann.emit("task:create", task(2))
+    await settle()
+    assert held == errors(ann)
+    assert [error["event"] for error in held] == ["task:create"]
+    assert {"task:create", "canvas:cursor"} & set(names(bob)) == {"canvas:cursor"}
+
+
+async def test_no_more_than_a_hundred_events_are_held() -> None:
+    """The next ones are refused in words; those that were held arrive."""
+    site = waiting("ann", "bob")
+    site.roles.gate.set()
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    for number in range(103):
+        ann.emit("task:create", task(number))
+    refusal = {
+        "message": "Too many events before the project was joined: wait for users:active",
+        "event": "task:create",
+    }
+    await settle()
+    assert errors(ann) == [refusal] * 3
+    site.roles.gate.set()
+    await settle()
+    assert [event[1] for event in bob.take_events() if event[0] == "task:create"] == list(range(100))
+
+
+async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
+    """Large messages to many projects that are being joined do not fill the server's memory."""
+    site = waiting("ann")
+    ann = site.come("Ann")
+    for project in "abcd":
+        ann.emit("join-project", project)
+        ann.emit("task:create", {"projectId": project, "task": "x" * 400_000})
+    await settle()
+    assert [error["event"] for error in errors(ann)] == ["task:create", "task:create"]
+
+
+# Leaving while the answer is awaited
+
+
+async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
+    """Nobody hears of them, nor of what they had sent, and they hear of no refusal either."""
+    site = waiting("ann", "bob")
+    site.roles.gate.set()
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    ann, eve = site.come("Ann"), site.come("Eve")
+    for person in (ann, eve):
+        person.emit("join-project", "p")
+        person.emit("task:create", task(1))
+        person.emit("leave-project", "p")
+    await settle()
+    site.roles.gate.set()
+    await settle()
+    assert bob.take() == []
+    assert names(ann) == names(eve) == ["connected"]
+    assert site.collaboration.presence.count("p") == 1
+
+
+async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
+    """Nor are they told that there was no answer."""
+    site = waiting("ann")
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    await settle()
+    ann.emit("leave-project", "p")
+    site.roles.error = AccessUnavailable()
+    site.roles.gate.set()
+    await settle()
+    assert names(ann) == ["connected"]
+    assert site.collaboration.presence.projects == 0
+
+
+async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> None:
+    """Two hooks of a page join, or one leaves and joins again: the others see one person come."""
+    site = waiting("ann", "bob")
+    site.roles.gate.set()
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    ann = site.come("Ann")
+    for name in ("join-project", "join-project", "leave-project", "join-project"):
+        ann.emit(name, "p")
+    ann.emit("task:create", task(1))
+    await settle()
+    ann.emit("leave-project", "p")
+    ann.emit("join-project", "p")
+    ann.emit("task:create", task(2))
+    site.roles.gate.set()
+    await settle()
+    assert [event for event in bob.take_events() if event[0] == "task:create"] == [["task:create", 2]]
+    assert names(ann) == ["connected", "users:active", "users:count"]
+    assert site.collaboration.presence.count("p") == 2
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) -> None:
+    """Nobody is left in the project who is not there."""
+    site = waiting("ann", "bob")
+    site.roles.gate.set()
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    ann.emit("task:create", task(1))
+    if not at_once:
+        await settle()
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    await settle()
+    site.roles.gate.set()
+    await settle()
+    assert bob.take() == []
+    assert site.collaboration.presence.count("p") == 1
+    assert site.collaboration.connections == 1
+
+
+# The most projects
+
+
+async def test_a_connection_may_be_in_so_many_projects_and_no_more() -> None:
+    """One more is refused in words, joining again is none, and leaving makes room."""
+    site = Guarded(Roles(), limits=Limits(projects=3))
+    site.roles.roles = {("ann", project): Role.OWNER for project in "abcd"}
+    ann = site.come("Ann")
+    for project in "abca":
+        ann.emit("join-project", project)
+        await settle()
+    assert errors(ann) == []
+    ann.emit("join-project", "d")
+    await settle()
+    assert errors(ann) == [{"message": "Too many projects: 3 is the most for one connection", "event": "join-project"}]
+    ann.emit("leave-project", "a")
+    ann.emit("join-project", "d")
+    await settle()
+    assert errors(ann) == []
+    assert site.collaboration.presence.projects == 3
+
+
+async def test_projects_that_are_being_joined_count_from_the_first_moment() -> None:
+    """A hundred joins in one turn are no way around the limit."""
+    site = waiting("ann", limits=Limits(projects=3, other_rate=0))
+    ann = site.come("Ann")
+    for number in range(100):
+        ann.emit("join-project", f"p{number}")
+    await settle()
+    assert len(errors(ann)) == 97
+    assert site.roles.asked.total() == 3
+
+
+async def test_refused_joins_do_not_count() -> None:
+    """Who may be in one project only can still ask for others, one after the other."""
+    site = Guarded(Roles(ann=Role.OWNER), limits=Limits(projects=1))
+    ann = site.come("Ann")
+    for project in ("a", "b", "p"):
+        ann.emit("join-project", project)
+        await settle()
+    assert len(errors(ann)) == 2
+    assert site.collaboration.presence.count("p") == 1

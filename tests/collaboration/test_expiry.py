@@ -1,0 +1,313 @@
+"""Sessions end when their tokens do, unless a fresh one comes before."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from joserfc import jws
+from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, acks, errors, first_error, heard, names, settle
+from tests.collaboration.site import SECRET, Person, Site, running_site, token_of
+from tests.support.clients import Polling, websocket
+from tests.support.servers import until
+from tests.support.sessions import MemoryTransport, request_of
+
+from synkora.collaboration import expiry as expiry_module
+from synkora.collaboration.access import Role
+from synkora.engine.disconnect import Reason
+from synkora.identity.keys import signing_key
+
+EXPIRED = {"message": "Session expired"}
+SOON = 0.3  # seconds
+TOLERANCE = 15  # seconds, which tokens are taken after their end
+
+
+def token(name: str, ends_in: float | None, **claims: object) -> str:
+    """A token whose `exp` is exactly in so many seconds, or that has none."""
+    times = {} if ends_in is None else {"exp": time.time() + ends_in}
+    return jws.serialize_compact(
+        {"alg": "HS256"}, json.dumps({"id": name.lower(), "name": name, **times, **claims}), signing_key(SECRET)
+    )
+
+
+def tampered(token: str) -> str:
+    """The same with another signature."""
+    content, _, signature = token.rpartition(".")
+    return f"{content}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+
+
+def come(site: Site, name: str, ends_in: float | None) -> Person:
+    """Connect somebody whose token ends."""
+    return Person(site.server, token(name, ends_in), MemoryTransport(), request_of())
+
+
+async def refreshed(person: Person, payload: object) -> dict[str, Any]:
+    """What `auth:refresh` is acknowledged with."""
+    before = len(acks(person))
+    person.send('429["auth:refresh",' + json.dumps(payload) + "]")
+    await settle()
+    (answer,) = acks(person)[before]
+    result: dict[str, Any] = answer
+    return result
+
+
+def ended(person: Person) -> bool:
+    return not person.session.is_live
+
+
+def has_timer(site: Site) -> bool:
+    """Whether the one who is connected is watched."""
+    (member,) = site.collaboration._members.values()
+    return member.expiry is not None
+
+
+# The end
+
+
+async def test_a_session_ends_with_its_token(site: Site) -> None:
+    """First the words, then Socket.IO's disconnect, then the connection: its cookie is as old as the token."""
+    ann = come(site, "Ann", SOON)
+    await settle()
+    assert names(ann) == ["connected"]
+    await until(lambda: ended(ann))
+    assert ann.take_events() == [["error", EXPIRED]]
+    assert ann.transport.packets[-1] == b"41"
+    assert ann.transport.closed_with == (Reason.SERVER_NAMESPACE_DISCONNECT, None)
+    assert site.collaboration.connections == 0
+
+
+async def test_it_does_not_end_before(site: Site) -> None:
+    """`exp` is the moment, and what happens until then goes on."""
+    ends_at = time.time() + SOON
+    ann = come(site, "Ann", SOON)
+    await until(lambda: ended(ann))
+    assert time.time() >= ends_at - 0.01  # as finely as a timer is set
+
+
+async def test_the_others_see_who_has_expired_leave(site: Site) -> None:
+    """Presence is told as of any other disconnect."""
+    (bob,) = await site.meet("Bob", project="p")
+    ann = come(site, "Ann", SOON)
+    ann.emit("join-project", "p")
+    events = await heard(bob, lambda events: any(event[0] == "user:left" for event in events))
+    assert "user:joined" in [event[0] for event in events]
+    assert site.collaboration.presence.count("p") == 1
+
+
+@pytest.mark.parametrize("ends_in", [None, 3600])
+async def test_a_token_without_an_end_and_one_that_is_far_end_nothing(site: Site, ends_in: float | None) -> None:
+    """The first has no timer at all."""
+    ann = come(site, "Ann", ends_in)
+    await asyncio.sleep(0.05)
+    assert has_timer(site) is (ends_in is not None)
+    assert errors(ann) == []
+    assert not ended(ann)
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+
+
+async def test_a_token_that_is_taken_after_its_end_lasts_as_long_as_it_is_taken(site: Site) -> None:
+    """Clocks differ: one that has ended a moment ago lets its user in, not for ever, and not out again at once."""
+    ann = come(site, "Ann", SOON - TOLERANCE)
+    await settle()
+    assert names(ann) == ["connected"]
+    await until(lambda: ended(ann))
+    assert errors(ann) == [EXPIRED]
+
+
+async def test_a_far_end_is_waited_for_in_stretches(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timer is longer than a day, so that a clock which is set right is noticed; the end is the same."""
+    monkeypatch.setattr(expiry_module, "_LONGEST_TIMER", 0.02)
+    ends_at = time.time() + SOON
+    ann = come(site, "Ann", SOON)
+    await until(lambda: ended(ann))
+    assert time.time() >= ends_at - 0.01
+    assert errors(ann) == [EXPIRED]
+
+
+@pytest.mark.parametrize("ends_in", [1e12, 1e15, 1e300])
+async def test_an_end_beyond_all_calendars_is_as_good_as_none(site: Site, ends_in: float) -> None:
+    """Some who make tokens count in milliseconds; both coming and refreshing go well."""
+    ann = come(site, "Ann", ends_in)
+    await settle()
+    assert names(ann) == ["connected"]
+    assert await refreshed(ann, token("Ann", ends_in)) == {"ok": True, "expiresAt": None}
+    assert errors(ann) == []
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+
+
+async def test_who_has_left_is_not_watched_any_more(site: Site) -> None:
+    """No timer outlives its connection."""
+    ann = come(site, "Ann", 3600)
+    await settle()
+    (member,) = site.collaboration._members.values()
+    timer = member.expiry
+    assert timer is not None
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    assert timer.cancelled()
+    assert member.expiry is None
+
+
+async def test_a_websocket_client_is_told_and_closed() -> None:
+    """Over a real connection: the error, the disconnect packet, and a close frame."""
+    async with running_site() as site, websocket(site.address) as client:
+        await client.connect(auth={"token": token("Ann", SOON)})
+        assert (await client.event())[0] == "connected"
+        assert await client.event() == ["error", EXPIRED]
+        assert await client.receive() == "41"
+        assert await client.closed() == 1000
+
+
+async def test_a_polling_client_is_told_and_its_session_is_over() -> None:
+    """Over a real connection: what it is told comes with its last poll."""
+    async with running_site() as site, Polling(site.address) as client:
+        await client.open()
+        await client.post("40" + json.dumps({"token": token("Ann", SOON)}))
+        packets: list[str] = []
+        while "41" not in packets:
+            packets += await client.poll()
+        assert '42["error",{"message":"Session expired"}]' in packets
+        while packets[-1] != "1":
+            packets += await client.poll()
+        assert (await client.get()).status_code == 400
+
+
+# A fresh token
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_fresh_token_extends_the_session(site: Site, wrapped: bool) -> None:
+    """Bare or as `{token}`; the connection stays, with its projects, and the ack says until when."""
+    ann = come(site, "Ann", SOON)
+    ann.emit("join-project", "p")
+    await settle()
+    fresh = token("Ann", 3600)
+    answer = await refreshed(ann, {"token": fresh} if wrapped else fresh)
+    assert answer["ok"] is True
+    assert answer["expiresAt"].endswith("Z")
+    await asyncio.sleep(SOON * 1.5)  # past the first token's end
+    assert not ended(ann)
+    assert errors(ann) == []
+    assert site.collaboration.presence.count("p") == 1
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+
+
+async def test_the_acknowledgement_names_the_moment_of_the_end(site: Site) -> None:
+    """ISO 8601 in UTC with milliseconds."""
+    ann = come(site, "Ann", 3600)
+    await settle()
+    answer = await refreshed(ann, token("Ann", None, exp=4102444800.25))
+    assert answer == {"ok": True, "expiresAt": "2100-01-01T00:00:00.250Z"}
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+
+
+async def test_a_refreshed_session_ends_with_its_new_token(site: Site) -> None:
+    """Whether that is later or earlier than the first one's end."""
+    ann = come(site, "Ann", 3600)
+    await settle()
+    await refreshed(ann, token("Ann", SOON))
+    await until(lambda: ended(ann))
+    assert errors(ann) == [EXPIRED]
+
+
+async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site: Site) -> None:
+    """Nothing is watched any more."""
+    ann = come(site, "Ann", 3600)
+    await settle()
+    assert await refreshed(ann, token("Ann", None)) == {"ok": True, "expiresAt": None}
+    assert not has_timer(site)
+
+
+async def test_a_refresh_without_an_acknowledgement_is_taken_too(site: Site) -> None:
+    """A client that does not ask for one gets nothing, and stays."""
+    ann = come(site, "Ann", SOON)
+    await settle()
+    ann.take()
+    ann.emit("auth:refresh", token("Ann", None))
+    await settle()
+    assert ann.take() == []
+    assert not has_timer(site)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_another_users_token_is_refused(site: Site, wrapped: bool) -> None:
+    """Nobody becomes somebody else within a connection, and the end stays where it was."""
+    ann = come(site, "Ann", SOON)
+    await settle()
+    other = token("Bob", 3600)
+    answer = await refreshed(ann, {"token": other} if wrapped else other)
+    assert answer == {"ok": False, "message": "The token is another user's"}
+    await until(lambda: ended(ann))
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ("not.a.token", "Authentication failed"),
+        ("", "Authentication required"),
+        (None, "Authentication required"),
+        ({}, "Authentication required"),
+        ({"token": None}, "Authentication required"),
+        ({"token": 7}, "Authentication failed"),
+        (7, "Authentication failed"),
+        (["a"], "Authentication failed"),
+        ({"token": {"token": "a"}}, "Authentication failed"),
+    ],
+)
+async def test_a_bad_token_is_refused_in_the_words_of_signing_in(site: Site, payload: object, message: str) -> None:
+    """Nothing else happens: no error event, no disconnect, no longer session."""
+    ann = come(site, "Ann", SOON)
+    await settle()
+    assert await refreshed(ann, payload) == {"ok": False, "message": message}
+    assert errors(ann) == []
+    await until(lambda: ended(ann))
+
+
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        (lambda: token("Ann", -3600), "Authentication failed"),
+        (lambda: tampered(token_of("Ann")), "Authentication failed"),
+        (lambda: token("", None), "Invalid token"),
+    ],
+    ids=["expired", "tampered with", "nobody's"],
+)
+async def test_a_token_that_would_not_sign_in_does_not_refresh(site: Site, forged: Any, message: str) -> None:
+    """What is true of CONNECT is true here."""
+    ann = come(site, "Ann", 3600)
+    await settle()
+    assert await refreshed(ann, forged()) == {"ok": False, "message": message}
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+
+
+async def test_a_refresh_without_arguments_is_refused(site: Site) -> None:
+    """As one with an empty token is."""
+    ann = come(site, "Ann", 3600)
+    ann.send('429["auth:refresh"]')
+    await settle()
+    assert acks(ann) == [[{"ok": False, "message": "Authentication required"}]]
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+
+
+async def test_access_is_asked_for_with_the_fresh_token() -> None:
+    """Whoever asks the app with the user's token would be refused with one that has ended."""
+    tokens: list[str] = []
+
+    class Asked(Roles):
+        async def role(self, signed_in: Any, project_id: str) -> Role | None:
+            tokens.append(signed_in.token)
+            return await super().role(signed_in, project_id)
+
+    site = Guarded(Asked(ann=Role.OWNER), recheck=0.02, limits=UNLIMITED)
+    first, fresh = token("Ann", 3600), token("Ann", 7200)
+    ann = Person(site.server, first, MemoryTransport(), request_of())
+    ann.emit("join-project", "p")
+    await until(lambda: len(tokens) > 1)
+    assert set(tokens) == {first}
+    await refreshed(ann, fresh)
+    tokens.clear()
+    await until(lambda: len(tokens) > 1)
+    assert set(tokens) == {fresh}
+    site.roles.roles.clear()
+    await first_error(ann)
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)

@@ -1,0 +1,392 @@
+"""How much one client may send, and what happens to who sends more."""
+
+import gc
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, acks, errors, heard, names, settle
+from tests.collaboration.site import Person, token_of
+from tests.support.clocks import Clock
+
+from synkora.collaboration import limits as limits_module
+from synkora.collaboration.access import Role
+from synkora.collaboration.limits import Allowance, Kind, Limits, Rate, TooManyRefusals
+from synkora.engine.disconnect import Reason
+from synkora.sockets.errors import EventRefused
+
+RATES = st.builds(Rate, st.floats(0.1, 1000), st.floats(1, 500))
+#: Those whose burst is a number of events, not nearly one.
+WHOLE_RATES = st.builds(Rate, st.floats(0.1, 1000), st.integers(1, 500).map(float))
+PAUSES = st.lists(st.floats(0, 2) | st.just(0.0), max_size=80)
+
+CURSOR = ("canvas:cursor", {"projectId": "p", "position": 1})
+EDIT = ("task:create", {"projectId": "p", "task": 1})
+#: What each kind is made of; all that is no event of the app counts with joining and leaving.
+SENT: dict[str, list[tuple[Any, ...]]] = {
+    "volatile_rate": [CURSOR, ("typing:stop", {"projectId": "p"}), ("canvas:cursor",)],
+    "edit_rate": [EDIT, ("task:move", {"projectId": "p"}), ("markdown:update", 7)],
+    "other_rate": [("join-project", "p"), ("leave-project", "p"), ("ping",), ("auth:refresh",), ("no-such-event", 1)],
+}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that allowances go by."""
+    clock = Clock()
+    monkeypatch.setattr(limits_module, "monotonic", clock)
+    return clock
+
+
+def limited(**limits: Any) -> Guarded:
+    """A site without limits but these, where Ann and Bob may write."""
+    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
+
+
+def times_taken(rate: Rate, pauses: list[float]) -> list[float]:
+    """When events were taken, of those that came after these pauses."""
+    now, due, taken = 1000.0, 0.0, []
+    for pause in pauses:
+        now += pause
+        if rate.excess(due, now) <= 0:
+            due = rate.after(due, now)
+            taken.append(now)
+    return taken
+
+
+# The algorithm
+
+
+@given(RATES, PAUSES)
+def test_no_stretch_of_time_sees_more_than_the_burst_and_the_rate(rate: Rate, pauses: list[float]) -> None:
+    """However the events are spread, between any two that are taken there are no more than `burst + rate * t`."""
+    taken = times_taken(rate, pauses)
+    for first, start in enumerate(taken):
+        for last in range(first, len(taken)):
+            most = rate.burst + rate.per_second * (taken[last] - start)
+            assert last - first + 1 <= most + 0.01  # the sum of what rounding is allowed
+
+
+@given(st.floats(0.1, 1000), st.floats(1.01, 500), st.integers(1, 500))
+def test_steady_traffic_at_the_rate_is_never_refused(per_second: float, burst: float, count: int) -> None:
+    """However long it goes on."""
+    rate = Rate(per_second, burst)
+    assert len(times_taken(rate, [1 / per_second] * count)) == count
+
+
+@given(WHOLE_RATES, PAUSES)
+def test_steady_traffic_is_never_refused_after_a_quiet_time_whatever_came_before(
+    rate: Rate, pauses: list[float]
+) -> None:
+    """Who has been refused is not held to it once they have been quiet for as long as their burst takes."""
+    quiet = rate.burst / rate.per_second
+    before = len(times_taken(rate, pauses))
+    assert len(times_taken(rate, [*pauses, quiet, *[0.0] * (int(rate.burst) - 1)])) - before == int(rate.burst)
+
+
+@given(WHOLE_RATES)
+def test_a_whole_burst_may_come_at_once_and_no_more(rate: Rate) -> None:
+    """A browser that was busy sends what it kept back."""
+    assert len(times_taken(rate, [0.0] * (int(rate.burst) + 5))) == rate.burst
+
+
+@given(RATES, PAUSES)
+def test_who_waits_as_long_as_they_are_told_is_taken(rate: Rate, pauses: list[float]) -> None:
+    """The wait is neither too short nor, by a tenth, too long."""
+    now, due = 1000.0, 0.0
+    for pause in pauses:
+        now += pause
+        wait = rate.excess(due, now)
+        if wait > 1e-6:
+            assert rate.excess(due, now + wait * 0.9) > 0
+            assert rate.excess(due, now + wait) <= 1e-9
+        elif wait <= 0:
+            due = rate.after(due, now)
+
+
+# One client's allowance
+
+
+@given(st.floats(0.2, 500), st.lists(st.floats(0, 0.05), min_size=1, max_size=100))
+def test_retry_after_is_long_enough(per_second: float, pauses: list[float]) -> None:
+    """An event that comes so much later is taken, however the wait was rounded."""
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits_module, "monotonic", clock)
+        allowance = Allowance(Limits(edit_rate=per_second))
+        for pause in pauses:
+            clock.now += pause
+            try:
+                allowance.take(Kind.EDIT)
+            except EventRefused as refusal:
+                wait = refusal.details["retryAfter"]
+                assert isinstance(wait, float)
+                clock.now += wait + 1e-9  # as finely as a clock of this size counts
+                allowance.take(Kind.EDIT)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_each_kind_has_an_allowance_of_its_own(kind: Kind, clock: Clock) -> None:
+    """Who moves the pointer a lot can still edit, and leave."""
+    allowance = Allowance(Limits(volatile_rate=1, edit_rate=1, other_rate=1))
+    for _ in range(3):
+        allowance.take(kind)
+    with pytest.raises(EventRefused):
+        allowance.take(kind)
+    for other in Kind:
+        if other is not kind:
+            allowance.take(other)
+
+
+def test_three_seconds_worth_may_come_at_once(clock: Clock) -> None:
+    """Less than one event a second is one at a time."""
+    allowance = Allowance(Limits(volatile_rate=10, edit_rate=0.1))
+    for _ in range(30):
+        allowance.take(Kind.VOLATILE)
+    with pytest.raises(EventRefused):
+        allowance.take(Kind.VOLATILE)
+    allowance.take(Kind.EDIT)
+    with pytest.raises(EventRefused) as refused:
+        allowance.take(Kind.EDIT)
+    assert refused.value.details == {"retryAfter": pytest.approx(10, abs=0.001)}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_nought_is_no_limit(kind: Kind, clock: Clock) -> None:
+    """Not one of ten thousand at once is refused."""
+    allowance = Allowance(UNLIMITED)
+    for _ in range(10_000):
+        allowance.take(kind)
+
+
+def test_the_defaults_are_five_times_what_the_app_sends(clock: Clock) -> None:
+    """A minute of a busy page: ten cursors, three signs of typing and four edits a second, with joins and pings."""
+    allowance = Allowance(Limits())
+    for _ in range(60):
+        for kind, often in ((Kind.VOLATILE, 13), (Kind.EDIT, 4), (Kind.OTHER, 1)):
+            for _ in range(often * 5):
+                allowance.take(kind)
+        clock.now += 1
+
+
+def test_who_keeps_on_loses_patience(clock: Clock) -> None:
+    """Two hundred refusals at once, or more than twenty a second, are too many; they begin anew after some quiet."""
+    allowance = Allowance(Limits(edit_rate=1))
+    for _ in range(3):
+        allowance.take(Kind.EDIT)
+    for _ in range(200):
+        with pytest.raises(EventRefused):
+            allowance.take(Kind.EDIT)
+    with pytest.raises(TooManyRefusals):
+        allowance.take(Kind.EDIT)
+    clock.now += 3
+    allowance.take(Kind.EDIT)
+
+
+def test_who_is_a_little_too_fast_is_refused_and_not_lost(clock: Clock) -> None:
+    """Nineteen refusals a second for an hour are borne."""
+    allowance = Allowance(Limits(edit_rate=1))
+    refused = 0
+    for _ in range(3600 * 20):
+        clock.now += 0.05
+        try:
+            allowance.take(Kind.EDIT)
+        except EventRefused:
+            refused += 1
+    assert refused == pytest.approx(3600 * 19, rel=0.01)
+
+
+# In the server
+
+
+@pytest.mark.parametrize("limit", SENT)
+async def test_one_too_many_of_a_kind_is_refused_with_the_events_name(limit: str, clock: Clock) -> None:
+    """Whatever the event, and even if its payload or its name is none; the connection goes on."""
+    site = limited(**{limit: 1.0})
+    ann = site.come("Ann")
+    for index in range(3):
+        ann.emit(*SENT[limit][index % len(SENT[limit])])
+    await settle()
+    ann.take()
+    for event in SENT[limit]:
+        ann.emit(*event)
+    await settle()
+    assert errors(ann) == [
+        {"message": "Too many events: slow down", "event": event[0], "retryAfter": pytest.approx(1, abs=0.002)}
+        for event in SENT[limit]
+    ]
+    assert ann.session.is_live
+    clock.now += 1.001
+    ann.emit(*SENT[limit][0])
+    await settle()
+    assert "Too many events: slow down" not in [error["message"] for error in errors(ann)]
+
+
+@pytest.mark.parametrize("limit", SENT)
+async def test_the_other_kinds_are_taken_meanwhile(limit: str, clock: Clock) -> None:
+    """And so is what is sent back to the one who sent too much."""
+    site = limited(**{limit: 1.0})
+    ann = site.come("Ann")
+    for _ in range(10):
+        ann.emit(*SENT[limit][0])
+    await settle()
+    ann.take()
+    for other, events in SENT.items():
+        if other != limit:
+            ann.emit(*events[0])
+    await settle()
+    assert "Too many events: slow down" not in [error["message"] for error in errors(ann)]
+
+
+async def test_what_is_refused_reaches_nobody_and_the_others_lose_nothing(clock: Clock) -> None:
+    """Ann has sent too much; Bob, in the same project and from the same address, sends as before."""
+    site = limited(edit_rate=1.0)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    await settle()
+    ann.take()
+    bob.take()
+    for _ in range(20):
+        ann.emit(*EDIT)
+    for _ in range(3):
+        bob.emit(*EDIT)
+    await settle()
+    assert names(bob) == ["task:create"] * 3
+    assert sorted(names(ann)) == ["error"] * 17 + ["task:create"] * 3
+
+
+async def test_a_refused_event_is_not_acknowledged(clock: Clock) -> None:
+    """Its sender gets the error instead."""
+    site = limited(other_rate=1.0)
+    ann = site.come("Ann")
+    for _ in range(4):
+        ann.send('427["ping"]')
+    await settle()
+    assert acks(ann) == [[]] * 3
+    assert len(errors(ann)) == 1
+
+
+async def test_who_keeps_on_is_told_and_disconnected(clock: Clock) -> None:
+    """In Socket.IO's words by the server, so that the client comes back by itself; nobody else is."""
+    site = limited(edit_rate=1.0)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    await settle()
+    ann.take()
+    for _ in range(1000):
+        ann.emit(*EDIT)
+    await settle()
+    refusals = errors(ann)
+    assert len(refusals) == 201
+    assert refusals[-1] == {"message": "Too many events: disconnected", "retryAfter": 10}
+    assert ann.transport.packets[-1] == b"41"
+    assert ann.transport.closed_with == (Reason.SERVER_NAMESPACE_DISCONNECT, None)
+    assert "user:left" in names(bob)
+    assert bob.session.is_live
+    assert site.collaboration.connections == 1
+
+
+def connect_again(person: Person) -> None:
+    """Leave the namespace and come back over the same connection."""
+    person.send("41")
+    person.send("40" + json.dumps({"token": token_of("Ann")}))
+
+
+async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(clock: Clock) -> None:
+    """Who leaves the namespace and comes back is still the same client, and coming back is an event like others."""
+    site = limited(other_rate=1.0)
+    ann = site.come("Ann")
+    for _ in range(3):
+        ann.emit("ping")
+    connect_again(ann)
+    await settle()
+    assert refusals(ann) == [
+        {"message": "Too many events: slow down", "data": {"retryAfter": pytest.approx(1, abs=0.002)}}
+    ]
+    clock.now += 1.001
+    ann.take()
+    ann.send("40" + json.dumps({"token": token_of("Ann")}))
+    ann.emit("ping")
+    await settle()
+    assert names(ann) == ["connected", "error"]
+
+
+async def test_who_connects_again_and_again_is_disconnected(clock: Clock) -> None:
+    """There is no end of refusals without an end of the connection, and another one begins anew."""
+    site = limited(other_rate=1.0)
+    ann = site.come("Ann")
+    for _ in range(3):
+        connect_again(ann)
+    ann.send("41")
+    for _ in range(300):
+        ann.send("40" + json.dumps({"token": token_of("Ann")}))
+    await settle()
+    assert not ann.session.is_live
+    assert ann.transport.closed_with == (Reason.SERVER_NAMESPACE_DISCONNECT, None)
+    assert site.collaboration.connections == 0
+    again = site.come("Ann")
+    await settle()
+    assert names(again) == ["connected"]
+
+
+async def test_allowances_end_with_their_connections() -> None:
+    """Nothing is kept of who has gone."""
+    site = limited(other_rate=1.0)
+    people = [site.come("Ann") for _ in range(5)]
+    await settle()
+    for person in people:
+        person.session.transport_closed(person.transport, Reason.TRANSPORT_CLOSE)
+    people.clear()
+    del person
+    gc.collect()
+    assert len(site.collaboration._allowances) == 0
+
+
+# Connections of a user
+
+
+def refusals(person: Person) -> list[dict[str, Any]]:
+    """What CONNECT was refused with."""
+    return [json.loads(packet[2:]) for packet in person.transport.packets if packet.startswith(b"44")]
+
+
+async def test_a_user_may_have_so_many_connections_and_no_more() -> None:
+    """One more is refused in words; other users are not, and whoever leaves makes room."""
+    site = limited(connections=2)
+    first, second, third = (site.come("Ann") for _ in range(3))
+    bob = site.come("Bob")
+    await settle()
+    assert refusals(third) == [{"message": "Too many connections", "data": {"retryAfter": 10}}]
+    assert [refusals(person) for person in (first, second, bob)] == [[], [], []]
+    assert site.collaboration.connections == 3
+    first.session.transport_closed(first.transport, Reason.TRANSPORT_CLOSE)
+    again = site.come("Ann")
+    await settle()
+    assert refusals(again) == []
+    for person in (second, again, bob, third):
+        person.session.transport_closed(person.transport, Reason.TRANSPORT_CLOSE)
+    assert site.collaboration.connections == 0
+    assert not site.collaboration._connections
+
+
+async def test_a_refused_connection_is_none_of_the_users() -> None:
+    """However often it is tried, nothing is counted and nothing left over."""
+    site = limited(connections=1)
+    ann = site.come("Ann")
+    for _ in range(5):
+        site.come("Ann")
+    await settle()
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    again = site.come("Ann")
+    await heard(again, lambda events: any(event[0] == "connected" for event in events))
+    assert site.collaboration.connections == 1
+
+
+async def test_nought_connections_of_a_user_is_no_limit() -> None:
+    """All of a hundred are let in."""
+    site = limited(connections=0)
+    people = [site.come("Ann") for _ in range(100)]
+    await settle()
+    assert not any(refusals(person) for person in people)
+    assert names(people[-1]) == ["connected"]

@@ -1,0 +1,158 @@
+"""Who may stay in a project: members are asked about again, and what the answer leads to."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.collaboration.guarded import (
+    UNLIMITED,
+    Guarded,
+    Roles,
+    errors,
+    first_error,
+    heard,
+    names,
+    settle,
+)
+from tests.collaboration.site import Site
+from tests.support.servers import until
+
+from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.engine.disconnect import Reason
+
+#: Whatever goes wrong between the server and whoever knows.
+FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
+
+
+def task(number: int) -> dict[str, Any]:
+    return {"projectId": "p", "task": number}
+
+
+async def test_who_loses_access_is_told_and_is_out_of_the_project() -> None:
+    """The others see them leave; what they send is refused, and they get nothing more."""
+    site = Guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    ann.take()
+    bob.take()
+    del site.roles.roles["bob", "p"]
+    assert await first_error(bob) == {"message": "You no longer have access to this project", "projectId": "p"}
+    events = await heard(ann, lambda events: any(event[0] == "users:count" for event in events))
+    assert [event[0] for event in events] == ["user:left", "users:active", "users:count"]
+    assert [user["userId"] for user in events[1][1]["users"]] == ["ann"]
+    ann.emit("task:create", task(1))
+    bob.emit("task:create", task(2))
+    await settle()
+    assert [event[1]["message"] for event in bob.take_events()] == ["task:create: join the project first"]
+    assert "task:create" not in names(ann)
+    bob.emit("join-project", "p")
+    assert (await first_error(bob))["message"] == "You do not have access to this project"
+    assert bob.session.is_live
+
+
+async def test_who_has_lost_access_and_gets_it_back_may_join_again() -> None:
+    """Once the refusal is forgotten; no restart is needed, and their stay is checked again from then on."""
+    site = Guarded(Roles(ann=Role.OWNER), recheck=0.02)
+    ann = await site.join("Ann")
+    site.roles.roles.clear()
+    await first_error(ann)
+    site.roles.roles["ann", "p"] = Role.OWNER
+    site.collaboration._access._answers.clear()
+    ann.emit("join-project", "p")
+    await heard(ann, lambda events: any(event[0] == "users:count" for event in events))
+    site.roles.roles.clear()
+    await first_error(ann)
+
+
+async def test_who_becomes_a_viewer_can_no_longer_write_and_stays() -> None:
+    """And the other way round: who becomes an editor can."""
+    site = Guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    member = next(each for each in site.collaboration._members.values() if each.user.id == "bob")
+    bob.emit("task:create", task(1))
+    await heard(ann, lambda events: ["task:create", 1] in events)
+    site.roles.roles["bob", "p"] = Role.VIEWER
+    await until(lambda: member.projects["p"] is Role.VIEWER)
+    bob.take()
+    bob.emit("task:create", task(2))
+    assert (await first_error(bob))["message"] == "task:create: viewers may not change the project"
+    site.roles.roles["bob", "p"] = Role.EDITOR
+    await until(lambda: member.projects["p"] is Role.EDITOR)
+    bob.emit("task:create", task(3))
+    events = await heard(ann, lambda events: ["task:create", 3] in events)
+    assert ["task:create", 2] not in events
+    assert "user:left" not in [event[0] for event in events]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
+async def test_members_stay_while_nobody_can_be_asked(failure: BaseException) -> None:
+    """With the role that they had; when there are answers again they count, without a restart."""
+    site = Guarded(Roles(ann=Role.OWNER, bob=Role.VIEWER), recheck=0.02)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    site.roles.error = failure
+    asked = site.roles.asked["bob", "p"]
+    await until(lambda: site.roles.asked["bob", "p"] > asked + 2)
+    bob.emit("task:create", task(1))
+    assert (await first_error(bob))["message"] == "task:create: viewers may not change the project"
+    ann.emit("task:create", task(2))
+    await heard(bob, lambda events: ["task:create", 2] in events)
+    site.roles.error = None
+    del site.roles.roles["bob", "p"]
+    assert (await first_error(bob))["message"] == "You no longer have access to this project"
+
+
+async def test_those_who_left_are_not_asked_about_again() -> None:
+    """Neither who left the project nor who disconnected."""
+    site = Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER, carol=Role.OWNER), recheck=0.02)
+    ann, bob, _ = await site.join("Ann"), await site.join("Bob"), await site.join("Carol")
+    ann.emit("leave-project", "p")
+    bob.session.transport_closed(bob.transport, Reason.TRANSPORT_CLOSE)
+    before = site.roles.asked.copy()
+    await until(lambda: site.roles.asked["carol", "p"] > before["carol", "p"] + 3)
+    assert site.roles.asked["ann", "p"] == before["ann", "p"]
+    assert site.roles.asked["bob", "p"] == before["bob", "p"]
+
+
+@pytest.mark.parametrize("how", ["leave", "disconnect"])
+async def test_who_leaves_during_a_check_is_left_alone(how: str) -> None:
+    """The answer comes too late: no error, and no second leave."""
+    site = Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), recheck=0.02)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    asked = site.roles.asked["bob", "p"]
+    site.roles.gate.clear()
+    await until(lambda: site.roles.asked["bob", "p"] > asked)
+    del site.roles.roles["bob", "p"]
+    bob.take()
+    if how == "leave":
+        bob.emit("leave-project", "p")
+    else:
+        bob.session.transport_closed(bob.transport, Reason.TRANSPORT_CLOSE)
+    await settle()
+    ann.take()
+    site.roles.gate.set()
+    await settle()
+    assert errors(bob) == []
+    assert ann.take() == []
+
+
+async def test_a_thousand_members_are_asked_about_fifty_at_a_time() -> None:
+    """Whoever knows is not overrun, and everyone's turn comes."""
+    users = [f"user{number}" for number in range(120)]
+    site = Guarded(Roles(**dict.fromkeys(users, Role.VIEWER)), recheck=0.05, limits=UNLIMITED)
+    for user in users:
+        site.come(user).emit("join-project", "p")
+    await until(lambda: site.collaboration.presence.count("p") == len(users))
+    await until(lambda: site.roles.asked.total() > len(users))
+    site.roles.gate.clear()
+    await until(lambda: len(site.collaboration._access._asking) == 50)
+    await until(lambda: len(site.collaboration._admission._checks) > 50)
+    assert len(site.collaboration._access._asking) == 50
+    site.roles.gate.set()
+    before = site.roles.asked.copy()
+    await until(lambda: all(site.roles.asked[user, "p"] > before[user, "p"] for user in users))
+
+
+async def test_nobody_is_checked_again_where_access_is_open() -> None:
+    """There is nothing to ask."""
+    site = Site()
+    await site.meet("Ann", project="p")
+    assert len(site.collaboration._admission._rechecks) == 0

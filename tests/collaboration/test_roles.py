@@ -1,0 +1,134 @@
+"""What each role may do in a project: owners and editors write, viewers see, are seen, and point."""
+
+from typing import Any
+
+import pytest
+from tests.collaboration.guarded import Guarded, Roles, errors, names, settle
+
+from synkora.collaboration.access import Role
+from synkora.collaboration.events import CATALOGUE, Event
+from synkora.collaboration.limits import Kind
+
+EDITS = [event for event in CATALOGUE if event.edits]
+SIGNS = [event for event in CATALOGUE if not event.edits]
+WRITERS = [Role.OWNER, Role.EDITOR]
+
+
+def name_of(event: Event) -> str:
+    return event.name
+
+
+def payload_of(event: Event) -> dict[str, Any]:
+    return {"projectId": "p", **dict.fromkeys((event.whole,) if event.whole else event.fields, "x")}
+
+
+def site_with(role: Role) -> Guarded:
+    return Guarded(Roles(ann=role, bob=Role.VIEWER))
+
+
+async def told_of(event: Event, role: Role) -> tuple[list[str], list[dict[str, Any]]]:
+    """What a viewer gets of an event that somebody sends, and the errors which that one gets."""
+    site = site_with(role)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    await settle()
+    ann.take()
+    bob.take()
+    ann.emit(event.name, payload_of(event))
+    await settle()
+    return names(bob), errors(ann)
+
+
+def test_the_edits_are_what_changes_a_project() -> None:
+    """The app's seven events that change data; cursors, selections and typing change none."""
+    assert [event.name for event in EDITS] == [
+        "task:create",
+        "task:update",
+        "task:delete",
+        "task:move",
+        "canvas:update",
+        "markdown:update",
+        "spreadsheet:cell-update",
+    ]
+    assert [event.name for event in SIGNS] == [
+        "canvas:cursor",
+        "markdown:cursor",
+        "spreadsheet:selection",
+        "typing:start",
+        "typing:stop",
+    ]
+
+
+@pytest.mark.parametrize("event", CATALOGUE, ids=name_of)
+def test_edits_are_never_volatile(event: Event) -> None:
+    """What changes a project must not be dropped for a client that is slow, and what may be dropped is no edit."""
+    assert event.edits is not event.volatile
+    assert event.kind is (Kind.EDIT if event.edits else Kind.VOLATILE)
+
+
+@pytest.mark.parametrize("role", WRITERS)
+@pytest.mark.parametrize("event", CATALOGUE, ids=name_of)
+async def test_owners_and_editors_send_everything(event: Event, role: Role) -> None:
+    """Each event of the catalogue reaches the others, a viewer among them."""
+    assert await told_of(event, role) == ([event.name], [])
+
+
+@pytest.mark.parametrize("event", SIGNS, ids=name_of)
+async def test_viewers_send_cursors_selections_and_typing(event: Event) -> None:
+    """They are seen to be there."""
+    assert await told_of(event, Role.VIEWER) == ([event.name], [])
+
+
+@pytest.mark.parametrize("event", EDITS, ids=name_of)
+async def test_a_viewers_edit_is_refused_in_words_and_reaches_nobody(event: Event) -> None:
+    """The error names the event and the project."""
+    message = f"{event.name}: viewers may not change the project"
+    assert await told_of(event, Role.VIEWER) == (
+        [],
+        [{"message": message, "event": event.name, "projectId": "p"}],
+    )
+
+
+@pytest.mark.parametrize("event", EDITS, ids=name_of)
+async def test_a_role_in_one_project_counts_for_that_one_alone(event: Event) -> None:
+    """Who edits one project stays a viewer of the other, whichever they joined last."""
+    site = Guarded(Roles(ann=Role.VIEWER, bob=Role.OWNER))
+    site.roles.roles["ann", "q"] = Role.EDITOR
+    bob = await site.join("Bob")
+    ann = await site.join("Ann")
+    ann.emit("join-project", "q")
+    await settle()
+    bob.take()
+    ann.take()
+    ann.emit(event.name, payload_of(event))
+    ann.emit(event.name, {**payload_of(event), "projectId": "q"})
+    await settle()
+    assert bob.take() == []
+    assert [error["projectId"] for error in errors(ann)] == ["p"]
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_everyone_sees_who_is_there_and_is_seen(role: Role) -> None:
+    """Presence is the same for every role: on coming, while there, and on leaving."""
+    site = site_with(role)
+    bob = await site.join("Bob")
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    await settle()
+    events = ann.take_events()
+    assert [user["userId"] for user in events[1][1]["users"]] == ["bob", "ann"]
+    assert names(bob) == ["user:joined", "users:count"]
+    ann.emit("leave-project", "p")
+    await settle()
+    assert names(bob) == ["user:left", "users:active", "users:count"]
+
+
+@pytest.mark.parametrize("event", CATALOGUE, ids=name_of)
+async def test_who_is_not_in_a_project_sends_nothing_into_it(event: Event) -> None:
+    """Whatever their role would be."""
+    site = site_with(Role.OWNER)
+    bob = await site.join("Bob")
+    ann = site.come("Ann")
+    ann.emit(event.name, payload_of(event))
+    await settle()
+    assert bob.take() == []
+    assert errors(ann) == [{"message": f"{event.name}: join the project first", "event": event.name}]

@@ -1,0 +1,40 @@
+"""The threats of the documents, and the tests that they name."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+_TABLE = re.compile(r"^\| threat \|.*\n\|[-|]+\n((?:\|.*\n)+)", re.MULTILINE)
+_KIND = re.compile(r"test_hostile_clients_harm_only_themselves` \(([^)]*)\)")
+DOCUMENTS = sorted((ROOT / "docs").glob("security*.md"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    """A reader of the threats finds each test under its name."""
+    named = _NAMED.findall(document.read_text())
+    missing = [f"{path}::{name}" for path, name in named if not _has(ROOT / path, name)]
+    assert not missing
+
+
+def test_threats_name_their_tests() -> None:
+    """There are threats, each with the test that shows what stops it."""
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    rows = [row for table in _TABLE.findall(text) for row in table.splitlines()]
+    assert len(rows) >= 20
+    assert not [row for row in rows if not _NAMED.search(row)]
+
+
+def test_every_kind_of_hostility_that_is_named_exists() -> None:
+    """The kinds that a row names are among those of the attack."""
+    kinds = (ROOT / "tests/hostile/kinds.py").read_text()
+    named = [kind for group in _KIND.findall("".join(d.read_text() for d in DOCUMENTS)) for kind in group.split(", ")]
+    assert named
+    assert not [kind for kind in named if f".{kind.strip('`')}," not in kinds]
+
+
+def _has(path: Path, name: str) -> bool:
+    return path.is_file() and f"def {name}(" in path.read_text()

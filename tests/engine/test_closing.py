@@ -1,0 +1,113 @@
+"""The end of a session in the middle of its upgrade, and the end that an error of ours brings."""
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.servers import Engine, until
+from tests.support.sessions import MemoryTransport, request_of, turn
+
+from synkora.engine import registry as registry_module
+from synkora.engine.disconnect import ORDERLY, Reason
+from synkora.engine.session import Session, State
+from synkora.engine.settings import TransportName
+
+UPGRADE = request_of("EIO=4&transport=websocket&sid=x")
+
+
+class Upgrading:
+    """A session whose probe has been answered: its client polls no more, and has not moved yet."""
+
+    def __init__(self) -> None:
+        self.engine = Engine()
+        self.polling = MemoryTransport("polling")
+        self.polling.lingers = True
+        self.session: Session = self.engine.registry.open(request_of(), self.polling)
+        self.websocket = MemoryTransport()
+        self.session.outbox.flush()
+        self.session.probe(self.websocket, UPGRADE)
+        self.session.receive_text(self.websocket, b"2probe")
+        assert self.session.state is State.PROBED
+
+    @property
+    def reasons(self) -> list[Reason]:
+        return self.engine.recorders[0].reasons
+
+
+@pytest.mark.parametrize("reason", sorted(ORDERLY))
+async def test_the_last_messages_wait_for_the_client_to_move(reason: Reason) -> None:
+    """They go out over the WebSocket when it says that it has, which is then closed for the reason it was."""
+    upgrading = Upgrading()
+    upgrading.session.send(b"4last")
+    upgrading.session.close(reason)
+    assert upgrading.websocket.packets == [b"3probe"]
+    assert len(upgrading.engine.registry) == 1
+    upgrading.session.receive_text(upgrading.websocket, b"5")
+    assert upgrading.websocket.packets == [b"3probe", b"4last"]
+    assert upgrading.websocket.closed_with == (reason, None)
+    assert upgrading.session.state is State.CLOSED
+    assert len(upgrading.engine.registry) == 0
+    assert upgrading.reasons == [reason]
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - ORDERLY))
+async def test_an_end_that_is_not_orderly_waits_for_nobody(reason: Reason) -> None:
+    """What the client broke, or a client that is not there, has nothing to come."""
+    upgrading = Upgrading()
+    upgrading.session.close(reason)
+    assert upgrading.websocket.closed_with is not None
+    upgrading.session.receive_text(upgrading.websocket, b"5")
+    assert upgrading.websocket.packets == [b"3probe"]
+
+
+async def test_a_client_that_never_moves_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time that last messages have, the session and its WebSocket are gone."""
+    monkeypatch.setattr(registry_module, "LINGER", 0.05)
+    upgrading = Upgrading()
+    upgrading.session.send(b"4last")
+    upgrading.session.close(Reason.FORCED_SERVER_CLOSE)
+    assert len(upgrading.engine.registry) == 1
+    await until(lambda: len(upgrading.engine.registry) == 0)
+    assert upgrading.session.state is State.CLOSED
+    assert upgrading.websocket.closed_with is not None
+    assert upgrading.websocket.packets == [b"3probe"]
+    assert upgrading.reasons == [Reason.FORCED_SERVER_CLOSE]
+
+
+async def test_a_websocket_that_is_cut_leaves_the_last_messages_to_a_poll() -> None:
+    """The client goes back to polling, and finds there what was sent last, and the end."""
+    upgrading = Upgrading()
+    upgrading.session.send(b"4last")
+    upgrading.session.close(Reason.FORCED_SERVER_CLOSE)
+    upgrading.session.transport_closed(upgrading.websocket, Reason.TRANSPORT_CLOSE)
+    for _ in range(2):
+        upgrading.polling.writable = True
+        upgrading.session.transport_ready(upgrading.polling)
+    assert upgrading.polling.packets[-2:] == [b"4last", b"1"]
+    assert upgrading.session.state is State.CLOSED
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "text"])
+@pytest.mark.parametrize("name", ["websocket", "polling"])
+async def test_an_error_of_ours_is_logged_and_ends_one_session(
+    binary: bool, name: TransportName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over either transport, and the other sessions go on."""
+
+    def fail(data: bytes) -> None:
+        raise LookupError("of the test")
+
+    engine = Engine()
+    transport, others = MemoryTransport(name), MemoryTransport()
+    session, other = engine.registry.open(request_of(), transport), engine.registry.open(request_of(), others)
+    monkeypatch.setattr(engine.recorders[0], "on_message", fail)
+    monkeypatch.setattr(engine.recorders[0], "on_binary", fail)
+    with capture_logs() as logs:
+        if binary:
+            session.receive_binary(transport, b"\x01")
+        else:
+            session.receive_text(transport, b"4hello")
+    await turn()
+    assert [(entry["event"], str(entry["exc_info"])) for entry in logs] == [("receive_failed", "of the test")]
+    assert not session.is_live
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+    assert other.is_live
+    assert len(engine.registry) == 1

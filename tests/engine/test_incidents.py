@@ -1,0 +1,68 @@
+"""Incidents: counts that nobody can make grow."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.engine.incidents import MOST_KINDS, MOST_LABELS, Incidents, Tally
+
+
+def test_counts_by_kind_and_label() -> None:
+    """The most frequent kind comes first, each with its most frequent label and the number of the others."""
+    incidents = Incidents()
+    incidents.note("limit hit", "join")
+    for label in ("a", "b", "b", "c"):
+        incidents.note("origin refused", label)
+    assert incidents.take() == [Tally("origin refused", 4, "b", 2), Tally("limit hit", 1, "join", 0)]
+
+
+def test_taking_begins_anew() -> None:
+    """What has been taken is not counted again."""
+    incidents = Incidents()
+    incidents.note("limit hit")
+    assert incidents.take() == [Tally("limit hit", 1, "", 0)]
+    assert incidents.take() == []
+
+
+def test_the_first_of_each_kind_is_told_at_once() -> None:
+    """So it is once for each kind, until the counts are taken."""
+    told: list[tuple[str, str]] = []
+    incidents = Incidents()
+    incidents.on_first = lambda kind, label: told.append((kind, label))
+    for _ in range(3):
+        incidents.note("origin refused", "a")
+        incidents.note("limit hit", "join")
+    assert told == [("origin refused", "a"), ("limit hit", "join")]
+    incidents.take()
+    incidents.note("limit hit", "edit")
+    assert told[2:] == [("limit hit", "edit")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.text(max_size=3)), max_size=50))
+def test_nothing_is_lost(noted: list[tuple[str, str]]) -> None:
+    """The counts add up to what was noted."""
+    incidents = Incidents()
+    for kind, label in noted:
+        incidents.note(kind, label)
+    assert {tally.kind: tally.times for tally in incidents.take()} == {
+        kind: sum(1 for other, _ in noted if other == kind) for kind, _ in noted
+    }
+
+
+def test_labels_are_bounded() -> None:
+    """A client that invents labels makes the counts no larger, and all of them are counted."""
+    incidents = Incidents()
+    for number in range(1000):
+        incidents.note("origin refused", f"{number}".rjust(1_000, "0"))
+        incidents.note("origin refused", f"{number}")
+    (tally,) = incidents.take()
+    assert tally.times == 2000
+    assert tally.other_labels < MOST_LABELS
+    assert len(tally.label) <= 100
+
+
+def test_kinds_are_bounded() -> None:
+    """So are kinds, though only the server's own code names them."""
+    incidents = Incidents()
+    for number in range(1000):
+        incidents.note(f"kind {number}")
+    assert len(incidents.take()) == MOST_KINDS

@@ -1,0 +1,95 @@
+"""WebSocket messages that never end, sessions that are never polled, and what is counted of them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.clients import Polling
+from tests.support.frames import CONTINUATION, TEXT, RawWebSocket, client_frame, raw_websocket
+from tests.support.servers import Address, Engine, serving_engine, until
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.origins import Origins
+from synkora.engine.transports.websocket import MAX_FRAGMENTS
+from synkora.protocol.websocket import CloseCode
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(origins=Origins(["https://app.example.com"]))
+
+
+@pytest.fixture
+async def address(engine: Engine) -> AsyncIterator[Address]:
+    async with serving_engine(engine) as address:
+        yield address
+
+
+@pytest.fixture
+async def raw(address: Address) -> AsyncIterator[RawWebSocket]:
+    async with raw_websocket(address) as raw:
+        assert (await raw.text()).startswith("0{")
+        yield raw
+
+
+def fragments(number: int, *, complete: bool) -> bytes:
+    """The frames of a message, each of one byte."""
+    rest = [client_frame(CONTINUATION, b"x", fin=False)] * (number - 1 - complete)
+    last = [client_frame(CONTINUATION, b"x")] if complete else []
+    return b"".join([client_frame(TEXT, b"4", fin=False), *rest, *last])
+
+
+async def test_as_many_fragments_as_allowed(engine: Engine, raw: RawWebSocket) -> None:
+    """A message in very many frames is a message, and leaves nothing behind."""
+    await raw.send(fragments(MAX_FRAGMENTS, complete=True))
+    await until(lambda: engine.recorders[0].messages)
+    assert engine.recorders[0].messages == [b"x" * (MAX_FRAGMENTS - 1)]
+    assert not len(engine.registry.incomplete)
+
+
+async def test_too_many_fragments(engine: Engine, raw: RawWebSocket) -> None:
+    """One frame more ends the connection, which is counted."""
+    await raw.send(fragments(MAX_FRAGMENTS + 1, complete=False))
+    assert (await raw.closed()).code == CloseCode.PROTOCOL_ERROR
+    assert engine.recorders[0].reasons == [Reason.PARSE_ERROR]
+    assert [(tally.kind, tally.label) for tally in engine.registry.incidents.take()] == [
+        ("protocol error", "message of too many fragments")
+    ]
+
+
+async def test_fragments_that_never_end(engine: Engine, raw: RawWebSocket) -> None:
+    """A message whose rest does not come in time ends the connection."""
+    engine.registry.incomplete.length = 0.1
+    await raw.send(client_frame(TEXT, b"4", fin=False))
+    closed = await raw.closed()
+    assert closed == (CloseCode.PROTOCOL_ERROR, "a message was begun and not completed")
+    assert engine.recorders[0].reasons == [Reason.PARSE_ERROR]
+
+
+async def test_a_client_that_leaves_in_the_middle_is_not_waited_for(engine: Engine, address: Address) -> None:
+    """Its deadline goes with it."""
+    async with raw_websocket(address) as raw:
+        await raw.send(client_frame(TEXT, b"4", fin=False))
+        await until(lambda: len(engine.registry.incomplete))
+    await until(lambda: not len(engine.registry.incomplete))
+
+
+@pytest.mark.parametrize("requests", [1, 20])
+async def test_a_session_that_is_never_polled_ends(requests: int) -> None:
+    """It gets its ping like any other, and nobody answers."""
+    engine = Engine(ping_interval=0.1, ping_timeout=0.1)
+    async with serving_engine(engine) as address, Polling(address) as polling:
+        for _ in range(requests):
+            await polling.open()
+        assert len(engine.registry) == requests
+        await until(lambda: not len(engine.registry))
+        assert [recorder.reasons for recorder in engine.recorders] == [[Reason.PING_TIMEOUT]] * requests
+
+
+async def test_refusals_are_counted(engine: Engine, address: Address) -> None:
+    """Foreign pages by their origin, other requests by what is wrong with them; the client's own data is not in it."""
+    async with Polling(address, {"Origin": "https://evil.example"}) as foreign, Polling(address) as polling:
+        assert (await foreign.http.get(address.url())).status_code == 403
+        for _ in range(2):
+            assert (await polling.http.get(address.url(sid="s3cret"))).status_code == 400
+    counted = [(tally.kind, tally.times, tally.label) for tally in engine.registry.incidents.take()]
+    assert counted == [("request refused", 2, "Session ID unknown"), ("origin refused", 1, "https://evil.example")]

@@ -1,0 +1,55 @@
+"""Polling payloads of very many packets."""
+
+import asyncio
+
+import pytest
+from tests.support.clients import Polling
+from tests.support.servers import Engine, serving_engine
+
+from synkora.engine.disconnect import Reason
+from synkora.protocol.engineio import MAX_PACKETS
+
+
+async def test_others_have_their_turns_while_a_large_payload_is_taken() -> None:
+    """The packets of one request are taken in slices, in order, between which other clients are served."""
+    engine, seen = Engine(), set()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        (recorder,) = engine.recorders
+
+        async def watch() -> None:
+            while True:
+                seen.add(len(recorder.messages))
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        answer = await client.post(*(f"4{number}" for number in range(MAX_PACKETS)))
+        watching.cancel()
+    assert answer.status_code == 200
+    assert recorder.messages == [str(number).encode() for number in range(MAX_PACKETS)]
+    assert len(seen - {0, MAX_PACKETS}) >= 10
+
+
+@pytest.mark.parametrize("packet", ["3", "4a", "b", ""])
+async def test_a_payload_of_too_many_packets_ends_the_session(packet: str) -> None:
+    """More packets than a client ever sends at once are refused before any of them is looked at."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        answer = await client.post(*([packet] * (MAX_PACKETS + 1)))
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "too many packets"
+    (recorder,) = engine.recorders
+    assert recorder.messages == []
+    assert recorder.reasons == [Reason.PARSE_ERROR]
+
+
+async def test_what_follows_a_bad_packet_is_not_looked_at() -> None:
+    """A payload that breaks the protocol in its middle has been heard up to there."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        answer = await client.post("4before", "9", *["4after"] * 5000)
+    assert answer.status_code == 400
+    (recorder,) = engine.recorders
+    assert recorder.messages == [b"before"]

@@ -1,0 +1,52 @@
+"""WebSocket handshakes whose headers are larger, or other, than any client's."""
+
+import asyncio
+import base64
+import os
+
+import pytest
+from tests.support.servers import Address, Engine, serving_engine
+
+KEY = base64.b64encode(bytes(16)).decode()
+
+
+async def handshake(address: Address, **headers: str) -> bytes:
+    """The head of the answer to a handshake with these headers; underscores in names are hyphens."""
+    lines = {
+        "Host": "localhost",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": KEY,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+    try:
+        writer.write(f"GET {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
+        async with asyncio.timeout(5):
+            return await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("key", ["k" * 3000, "bm90IHNpeHRlZW4gYnl0ZXM=", "\xff" * 24, "AAAA AAAAAAAAAAAAAAAAAA==", ""])
+async def test_a_key_that_is_not_sixteen_bytes_is_refused(key: str) -> None:
+    """A handshake whose key is none gets 400 (RFC 6455 section 4.2.1)."""
+    engine = Engine()
+    async with serving_engine(engine) as address:
+        answer = await handshake(address, Sec_WebSocket_Key=key)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert not engine.recorders
+
+
+@pytest.mark.parametrize("name", ["Host", "Connection", "Cookie"])
+async def test_large_headers_do_not_keep_a_client_out(name: str) -> None:
+    """A handshake may have headers of many kilobytes, those that WebSocket needs among them."""
+    value = "Upgrade" + ", keep-alive" * 400 if name == "Connection" else os.urandom(4000).hex()
+    engine = Engine()
+    async with serving_engine(engine) as address:
+        answer = await handshake(address, **{name: value})
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert len(engine.recorders) == 1

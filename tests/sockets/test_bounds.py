@@ -1,0 +1,105 @@
+"""Attachments that never come or are too large, acks that are never answered, and where clients come from."""
+
+import asyncio
+
+import pytest
+from tests.support.clients import Polling, socketio, websocket
+from tests.support.servers import serving, until
+
+from synkora import Socket, SocketServer, TooManyCalls
+from synkora.protocol.websocket import CloseCode
+from synkora.sockets.acks import MAX_UNANSWERED
+
+MAX = 10_000
+
+
+@pytest.fixture
+def server() -> SocketServer:
+    server = SocketServer(max_payload=MAX)
+    server.of("/").on("size", lambda socket, *parts: socket.emit("size", *map(len, parts)))
+    return server
+
+
+ANNOUNCED = '452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+
+
+async def test_attachments_that_never_come(server: SocketServer) -> None:
+    """A client that announces attachments and does not send them is disconnected."""
+    async with serving(server) as address, socketio(address) as client:
+        server.registry.incomplete.length = 0.1
+        await client.send(ANNOUNCED, b"one")
+        assert await client.closed() == CloseCode.PROTOCOL_ERROR
+        (tally,) = server.incidents.take()
+        assert (tally.kind, tally.label) == ("protocol error", "attachments were announced and did not come")
+
+
+async def test_attachments_that_come(server: SocketServer) -> None:
+    """Once all are there no time runs any more."""
+    async with serving(server) as address, socketio(address) as client:
+        await client.send(ANNOUNCED, b"one", b"three")
+        assert await client.event() == ["size", 3, 5]
+        assert not len(server.registry.incomplete)
+
+
+async def test_a_client_that_leaves_before_its_attachments(server: SocketServer) -> None:
+    """Its deadline goes with it."""
+    async with serving(server) as address:
+        async with socketio(address) as client:
+            await client.send(ANNOUNCED)
+            await until(lambda: len(server.registry.incomplete))
+        await until(lambda: not len(server.registry.incomplete))
+
+
+@pytest.mark.parametrize(("excess", "taken"), [(0, True), (1, False)])
+async def test_attachments_count_towards_the_largest_message(server: SocketServer, excess: int, taken: bool) -> None:
+    """A packet and its attachments have together what one message may have, and not each of them."""
+    first = (MAX - len(ANNOUNCED) + 1) // 2  # the 4 is Engine.IO's
+    second = MAX - len(ANNOUNCED) + 1 - first + excess
+    async with serving(server) as address, socketio(address) as client:
+        await client.send(ANNOUNCED, b"x" * first, b"x" * second)
+        if taken:
+            assert await client.event() == ["size", first, second]
+        else:
+            assert await client.closed() == CloseCode.TOO_BIG
+
+
+async def test_acks_that_are_never_answered(server: SocketServer) -> None:
+    """A client that owes very many acks is not asked for another; the others still can be answered."""
+    sockets: list[Socket] = []
+    server.of("/").on_connect(lambda socket, auth: sockets.append(socket))
+    async with serving(server) as address, socketio(address) as client:
+        (socket,) = sockets
+        calls = [asyncio.create_task(socket.call("hello", timeout=30)) for _ in range(MAX_UNANSWERED)]
+        assert await client.receive() == '420["hello"]'
+        with pytest.raises(TooManyCalls, match=f"{MAX_UNANSWERED} acks"):
+            await socket.call("hello")
+        await client.send('430["well"]')
+        assert await calls[0] == "well"
+        extra = asyncio.create_task(socket.call("hello", timeout=30))
+        await client.receive_many(MAX_UNANSWERED)
+        await client.send(f'43{MAX_UNANSWERED}["too"]')
+        assert await extra == "too"
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "expected"), [(["127.0.0.0/8"], ("203.0.113.9", True)), ([], ("127.0.0.1", False))]
+)
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+async def test_the_address_behind_a_proxy(transport: str, proxies: list[str], expected: tuple[str, bool]) -> None:
+    """A trusted proxy is believed over both transports, and nobody else is, not even on this machine."""
+    server = SocketServer(proxies=proxies)
+    seen: list[tuple[str, bool]] = []
+    server.of("/").on_connect(lambda socket, auth: seen.append((socket.handshake.address, socket.handshake.secure)))
+    headers = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9", "X-Forwarded-Proto": "https"}
+    async with serving(server) as address:
+        if transport == "websocket":
+            async with websocket(address, additional_headers=headers) as client:
+                await client.connect()
+        else:
+            async with Polling(address, headers) as polling:
+                await polling.open()
+                assert (await polling.post("40")).status_code == 200
+    assert seen == [expected]

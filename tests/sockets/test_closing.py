@@ -1,0 +1,179 @@
+"""What clients still get when the server ends their connections."""
+
+import asyncio
+
+import pytest
+from tests.support.clients import Polling, socketio, websocket
+from tests.support.frames import TEXT, RawWebSocket, client_frame, raw_websocket
+from tests.support.servers import Address, serving, until
+from websockets.frames import Opcode
+
+from synkora import Socket, SocketServer
+from synkora.engine.disconnect import Reason
+from synkora.engine.transports import websocket as transport_module
+
+DOCUMENT = "x" * 900_000
+BACKLOG = 3
+FORCED, SHUTDOWN = 1000, 1012
+
+
+async def connected_slowly(slow: RawWebSocket, server: SocketServer) -> None:
+    """Connect a client that then reads nothing, until its line is full and much waits for it."""
+    await slow.frame()
+    await slow.send(client_frame(TEXT, b"40"))
+    await slow.frame()
+    (socket,) = server.of("/").sockets.values()
+    while socket.session.transport.writable:
+        socket.emit("fill", DOCUMENT)
+        await asyncio.sleep(0.001)
+    for number in range(BACKLOG):
+        socket.emit("held", number, DOCUMENT)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert socket.session.outbox.waiting_bytes > BACKLOG * len(DOCUMENT)
+
+
+class TestABacklog:
+    @pytest.mark.parametrize("end", ["disconnect", "forced", "shutdown"])
+    async def test_arrives_whole_before_the_close(self, server: SocketServer, address: Address, end: str) -> None:
+        """Whoever reads again gets all that was held, the farewell, and then the close frame."""
+        async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+            await connected_slowly(slow, server)
+            (socket,) = server.of("/").sockets.values()
+            socket.emit("last")
+            stopping = None
+            if end == "shutdown":
+                stopping = asyncio.create_task(server.close(5))
+            elif end == "forced":
+                socket.session.close(Reason.FORCED_SERVER_CLOSE)
+            else:
+                socket.disconnect(close=True)
+            received: list[bytes] = []
+            while (frame := await slow.frame()).opcode is not Opcode.CLOSE:
+                received.append(bytes(frame.data))
+            await slow.send(client_frame(Opcode.CLOSE, bytes(frame.data)))
+            if stopping is not None:
+                assert await stopping
+        if end == "disconnect":
+            assert received.pop() == b"41"
+        assert received.pop() == b'42["last"]'
+        assert [packet[:12] for packet in received[-BACKLOG:]] == [b'42["held",%d,' % n for n in range(BACKLOG)]
+        assert {len(packet) for packet in received[-BACKLOG:]} == {len(DOCUMENT) + 15}
+        code = SHUTDOWN if end == "shutdown" else FORCED
+        assert int.from_bytes(bytes(frame.data)[:2], "big") == code
+
+    async def test_of_whoever_does_not_read_is_given_up(
+        self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After the time that closing has, the connection is cut, and nothing is left of it."""
+        monkeypatch.setattr(transport_module, "CLOSING_TIME", 0.05)
+        async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+            await connected_slowly(slow, server)
+            (socket,) = server.of("/").sockets.values()
+            socket.disconnect(close=True)
+            assert server.registry.open_websockets == 1  # it has its time
+            await until(lambda: server.registry.is_drained)
+            assert (await slow.closed()).code is None
+
+
+class TestInTheMiddleOfAnUpgrade:
+    @pytest.mark.parametrize("shutdown", [True, False], ids=["shutdown", "disconnect"])
+    async def test_the_last_messages_come_by_the_websocket(
+        self, server: SocketServer, address: Address, shutdown: bool
+    ) -> None:
+        """The client polls no more once its probe is answered: what was sent last comes when it has moved."""
+        main = server.of("/")
+        reasons: list[str] = []
+        main.on_disconnect(lambda socket, reason: reasons.append(reason))
+        async with Polling(address) as polling:
+            await polling.open()
+            await polling.post("40")
+            await polling.poll()
+            async with websocket(address, polling.sid) as client:
+                await client.send("2probe")
+                assert await client.receive() == "3probe"
+                (socket,) = main.sockets.values()
+                socket.emit("last")
+                stopping = None
+                if shutdown:
+                    stopping = asyncio.create_task(server.close(5))
+                    await until(lambda: reasons)
+                else:
+                    socket.disconnect(close=True)
+                await client.send("5")
+                assert await client.receive() == '42["last"]'
+                if not shutdown:
+                    assert await client.receive() == "41"
+                assert await client.closed() == (SHUTDOWN if shutdown else FORCED)
+                if stopping is not None:
+                    assert await stopping
+        assert reasons == ["server shutting down" if shutdown else "server namespace disconnect"]
+        await until(lambda: server.registry.is_drained)
+
+
+async def test_a_disconnect_that_closes_tells_every_namespace(server: SocketServer, address: Address) -> None:
+    """The client has a DISCONNECT for each before the close, and each namespace hears the same reason."""
+    reasons: list[tuple[str, str]] = []
+    for name in ("/", "/chat", "/admin"):
+        server.of(name).on_disconnect(lambda socket, reason: reasons.append((socket.namespace, reason)))
+    async with socketio(address) as client:
+        await client.connect("/chat")
+        await client.connect("/admin")
+        (socket,) = server.of("/chat").sockets.values()
+        socket.disconnect(close=True)
+        assert sorted(map(str, await client.receive_many(3))) == ["41", "41/admin,", "41/chat,"]
+        assert await client.closed() == FORCED
+    assert sorted(reasons) == [(name, "server namespace disconnect") for name in ("/", "/admin", "/chat")]
+
+
+class TestGoodbyes:
+    async def test_they_are_waited_for(self, server: SocketServer) -> None:
+        """A coroutine of `on_disconnect` that has begun is finished before closing is."""
+        done: list[str] = []
+
+        @server.of("/").on_disconnect
+        async def save(socket: Socket, reason: str) -> None:
+            await asyncio.sleep(0.2)
+            done.append(reason)
+
+        async with serving(server) as address, socketio(address):
+            assert await server.close(5)
+            assert done == ["server shutting down"]
+
+    async def test_but_not_for_longer_than_closing_has(self, server: SocketServer) -> None:
+        """One that hangs is cancelled."""
+        ends: list[str] = []
+
+        @server.of("/").on_disconnect
+        async def hang(socket: Socket, reason: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+                raise
+
+        async with serving(server) as address, socketio(address):
+            async with asyncio.timeout(4):
+                await server.close(0.1)
+            await until(lambda: ends)
+        assert ends == ["cancelled"]
+
+
+async def test_a_post_to_a_session_that_is_over_is_passed_over(server: SocketServer, address: Address) -> None:
+    """While its last messages wait for a poll, a POST under way is answered `ok`, and nobody hears of it."""
+    seen: list[object] = []
+    server.of("/").on("note", lambda socket, value: seen.append(value))
+    async with Polling(address) as client:
+        await client.open()
+        await client.post("40")
+        await client.poll()
+        await client.post('42["note",1]')
+        (socket,) = server.of("/").sockets.values()
+        socket.disconnect(close=True)
+        answer = await client.post('42["note",2]')
+        assert (answer.status_code, answer.text) == (200, "ok")
+        received = await client.poll()
+        while received[-1] != "1":
+            received += await client.poll()
+        assert received == ["41", "1"]
+    assert seen == [1]
