@@ -1,0 +1,79 @@
+"""Harnesses of what is read from an HTTP request."""
+
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from tests.fuzz.protocol import read_as_clients_do
+
+from synkora.engine.addresses import TrustedProxies, parse_address, parse_network, site_of
+from synkora.engine.handshake import HandshakeRefused, check
+from synkora.engine.origins import Origins
+from synkora.engine.request import Headers, Request
+from synkora.engine.settings import EngineSettings
+
+_ORIGINS: Final = Origins(("https://app.example.com", "https://*.example.net"))
+_SETTINGS: Final = EngineSettings(origins=_ORIGINS)
+_PROXIES: Final = TrustedProxies(("127.0.0.1", "10.0.0.0/8", "2001:db8::/32", "unix"))
+
+
+def request(data: bytes) -> None:
+    """A request, its query and then its header lines, is taken or refused with an answer."""
+    query, *lines = data.split(b"\n")
+    pairs = [(name.lower(), value) for name, _, value in (line.partition(b":") for line in lines)]
+    # As much as an HTTP parser lets through.
+    headers = Headers((name, value.replace(b"\r", b"")) for name, value in pairs if name.isalnum() or b"-" in name)
+    asked = Request("GET", "/socket.io/", query.decode("latin-1"), headers, "192.0.2.1", False)
+    list(headers)
+    for websocket in (False, True):
+        refusal = _check(asked, websocket=websocket)
+        if refusal is not None:
+            assert refusal.status in (400, 403)
+            read_as_clients_do(refusal.body)
+        else:
+            assert asked.origin is None or _ORIGINS.admits(asked.origin, asked.host)
+
+
+def _check(asked: Request, *, websocket: bool) -> HandshakeRefused | None:
+    try:
+        check(asked, _SETTINGS, websocket=websocket)
+    except HandshakeRefused as refusal:
+        return refusal
+    return None
+
+
+def origins(data: bytes) -> None:
+    """No origin is trusted but those of the list, and the host's own after the first line feed."""
+    origin, _, host = data.decode("latin-1").partition("\n")
+    _ORIGINS.admits(origin, host)
+    _ORIGINS.refusal(origin).encode("latin-1")
+    if _ORIGINS.trusts(origin, None):
+        parts = urlsplit(origin)
+        assert parts.scheme.lower() == "https"
+        assert parts.port is None
+        name = parts.netloc.lower()
+        assert name == "app.example.com" or name.endswith(".example.net"), name
+        assert origin.lower() == f"https://{name}"
+
+
+def addresses(data: bytes) -> None:
+    """An address comes out of what proxies write, or the peer's; the peer, in the first line, decides whether."""
+    peer, *forwarded = data.decode("latin-1").split("\n")
+    headers = Headers(
+        (name, line.encode("latin-1")) for line in forwarded for name in (b"x-forwarded-for", b"x-forwarded-proto")
+    )
+    address = _PROXIES.address(peer, headers)
+    trusted = _PROXIES.trusts(peer)
+    if trusted and address != peer:
+        ip_address(address)
+    elif not trusted:
+        parsed = parse_address(peer)
+        assert address == peer or address == str(parsed), "an address was forged"
+        assert not _PROXIES.secure(peer, headers, over_tls=False), "TLS was forged"
+    _PROXIES.secure(peer, headers, over_tls=True)
+    for name in (peer, address, *forwarded[:5]):
+        site_of(name)
+        try:
+            parse_network(name)
+        except ValueError:
+            pass

@@ -1,0 +1,84 @@
+"""The attack, as a process of its own: `python -m tests.hostile.attack PORT MESSAGES RATE SEED VICTIM…`.
+
+Writes its account as one JSON object.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sys
+
+import uvloop
+from tests.hostile.attacker import Account, Attacker
+from tests.hostile.kinds import KINDS
+from tests.hostile.wire import Refused
+
+ATTACKERS = 200
+_LONGEST = 90  # seconds for one run of one kind, which else hangs
+
+
+class Schedule:
+    """Which kind is next: each of them once in a random order, then any."""
+
+    def __init__(self, chance: random.Random, messages: int, account: Account) -> None:
+        self._chance = chance
+        self._first = list(KINDS)
+        self._messages = messages
+        self._account = account
+        chance.shuffle(self._first)
+
+    def next(self) -> str | None:
+        """The name of the next kind, None when enough has been sent."""
+        if self._first:
+            return self._first.pop()
+        if self._account.messages >= self._messages:
+            return None
+        return self._chance.choice(list(KINDS))
+
+
+async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
+    """Let one attacker be hostile until enough has been sent."""
+    while True:
+        await account.wait_for_turn()
+        kind = schedule.next()
+        if kind is None:
+            break
+        attacker.kind = kind
+        account.runs[kind] = account.runs.get(kind, 0) + 1
+        try:
+            async with asyncio.timeout(_LONGEST):
+                await KINDS[kind](attacker)
+        except Refused:
+            account.refused[kind] = account.refused.get(kind, 0) + 1
+        except (OSError, EOFError):
+            pass  # the server has hung up
+        except TimeoutError:
+            account.surprises.append(f"{kind}: no answer")
+        except AssertionError as surprise:
+            account.surprises.append(f"{kind}: {str(surprise)[:300]}")
+
+
+async def attack(port: int, messages: int, rate: float, seed: int, victims: list[str]) -> Account:
+    """Send hostile messages from many addresses at once; return what was done."""
+    chance = random.Random(seed)
+    account = Account(rate)
+    schedule = Schedule(chance, messages, account)
+    attackers = [
+        Attacker(number, port, victims, account, random.Random(chance.random())) for number in range(ATTACKERS)
+    ]
+    async with asyncio.TaskGroup() as group:
+        for attacker in attackers:
+            group.create_task(act(attacker, schedule, account))
+    return account
+
+
+def main(port: str, messages: str, rate: str, seed: str, *victims: str) -> None:
+    """Run the attack."""
+    os.nice(10)  # attackers have machines of their own, and take no processor from those at work
+    account = uvloop.run(attack(int(port), int(messages), float(rate), int(seed), list(victims)))
+    sys.stdout.write(json.dumps({name: value for name, value in vars(account).items() if name != "turns"}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

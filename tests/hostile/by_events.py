@@ -1,0 +1,353 @@
+"""Hostile kinds: Socket.IO packets, tokens, and events."""
+
+import asyncio
+import base64
+import json
+import time
+from typing import Any
+
+from tests.end_to_end.people import SECRET
+from tests.hostile.attacker import Attacker
+from tests.hostile.wire import Refused
+from tests.identity.forge import encrypted, segment, signed
+from tests.support.frames import BINARY, TEXT, client_frame
+
+from synkora.collaboration.events import CATALOGUE
+from synkora.identity.tokens import sign
+
+_LARGE = 10_000
+_FLOOD = 1000  # events: more than may come at once, and than who keeps on may be refused
+
+
+def _placeholder(number: Any) -> dict[str, Any]:
+    return {"_placeholder": True, "num": number}
+
+
+async def _each_ends(a: Attacker, *packets: bytes, connected: bool = True) -> None:
+    for packet in packets:
+        async with a.websocket() as socket:
+            a.count()
+            if connected:
+                await socket.connect(a.token)
+            await socket.text(packet)
+            await a.expect_end(socket)
+
+
+async def _each_answered(a: Attacker, *events: bytes) -> None:
+    """Send events that must be answered with an `error`, by one connection that goes on."""
+    async with a.member() as socket:
+        for event in events:
+            a.count()
+            await socket.text(b"42" + event)
+            answer = await socket.until_event("error")
+            assert answer["message"], event[:60]
+            await asyncio.sleep(0.05)  # so that they are answered each for itself, and not as too many
+        await a.expect_life(socket)
+
+
+async def bad_packets(a: Attacker) -> None:
+    """Socket.IO headers that cannot be read."""
+    await _each_ends(
+        a,
+        *(b"4", b"47", b"49[]", b"4x", b"42", b"42{}", b'42"x"', b"42[", b"45[]", b"45-[]", b"451[]", b"45999-[]"),
+        *(b'451-"x"', b"45-1-[]", b"41[]", b"42" + b"9" * 400 + b"[]", b"42/nsp", b"43", b"43[]"),
+    )
+
+
+async def before_connecting(a: Attacker) -> None:
+    """Everything but CONNECT as the first packet, and CONNECT with what is no object."""
+    await _each_ends(
+        a, b'42["ping"]', b"41", b"430[]", b"44{}", b'451-["a"]', b"40[]", b'40"x"', b"40{", b"40nul", connected=False
+    )
+
+
+async def what_only_servers_send(a: Attacker) -> None:
+    """CONNECT_ERROR from a client."""
+    await _each_ends(a, b'44{"message":"no"}', b"44")
+
+
+async def second_connect(a: Attacker) -> None:
+    """A CONNECT to a namespace that the client is in already."""
+    await _each_ends(a, b"40", b'40{"token":"x"}', b"40/," + b'{"token":"x"}')
+
+
+async def unknown_namespaces(a: Attacker) -> None:
+    """CONNECT to namespaces that there are not, and events for them."""
+    a.count(106)
+    async with a.websocket() as socket:
+        for name in ("/admin", "/" + "n" * 5000, "/..", "/\u202e", "/%2f", *(f"/n{number}" for number in range(100))):
+            await socket.text(b"40" + name.encode() + b",{}")
+            assert (await socket.packet()).startswith(b"44")
+        await socket.connect(a.token)
+        await socket.text(b'42/admin,["ping"]')
+        await a.expect_end(socket)
+
+
+async def bad_json(a: Attacker) -> None:
+    """Events whose JSON is none: NaN, what is cut off, control characters, what comes after the end."""
+    project = a.project.encode()
+    await _each_ends(
+        a,
+        b'42["canvas:update",{"projectId":"%b","changes":NaN}]' % project,
+        b'42["canvas:update",{"projectId":"%b","changes":-Infinity}]' % project,
+        b'42["canvas:update",{"projectId":"%b","changes":[1,]}]' % project,
+        b'42["canvas:update",{"projectId":"%b","changes":1' % project,
+        b'42["canvas:update",{"projectId":"%b","changes":"a\x00b"}]' % project,
+        b'42["canvas:update",{"projectId":"%b"}]]' % project,
+        b"42['ping']",
+        b'42["ping",undefined]',
+        b'42["nobody",{"a":00}]',
+        b'42["\\x41"]',
+    )
+
+
+async def deep_nesting(a: Attacker) -> None:
+    """JSON of a hundred thousand levels."""
+    depth = 100_000
+    deep = b"[" * depth + b"]" * depth
+    await _each_answered(
+        a,
+        b'["canvas:update",{"projectId":"%b","changes":%b}]' % (a.project.encode(), deep),
+        b'["nobody",%b]' % deep,
+        b'["ping",%b]' % (b'{"a":' * depth + b"1" + b"}" * depth),
+        b'["join-project",%b]' % deep,
+        b'["auth:refresh",%b]' % deep,
+    )
+
+
+async def large_numbers(a: Attacker) -> None:
+    """Numbers that no machine has room for, where the app's data is and where the server reads them."""
+    await _each_answered(
+        a,
+        b'["nobody",%b]' % (b"9" * _LARGE),
+        b'["join-project",1e400]',
+        b'["task:move",{"projectId":%b}]' % (b"1" * 500),
+    )
+
+
+async def wrong_shapes(a: Attacker) -> None:
+    """Each event of the catalogue without its payload, and with all that is no payload."""
+    async with a.member() as socket:
+        payloads: list[list[Any]] = [[], [None], [[]], ["x"], [1], [{}], [{"projectId": None}], [{"projectId": {}}]]
+        for event in CATALOGUE:
+            for payload in payloads:
+                a.count()
+                await socket.emit(event.name, *payload)
+                await socket.until_event("error")
+        await a.expect_life(socket)
+
+
+async def wrong_project_ids(a: Attacker) -> None:
+    """Joins and leaves with ids that are none, or others' connections'."""
+    async with a.websocket() as other, a.member() as socket:
+        public = await other.connect(a.token)
+        project_ids: list[Any] = [None, 1, 1.5, True, {}, [], "", "p" * 201, {"projectId": "x"}, public]
+        for project_id in project_ids:
+            for event in ("join-project", "leave-project"):
+                a.count()
+                await socket.emit(event, project_id)
+                await asyncio.sleep(0.05)
+        await a.expect_life(socket)
+
+
+async def others_projects(a: Attacker) -> None:
+    """Events into projects that the sender has not joined, with people in them."""
+    async with a.member() as socket:
+        for victim in a.victims:
+            for event in CATALOGUE:
+                content = {"by": "hostile", "in": victim, "number": 1, "at": 0}
+                fields = dict.fromkeys((event.whole, *event.fields), content)
+                a.count()
+                await socket.emit(event.name, {"projectId": victim, **{k: v for k, v in fields.items() if k}})
+                answer = await socket.until_event("error")
+                assert "join" in answer["message"] or "slow down" in answer["message"], answer
+            a.count()
+            await socket.emit("leave-project", victim)
+        await a.expect_life(socket)
+
+
+async def borrowed_names(a: Attacker) -> None:
+    """Payloads that say they are from somebody else, into the sender's own project, where nobody is taken in."""
+    async with a.member() as socket, a.member() as listener:
+        for event in CATALOGUE:
+            if event.sender:
+                a.count()
+                lies = {"socketId": "victim", "userId": "victim", "userName": "Victim", "projectId": a.project}
+                await socket.emit(event.name, lies)
+                heard = await listener.until_event(event.name)
+                assert "victim" not in json.dumps(heard), heard
+
+
+async def joins_without_end(a: Attacker) -> None:
+    """Very many projects by one connection."""
+    async with a.member() as socket:
+        a.count(_FLOOD // 2)
+        try:
+            for number in range(_FLOOD // 2):
+                await socket.emit("join-project", f"{a.project}-{number}")
+        except ConnectionError:
+            pass
+
+
+async def joins_and_leaves(a: Attacker) -> None:
+    """One project, joined and left again and again."""
+    async with a.member() as socket:
+        for _ in range(20):
+            a.count(2)
+            await socket.emit("join-project", a.project)
+            await socket.emit("leave-project", a.project)
+
+
+async def event_floods(a: Attacker) -> None:
+    """As many events as the line takes; who keeps on is disconnected."""
+    name = a.pick("canvas:cursor", "task:update", "ping", "nobody")
+    data = b"42" + json.dumps([name, {"projectId": a.project, "x": 1}]).encode()
+    async with a.member() as socket:
+        a.count(_FLOOD)
+        try:
+            await socket.send(client_frame(TEXT, data) * _FLOOD)
+        except ConnectionError:
+            return
+        await a.expect_end(socket)
+
+
+async def large_edits(a: Attacker) -> None:
+    """Edits as large as they may be, again and again."""
+    async with a.member() as socket:
+        for _ in range(5):
+            a.count()
+            await socket.emit("canvas:update", {"projectId": a.project, "changes": "x" * 900_000})
+        await a.expect_life(socket)
+
+
+async def bad_attachments(a: Attacker) -> None:
+    """Attachments that are too many, missing, not asked for, or whose placeholders lead nowhere."""
+    await _each_ends(a, b'4511-["canvas:update",{}]', b'452-["a"]' + b"x")
+    for placeholder in (9, -1, "0", None, 1e9, 0.5, True):
+        event = ["canvas:update", {"projectId": a.project, "changes": _placeholder(placeholder)}]
+        async with a.member() as socket:
+            a.count(2)
+            await socket.text(b"451-" + json.dumps(event).encode())
+            await socket.binary(b"data")
+            await a.expect_end(socket)
+    for frames in (
+        client_frame(BINARY, b"nobody asked"),
+        client_frame(TEXT, b'451-["a",{"_placeholder":true,"num":0}]') + client_frame(TEXT, b'42["ping"]'),
+    ):
+        async with a.member() as socket:
+            a.count()
+            await socket.send(frames)
+            await a.expect_end(socket)
+
+
+async def attachments_that_never_come(a: Attacker) -> None:
+    """Packets that wait for ten attachments and get nine."""
+    async with a.member() as socket:
+        a.count(10)
+        await socket.text(b'4510-["canvas:update",{"projectId":"%b"}]' % a.project.encode())
+        for _ in range(9):
+            await socket.binary(b"x" * 50_000)
+        await asyncio.sleep(a.chance.random())
+
+
+async def unasked_acks(a: Attacker) -> None:
+    """Answers to what was never asked."""
+    async with a.member() as socket:
+        for number in (0, 1, 999, 10**14):
+            a.count(2)
+            await socket.text(b"43%d[1,2]" % number)
+            await socket.text(b'461-%d[{"_placeholder":true,"num":0}]' % number)
+            await socket.binary(b"x")
+        await a.expect_life(socket)
+
+
+async def acks_wanted_for_everything(a: Attacker) -> None:
+    """Events that ask to be acknowledged, with ids of all sizes, and the same one twice."""
+    async with a.member() as socket:
+        for number in (0, 0, 5, 10**14, *range(20)):
+            a.count()
+            await socket.text(b'42%d["nobody"]' % number)
+        await a.expect_life(socket)
+
+
+async def reserved_names(a: Attacker) -> None:
+    """Events with names of Socket.IO's own, and with no name."""
+    names = ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
+    await _each_ends(a, *(b"42" + json.dumps([name]).encode() for name in names), b"42[]", b"42[null]", b"42[{}]")
+
+
+async def strange_names(a: Attacker) -> None:
+    """Events that nobody knows, with names that might be taken for something else."""
+    names = ("__proto__", "constructor", "x" * 5000, "\x1b[2J", "✓ Stopped\n✗", "\u202e", "", "users:active", "error")
+    await _each_answered(a, *(json.dumps([name, {}]).encode() for name in names))
+
+
+async def _no_sign_in(a: Attacker, *tokens: Any) -> None:
+    for token in tokens:
+        async with a.websocket() as socket:
+            a.count()
+            await socket.text(b"40" + json.dumps({"token": token}).encode())
+            try:
+                async with asyncio.timeout(3):  # who fails often waits for the answer, and here does not
+                    answer = await socket.packet()
+            except (TimeoutError, Refused):
+                continue
+            assert answer.startswith(b"44"), str(token)[:40]
+
+
+def _claims(**more: object) -> dict[str, object]:
+    return {"id": "member-0", "name": "Forged", "exp": time.time() + 3600, **more}
+
+
+async def forged_tokens(a: Attacker) -> None:
+    """Tokens without a signature, with another's, with a changed payload, and that are no tokens."""
+    head, payload, signature = signed(_claims(id="x"), SECRET).split(".")
+    unsigned = f"{segment({'alg': 'none'})}.{segment(_claims())}."
+    await _no_sign_in(
+        a,
+        unsigned,
+        signed(_claims(), "another-secret"),
+        encrypted(_claims(), "another-secret"),
+        f"{head}.{segment(_claims())}.{signature}",
+        f"{head}.{payload}.{signature[:-6]}AAAAAA",
+        signed(_claims(), SECRET, {"crit": ["x"], "x": 1}),
+        encrypted(_claims(), SECRET, {"zip": "DEF"}),
+        signed(_claims(), SECRET, {"alg": "HS1"}),
+        base64.b64encode(b"x" * 20_000).decode(),
+        "a.b.c",
+        "....",
+        ["x"],
+        {"token": "x"},
+        5,
+        None,
+        "",
+    )
+
+
+async def expired_tokens(a: Attacker) -> None:
+    """Good tokens of another time, and ones whose times are none."""
+    await _no_sign_in(
+        a,
+        signed(_claims(exp=time.time() - 3600), SECRET),
+        encrypted(_claims(exp=1), SECRET),
+        signed(_claims(nbf=time.time() + 3600), SECRET),
+        signed(_claims(exp="never"), SECRET),
+        signed(b'{"id":"x","exp":NaN}', SECRET),
+        signed({"name": "Nobody"}, SECRET),
+        signed({"id": ""}, SECRET),
+    )
+
+
+async def refreshes_by_others(a: Attacker) -> None:
+    """`auth:refresh` with another user's token, a forged one, and none."""
+    other = sign({"id": "member-0"}, SECRET, expires_in=3600)
+    async with a.member() as socket:
+        for number, token in enumerate(
+            (other, signed(_claims(), "another-secret"), None, {}, {"token": 5}, "x" * 20_000)
+        ):
+            a.count()
+            await socket.text(b"42%d" % number + json.dumps(["auth:refresh", token]).encode())
+            while not (answer := await socket.packet()).startswith(b"43"):
+                pass
+            assert b'"ok":false' in answer, answer
+        await a.expect_life(socket)

@@ -1,0 +1,275 @@
+"""Hostile kinds: HTTP, handshakes, polling, and the move to WebSocket."""
+
+import asyncio
+import os
+
+from tests.hostile.attacker import Attacker
+from tests.hostile.wire import PATH, WebSocket, request, upgrade
+from tests.support.frames import BINARY, TEXT, client_frame
+
+_FEW = 5
+_SLOW = 0.05  # seconds between a slow writer's bytes
+
+
+async def no_http(a: Attacker) -> None:
+    """Bytes of no HTTP at all."""
+    for data in (os.urandom(500), b"\x16\x03\x01" + os.urandom(200), b"\0" * 999, b"\r\n" * 500, b"SSH-2.0-x\r\n"):
+        async with a.connection() as connection:
+            a.count()
+            await connection.send(data + b"\r\n\r\n")
+            connection.writer.write_eof()
+            await a.expect_end(connection)
+
+
+async def bad_request_lines(a: Attacker) -> None:
+    """Methods, versions and paths that do not exist."""
+    for line in (b"GET\r\n", b"GET / HTTP/9.9", b"PRI * HTTP/2.0", b"G\0T / HTTP/1.1", b"GET  / HTTP/1.1 x", b"/"):
+        async with a.connection() as connection:
+            a.count()
+            await connection.send(line + b"\r\nHost: x\r\n\r\n")
+            connection.writer.write_eof()
+            await a.expect_end(connection)
+    for method in ("PUT", "DELETE", "PATCH", "TRACE"):
+        await a.expect_refusal(request(method, f"{PATH}polling"), 400, 405)
+    for path in ("/../../etc/passwd", "/socket.io/../health/x", "/%2e%2e/", "//evil.example/", "/" + "a" * 3000):
+        await a.expect_refusal(request("GET", path))
+
+
+async def half_open_handshakes(a: Attacker) -> None:
+    """Requests whose head never ends."""
+    for _ in range(_FEW):
+        async with a.connection() as connection:
+            a.count()
+            await connection.send(upgrade()[: a.chance.randint(1, 120)])
+            await asyncio.sleep(a.chance.random())
+
+
+async def slow_writers(a: Attacker) -> None:
+    """Heads and bodies that come a byte at a time."""
+    sid = await a.open_polling()
+    for data in (upgrade(), request("POST", f"{PATH}polling&sid={sid}", {"Content-Length": "500"}, b"4" * 20)):
+        async with a.connection() as connection:
+            for at in range(0, len(data), 9):
+                a.count()
+                await connection.send(data[at : at + 9])
+                await asyncio.sleep(_SLOW)
+
+
+async def huge_heads(a: Attacker) -> None:
+    """Headers and request lines larger than a server should keep."""
+    for data in (
+        request("GET", f"{PATH}polling", {"Cookie": "a" * 200_000}),
+        request("GET", f"{PATH}polling&x=" + "y" * 200_000),
+        request("GET", f"{PATH}polling", {f"X-{number}": "z" * 50 for number in range(3000)}),
+        upgrade(Sec_WebSocket_Key="k" * 100_000),
+        upgrade(Sec_WebSocket_Extensions="a;b=c," * 20_000),
+    ):
+        await a.expect_refusal(data, 400, 414, 431)
+
+
+async def strange_headers(a: Attacker) -> None:
+    """Headers that parsers disagree about."""
+    polling = f"{PATH}polling"
+    for headers in (
+        b"Host: x\r\nHost: y\r\nContent-Length: 3\r\nContent-Length: 4\r\n",
+        b"Host: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: x\r\nContent-Length: -1\r\n",
+        b"Host: x\r\nContent-Length: 99999999999999999999999\r\n",
+        b"Host: x\r\nTransfer-Encoding: xchunked\r\n",
+        b"Host: x\r\nX: a\r\n b: folded\r\n",
+        b"Host: x\r\n\0: \0\r\n",
+        b"Host: x\nX-Forwarded-For: 127.0.1.1\n",
+        b"Host: x\r\nX-Forwarded-For: 127.0.1.1, unix\r\nX-Forwarded-Proto: https\r\n",
+        b"Host: \xff\xfe\r\nOrigin: \xff\r\n",
+        b": \r\n",
+    ):
+        async with a.connection() as connection:
+            a.count()
+            await connection.send(f"GET {polling} HTTP/1.1\r\n".encode() + headers + b"Connection: close\r\n\r\n")
+            connection.writer.write_eof()
+            await a.expect_end(connection)
+
+
+async def pipelined_requests(a: Attacker) -> None:
+    """Very many requests at once, none of whose answers is read."""
+    async with a.connection() as connection:
+        a.count(50)
+        await connection.send(request("GET", "/nowhere") * 30 + request("GET", f"{PATH}nonsense") * 20)
+
+
+async def nonsense_queries(a: Attacker) -> None:
+    """Handshakes of other versions, transports and times."""
+    for query in (
+        "EIO=3&transport=polling",
+        "transport=polling",
+        "EIO=4",
+        "EIO=4&transport=flashsocket",
+        "EIO=4&transport=websocket",
+        "EIO=4&transport=polling&sid=",
+        "EIO=4%00&transport=polling",
+        "&".join(f"a{number}=b" for number in range(2000)),
+        "%ff%fe=%00&%=%&&&==",
+        "EIO=4&transport=polling&EIO=5",
+    ):
+        answer = await a.ask(request("GET", f"/socket.io/?{query}"))
+        assert answer is None or query.endswith("sid=") or answer.status >= 400, (query, answer)
+
+
+async def bad_websocket_handshakes(a: Attacker) -> None:
+    """WebSocket handshakes that lack what they need."""
+    for data in (
+        upgrade(Sec_WebSocket_Version="8"),
+        upgrade(Sec_WebSocket_Version=""),
+        upgrade(Sec_WebSocket_Key="k" * 3000),
+        upgrade(Sec_WebSocket_Key="bm90IHNpeHRlZW4gYnl0ZXM="),
+        upgrade(Sec_WebSocket_Key="\xff" * 24),
+        upgrade(Sec_WebSocket_Key=""),
+        upgrade(Upgrade="h2c"),
+        upgrade().replace(b"/socket.io/", b"/other/"),
+        upgrade().replace(b"EIO=4", b"EIO=2"),
+        upgrade().replace(b"transport=websocket", b"transport=polling"),
+        upgrade().replace(b"GET ", b"POST "),
+    ):
+        await a.expect_refusal(data, 400, 404, 405, 426)
+    async with a.websocket(Connection="upgrade" + ", keep-alive" * 300, X_Padding="x" * 20_000) as socket:
+        await socket.connect(a.token)
+        await a.expect_life(socket)
+
+
+async def early_frames(a: Attacker) -> None:
+    """Frames in one piece with a handshake, good or bad, before it is answered."""
+    for head in (upgrade(), upgrade(Sec_WebSocket_Version="7"), upgrade("unknown-session")):
+        async with a.connection() as connection:
+            a.count(20)
+            await connection.send(head + client_frame(TEXT, b"42[]") * 19)
+            await a.expect_end(connection)
+
+
+async def foreign_origins(a: Attacker) -> None:
+    """Pages of other sites, by both transports."""
+    for origin in ("https://evil.example", "null", "http://localhost:3000.evil.example", "http://localhost:30000", "*"):
+        await a.expect_refusal(request("GET", f"{PATH}polling", {"Origin": origin}), 403)
+        await a.expect_refusal(upgrade(Origin=origin), 403)
+        await a.expect_refusal(request("POST", f"{PATH}polling&sid=x", {"Origin": origin}, b"40"), 403)
+
+
+async def guessed_sids(a: Attacker) -> None:
+    """Sessions of others, by ids that are guessed, or seen as a socket's."""
+    async with a.websocket() as socket:
+        public = await socket.connect(a.token)
+    for sid in (public, "A" * 20, "../..", "0" * 2000, os.urandom(15).hex(), "%00", "__proto__"):
+        await a.expect_refusal(request("GET", f"{PATH}polling&sid={sid}"), 400)
+        await a.expect_refusal(request("POST", f"{PATH}polling&sid={sid}", body=b"41"), 400)
+        await a.expect_refusal(upgrade(sid), 400)
+
+
+# Polling
+
+
+async def bad_polling_payloads(a: Attacker) -> None:
+    """Payloads that do not hold packets."""
+    for body in (b"", b"\x1e", b"4a\x1e\x1e4b", b"b%%%", b"bA", b"4\xff\xfe", b"9", b"x", b"\x1e" * 1000, b"2"):
+        sid = await a.open_polling()
+        answer = await a.ask(request("POST", f"{PATH}polling&sid={sid}", body=body))
+        assert answer is None or answer.status >= 400, (body[:10], answer)
+
+
+async def oversize_posts(a: Attacker) -> None:
+    """More than the server takes in one request, announced or not."""
+    sid = await a.open_polling()
+    target = f"{PATH}polling&sid={sid}"
+    await a.expect_refusal(request("POST", target, body=b"4" * 1_100_000), 400, 413)
+    sid = await a.open_polling()
+    chunk = b"ffff\r\n" + b"4" * 0xFFFF + b"\r\n"
+    head = request("POST", f"{PATH}polling&sid={sid}", {"Transfer-Encoding": "chunked", "Content-Length": ""})
+    head = head.replace(b"Content-Length: \r\n", b"")
+    await a.expect_refusal(head + chunk * 20 + b"0\r\n\r\n", 400, 413)
+
+
+async def payloads_of_very_many_packets(a: Attacker) -> None:
+    """One request with as many packets as its size has room for."""
+    for packet in (b"3", b"6", b"", b'42["ping"]'):
+        sid = await a.open_polling()
+        body = b"\x1e".join([packet] * (999_000 // (len(packet) + 1)))
+        await a.expect_refusal(request("POST", f"{PATH}polling&sid={sid}", body=body), 400)
+
+
+async def duplicate_polls(a: Attacker) -> None:
+    """Two polls of one session at a time, which end it."""
+    sid = await a.open_polling()
+    target = request("GET", f"{PATH}polling&sid={sid}")
+    async with a.connection() as first, a.connection() as second:
+        a.count(2)
+        await first.send(target)
+        await asyncio.sleep(_SLOW)
+        await second.send(target)
+        assert (await second.response()).status == 400
+    await a.expect_refusal(target, 400)
+
+
+async def duplicate_posts(a: Attacker) -> None:
+    """Two posts of one session at a time, which end it."""
+    sid = await a.open_polling()
+    data = request("POST", f"{PATH}polling&sid={sid}", body=b"4" * 1000)
+    async with a.connection() as first, a.connection() as second:
+        a.count(2)
+        await first.send(data[:-500])
+        await asyncio.sleep(_SLOW)
+        await second.send(data)
+        assert (await second.response()).status == 400
+
+
+async def never_polling(a: Attacker) -> None:
+    """Sessions that sign in and send, and never fetch anything."""
+    for _ in range(_FEW):
+        sid = await a.open_polling()
+        packets = [b'40{"token":"%b"}' % a.token.encode(), b'42["join-project","%b"]' % a.project.encode()]
+        await a.ask(request("POST", f"{PATH}polling&sid={sid}", body=b"\x1e".join([*packets, b'42["ping"]'])))
+
+
+async def abandoned_polls(a: Attacker) -> None:
+    """Polls whose connection is cut off."""
+    for _ in range(_FEW):
+        sid = await a.open_polling()
+        async with a.connection() as connection:
+            a.count()
+            await connection.send(request("GET", f"{PATH}polling&sid={sid}"))
+            await asyncio.sleep(_SLOW)
+            connection.reset()
+
+
+async def upgrade_abuse(a: Attacker) -> None:
+    """Upgrades that are begun twice, or in the wrong order, or never finished; the session's polling goes on."""
+    for packets in (
+        (client_frame(TEXT, b"5"),),
+        (client_frame(TEXT, b"4x"),),
+        (client_frame(TEXT, b"2probe"), client_frame(TEXT, b"2probe")),
+        (client_frame(TEXT, b"2probe"), client_frame(BINARY, b"x")),
+        (client_frame(TEXT, b"2probe"),),
+        (client_frame(TEXT, b"\xff"),),
+        (),
+    ):
+        sid = await a.open_polling()
+        async with a.websocket(sid) as socket:
+            a.count(len(packets) + 1)
+            await socket.send(b"".join(packets))
+            async with a.connection() as second:
+                await second.send(upgrade(sid))
+        connect = b'40{"token":"%b"}' % a.token.encode()
+        posted = await a.ask(request("POST", f"{PATH}polling&sid={sid}", body=connect))
+        assert posted is not None, packets
+        assert posted.status == 200, (packets, posted)
+
+
+async def upgrade_of_a_websocket(a: Attacker) -> None:
+    """A second WebSocket for a session that is on one."""
+    async with a.connection() as connection:
+        socket = WebSocket(connection.reader, connection.writer)
+        await socket.shake()
+        _, opened = await socket.frame()
+        sid = opened.split(b'"sid":"')[1].split(b'"')[0].decode()
+        async with a.connection() as second:
+            a.count()
+            await second.send(upgrade(sid) + client_frame(TEXT, b"2probe"))
+            await a.expect_end(second)
+        await socket.connect(a.token)

@@ -1,0 +1,189 @@
+"""Hostile kinds: WebSocket frames, Engine.IO packets, and who does not read."""
+
+import asyncio
+import os
+import zlib
+
+from tests.hostile.attacker import Attacker
+from tests.hostile.wire import WebSocket
+from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame
+
+_FEW = 5
+_DEFLATE = "permessage-deflate; client_max_window_bits"
+_LARGEST = 1_000_000  # bytes, the server's default
+
+
+async def _each_ends(a: Attacker, *attempts: bytes, deflate: bool = False) -> None:
+    """Send each of these over a signed-in connection of its own, which the server must end."""
+    for attempt in attempts:
+        async with a.websocket(Sec_WebSocket_Extensions=_DEFLATE if deflate else "") as socket:
+            a.count()
+            await socket.connect(a.token)
+            await socket.send(attempt)
+            await a.expect_end(socket)
+
+
+async def bad_frames(a: Attacker) -> None:
+    """Frames that RFC 6455 forbids: reserved bits and opcodes, lengths that cannot be, a mask that is missing."""
+    await _each_ends(
+        a,
+        client_frame(TEXT, b"3", rsv=2),
+        client_frame(TEXT, b"3", rsv=1),
+        client_frame(3, b"3"),
+        client_frame(11, b"3"),
+        client_frame(TEXT, b"3", masked=False) * 3,
+        bytes((0x81, 0xFF)) + b"\xff" * 8,
+        bytes((0x81, 0xFF)) + b"\x7f" + b"\xff" * 7 + b"abcd",
+    )
+
+
+async def bad_control_frames(a: Attacker) -> None:
+    """Control frames that are too large, or in parts, and close frames with nonsense in them."""
+    await _each_ends(
+        a,
+        client_frame(PING, b"x" * 126),
+        client_frame(CLOSE, b"x" * 500),
+        client_frame(CLOSE, b"\x03"),
+        client_frame(CLOSE, (5).to_bytes(2, "big")),
+        client_frame(CLOSE, (1000).to_bytes(2, "big") + b"\xff\xfe"),
+        client_frame(CLOSE, (65535).to_bytes(2, "big") + b"bye"),
+    )
+
+
+async def floods_of_control_frames(a: Attacker) -> None:
+    """Pings and pongs without end."""
+    async with a.member() as socket:
+        for _ in range(4):
+            a.count(50)
+            await socket.send(client_frame(PING, b"x" * 125) * 25 + client_frame(PONG, b"") * 25)
+        await a.expect_life(socket)
+
+
+async def bad_fragments(a: Attacker) -> None:
+    """Fragments that belong to nothing, or are cut in upon."""
+    await _each_ends(
+        a,
+        client_frame(CONTINUATION, b"x"),
+        client_frame(TEXT, b"42", fin=False) + client_frame(TEXT, b"[]"),
+        client_frame(TEXT, b"42", fin=False) + client_frame(BINARY, b"x", fin=False),
+        client_frame(TEXT, b"\xff", fin=False) + client_frame(CONTINUATION, b"\xff"),
+    )
+
+
+async def endless_fragments(a: Attacker) -> None:
+    """A message of thousands of tiny fragments that does not end."""
+    async with a.member() as socket:
+        await socket.send(client_frame(TEXT, b"4", fin=False))
+        try:
+            for _ in range(100):
+                a.count()
+                await socket.send(client_frame(CONTINUATION, b"2", fin=False) * 100)
+        except ConnectionError:
+            pass
+
+
+async def large_fragments(a: Attacker) -> None:
+    """A message in fragments that grows past the largest."""
+    part = client_frame(CONTINUATION, b"x" * 60_000, fin=False)
+    await _each_ends(a, client_frame(BINARY, b"x", fin=False) + part * 20)
+
+
+async def oversize_messages(a: Attacker) -> None:
+    """Messages larger than the largest, sent or only announced."""
+    await _each_ends(
+        a,
+        client_frame(TEXT, b"4" * (_LARGEST + 1)),
+        bytes((0x81, 0xFF)) + (2**40).to_bytes(8, "big") + b"abcd" + b"x" * 1000,
+    )
+
+
+async def compressed_bombs(a: Attacker) -> None:
+    """A few kilobytes that grow to many megabytes, and what is no compressed data at all."""
+    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    bomb = deflate.compress(b'42["' + b"a" * 50_000_000) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    await _each_ends(
+        a,
+        client_frame(TEXT, bomb[:-4], rsv=4),
+        client_frame(BINARY, os.urandom(500), rsv=4),
+        client_frame(TEXT, b"\x00\x01\x02", rsv=4),
+        deflate=True,
+    )
+    await _each_ends(a, client_frame(TEXT, bomb[:-4], rsv=4))
+
+
+async def invalid_utf8(a: Attacker) -> None:
+    """Text that is none."""
+    await _each_ends(
+        a,
+        client_frame(TEXT, b'42["ping","\xff"]'),
+        client_frame(TEXT, b"\xed\xa0\x80"),
+        client_frame(TEXT, b'42["canvas:update",{"projectId":"\xc0\xaf"}]'),
+    )
+
+
+async def slow_frames(a: Attacker) -> None:
+    """A frame that comes a byte at a time, and one that never ends."""
+    async with a.member() as socket:
+        for byte in client_frame(TEXT, b'42["ping"]'):
+            a.count()
+            await socket.send(bytes((byte,)))
+            await asyncio.sleep(0.01)
+        await socket.until_event("pong")
+        await socket.send(client_frame(TEXT, b"42" + b"x" * 500)[:-100])
+        await asyncio.sleep(a.chance.random())
+
+
+async def bad_engine_packets(a: Attacker) -> None:
+    """Engine.IO packets that do not exist, or that only servers send."""
+    await _each_ends(
+        a, *(client_frame(TEXT, packet) for packet in (b"", b"7", b"9x", b"x", b"2", b"2probe", b"\x1e4", b"-1", b" 4"))
+    )
+
+
+async def idle_engine_packets(a: Attacker) -> None:
+    """Packets that mean nothing here, very many of them: pongs, noops, upgrades, opens."""
+    async with a.member() as socket:
+        for packet in (b"3", b"6", b"5", b'0{"sid":"x"}', b"3probe"):
+            a.count(20)
+            await socket.send(client_frame(TEXT, packet) * 20)
+        await a.expect_life(socket)
+
+
+async def resets(a: Attacker) -> None:
+    """Connections that are cut off in the middle of something."""
+    for _ in range(_FEW):
+        async with a.member() as socket:
+            a.count()
+            await socket.send(client_frame(TEXT, b"42" + b"x" * 5000)[: a.chance.randint(1, 5000)])
+            socket.reset()
+
+
+async def churn(a: Attacker) -> None:
+    """Connections that come and go."""
+    for _ in range(2 * _FEW):
+        async with a.websocket() as socket:
+            a.count()
+            await socket.text(b"41")
+
+
+async def never_reading(a: Attacker) -> None:
+    """A member of a project that does not read what others send it, until it is more than may wait."""
+    async with a.member(receive_buffer=4096) as deaf, a.member() as loud:
+        await _shout(a, deaf, loud)
+
+
+async def _shout(a: Attacker, deaf: WebSocket, loud: WebSocket) -> None:
+    payload = {"projectId": a.project, "changes": "x" * 500_000}
+    try:
+        for _ in range(16):
+            a.count()
+            await loud.emit("canvas:update", payload)
+    except ConnectionError:
+        return
+    await a.expect_life(loud)
+    await a.expect_end(deaf)
+
+
+async def empty_messages(a: Attacker) -> None:
+    """Frames without anything in them."""
+    await _each_ends(a, client_frame(BINARY, b""), client_frame(TEXT, b"", fin=False) + client_frame(CONTINUATION, b""))

@@ -1,0 +1,197 @@
+"""A server under attack, with people at work on it.
+
+HOSTILE_MESSAGES is how many hostile messages there are, HOSTILE_SEED what they are chosen by, HOSTILE_RATE how many a
+second. From 100,000 messages on the latency of those at work is judged too; a shared machine could not promise it.
+"""
+
+import asyncio
+import json
+import os
+import random
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from tests.end_to_end.people import Person
+from tests.end_to_end.server_process import ServerProcess
+from tests.hostile.kinds import KINDS
+from tests.hostile.members import Member, PollingLine, WebSocketLine
+
+MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "10000"))
+SEED = int(os.environ.get("HOSTILE_SEED", "0")) or random.randrange(1, 2**32)
+RATE = float(os.environ.get("HOSTILE_RATE", "1000"))
+FULL = 100_000
+IS_FULL = MESSAGES >= FULL
+
+MEMBERS, PROJECTS = 50, 5
+INTERVAL = 0.5  # seconds between a member's cursors
+QUIET = 30 if IS_FULL else 5  # seconds
+CALM = 25  # seconds within which everything that was left behind has timed out
+#: Bytes that the process may have grown by: what an allocator keeps, not what a leak of each message would take.
+SLACK = 40_000_000
+SLOWER = 3  # times
+#: What is waited for is short, so that its end can be awaited. Compression is on, so that there can be bombs.
+SETTINGS = {
+    "WS_PING_INTERVAL": "4",
+    "WS_PING_TIMEOUT": "6",
+    "WS_CONNECT_TIMEOUT": "6",
+    "WS_UPGRADE_TIMEOUT": "3",
+    "WS_COMPRESSION": "true",
+}
+SOURCE = os.pathsep.join(filter(None, sys.path))  # so that all processes run what the tests run
+_JOSE = re.compile(r"eyJ[\w-]{8,}")
+
+
+def test_there_are_at_least_thirty_kinds_of_hostility() -> None:
+    """The attack has thirty kinds or more, each of which says what it is."""
+    assert len(KINDS) >= 30
+    assert all(attack.__doc__ for attack in KINDS.values())
+
+
+async def test_hostile_clients_harm_only_themselves(tmp_path: Path) -> None:
+    """Members lose nothing and get nothing that is not theirs while every kind of hostility goes on beside them."""
+    sys.stdout.write(f"HOSTILE_SEED={SEED}\n")
+    server = ServerProcess(tmp_path, PYTHONPATH=SOURCE, **SETTINGS)
+    members: list[Member] = []
+    try:
+        report = await _under_attack(server, members)
+    finally:
+        for member in members:
+            member.leave()
+        if server.process.poll() is None:
+            server.stop()
+        else:
+            server.wait()
+    sys.stdout.write(report)
+    assert server.process.returncode == 0, server.output[-3000:]
+    assert "Traceback" not in server.output, server.output[-3000:]
+    assert not server.stderr, server.stderr
+    assert not _JOSE.search(server.output), "a token was logged"
+
+
+async def _under_attack(server: ServerProcess, members: list[Member]) -> str:
+    process = psutil.Process(server.process.pid)
+    latencies: list[float] = []
+    await _join(server.port, members, latencies)
+    for member in members:
+        member.start(INTERVAL)
+    await asyncio.sleep(1)  # until everyone is at work
+    latencies.clear()
+    await asyncio.sleep(QUIET)
+    quiet, rss, files = sorted(latencies), server.rss, process.num_fds()
+    latencies.clear()
+    account = await _attack(server.port, sorted({member.project for member in members}))
+    attacked = sorted(latencies)
+
+    for member in members:
+        await member.stop()
+    await _until(lambda: not any(_lacking(members)), 20)
+    lost, faults = sum(_lacking(members)), [fault for member in members for fault in member.faults]
+    alone = await _until(lambda: process.num_fds() <= files, CALM)
+    open_files = process.num_fds()
+    grown = server.rss - rss
+    for member in members:
+        member.leave()
+    health = await _until_idle(server.url)
+
+    ratio = _percentile(attacked, 99) / _percentile(quiet, 99)
+    report = _report(account, members, quiet, attacked, rss, grown)
+    assert not faults, (faults[:10], report)
+    assert not lost, (lost, report)
+    assert not account["surprises"], (account["surprises"][:10], report)
+    assert account["messages"] >= MESSAGES
+    assert set(account["by_kind"]) == set(KINDS), report
+    assert health["status"] == "healthy", health
+    assert health["connections"] == 0, health
+    assert health["rooms"] == 0, health
+    assert alone, f"{open_files - files} connections were left behind\n{report}"
+    assert grown < SLACK, report
+    assert not IS_FULL or ratio <= SLOWER, report
+    return report
+
+
+async def _join(port: int, members: list[Member], latencies: list[float]) -> None:
+    for number in range(MEMBERS):
+        line = (WebSocketLine, PollingLine)[number % 2](port, f"127.0.1.{1 + number}")
+        person = Person(f"member-{number}", f"Member {number}")
+        member = Member(person, f"project-{number // 2 % PROJECTS}", line, latencies)
+        await member.join()
+        members.append(member)
+    for member in members:
+        member.meet([other for other in members if other.project == member.project])
+
+
+async def _attack(port: int, victims: list[str]) -> dict[str, Any]:
+    attack = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.hostile.attack", str(port), str(MESSAGES), str(RATE), str(SEED), *victims),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+    )
+    try:
+        output, errors = await attack.communicate()
+    finally:
+        if attack.returncode is None:
+            attack.kill()
+    assert attack.returncode == 0, errors.decode()[-3000:]
+    account: dict[str, Any] = json.loads(output)
+    return account
+
+
+def _lacking(members: list[Member]) -> list[int]:
+    return [member.lacks([other for other in members if other.project == member.project]) for member in members]
+
+
+async def _until(condition: Callable[[], bool], within: float) -> bool:
+    """Wait until `condition()` holds; return whether it did in time."""
+    try:
+        async with asyncio.timeout(within):
+            while not condition():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _until_idle(url: str) -> dict[str, Any]:
+    """What /health says once nobody is connected, or at last."""
+    health: dict[str, Any] = {}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(CALM * 5):
+            health = (await client.get(f"{url}/health")).json()
+            if not health["connections"]:
+                break
+            await asyncio.sleep(0.2)
+    return health
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return values[len(values) * percent // 100]
+
+
+def _report(
+    account: dict[str, Any], members: list[Member], quiet: list[float], attacked: list[float], rss: int, grown: int
+) -> str:
+    def latency(values: list[float]) -> str:
+        figures = (statistics.median(values), _percentile(values, 99), values[-1])
+        return "median {:.1f} ms, p99 {:.1f} ms, most {:.1f} ms".format(*(1000 * figure for figure in figures))
+
+    kinds = "".join(
+        f"  {kind:28}{account['by_kind'].get(kind, 0):>8} messages{account['runs'].get(kind, 0):>6} runs"
+        f"{account['refused'].get(kind, 0):>6} not let in\n"
+        for kind in KINDS
+    )
+    return (
+        f"\nseed {SEED}: {account['messages']} hostile messages of {len(account['by_kind'])} kinds "
+        f"over {account['connections']} connections\n{kinds}"
+        f"{len(members)} members sent {sum(member.sent.total() for member in members)} messages "
+        f"and got {sum(member.received.total() for member in members)}\n"
+        f"latency quiet:        {latency(quiet)}\nlatency under attack: {latency(attacked)}\n"
+        f"p99 under attack / quiet: {_percentile(attacked, 99) / _percentile(quiet, 99):.2f}\n"
+        f"memory: {rss / 1e6:.1f} MB before, {grown / 1e6:+.1f} MB after\n"
+    )
