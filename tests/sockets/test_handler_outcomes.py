@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from tests.support.clients import Polling, socketio, websocket
 from tests.support.servers import Address, until
 
-from synkora import ConnectRefused, Socket, SocketServer
+from synkora import ConnectRefused, EventRefused, Socket, SocketServer
 
 INTERNAL = '44{"message":"Internal server error"}'
 
@@ -39,8 +39,16 @@ async def wait_for_cancelled() -> None:
     await cancelled()
 
 
-#: Each way in which what a handler waits for may have been cancelled.
-CANCELLED: dict[str, Callable[[], Awaitable[Any]]] = {"future": cancelled, "coroutine": wait_for_cancelled}
+def ask_for_cancelled() -> Any:
+    return cancelled().result()
+
+
+#: Each way in which what a handler waits for, or asks for its result, may have been cancelled.
+CANCELLED: dict[str, Callable[[], Any]] = {
+    "future": cancelled,
+    "coroutine": wait_for_cancelled,
+    "function": ask_for_cancelled,
+}
 every_cancellation = pytest.mark.parametrize("result", CANCELLED.values(), ids=list(CANCELLED))
 
 
@@ -90,6 +98,28 @@ class TestRefusals:
         assert server.of("/").sockets == {}
         assert str(await connect('{"again":1}')).startswith('40{"sid"')
 
+    @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
+    async def test_details_of_an_event_that_json_cannot_hold(
+        self, server: SocketServer, address: Address, late: bool
+    ) -> None:
+        """The refusal is answered as an internal error, which is logged, and the connection goes on."""
+
+        def refuse(socket: Socket) -> None:
+            raise EventRefused("no", why=object())
+
+        async def refuse_later(socket: Socket) -> None:
+            refuse(socket)
+
+        server.of("/").on("ask", refuse_later if late else refuse)
+        server.of("/").on("echo", lambda socket: "still here")
+        with capture_logs() as logs:
+            async with socketio(address) as client:
+                await client.emit("ask")
+                assert await client.event() == ["error", {"message": "Internal server error", "event": "ask"}]
+                await client.send('421["echo"]')
+                assert await client.receive() == '431["still here"]'
+        assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "ask")]
+
 
 class TestFutures:
     async def test_of_on_connect_decides(self, server: SocketServer, address: Address) -> None:
@@ -138,7 +168,7 @@ class TestFutures:
 class TestCancelledWork:
     @every_cancellation
     async def test_in_on_connect_refuses(
-        self, server: SocketServer, address: Address, result: Callable[[], Awaitable[Any]]
+        self, server: SocketServer, address: Address, result: Callable[[], Any]
     ) -> None:
         """The client is told of an internal error, which is logged, and may try again."""
         main, results = server.of("/"), [result]
@@ -152,7 +182,7 @@ class TestCancelledWork:
 
     @every_cancellation
     async def test_in_an_event_is_answered(
-        self, server: SocketServer, address: Address, result: Callable[[], Awaitable[Any]]
+        self, server: SocketServer, address: Address, result: Callable[[], Any]
     ) -> None:
         """As any other failure, and the connection goes on."""
         server.of("/").on("ask", lambda socket: result())
@@ -167,7 +197,7 @@ class TestCancelledWork:
 
     @every_cancellation
     async def test_in_on_disconnect_is_logged(
-        self, server: SocketServer, address: Address, result: Callable[[], Awaitable[Any]]
+        self, server: SocketServer, address: Address, result: Callable[[], Any]
     ) -> None:
         """Nobody else hears of it."""
         server.of("/").on_disconnect(lambda socket, reason: result())

@@ -46,6 +46,8 @@ class HandlerCancelled(Exception):
 
 log = structlog.get_logger(__name__)
 
+# Of a handler that is a function. It is not cancelled itself, but may ask a future that was for its result.
+_FAILURES: Final = (Exception, asyncio.CancelledError)
 _NO_DETAILS: Final[Mapping[str, object]] = {}
 _INTERNAL: Final = "Internal server error"
 _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
@@ -172,7 +174,7 @@ class Namespace:
             return
         try:
             result = self._on_connect(socket, auth)
-        except Exception as error:
+        except _FAILURES as error:
             self._refuse(socket, error)
         else:
             if result is not None and isawaitable(result):
@@ -197,12 +199,12 @@ class Namespace:
             self._sockets[socket.id] = socket
             socket.open()
 
-    def _refuse(self, socket: Socket, error: Exception) -> None:
+    def _refuse(self, socket: Socket, error: BaseException) -> None:
         if socket.stage is Stage.CONNECTING:
             socket.close()
             socket.session.send(self._refusal(socket, error))
 
-    def _refusal(self, socket: Socket, error: Exception) -> bytes:
+    def _refusal(self, socket: Socket, error: BaseException) -> bytes:
         if isinstance(error, ConnectRefused):
             answer = {"message": str(error)} if error.data is None else {"message": str(error), "data": error.data}
             try:
@@ -228,7 +230,7 @@ class Namespace:
             result = route(socket, data, packet.attachments)
         except ProtocolError:
             raise
-        except Exception as error:
+        except _FAILURES as error:
             self._failed(socket, name, error)
             return
         if result is not None and isawaitable(result):
@@ -252,14 +254,18 @@ class Namespace:
         except Exception as error:
             self._failed(socket, name, error)
 
-    def _failed(self, socket: Socket, name: str, error: Exception) -> None:
-        if isinstance(error, EventRefused):
-            self._answer(socket, name, str(error), error.details)
-        elif isinstance(error, InvalidPayload):
-            self._answer(socket, name, str(error))
-        else:
-            log.error("handler_failed", eventName=name, socketId=socket.id, exc_info=error)
-            self._answer(socket, name, _INTERNAL)
+    def _failed(self, socket: Socket, name: str, error: BaseException) -> None:
+        try:
+            if isinstance(error, EventRefused):
+                self._answer(socket, name, str(error), error.details)
+                return
+            if isinstance(error, InvalidPayload):
+                self._answer(socket, name, str(error))
+                return
+        except Exception as unwritable:  # details that JSON cannot hold
+            error = unwritable
+        log.error("handler_failed", eventName=name, socketId=socket.id, exc_info=error)
+        self._answer(socket, name, _INTERNAL)
 
     def _answer(self, socket: Socket, name: str, message: str, details: Mapping[str, object] = _NO_DETAILS) -> None:
         socket.emit("error", {"message": message, "event": name[:_NAME_SHOWN], **details})
@@ -271,7 +277,7 @@ class Namespace:
         if was_connected and self._on_disconnect is not None:
             try:
                 result = self._on_disconnect(socket, reason.value)
-            except Exception as error:
+            except _FAILURES as error:
                 log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
             else:
                 if result is not None and isawaitable(result):

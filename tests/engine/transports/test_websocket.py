@@ -8,6 +8,7 @@ import pytest
 import websockets.exceptions
 from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # it is private
+from structlog.testing import capture_logs
 from tests.support.clients import Polling, websocket
 from tests.support.frames import (
     BINARY,
@@ -470,3 +471,18 @@ class TestCompression:
             assert "Sec-WebSocket-Extensions" not in client.connection.response.headers
             await client.send("4" + "large " * 5000)
             assert await client.receive() == "4" + "large " * 5000
+
+
+async def test_the_words_of_an_error_of_ours_are_not_the_clients(
+    raw: RawWebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an unexpected error says is for the log: the close frame tells that there was one."""
+
+    def fail(data: bytes) -> None:
+        raise LookupError("postgres://user:password@database")
+
+    monkeypatch.setattr(engine.recorders[0], "on_message", fail)
+    with capture_logs() as logs:
+        await raw.send(client_frame(TEXT, b"4hello"))
+        assert (await raw.closed()).reason == "transport error"
+    assert [entry["event"] for entry in logs] == ["receive_failed"]

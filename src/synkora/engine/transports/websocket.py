@@ -187,14 +187,15 @@ class WebSocketTransport(WSListener):
             self._write(b"".join([message.frames for message in messages]))
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Close with a code, and with words where there is an error.
+        """Close with a code, and with words where the error is the client's.
 
         A client that does not read is cut off, at once or, where it is to get what was sent before, after a while.
         """
         if not self._closing:
             self._closing = True
             if self.writable or reason in ORDERLY:
-                self._socket.send_close(WSCloseCode(close_code(reason, error)), str(error or reason)[:120])
+                words = str(error if isinstance(error, ProtocolError) else reason)  # errors of ours are in the log
+                self._socket.send_close(WSCloseCode(close_code(reason, error)), words[:120])
                 asyncio.get_running_loop().call_later(CLOSING_TIME, self._socket.disconnect, False)
             else:
                 self._socket.disconnect(False)
