@@ -50,6 +50,11 @@ class App:
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """End it at once."""
         if self._process is not None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.access.fixtures import app, app_process, postgres
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.clients import WAYS, Client, Way
 from tests.end_to_end.node_process import NodeProcess
@@ -11,6 +12,8 @@ from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer, join
+
+__all__ = ["app", "app_process", "postgres"]
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""A real database and a real web app, which all show the same small world when a test begins."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from tests.access.processes import App, Postgres
+from tests.access.world import PEOPLE, World, small_world
+
+SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
+
+
+class Database:
+    """A database of the server, with the app's tables in one of its schemas."""
+
+    def __init__(self, server: Postgres, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.server = server
+        self.connection = connection
+
+    async def create(self, schema: str = "public") -> None:
+        """Make empty tables."""
+        name = '"' + schema.replace('"', '""') + '"'
+        await self.connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}")
+        await self.connection.execute(f"SET search_path TO {name}; {SCHEMA}")
+
+    async def show(self, world: World) -> None:
+        """Hold this world from now on, and nothing else."""
+        run = self.connection
+        async with run.transaction():
+            await run.execute('TRUNCATE "User", "Team", "TeamMember", "Project"')
+            await run.executemany('INSERT INTO "User" (id) VALUES ($1)', [(person,) for person in PEOPLE])
+            await run.executemany('INSERT INTO "Team" (id, name) VALUES ($1, $1)', [(team,) for team in world.teams])
+            await run.executemany(
+                'INSERT INTO "TeamMember" (id, "teamId", "userId", role) VALUES ($1 || $2, $1, $2, $3)',
+                [(team, person, role) for team, roles in world.teams.items() for person, role in roles.items()],
+            )
+            await run.executemany(
+                'INSERT INTO "Project" (id, name, "teamId", "createdById", "updatedAt") VALUES ($1, $1, $2, $3, now())',
+                [(name, project.teamId, project.createdById) for name, project in world.projects.items()],
+            )
+
+    async def clients(self) -> int:
+        """How many connections the server under test has now."""
+        count = await self.connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'synkora'"
+        )
+        assert isinstance(count, int)
+        return count
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database server for the whole run."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+async def database(postgres: Postgres) -> AsyncIterator[Database]:
+    """The app's database, with the small world in it."""
+    connection = await asyncpg.connect(postgres.url(), statement_cache_size=0)
+    database = Database(postgres, connection)
+    await database.create()
+    await database.show(small_world())
+    yield database
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def app_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The web app with NextAuth v4, for the whole run."""
+    app = App(tmp_path_factory.mktemp("app"))
+    try:
+        app.start()
+        yield app
+    finally:
+        app.stop()
+
+
+@pytest.fixture
+def app(app_process: App) -> App:
+    """The web app, with the small world in it."""
+    app_process.show(small_world())
+    return app_process

@@ -1,0 +1,243 @@
+"""Whoever knows who may join what, people with roles there, and servers that ask."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import asyncpg
+import psutil
+from tests.access.fixtures import Database
+from tests.access.processes import App, Postgres
+from tests.access.world import SECRET, TEAM_PROJECT, World, nextauth_v4
+from tests.end_to_end.people import ISSUED
+from tests.support.clients import WebSocket
+from tests.support.servers import Address, serving
+
+from synkora.access import HttpAccess, PostgresAccess
+from synkora.collaboration.access import AccessPolicy
+from synkora.collaboration.service import Collaboration
+from synkora.engine.incidents import Incidents
+from synkora.identity.handshake import Authenticator
+from synkora.identity.tokens import Keyring
+from synkora.sockets.server import SocketServer
+
+
+class Authority(Protocol):
+    """The app or its database, which can be away for a while."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that make a server ask it."""
+        ...
+
+    def policy(self) -> AccessPolicy:
+        """What asks it."""
+        ...
+
+    async def show(self, world: World) -> None:
+        """Answer from now on as it is in this world."""
+        ...
+
+    def go_away(self) -> None:
+        """Take no connections any more, and cut off those that there are."""
+        ...
+
+    def freeze(self) -> None:
+        """Take connections, and answer nothing."""
+        ...
+
+    def come_back(self) -> None:
+        """Answer again, at the same address."""
+        ...
+
+
+class DatabaseAuthority:
+    """The app's database."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._frozen: list[psutil.Process] = []
+        self._is_away = False
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that make a server ask it."""
+        return {"PROJECT_ACCESS": "postgres", "DATABASE_URL": self._postgres.url()}
+
+    def policy(self) -> AccessPolicy:
+        """What asks it."""
+        return PostgresAccess(self._postgres.url())
+
+    async def show(self, world: World, *, anew: bool = False) -> None:
+        """Answer from now on as it is in this world; with `anew` its tables are made first."""
+        connection = await asyncpg.connect(self._postgres.url(), statement_cache_size=0)
+        database = Database(self._postgres, connection)
+        if anew:
+            await database.create()
+        await database.show(world)
+        await connection.close()
+
+    def go_away(self) -> None:
+        """Take no connections any more, and cut off those that there are."""
+        self._postgres.stop()
+        self._is_away = True
+
+    def freeze(self) -> None:
+        """Take connections, and answer nothing."""
+        server = psutil.Process(self._postgres.pid)
+        self._frozen = [server, *server.children(recursive=True)]
+        for process in self._frozen:
+            process.suspend()
+
+    def come_back(self) -> None:
+        """Answer again, at the same address."""
+        for process in self._frozen:
+            if process.is_running():
+                process.resume()
+        self._frozen = []
+        if self._is_away:
+            self._postgres.start()
+            self._is_away = False
+
+
+class AppAuthority:
+    """The web app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._is_frozen = False
+        self._is_away = False
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that make a server ask it."""
+        return {"PROJECT_ACCESS": "http", "APP_URL": self._app.url}
+
+    def policy(self) -> AccessPolicy:
+        """What asks it."""
+        return HttpAccess(self._app.url)
+
+    async def show(self, world: World) -> None:
+        """Answer from now on as it is in this world."""
+        self._app.show(world)
+
+    def go_away(self) -> None:
+        """Take no connections any more, and cut off those that there are."""
+        self._app.stop()
+        self._is_away = True
+
+    def freeze(self) -> None:
+        """Take connections, and answer nothing."""
+        self._app.signal(signal.SIGSTOP)
+        self._is_frozen = True
+
+    def come_back(self) -> None:
+        """Answer again, at the same address."""
+        if self._is_frozen:
+            self._app.signal(signal.SIGCONT)
+            self._is_frozen = False
+        if self._is_away:
+            self._app.start()
+            self._is_away = False
+
+
+class Guest:
+    """Somebody of the small world, signed in with a session of the app."""
+
+    def __init__(self, client: WebSocket, user_id: str) -> None:
+        self.user_id = user_id
+        self.socket_id = ""
+        self._client = client
+
+    async def sign_in(self) -> None:
+        """Connect to the main namespace."""
+        token = token_of(self.user_id)
+        self.socket_id = await self._client.connect(auth={"token": token})
+        assert (await self.expect("connected"))["userId"] == self.user_id
+
+    async def emit(self, *event: object) -> None:
+        """Emit an event."""
+        await self._client.emit(*event)
+
+    async def next(self) -> list[Any]:
+        """The next event, whatever it is."""
+        return await self._client.event()
+
+    async def expect(self, name: str) -> Any:
+        """The argument of the next event, which is to be `name`."""
+        event = await self.next()
+        assert event[0] == name, f"{self.user_id} got {event}, not {name}"
+        assert len(event) == 2
+        return event[1]
+
+    async def hears_nothing(self) -> None:
+        """Fail if anything came before the answer to a ping that is sent now."""
+        await self.emit("ping")
+        await self.expect("pong")
+
+    async def join(self, *others: "Guest", project: str = TEAM_PROJECT) -> list[str]:
+        """Join a project where `others` are, and return the ids of the users in it, as all of them see it."""
+        await self.emit("join-project", project)
+        active = await self.expect("users:active")
+        assert await self.expect("users:count") == {"count": active["count"]}
+        for other in others:
+            joined = await other.expect("user:joined")
+            assert (joined["socketId"], joined["userId"]) == (self.socket_id, self.user_id)
+            assert await other.expect("users:count") == {"count": active["count"]}
+        return [user["userId"] for user in active["users"]]
+
+    async def is_refused(self, message: str, project: str = TEAM_PROJECT) -> None:
+        """Try to join a project; fail unless an `error` with these words is all that comes of it."""
+        await self.emit("join-project", project)
+        error = await self.expect("error")
+        assert error == {"message": message, "event": "join-project", "projectId": project}, error
+        await self.hears_nothing()
+
+    async def writes(
+        self, event: str, payload: dict[str, object], delivery: object, other: "Guest", project: str = TEAM_PROJECT
+    ) -> bool:
+        """Send an edit: whether `other` gets it, or a viewer's `error` is all that comes of it."""
+        await self.emit(event, {"projectId": project, **payload})
+        await self.emit("ping")
+        answer = await self.next()
+        if answer[0] == "pong":
+            assert await other.next() == [event, delivery]
+            return True
+        message = f"{event}: viewers may not change the project"
+        assert answer == ["error", {"message": message, "event": event, "projectId": project}]
+        await self.expect("pong")
+        await other.hears_nothing()
+        return False
+
+
+def token_of(user_id: str) -> str:
+    """A session of the app, which no server may write."""
+    token = nextauth_v4(user_id, name=f"Name of {user_id}").token
+    ISSUED.append(token)
+    return token
+
+
+async def until_writes(guest: Guest, other: Guest, *, wanted: bool) -> None:
+    """Edit until `other` gets it, or until it is refused, as is `wanted`; fail if that does not come."""
+    async with asyncio.timeout(10):
+        # At a pace that no limit is reached with.
+        while await guest.writes("task:update", {"task": 1}, 1, other) is not wanted:
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def serving_guarded(authority: Authority, *, recheck: float) -> AsyncIterator[tuple[Address, Incidents]]:
+    """Synkora on a port, which asks an authority about its members every `recheck` seconds."""
+    server = SocketServer()
+    collaboration = Collaboration(
+        server.of("/"),
+        Authenticator(Keyring(SECRET)),
+        policy=authority.policy(),
+        incidents=server.incidents,
+        recheck=recheck,
+    )
+    async with serving(server) as address:
+        yield address, server.incidents
+    await collaboration.close()

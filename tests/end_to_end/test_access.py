@@ -1,0 +1,353 @@
+"""Who gets into which project, what they may do there, and how they lose it, with a real database and a real app."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from tests.access.processes import App, Postgres
+from tests.access.world import OWN_PROJECT, SECRET, TEAM_PROJECT, small_world
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.guarded import (
+    AppAuthority,
+    Authority,
+    DatabaseAuthority,
+    Guest,
+    serving_guarded,
+    token_of,
+    until_writes,
+)
+from tests.end_to_end.people import ISSUED, Person
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import Connect, StartServer
+from tests.support.clients import websocket
+from tests.support.processes import Program
+from tests.support.servers import Address
+
+NO_ACCESS = "You do not have access to this project"
+LOST_ACCESS = "You no longer have access to this project"
+NOT_NOW = "Project access cannot be checked right now: try again"
+RECHECK = 0.3  # seconds
+TOKENS_BEGIN = "eyJhbGci"  # {"alg", which also shows where a line has been cut short
+
+#: Every event that changes the project: its name, its payload, and what the others get.
+EDITS: tuple[tuple[str, dict[str, object], object], ...] = (
+    ("task:create", {"task": {"id": "t"}}, {"id": "t"}),
+    ("task:update", {"task": {"id": "t"}}, {"id": "t"}),
+    ("task:delete", {"taskId": "t"}, {"taskId": "t"}),
+    ("task:move", {"taskId": "t", "status": "DONE"}, {"taskId": "t", "status": "DONE"}),
+    ("canvas:update", {"changes": [1]}, [1]),
+    ("markdown:update", {"fileId": "f", "content": "#"}, {"fileId": "f", "content": "#"}),
+    ("spreadsheet:cell-update", {"cell": "A1", "value": 7}, {"cell": "A1", "value": 7}),
+)
+#: Every event that only shows that somebody is there, with its payload.
+SIGNS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("canvas:cursor", {"position": {"x": 1}}),
+    ("markdown:cursor", {"fileId": "f", "position": 2}),
+    ("spreadsheet:selection", {"selection": "A1:B2"}),
+    ("typing:start", {"context": "title", "timestamp": 3}),
+    ("typing:stop", {"context": "title"}),
+)
+
+Come = Callable[[Address, str], Awaitable[Guest]]
+
+
+@pytest.fixture(params=["postgres", "http"])
+async def authority(request: pytest.FixtureRequest) -> AsyncIterator[Authority]:
+    """The database and the app, each with the small world in it."""
+    found: Authority
+    if request.param == "postgres":
+        found = database = DatabaseAuthority(request.getfixturevalue("postgres"))
+        await database.show(small_world(), anew=True)
+    else:
+        found = AppAuthority(request.getfixturevalue("app"))
+    yield found
+    found.come_back()
+
+
+@pytest.fixture
+def process(authority: Authority, start_server: StartServer) -> ServerProcess:
+    """`synkora serve`, which asks the authority."""
+    return start_server(NEXTAUTH_SECRET=SECRET, LOG_LEVEL="debug", **authority.variables)
+
+
+@pytest.fixture
+def address(process: ServerProcess) -> Address:
+    """Where that process listens."""
+    return Address(process.port, "/socket.io/")
+
+
+@pytest.fixture
+async def come() -> AsyncIterator[Come]:
+    """Connects people of the small world, who are disconnected when the test is over."""
+    async with AsyncExitStack() as connections:
+
+        async def connect(address: Address, user_id: str) -> Guest:
+            guest = Guest(await connections.enter_async_context(websocket(address)), user_id)
+            await guest.sign_in()
+            return guest
+
+        yield connect
+
+
+@pytest.mark.parametrize(
+    ("user_id", "project"), [("owner", TEAM_PROJECT), ("editor", TEAM_PROJECT), ("creator", OWN_PROJECT)]
+)
+async def test_owners_editors_and_creators_join_and_edit(
+    address: Address, come: Come, user_id: str, project: str
+) -> None:
+    """Each of their edits reaches whoever else is there: another member, or another tab of the creator."""
+    other = await come(address, "viewer" if project == TEAM_PROJECT else "creator")
+    await other.join(project=project)
+    guest = await come(address, user_id)
+    assert set(await guest.join(other, project=project)) == {other.user_id, user_id}
+    for event, payload, delivery in EDITS:
+        assert await guest.writes(event, payload, delivery, other, project)
+
+
+async def test_viewers_see_and_are_seen_and_change_nothing(address: Address, come: Come) -> None:
+    """They are in the list, get the others' edits, send cursors and typing; their own edits are refused in words."""
+    owner, viewer = await come(address, "owner"), await come(address, "viewer")
+    await owner.join()
+    assert await viewer.join(owner) == ["owner", "viewer"]
+    for event, payload in SIGNS:
+        await viewer.emit(event, {"projectId": TEAM_PROJECT, **payload})
+        delivery = await owner.expect(event)
+        assert delivery["socketId"] == viewer.socket_id
+        assert payload.items() <= delivery.items()
+    for event, payload, delivery in EDITS:
+        assert not await viewer.writes(event, payload, delivery, owner)
+        assert await owner.writes(event, payload, delivery, viewer)
+
+
+@pytest.mark.parametrize("project", [TEAM_PROJECT, "proj_unknown"])
+async def test_strangers_are_refused_and_hear_nothing(address: Address, come: Come, project: str) -> None:
+    """A project that is not theirs and one that does not exist are the same to them; nobody inside notices them."""
+    owner, editor, stranger = [await come(address, name) for name in ("owner", "editor", "stranger")]
+    await owner.join()
+    await stranger.is_refused(NO_ACCESS, project)
+    assert await editor.join(owner) == ["owner", "editor"]
+    assert await editor.writes("task:create", {"task": 1}, 1, owner)
+    await stranger.hears_nothing()
+    for event, payload, _ in EDITS:
+        await stranger.emit(event, {"projectId": project, **payload})
+        assert await stranger.expect("error") == {"message": f"{event}: join the project first", "event": event}
+    await owner.hears_nothing()
+    await editor.hears_nothing()
+
+
+async def test_each_project_is_asked_about(address: Address, come: Come) -> None:
+    """Whoever is in one project is a stranger in the next; a team's project is not its creator's by itself."""
+    creator, owner = await come(address, "creator"), await come(address, "owner")
+    await creator.join(project=OWN_PROJECT)
+    await creator.is_refused(NO_ACCESS, TEAM_PROJECT)
+    await owner.join()
+    await owner.is_refused(NO_ACCESS, OWN_PROJECT)
+    await creator.hears_nothing()
+
+
+@pytest.mark.parametrize("how", ["away", "frozen"])
+async def test_without_an_answer_nobody_new_joins_and_nobody_is_thrown_out(
+    address: Address, come: Come, authority: Authority, how: str
+) -> None:
+    """Members go on, and their new tabs join; others are told to try again, which works without a restart."""
+    owner, viewer = await come(address, "owner"), await come(address, "viewer")
+    await owner.join()
+    await viewer.join(owner)
+    await asyncio.to_thread(authority.go_away if how == "away" else authority.freeze)
+    editor, stranger = await come(address, "editor"), await come(address, "stranger")
+    await asyncio.gather(editor.is_refused(NOT_NOW), stranger.is_refused(NOT_NOW))
+    assert await owner.writes("task:create", {"task": 1}, 1, viewer)
+    assert not await viewer.writes("task:create", {"task": 1}, 1, owner)
+    tab = await come(address, "owner")
+    assert await tab.join(owner, viewer) == ["owner", "viewer"]
+    await asyncio.to_thread(authority.come_back)
+    assert await editor.join(owner, viewer, tab) == ["owner", "viewer", "editor"]
+    await stranger.is_refused(NO_ACCESS)
+    assert await editor.writes("task:create", {"task": 2}, 2, owner)
+
+
+async def test_a_start_without_an_answer_is_a_start(
+    start_server: StartServer, come: Come, authority: Authority
+) -> None:
+    """A server may be there before the app and its database are; it asks once they are."""
+    authority.go_away()
+    address = Address(start_server(NEXTAUTH_SECRET=SECRET, **authority.variables).port, "/socket.io/")
+    owner = await come(address, "owner")
+    await owner.is_refused(NOT_NOW)
+    await asyncio.to_thread(authority.come_back)
+    assert await owner.join() == ["owner"]
+
+
+async def test_the_log_says_who_is_asked_and_what_failed_without_a_secret(
+    process: ServerProcess, address: Address, come: Come, authority: Authority
+) -> None:
+    """Neither a password nor a token is in the most talkative log, whatever went wrong."""
+    kind = authority.variables["PROJECT_ACCESS"]
+    process.wait_for_line(lambda line: line.startswith(f"✓ PROJECT_ACCESS={kind}: "))
+    owner, stranger = await come(address, "owner"), await come(address, "stranger")
+    await owner.join()
+    await stranger.is_refused(NO_ACCESS)
+    await asyncio.to_thread(authority.go_away)
+    editor = await come(address, "editor")
+    await editor.is_refused(NOT_NOW)
+    process.wait_for_line(lambda line: line.startswith("! Access check failed: "))
+    assert await asyncio.to_thread(process.stop) == 0
+    assert all(token.startswith(TOKENS_BEGIN) for token in ISSUED[-3:])
+    secrets = [SECRET, Postgres.password, quote(Postgres.password, safe=""), TOKENS_BEGIN, *ISSUED]
+    assert not [secret for secret in secrets if secret in process.output]
+    assert process.stderr == []
+
+
+async def test_a_wrong_password_is_told_in_the_log_and_not_quoted(
+    postgres: Postgres, start_server: StartServer, come: Come
+) -> None:
+    """The database's refusal is no answer: people are told to try again, and whoever runs the server why."""
+    url = postgres.url().replace(quote(Postgres.password, safe=""), "outdated")
+    server = start_server(NEXTAUTH_SECRET=SECRET, LOG_LEVEL="debug", PROJECT_ACCESS="postgres", DATABASE_URL=url)
+    owner = await come(Address(server.port, "/socket.io/"), "owner")
+    await owner.is_refused(NOT_NOW)
+    line = server.wait_for_line(lambda line: line.startswith("! Access check failed: "))
+    assert "password authentication failed" in line
+    assert "outdated" not in server.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", None),
+        ("DATABASE_URL", "mysql://app:hidden@127.0.0.1/app"),
+        ("DATABASE_URL", "postgresql://app:hid/den@127.0.0.1/app"),
+        ("DATABASE_URL", "postgresql://app:hidden#@127.0.0.1/app"),
+        ("DATABASE_URL", "postgresql://app:hidden@127.0.0.1:0/app"),
+        ("APP_URL", None),
+        ("APP_URL", "app.example.com"),
+        ("APP_URL", "ftp://app:hidden@app.example.com"),
+        ("APP_URL", "https://app.example.com/?key=hidden"),
+    ],
+)
+async def test_what_cannot_be_asked_is_told_in_one_line(tmp_path: Path, variable: str, value: str | None) -> None:
+    """The process exits with 1 before it listens, names the variable, and quotes none of it."""
+    kind = "postgres" if variable == "DATABASE_URL" else "http"
+    given = {} if value is None else {variable: value}
+    settings = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "PROJECT_ACCESS": kind, **given}
+    with Program([sys.executable, "-m", "synkora", "serve"], tmp_path, **settings) as program:
+        assert await asyncio.to_thread(program.wait) == 1
+    assert program.stdout == []
+    [line] = program.stderr
+    assert variable in line
+    assert "hid" not in line
+    assert "den" not in line
+
+
+class Member(Person):
+    """Somebody of the small world, for the clients that people use."""
+
+    @property
+    def token(self) -> str:
+        """A session of the app."""
+        return token_of(self.id)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_apps_own_client_is_told_what_it_may_not(
+    app: App, start_server: StartServer, connect_by: Connect
+) -> None:
+    """In JavaScript, beginning with polling, as the app's pages do: nobody is disconnected for a refusal."""
+    server = start_server(NEXTAUTH_SECRET=SECRET, **AppAuthority(app).variables)
+
+    async def connect(name: str) -> Any:
+        return await connect_by(Member(name, name), url=server.url, way=WAYS["js-upgrade"])
+
+    owner, viewer, stranger = [await connect(name) for name in ("owner", "viewer", "stranger")]
+    for client, others in ((owner, []), (viewer, [owner])):
+        await client.emit("join-project", TEAM_PROJECT)
+        await client.expect("users:active")
+        await client.expect("users:count")
+        for other in others:
+            await other.expect("user:joined")
+            await other.expect("users:count")
+    await stranger.emit("join-project", TEAM_PROJECT)
+    assert (await stranger.expect("error"))["message"] == NO_ACCESS
+    await viewer.emit("task:create", {"projectId": TEAM_PROJECT, "task": 1})
+    assert (await viewer.expect("error"))["message"] == "task:create: viewers may not change the project"
+    await owner.emit("task:create", {"projectId": TEAM_PROJECT, "task": 2})
+    assert await viewer.expect("task:create") == 2
+    for client in (owner, viewer, stranger):
+        await client.hears_nothing()
+
+
+async def test_who_is_removed_from_the_team_is_out_of_the_project(authority: Authority, come: Come) -> None:
+    """They are told, and hear and send nothing there any more; the others see them leave."""
+    async with serving_guarded(authority, recheck=RECHECK) as (address, _):
+        owner, editor = await come(address, "owner"), await come(address, "editor")
+        await owner.join()
+        await editor.join(owner)
+        world = small_world()
+        del world.teams["team"]["editor"]
+        await authority.show(world)
+        assert await editor.expect("error") == {"message": LOST_ACCESS, "projectId": TEAM_PROJECT}
+        left = await owner.expect("user:left")
+        assert (left["socketId"], left["userId"]) == (editor.socket_id, "editor")
+        active = await owner.expect("users:active")
+        assert [user["userId"] for user in active["users"]] == ["owner"]
+        assert await owner.expect("users:count") == {"count": 1}
+        await owner.emit("task:create", {"projectId": TEAM_PROJECT, "task": 1})
+        await owner.hears_nothing()
+        await editor.emit("task:create", {"projectId": TEAM_PROJECT, "task": 2})
+        assert (await editor.expect("error"))["message"] == "task:create: join the project first"
+        await owner.hears_nothing()
+        await editor.is_refused(NO_ACCESS)
+
+
+async def test_a_projects_end_is_the_end_of_everyones_access(authority: Authority, come: Come) -> None:
+    """Whatever their role was."""
+    async with serving_guarded(authority, recheck=RECHECK) as (address, _):
+        creator = await come(address, "creator")
+        await creator.join(project=OWN_PROJECT)
+        world = small_world()
+        del world.projects[OWN_PROJECT]
+        await authority.show(world)
+        assert await creator.expect("error") == {"message": LOST_ACCESS, "projectId": OWN_PROJECT}
+        await creator.is_refused(NO_ACCESS, OWN_PROJECT)
+
+
+async def test_a_change_of_role_counts_without_a_new_join(authority: Authority, come: Come) -> None:
+    """Who becomes a viewer stays and can no longer write; who becomes an editor can."""
+    async with serving_guarded(authority, recheck=RECHECK) as (address, _):
+        owner, changing = await come(address, "owner"), await come(address, "editor")
+        await owner.join()
+        await changing.join(owner)
+        assert await changing.writes("task:update", {"task": 1}, 1, owner)
+        world = small_world()
+        for role, may_write in (("VIEWER", False), ("EDITOR", True)):
+            world.teams["team"]["editor"] = role
+            await authority.show(world)
+            await until_writes(changing, owner, wanted=may_write)
+            assert await owner.writes("task:update", {"task": 2}, 2, changing)
+
+
+async def test_members_stay_while_nobody_can_answer_whether_they_may(authority: Authority, come: Come) -> None:
+    """They keep their roles until there is an answer again, which then counts."""
+    async with serving_guarded(authority, recheck=RECHECK) as (address, incidents):
+        owner, viewer = await come(address, "owner"), await come(address, "viewer")
+        await owner.join()
+        await viewer.join(owner)
+        await asyncio.to_thread(authority.go_away)
+        failed = 0
+        async with asyncio.timeout(10):
+            while failed < 4:  # two rechecks of each
+                await asyncio.sleep(0.02)
+                failed += sum(tally.times for tally in incidents.take() if tally.kind == "access check failed")
+        assert await owner.writes("task:update", {"task": 1}, 1, viewer)
+        assert not await viewer.writes("task:update", {"task": 1}, 1, owner)
+        await asyncio.to_thread(authority.come_back)
+        world = small_world()
+        del world.teams["team"]["viewer"]
+        await authority.show(world)
+        assert await viewer.expect("error") == {"message": LOST_ACCESS, "projectId": TEAM_PROJECT}
+        assert (await owner.expect("user:left"))["userId"] == "viewer"
