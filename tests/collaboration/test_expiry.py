@@ -59,7 +59,7 @@ def ended(person: Person) -> bool:
 def has_timer(site: Site) -> bool:
     """Whether the one who is connected is watched."""
     (member,) = site.collaboration._members.values()
-    return member.expiry is not None
+    return member in site.collaboration._expiry._ends
 
 
 # The end
@@ -137,15 +137,23 @@ async def test_an_end_beyond_all_calendars_is_as_good_as_none(site: Site, ends_i
 
 
 async def test_who_has_left_is_not_watched_any_more(site: Site) -> None:
-    """No timer outlives its connection."""
+    """Nothing of a connection is kept for its token's end."""
     ann = come(site, "Ann", 3600)
     await settle()
-    (member,) = site.collaboration._members.values()
-    timer = member.expiry
-    assert timer is not None
+    assert has_timer(site)
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
-    assert timer.cancelled()
-    assert member.expiry is None
+    assert not site.collaboration._expiry._ends
+
+
+async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
+    """Whoever comes first or last, those whose tokens have ended go, and the others stay."""
+    late, soon, later = come(site, "Ann", 3600), come(site, "Bob", SOON), come(site, "Cid", 7200)
+    await until(lambda: ended(soon))
+    assert not ended(late)
+    assert not ended(later)
+    sooner = come(site, "Dan", SOON)
+    await until(lambda: ended(sooner))
+    assert not ended(late)
 
 
 async def test_a_websocket_client_is_told_and_closed() -> None:

@@ -14,10 +14,15 @@ _LONGEST_TIMER: Final = 86_400  # seconds: a clock that is set right in between 
 
 
 class Expiry:
-    """Ends each member's session at its token's `exp`, unless a fresh token comes before."""
+    """Ends each member's session at its token's `exp`, unless a fresh token comes before.
+
+    One timer serves all, set for the next end: ends are far apart, and a timer for each would cost every connection.
+    """
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
+        self._ends: dict[Member, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self, member: Member) -> None:
         """Watch a member's token, in place of the one that was watched."""
@@ -25,26 +30,31 @@ class Expiry:
         expires_at = member.user.expires_at
         if expires_at is None:
             return
-        left = expires_at - time.time()
-        if left <= 0:  # taken all the same, since clocks differ
-            left += CLOCK_TOLERANCE
-        wait = min(max(left, 0), _LONGEST_TIMER)
-        member.expiry = asyncio.get_running_loop().call_later(wait, self._check, member, left - wait)
-
-    def _check(self, member: Member, left: float) -> None:
-        if left > 0:
-            self.start(member)
-            return
-        member.expiry = None
-        member.socket.emit("error", {"message": EXPIRED})
-        # The whole connection: its cookie is as old as the token, and a new one brings a new one.
-        member.socket.disconnect(close=True)
+        now = time.time()
+        # A token that has ended is taken for a while all the same, since clocks differ.
+        self._ends[member] = end = expires_at if expires_at > now else expires_at + CLOCK_TOLERANCE
+        if self._timer is None or end - now < self._timer.when() - asyncio.get_running_loop().time():
+            self._set_timer(end - now)
 
     def stop(self, member: Member) -> None:
         """Watch a member's token no more."""
-        if member.expiry is not None:
-            member.expiry.cancel()
-            member.expiry = None
+        self._ends.pop(member, None)
+
+    def _set_timer(self, wait: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(min(max(wait, 0), _LONGEST_TIMER), self._end_due)
+
+    def _end_due(self) -> None:
+        self._timer = None
+        now = time.time()
+        for member in [member for member, end in self._ends.items() if end <= now]:
+            del self._ends[member]
+            member.socket.emit("error", {"message": EXPIRED})
+            # The whole connection: its cookie is as old as the token, and a new one brings a new one.
+            member.socket.disconnect(close=True)
+        if self._ends and self._timer is None:
+            self._set_timer(min(self._ends.values()) - now)
 
     def refresh(self, member: Member, payload: object) -> dict[str, object]:
         """Take a fresh token of the same user, bare or as `{token}`; return what acknowledges it."""

@@ -1,7 +1,7 @@
 """How much one client may send, and what happens to who sends more."""
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum
 from time import monotonic
 from typing import Final
 
@@ -13,15 +13,12 @@ _PATIENCE_RATE: Final = 20  # refusals a second
 _PATIENCE_BURST: Final = 200  # refusals
 
 
-class Kind(Enum):
-    """What an event counts as."""
+class Kind(IntEnum):
+    """What an event counts as: its place among the rates, and in an allowance."""
 
-    # Enum's own is written in Python, and each event would take it three times.
-    __hash__ = object.__hash__
-
-    VOLATILE = auto()
-    EDIT = auto()
-    OTHER = auto()  # joining, leaving, and whatever is no event of the app
+    VOLATILE = 0
+    EDIT = 1
+    OTHER = 2  # joining, leaving, and whatever is no event of the app
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +57,11 @@ class Limits:
     other_rate: float = 20
     projects: int = 50
     connections: int = 1000
-    rates: dict[Kind, Rate] = field(init=False, repr=False)
+    rates: tuple[Rate | None, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        rates = {Kind.VOLATILE: self.volatile_rate, Kind.EDIT: self.edit_rate, Kind.OTHER: self.other_rate}
-        object.__setattr__(self, "rates", {kind: _rate(rate) for kind, rate in rates.items() if rate})
+        rates = (self.volatile_rate, self.edit_rate, self.other_rate)  # in the order of `Kind`
+        object.__setattr__(self, "rates", tuple(_rate(rate) if rate else None for rate in rates))
 
 
 class TooManyRefusals(Exception):
@@ -81,16 +78,16 @@ class Allowance:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._due: dict[Kind, float] = {}
+        self._due = [0.0] * len(Kind)
         self._patience_due = 0.0
 
     def take(self, kind: Kind) -> None:
         """Count an event. Raises `EventRefused` for one too many, `TooManyRefusals` for one too many of those."""
-        rate = self._limits.rates.get(kind)
+        rate = self._limits.rates[kind]
         if rate is None:
             return
         now = monotonic()
-        due = self._due.get(kind, 0.0)
+        due = self._due[kind]
         wait = rate.excess(due, now)
         if wait <= 0:
             self._due[kind] = rate.after(due, now)

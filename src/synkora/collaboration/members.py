@@ -1,6 +1,5 @@
 """Somebody connected, and the projects that they have joined over this connection."""
 
-import asyncio
 from collections.abc import Callable
 
 from synkora.collaboration.access import Role
@@ -30,7 +29,7 @@ class Member:
     `projects` are those that it has joined, each with the role in it. `joining` are those whose answer is awaited.
     """
 
-    __slots__ = ("allowance", "expiry", "joining", "projects", "sender", "signed_in", "socket")
+    __slots__ = ("allowance", "joining", "projects", "sender", "signed_in", "socket")
 
     def __init__(self, socket: Socket, signed_in: SignedIn, allowance: Allowance) -> None:
         self.socket = socket
@@ -39,7 +38,6 @@ class Member:
         self.sender = Sender(socketId=socket.id, userId=signed_in.user.id, userName=signed_in.user.name)
         self.projects: dict[str, Role] = {}
         self.joining: dict[str, Joining] | None = None
-        self.expiry: asyncio.TimerHandle | None = None
 
     @property
     def user(self) -> User:

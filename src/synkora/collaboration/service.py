@@ -73,6 +73,7 @@ class Collaboration:
         self._namespace = namespace
         self._members: dict[str, Member] = {}
         self._connections: Counter[str] = Counter()
+        # Of those who have left the namespace over a connection that goes on.
         self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
         self._projects = Projects(namespace, self.presence)
         self._admission = Admission(
@@ -110,6 +111,7 @@ class Collaboration:
             self._incidents.note("limit hit", "connections of a user")
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._allowance(socket))
+        self._allowances.pop(socket.session, None)
         self._members[socket.id] = member
         self._connections[user.id] += 1
         self._expiry.start(member)
@@ -120,8 +122,7 @@ class Collaboration:
         """What a connection may send: who connects to the namespace again over it goes on with what is left."""
         allowance = self._allowances.get(socket.session)
         if allowance is None:
-            allowance = self._allowances[socket.session] = Allowance(self._limits)
-            return allowance
+            return Allowance(self._limits)
         try:
             allowance.take(Kind.OTHER)
         except EventRefused as refusal:
@@ -137,6 +138,8 @@ class Collaboration:
         self._connections[user.id] -= 1
         if not self._connections[user.id]:
             del self._connections[user.id]
+        if socket.session.is_live:
+            self._allowances[socket.session] = member.allowance
         self._expiry.stop(member)
         self._admission.leave_all(member)
         log.info("client_disconnected", socketId=socket.id, userName=user.name, userId=user.id, reason=reason)

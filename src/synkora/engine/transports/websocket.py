@@ -11,6 +11,7 @@ import http
 import logging
 from typing import Any, Final
 
+from multidict import CIMultiDict
 from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponse
 from picows import WSUpgradeRequest as PicowsRequest
 from picows.common import WSUpgradeResponseWithListener
@@ -35,6 +36,7 @@ _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 _CLOSE: Final = WSMsgType.CLOSE
+_NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
 _SILENT: Final = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
 _KEY_SIZE: Final = 16  # bytes
 # What picows is told of a request: it has little room for it, and keeps it for as long as the connection lives.
@@ -81,6 +83,8 @@ class WebSocketTransport(WSListener):
         """Open the session, or offer this WebSocket to the one it came for."""
         self._registry.open_websockets += 1
         self._socket = transport
+        # picows keeps both for as long as the connection lives; nobody reads them any more.
+        transport.request.headers = transport.response.headers = _NO_HEADERS
         underlying = transport.underlying_transport
         self._write = underlying.write
         # Writing tells at once whether the client keeps up. Over TLS uvloop pauses at the limit, not past it.
