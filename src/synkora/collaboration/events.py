@@ -66,9 +66,9 @@ CATALOGUE: Final = (
 class Sender:
     """Who sends, as the others see them."""
 
-    socketId: str  # noqa: N815  # its name on the wire
-    userId: str  # noqa: N815
-    userName: str  # noqa: N815
+    socketId: str
+    userId: str
+    userName: str
 
 
 class Codec:

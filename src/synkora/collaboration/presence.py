@@ -11,10 +11,10 @@ from synkora.protocol.json import Raw, encode
 class Entry(msgspec.Struct, omit_defaults=True, frozen=True):
     """A user in a project, as the app lists them."""
 
-    userId: str  # noqa: N815  # its name on the wire
-    userName: str  # noqa: N815
-    joinedAt: str  # noqa: N815
-    userImage: str | None = None  # noqa: N815
+    userId: str
+    userName: str
+    joinedAt: str
+    userImage: str | None = None
 
 
 class Roster(msgspec.Struct, frozen=True):

@@ -23,19 +23,19 @@ _ACTIVE: Final = "users:active"
 class Joined(msgspec.Struct, frozen=True, omit_defaults=True):
     """The payload of `user:joined`."""
 
-    socketId: str  # noqa: N815  # its name on the wire
-    userId: str  # noqa: N815
-    userName: str  # noqa: N815
+    socketId: str
+    userId: str
+    userName: str
     timestamp: str
-    userImage: str | None = None  # noqa: N815
+    userImage: str | None = None
 
 
 class Left(msgspec.Struct, frozen=True):
     """The payload of `user:left`."""
 
-    socketId: str  # noqa: N815  # its name on the wire
-    userId: str  # noqa: N815
-    userName: str  # noqa: N815
+    socketId: str
+    userId: str
+    userName: str
     timestamp: str
 
 
