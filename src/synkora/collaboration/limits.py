@@ -31,14 +31,20 @@ class Rate:
 
     per_second: float
     burst: float
+    _interval: float = field(init=False, repr=False)
+    _ahead: float = field(init=False, repr=False)  # seconds
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_interval", 1 / self.per_second)
+        object.__setattr__(self, "_ahead", (self.burst - 1) / self.per_second + _ROUNDING)
 
     def excess(self, due: float, now: float) -> float:
         """Seconds until another may come, of a client whose next one is `due`; none or less if it may come now."""
-        return due - now - (self.burst - 1) / self.per_second - _ROUNDING
+        return due - now - self._ahead
 
     def after(self, due: float, now: float) -> float:
         """When the next one is due, after one that was taken now."""
-        return max(due, now) + 1 / self.per_second
+        return max(due, now) + self._interval
 
 
 def _rate(per_second: float) -> Rate:
@@ -74,16 +80,16 @@ _PATIENCE: Final = Rate(_PATIENCE_RATE, _PATIENCE_BURST)
 class Allowance:
     """What one client has used of its limits."""
 
-    __slots__ = ("_due", "_limits", "_patience_due")
+    __slots__ = ("_due", "_patience_due", "_rates")
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._rates = limits.rates
         self._due = [0.0] * len(Kind)
         self._patience_due = 0.0
 
     def take(self, kind: Kind) -> None:
         """Count an event. Raises `EventRefused` for one too many, `TooManyRefusals` for one too many of those."""
-        rate = self._limits.rates[kind]
+        rate = self._rates[kind]
         if rate is None:
             return
         now = monotonic()

@@ -32,6 +32,7 @@ from synkora.sockets.socket import Socket
 
 log = structlog.get_logger(__name__)
 
+_OTHER: Final = Kind.OTHER
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
 SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
 
@@ -145,7 +146,7 @@ class Collaboration:
         log.info("client_disconnected", socketId=socket.id, userName=user.name, userId=user.id, reason=reason)
 
     def _count(self, socket: Socket, event: str) -> None:
-        kind = self._kinds.get(event, Kind.OTHER)
+        kind = self._kinds.get(event, _OTHER)
         try:
             self._members[socket.id].allowance.take(kind)
         except EventRefused:
@@ -170,7 +171,8 @@ class Collaboration:
         self._admission.leave(self._members[socket.id], project_id)
 
     def _relay(self, event: Event) -> None:
-        codec, adapter, namespace = Codec(event), self._namespace.adapter, self._namespace.name
+        codec, adapter = Codec(event), self._namespace.adapter
+        writer = packets.EventWriter(self._namespace.name, event.name, volatile=event.volatile)
 
         def pass_on(member: Member, project_id: str, message: Outgoing) -> None:
             if event.edits and not member.projects[project_id].may_write:
@@ -193,8 +195,7 @@ class Collaboration:
                 joining = self._admission.joining(member, project_id)
                 if joining is None:
                     raise EventRefused(f"{event.name}: join the project first")
-            delivery = (codec.deliver(payload, member.sender),)
-            message = packets.event(namespace, event.name, delivery, volatile=event.volatile, attachments=attachments)
+            message = writer.write(codec.deliver(payload, member.sender), attachments)
             if joining is None:
                 pass_on(member, project_id, message)
             else:

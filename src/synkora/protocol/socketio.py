@@ -46,7 +46,7 @@ _HEADER: Final = re.compile(
     rb"(?P<type>[0-6])(?:(?P<expected>[0-9]{1,6})-)?(?:(?P<nsp>/[^,]*),?)?(?P<id>[0-9]{1,15})?(?P<data>.*)",
     re.DOTALL,
 )
-_PLAIN_EVENT: Final = b"2["
+PLAIN_EVENT: Final = b"2["  # what an event of the main namespace begins with that needs no ack and has no attachments
 _TYPES: Final = tuple(PacketType)
 _HEADS: Final = tuple(f"4{kind:d}".encode() for kind in PacketType)  # Engine.IO's MESSAGE, and the packet's type
 _BYTES: Final = (bytes, bytearray, memoryview)
@@ -61,7 +61,7 @@ def decode(data: bytes, max_attachments: int) -> Packet:
 
     Raises `ProtocolError` for an unknown type, a bad header, too many attachments, or data where none belongs.
     """
-    if data.startswith(_PLAIN_EVENT):
+    if data.startswith(PLAIN_EVENT):
         return Packet(PacketType.EVENT, "/", None, data[1:])
     found = _HEADER.fullmatch(data)
     if found is None:
@@ -220,6 +220,11 @@ class Assembler:
         self._size = 0
         self._packet: Packet | None = None
         self._attachments: list[bytes] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no attachment is due."""
+        return self._packet is None
 
     def add_text(self, data: bytes) -> Packet | None:
         """The packet in `data`, or None while its attachments are still to come. Raises `ProtocolError`."""

@@ -1,6 +1,6 @@
 """A session's sockets, one in each namespace it connected to."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.registry import new_id
@@ -8,6 +8,7 @@ from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.errors import InvalidPayload, MessageTimeout, OutOfPlace
 from synkora.protocol.socketio import (
+    PLAIN_EVENT,
     Assembler,
     Packet,
     PacketType,
@@ -17,6 +18,8 @@ from synkora.protocol.socketio import (
 )
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket, Stage
+
+_CONNECTED: Final = Stage.CONNECTED
 
 
 class Host(Protocol):
@@ -57,6 +60,11 @@ class Client:
 
     def on_message(self, data: bytes) -> None:
         """Take a text message. Raises `ProtocolError`."""
+        if data.startswith(PLAIN_EVENT) and self._assembler.is_idle:  # nearly every message: it needs no packet
+            main = self._sockets.get("/")
+            if main is not None and main.stage is _CONNECTED:
+                self._host.namespaces["/"].receive(main, None, data[1:], ())
+                return
         packet = self._assembler.add_text(data)
         if packet is not None:
             self._receive(packet)
@@ -87,7 +95,8 @@ class Client:
             raise OutOfPlace("not connected to this namespace")
         match packet.type:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
-                self._host.namespaces[packet.namespace].receive(socket, packet)
+                namespace = self._host.namespaces[packet.namespace]
+                namespace.receive(socket, packet.id, packet.data, packet.attachments)
             case PacketType.ACK | PacketType.BINARY_ACK:
                 self._receive_ack(socket, packet)
             case PacketType.DISCONNECT:

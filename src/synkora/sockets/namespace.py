@@ -13,7 +13,6 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
     RESERVED_EVENTS,
-    Packet,
     PacketType,
     check_placeholders,
     decode_arguments,
@@ -214,9 +213,11 @@ class Namespace:
         log.error("handler_failed", eventName="connect", socketId=socket.id, exc_info=error)
         return encode_packet(PacketType.CONNECT_ERROR, self.name, {"message": _INTERNAL})
 
-    def receive(self, socket: Socket, packet: Packet) -> None:
-        """Take an event. Raises `ProtocolError` where the packet is none."""
-        data = packet.data
+    def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
+        """Take an event, with its JSON array and the id of the ack that is asked for, if one is.
+
+        Raises `ProtocolError` where it is none.
+        """
         name, route = self._written.get(data[: data.find(b'"', 2) + 1], ("", None))
         try:
             if route is None:
@@ -225,18 +226,18 @@ class Namespace:
             if self._before_event is not None:
                 self._before_event(socket, name)
             if route is None:
-                decode_arguments(data, packet.attachments)
+                decode_arguments(data, attachments)
                 raise EventRefused(f"Unknown event: {name[:_NAME_SHOWN]}")
-            result = route(socket, data, packet.attachments)
+            result = route(socket, data, attachments)
         except ProtocolError:
             raise
         except _FAILURES as error:
             self._failed(socket, name, error)
             return
         if result is not None and isawaitable(result):
-            self._spawn(self._finish_later(socket, name, packet.id, result))
-        elif packet.id is not None:
-            self._acknowledge(socket, name, packet.id, result)
+            self._spawn(self._finish_later(socket, name, number, result))
+        elif number is not None:
+            self._acknowledge(socket, name, number, result)
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
         try:

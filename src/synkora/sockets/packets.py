@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from synkora.engine.outgoing import Outgoing
+from synkora.protocol.json import encode
 from synkora.protocol.socketio import RESERVED_EVENTS, PacketType, encode_packet, take_attachments
 
 
@@ -26,6 +27,24 @@ def event(
     kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
     packet = encode_packet(kind, namespace, [name, *args], id=id, attachments=len(attachments))
     return Outgoing(packet, attachments, volatile=volatile)
+
+
+class EventWriter:
+    """Writes one event of a namespace again and again, each time with one argument: what stays the same is kept."""
+
+    __slots__ = ("_head", "_name", "_namespace", "_volatile")
+
+    def __init__(self, namespace: str, name: str, *, volatile: bool) -> None:
+        self._namespace = namespace
+        self._name = name
+        self._volatile = volatile
+        self._head = encode_packet(PacketType.EVENT, namespace, [name])[:-1] + b","
+
+    def write(self, argument: object, attachments: tuple[bytes, ...]) -> Outgoing:
+        """The event with a Struct or a `Raw`; `attachments` are what placeholders in it refer to."""
+        if attachments:
+            return event(self._namespace, self._name, (argument,), volatile=self._volatile, attachments=attachments)
+        return Outgoing(self._head + encode(argument) + b"]", volatile=self._volatile)
 
 
 def ack(namespace: str, id: int, args: Sequence[object]) -> Outgoing:
