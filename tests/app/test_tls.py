@@ -12,6 +12,7 @@ import aiohttp
 import httpx
 import pytest
 import socketio  # type: ignore[import-untyped]  # it has no types
+from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
 from tests.support.frames import TEXT, client_frame
 from tests.support.loops import pytest_asyncio_loop_factories
@@ -29,24 +30,9 @@ SERVE = (sys.executable, "-m", "synkora", "serve")
 SECRET = "a-secret-of-the-tls-tests-3f61c0a9d2"
 
 
-def make(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key."""
-    certfile, keyfile = folder / f"{name}.crt", folder / f"{name}.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", keyfile, "-out", certfile, "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certfile, keyfile
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make(tmp_path_factory.mktemp("tls"), "server")
+    return make_certificate(tmp_path_factory.mktemp("tls"), "server")
 
 
 @pytest.fixture
@@ -208,7 +194,7 @@ class TestFiles:
 
     def test_the_key_of_another(self, files: tuple[Path, Path], tmp_path: Path) -> None:
         """That is what is said."""
-        _, other = make(tmp_path, "other")
+        _, other = make_certificate(tmp_path, "other")
         with pytest.raises(TlsError, match=r"^SSL_KEYFILE: .*/other\.key is not the key of the certificate in .*$"):
             tls_context(files[0], other)
 

@@ -12,7 +12,7 @@ from synkora.collaboration.access import MOST_REMEMBERED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID, Event
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
-from synkora.engine.outbox import VOLATILE_LIMIT
+from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.registry import COMPLETION, LINGER
 from synkora.engine.session import TRANSITIONS, State
 from synkora.engine.transports.websocket import CLOSING_TIME, MAX_FRAGMENTS

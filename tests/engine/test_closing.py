@@ -48,6 +48,36 @@ async def test_the_last_messages_wait_for_the_client_to_move(reason: Reason) -> 
     assert upgrading.reasons == [reason]
 
 
+async def test_a_long_backlog_goes_out_whole_when_the_client_moves() -> None:
+    """Nothing comes after it, so that it does not wait for turns of its own."""
+    upgrading = Upgrading()
+    for number in range(100):
+        upgrading.session.send(b"4%d" % number + b"." * 10_000)
+    upgrading.session.close(Reason.SERVER_SHUTTING_DOWN)
+    upgrading.session.receive_text(upgrading.websocket, b"5")
+    assert len(upgrading.websocket.packets) == 101
+
+
+async def test_a_long_backlog_is_fetched_poll_by_poll() -> None:
+    """A session that is over lasts until its client has all of it, and the farewell."""
+    engine = Engine()
+    polling = MemoryTransport("polling")
+    polling.lingers = True
+    session = engine.registry.open(request_of(), polling)
+    for number in range(100):
+        session.send(b"4%d" % number + b"." * 10_000)
+    polling.writable = False
+    session.close(Reason.SERVER_SHUTTING_DOWN)
+    polls = 0
+    while len(engine.registry):
+        polling.writable = True
+        session.transport_ready(polling)
+        polls += 1
+    assert len(polling.packets) == 102
+    assert polling.packets[-1] == b"1"
+    assert polls == 5
+
+
 @pytest.mark.parametrize("reason", sorted(set(Reason) - ORDERLY))
 async def test_an_end_that_is_not_orderly_waits_for_nobody(reason: Reason) -> None:
     """What the client broke, or a client that is not there, has nothing to come."""

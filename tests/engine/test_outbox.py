@@ -1,13 +1,12 @@
 import asyncio
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.support.sessions import MemoryTransport, turn
 
 from synkora.engine.disconnect import OutboxFull
-from synkora.engine.outbox import VOLATILE_LIMIT, Flusher, Held, Outbox
+from synkora.engine.held import VOLATILE_LIMIT
+from synkora.engine.outbox import AT_ONCE, Flusher, Outbox
 from synkora.engine.outgoing import Outgoing
 
 LIMIT = 200_000
@@ -104,21 +103,82 @@ async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
     assert client.failures == []
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(1, 30_000)), max_size=40), st.integers(1, 5))
-def test_what_is_held_keeps_its_order_and_its_count_of_bytes(sizes: list[tuple[bool, int]], batch: int) -> None:
-    """Whatever comes, all that is not volatile and the newest of the rest are released in order, and bytes add up."""
-    held = Held()
-    messages = [message(str(index), volatile=volatile, size=size) for index, (volatile, size) in enumerate(sizes)]
-    for start in range(0, len(messages), batch):
-        held.add(messages[start : start + batch])
-        assert sum(item.size for item in held.release([]) if item.volatile) <= VOLATILE_LIMIT
-    released = held.release([])
-    assert held.bytes == sum(item.size for item in released)
-    assert released == [item for item in messages if item in released]
-    assert [item for item in released if not item.volatile] == [item for item in messages if not item.volatile]
-    volatile = [item for item in messages if item.volatile]
-    kept = [item for item in released if item.volatile]
-    assert kept == volatile[len(volatile) - len(kept) :]
+async def test_what_was_held_goes_out_in_parts() -> None:
+    """A long backlog takes several turns, in which others have theirs; what comes meanwhile keeps its place."""
+    flusher = Flusher()
+    client, other = Client(flusher, limit=10_000_000), Client(flusher)
+    client.carrier.writable = False
+    for number in range(100):
+        client.outbox.put(message(str(number), size=10_000))
+    await turn()
+    client.carrier.writable = True
+    client.outbox.flush()
+    flusher.broadcast(message("after"), [client.outbox, other.outbox], None)
+    assert len(client.carrier.writes) == 1
+    await asyncio.sleep(0)
+    assert names(other) == ["after"]
+    assert len(client.carrier.writes) == 2
+    for _ in range(5):
+        await turn()
+    assert names(client) == [*map(str, range(100)), "after"]
+    assert len(client.carrier.writes) == 4
+    assert all(sum(item.size for item in part) < AT_ONCE + 10_004 for part in client.carrier.writes)
+    assert client.outbox.is_empty
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["held", "in its carrier"])
+async def test_a_client_that_reads_a_little_has_the_same_limit(waits: bool) -> None:
+    """What its carrier took of a backlog makes room for that much, and for no second backlog."""
+    client = Client(Flusher(), limit=1_000_000)
+    client.carrier.writable = False
+    for _ in range(90):
+        client.outbox.put(message("a", size=10_000))
+    await turn()
+    client.carrier.writable = not waits
+    client.outbox.flush()
+    client.carrier.writable = False
+    written = sum(item.size for part in client.carrier.writes for item in part)
+    count = 0
+    while not client.failures:
+        client.outbox.put(message("b", size=10_000))
+        await turn()
+        count += 1
+    assert count == (1_000_000 - 90 * 10_004 + written) // 10_004 + 1
+    assert written < AT_ONCE + 10_004
+
+
+async def test_volatile_messages_go_before_their_client_does() -> None:
+    """Where messages that must not be lost need the room, cursors make it, down to the last."""
+    client = Client(Flusher(), limit=100_000)
+    client.carrier.writable = False
+    for number in range(8):
+        client.outbox.put(message("durable", size=10_000))
+        client.outbox.put(message(str(number), volatile=True, size=5_000))
+        await turn()
+    client.outbox.put(message("huge", volatile=True, size=30_000))
+    await turn()
+    assert client.failures == []
+    client.carrier.writable = True
+    client.outbox.flush()
+    assert names(client) == ["durable"] * 8
+
+
+async def test_what_slow_clients_lose_is_counted() -> None:
+    """Each volatile message once for each client that loses it, and each client that is given up."""
+    flusher = Flusher()
+    slow, slower, fast = (Client(flusher, limit=100_000) for _ in range(3))
+    everyone = [client.outbox for client in (slow, slower, fast)]
+    slow.carrier.writable = slower.carrier.writable = False
+    for number in range(10):
+        flusher.broadcast(message(str(number), volatile=True, size=20_000), everyone, None)
+        await turn()
+    assert (flusher.dropped, flusher.cut_off) == (14, 0)
+    for _ in range(6):
+        slower.outbox.put(message("durable", size=20_000))
+        await turn()
+    assert (flusher.dropped, flusher.cut_off) == (17, 1)
+    assert len(slower.failures) == 1
+    assert len(names(fast)) == 10
 
 
 async def test_past_its_limit_one_client_fails_and_the_others_go_on() -> None:

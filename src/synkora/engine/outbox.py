@@ -1,16 +1,16 @@
 """What a client is still to get: one write for each client in a turn of the event loop, and limits on what waits."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import structlog
 
 from synkora.engine.disconnect import OutboxFull
+from synkora.engine.held import Held
 from synkora.engine.outgoing import Outgoing
 
-VOLATILE_LIMIT: Final = 65_536  # bytes: some hundred cursors, of which the newest are of use
+AT_ONCE: Final = 262_144  # bytes of a backlog that go out in a turn: nobody else waits for it, nor is it copied whole
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +35,8 @@ class Carrier(Protocol):
 class Outbox:
     """The messages for one client, in order.
 
-    While its carrier is not writable they are held: volatile ones up to `VOLATILE_LIMIT` bytes, the newest, and all
-    together up to `limit` bytes; past that `failed` is called with `OutboxFull`.
+    While its carrier is not writable they are held, all together up to `limit` bytes; where those that are not volatile
+    are more, `failed` is called with `OutboxFull`. What was held goes out `AT_ONCE` bytes at a time.
     """
 
     __slots__ = ("_failed", "_flusher", "_held", "_limit", "carrier", "queue", "scheduled")
@@ -78,26 +78,38 @@ class Outbox:
         """Hand over what waits, or hold it within the limits."""
         self.scheduled = False
         queue = self.queue
-        if self.carrier.writable:
-            if self._held is not None:
-                queue = self._held.release(queue)
-                self._held = None
-            if queue:
+        if self._held is not None:
+            self._flush_held(self._held)
+        elif queue:
+            if self.carrier.writable:
                 self.queue = []
                 self.carrier.send(queue)
-        elif queue:
-            self.queue = []
-            if self._held is None:
-                self._held = Held()
-            self._held.add(queue)
-            if self._held.bytes > self._limit:
-                self.clear()
-                self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))
+            else:
+                self._held = Held(self._limit)
+                self._flush_held(self._held)
+
+    def _flush_held(self, held: Held) -> None:
+        queue, self.queue = self.queue, []
+        if self.carrier.writable:
+            oldest = held.release(AT_ONCE)
+            if held.is_empty:
+                self._held = None
+                self.carrier.send(oldest + queue)
+                return
+            self.carrier.send(oldest)
+            if self.carrier.writable:
+                self._flusher.schedule(self)
+        self._flusher.dropped += held.add(queue)
+        if held.bytes > self._limit:
+            self.clear()
+            self._flusher.cut_off += 1
+            self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))
 
     def hand_over(self) -> None:
         """Give the carrier all that waits, whether it is writable or not: nothing will come after."""
-        queue = list(self.queue) if self._held is None else self._held.release(self.queue)
-        self.clear()
+        queue = self.queue if self._held is None else self._held.release() + self.queue
+        self.queue = []
+        self._held = None
         if queue:
             self.carrier.send(queue)
 
@@ -111,54 +123,25 @@ class Outbox:
             log.error("flush_failed", exc_info=further)
 
 
-class Held:
-    """Messages for a client that does not read now: the volatile ones apart, so that the oldest can go."""
-
-    __slots__ = ("_count", "_durable", "_volatile", "_volatile_bytes", "bytes")
-
-    def __init__(self) -> None:
-        self._durable: list[tuple[int, Outgoing]] = []
-        self._volatile: deque[tuple[int, Outgoing]] = deque()
-        self._count = 0
-        self._volatile_bytes = 0
-        self.bytes = 0
-
-    def add(self, messages: list[Outgoing]) -> None:
-        """Hold `messages`, and drop the oldest volatile ones past their limit."""
-        for message in messages:
-            self._count += 1
-            self.bytes += message.size
-            if message.volatile:
-                self._volatile.append((self._count, message))
-                self._volatile_bytes += message.size
-            else:
-                self._durable.append((self._count, message))
-        while self._volatile_bytes > VOLATILE_LIMIT and len(self._volatile) > 1:
-            _, dropped = self._volatile.popleft()
-            self._volatile_bytes -= dropped.size
-            self.bytes -= dropped.size
-
-    def release(self, newer: list[Outgoing]) -> list[Outgoing]:
-        """All that is held and `newer`, in the order of their coming."""
-        held = sorted([*self._durable, *self._volatile], key=lambda item: item[0])
-        return [message for _, message in held] + newer
-
-
 class Flusher:
-    """The outboxes that got something in this turn of the event loop."""
+    """The outboxes that got something in this turn of the event loop.
 
-    __slots__ = ("_armed", "_dirty")
+    `dropped` counts the volatile messages that clients lost because they did not read, one for each client; `cut_off`
+    the clients that were given up for it.
+    """
+
+    __slots__ = ("_armed", "_dirty", "cut_off", "dropped")
 
     def __init__(self) -> None:
         self._dirty: list[Outbox] = []
         self._armed = False
+        self.dropped = 0
+        self.cut_off = 0
 
     def broadcast(self, message: Outgoing, outboxes: Iterable[Outbox], skip: Outbox | None) -> None:
         """Put one message into all `outboxes` but `skip`."""
         if not self._armed:
-            # What is called soon runs when all that has arrived in this turn has been handled. In a thread this raises.
-            asyncio.get_running_loop().call_soon(self._flush)
-            self._armed = True
+            self._arm()
         dirty = self._dirty
         for outbox in outboxes:
             if outbox is not skip:
@@ -166,6 +149,19 @@ class Flusher:
                 if not outbox.scheduled:
                     outbox.scheduled = True
                     dirty.append(outbox)
+
+    def schedule(self, outbox: Outbox) -> None:
+        """Flush an outbox at the end of the next turn, though nothing may have been put into it."""
+        if not self._armed:
+            self._arm()
+        if not outbox.scheduled:
+            outbox.scheduled = True
+            self._dirty.append(outbox)
+
+    def _arm(self) -> None:
+        # What is called soon runs when all that has arrived in this turn has been handled. In a thread this raises.
+        asyncio.get_running_loop().call_soon(self._flush)
+        self._armed = True
 
     def _flush(self) -> None:
         dirty, self._dirty, self._armed = self._dirty, [], False

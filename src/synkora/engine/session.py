@@ -59,7 +59,7 @@ TRANSITIONS: Final = {
     (State.CLOSING, Event.UPGRADE): State.CLOSING,
     (State.CLOSING, Event.END): State.CLOSED,
 }
-LIVE: Final = frozenset((State.OPEN, State.PROBING, State.PROBED))
+LIVE: Final = (State.OPEN, State.PROBING, State.PROBED)  # a set would call Python code for each hash of an enum
 
 
 class _Nobody:
@@ -73,6 +73,7 @@ class _Nobody:
 log = structlog.get_logger(__name__)
 
 _NOBODY: Final = _Nobody()
+_MESSAGE: Final = int(PacketType.MESSAGE)  # to look up an enum's member runs Python code in Python 3.11
 
 
 class Keeper(Protocol):
@@ -168,7 +169,7 @@ class Session:
                 raise InvalidUtf8("not UTF-8")
             if transport is not self.transport:
                 self._receive_from_probe(transport, packet)
-            elif packet[0] == PacketType.MESSAGE:
+            elif packet[0] == _MESSAGE:
                 if self.state in LIVE:
                     self.listener.on_message(packet[1:])
             else:
@@ -227,10 +228,12 @@ class Session:
             self._keeper.probe_ended(self)
             self.outbox.carrier = transport
             polling.discard()
-            self.outbox.flush()
             if self.state is State.CLOSING:
+                self.outbox.hand_over()
                 transport.close(self._end_reason, None)
                 self._end()
+            else:
+                self.outbox.flush()
         else:
             self.probe_failed()
 

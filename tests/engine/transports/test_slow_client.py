@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import websocket
-from tests.support.frames import RawWebSocket, raw_websocket
+from tests.support.frames import PING, TEXT, RawWebSocket, client_frame, raw_websocket
 from tests.support.servers import Address, Engine, serving_engine, until
+from websockets.frames import Opcode
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.outbox import VOLATILE_LIMIT
+from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.outgoing import Outgoing
 
 LIMIT = 1_000_000
@@ -119,3 +120,15 @@ async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow
     await stuff(engine)
     engine.recorders[0].session.close(Reason.SERVER_SHUTTING_DOWN)
     await until(lambda: engine.registry.is_drained)
+
+
+async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: RawWebSocket, engine: Engine) -> None:
+    """The answers would else be one more thing that waits for it, without a limit."""
+    count = await stuff(engine)
+    await slow.send(*(client_frame(PING, b"%d" % number) for number in range(1000)), client_frame(TEXT, b"4done"))
+    await until(lambda: engine.recorders[0].messages)
+    engine.recorders[0].session.send(b"4last")
+    frames = [await slow.frame() for _ in range(count + 2)]
+    pongs = [bytes(frame.data) for frame in frames if frame.opcode is Opcode.PONG]
+    assert pongs == [b"999"]
+    assert bytes(frames[-1].data) == b"4last"

@@ -63,7 +63,7 @@ PICOWS_ARGUMENTS = {
     "auto_ping_idle_timeout": 1,
     "auto_ping_reply_timeout": 1,
     "auto_ping_strategy": WSAutoPingStrategy.PING_WHEN_IDLE,
-    "enable_auto_pong": True,
+    "enable_auto_pong": False,
     "max_frame_size": 1000,
     "extra_headers": None,
     "read_buffer_init_size": 2048,

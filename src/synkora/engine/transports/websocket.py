@@ -9,6 +9,7 @@ import base64
 import binascii
 import http
 import logging
+import socket
 from typing import Any, Final
 
 from multidict import CIMultiDict
@@ -30,12 +31,14 @@ from synkora.protocol.websocket import EXTENSION, accepts_compression, decompres
 
 CLOSING_TIME: Final = 2  # seconds that a client has to answer a close frame, and to read what was sent before it
 MAX_FRAGMENTS: Final = 4096  # of one message: browsers send a megabyte in a few
+UNSENT: Final = 131_072  # bytes that the kernel takes beyond those under way; it would take megabytes of old cursors
 _VERSION: Final = "13"
 _READ_BUFFER: Final = 2048  # bytes, picows' least: it grows with the messages
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 _CLOSE: Final = WSMsgType.CLOSE
+_PING: Final = WSMsgType.PING
 _NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
 _SILENT: Final = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
 _KEY_SIZE: Final = 16  # bytes
@@ -55,6 +58,7 @@ class WebSocketTransport(WSListener):
     __slots__ = (
         "_closing",
         "_fragments",
+        "_ping",
         "_registry",
         "_request",
         "_sid",
@@ -75,6 +79,7 @@ class WebSocketTransport(WSListener):
         self.deflates = deflates
         self._threshold = registry.settings.compression_threshold
         self._fragments: Fragments | None = None
+        self._ping: bytes | None = None
         self._closing = False
 
     # What picows calls
@@ -87,6 +92,7 @@ class WebSocketTransport(WSListener):
         transport.request.headers = transport.response.headers = _NO_HEADERS
         underlying = transport.underlying_transport
         self._write = underlying.write
+        underlying.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         # Writing tells at once whether the client keeps up. Over TLS uvloop pauses at the limit, not past it.
         underlying.set_write_buffer_limits(high=0 if underlying.get_extra_info("ssl_object") is None else 1)
         try:
@@ -105,11 +111,11 @@ class WebSocketTransport(WSListener):
         """Take a frame: the hot path."""
         session = self.session
         kind = frame.msg_type
-        if kind == _CLOSE:
+        if kind is _CLOSE:
             self._receive_close(frame)
         elif session is None or transport.is_close_frame_sent:
             return  # picows goes on reading for a moment after bad framing
-        elif kind == _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3) and self._fragments is None:
+        elif kind is _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3) and self._fragments is None:
             session.receive_text(self, frame.get_payload_as_bytes())
         else:
             try:
@@ -127,6 +133,8 @@ class WebSocketTransport(WSListener):
             if not frame.fin:
                 self._registry.incomplete.add(self)
         elif kind != _CONTINUATION:
+            if kind == _PING:
+                self._receive_ping(frame.get_payload_as_bytes())
             return
         elif self._fragments is None:
             raise ProtocolError("continuation of nothing")
@@ -142,6 +150,13 @@ class WebSocketTransport(WSListener):
                 session.receive_binary(self, message)
             else:
                 session.receive_text(self, message)
+
+    def _receive_ping(self, data: bytes) -> None:
+        """Answer a ping; where the client does not read, the newest when it does again (RFC 6455 section 5.5.3)."""
+        if self.writable:
+            self._socket.send_pong(data)
+        else:
+            self._ping = data
 
     def message_timed_out(self) -> None:
         """End, since the rest of a message did not come."""
@@ -176,6 +191,9 @@ class WebSocketTransport(WSListener):
         """The client has read what was sent."""
         if not self._closing:
             self.writable = True
+            ping, self._ping = self._ping, None
+            if ping is not None:
+                self._socket.send_pong(ping)
             if self.session is not None:
                 self.session.transport_ready(self)
 
@@ -259,7 +277,7 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
             1,  # auto_ping_idle_timeout
             1,  # auto_ping_reply_timeout
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,  # enable_auto_pong
+            False,  # enable_auto_pong: it would write to a client that does not read
             registry.settings.max_payload,
             None,  # extra_headers: a client's
             _READ_BUFFER,

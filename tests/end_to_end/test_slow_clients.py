@@ -1,0 +1,255 @@
+"""Clients that stop reading while their project is busy: what they lose, what it costs, and that nobody else does."""
+
+import asyncio
+import base64
+import random
+import re
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.end_to_end.clients import WAYS, Client
+from tests.end_to_end.people import ALICE, BOB, Person
+from tests.end_to_end.raw import Carrier, RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.end_to_end.slow import DEFLATE, SlowWebSocket, catch_up, enter
+from tests.support.certificates import make_certificate
+
+from synkora.engine.held import VOLATILE_LIMIT
+from synkora.engine.transports.websocket import UNSENT
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SLOTH = Person("user-sloth", "Sloth")
+BUSY = {
+    "WS_COMPRESSION": "true",
+    "LIMIT_VOLATILE_RATE": "0",
+    "LIMIT_EDIT_RATE": "0",
+    "LIMIT_CONNECTIONS_PER_ADDRESS": "0",
+    "LIMIT_HANDSHAKES_PER_ADDRESS": "0",
+}
+CURSOR = 10_000  # bytes: large ones fill a line with fewer of them
+DOCUMENT = 20_000  # bytes
+AT_A_TIME = 5  # events that are sent before the others have them: no line of theirs is ever full
+TLS_READ_AHEAD = 800_000  # bytes, of which asyncio's TLS decrypts on a client's behalf though nobody reads
+
+Sent = tuple[str, dict[str, Any]]
+Open = Callable[[ServerProcess], Awaitable[Carrier]]
+
+
+def cursor(number: int, project: str = PROJECT, size: int = CURSOR) -> Sent:
+    return "canvas:cursor", {"projectId": project, "position": {"n": number, "padding": padding(size)}}
+
+
+def move(number: int, project: str = PROJECT) -> Sent:
+    return "task:move", {"projectId": project, "taskId": "t1", "status": number}
+
+
+def document(number: int) -> Sent:
+    return "markdown:update", {"projectId": PROJECT, "fileId": f"f{number}", "content": padding(DOCUMENT)}
+
+
+def padding(size: int) -> str:
+    """Text that does not compress well."""
+    return base64.b64encode(random.randbytes(size * 3 // 4)).decode()
+
+
+def busy_hour(events: int, project: str = PROJECT) -> list[Sent]:
+    """Many cursors, and now and then a task that is moved."""
+    return [(move if number % 25 == 7 else cursor)(number, project) for number in range(events)]
+
+
+def number_of(event: tuple[str, Any]) -> int:
+    """Which one of `busy_hour` it is."""
+    name, argument = event
+    number: int = argument["position"]["n"] if name == "canvas:cursor" else argument["status"]
+    return number
+
+
+async def work(events: list[Sent], sender: Client | RawClient, *readers: Client | RawClient) -> None:
+    """Have one send these events, and fail unless all others get each of them once, in order, and nothing else."""
+
+    async def read(reader: Client | RawClient, wanted: list[Sent]) -> None:
+        for event in wanted:
+            assert number_of((event[0], await reader.expect(event[0]))) == number_of(event)
+
+    for start in range(0, len(events), AT_A_TIME):
+        some = events[start : start + AT_A_TIME]
+        for event in some:
+            await sender.emit(*event)
+        await asyncio.gather(*(read(reader, some) for reader in readers))
+
+
+async def expect_the_newest(slow: RawClient, events: list[Sent], *, on_the_way: int = 2 * UNSENT) -> None:
+    """Have it read: of the cursors the newest, of all else everything, in the order in which it was sent.
+
+    Before these it gets what was `on_the_way` to it, in bytes, when it stopped to read.
+    """
+    got = await catch_up(slow)
+    numbers = [number_of(event) for event in got]
+    assert numbers == sorted(set(numbers))
+    assert [number_of(event) for event in got if event[0] == "task:move"] == [
+        number_of(event) for event in events if event[0] == "task:move"
+    ]
+    cursors = [number_of(event) for event in got if event[0] == "canvas:cursor"]
+    newest = VOLATILE_LIMIT // (CURSOR + 200)
+    assert cursors[-newest:] == [number_of(event) for event in events if event[0] == "canvas:cursor"][-newest:]
+    assert len(cursors) <= newest + on_the_way // CURSOR
+
+
+async def by_websocket(server: ServerProcess) -> Carrier:
+    return await SlowWebSocket.open(server)
+
+
+async def by_compressed_websocket(server: ServerProcess) -> Carrier:
+    return await SlowWebSocket.open(server, extension=DEFLATE)
+
+
+async def by_polling(server: ServerProcess) -> Carrier:
+    return await RawPolling.open(server)
+
+
+ways = pytest.mark.parametrize("open_slow", [by_websocket, by_compressed_websocket, by_polling])
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def carriers() -> AsyncIterator[list[Carrier]]:
+    """What is to be closed after the test."""
+    carriers: list[Carrier] = []
+    yield carriers
+    for carrier in carriers:
+        await carrier.close()
+
+
+@ways
+async def test_it_loses_old_cursors_and_nothing_else(
+    start_server: StartServer, connect_by: Connect, carriers: list[Carrier], open_slow: Open
+) -> None:
+    """It stays, and when it reads again it learns where everyone is now, and of every task that was moved."""
+    server = start_server(**BUSY, LOG_LEVEL="warning")
+    carriers.append(await open_slow(server))
+    slow = await enter(RawClient(carriers[0]), SLOTH, PROJECT)
+    alice = await connect_by(ALICE, url=server.url)
+    bob = await connect_by(BOB, url=server.url, way=WAYS["python-websocket"])
+    await join(alice)
+    await join(bob, alice)
+    assert [name for name, _ in await catch_up(slow)] == ["user:joined", "users:count"] * 2
+
+    events = busy_hour(500)
+    await work(events, alice, bob)
+    await expect_the_newest(slow, events)
+    await work([move(1000)], alice, bob, slow)
+    for client in (alice, bob):
+        await client.hears_nothing()
+
+
+async def test_over_tls_it_is_the_same(start_server: StartServer, carriers: list[Carrier], tmp_path: Path) -> None:
+    """There is one more place where messages can wait, and no more of them do."""
+    certfile, keyfile = make_certificate(tmp_path, "server")
+    trust = ssl.create_default_context(cafile=certfile)
+    server = start_server(**BUSY, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), LOG_LEVEL="warning")
+    for person in (SLOTH, ALICE, BOB):
+        carriers.append(await SlowWebSocket.open(server, trust=trust))
+        await enter(RawClient(carriers[-1]), person, PROJECT)
+    slow, alice, bob = map(RawClient, carriers)
+    for client in (slow, alice):
+        await catch_up(client)
+    events = busy_hour(500)
+    await work(events, alice, bob)
+    await expect_the_newest(slow, events, on_the_way=2 * UNSENT + TLS_READ_AHEAD)
+
+
+@ways
+async def test_a_long_backlog_comes_whole(start_server: StartServer, carriers: list[Carrier], open_slow: Open) -> None:
+    """Whatever waits within the limit comes in the order in which it was sent, though not in one piece."""
+    server = start_server(**BUSY, LOG_LEVEL="warning")
+    carriers += [await open_slow(server), await RawWebSocket.open(server)]
+    slow, alice = [await enter(RawClient(carrier), ALICE, PROJECT) for carrier in carriers]
+    for number in range(150):
+        await alice.emit(*document(number))
+    await catch_up(alice)
+    got = [argument["fileId"] for name, argument in await catch_up(slow) if name == "markdown:update"]
+    assert got == [f"f{number}" for number in range(150)]
+
+
+@ways
+async def test_past_its_limit_it_is_disconnected_and_nobody_else_loses_anything(
+    start_server: StartServer, connect_by: Connect, carriers: list[Carrier], open_slow: Open
+) -> None:
+    """Documents wait for it up to WS_MAX_OUTBOX; then the others see it leave, and the log says why."""
+    server = start_server(**BUSY, WS_MAX_PAYLOAD="100000", WS_MAX_OUTBOX="200000")
+    carriers.append(await open_slow(server))
+    slow = await enter(RawClient(carriers[0]), SLOTH, PROJECT)
+    alice = await connect_by(ALICE, url=server.url)
+    bob = await connect_by(BOB, url=server.url, way=WAYS["python-websocket"])
+    await join(alice)
+    await join(bob, alice)
+    await catch_up(slow)
+
+    others: list[list[Any]] = []
+    sent = 0
+    while len(others) < 3:
+        assert sent < 100, "it was never disconnected"
+        await alice.emit(*document(sent))
+        while (event := await bob.next())[0] != "markdown:update":
+            others.append(event)
+        assert event[1]["fileId"] == f"f{sent}"
+        sent += 1
+    assert sent * DOCUMENT > 200_000
+    assert [event[0] for event in others] == ["user:left", "users:active", "users:count"]
+    assert others[0][1]["userName"] == SLOTH.name
+    await expect_health(server, connections=2)
+    server.wait_for_line(lambda line: line == "! Slow client cut off")
+    end = re.compile(rf"✗ Client disconnected: \S+ \({SLOTH.name}\) - transport error")
+    server.wait_for_line(lambda line: end.fullmatch(line) is not None)
+
+    got = [argument["fileId"] for name, argument in await catch_up(slow) if name == "markdown:update"]
+    assert got == [f"f{number}" for number in range(len(got))]
+    assert len(got) < sent
+    await slow.is_closed()
+
+
+async def test_with_one_in_ten_slow_the_other_nine_lose_nothing(
+    start_server: StartServer, carriers: list[Carrier]
+) -> None:
+    """Two hundred people in ten projects, two of each project slow, and everyone busy at once."""
+    server = start_server(**BUSY, LOG_LEVEL="warning")
+
+    async def member(project: str, open_one: Open) -> RawClient:
+        carriers.append(await open_one(server))
+        return await enter(RawClient(carriers[-1]), SLOTH if open_one is by_websocket else BOB, project)
+
+    async def project(name: str) -> None:
+        slow = [await member(name, by_websocket) for _ in range(2)]
+        fast = [await member(name, RawWebSocket.open) for _ in range(18)]
+        for client in (*slow, *fast):
+            await catch_up(client)
+        events = busy_hour(75, name)
+        await work(events, *fast)
+        for client in slow:
+            await expect_the_newest(client, events)
+
+    await asyncio.gather(*(project(f"project {number}") for number in range(10)))
+    await expect_health(server, connections=200)
+
+
+async def test_memory_is_bounded(start_server: StartServer, carriers: list[Carrier]) -> None:
+    """Of 50 MB of cursors that twenty slow clients do not read, the server keeps what they may have waiting."""
+    size, clients = 50_000, 20
+    server = start_server(**BUSY, WS_MAX_OUTBOX="1000000000", LOG_LEVEL="warning")
+    for _ in range(clients):
+        carriers.append(await SlowWebSocket.open(server))
+        await enter(RawClient(carriers[-1]), SLOTH, PROJECT)
+    carriers += [await RawWebSocket.open(server), await RawWebSocket.open(server)]
+    alice, bob = [await enter(RawClient(carrier), ALICE, PROJECT) for carrier in carriers[-2:]]
+    await catch_up(alice)
+    before = server.rss
+    await work([cursor(number, size=size) for number in range(1000)], alice, bob)
+    growth = server.rss - before
+    # Besides what waits there is one write under way for each of them, and what the allocator does not give back.
+    assert growth < clients * (VOLATILE_LIMIT + 2 * size) + 5_000_000, f"{growth / 1e6:.1f} MB more"
+    await expect_health(server, connections=clients + 2)
