@@ -1,3 +1,5 @@
+import zlib
+
 import pytest
 from tests.support.frames import parse_frames
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -67,6 +69,24 @@ def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert message.frames is message.frames
         assert message.deflated_frames(1024) is message.deflated_frames(1024)
     assert sorted(made) == ["compressed_frame", "text_frame"]
+
+
+@pytest.mark.parametrize("size", [1023, 1024])
+def test_its_gzipped_part_is_compressed_from_the_threshold_up(size: int) -> None:
+    """The blocks of a part that reaches the threshold are small, those of any other hold it as it is."""
+    message = Outgoing(b"4" + b"x" * (size - 1))
+    blocks = message.polling_blocks(1024)
+    assert zlib.decompressobj(wbits=-15).decompress(blocks) == message.polling_part()
+    assert (len(blocks) < 100) is (size == 1024)
+
+
+def test_its_gzipped_part_is_made_once() -> None:
+    """Everybody's answer has the same bytes of it, its attachments included."""
+    message = Outgoing(b"451-[]", (bytes(3000),))
+    blocks = message.polling_blocks(1024)
+    assert len(blocks) < 200
+    assert zlib.decompressobj(wbits=-15).decompress(blocks) == message.polling_part()
+    assert message.polling_blocks(1024) is blocks
 
 
 def test_the_polling_part_is_made_once() -> None:

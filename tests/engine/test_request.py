@@ -1,3 +1,5 @@
+from urllib.parse import parse_qsl
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,10 @@ VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_cate
 def test_headers_come_out_as_they_went_in(pairs: list[tuple[str, str]]) -> None:
     """Names, values and their order survive the block they are kept in."""
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
-    assert list(Headers(encoded)) == pairs
+    headers = Headers(encoded)
+    assert list(headers) == pairs
+    for name, _ in pairs:
+        assert headers.get(name) == headers.get_all(name)[0] == dict(reversed(pairs))[name]
 
 
 def test_a_header_is_found_by_its_name() -> None:
@@ -30,6 +35,20 @@ def test_the_query_is_read_with_its_escapes_and_blanks() -> None:
     """Percent escapes and plus signs are decoded, blanks kept, and the last of a name wins."""
     request = request_of("EIO=4&transport=polling&name=J%C3%BCrgen+M&t=&EIO=5")
     assert request.query == {"EIO": "5", "transport": "polling", "name": "Jürgen M", "t": ""}
+
+
+@given(st.lists(st.sampled_from(["a", "b", "EIO", "=", "=4", "&", "ü", ";", "/"])).map("".join))
+def test_a_query_without_escapes_is_read_like_any_other(query: str) -> None:
+    """Blank names, blank values and blank parameters are what they are in a query with escapes."""
+    assert request_of(query).query == dict(parse_qsl(query, keep_blank_values=True))
+
+
+@pytest.mark.parametrize("number", [100, 101])
+@pytest.mark.parametrize("escape", ["", "%20"])
+def test_a_hundred_parameters_are_the_most(number: int, escape: str) -> None:
+    """One more and none counts, with escapes or without."""
+    query = "&".join(f"a{n}=1" for n in range(number)) + escape
+    assert len(request_of(query).query) == (100 if number == 100 else 0)
 
 
 @pytest.mark.parametrize("query", ["", "&".join(f"a{n}=1" for n in range(101))])

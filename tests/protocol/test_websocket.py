@@ -101,6 +101,7 @@ def test_arbitrary_bytes_are_inflated_or_refused(data: bytes) -> None:
         "permessage-deflate",
         "permessage-deflate; client_max_window_bits",
         "permessage-deflate; client_max_window_bits=12",
+        'permessage-deflate; client_max_window_bits="15"; server_no_context_takeover; client_no_context_takeover',
         "Permessage-Deflate ; Server_No_Context_Takeover",
         "x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover",
         "permessage-deflate; server_max_window_bits=10, permessage-deflate",
@@ -113,8 +114,19 @@ def test_an_offer_without_a_server_window_is_accepted(offers: str) -> None:
 
 @pytest.mark.parametrize(
     "offers",
-    ["", "permessage-bzip", "permessage-deflate; server_max_window_bits=10", "permessage-deflate; unheard_of", ",;,"],
+    [
+        "",
+        "permessage-bzip",
+        "permessage-deflate; server_max_window_bits=10",
+        "permessage-deflate; unheard_of",
+        "permessage-deflate; client_max_window_bits=16",
+        "permessage-deflate; client_max_window_bits=",
+        "permessage-deflate; server_no_context_takeover=1",
+        "permessage-deflate; client_max_window_bits=8; client_max_window_bits=9",
+        "permessage-deflate;",
+        ",;,",
+    ],
 )
-def test_an_offer_that_limits_the_server_or_is_unknown_is_passed_over(offers: str) -> None:
-    """The same compressed bytes go to every client, so none may ask for another window; unknown parameters decline."""
+def test_an_offer_that_limits_the_server_or_is_wrong_is_passed_over(offers: str) -> None:
+    """All get the same bytes, so none may ask for another window; unknown, doubled and wrong parameters decline."""
     assert not accepts_compression(offers)

@@ -9,7 +9,9 @@ from typing import Any
 
 import uvicorn
 
+from synkora.app.http import Patience
 from synkora.app.listen import listen
+from synkora.app.polls import PollingProtocol
 from synkora.app.serving import Server
 from synkora.engine.disconnect import Reason
 from synkora.engine.outgoing import Outgoing
@@ -113,11 +115,14 @@ class Engine:
 
 
 @asynccontextmanager
-async def serving_engine(engine: Engine) -> AsyncIterator[Address]:
-    """Run an Engine.IO server."""
+async def serving_engine(engine: Engine, *, polls_by_call: bool = False) -> AsyncIterator[Address]:
+    """Run an Engine.IO server, its polls by ASGI as with any ASGI server, or by the plain call of `serve`."""
+    endpoint = PollingEndpoint(engine.registry)
+    path = engine.registry.settings.path
+    patience = Patience(engine.registry.incidents)
     config = uvicorn.Config(
-        PollingEndpoint(engine.registry),
-        http="httptools",
+        endpoint,
+        http=functools.partial(PollingProtocol, endpoint, path, patience) if polls_by_call else "httptools",  # type: ignore[arg-type]  # called as a class would be
         ws=functools.partial(WebSocketProtocol, engine.registry),  # type: ignore[arg-type]  # called as a class would be
         lifespan="off",
         interface="asgi3",
@@ -125,11 +130,12 @@ async def serving_engine(engine: Engine) -> AsyncIterator[Address]:
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    async with _running(uvicorn.Server(config), engine.registry.settings.path) as address:
+    async with _running(uvicorn.Server(config), path) as address:
         try:
             yield address
         finally:
             engine.registry.close()
+            patience.cancel()
 
 
 async def until(condition: Any, within: float = 5) -> None:

@@ -59,6 +59,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._patience = patience
         self._received = 0  # bytes since the request began, or since the last of its body
         self._head_size = 0
+        self._head_came = False  # with the latest of the client's data
+        self._in_body = False
         self._unread = 0
 
     # What the event loop calls
@@ -70,12 +72,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
-        patience = self._patience
-        if self not in patience.bodies and self not in patience.heads:
-            patience.heads.add(self)
+        self._head_came = False
         self._received += len(data)
         super().data_received(data)
-        if self._received > MAX_HEAD and not self.transport.is_closing() and self._is_incomplete:
+        if self.transport.is_closing():
+            return
+        patience = self._patience
+        if self._in_body:
+            if self not in patience.bodies:
+                patience.bodies.add(self)
+        elif not self._head_came and self not in patience.heads:
+            patience.heads.add(self)
+        if self._received > MAX_HEAD and self._is_incomplete:
             self._refuse_size()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -116,8 +124,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Take note that a head is complete."""
         self._received = 0
+        self._head_came = self._in_body = True
         self._patience.heads.drop(self)
-        self._patience.bodies.add(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -128,6 +136,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take note that a request is complete."""
         self._received = 0
+        self._in_body = False
         self._patience.bodies.drop(self)
         super().on_message_complete()
 
@@ -135,6 +144,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand a connection over to the WebSocket protocol."""
+        self._in_body = False
         self._patience.forget(self)
         super().handle_websocket_upgrade()
 

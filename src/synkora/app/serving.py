@@ -16,8 +16,9 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from synkora.app.http import HEAD_TIME, HttpProtocol, Patience
+from synkora.app.http import HEAD_TIME, Patience
 from synkora.app.listen import BACKLOG, listen
+from synkora.app.polls import PollingProtocol
 from synkora.sockets.server import SocketServer
 
 _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
@@ -47,6 +48,7 @@ class Server(uvicorn.Server):
     ) -> None:
         self._sockets_server = server
         self._patience = Patience(server.incidents)
+        self._make_protocol = functools.partial(PollingProtocol, server.asgi, server.settings.path, self._patience)
         self._tls = tls
         self._farewell = farewell
         self._started = started
@@ -54,7 +56,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 _Front(server, app),
-                http=functools.partial(HttpProtocol, self._patience),  # type: ignore[arg-type]  # called as a class would be
+                http=self._make_protocol,  # type: ignore[arg-type]  # called as a class would be
                 ws=server.websocket_protocol,  # type: ignore[arg-type]  # uvicorn calls it as it would a class
                 loop="uvloop",
                 lifespan="off",
@@ -84,7 +86,7 @@ class Server(uvicorn.Server):
         """Listen as uvicorn does, but with little time for TLS's handshake and its end: uvicorn takes a minute."""
         config = self.config
         make = functools.partial(
-            HttpProtocol, self._patience, config=config, server_state=self.server_state, app_state=self.lifespan.state
+            self._make_protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return await asyncio.get_running_loop().create_server(
             make,

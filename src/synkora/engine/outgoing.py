@@ -3,7 +3,7 @@
 The WebSocket frames are made at once, since nearly every client needs them, the others when first asked for.
 """
 
-from synkora.protocol import engineio, websocket
+from synkora.protocol import compression, engineio, websocket
 
 
 class Outgoing:
@@ -12,7 +12,7 @@ class Outgoing:
     `volatile` marks what may be dropped for a client that does not keep up.
     """
 
-    __slots__ = ("_deflated", "_polling", "attachments", "frames", "packet", "volatile")
+    __slots__ = ("_blocks", "_deflated", "_polling", "attachments", "frames", "packet", "volatile")
 
     def __init__(self, packet: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False) -> None:
         self.packet = packet
@@ -23,6 +23,7 @@ class Outgoing:
             self.frames += b"".join(map(websocket.binary_frame, attachments))
         self._deflated: bytes | None = None
         self._polling: bytes | None = None
+        self._blocks: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -48,6 +49,14 @@ class Outgoing:
         if self._polling is None:
             self._polling = engineio.encode_polling(self.packet, self.attachments)
         return self._polling
+
+    def polling_blocks(self, threshold: int) -> bytes:
+        """Its part of a gzipped polling payload: compressed from `threshold` bytes up, which is the server's one."""
+        if self._blocks is None:
+            part = self.polling_part()
+            encode = compression.compressed_blocks if len(part) >= threshold else compression.stored_blocks
+            self._blocks = encode(part)
+        return self._blocks
 
 
 CLOSE = Outgoing(engineio.CLOSE)

@@ -16,8 +16,8 @@ class EngineSettings:
     A client is pinged every `ping_interval` and has `ping_timeout` to answer. A session's upgrade to WebSocket may take
     `upgrade_timeout`. `max_payload` is the largest message (or POST) that is taken, its attachments included.
     `proxies` are those whose word on a client's address counts. A client that does not read may
-    have up to `max_outbox` waiting for it. `compression` offers permessage-deflate, for messages from
-    `compression_threshold` up.
+    have up to `max_outbox` waiting for it. `compression` offers permessage-deflate for messages, and
+    gzip for answers to polls, from `compression_threshold` up.
     """
 
     path: str = "/socket.io/"

@@ -8,6 +8,7 @@ import binascii
 from enum import IntEnum
 from typing import Final
 
+from synkora.protocol.compression import gzip, stored_blocks
 from synkora.protocol.errors import ProtocolError
 from synkora.protocol.json import encode
 
@@ -36,6 +37,7 @@ PROBE_PING: Final = b"2probe"
 PROBE_PONG: Final = b"3probe"
 
 _SEPARATOR: Final = b"\x1e"
+_STORED_SEPARATOR: Final = stored_blocks(_SEPARATOR)
 _BINARY: Final = b"b"
 
 
@@ -62,6 +64,12 @@ def encode_polling(packet: bytes, attachments: tuple[bytes, ...]) -> bytes:
 def join_payload(parts: list[bytes]) -> bytes:
     """The payload that answers a poll."""
     return _SEPARATOR.join(parts)
+
+
+def gzip_payload(payload: bytes, blocks: list[bytes]) -> bytes:
+    """`payload` as a gzip file, of which each part's DEFLATE blocks are made already."""
+    separated = [block for part in blocks for block in (_STORED_SEPARATOR, part)]
+    return gzip(payload, separated[1:])
 
 
 def split_payload(payload: bytes) -> list[tuple[bool, bytes]]:

@@ -3,10 +3,12 @@
 Sources: RFC 6455 section 5.2 (framing), RFC 7692 section 7 (permessage-deflate).
 """
 
+import re
 import zlib
 from enum import IntEnum
 from typing import Final
 
+from synkora.protocol.compression import compressed_blocks
 from synkora.protocol.errors import PayloadTooLarge, ProtocolError
 
 
@@ -23,13 +25,19 @@ class CloseCode(IntEnum):
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _COMPRESSED: Final = 0x40
+_MEDIUM: Final = 126  # bytes from which a length takes two bytes more
+_SHORT_TEXT: Final = tuple(bytes((_TEXT, size)) for size in range(_MEDIUM))
 _TAIL: Final = b"\x00\x00\xff\xff"
+_PARAMETER: Final = re.compile(
+    r'(server|client)_no_context_takeover|client_max_window_bits(\s*=\s*("?)([89]|1[0-5])\3)?'
+)
 EXTENSION: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 
 def text_frame(payload: bytes) -> bytes:
     """A whole, unmasked text message; `payload` is UTF-8."""
-    return _frame(_TEXT, payload)
+    size = len(payload)
+    return _SHORT_TEXT[size] + payload if size < _MEDIUM else _frame(_TEXT, payload)
 
 
 def binary_frame(payload: bytes) -> bytes:
@@ -39,14 +47,13 @@ def binary_frame(payload: bytes) -> bytes:
 
 def compressed_frame(payload: bytes, *, binary: bool = False) -> bytes:
     """A whole message, compressed without context, so that every recipient can be sent the same bytes."""
-    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    data = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
-    return _frame((_BINARY if binary else _TEXT) | _COMPRESSED, data.removesuffix(_TAIL))
+    data = compressed_blocks(payload).removesuffix(_TAIL)
+    return _frame((_BINARY if binary else _TEXT) | _COMPRESSED, data)
 
 
 def _frame(first: int, payload: bytes) -> bytes:
     size = len(payload)
-    if size < 126:
+    if size < _MEDIUM:
         return bytes((first, size)) + payload
     if size < 65536:
         return bytes((first, 126)) + size.to_bytes(2, "big") + payload
@@ -78,5 +85,5 @@ def accepts_compression(offers: str) -> bool:
 
 def _is_acceptable(offer: str) -> bool:
     name, *parameters = (part.strip().lower() for part in offer.split(";"))
-    known = ("server_no_context_takeover", "client_no_context_takeover", "client_max_window_bits")
-    return name == "permessage-deflate" and all(parameter.split("=")[0].strip() in known for parameter in parameters)
+    names = {parameter.partition("=")[0].strip() for parameter in parameters}
+    return name == "permessage-deflate" and len(names) == len(parameters) and all(map(_PARAMETER.fullmatch, parameters))

@@ -31,8 +31,8 @@ class SocketServer:
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
     namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
     most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
-    the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages
-    from `compression_threshold` up.
+    the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages,
+    and gzip for answers to polls, from `compression_threshold` up.
     """
 
     def __init__(

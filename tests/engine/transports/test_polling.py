@@ -19,9 +19,9 @@ def engine() -> Engine:
     return Engine(echoes=True, max_payload=MAX, origins=Origins([PAGE]))
 
 
-@pytest.fixture
-async def address(engine: Engine) -> AsyncIterator[Address]:
-    async with serving_engine(engine) as address:
+@pytest.fixture(params=[False, True], ids=["asgi", "call"])
+async def address(engine: Engine, request: pytest.FixtureRequest) -> AsyncIterator[Address]:
+    async with serving_engine(engine, polls_by_call=request.param) as address:
         yield address
 
 

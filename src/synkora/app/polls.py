@@ -1,0 +1,75 @@
+"""uvicorn's HTTP protocol, which answers the polls of Socket.IO's clients without a task for each."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from synkora.app.http import HttpProtocol, Patience
+from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_answers import Answer
+
+log = structlog.get_logger(__name__)
+
+
+class PollingProtocol(HttpProtocol):
+    """Hands each GET below `path` to `polling` by a plain call, and everything else to the ASGI application.
+
+    A poll hangs until there is something to say, and is answered from where that is said. A task for each, which awaits
+    an answer and the client's leaving at once, and ASGI's messages would double what a poll costs.
+    """
+
+    def __init__(self, polling: PollingEndpoint, path: str, patience: Patience, *args: Any, **kwargs: Any) -> None:
+        super().__init__(patience, *args, **kwargs)
+        self._polling = polling
+        self._path = path
+        self._leave: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection, and end the session whose poll hangs on it."""
+        super().connection_lost(exc)
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        scope = cycle.scope
+        if (
+            scope["method"] == "GET"
+            and scope["path"].startswith(self._path)
+            and not cycle.waiting_for_100_continue
+            and not self.flow.write_paused  # its client does not read, and ASGI's `send` waits for it
+        ):
+            self.loop.call_soon(self._poll, cycle)  # not from within the parser, nor from within the last answer
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _poll(self, cycle: RequestResponseCycle) -> None:
+        if self.transport.is_closing():
+            return
+        try:
+            request = self._polling.request(cycle.scope)
+            self._leave = self._polling.get(request, functools.partial(self._reply, cycle))
+        except Exception as error:
+            log.error("poll_failed", exc_info=error)
+            self._reply(cycle, Answer(500, [], b""))
+
+    def _reply(self, cycle: RequestResponseCycle, answer: Answer) -> None:
+        """Write an answer whole, and let uvicorn go on with the connection as after one of its own."""
+        self._leave = None
+        if self.transport.is_closing():
+            return
+        # No line break can have come from a request: httptools has refused those that have one in a header.
+        lines = [STATUS_LINE[answer.status], b"content-length: %d\r\n" % len(answer.body)]
+        lines += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        lines += [b"%b: %b\r\n" % header for header in answer.headers]
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines += (b"\r\n", answer.body)
+        self.transport.write(b"".join(lines))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()

@@ -1,0 +1,54 @@
+"""The polls of one session, and the payloads they are answered with."""
+
+from collections.abc import Callable
+
+from synkora.engine.disconnect import ORDERLY, Reason
+from synkora.engine.outgoing import CLOSE, NOOP, Outgoing
+from synkora.engine.settings import TransportName
+
+
+class PollingTransport:
+    """The polls of one session, and what they are answered with."""
+
+    name: TransportName = "polling"
+
+    __slots__ = ("_poll", "failed", "is_posting")
+
+    def __init__(self) -> None:
+        self._poll: Callable[[list[Outgoing]], None] | None = None
+        self.is_posting = False
+        self.failed = False
+
+    @property
+    def writable(self) -> bool:
+        """Whether a poll waits."""
+        return self._poll is not None
+
+    def send(self, messages: list[Outgoing]) -> None:
+        """Answer the poll that waits."""
+        poll, self._poll = self._poll, None
+        if poll is not None:
+            poll(messages)
+
+    @property
+    def farewell(self) -> Outgoing:
+        """The packet that ends a session."""
+        return CLOSE
+
+    def close(self, reason: Reason, error: Exception | None) -> bool:
+        """Return whether the session is over at once, or its last messages may wait for another poll."""
+        self.failed = error is not None or reason not in ORDERLY
+        return self.failed
+
+    def discard(self) -> None:
+        """Release the poll that waits."""
+        if self._poll is not None:
+            self.send([NOOP])
+
+    def open_poll(self, answer: Callable[[list[Outgoing]], None]) -> None:
+        """Have a poll wait, to be answered once, with what there is to send."""
+        self._poll = answer
+
+    def abandon_poll(self) -> None:
+        """Forget the poll that waits."""
+        self._poll = None
