@@ -19,13 +19,24 @@ CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package-lock.json),$(CLIENTS)/node_m
 # A fresh secret must not hide the one that somebody has put into .env.
 SETTINGS := $(if $(wildcard .env.local .env),,.env.local)
 
+# The rest of a recipe that has put the names of Debian's packages into $missing.
+define INSTALL_MISSING
+if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing$$missing …"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "This needs:$$missing (Debian: sudo apt install$$missing)" >&2; exit 1; \
+	fi
+endef
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check fmt bench lock clean install tools node
+.PHONY: help run test check fmt bench bench-full lock clean install tools compiler node
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'ARGS="…" is handed on: make run ARGS="--port 4000", make test ARGS="-k presence -x"'
 
@@ -45,8 +56,11 @@ fmt: $(DEV_READY) ## format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-bench: $(DEV_READY) ## measure what a delivery, a connect and an idle client cost (two minutes)
+bench: compiler $(DEV_READY) ## measure the server beside Node.js, python-socketio and the floor (two minutes)
 	@$(BIN)/python -m bench.run $(ARGS)
+
+bench-full: compiler $(DEV_READY) ## measure every workload, in five rounds (the better part of an hour)
+	@$(BIN)/python -m bench.run --full $(ARGS)
 
 install: $(DEV_READY) ## make .venv with everything for development
 
@@ -58,7 +72,7 @@ lock: ## bring requirements/ up to date with pyproject.toml (needs uv; ARGS=--up
 		--constraints requirements/dev.txt --output-file requirements/build.txt >/dev/null
 
 clean: ## remove everything that make has installed, and the caches
-	@rm -rf .venv $(CLIENTS)/node_modules build dist
+	@rm -rf .venv $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv build dist
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -100,19 +114,18 @@ $(DEV_READY): $(VENV_READY) requirements/dev.txt pyproject.toml
 	@touch $@ $(RUN_READY)
 
 # The tests run the real clients, a real browser and a real database, and measure with programs in C.
-tools:
+tools: compiler
 	@missing=; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v gcc >/dev/null || missing="$$missing gcc"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
+	$(INSTALL_MISSING)
+
+compiler:
+	@missing=; \
+	command -v gcc >/dev/null || missing="$$missing gcc"; \
 	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing$$missing …"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
-	else \
-		echo "The tests need:$$missing (Debian: sudo apt install$$missing)" >&2; exit 1; \
-	fi
+	echo '#include <zlib.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing zlib1g-dev"; \
+	$(INSTALL_MISSING)
 
 node:
 	@command -v node >/dev/null && command -v npm >/dev/null || { \

@@ -1,17 +1,13 @@
 """What was measured, and what of it may be quoted."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import Any
 
-from bench.workloads import Workload
-from rich.table import Table
-from rich.text import Text
-
-PER_DELIVERY = "cpu_us_per_delivery"
-PER_CONNECT = "connect_cpu_ms"
-PER_CLIENT = "rss_kb_per_client"
+from bench.targets import Target
+from bench.workloads import SERVERS, SYNKORA, Workload
 
 
 @dataclass(frozen=True)
@@ -29,65 +25,80 @@ class Run:
         if self.failure is not None:
             return self.failure
         lost, closed = self.figures["lost"], self.figures["closed"]
-        return f"lost {lost}, closed {closed}" if lost or closed else None
-
-    def as_json(self) -> dict[str, Any]:
-        """The run as it is written to a file."""
-        return {**asdict(self), "fault": self.fault}
+        if lost or closed:
+            return f"lost {lost}, closed {closed}"
+        return "nothing was delivered" if self.workload.sends and not self.figures["delivered"] else None
 
 
 @dataclass(frozen=True)
-class Row:
-    """The runs of one server under one workload."""
+class Quote:
+    """A figure of all rounds: their median, with the lowest and the highest."""
 
-    server: str
-    workload: Workload
-    runs: tuple[Run, ...]
+    middle: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a target: synkora's figure as a part of what it is compared with, and whether that is little enough.
+
+    Both are None where one of the two may not be quoted, or was not measured.
+    """
+
+    target: Target
+    part: float | None
+    met: bool | None
+
+
+class Measured:
+    """The runs of all servers under all workloads; these in the order in which they were run."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self.runs = tuple(runs)
+        self.workloads = tuple(dict.fromkeys(run.workload for run in self.runs))
+        self.servers = tuple(sorted({run.server for run in self.runs}, key=SERVERS.index))
 
     @property
     def faults(self) -> list[str]:
-        """What was wrong with the runs that do not count."""
-        return [run.fault for run in self.runs if run.fault]
+        """What was wrong, with which server under which workload."""
+        described = (f"{run.workload}: {run.server}: {run.fault}" for run in self.runs if run.fault)
+        return list(dict.fromkeys(described))
 
-    def values(self, figure: str) -> list[float]:
-        """A figure's value in each run that counts."""
-        return sorted(run.figures[figure] for run in self.runs if not run.fault)
+    @cached_property
+    def _grouped(self) -> dict[tuple[str, str], list[Run]]:
+        grouped: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            grouped.setdefault((run.workload.name, run.server), []).append(run)
+        return grouped
 
-    def middle(self, figure: str) -> float | None:
-        """The median of a figure; None, and so nothing to quote, if any run has a fault."""
-        return None if self.faults or not self.runs else median(self.values(figure))
+    def was_run(self, workload: Workload, server: str) -> bool:
+        """Whether the server was given the workload at all."""
+        return (workload.name, server) in self._grouped
 
+    def quote(self, workload: str, server: str, figure: str) -> Quote | None:
+        """A figure of a server under the workload of that name.
 
-def rows(runs: Iterable[Run]) -> list[Row]:
-    """The runs by workload and server, in the order in which those were first run."""
-    grouped: dict[tuple[Workload, str], list[Run]] = {}
-    for run in runs:
-        grouped.setdefault((run.workload, run.server), []).append(run)
-    return [Row(server, workload, tuple(group)) for (workload, server), group in grouped.items()]
+        None, and so nothing to quote, if any of its runs has a fault or lacks the figure.
+        """
+        runs = self._grouped.get((workload, server), [])
+        if not runs or any(run.fault or run.figures.get(figure) is None for run in runs):
+            return None
+        values = [run.figures[figure] for run in runs]
+        return Quote(median(values), min(values), max(values))
 
+    def ratio(self, workload: str, server: str, figure: str) -> float | None:
+        """How many times as high as synkora's a server's median is, if both may be quoted."""
+        ours, theirs = (self.quote(workload, name, figure) for name in (SYNKORA, server))
+        return theirs.middle / ours.middle if ours and theirs and ours.middle else None
 
-def table(measured: Sequence[Row]) -> Table:
-    """The figures for people: medians, with the lowest and the highest run beside the one to quote."""
-    shown = Table("Workload", "Server", title="CPU time and memory of the server's process")
-    for heading in ("µs a delivery", "lowest to highest", "to the floor", "ms a connect", "kB a client"):
-        shown.add_column(heading, justify="right")
-    floors = {row.workload: row.middle(PER_DELIVERY) for row in measured if row.server == "floor"}
-    for row in measured:
-        name = str(row.workload)
-        if row.faults:
-            shown.add_row(name, row.server, Text(f"not to be quoted: {'; '.join(row.faults)}", "red"))
-        elif row.workload.is_idle:
-            shown.add_row(name, row.server, "", "", "", _written(row, PER_CONNECT, 2), _written(row, PER_CLIENT, 1))
-        else:
-            cost, floor, spread = row.middle(PER_DELIVERY), floors.get(row.workload), row.values(PER_DELIVERY)
-            ratio = f"{cost / floor:.1f} ×" if cost and floor else ""
-            between = f"{spread[0]:.2f} to {spread[-1]:.2f}"
-            shown.add_row(
-                name, row.server, _written(row, PER_DELIVERY, 2), between, ratio, _written(row, PER_CONNECT, 2)
-            )
-    return shown
-
-
-def _written(row: Row, figure: str, digits: int) -> str:
-    value = row.middle(figure)
-    return "" if value is None else f"{value:.{digits}f}"
+    def verdict(self, workload: Workload, target: Target) -> Verdict:
+        """Whether synkora met a target of a workload."""
+        ours = self.quote(workload.name, SYNKORA, target.figure)
+        if target.server is None and target.workload is None:
+            return Verdict(target, None, None if ours is None else ours.middle <= target.at_most)
+        other = self.quote(target.workload or workload.name, target.server or SYNKORA, target.figure)
+        if ours is None or other is None or not other.middle:
+            return Verdict(target, None, None)
+        part = ours.middle / other.middle
+        return Verdict(target, part, part <= target.at_most)

@@ -3,7 +3,7 @@
  * One epoll loop in C with no JSON library, no authentication and no presence. It finds the position in a
  * cursor message, wraps it in the delivery's envelope and writes it to the room. With COALESCE 1 (the
  * default) what a recipient gets in one turn of the loop goes out in one send(); with 0 each message has a
- * send() of its own. It serves load.c's canvas:cursor and nothing else.
+ * send() of its own. It serves the load's canvas:cursor and nothing else.
  *
  *   gcc -O2 -o floor floor.c && ./floor PORT [COALESCE]
  */

@@ -1,105 +1,105 @@
-"""Measures the server beside the floor: python -m bench.run --help"""
+"""Measures the server beside others: python -m bench.run --help"""
 
-import argparse
-import json
-import os
-import platform
 import sys
 import tempfile
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from bench.figures import Row, Run, rows, table
-from bench.servers import Server, ServerFailed, floor, synkora
-from bench.workloads import WORKLOADS, CannotMeasure, Workload, allow_open_files, build, cores, measure, write_tokens
+from bench.catalogue import FULL, SHORT
+from bench.chart import chart
+from bench.figures import Measured
+from bench.measuring import measure_all, plan, told_time
+from bench.options import Options, options
+from bench.report import NoReport, Sitting, read, sitting, write
+from bench.servers import Server, floor, node, prepare_peers, python_socketio, synkora
+from bench.table import UNQUOTABLE, markdown, table
+from bench.workloads import (
+    FLOOR,
+    NODE,
+    PYTHON_SOCKETIO,
+    SYNKORA,
+    CannotMeasure,
+    Workload,
+    allow_open_files,
+    build,
+    cores,
+    write_tokens,
+)
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-
-def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    """The command line's options."""
-    parser = argparse.ArgumentParser(prog="bench", description="Measure what a delivery, a connect and a client cost.")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each server under each workload (3)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="seconds of traffic in each run (1.5)")
-    parser.add_argument(
-        "--workload",
-        action="append",
-        type=Workload.parse,
-        metavar="CLIENTS/PROJECTS/WINDOW",
-        help="instead of the usual ones; WINDOW messages are in flight in each project, 0 is idle; may be repeated",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run to a file")
-    return parser.parse_args(given)
-
-
-def measure_all(
-    servers: Sequence[Server],
-    workloads: Sequence[Workload],
-    rounds: int,
-    seconds: float,
-    folder: Path,
-    console: Console,
-) -> list[Run]:
-    """Run every server under every workload, the servers in turn; one round is enough for memory."""
-    plan = [
-        (number, workload, server)
-        for workload in workloads
-        for number in range(1 if workload.is_idle else rounds)
-        for server in servers
-    ]
-    runs = []
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(plan))
-        for number, workload, server in plan:
-            described = f"{workload}: {server.name}, round {number + 1}"
-            progress.update(task, description=described)
-            if not console.is_terminal:
-                console.print(described, highlight=False, soft_wrap=True)
-            try:
-                runs.append(Run(server.name, workload, measure(server, workload, seconds, folder)))
-            except (CannotMeasure, ServerFailed) as error:
-                runs.append(Run(server.name, workload, {}, str(error)))
-            progress.advance(task)
-    return runs
-
-
-def report(path: Path, runs: Sequence[Run]) -> None:
-    """Write every run, and what it was made on, to a file."""
-    machine = {
-        "synkora": version("synkora"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cores": os.cpu_count(),
-    }
-    path.write_text(json.dumps({"machine": machine, "runs": [run.as_json() for run in runs]}, indent=1) + "\n")
+_SHORT_SECONDS = 1.0
+_SHORT_ROUNDS, _FULL_ROUNDS = 2, 5
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Measure, show the table, and return the exit status: 1 if some figure may not be quoted."""
-    options = arguments(given)
+    chosen = options(given)
     console = Console(stderr=True)
-    workloads: list[Workload] = options.workload or list(WORKLOADS)
+    if chosen.list:
+        for workload in FULL:
+            print(f"{workload.name:18} {workload}  [{', '.join(workload.servers)}]")
+        return 0
+    try:
+        measured, made = read(chosen.file) if chosen.file else _measure(chosen, console)
+    except (CannotMeasure, NoReport) as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
+    if chosen.markdown:
+        print(f"{markdown(measured)}\n{made}")
+    else:
+        Console(width=None if sys.stdout.isatty() else 160).print(table(measured))
+    if chosen.json is not None:
+        write(chosen.json, measured, made)
+    if chosen.svg is not None:
+        chosen.svg.write_text(chart(measured), encoding="utf-8")
+    for fault in measured.faults:
+        console.print(f"{UNQUOTABLE}: {fault}", style="red", markup=False, soft_wrap=True)
+    return 1 if measured.faults or not measured.runs else 0
+
+
+def _measure(chosen: Options, console: Console) -> tuple[Measured, Sitting]:
+    workloads = list(_workloads(chosen))
+    clients = max(workload.clients for workload in workloads)
+    allow_open_files(clients)
     server_core, load_core = cores()
     if server_core == load_core:
         console.print("There is one core for both the server and the load: only compare figures of one run.")
     with tempfile.TemporaryDirectory(prefix="synkora-bench-") as name:
         folder = Path(name)
-        try:
-            allow_open_files(max(workload.clients for workload in workloads))
-            build("load", folder)
-            servers = [synkora(), floor(build("floor", folder))]
-        except CannotMeasure as error:
-            console.print(str(error), style="red", markup=False, soft_wrap=True)
-            return 1
-        write_tokens(folder / "tokens.txt", max(workload.clients for workload in workloads))
-        runs = measure_all(servers, workloads, options.rounds, options.seconds, folder, console)
-    measured: list[Row] = rows(runs)
-    Console(width=None if sys.stdout.isatty() else 160).print(table(measured))
-    if options.json is not None:
-        report(options.json, runs)
-    return 1 if any(row.faults for row in measured) else 0
+        build("load", folder)
+        write_tokens(folder / "tokens.txt", clients)
+        wanted = chosen.server or dict.fromkeys(server for workload in workloads for server in workload.servers)
+        servers = _servers(wanted, folder, console)
+        rounds = chosen.rounds or (_FULL_ROUNDS if chosen.full else _SHORT_ROUNDS)
+        steps = plan(workloads, [server for server, _ in servers], rounds)
+        if not steps:
+            raise CannotMeasure("None of these servers is given any of these workloads: see --list.")
+        console.print(f"{len(steps)} runs, {told_time(sum(step.estimate for step in steps))}.", highlight=False)
+        return measure_all(steps, servers, folder, console), sitting()
+
+
+def _workloads(chosen: Options) -> Iterator[Workload]:
+    for workload in chosen.workload or (FULL if chosen.full else SHORT):
+        if chosen.seconds is not None:
+            yield replace(workload, seconds=chosen.seconds)
+        elif chosen.full or chosen.workload:
+            yield workload
+        else:
+            yield replace(workload, seconds=min(workload.seconds, _SHORT_SECONDS))
+
+
+def _servers(wanted: Collection[str], folder: Path, console: Console) -> dict[tuple[str, bool], Server]:
+    """Those that are wanted and can be run, by name and by whether they compress."""
+    able = {SYNKORA, FLOOR} | prepare_peers(wanted, lambda line: console.print(line, markup=False, soft_wrap=True))
+    makers = {SYNKORA: synkora, NODE: node, PYTHON_SOCKETIO: python_socketio}
+    servers = {
+        (name, compression): make(compression=compression)
+        for name, make in makers.items()
+        if name in wanted and name in able
+        for compression in (False, True)
+    }
+    return {**servers, (FLOOR, False): floor(build("floor", folder))} if FLOOR in wanted else servers
 
 
 if __name__ == "__main__":

@@ -1,19 +1,30 @@
 """What is measured: the servers, each started alone on one core."""
 
+import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SECRET = "the-secret-of-the-benchmark"  # noqa: S105  # it guards nothing
+SECRET = "the-secret-of-the-benchmark, long enough for HS256"  # noqa: S105  # it guards nothing
 #: Above every load, so that limits are checked as they are for users, and refuse nothing.
 UNREACHED = "1000000"
+_NODE = "node"
+_NODE_MAJOR = 20
+PEERS = Path(__file__).parent / "peers"
 _PATIENCE = 30  # seconds that a server has to begin to listen, or to end
+_LIMITS = {
+    "LIMIT_VOLATILE_RATE": UNREACHED,
+    "LIMIT_EDIT_RATE": UNREACHED,
+    "LIMIT_CONNECTIONS_PER_ADDRESS": UNREACHED,
+    "LIMIT_HANDSHAKES_PER_ADDRESS": UNREACHED,
+}
 
 
 class ServerFailed(Exception):
@@ -32,24 +43,92 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def synkora() -> Server:
+def synkora(*, compression: bool = False) -> Server:
     """This project's server, with its default settings but for limits, which no load reaches."""
     return Server(
         "synkora",
         lambda port: [sys.executable, "-m", "synkora", "serve", "--host", "127.0.0.1", "--port", str(port)],
-        {
-            "NEXTAUTH_SECRET": SECRET,
-            "LIMIT_VOLATILE_RATE": UNREACHED,
-            "LIMIT_EDIT_RATE": UNREACHED,
-            "LIMIT_CONNECTIONS_PER_ADDRESS": UNREACHED,
-            "LIMIT_HANDSHAKES_PER_ADDRESS": UNREACHED,
-        },
+        {"NEXTAUTH_SECRET": SECRET, **_LIMITS, "WS_COMPRESSION": str(compression).lower()},
     )
 
 
 def floor(program: Path) -> Server:
     """The least that a relay can cost (see floor.c): it verifies nothing."""
     return Server("floor", lambda port: [str(program), str(port)])
+
+
+def node(folder: Path = PEERS / "node", *, compression: bool = False, list_to: str = "everyone") -> Server:
+    """socket.io on Node.js; `list_to` is who is sent the list of users at a join: `everyone` in it, or the `joiner`."""
+    program = [_NODE, str(folder / "server.mjs")]
+    return Server("Node.js", _by_variables(program), _of_a_peer(compression) | {"LIST_TO": list_to})
+
+
+def python_socketio(folder: Path = PEERS / "python-socketio", *, compression: bool = False) -> Server:
+    """python-socketio on uvicorn, with uvloop, httptools and websockets."""
+    program = [str(folder / ".venv/bin/python"), str(folder / "server.py")]
+    return Server("python-socketio", _by_variables(program), _of_a_peer(compression))
+
+
+def _by_variables(program: list[str]) -> Callable[[int], list[str]]:
+    return lambda port: ["env", "WS_HOST=127.0.0.1", f"WS_PORT={port}", *program]
+
+
+def _of_a_peer(compression: bool) -> dict[str, str]:
+    return {"NEXTAUTH_SECRET": SECRET, "NODE_ENV": "production", **_LIMITS, "COMPRESSION": str(compression).lower()}
+
+
+def prepare_peers(names: Collection[str], say: Callable[[str], object]) -> set[str]:
+    """Install what the peers of these names need, below `bench/peers/`, and return the names of those that can be run.
+
+    `say` is told what is done, and which peer is left out and why.
+    """
+    ready = set()
+    for name, install in {"Node.js": _install_node, "python-socketio": _install_python_socketio}.items():
+        if name in names:
+            try:
+                install(say)
+            except (OSError, subprocess.CalledProcessError, _Missing) as error:
+                say(f"{name} is left out: {error}")
+            else:
+                ready.add(name)
+    return ready
+
+
+class _Missing(Exception):
+    """Something that a peer needs is not on this machine."""
+
+
+def _install_node(say: Callable[[str], object]) -> None:
+    folder = PEERS / "node"
+    if not (shutil.which(_NODE) and shutil.which("npm")):
+        raise _Missing("node and npm are not installed")
+    major = subprocess.run([_NODE, "-p", "parseInt(process.versions.node)"], capture_output=True, check=True, text=True)
+    if int(major.stdout) < _NODE_MAJOR:
+        raise _Missing(f"it needs Node.js {_NODE_MAJOR} or newer, and node is {major.stdout.strip()}")
+    with _installing(folder / "package-lock.json", folder / "node_modules", say) as needed:
+        if needed:
+            subprocess.run(["npm", "ci", "--prefix", folder, "--silent", "--no-audit", "--no-fund"], check=True)
+
+
+def _install_python_socketio(say: Callable[[str], object]) -> None:
+    folder = PEERS / "python-socketio"
+    lock, venv = folder / "requirements.txt", folder / ".venv"
+    with _installing(lock, venv, say) as needed:
+        if needed:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+            pip = [str(venv / "bin/python"), "-m", "pip", "--quiet", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "install", "--no-input", "--require-hashes", "-r", lock], check=True)
+
+
+@contextmanager
+def _installing(lock: Path, target: Path, say: Callable[[str], object]) -> Iterator[bool]:
+    """Whether what a lock file names has to be installed; what has been is noted in `target`."""
+    note, state = target / ".installed", hashlib.sha256(lock.read_bytes()).hexdigest()
+    needed = not note.exists() or note.read_text() != state
+    if needed:
+        say(f"Installing what {lock.relative_to(PEERS.parent)} names …")
+    yield needed
+    note.write_text(state)
 
 
 @contextmanager

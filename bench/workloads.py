@@ -9,10 +9,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.servers import SECRET, Server, pinned, running
+from bench.targets import CONNECT, IDLE_CPU, MEMORY, PER_DELIVERY, Target
 
 from synkora.identity.tokens import sign
 
+SYNKORA = "synkora"
+NODE = "Node.js"
+PYTHON_SOCKETIO = "python-socketio"
+FLOOR = "floor"
+SERVERS = (SYNKORA, NODE, PYTHON_SOCKETIO, FLOOR)
+
+CURSOR = "canvas:cursor"
+
 HERE = Path(__file__).parent
+_SOURCES = {"load": "load/*.c", "floor": "floor.c"}
 _SPARE_FILES = 200  # what a process opens besides its connections
 _DAY = 86_400
 
@@ -23,41 +33,88 @@ class CannotMeasure(Exception):
 
 @dataclass(frozen=True)
 class Workload:
-    """Clients in equal projects, in each of which `window` messages are under way at any time; with 0 all are idle."""
+    """Clients in equal projects, and what they do: nothing, unless `window`, `rate` or `storm` says otherwise.
 
+    `window` messages are under way in each project at any time; or `senders` members of each project (0: all) send
+    `rate` messages a second each; or, with `storm`, all join their project at once and then leave it. Messages carry
+    `pad` bytes of text. `stuck` of the clients stop reading. `seconds` is for how long it is measured. `figures` are
+    quoted, of `servers`, and `targets` are what is asked of them.
+    """
+
+    name: str
     clients: int
     projects: int
-    window: int
+    window: int = 0
+    rate: float = 0
+    senders: int = 0
+    storm: bool = False
+    event: str = CURSOR
+    pad: int = 0
+    transport: str = "websocket"
+    compressed: bool = False
+    stuck: int = 0
+    seconds: float = 3
+    servers: tuple[str, ...] = (SYNKORA, NODE, FLOOR)
+    figures: tuple[str, ...] = (PER_DELIVERY,)
+    targets: tuple[Target, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The workload written CLIENTS/PROJECTS/WINDOW. Raises `ValueError`."""
+        """A relay of cursors written CLIENTS/PROJECTS/WINDOW. Raises `ValueError`."""
         clients, projects, window = map(int, text.split("/"))
         if min(clients, projects, window + 1) < 1 or clients % projects:
             raise ValueError("the clients have to be a multiple of the projects")
-        return cls(clients, projects, window)
+        if window and clients == projects:
+            raise ValueError("who is alone in a project has nobody to send to")
+        figures = (PER_DELIVERY,) if window else (CONNECT, MEMORY, IDLE_CPU)
+        return cls(text, clients, projects, window, figures=figures)
 
     def __str__(self) -> str:
         projects = f"{self.projects} project{'s' if self.projects > 1 else ''}"
-        return f"{self.clients:,} in {projects}, {f'{self.window} in flight' if self.window else 'idle'}"
+        if self.storm:
+            return f"{self.clients:,} joining {projects} and leaving"
+        parts = [f"{self.clients:,} in {projects}"]
+        if self.event != CURSOR:
+            parts.append(f"{self.event} of {self.pad // 1000} kB")
+        if self.window:
+            parts.append(f"{self.window} in flight")
+        elif self.rate:
+            whose = "each" if self.senders == 0 else "in each"
+            parts.append(f"{self.senders * self.rate or self.rate:g} a second {whose}")
+        else:
+            parts.append("idle" if IDLE_CPU in self.figures else "connecting")
+        if self.transport != "websocket":
+            parts.append(f"over {self.transport}")
+        if self.compressed:
+            parts.append("compressed")
+        if self.stuck:
+            parts.append(f"{self.stuck} of them stuck")
+        return ", ".join(parts)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it measures memory, which traffic would change."""
-        return self.window == 0
+    def sends(self) -> bool:
+        """Whether messages are delivered, and so can be lost."""
+        return bool(self.window or self.rate)
 
-
-WORKLOADS = tuple(map(Workload.parse, ("50/1/4", "200/20/4", "200/20/1", "500/100/4", "8000/800/0")))
+    @property
+    def options(self) -> list[str]:
+        """How it is told to load.c."""
+        given = [f"--clients={self.clients}", f"--rooms={self.projects}", f"--seconds={self.seconds}"]
+        given += [f"--rate={self.rate}", f"--senders={self.senders}"] if self.rate else [f"--window={self.window}"]
+        given += [f"--event={self.event}", f"--pad={self.pad}", f"--transport={self.transport}"]
+        given += ["--deflate"] if self.compressed else []
+        given += ["--storm"] if self.storm else []
+        return given + ([f"--stuck={self.stuck}"] if self.stuck else [])
 
 
 def build(program: str, folder: Path) -> Path:
     """Build `load` or `floor` in a folder. Raises `CannotMeasure` where that fails."""
     target = folder / program
     try:
-        subprocess.run(["gcc", "-O2", "-o", target, HERE / f"{program}.c"], check=True)
+        subprocess.run(["gcc", "-O2", "-o", target, *sorted(HERE.glob(_SOURCES[program])), "-lz"], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise CannotMeasure(
-            f"{program}.c cannot be built, gcc and the C library's headers are needed: {error}"
+            f"{program} cannot be built, gcc and the headers of the C library and of zlib are needed: {error}"
         ) from None
     return target
 
@@ -90,21 +147,14 @@ def cores() -> tuple[int, int]:
     return available[0], available[-1]
 
 
-def measure(server: Server, workload: Workload, seconds: float, folder: Path) -> dict[str, Any]:
+def measure(server: Server, workload: Workload, folder: Path) -> dict[str, Any]:
     """What load.c says of a fresh server under a workload; `folder` has `load` and `tokens.txt`.
 
     Raises `ServerFailed`, and `CannotMeasure` where the load could not be brought to bear.
     """
     server_core, load_core = cores()
-    options = {
-        "clients": workload.clients,
-        "rooms": workload.projects,
-        "window": workload.window,
-        "seconds": seconds,
-        "tokens": folder / "tokens.txt",
-    }
     with running(server, folder, server_core) as (pid, port), pinned(load_core):
-        given = [f"--{name}={value}" for name, value in {**options, "port": port, "pids": pid}.items()]
+        given = [*workload.options, f"--tokens={folder / 'tokens.txt'}", f"--port={port}", f"--pids={pid}"]
         done = subprocess.run([folder / "load", *given], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise CannotMeasure(f"load, against {server.name}: {done.stderr.strip() or f'exit status {done.returncode}'}")

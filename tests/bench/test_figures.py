@@ -1,55 +1,82 @@
 """What is quoted of what was measured."""
 
 import pytest
-from bench.figures import PER_DELIVERY, Run, rows, table
-from bench.workloads import Workload
-from rich.console import Console
-
-BUSY = Workload(clients=200, projects=20, window=4)
-IDLE = Workload(clients=50, projects=5, window=0)
-
-
-def run_of(server: str, cost: float, workload: Workload = BUSY, *, lost: int = 0, closed: int = 0) -> Run:
-    """A run with such a cost of a delivery."""
-    figures = {PER_DELIVERY: cost, "connect_cpu_ms": 0.5, "rss_kb_per_client": 10.0, "lost": lost, "closed": closed}
-    return Run(server, workload, figures)
-
-
-def printed(*runs: Run) -> str:
-    """The table of these runs."""
-    console = Console(width=200)
-    with console.capture() as shown:
-        console.print(table(rows(runs)))
-    return shown.get()
+from bench.figures import Measured, Quote, Run
+from bench.targets import LATENCY, PER_DELIVERY, Target
+from bench.workloads import FLOOR, NODE, SYNKORA
+from tests.bench.sample_runs import CALM, IDLE, RELAY, SLOW, relays, run_of, sample
 
 
 def test_medians_are_quoted_with_their_spread() -> None:
-    """Of three runs it is the middle one, beside the lowest and the highest, and its ratio to the floor's."""
-    runs = [run_of("synkora", cost) for cost in (9.0, 4.0, 5.0)] + [run_of("floor", cost) for cost in (2.0, 2.5, 3.0)]
-    text = printed(*runs)
-    for expected in ("5.00", "4.00 to 9.00", "2.0 ×"):
-        assert expected in text
+    """Of three runs it is the middle one, beside the lowest and the highest."""
+    assert sample().quote("relay", SYNKORA, PER_DELIVERY) == Quote(5.0, 4.0, 9.0)
 
 
-@pytest.mark.parametrize(("lost", "closed"), [(3, 0), (-1, 0), (0, 1)])
-def test_a_faulty_run_is_not_quoted(lost: int, closed: int) -> None:
-    """A server that lost messages or clients did less work: no figure of it is shown, nor a ratio to it."""
-    faulty = [run_of("floor", 2.0), run_of("floor", 2.0, lost=lost, closed=closed)]
-    (row,) = rows(faulty)
-    assert row.middle(PER_DELIVERY) is None
-    text = printed(*faulty, run_of("synkora", 5.0))
-    assert f"not to be quoted: lost {lost}, closed {closed}" in text
-    assert "5.00" in text
-    assert "2.00" not in text
-    assert "×" not in text
+def test_servers_are_compared_by_their_medians() -> None:
+    """A ratio says how many times as high as synkora's another server's figure is."""
+    assert sample().ratio("relay", NODE, PER_DELIVERY) == 4.5
+
+
+def test_servers_keep_their_order() -> None:
+    """Whichever was run first, synkora comes first and the floor last."""
+    assert sample().servers == (SYNKORA, NODE, FLOOR)
+
+
+@pytest.mark.parametrize(
+    ("figures", "fault"),
+    [
+        ({"lost": 3}, "lost 3, closed 0"),
+        ({"lost": -1}, "lost -1, closed 0"),
+        ({"closed": 1}, "lost 0, closed 1"),
+        ({"delivered": 0}, "nothing was delivered"),
+    ],
+)
+def test_a_faulty_run_is_not_quoted(figures: dict[str, float], fault: str) -> None:
+    """A server that lost messages or clients did less work: nothing of it is quoted, compared or judged by."""
+    faulty = run_of(NODE, **{PER_DELIVERY: 20.0} | figures)
+    measured = Measured([*relays(SYNKORA, 5.0, 5.0), *relays(NODE, 20.0), faulty])
+    assert measured.faults == [f"200 in 20 projects, 4 in flight: Node.js: {fault}"]
+    assert measured.quote("relay", NODE, PER_DELIVERY) is None
+    assert measured.ratio("relay", NODE, PER_DELIVERY) is None
+    assert measured.verdict(RELAY, RELAY.targets[0]).met is None
+    assert measured.quote("relay", SYNKORA, PER_DELIVERY) == Quote(5.0, 5.0, 5.0)
 
 
 def test_a_run_that_failed_is_not_quoted() -> None:
-    """What kept it from being measured is shown in its place."""
-    assert "not to be quoted: load: refused" in printed(Run("synkora", BUSY, {}, "load: refused"))
+    """What kept it from being measured is its fault."""
+    measured = Measured([*relays(SYNKORA, 5.0), Run(SYNKORA, RELAY, {}, "load: refused")])
+    assert measured.faults == ["200 in 20 projects, 4 in flight: synkora: load: refused"]
+    assert measured.quote("relay", SYNKORA, PER_DELIVERY) is None
 
 
-def test_memory_is_quoted_of_idle_clients_only() -> None:
-    """Traffic fills buffers: what a client costs is shown where there was none."""
-    assert "10.0" in printed(run_of("synkora", -1, IDLE))
-    assert "10.0" not in printed(run_of("synkora", 5.0))
+def test_a_figure_that_a_run_lacks_is_not_quoted() -> None:
+    """Where nothing is sent, a delivery has no cost."""
+    idle = run_of(SYNKORA, IDLE, delivered=0, rss_kb_per_client=10.0)
+    assert idle.fault is None
+    assert Measured([idle]).quote("idle", SYNKORA, "idle_cpu_percent") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "part", "met"),
+    [
+        (Target(PER_DELIVERY, 1 / 4, NODE), 5 / 22.5, True),
+        (Target(PER_DELIVERY, 1 / 5, NODE), 5 / 22.5, False),
+        (Target(PER_DELIVERY, 2, FLOOR), 2.0, True),
+        (Target(PER_DELIVERY, 1.9, FLOOR), 2.0, False),
+        (Target(PER_DELIVERY, 5), None, True),
+        (Target(PER_DELIVERY, 4.9), None, False),
+        (Target(LATENCY, 5), None, None),
+        (Target(PER_DELIVERY, 1, "python-socketio"), None, None),
+    ],
+)
+def test_targets_are_judged_by_medians(target: Target, part: float | None, met: bool | None) -> None:
+    """A target is met when the figure is no more than its part of the other's, or than the value; or is not judged."""
+    verdict = sample().verdict(RELAY, target)
+    assert (verdict.part, verdict.met) == (part, met)
+
+
+@pytest.mark.parametrize(("latency", "met"), [(2.5, True), (2.6, False)])
+def test_a_workload_is_compared_with_another(latency: float, met: bool) -> None:
+    """What stuck clients cost the others is judged by the same load without them."""
+    measured = Measured([run_of(SYNKORA, CALM, p99_ms=2.0), run_of(SYNKORA, SLOW, p99_ms=latency)])
+    assert measured.verdict(SLOW, SLOW.targets[0]).met is met

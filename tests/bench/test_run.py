@@ -1,15 +1,20 @@
 """The benchmark as a command."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from bench.figures import PER_DELIVERY
+from bench.chart import TITLE
+from bench.figures import Measured
+from bench.report import Sitting, read, write
+from bench.targets import PER_DELIVERY
+from bench.workloads import FLOOR, NODE, SYNKORA
+from tests.bench.sample_runs import relays, run_of, sample
 from tests.support.processes import Program
 
+MADE = Sitting("2026-01-31", {"cores": "2"})
 ROOT = Path(__file__).parent.parent.parent
-BENCH = (sys.executable, "-m", "bench.run", "--rounds", "1", "--seconds", "0.2")
+SHOW = (sys.executable, "-m", "bench.run")
+BENCH = (*SHOW, "--server", "synkora", "--server", "floor", "--rounds", "1", "--seconds", "0.2")
 
 
 def with_limit(limit: str, *options: str) -> list[str]:
@@ -18,17 +23,58 @@ def with_limit(limit: str, *options: str) -> list[str]:
 
 
 def test_it_measures_and_reports(tmp_path: Path) -> None:
-    """It shows what it does, prints a row for each server, and writes every run to a file."""
-    options = ("--workload", "20/2/2", "--json", str(tmp_path / "runs.json"))
-    with Program([*BENCH, *options], ROOT) as program:
+    """It tells how long it takes and what it does, prints the table, and writes every run and the chart to files."""
+    data, drawing = tmp_path / "runs.json", tmp_path / "chart.svg"
+    with Program([*BENCH, "--workload", "20/2/2", "--json", str(data), "--svg", str(drawing)], ROOT) as program:
         assert program.wait() == 0, program.output
     name = "20 in 2 projects, 2 in flight"
-    assert program.stderr == [f"{name}: synkora, round 1", f"{name}: floor, round 1"]
-    shown = [line for line in program.stdout if name in line]
-    assert ["synkora" in shown[0], "floor" in shown[1]] == [True, True]
-    report: dict[str, Any] = json.loads((tmp_path / "runs.json").read_text())
-    assert [(run["server"], run["fault"]) for run in report["runs"]] == [("synkora", None), ("floor", None)]
-    assert all(run["figures"][PER_DELIVERY] > 0 for run in report["runs"])
+    assert program.stderr[0].startswith("2 runs, about ")
+    assert [line.partition(" (")[0] for line in program.stderr[1:]] == [
+        f"1/2 {name}: synkora, round 1 of 1",
+        f"2/2 {name}: floor, round 1 of 1",
+    ]
+    assert any(name in line and "µs a delivery" in line for line in program.stdout)
+    measured, made = read(data)
+    assert [(run.server, run.fault) for run in measured.runs] == [(SYNKORA, None), (FLOOR, None)]
+    assert all(run.figures[PER_DELIVERY] > 0 for run in measured.runs)
+    assert made.machine["synkora"]
+    assert TITLE in drawing.read_text()
+
+
+def test_figures_are_shown_again(tmp_path: Path) -> None:
+    """From the data come the Markdown of the documents and the chart, without measuring."""
+    write(tmp_path / "runs.json", sample(), MADE)
+    options = ("--from", str(tmp_path / "runs.json"), "--markdown", "--svg", str(tmp_path / "chart.svg"))
+    with Program([*SHOW, *options], ROOT) as program:
+        assert program.wait() == 0, program.output
+    assert program.stderr == []
+    assert program.stdout[0] == "| Workload | Figure | synkora | Node.js | floor | Target |"
+    assert program.stdout[-1] == "Measured on 2026-01-31: cores 2."
+    assert TITLE in (tmp_path / "chart.svg").read_text()
+
+
+def test_a_faulty_run_fails_it(tmp_path: Path) -> None:
+    """If a run lost something, the exit status says so, and the last lines say which and what."""
+    write(tmp_path / "runs.json", Measured([*relays(SYNKORA, 5.0), run_of(NODE, lost=2)]), MADE)
+    with Program([*SHOW, "--from", str(tmp_path / "runs.json")], ROOT) as program:
+        assert program.wait() == 1
+    assert program.stderr == ["not to be quoted: 200 in 20 projects, 4 in flight: Node.js: lost 2, closed 0"]
+
+
+def test_a_file_without_figures_is_told(tmp_path: Path) -> None:
+    """A wrong file is one line, and nothing is printed."""
+    with Program([*SHOW, "--from", str(tmp_path / "none.json")], ROOT) as program:
+        assert program.wait() == 1
+    assert program.stdout == []
+    assert len(program.stderr) == 1
+    assert "none.json holds no figures" in program.stderr[0]
+
+
+def test_workloads_are_listed() -> None:
+    """Their names are what --workload takes."""
+    with Program([*SHOW, "--list"], ROOT) as program:
+        assert program.wait() == 0
+    assert "relay-200" in [line.split()[0] for line in program.stdout]
 
 
 def test_the_limit_on_open_files_is_raised() -> None:
@@ -50,8 +96,8 @@ def test_too_few_open_files_are_told() -> None:
     ]
 
 
-def test_wrong_options_are_told() -> None:
-    """A workload that makes no sense is a usage error."""
-    with Program([*BENCH, "--workload", "10/3/1"], ROOT) as program:
-        assert program.wait() == 2
-    assert "--workload" in program.stderr[-1]
+def test_a_server_without_a_workload_is_told() -> None:
+    """If none of the servers is given any of the workloads there is nothing to measure."""
+    with Program([*SHOW, "--server", "floor", "--workload", "documents"], ROOT) as program:
+        assert program.wait() == 1
+    assert program.stderr == ["None of these servers is given any of these workloads: see --list."]

@@ -1,0 +1,158 @@
+"""The load generator, against the real server: what it says is what happened."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.servers import SECRET, Server, node, prepare_peers, running, synkora
+from bench.workloads import cores
+from tests.support.clients import socketio
+from tests.support.processes import Program
+from tests.support.servers import Address
+
+from synkora.identity.tokens import sign
+
+Load = Callable[..., dict[str, Any]]
+USAGE = "usage: load --port N"
+
+
+@pytest.fixture
+def load(folder: Path) -> Load:
+    """Runs the load for a moment against a server of its own."""
+
+    def run(*options: str, server: Server | None = None) -> dict[str, Any]:
+        with running(server or synkora(), folder, cores()[0]) as (pid, port):
+            given = [f"--port={port}", f"--pids={pid}", f"--tokens={folder / 'tokens.txt'}", "--seconds=0.3"]
+            done = subprocess.run([folder / "load", *given, *options], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        figures: dict[str, Any] = json.loads(done.stdout)
+        assert figures["closed"] == figures["lost"] == 0
+        return figures
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("event", "transport"),
+    [
+        ("canvas:cursor", "websocket"),
+        ("canvas:update", "websocket"),
+        ("markdown:update", "websocket"),
+        ("task:update", "websocket"),
+        ("typing:start", "websocket"),
+        ("canvas:cursor", "polling"),
+        ("markdown:update", "polling"),
+    ],
+)
+def test_each_message_is_counted_at_each_recipient(load: Load, event: str, transport: str) -> None:
+    """Every event reaches the others in its project, over either transport, and its way there is timed."""
+    figures = load(
+        "--clients=12", "--rooms=3", "--window=2", f"--event={event}", "--pad=300", f"--transport={transport}"
+    )
+    assert figures["sent"] >= 6
+    assert figures["delivered"] == figures["sent"] * 3
+    assert figures["cpu_us_per_delivery"] > 0
+    assert 0 <= figures["p50_ms"] <= figures["p99_ms"]
+    assert figures["wire_bytes_per_delivery"] > (0 if event == "canvas:cursor" else 300)
+
+
+@pytest.mark.parametrize(("senders", "sending"), [(1, 4), (2, 8), (0, 20)])
+def test_members_send_at_a_rate(load: Load, senders: int, sending: int) -> None:
+    """As many members of each project as are asked for send so often a second, or all of them."""
+    figures = load("--clients=20", "--rooms=4", "--rate=50", f"--senders={senders}", "--seconds=1")
+    assert sending * 45 <= figures["sent"] <= sending * 51
+    assert figures["delivered"] == figures["sent"] * 4
+
+
+@pytest.mark.parametrize(
+    ("server", "transport"),
+    [
+        pytest.param(synkora, "websocket", id="websocket without context takeover"),
+        pytest.param(node, "websocket", id="websocket with context takeover"),
+        pytest.param(node, "polling", id="polling"),
+    ],
+)
+def test_what_comes_compressed_is_read(load: Load, server: Callable[..., Server], transport: str) -> None:
+    """Large messages of a server that compresses count as others do, and take less of the wire."""
+    said: list[str] = []
+    assert server is synkora or prepare_peers(["Node.js"], said.append), said
+    options = ("--clients=10", "--rooms=1", "--window=1", "--event=markdown:update", "--pad=20000")
+    figures = load(*options, f"--transport={transport}", "--deflate", server=server(compression=True))
+    assert figures["sent"] >= 1
+    assert figures["delivered"] == figures["compressed"] == figures["sent"] * 9
+    assert 1000 < figures["wire_bytes_per_delivery"] < 15_000
+
+
+def test_text_is_compressed_like_a_document(load: Load) -> None:
+    """Without compression a document takes its size on the wire, and a frame's header."""
+    figures = load("--clients=10", "--rooms=1", "--window=1", "--event=markdown:update", "--pad=20000")
+    assert figures["compressed"] == 0
+    assert 20_000 < figures["wire_bytes_per_delivery"] < 20_200
+
+
+def test_those_who_are_stuck_are_not_waited_for(load: Load) -> None:
+    """Deliveries are counted at those who read; of the others, who was disconnected."""
+    patient, strict = (
+        synkora(),
+        Server("strict", synkora().command, synkora().environment | {"WS_MAX_OUTBOX": "1000000"}),
+    )
+    options = ("--clients=20", "--rooms=2", "--window=2", "--stuck=4", "--event=markdown:update", "--pad=20000")
+    few = load("--clients=20", "--rooms=2", "--window=2", "--stuck=4", server=patient)
+    assert (few["cut"], few["delivered"]) == (0, few["sent"] * 7)
+    many = load(*options, "--seconds=2", server=strict)
+    assert (many["cut"], many["delivered"]) == (4, many["sent"] * 7)
+    assert many["rss_peak_mb"] > 0
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_a_storm_joins_and_leaves(load: Load, transport: str) -> None:
+    """Joining and leaving are told apart from connecting."""
+    figures = load("--clients=50", "--rooms=1", "--storm", f"--transport={transport}")
+    assert min(figures["connect_cpu_ms"], figures["join_cpu_ms"], figures["leave_cpu_ms"]) > 0
+    assert (figures["sent"], figures["idle_cpu_percent"], figures["cpu_us_per_delivery"]) == (0, None, None)
+
+
+def test_idle_clients_send_nothing(load: Load) -> None:
+    """Without a load, what idle clients cost is told."""
+    figures = load("--clients=20", "--rooms=4", "--window=0")
+    assert (figures["sent"], figures["delivered"]) == (0, 0)
+    assert figures["idle_cpu_percent"] >= 0
+    assert figures["rss_kb_per_client"] is not None
+    assert figures["p99_ms"] is figures["join_cpu_ms"] is figures["cut"] is None
+
+
+async def test_a_server_that_ends_is_noticed(folder: Path) -> None:
+    """Of a server that ends while it is measured, every client is reported."""
+    with running(synkora(), folder, cores()[0]) as (pid, port):
+        given = [f"--port={port}", f"--pids={pid}", f"--tokens={folder / 'tokens.txt'}", "--seconds=2"]
+        load = Program([folder / "load", *given, "--clients=20", "--rooms=2", "--rate=100"], folder)
+        token = sign({"id": "someone"}, SECRET, expires_in=60)
+        async with socketio(Address(port, "/socket.io/"), {"token": token}) as someone:
+            await someone.emit("join-project", "room-0")
+            while (await someone.event())[0] != "canvas:cursor":
+                pass
+    with load:
+        assert load.wait() == 0, load.output
+    assert json.loads(load.output)["closed"] == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--clients=10", "--rooms=3"], "--clients has to be a multiple of --rooms"),
+        (["--clients=10", "--rooms=5", "--senders=3"], "there are fewer members than --senders"),
+        (["--clients=10", "--rooms=5", "--stuck=10"], "the --stuck leave too few who send"),
+        (["--clients=10", "--rooms=5", "--stuck=5", "--transport=polling"], "--stuck needs --transport websocket"),
+        (["--transport=pigeon"], "no such transport"),
+        (["--event=nothing"], "no such event"),
+    ],
+)
+def test_options_that_make_no_sense_are_told(folder: Path, options: list[str], why: str) -> None:
+    """Nothing is measured that was not asked for."""
+    given = ["--port=1", "--pids=1", f"--tokens={folder / 'tokens.txt'}", *options]
+    done = subprocess.run([folder / "load", *given], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{why}\n{USAGE}")

@@ -1,0 +1,172 @@
+"""The servers that are compared do the same job."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.servers import SECRET, Server, node, prepare_peers, python_socketio, running, synkora
+from bench.workloads import cores
+from tests.support.clients import WebSocket, socketio, websocket
+from tests.support.servers import Address
+
+from synkora.collaboration.events import CATALOGUE, Event
+from synkora.identity.tokens import sign
+
+SERVERS = {"synkora": synkora, "Node.js": node, "python-socketio": python_socketio}
+
+
+def token(**claims: Any) -> str:
+    """A token that the servers take for good."""
+    return sign(claims, SECRET, expires_in=3600)
+
+
+def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
+    """A server of this name; its peer is installed first."""
+    if name != "synkora":
+        said: list[str] = []
+        assert prepare_peers([name], said.append) == {name}, said
+    server: Server = SERVERS[name]()
+    with running(replace(server, environment=server.environment | variables), folder, cores()[0]) as (_, port):
+        yield Address(port, "/socket.io/")
+
+
+@pytest.fixture(scope="module", params=list(SERVERS))
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """Each of the servers, as it is measured."""
+    yield from started(request.param, tmp_path_factory.mktemp("peer"))
+
+
+@pytest.fixture(params=list(SERVERS))
+def strict(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
+    """Each of the servers, with a limit on what is no event of the app."""
+    yield from started(request.param, tmp_path, LIMIT_OTHER_RATE="1")
+
+
+class Person:
+    """Somebody who is connected."""
+
+    def __init__(self, name: str, client: WebSocket, sid: str) -> None:
+        self.name = name
+        self.client = client
+        self.sid = sid
+        self.id = f"user-{name}"
+
+    async def emit(self, *event: object) -> None:
+        """Emit an event."""
+        await self.client.emit(*event)
+
+    async def next(self, *names: str) -> Any:
+        """The argument of the next event that has one of the names."""
+        while (event := await self.client.event())[0] not in names:
+            pass
+        assert len(event) == 2
+        return event[1]
+
+    async def join(self, *others: "Person") -> Any:
+        """Join the project, which the others notice; the list of who is there."""
+        await self.emit("join-project", "p")
+        for other in others:
+            assert (await other.next("user:joined"))["socketId"] == self.sid
+        present = await self.next("users:active")
+        for person in (self, *others):
+            assert await person.next("users:count") == {"count": 1 + len(others)}
+        return present
+
+
+@asynccontextmanager
+async def person(address: Address, name: str) -> AsyncIterator[Person]:
+    """Somebody who signs in and has been told so."""
+    auth = {"token": token(id=f"user-{name}", name=name, picture=f"https://example.com/{name}.png")}
+    async with websocket(address) as client:
+        someone = Person(name, client, await client.connect(auth=auth))
+        connected = await someone.next("connected")
+        assert (connected["socketId"], connected["userId"]) == (someone.sid, someone.id)
+        yield someone
+
+
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        (None, "Authentication required"),
+        ({"token": "no.such.token"}, "Authentication failed"),
+        (
+            {"token": sign({"id": "mallory"}, "another secret, just as long as theirs", expires_in=60)},
+            "Authentication failed",
+        ),
+        ({"token": token(name="Nobody")}, "Invalid token"),
+    ],
+)
+async def test_who_does_not_sign_in_is_refused(address: Address, auth: object, message: str) -> None:
+    """The token is verified, and names a user."""
+    async with websocket(address) as client:
+        await client.send("40" + ("" if auth is None else json.dumps(auth)))
+        answer = await client.receive()
+        assert isinstance(answer, str)
+        assert answer.startswith("44")
+        assert json.loads(answer[2:])["message"] == message
+
+
+async def test_presence_is_told(address: Address) -> None:
+    """Who joins gets the list, and the others hear of it; those left behind get it when somebody leaves or is gone."""
+    async with person(address, "alice") as alice, person(address, "bob") as bob:
+        assert (await alice.join())["count"] == 1
+        present = await bob.join(alice)
+        assert present["count"] == 2
+        assert [(user["userId"], user["userName"], user["userImage"]) for user in present["users"]] == [
+            (someone.id, someone.name, f"https://example.com/{someone.name}.png") for someone in (alice, bob)
+        ]
+        await bob.emit("leave-project", "p")
+        await left_alone(alice, bob)
+        await bob.join(alice)
+        await bob.client.connection.close()
+        await left_alone(alice, bob)
+
+
+async def left_alone(alice: Person, bob: Person) -> None:
+    """Alice is told that Bob has left, and who is there."""
+    assert (await alice.next("user:left"))["socketId"] == bob.sid
+    assert [user["userId"] for user in (await alice.next("users:active"))["users"]] == [alice.id]
+    assert await alice.next("users:count") == {"count": 1}
+
+
+@pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
+async def test_events_are_relayed(address: Address, event: Event) -> None:
+    """Every event of the app reaches the other one in the project, as the catalogue says."""
+    forwarded = {name: {"some": [name]} for name in ((event.whole,) if event.whole else event.fields)}
+    async with person(address, "alice") as alice, person(address, "bob") as bob:
+        await alice.join()
+        await bob.join(alice)
+        await alice.emit(event.name, {"projectId": "p", **forwarded})
+        sender = {"socketId": alice.sid, "userId": alice.id, "userName": alice.name}
+        signed = {name: sender[name] for name in event.sender} | forwarded
+        assert await bob.next(event.name) == (forwarded[event.whole] if event.whole else signed)
+
+
+async def test_what_makes_no_sense_is_refused(address: Address) -> None:
+    """The payload and the membership are checked, and the connection goes on."""
+    async with person(address, "alice") as alice:
+        await alice.emit("task:create")
+        await alice.emit("task:create", {"task": {}})
+        await alice.emit("task:create", {"projectId": "elsewhere", "task": {}})
+        await alice.emit("join-project")
+        messages = [(await alice.next("error"))["message"] for _ in range(4)]
+        assert messages[1:] == [
+            "Project ID is required",
+            "task:create: join the project first",
+            "Project ID is required",
+        ]
+        await alice.emit("ping")
+        assert "timestamp" in await alice.next("pong")
+
+
+async def test_limits_are_checked(strict: Address) -> None:
+    """Who sends more than their share is told so."""
+    async with socketio(strict, {"token": token(id="mallory")}) as mallory:
+        someone = Person("mallory", mallory, "")
+        for _ in range(20):
+            await someone.emit("ping")
+        assert "Too many events" in (await someone.next("error"))["message"]

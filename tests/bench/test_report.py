@@ -1,0 +1,56 @@
+"""Figures as data."""
+
+import json
+from pathlib import Path
+
+import pytest
+from bench.catalogue import FULL
+from bench.figures import Measured, Run
+from bench.report import NoReport, Sitting, read, sitting, write
+from bench.workloads import NODE, SYNKORA
+from tests.bench.sample_runs import RELAY, run_of, sample
+
+MADE = Sitting("2026-01-31", {"cores": "2", "Node.js": "20.1"})
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    """Every run comes back with its workload and its targets, faults included, and so does what it was made on."""
+    runs = [*sample().runs, Run(NODE, RELAY, {}, "load: refused"), *(run_of(SYNKORA, workload) for workload in FULL)]
+    write(tmp_path / "figures.json", Measured(runs), MADE)
+    measured, made = read(tmp_path / "figures.json")
+    assert list(measured.runs) == runs
+    assert made == MADE
+
+
+def test_a_run_is_a_line(tmp_path: Path) -> None:
+    """The file of two sittings can be compared line by line; a fault is told, and what does not apply is left out."""
+    run = Run(NODE, RELAY, {"lost": 1, "closed": 0, "join_cpu_ms": None})
+    write(tmp_path / "figures.json", Measured([run, run]), MADE)
+    lines = (tmp_path / "figures.json").read_text().splitlines()
+    written = json.loads(lines[-2].removesuffix(","))
+    assert written["fault"] == "lost 1, closed 0"
+    assert written["figures"] == {"lost": 1, "closed": 0}
+
+
+def test_it_says_what_it_was_made_on() -> None:
+    """Whoever compares figures has to know the machine and the versions."""
+    machine = sitting().machine
+    assert all(machine.values())
+    expected = {"processor", "cores", "system", "Python", "Node.js", "synkora", "socket.io", "python-socketio"}
+    assert expected <= set(machine)
+    assert str(MADE) == "Measured on 2026-01-31: cores 2, Node.js 20.1."
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": [{}], "runs": []}', '{"workloads": [], "runs": [{}]}'])
+def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
+    """A file that is no report is named, with what is wrong."""
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(NoReport, match=r"other\.json holds no figures: "):
+        read(path)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    with pytest.raises(NoReport, match=r"none\.json holds no figures: .*No such file"):
+        read(tmp_path / "none.json")

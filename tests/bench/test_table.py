@@ -1,0 +1,67 @@
+"""The figures as people read them."""
+
+from bench.figures import Measured, Run
+from bench.table import markdown, table
+from bench.targets import PER_DELIVERY
+from bench.workloads import NODE, SYNKORA
+from rich.console import Console
+from tests.bench.sample_runs import CALM, IDLE, RELAY, SLOW, relays, run_of, sample
+
+
+def printed(measured: Measured) -> str:
+    """The table for the terminal."""
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(table(measured))
+    return shown.get()
+
+
+def test_the_table_has_medians_spreads_ratios_and_verdicts() -> None:
+    """Beside each median stand its spread, its ratio to synkora's, and what came of the targets."""
+    text = printed(sample())
+    for expected in (
+        "200 in 20 projects, 4 in flight",
+        "µs a delivery",
+        "4.00 to 9.00",
+        "22.50 · 4.5 ×",
+        "20.00 to 24.00",
+        "✓ Node.js ≥ 4 ×",
+        "✓ ≤ 2 × floor, is 2.00",
+        "✓ ≤ 6",
+    ):
+        assert expected in text
+
+
+def test_markdown_says_the_same() -> None:
+    """The table of the documents is the one of the terminal."""
+    assert markdown(sample()).splitlines() == [
+        "| Workload | Figure | synkora | Node.js | floor | Target |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+        "| 200 in 20 projects, 4 in flight | µs a delivery | 5.00 (4.00 to 9.00) | 22.50 · 4.5 × (20.00 to 24.00) "
+        "| 2.50 · 0.5 × (2.00 to 3.00) | ✓ Node.js ≥ 4 ×; ✓ ≤ 2 × floor, is 2.00; ✓ ≤ 6 |",
+    ]
+
+
+def test_a_faulty_run_is_not_quoted() -> None:
+    """In the place of its figures stands that they are not to be quoted, in both tables."""
+    faulty = Measured([*relays(SYNKORA, 5.0), run_of(NODE, **{PER_DELIVERY: 20.0, "lost": 1})])
+    for text in (printed(faulty), markdown(faulty)):
+        assert "not to be quoted" in text
+        assert "not measured: Node.js ≥ 4 ×" in text
+        assert "5.00" in text
+        assert "20.00" not in text
+
+
+def test_a_missed_target_is_told() -> None:
+    """It says that it was missed, and by how much where no other figure of the row shows it."""
+    measured = Measured([run_of(SYNKORA, CALM, p99_ms=2.0), run_of(SYNKORA, SLOW, p99_ms=3.0)])
+    assert "✗ missed: ≤ 1.25 × calm, is 1.50" in markdown(measured)
+
+
+def test_what_was_not_run_is_left_empty() -> None:
+    """A server that was not given a workload has an empty cell, and one that failed has not."""
+    measured = Measured([run_of(SYNKORA, IDLE, rss_kb_per_client=9.5), Run(NODE, RELAY, {}, "load: refused")])
+    rows = [[cell.strip() for cell in line.split("|")] for line in markdown(measured).splitlines()]
+    assert rows[2][3:5] == ["9.5 (9.5 to 9.5)", ""]
+    assert rows[3][1:5] == ["", "% of a core, idle", "not to be quoted", ""]
+    assert rows[4][3:5] == ["", "not to be quoted"]
