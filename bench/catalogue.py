@@ -37,7 +37,6 @@ FULL = (
         100,
         rate=10,
         seconds=8,
-        servers=_BOTH,
         figures=(CPU, LATENCY),
         targets=(times_cheaper(2, NODE, CPU), Target(LATENCY, 1, NODE)),
     ),
