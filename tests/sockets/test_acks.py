@@ -9,11 +9,12 @@ from synkora.sockets.errors import AckTimeout
 async def test_an_answer_reaches_the_one_who_asked() -> None:
     """Answers may come in any order; each finds its own question."""
     acks = Acks()
-    one, two = acks.open(), acks.open()
-    waiting = asyncio.gather(acks.wait(one, 5), acks.wait(two, 5))
+    acks.open(1)
+    acks.open(2)
+    waiting = asyncio.gather(acks.wait(1, 5), acks.wait(2, 5))
     await asyncio.sleep(0)
-    acks.resolve(two, ["two"])
-    acks.resolve(one, ["one", 1])
+    acks.resolve(2, ["two"])
+    acks.resolve(1, ["one", 1])
     assert list(await waiting) == [["one", 1], ["two"]]
     assert not acks._pending
 
@@ -21,29 +22,31 @@ async def test_an_answer_reaches_the_one_who_asked() -> None:
 async def test_no_answer_in_time_is_a_timeout() -> None:
     """The wait ends after its time and leaves nothing behind; a late answer disturbs nobody."""
     acks = Acks()
-    number = acks.open()
+    acks.open(1)
     with pytest.raises(AckTimeout, match=r"no ack within 0\.01 s"):
-        await acks.wait(number, 0.01)
-    acks.resolve(number, ["late"])
+        await acks.wait(1, 0.01)
+    acks.resolve(1, ["late"])
     assert not acks._pending
 
 
 async def test_an_answer_that_nobody_waits_for_is_passed_over() -> None:
     """Ids that were never given, and second answers, change nothing."""
     acks = Acks()
-    acks.resolve(7, [])
-    number = acks.open()
-    waiting = asyncio.ensure_future(acks.wait(number, 5))
+    assert not acks.resolve(7, [])
+    acks.open(1)
+    waiting = asyncio.ensure_future(acks.wait(1, 5))
     await asyncio.sleep(0)
-    acks.resolve(number, ["first"])
-    acks.resolve(number, ["second"])
+    assert acks.resolve(1, ["first"])
+    assert acks.resolve(1, ["second"])
     assert await waiting == ["first"]
 
 
 async def test_everyone_who_waits_is_told_when_the_client_leaves() -> None:
     """The wait does not go on to its timeout for a client that is gone."""
     acks = Acks()
-    waiting = [asyncio.ensure_future(acks.wait(acks.open(), 60)) for _ in range(3)]
+    for number in range(3):
+        acks.open(number)
+    waiting = [asyncio.ensure_future(acks.wait(number, 60)) for number in range(3)]
     await asyncio.sleep(0)
     acks.cancel()
     results = await asyncio.gather(*waiting, return_exceptions=True)

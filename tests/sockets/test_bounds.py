@@ -76,8 +76,9 @@ async def test_acks_that_are_never_answered(server: SocketServer) -> None:
         await client.send('430["well"]')
         assert await calls[0] == "well"
         extra = asyncio.create_task(socket.call("hello", timeout=30))
-        await client.receive_many(MAX_UNANSWERED)
-        await client.send(f'43{MAX_UNANSWERED}["too"]')
+        last = (await client.receive_many(MAX_UNANSWERED))[-1]
+        assert last == f'42{MAX_UNANSWERED + 1}["hello"]'  # the call that was refused had an id as well
+        await client.send(f'43{MAX_UNANSWERED + 1}["too"]')
         assert await extra == "too"
         for call in calls:
             call.cancel()

@@ -95,6 +95,9 @@ def test_any_history_selects_what_sets_say(
 ) -> None:
     """Joins and leaves in any order, then any rooms and exceptions: the same as with plain sets."""
     rooms = rooms_of()
+    open_rooms = set(SIDS)
+    rooms.opened = lambda room: _toggle(open_rooms, room, to=True)
+    rooms.emptied = lambda room: _toggle(open_rooms, room, to=False)
     model: dict[str, set[str]] = {name: set() for name in NAMES}
     for action, sid, room in history:
         if action == "join":
@@ -111,3 +114,53 @@ def test_any_history_selects_what_sets_say(
     barred = set().union(*(members(name) for name in excepted))
     assert set(rooms.select(chosen, excepted)) == included - barred
     assert len(rooms) == sum(1 for sids in model.values() if sids)
+    assert rooms.names() == open_rooms == {*SIDS, *(name for name, sids in model.items() if sids)}
+
+
+def _toggle(names: set[str], name: str, *, to: bool) -> None:
+    """Take note of a change, which must be one."""
+    assert (name in names) is not to
+    (names.add if to else names.remove)(name)
+
+
+def _telling() -> tuple[Rooms, list[str]]:
+    """Rooms, and a list of those that opened and were emptied."""
+    rooms, told = Rooms(), list[str]()
+    rooms.opened = lambda room: told.append(f"+{room}")
+    rooms.emptied = lambda room: told.append(f"-{room}")
+    return rooms, told
+
+
+def test_the_first_member_and_the_last_are_told_of() -> None:
+    """A room is opened once and emptied once, however many come and go, and so is that of each socket's id."""
+    rooms, told = _telling()
+    for sid in ("a", "b"):
+        rooms.add(sid, outbox())
+        rooms.join(sid, "one")
+        rooms.join(sid, "one")
+    assert told == ["+a", "+one", "+b"]
+    told.clear()
+    rooms.leave("a", "one")
+    rooms.leave("a", "one")
+    rooms.remove("b", ["one"])
+    rooms.remove("b", ["one"])
+    rooms.remove("never there", [])
+    assert told == ["-one", "-b"]
+
+
+def test_a_room_named_like_somebodys_id_is_open_while_anybody_is_reached_by_it() -> None:
+    """Its owner and its members count alike, in whatever order they go."""
+    for first in ("owner", "member"):
+        rooms, told = _telling()
+        rooms.add("owner", outbox())
+        rooms.add("member", outbox())
+        rooms.join("member", "owner")
+        assert told == ["+owner", "+member"]
+        rooms.remove(first, ["owner"] if first == "member" else [])
+        assert "-owner" not in told
+        rooms.remove("member" if first == "owner" else "owner", ["owner"] if first == "owner" else [])
+        assert told.count("-owner") == 1
+        rooms.add("member", outbox())
+        rooms.join("member", "owner")
+        rooms.add("owner", outbox())
+        assert told[-2:] == ["+member", "+owner"]

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from synkora.protocol.service_url import ESCAPE, host_and_port
+
 _CONNECTIONS: Final = 5
 _PORT: Final = 5432
-_LARGEST_PORT: Final = 65_535
 
 Encryption = Literal["disable", "allow", "prefer", "require"]
 _UNVERIFIED: Final = ("disable", "allow", "prefer", "require")
-_ESCAPE: Final = "; characters like @ : / ? # in a user or password must be percent-encoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class DatabaseUrl:
             parts = urlsplit(url)
             parameters = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         except ValueError:
-            raise ValueError("is not a URL" + _ESCAPE) from None
+            raise ValueError("is not a URL" + ESCAPE) from None
         if parts.scheme not in ("postgresql", "postgres"):
             raise ValueError("must begin with postgresql://")
         if parts.fragment:
-            raise ValueError("must not have a #" + _ESCAPE)
+            raise ValueError("must not have a #" + ESCAPE)
         credentials, _, address = parts.netloc.rpartition("@")
         user, _, password = credentials.partition(":")
-        host, port = _host_and_port(address)
+        host, port = host_and_port(address, _PORT)
         schema = parameters.get("schema") or "public"
         if "\0" in url or "\0" in schema:
             raise ValueError("must not have a NUL character")
@@ -61,19 +61,6 @@ class DatabaseUrl:
             pgbouncer=parameters.get("pgbouncer") == "true",
             ssl=_encryption(parameters),
         )
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    if address.startswith("["):
-        host, _, rest = address[1:].partition("]")
-        port = rest.removeprefix(":")
-    else:
-        host, _, port = address.partition(":")
-    if not port:
-        return unquote(host), _PORT
-    if not (port.isascii() and port.isdigit() and 0 < int(port) <= _LARGEST_PORT):
-        raise ValueError("has a port that is no number" + _ESCAPE)
-    return unquote(host), int(port)
 
 
 def _connections(limit: str | None) -> int:

@@ -11,20 +11,16 @@ MAX_UNANSWERED: Final = 1000  # of one socket
 class Acks:
     """Events sent to one socket with the wish for an ack, by their ids."""
 
-    __slots__ = ("_pending", "next_id")
+    __slots__ = ("_pending",)
 
     def __init__(self) -> None:
-        self.next_id = 0
         self._pending: dict[int, asyncio.Future[list[Any]]] = {}
 
-    def open(self) -> int:
-        """A new id, whose answer is awaited with `wait`. Raises `TooManyCalls` where `MAX_UNANSWERED` are awaited."""
+    def open(self, number: int) -> None:
+        """Expect an answer to `number`, to be awaited with `wait`. Raises `TooManyCalls` past `MAX_UNANSWERED`."""
         if len(self._pending) >= MAX_UNANSWERED:
             raise TooManyCalls(f"the client owes {MAX_UNANSWERED} acks already")
-        number = self.next_id
-        self.next_id += 1
         self._pending[number] = asyncio.get_running_loop().create_future()
-        return number
 
     async def wait(self, number: int, timeout: float) -> list[Any]:
         """The arguments of the answer to `number`.
@@ -40,11 +36,14 @@ class Acks:
         finally:
             self._pending.pop(number, None)
 
-    def resolve(self, number: int, args: list[Any]) -> None:
-        """Take an answer; one that nobody waits for changes nothing."""
+    def resolve(self, number: int, args: list[Any]) -> bool:
+        """Take an answer, and return whether it was this socket alone that was asked; a second one changes nothing."""
         future = self._pending.get(number)
-        if future is not None and not future.done():
+        if future is None:
+            return False
+        if not future.done():
             future.set_result(args)
+        return True
 
     def cancel(self) -> None:
         """Tell all who wait that the client has left."""

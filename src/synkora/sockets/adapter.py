@@ -1,38 +1,97 @@
-"""The port to other servers, and the adapter of a server that is alone."""
+"""The port to other servers."""
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
-from synkora.engine.outbox import Flusher
 from synkora.engine.outgoing import Outgoing
+from synkora.sockets.broadcast_acks import BroadcastAcks
 from synkora.sockets.rooms import Rooms
+from synkora.sockets.snapshot import Snapshot
+
+#: An event with this id, which each server gives it anew; with None it has none.
+Numbered = Callable[[int | None], Outgoing]
 
 
 class Adapter(Protocol):
-    """Carries a namespace's broadcasts to whom they are for, on this server and on others."""
+    """Carries what a namespace does with many sockets to where they are: on this server and on others.
 
-    rooms: Rooms
+    `rooms` and `excepted` say whom something is for, everywhere the same: all in one of `rooms` (in the namespace if
+    there are none), but none in `excepted`. With `local` only those on this server.
+    """
 
-    def broadcast(self, message: Outgoing, rooms: Collection[str], excepted: Collection[str]) -> None:
-        """Send `message` to all in one of `rooms` (in the namespace if there are none), but to none in `excepted`."""
+    @property
+    def rooms(self) -> Rooms:
+        """Who is in which room on this server."""
         ...
 
+    @property
+    def acks(self) -> BroadcastAcks:
+        """The acks that clients of this server owe for broadcasts."""
+        ...
 
-class LocalAdapter:
-    """Knows the sockets of this server alone."""
+    def broadcast(
+        self, message: Outgoing, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
+    ) -> None:
+        """Send `message`."""
+        ...
 
-    __slots__ = ("_flusher", "rooms")
+    async def call(
+        self,
+        message: Numbered,
+        rooms: Collection[str],
+        excepted: Collection[str],
+        *,
+        timeout: float,
+        local: bool = False,
+    ) -> list[Any]:
+        """Send an event, and wait up to `timeout` seconds for the acks of all who got it.
 
-    def __init__(self, flusher: Flusher) -> None:
-        self._flusher = flusher
-        self.rooms = Rooms()
+        Returns the first argument of each, in the order of their coming. Raises `AckTimeout` with those that came.
+        """
+        ...
 
-    def broadcast(self, message: Outgoing, rooms: Collection[str], excepted: Collection[str]) -> None:
-        """Send `message` to all in one of `rooms` (in the namespace if there are none), but to none in `excepted`."""
-        if len(rooms) == 1 and len(excepted) == 1:
-            (room,), (sid,) = rooms, excepted
-            skip = self.rooms.members.get(sid)
-            if skip is not None:  # what a socket sends to a room: the hot path
-                self._flusher.broadcast(message, self.rooms[room].values(), skip)
-                return
-        self._flusher.broadcast(message, self.rooms.select(rooms, excepted).values(), None)
+    async def fetch_sockets(
+        self, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
+    ) -> list[Snapshot]:
+        """Describe sockets. Raises `TimeoutError` where another server does not answer."""
+        ...
+
+    def sockets_join(
+        self, rooms: Collection[str], excepted: Collection[str], joined: Collection[str], *, local: bool = False
+    ) -> None:
+        """Put sockets into the rooms `joined`."""
+        ...
+
+    def sockets_leave(
+        self, rooms: Collection[str], excepted: Collection[str], left: Collection[str], *, local: bool = False
+    ) -> None:
+        """Take sockets out of the rooms `left`."""
+        ...
+
+    def disconnect_sockets(
+        self, rooms: Collection[str], excepted: Collection[str], *, close: bool, local: bool = False
+    ) -> None:
+        """Take sockets out of the namespace; with `close`, end their whole connections."""
+        ...
+
+    async def all_rooms(self) -> set[str]:
+        """The rooms that somebody is in, those named like a socket's id included.
+
+        Raises `TimeoutError` where another server does not answer.
+        """
+        ...
+
+    def server_side_emit(self, event: bytes) -> None:
+        """Send an event, the JSON array of its name and arguments, to the other servers themselves."""
+        ...
+
+    async def server_side_call(self, event: bytes, *, timeout: float) -> list[Any]:
+        """Send such an event, and wait up to `timeout` seconds for the answer of each other server.
+
+        Returns the answers in the order of their coming. Raises `AckTimeout` with those that came.
+        """
+        ...
+
+    async def server_count(self) -> int:
+        """How many servers there are, this one included."""
+        ...

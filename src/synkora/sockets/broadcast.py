@@ -1,18 +1,21 @@
-"""Whom an emit is for."""
+"""Whom something is for."""
 
 from collections.abc import Collection
+from typing import Any
 
+from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
+from synkora.sockets.remote import RemoteSocket
 
 
 class Broadcast:
-    """An emit in the making: each of its methods returns a new one, and `emit` sends it.
+    """A choice of sockets, on all servers: some methods return a narrower or wider one, the others do something to it.
 
-    Source: socket.io/docs/v4/rooms.
+    Source: socket.io/docs/v4/rooms, and server-api, "Socket.IO server, utility methods".
     """
 
-    __slots__ = ("_adapter", "_excepted", "_is_volatile", "_namespace", "_rooms")
+    __slots__ = ("_adapter", "_excepted", "_is_local", "_is_volatile", "_namespace", "_rooms")
 
     def __init__(
         self,
@@ -21,25 +24,37 @@ class Broadcast:
         rooms: Collection[str] = (),
         excepted: Collection[str] = (),
         is_volatile: bool = False,
+        is_local: bool = False,
     ) -> None:
         self._namespace = namespace
         self._adapter = adapter
         self._rooms = rooms
         self._excepted = excepted
         self._is_volatile = is_volatile
+        self._is_local = is_local
 
     def to(self, *rooms: str) -> "Broadcast":
         """To the members of these rooms as well; a socket in several of them gets it once."""
-        return Broadcast(self._namespace, self._adapter, (*self._rooms, *rooms), self._excepted, self._is_volatile)
+        return self._with((*self._rooms, *rooms), self._excepted, self._is_volatile, self._is_local)
 
     def except_(self, *rooms: str) -> "Broadcast":
         """But not to the members of these rooms."""
-        return Broadcast(self._namespace, self._adapter, self._rooms, (*self._excepted, *rooms), self._is_volatile)
+        return self._with(self._rooms, (*self._excepted, *rooms), self._is_volatile, self._is_local)
 
     @property
     def volatile(self) -> "Broadcast":
         """May be dropped for clients that do not keep up."""
-        return Broadcast(self._namespace, self._adapter, self._rooms, self._excepted, True)
+        return self._with(self._rooms, self._excepted, True, self._is_local)
+
+    @property
+    def local(self) -> "Broadcast":
+        """Only to sockets of this server."""
+        return self._with(self._rooms, self._excepted, self._is_volatile, True)
+
+    def _with(
+        self, rooms: Collection[str], excepted: Collection[str], is_volatile: bool, is_local: bool
+    ) -> "Broadcast":
+        return Broadcast(self._namespace, self._adapter, rooms, excepted, is_volatile, is_local)
 
     def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
         """Send an event: encoded once, whoever gets it.
@@ -48,4 +63,33 @@ class Broadcast:
         `Raw` refer to. Raises `TypeError` for anything else.
         """
         message = packets.event(self._namespace, event, args, volatile=self._is_volatile, attachments=attachments)
-        self._adapter.broadcast(message, self._rooms, self._excepted)
+        self._adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
+
+    async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
+        """Send an event and wait up to `timeout` seconds for the acks of all who got it.
+
+        Returns the first argument of each ack, None where it has none, in the order of their coming. Raises
+        `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
+        """
+
+        def message(id: int | None) -> Outgoing:
+            return packets.event(self._namespace, event, args, id=id, volatile=self._is_volatile)
+
+        return await self._adapter.call(message, self._rooms, self._excepted, timeout=timeout, local=self._is_local)
+
+    async def fetch_sockets(self) -> list[RemoteSocket]:
+        """The sockets themselves. Raises `TimeoutError` where another server does not answer."""
+        snapshots = await self._adapter.fetch_sockets(self._rooms, self._excepted, local=self._is_local)
+        return [RemoteSocket(self._namespace, self._adapter, snapshot) for snapshot in snapshots]
+
+    def sockets_join(self, *rooms: str) -> None:
+        """Put them into rooms."""
+        self._adapter.sockets_join(self._rooms, self._excepted, rooms, local=self._is_local)
+
+    def sockets_leave(self, *rooms: str) -> None:
+        """Take them out of rooms."""
+        self._adapter.sockets_leave(self._rooms, self._excepted, rooms, local=self._is_local)
+
+    def disconnect_sockets(self, close: bool = False) -> None:
+        """Take them out of the namespace; with `close`, end their whole connections."""
+        self._adapter.disconnect_sockets(self._rooms, self._excepted, close=close, local=self._is_local)

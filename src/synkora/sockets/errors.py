@@ -1,4 +1,7 @@
-"""What a handler may raise to refuse."""
+"""What a handler may raise to refuse, and what it may have to catch."""
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class ConnectRefused(Exception):
@@ -18,7 +21,14 @@ class EventRefused(Exception):
 
 
 class AckTimeout(TimeoutError):
-    """A client did not acknowledge an event in time, or left before it did."""
+    """An event was not acknowledged in time, or the client left before it did.
+
+    `answers` are those that came where several were asked for.
+    """
+
+    def __init__(self, message: str, answers: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.answers = list(answers)
 
 
 class TooManyCalls(RuntimeError):

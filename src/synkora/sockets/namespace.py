@@ -1,13 +1,13 @@
 """A namespace: its handlers, its sockets, and what happens when an event comes."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
-from typing import Any, Final, Protocol, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import structlog
 
 from synkora.engine.disconnect import Reason
+from synkora.engine.outbox import Flusher
 from synkora.engine.outgoing import Outgoing
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import encode
@@ -20,9 +20,12 @@ from synkora.protocol.socketio import (
     event_name,
 )
 from synkora.sockets import packets
-from synkora.sockets.adapter import Adapter
+from synkora.sockets.audience import Audience
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.handlers import FAILURES, Spawn, outcome
+from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
+from synkora.sockets.server_side import ServerSide, server_event
 from synkora.sockets.socket import Socket, Stage
 
 P = TypeVar("P")
@@ -33,32 +36,22 @@ DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
 Route = Callable[[Socket, bytes, tuple[bytes, ...]], object]
 
 
-class Spawn(Protocol):
-    """Runs a coroutine in a task; a `lasting` one is waited for when the server closes."""
-
-    def __call__(self, coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> object: ...
-
-
-class HandlerCancelled(Exception):
-    """What a handler waited for was cancelled: it has failed, and its task goes on."""
-
-
 log = structlog.get_logger(__name__)
 
-# Of a handler that is a function. It is not cancelled itself, but may ask a future that was for its result.
-_FAILURES: Final = (Exception, asyncio.CancelledError)
 _NO_DETAILS: Final[Mapping[str, object]] = {}
 _INTERNAL: Final = "Internal server error"
 _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
 
 
-class Namespace:
+class Namespace(Audience):
     """A part of a server that clients connect to by its name, with handlers of its own."""
 
-    def __init__(self, name: str, adapter: Adapter, spawn: Spawn) -> None:
+    def __init__(self, name: str, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None = None) -> None:
         self.name = name
-        self.adapter = adapter
         self._sockets: dict[str, Socket] = {}
+        self._server_side = ServerSide(spawn)
+        local = LocalAdapter(flusher, self._sockets, self._server_side)
+        self.adapter = local if adapter is None else adapter(name, local)
         self._spawn = spawn
         self._routes: dict[str, Route] = {}
         # The same by the bytes that an event's JSON array usually begins with: `["name"`.
@@ -140,28 +133,47 @@ class Namespace:
         self._before_event = check
         return check
 
-    # Sending
+    # Other servers
+
+    @overload
+    def on_server_side(self, event: str) -> Callable[[F], F]: ...
+
+    @overload
+    def on_server_side(self, event: str, handler: F) -> F: ...
+
+    def on_server_side(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
+        """Register `handler(*args)` for an event that another server emits to servers; without one, a decorator.
+
+        It may be a coroutine function. What it returns is the answer, where one is asked for; what it raises is logged,
+        and then there is none.
+        """
+        if handler is None:
+            return lambda function: self.on_server_side(event, function)
+        self._server_side.on(event, handler)
+        return handler
+
+    def server_side_emit(self, event: str, *args: object) -> None:
+        """Send an event to the other servers themselves. Raises `TypeError` for bytes and what JSON cannot hold."""
+        self.adapter.server_side_emit(server_event(event, args))
+
+    async def server_side_call(self, event: str, *args: object, timeout: float = 5) -> list[Any]:
+        """Send an event to the other servers and wait up to `timeout` seconds for the answer of each of them.
+
+        Raises `AckTimeout`, whose `answers` are those that came, and `TypeError` as `server_side_emit` does.
+        """
+        return await self.adapter.server_side_call(server_event(event, args), timeout=timeout)
+
+    async def all_rooms(self) -> set[str]:
+        """The rooms that somebody is in on any server, those named like a socket's id included.
+
+        Raises `TimeoutError` where a server does not answer.
+        """
+        return await self.adapter.all_rooms()
 
     @property
-    def _broadcast(self) -> Broadcast:
+    def everyone(self) -> Broadcast:
+        """A broadcast to all in the namespace."""
         return Broadcast(self.name, self.adapter)
-
-    def emit(self, event: str, *args: object) -> None:
-        """Send an event to everyone in the namespace."""
-        self._broadcast.emit(event, *args)
-
-    def to(self, *rooms: str) -> Broadcast:
-        """An emit to the members of these rooms."""
-        return self._broadcast.to(*rooms)
-
-    def except_(self, *rooms: str) -> Broadcast:
-        """An emit to all but the members of these rooms."""
-        return self._broadcast.except_(*rooms)
-
-    @property
-    def volatile(self) -> Broadcast:
-        """An emit that may be dropped for clients that do not keep up."""
-        return self._broadcast.volatile
 
     # What a client's packets lead to
 
@@ -173,7 +185,7 @@ class Namespace:
             return
         try:
             result = self._on_connect(socket, auth)
-        except _FAILURES as error:
+        except FAILURES as error:
             self._refuse(socket, error)
         else:
             if result is not None and isawaitable(result):
@@ -186,7 +198,7 @@ class Namespace:
         self, socket: Socket, decision: Awaitable[None], settled: Callable[[Socket], None]
     ) -> None:
         try:
-            await _outcome(decision)
+            await outcome(decision)
         except Exception as error:
             self._refuse(socket, error)
         else:
@@ -231,7 +243,7 @@ class Namespace:
             result = route(socket, data, attachments)
         except ProtocolError:
             raise
-        except _FAILURES as error:
+        except FAILURES as error:
             self._failed(socket, name, error)
             return
         if result is not None and isawaitable(result):
@@ -241,7 +253,7 @@ class Namespace:
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
         try:
-            value = await _outcome(result)
+            value = await outcome(result)
         except Exception as error:
             self._failed(socket, name, error)
             return
@@ -278,7 +290,7 @@ class Namespace:
         if was_connected and self._on_disconnect is not None:
             try:
                 result = self._on_disconnect(socket, reason.value)
-            except _FAILURES as error:
+            except FAILURES as error:
                 log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
             else:
                 if result is not None and isawaitable(result):
@@ -286,21 +298,10 @@ class Namespace:
 
     async def _disconnect_later(self, socket: Socket, result: Awaitable[None]) -> None:
         try:
-            await _outcome(result)
+            await outcome(result)
         except Exception as error:
             log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
 
     def disconnect_packet(self) -> Outgoing:
         """What tells a client that it is out of the namespace."""
         return Outgoing(encode_packet(PacketType.DISCONNECT, self.name))
-
-
-async def _outcome(result: Awaitable[P]) -> P:
-    """What a handler returns in the end. Raises what it raises, and `HandlerCancelled` where its work was cancelled."""
-    try:
-        return await result
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise  # the server is closing
-        raise HandlerCancelled from None

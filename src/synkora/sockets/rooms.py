@@ -1,6 +1,6 @@
 """Which sockets are in which rooms of a namespace."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from synkora.engine.outbox import Outbox
@@ -8,15 +8,22 @@ from synkora.engine.outbox import Outbox
 _NOBODY: Final[dict[str, Outbox]] = {}
 
 
+def _tell_nobody(_: str) -> None:
+    """Take note of a change that is of no use on a server that is alone."""
+
+
 class Rooms:
     """Rooms and their members: the outbox of each, by the socket's id.
 
-    Every socket is also reached by a room named like its id, without being a member of one.
+    Every socket is also reached by a room named like its id, without being a member of one. `opened` is told of each
+    name by which somebody can be reached from now on, and `emptied` of each by which nobody can any more.
     """
 
-    __slots__ = ("_rooms", "members")
+    __slots__ = ("_rooms", "emptied", "members", "opened")
 
     def __init__(self) -> None:
+        self.opened: Callable[[str], None] = _tell_nobody
+        self.emptied: Callable[[str], None] = _tell_nobody
         self.members: dict[str, Outbox] = {}
         self._rooms: dict[str, dict[str, Outbox]] = {}
 
@@ -35,16 +42,26 @@ class Rooms:
     def add(self, sid: str, outbox: Outbox) -> None:
         """Let a socket in."""
         self.members[sid] = outbox
+        if sid not in self._rooms:
+            self.opened(sid)
 
     def remove(self, sid: str, rooms: Iterable[str]) -> None:
         """Forget a socket, which is in `rooms`."""
-        self.members.pop(sid, None)
         for room in rooms:
             self.leave(sid, room)
+        if self.members.pop(sid, None) is not None and sid not in self._rooms:
+            self.emptied(sid)
 
     def join(self, sid: str, room: str) -> None:
         """Put a socket into a room."""
-        self._rooms.setdefault(room, {})[sid] = self.members[sid]
+        outbox = self.members[sid]
+        found = self._rooms.get(room)
+        if found is not None:
+            found[sid] = outbox
+            return
+        self._rooms[room] = {sid: outbox}
+        if room not in self.members:
+            self.opened(room)
 
     def leave(self, sid: str, room: str) -> None:
         """Take a socket out of a room, and the room away with its last member."""
@@ -53,6 +70,12 @@ class Rooms:
             found.pop(sid, None)
             if not found:
                 del self._rooms[room]
+                if room not in self.members:
+                    self.emptied(room)
+
+    def names(self) -> set[str]:
+        """The rooms that somebody is in, and those named like a socket's id."""
+        return {*self._rooms, *self.members}
 
     def select(self, rooms: Collection[str], excepted: Collection[str]) -> dict[str, Outbox]:
         """Who is in one of `rooms`, or in the namespace where there are none, and in none of `excepted`."""

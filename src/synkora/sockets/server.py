@@ -16,23 +16,27 @@ from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings, TransportName
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import WebSocketProtocol
-from synkora.sockets.adapter import LocalAdapter
+from synkora.sockets.audience import Audience
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.client import Client
+from synkora.sockets.local_adapter import AdapterFactory
 from synkora.sockets.namespace import Namespace
 
 MAX_ATTACHMENTS: Final = 10
 _DRAIN_CHECK: Final = 0.02  # seconds
 
 
-class SocketServer:
+class SocketServer(Audience):
     """A Socket.IO v5 server; durations are seconds, sizes are bytes.
 
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
     namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
     most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
     the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages,
-    and gzip for answers to polls, from `compression_threshold` up.
+    and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace to those of
+    other servers.
+
+    What is sent through the server itself goes to its main namespace.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class SocketServer:
         compression: bool = False,
         compression_threshold: int = 1024,
         gate: Gate | None = None,
+        adapter: AdapterFactory | None = None,
     ) -> None:
         self.settings = EngineSettings(
             path=path.rstrip("/") + "/",
@@ -66,6 +71,7 @@ class SocketServer:
             compression_threshold=compression_threshold,
         )
         self.namespaces: dict[str, Namespace] = {}
+        self._adapter = adapter
         self.max_attachments = MAX_ATTACHMENTS
         self.registry = Registry(self.settings, self._accept, gate)
         self.asgi = PollingEndpoint(self.registry)
@@ -80,7 +86,7 @@ class SocketServer:
         if not name.startswith("/") or "," in name:
             raise ValueError(f"{name!r} is no namespace: it starts with / and has no comma")
         if name not in self.namespaces:
-            self.namespaces[name] = Namespace(name, LocalAdapter(self.registry.flusher), self._spawn)
+            self.namespaces[name] = Namespace(name, self.registry.flusher, self._spawn, self._adapter)
         return self.namespaces[name]
 
     @property
@@ -93,22 +99,10 @@ class SocketServer:
         """What uvicorn takes as `ws`."""
         return functools.partial(WebSocketProtocol, self.registry)
 
-    def emit(self, event: str, *args: object) -> None:
-        """Send an event to everyone in the main namespace."""
-        self.of("/").emit(event, *args)
-
-    def to(self, *rooms: str) -> Broadcast:
-        """An emit to the members of these rooms of the main namespace."""
-        return self.of("/").to(*rooms)
-
-    def except_(self, *rooms: str) -> Broadcast:
-        """An emit to all in the main namespace but the members of these rooms."""
-        return self.of("/").except_(*rooms)
-
     @property
-    def volatile(self) -> Broadcast:
-        """An emit to the main namespace that may be dropped for clients that do not keep up."""
-        return self.of("/").volatile
+    def everyone(self) -> Broadcast:
+        """A broadcast to all in the main namespace."""
+        return self.of("/").everyone
 
     async def close(self, within: float) -> bool:
         """End all connections with what was sent before, and wait up to `within` seconds until all are gone.

@@ -15,6 +15,7 @@ from synkora.sockets.acks import Acks
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
+from synkora.sockets.snapshot import Handshake, Snapshot
 
 
 class Stage(Enum):
@@ -23,21 +24,6 @@ class Stage(Enum):
     CONNECTING = auto()
     CONNECTED = auto()
     DISCONNECTED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """What came with a connection: `auth` is the payload of CONNECT, the rest is of the session's first request.
-
-    `issued` is seconds since the epoch; `address` is the peer's.
-    """
-
-    headers: dict[str, str]
-    query: dict[str, str]
-    address: str
-    auth: dict[str, Any]
-    secure: bool
-    issued: float
 
 
 class Socket:
@@ -106,6 +92,10 @@ class Socket:
             issued=self._issued,
         )
 
+    def snapshot(self) -> Snapshot:
+        """Describe it as it is now."""
+        return Snapshot(self.id, self.handshake, self.rooms, dict(self._data or {}))
+
     @property
     def connected(self) -> bool:
         """Whether it can be reached."""
@@ -168,8 +158,9 @@ class Socket:
             raise AckTimeout("the client left")
         if self._acks is None:
             self._acks = Acks()
-        message = packets.event(self.namespace, event, args, id=self._acks.next_id)
-        number = self._acks.open()
+        number = self._adapter.acks.next_id()
+        message = packets.event(self.namespace, event, args, id=number)
+        self._acks.open(number)
         self.put(message)
         answer = await self._acks.wait(number, timeout)
         return answer if len(answer) > 1 else answer[0] if answer else None
@@ -221,9 +212,9 @@ class Socket:
             self._acks.cancel()
 
     def receive_ack(self, number: int, args: list[Any]) -> None:
-        """Take the client's ack."""
-        if self._acks is not None:
-            self._acks.resolve(number, args)
+        """Take the client's ack, of what was sent to it alone or to many."""
+        if self._acks is None or not self._acks.resolve(number, args):
+            self._adapter.acks.resolve(number, self.id, args)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,25 @@
+"""What the URLs of services, such as a database, have in common (RFC 3986 section 3.2)."""
+
+from typing import Final
+from urllib.parse import unquote
+
+#: What to tell whoever has written a URL that cannot be read: most often it is this.
+ESCAPE: Final = "; characters like @ : / ? # in a user or password must be percent-encoded"
+_LARGEST_PORT: Final = 65_535
+
+
+def host_and_port(address: str, default: int) -> tuple[str, int]:
+    """The host and the port of an authority without credentials; the port is `default` where none is given.
+
+    Raises `ValueError` for a port that is none.
+    """
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        port = rest.removeprefix(":")
+    else:
+        host, _, port = address.partition(":")
+    if not port:
+        return unquote(host), default
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= _LARGEST_PORT):
+        raise ValueError("has a port that is no number" + ESCAPE)
+    return unquote(host), int(port)

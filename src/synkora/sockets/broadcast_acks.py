@@ -1,0 +1,66 @@
+"""The answers that many clients owe for one event."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+class Question:
+    """A broadcast that wants acks, with one id for all who got it; `asked` is how many did."""
+
+    __slots__ = ("_answered", "_owing", "_questions", "asked", "number")
+
+    def __init__(
+        self, number: int, sids: Iterable[str], answered: Callable[[Any], None], questions: dict[int, "Question"]
+    ) -> None:
+        self.number = number
+        self._owing = set(sids)
+        self.asked = len(self._owing)
+        self._answered = answered
+        self._questions = questions
+
+    def answer(self, sid: str, args: list[Any]) -> None:
+        """Take the ack of a socket, of which the first argument counts; each is heard once, and only if asked."""
+        if sid in self._owing:
+            self._owing.remove(sid)
+            if not self._owing:
+                self.close()
+            self._answered(args[0] if args else None)
+
+    def close(self) -> None:
+        """Wait for no more acks."""
+        self._questions.pop(self.number, None)
+
+
+class BroadcastAcks:
+    """The questions of one namespace that are open, and the ids of all its events that want an ack.
+
+    One counter serves sockets and broadcasts, so that an ack's id says which it is for.
+    """
+
+    __slots__ = ("_next_id", "_questions")
+
+    def __init__(self) -> None:
+        self._next_id = 0
+        self._questions: dict[int, Question] = {}
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def next_id(self) -> int:
+        """An id that no other event of the namespace has."""
+        number = self._next_id
+        self._next_id += 1
+        return number
+
+    def open(self, number: int, sids: Iterable[str], answered: Callable[[Any], None]) -> Question:
+        """Await the acks of these sockets; `answered` gets the first argument of each, None where there is none."""
+        question = Question(number, sids, answered, self._questions)
+        if question.asked:
+            self._questions[number] = question
+        return question
+
+    def resolve(self, number: int, sid: str, args: list[Any]) -> None:
+        """Take an ack; one that nobody waits for changes nothing."""
+        question = self._questions.get(number)
+        if question is not None:
+            question.answer(sid, args)

@@ -1,0 +1,155 @@
+"""The adapter of a server that is alone, and the part of any other adapter that is about this server."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Protocol
+
+from synkora.engine.outbox import Flusher
+from synkora.engine.outgoing import Outgoing
+from synkora.sockets.adapter import Adapter, Numbered
+from synkora.sockets.answers import Answers
+from synkora.sockets.broadcast_acks import BroadcastAcks, Question
+from synkora.sockets.rooms import Rooms
+from synkora.sockets.server_side import ServerSide
+from synkora.sockets.snapshot import Snapshot
+
+
+class LocalSocket(Protocol):
+    """What an adapter does with a socket of this server."""
+
+    def snapshot(self) -> Snapshot:
+        """Describe it."""
+        ...
+
+    def join(self, *rooms: str) -> None:
+        """Put it into rooms."""
+        ...
+
+    def leave(self, room: str) -> None:
+        """Take it out of a room."""
+        ...
+
+    def disconnect(self, close: bool = False) -> None:
+        """Take it out of the namespace, or end its whole connection."""
+        ...
+
+
+class LocalAdapter:
+    """Knows the sockets of this server alone: all is done within the call, and other servers there are none.
+
+    An adapter to other servers has one, for its own part in what they ask: `ask`, and `server_side` to hear them by.
+    """
+
+    __slots__ = ("_flusher", "_sockets", "acks", "rooms", "server_side")
+
+    def __init__(self, flusher: Flusher, sockets: Mapping[str, LocalSocket], server_side: ServerSide) -> None:
+        self._flusher = flusher
+        self._sockets = sockets
+        self.server_side = server_side
+        self.rooms = Rooms()
+        self.acks = BroadcastAcks()
+
+    def broadcast(
+        self,
+        message: Outgoing,
+        rooms: Collection[str],
+        excepted: Collection[str],
+        local: bool = False,  # not by keyword alone, as elsewhere: calls that leave such a one out cost more
+    ) -> None:
+        """Send `message`."""
+        if len(rooms) == 1 and len(excepted) == 1:
+            (room,), (sid,) = rooms, excepted
+            skip = self.rooms.members.get(sid)
+            if skip is not None:  # what a socket sends to a room: the hot path
+                self._flusher.broadcast(message, self.rooms[room].values(), skip)
+                return
+        self._flusher.broadcast(message, self.rooms.select(rooms, excepted).values(), None)
+
+    def ask(
+        self,
+        message: Numbered,
+        rooms: Collection[str],
+        excepted: Collection[str],
+        answered: Callable[[Any], None],
+    ) -> Question:
+        """Send an event, and give `answered` the first argument of each ack, until the question is closed."""
+        chosen = self.rooms.select(rooms, excepted)
+        number = self.acks.next_id()
+        numbered = message(number)
+        self._flusher.broadcast(numbered, chosen.values(), None)
+        return self.acks.open(number, chosen, answered)
+
+    async def call(
+        self,
+        message: Numbered,
+        rooms: Collection[str],
+        excepted: Collection[str],
+        *,
+        timeout: float,
+        local: bool = False,
+    ) -> list[Any]:
+        """Send an event, and wait for the acks of all who got it. Raises `AckTimeout` with those that came."""
+        answers = Answers()
+        question = self.ask(message, rooms, excepted, answers.add)
+        answers.expect(question.asked)
+        try:
+            return await answers.wait(timeout)
+        finally:
+            question.close()
+
+    async def fetch_sockets(
+        self, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
+    ) -> list[Snapshot]:
+        """Describe sockets."""
+        return self.snapshots(rooms, excepted)
+
+    def snapshots(self, rooms: Collection[str], excepted: Collection[str]) -> list[Snapshot]:
+        """Describe sockets, at once."""
+        return [socket.snapshot() for socket in self._select(rooms, excepted)]
+
+    def sockets_join(
+        self, rooms: Collection[str], excepted: Collection[str], joined: Collection[str], *, local: bool = False
+    ) -> None:
+        """Put sockets into the rooms `joined`."""
+        for socket in self._select(rooms, excepted):
+            socket.join(*joined)
+
+    def sockets_leave(
+        self, rooms: Collection[str], excepted: Collection[str], left: Collection[str], *, local: bool = False
+    ) -> None:
+        """Take sockets out of the rooms `left`."""
+        for socket in self._select(rooms, excepted):
+            for room in left:
+                socket.leave(room)
+
+    def disconnect_sockets(
+        self, rooms: Collection[str], excepted: Collection[str], *, close: bool, local: bool = False
+    ) -> None:
+        """Take sockets out of the namespace; with `close`, end their whole connections."""
+        for socket in self._select(rooms, excepted):
+            socket.disconnect(close)
+
+    async def all_rooms(self) -> set[str]:
+        """The rooms that somebody is in, those named like a socket's id included."""
+        return self.rooms.names()
+
+    def server_side_emit(self, event: bytes) -> None:
+        """Send an event to no other server."""
+
+    async def server_side_call(self, event: bytes, *, timeout: float) -> list[Any]:
+        """Send an event to no other server, and get no answer."""
+        return []
+
+    async def server_count(self) -> int:
+        """One."""
+        return 1
+
+    def _select(self, rooms: Collection[str], excepted: Collection[str]) -> Iterator[LocalSocket]:
+        # A copy, since what is done with one may change who is where. One may end another: that is gone then.
+        for sid in list(self.rooms.select(rooms, excepted)):
+            socket = self._sockets.get(sid)
+            if socket is not None:
+                yield socket
+
+
+#: Makes the adapter of the namespace of this name, around the one of this server.
+AdapterFactory = Callable[[str, LocalAdapter], Adapter]

@@ -1,0 +1,76 @@
+"""A socket that may be connected to another server."""
+
+from typing import Any
+
+from synkora.engine.outgoing import Outgoing
+from synkora.sockets import packets
+from synkora.sockets.adapter import Adapter
+from synkora.sockets.errors import AckTimeout
+from synkora.sockets.snapshot import Handshake, Snapshot
+
+
+class RemoteSocket:
+    """A socket of any server: as it was when it was fetched, and reached wherever it is.
+
+    Source: socket.io/docs/v4/server-api, "fetchSockets".
+    """
+
+    __slots__ = ("_adapter", "_namespace", "_snapshot")
+
+    def __init__(self, namespace: str, adapter: Adapter, snapshot: Snapshot) -> None:
+        self._namespace = namespace
+        self._adapter = adapter
+        self._snapshot = snapshot
+
+    def __repr__(self) -> str:
+        return f"<RemoteSocket {self.id} in {self._namespace}>"
+
+    @property
+    def id(self) -> str:
+        """Its public id."""
+        return self._snapshot.id
+
+    @property
+    def handshake(self) -> Handshake:
+        """What came with its connection."""
+        return self._snapshot.handshake
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The rooms it was in, its own (named like its id) included."""
+        return self._snapshot.rooms
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """A copy of the application's own values."""
+        return self._snapshot.data
+
+    def emit(self, event: str, *args: object) -> None:
+        """Send an event to this client, as `Socket.emit` does."""
+        self._adapter.broadcast(packets.event(self._namespace, event, args), (self.id,), ())
+
+    async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
+        """Send an event and wait up to `timeout` seconds for the client's ack.
+
+        Returns its first argument, None where there is none. Raises `AckTimeout`, also when the client has left.
+        """
+
+        def message(id: int | None) -> Outgoing:
+            return packets.event(self._namespace, event, args, id=id)
+
+        answers = await self._adapter.call(message, (self.id,), (), timeout=timeout)
+        if not answers:
+            raise AckTimeout("the client left")
+        return answers[0]
+
+    def join(self, *rooms: str) -> None:
+        """Put it into rooms."""
+        self._adapter.sockets_join((self.id,), (), rooms)
+
+    def leave(self, room: str) -> None:
+        """Take it out of a room."""
+        self._adapter.sockets_leave((self.id,), (), (room,))
+
+    def disconnect(self, close: bool = False) -> None:
+        """Take it out of the namespace; with `close`, end its whole connection."""
+        self._adapter.disconnect_sockets((self.id,), (), close=close)

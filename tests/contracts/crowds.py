@@ -1,0 +1,99 @@
+"""Servers that form a cluster, and people who are connected to them, for the suite that every adapter is run by."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.clients import WebSocket, socketio
+from tests.support.servers import Address
+
+from synkora import Namespace, Socket, SocketServer
+
+NAMES = ["alice", "bob", "carol", "dave"]
+
+
+async def _at_once() -> None:
+    """Wait for nothing: a server that is alone has told all whom it tells."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Servers that run, in this event loop, and where; `settle` returns when each knows what the others have done.
+
+    That is: what was sent has arrived, and what will be sent into a room arrives at those who are in it now.
+    """
+
+    servers: list[SocketServer]
+    addresses: list[Address]
+    settle: Callable[[], Awaitable[None]] = _at_once
+
+    @property
+    def namespaces(self) -> list[Namespace]:
+        """The main namespace of each server."""
+        return [server.of("/") for server in self.servers]
+
+
+class Crowd:
+    """Four people, each on the next server in turn; alice and bob are in `red`, bob and carol in `blue`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.clients: dict[str, WebSocket] = {}
+        self.sockets: dict[str, Socket] = {}
+
+    def server(self, name: str) -> SocketServer:
+        """The server that somebody is connected to."""
+        return self.cluster.servers[NAMES.index(name) % len(self.cluster.servers)]
+
+    def beside(self, server: SocketServer) -> list[str]:
+        """Whoever is connected to this server."""
+        return [name for name in NAMES if self.server(name) is server]
+
+    def names(self, ids: set[str]) -> list[str]:
+        """Who has these ids."""
+        return [name for name in NAMES if self.sockets[name].id in ids]
+
+    def members(self, room: str) -> list[str]:
+        """Who is in a room."""
+        return [name for name in NAMES if room in self.sockets[name].rooms]
+
+    async def who_gets(self, event: list[Any], sender: SocketServer) -> list[str]:
+        """Whoever got `event` from a server, once each; afterwards all have got all that it had sent."""
+        got: list[str] = []
+        sender.emit("end")
+        for name, client in self.clients.items():
+            while (received := await client.event()) != ["end"]:
+                assert received == event
+                got.append(name)
+        return got
+
+    async def answer(self, name: str, event: str, *args: object) -> None:
+        """Acknowledge the event that is next for somebody."""
+        message = await self.clients[name].receive()
+        assert isinstance(message, str)
+        found = re.fullmatch(rf'42(\d+)\["{event}".*\]', message)
+        assert found is not None, message
+        await self.clients[name].send(f"43{found[1]}{json.dumps(args)}")
+
+
+@asynccontextmanager
+async def crowd_in(cluster: Cluster) -> AsyncIterator[Crowd]:
+    """Connect the people, and put them into their rooms."""
+    crowd = Crowd(cluster)
+    async with AsyncExitStack() as stack:
+        for number, name in enumerate(NAMES):
+            namespace = crowd.server(name).of("/")
+            before = set(namespace.sockets)
+            address = cluster.addresses[number % len(cluster.addresses)]
+            crowd.clients[name] = await stack.enter_async_context(socketio(address, {"name": name}))
+            (sid,) = set(namespace.sockets) - before
+            crowd.sockets[name] = namespace.sockets[sid]
+        for name in ("alice", "bob"):
+            crowd.sockets[name].join("red")
+        for name in ("bob", "carol"):
+            crowd.sockets[name].join("blue")
+        await cluster.settle()
+        yield crowd
