@@ -56,10 +56,10 @@ fmt: $(DEV_READY) ## format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-bench: compiler $(DEV_READY) ## measure the server beside Node.js, python-socketio and the floor (two minutes)
+bench: compiler $(DEV_READY) ## measure the server beside Node.js, python-socketio and the floor (three minutes)
 	@$(BIN)/python -m bench.run $(ARGS)
 
-bench-full: compiler $(DEV_READY) ## measure every workload, in five rounds (the better part of an hour)
+bench-full: compiler $(DEV_READY) ## measure every workload, in five rounds (about an hour)
 	@$(BIN)/python -m bench.run --full $(ARGS)
 
 install: $(DEV_READY) ## make .venv with everything for development
@@ -113,10 +113,12 @@ $(DEV_READY): $(VENV_READY) requirements/dev.txt pyproject.toml
 	@$(PACKAGE)
 	@touch $@ $(RUN_READY)
 
-# The tests run the real clients, a real browser and a real database, and measure with programs in C.
+# The tests run the real clients, a real browser, a real database, Redis and proxy, and measure with programs in C.
 tools: compiler
 	@missing=; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$$missing nginx-light"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
 	$(INSTALL_MISSING)
 
@@ -150,3 +152,8 @@ $(FUZZ_READY): $(DEV_READY) requirements/fuzz.txt
 	@echo 'Installing what fuzzing needs …'
 	@$(PIP) --require-hashes -r requirements/fuzz.txt
 	@touch $@
+
+.PHONY: chaos
+
+chaos: node tools $(DEV_READY) $(CLIENTS_READY) ## have instances and Redis die at random (ten minutes; CHAOS_SEED=… as another run)
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -s tests/chaos/test_chaos.py $(ARGS)

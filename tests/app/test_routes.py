@@ -14,13 +14,18 @@ from tests.support.servers import Address, serving, until
 from synkora.app.routes import make_app
 
 
+class TroubledSite(Site):
+    """Synkora, with something that may be wrong between it and the other instances."""
+
+    problem: str | None = None
+
+
 @pytest_asyncio.fixture
-async def site() -> AsyncIterator[Site]:
+async def site() -> AsyncIterator[TroubledSite]:
     """Synkora on a port, with its pages."""
-    site = Site()
-    async with serving(
-        site.server, app=make_app(site.collaboration, lambda: site.server.registry.is_closing)
-    ) as address:
+    site = TroubledSite()
+    app = make_app(site.collaboration, lambda: site.server.registry.is_closing, lambda: site.problem)
+    async with serving(site.server, app=app) as address:
         site.address = address
         yield site
 
@@ -81,7 +86,9 @@ async def test_other_methods(site: Site, method: str) -> None:
     assert (await ask(site.address, "/health", method)).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/health/", "/healthz", "/socket.iox", "/socket.ioo/", "/.env", "//", "/health/../x"])
+@pytest.mark.parametrize(
+    "path", ["/health/", "/healthz", "/ready/", "/socket.iox", "/socket.ioo/", "/.env", "//", "/health/../x"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_anything_else_is_not_found(site: Site, path: str, method: str) -> None:
     """Every other path is 404, one with a slash too many as well."""
@@ -101,12 +108,35 @@ async def test_the_server_does_not_name_its_software(site: Site) -> None:
     assert "server" not in (await ask(site.address, "/health")).headers
 
 
-async def test_health_while_the_server_stops(site: Site) -> None:
-    """It says so as long as there are clients to wait for, so that nobody new is sent here."""
+async def test_readiness(site: Site) -> None:
+    """While all is well, clients may be sent here."""
+    answer = await ask(site.address, "/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+
+
+async def test_apart_from_the_other_instances(site: TroubledSite) -> None:
+    """Health says why, and goes on with 200, since the clients here are served; readiness is 503 until it is over."""
+    site.problem = "nothing listens where REDIS_URL says"
+    health = await ask(site.address, "/health")
+    assert health.status_code == 200
+    assert list(health.json()) == ["status", "reason", "service", "uptime", "connections", "rooms"]
+    assert health.json()["status"] == "degraded"
+    assert health.json()["reason"] == site.problem
+    answer = await ask(site.address, "/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "reason": site.problem})
+    site.problem = None
+    assert (await ask(site.address, "/health")).json()["status"] == "healthy"
+    assert (await ask(site.address, "/ready")).status_code == 200
+
+
+async def test_health_and_readiness_while_the_server_stops(site: Site) -> None:
+    """They say so as long as there are clients to wait for, so that nobody new is sent here."""
     async with Polling(site.address) as late:
         await late.open()
         stopping = asyncio.create_task(site.server.close(5))
         await until(lambda: site.server.registry.is_closing)
         assert (await ask(site.address, "/health")).json()["status"] == "shutting down"
+        answer = await ask(site.address, "/ready")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "the server is shutting down")
         assert await late.poll() == ["1"]
         assert await stopping

@@ -95,7 +95,25 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
     assert said == "192.0.2.1 is not an address of this machine: set WS_HOST to one, or leave it unset"
 
 
-def test_several_instances_are_refused(tmp_path: Path) -> None:
+def test_redis_of_a_kind_that_is_not_supported(tmp_path: Path) -> None:
     """A server that ignored REDIS_URL would split its people: it does not start, and does not show the password."""
-    said = failure(tmp_path, WS_PORT="0", REDIS_URL="redis://:hunter2@localhost:6379")
-    assert said == "REDIS_URL is set, but this version does not support several instances: unset it"
+    said = failure(tmp_path, WS_PORT="0", REDIS_URL="redis+sentinel://:hunter2@localhost:26379/main")
+    assert said.startswith("REDIS_URL must begin with redis://, rediss:// or unix://")
+    assert "not supported yet" in said
+    assert "hunter2" not in said
+
+
+def test_it_starts_without_redis_and_says_what_is_wrong(tmp_path: Path) -> None:
+    """Its own clients are served meanwhile; the password is not shown."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
+    with Program(SERVE, tmp_path, REDIS_URL=f"redis://:hunter2@127.0.0.1:{port}", **given) as program:
+        url = program.line(lambda line: "Health check" in line).removeprefix("✓ Health check: ")
+        program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
+        assert program.stdout[0].startswith("✓ One of several instances: ")
+        assert program.stdout[1] == "! Redis is away: nothing listens where REDIS_URL says"
+        assert httpx.get(url, trust_env=False).json()["status"] == "degraded"
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert "hunter2" not in program.output

@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -175,3 +175,28 @@ def test_a_port_in_use_is_an_error() -> None:
         taken.listen()
         with pytest.raises(OSError, match="in use"):
             serve(SocketServer(), host="127.0.0.1", port=taken.getsockname()[1])
+
+
+async def test_what_is_around_it_begins_before_it_and_ends_after_its_clients() -> None:
+    """It is entered before anybody can connect, and left when the last connection has ended."""
+    steps: list[str] = []
+
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        steps.append("entered")
+        yield
+        steps.append(f"left, with {len(server.registry)} clients")
+
+    async def farewell() -> None:
+        steps.append(f"farewell, with {len(server.registry)} clients")
+
+    server = SocketServer()
+    server.of("/")
+    async with (
+        AsyncExitStack() as clients,
+        serving(
+            server, around=around(), farewell=farewell, started=lambda _: steps.append("started"), shutdown_timeout=5
+        ) as address,
+    ):
+        await clients.enter_async_context(socketio(address))
+    assert steps == ["entered", "started", "farewell, with 1 clients", "left, with 0 clients"]

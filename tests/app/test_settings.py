@@ -64,6 +64,7 @@ def test_defaults() -> None:
         "limit_failed_sign_ins": 20,
         "limit_clients": 50_000,
         "redis_url": None,
+        "redis_prefix": "socket.io",
     }
 
 
@@ -139,16 +140,17 @@ def test_secrets_are_taken_as_they_are_and_never_shown(monkeypatch: pytest.Monke
 
 
 def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where another setting is refused, or Redis is asked for, no secret and no password is told."""
+    """Where another setting is refused, or the address of Redis is, no secret and no password is told."""
     monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "s3cret-of-before")
-    monkeypatch.setenv("REDIS_URL", "redis://:s3cret-too@localhost")
+    monkeypatch.setenv("REDIS_URL", "redis://:s3cret/too@localhost")
     monkeypatch.setenv("WS_PORT", "abc")
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "s3cret" not in f"{caught.value}{caught.value.__cause__}{caught.value.lines}"
     assert caught.value.lines == [
         'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',
-        "REDIS_URL is set, but this version does not support several instances: unset it",
+        "REDIS_URL has a port that is no number; characters like @ : / ? # in a user or password must be "
+        "percent-encoded",
     ]
 
 
@@ -291,6 +293,28 @@ def test_access_needs_somebody_to_ask(monkeypatch: pytest.MonkeyPatch, access: s
     assert "u:p" not in repr(load_settings())
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:p4ss@redis.test:6380/2", "rediss://ann:p4ss@redis.test", "unix://:p4ss@/run/redis.sock?db=1"],
+)
+def test_redis_is_taken_in_each_way_that_it_can_be_reached(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TCP, TLS or a Unix socket; a password in it is never shown."""
+    monkeypatch.setenv("REDIS_URL", url)
+    settings = load_settings()
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == url
+    assert "p4ss" not in f"{settings!r}{settings}"
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a#b", "a*", "[a]", "a\n", "ä", "x" * 101])
+def test_prefixes_that_could_mean_several_channels_are_refused(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node.js' adapter uses them in patterns, and a # ends them."""
+    monkeypatch.setenv("REDIS_PREFIX", prefix)
+    (refusal,) = refusals()
+    assert refusal.startswith("REDIS_PREFIX: ")
+    assert refusal.endswith(" is not 1 to 100 letters, digits, ., _, : and -")
+
+
 def test_production_takes_no_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is a caution in development is a refusal in production, and neither tells the secret."""
     (caution,) = load_settings().cautions()
@@ -318,6 +342,6 @@ def test_example_file_names_every_variable() -> None:
     assert "NEXTAUTH_SECRET=" in example
     comments = " ".join(line.removeprefix("# ") for line in example if line.startswith("# "))
     for variable in describe():
-        if variable.default is not None and variable.name != "REDIS_URL":
+        if variable.default is not None:
             assert f"#{variable.name}={variable.default}" in example
             assert variable.description in comments

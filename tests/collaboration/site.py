@@ -9,6 +9,7 @@ from typing import Any
 from tests.support.servers import Address, serving
 from tests.support.sessions import MemoryTransport, request_of
 
+from synkora.collaboration.presence import Presence
 from synkora.collaboration.service import Collaboration
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.request import Request
@@ -64,10 +65,10 @@ class Person:
 class Site:
     """A Socket.IO server with Synkora on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, presence: Presence | None = None) -> None:
         self.server = SocketServer(origins=[PAGE])
         self.collaboration = Collaboration(
-            self.server.of("/"), Authenticator(Keyring(SECRET)), incidents=self.server.incidents
+            self.server.of("/"), Authenticator(Keyring(SECRET)), incidents=self.server.incidents, presence=presence
         )
         self.address = Address(0, "/socket.io/")
 

@@ -1,9 +1,14 @@
 """Joining and leaving: who is told what, in which order, and how often."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.collaboration.site import Person, Site, turn
+
+from synkora.collaboration.local_presence import LocalPresence
+from synkora.collaboration.presence import Presentee
 
 PROJECT = "proj_456"
 
@@ -222,3 +227,84 @@ async def test_everyone_ends_with_the_true_count(steps: list[tuple[int, str]]) -
         people[number].emit("join-project", PROJECT)
         await turn()
         assert [set(names) for names in active(people[number])] == [users]
+
+
+class PartialPresence(LocalPresence):
+    """Knows a list when it is told to, as presence does that others have to tell it of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_known = False
+
+    def is_complete(self, project_id: str) -> bool:
+        return self.is_known
+
+
+async def meet_partially(*names: str) -> tuple[list[Person], PartialPresence, Callable[[], None]]:
+    """People of whose project the list is not known, and what makes it known."""
+    presence = PartialPresence()
+    site = Site(presence)
+    people = await site.meet(*names)
+
+    def complete() -> None:
+        presence.is_known = True
+        projects.completed(PROJECT)
+
+    projects = site.collaboration._projects
+    return people, presence, complete
+
+
+async def test_a_list_that_is_not_known_is_waited_for() -> None:
+    """Those who have joined meanwhile get it once, with the count, when it is; who joins is told at once."""
+    (alice, bob), _, complete = await meet_partially("Alice", "Bob")
+    for person in (alice, bob, alice):
+        person.emit("join-project", PROJECT)
+        await turn()
+    assert (names(alice), names(bob)) == (["user:joined"], [])
+    complete()
+    await turn()
+    assert names(alice) == names(bob) == ["users:active", "users:count"]
+    bob.emit("leave-project", PROJECT)
+    await turn()
+    assert names(alice) == ["user:left", "users:active", "users:count"]
+
+
+async def test_who_has_left_does_not_wait_for_the_list() -> None:
+    """It goes to those who are there when it is known."""
+    (alice, bob), _, complete = await meet_partially("Alice", "Bob")
+    alice.emit("join-project", PROJECT)
+    bob.emit("join-project", PROJECT)
+    await turn()
+    bob.emit("leave-project", PROJECT)
+    await turn()
+    assert (names(alice), names(bob)) == (["user:joined", "user:left"], [])
+    complete()
+    await turn()
+    assert (names(alice), names(bob)) == (["users:active", "users:count"], [])
+
+
+async def test_those_of_other_servers_are_told_of_in_the_same_way(site: Site) -> None:
+    """To whom they are the events are the same, in the same order."""
+    (alice,) = await site.meet("Alice", project=PROJECT)
+    elsewhere = Presentee("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")
+    site.collaboration.presence.join(PROJECT, elsewhere)
+    await turn()
+    joined, count = alice.take_events()
+    assert joined == [
+        "user:joined",
+        {
+            "socketId": "s-elsewhere",
+            "userId": "zoe",
+            "userName": "Zoe",
+            "timestamp": "2026-01-02T03:04:05.000Z",
+            "userImage": "https://example.com/z.png",
+        },
+    ]
+    assert count == ["users:count", {"count": 2}]
+    site.collaboration.presence.leave(PROJECT, "s-elsewhere")
+    await turn()
+    left, users, count = alice.take_events()
+    left[1].pop("timestamp")
+    assert left == ["user:left", {"socketId": "s-elsewhere", "userId": "zoe", "userName": "Zoe"}]
+    assert [user["userName"] for user in users[1]["users"]] == ["Alice"]
+    assert count == ["users:count", {"count": 1}]

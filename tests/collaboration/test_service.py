@@ -11,7 +11,7 @@ from tests.support.clients import WebSocket, socketio, websocket
 from tests.support.servers import until
 
 from synkora.collaboration.events import CATALOGUE, Event
-from synkora.collaboration.presence import LocalPresence
+from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.service import SHUTDOWN_MESSAGE, Collaboration
 from synkora.engine.disconnect import Reason
 from synkora.identity.handshake import Authenticator

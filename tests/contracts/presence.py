@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from synkora.collaboration.presence import Presence
+from synkora.collaboration.presence import Presence, Presentee
 from synkora.identity.user import User
 from synkora.protocol.json import encode
 
@@ -31,74 +31,119 @@ def moment(second: int) -> str:
     return f"2026-01-02T03:{second // 60:02}:{second % 60:02}.000Z"
 
 
+def presentee(socket_id: str, user: User, joined_at: str) -> Presentee:
+    """A connection of a user."""
+    return Presentee(socket_id, user.id, user.name, joined_at, user.image)
+
+
+class Diary:
+    """What a listener is told of its own and others' connections, in order."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str, Presentee]] = []
+
+    def joined(self, project_id: str, presentee: Presentee) -> None:
+        self.entries.append(("joined", project_id, presentee))
+
+    def left(self, project_id: str, presentee: Presentee) -> None:
+        self.entries.append(("left", project_id, presentee))
+
+    def completed(self, project_id: str) -> None:
+        pass
+
+    def take(self) -> list[tuple[str, str, Presentee]]:
+        """What has come since the last time."""
+        taken, self.entries = self.entries, []
+        return taken
+
+
 class PresenceContract:
     """To be inherited by a test class with a fixture `presence`, a new keeper with nobody in it."""
 
-    def test_a_project_that_nobody_joined_is_empty(self, presence: Presence) -> None:
+    async def test_a_project_that_nobody_joined_is_empty(self, presence: Presence) -> None:
         """It has an empty list and counts none, and asking for it does not make it."""
         assert listed(presence, "p1") == []
         assert presence.projects == 0
 
-    def test_an_entry_has_what_the_app_shows(self, presence: Presence) -> None:
+    async def test_an_entry_has_what_the_app_shows(self, presence: Presence) -> None:
         """Id, name, time and picture of a user; without a picture there is no `userImage`."""
-        presence.join("p1", "s1", ALICE, moment(1))
-        presence.join("p1", "s2", BOB, moment(2))
+        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        presence.join("p1", presentee("s2", BOB, moment(2)))
         assert listed(presence, "p1") == [
             {"userId": "u-alice", "userName": "Alice", "joinedAt": moment(1), "userImage": ALICE.image},
             {"userId": "u-bob", "userName": "Bob", "joinedAt": moment(2)},
         ]
 
-    def test_users_are_listed_in_the_order_of_their_coming(self, presence: Presence) -> None:
+    async def test_users_are_listed_in_the_order_of_their_coming(self, presence: Presence) -> None:
         """Whoever leaves and comes back is the last."""
         for second, user in enumerate((*USERS, *USERS)):
-            presence.leave("p1", user.id, user)
-            presence.join("p1", user.id, user, moment(second))
+            presence.leave("p1", user.id)
+            presence.join("p1", presentee(user.id, user, moment(second)))
             assert listed(presence, "p1")[-1]["userId"] == user.id
 
-    def test_two_connections_are_one_user(self, presence: Presence) -> None:
+    async def test_two_connections_are_one_user(self, presence: Presence) -> None:
         """A user is listed once, since the earliest join of those connections that are left."""
-        presence.join("p1", "s1", ALICE, moment(1))
-        presence.join("p1", "s2", ALICE, moment(2))
+        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        presence.join("p1", presentee("s2", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
-        presence.leave("p1", "s1", ALICE)
+        presence.leave("p1", "s1")
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(2)]
-        presence.leave("p1", "s2", ALICE)
+        presence.leave("p1", "s2")
         assert listed(presence, "p1") == []
 
-    def test_a_connection_that_joins_again_changes_nothing(self, presence: Presence) -> None:
+    async def test_a_connection_that_joins_again_changes_nothing(self, presence: Presence) -> None:
         """The first join counts, and one leave ends it."""
-        presence.join("p1", "s1", ALICE, moment(1))
-        presence.join("p1", "s1", ALICE, moment(2))
+        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        presence.join("p1", presentee("s1", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
-        presence.leave("p1", "s1", ALICE)
+        presence.leave("p1", "s1")
         assert presence.projects == 0
 
-    def test_leaving_what_was_not_joined_changes_nothing(self, presence: Presence) -> None:
-        """Neither another's connection, nor another project, nor a project that is not there."""
-        presence.join("p1", "s1", ALICE, moment(1))
-        presence.leave("p1", "s2", ALICE)
-        presence.leave("p1", "s1", BOB)
-        presence.leave("p2", "s1", ALICE)
+    async def test_leaving_what_was_not_joined_changes_nothing(self, presence: Presence) -> None:
+        """Neither another connection, nor another project, nor a project that is not there."""
+        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        presence.leave("p1", "s2")
+        presence.leave("p2", "s1")
         assert len(listed(presence, "p1")) == 1
         assert listed(presence, "p2") == []
         assert presence.projects == 1
 
-    def test_projects_know_nothing_of_each_other(self, presence: Presence) -> None:
+    async def test_projects_know_nothing_of_each_other(self, presence: Presence) -> None:
         """A user may be in several, and is there until they leave each."""
-        presence.join("p1", "s1", ALICE, moment(1))
-        presence.join("p2", "s1", ALICE, moment(2))
+        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        presence.join("p2", presentee("s1", ALICE, moment(2)))
         assert presence.projects == 2
-        presence.leave("p1", "s1", ALICE)
+        presence.leave("p1", "s1")
         assert listed(presence, "p1") == []
         assert [user["joinedAt"] for user in listed(presence, "p2")] == [moment(2)]
 
-    def test_a_roster_that_was_given_out_stays_as_it_is(self, presence: Presence) -> None:
+    async def test_a_roster_that_was_given_out_stays_as_it_is(self, presence: Presence) -> None:
         """What is to be sent does not change with what happens before it is sent."""
-        presence.join("p1", "s1", ALICE, moment(1))
+        presence.join("p1", presentee("s1", ALICE, moment(1)))
         roster = presence.roster("p1")
-        presence.join("p1", "s2", BOB, moment(2))
-        presence.leave("p1", "s1", ALICE)
+        presence.join("p1", presentee("s2", BOB, moment(2)))
+        presence.leave("p1", "s1")
         assert [user["userId"] for user in json.loads(encode(roster))["users"]] == ["u-alice"]
+
+    async def test_each_change_is_told_at_once_and_once(self, presence: Presence) -> None:
+        """Of its own connections presence tells within the call, with all that there is to say of them."""
+        diary = Diary()
+        presence.listen(diary)
+        first, second = presentee("s1", ALICE, moment(1)), presentee("s2", ALICE, moment(2))
+        presence.join("p1", first)
+        assert diary.take() == [("joined", "p1", first)]
+        presence.join("p1", second)
+        presence.join("p1", presentee("s2", ALICE, moment(3)))
+        assert diary.take() == [("joined", "p1", second)]
+        presence.leave("p1", "s1")
+        assert diary.take() == [("left", "p1", first)]
+        presence.leave("p1", "s1")
+        presence.leave("p2", "s2")
+        assert diary.take() == []
+
+    async def test_a_project_that_nobody_joined_is_complete(self, presence: Presence) -> None:
+        """Nobody waits for those who are in it."""
+        assert presence.is_complete("p1")
 
 
 class PresenceMachine(RuleBasedStateMachine):
@@ -121,13 +166,13 @@ class PresenceMachine(RuleBasedStateMachine):
     def join(self, project: str, socket: str) -> None:
         user = _user_of(socket)
         self.clock += 1
-        self.presence.join(project, socket, user, moment(self.clock))
+        self.presence.join(project, presentee(socket, user, moment(self.clock)))
         if not any(join[:2] == (project, socket) for join in self.joins):
             self.joins.append((project, socket, user, moment(self.clock)))
 
     @rule(project=st.sampled_from(PROJECTS), socket=st.sampled_from(SOCKETS))
     def leave(self, project: str, socket: str) -> None:
-        self.presence.leave(project, socket, _user_of(socket))
+        self.presence.leave(project, socket)
         self.joins = [join for join in self.joins if join[:2] != (project, socket)]
 
     @rule(socket=st.sampled_from(SOCKETS))

@@ -71,8 +71,21 @@ async def test_library() -> None:
         await ann.emit("pointer", (1, 2.5))
         assert await ben.receive(PATIENCE) == ["pointer", ann.sid, 1, 2.5]
 
+        assert await ann.call("vote", "tea", timeout=PATIENCE) == 0  # both acknowledge, and with nothing
+        assert await ann.receive(PATIENCE) == await ben.receive(PATIENCE) == ["motion", "tea"]
+        assert await ann.call("count", timeout=PATIENCE) == 2
+
         await ben.disconnect()
         assert (await ann.receive(PATIENCE))[:2] == ["gone", "Ben"]
+
+        cay = socketio.AsyncSimpleClient()
+        await cay.connect(address.http, auth={"name": "Cay"})
+        assert await cay.receive(PATIENCE) == ["hello", cay.sid]
+        assert await ann.call("close the lobby", timeout=PATIENCE) == ["Cay"]
+        assert await ann.call("say", "anyone?", timeout=PATIENCE) == "delivered"
+        await cay.emit("say", 5)  # the answer is the next that she gets
+        assert await cay.receive(PATIENCE) == ["error", {"message": "say needs a text", "event": "say"}]
+        await cay.disconnect()
         await ann.disconnect()
 
 

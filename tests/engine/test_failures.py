@@ -65,6 +65,30 @@ def test_nought_is_no_limit(clock: Clock) -> None:
     assert not failures._counts
 
 
+def test_each_failure_is_told_with_what_it_counts_for() -> None:
+    """To whoever tells other servers; nothing is told where nothing is counted."""
+    told: list[str] = []
+    for failures in (Failures(1), Failures(0)):
+        failures.noted = told.append
+        for address in (ADDRESS, "2001:db8::1"):
+            failures.note(address)
+    assert told == [ADDRESS, "2001:db8::/64"]
+
+
+def test_failures_of_other_servers_count_like_ones_own(clock: Clock) -> None:
+    """Those that are added, and those that make up a sum that both may know of; for a minute, too."""
+    failures = Failures(3)
+    failures.note(ADDRESS)
+    assert failures.add(ADDRESS, 2) == 3
+    failures.raise_to(ADDRESS, 2)
+    assert failures.counts == {ADDRESS: 3}
+    failures.raise_to(ADDRESS, 5)
+    assert failures.note(ADDRESS) == 2
+    clock.now += 60
+    assert failures.counts == {}
+    assert failures.add(ADDRESS, 1) == 1
+
+
 def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,11 +17,17 @@ _LINES: Final = {
     "incidents": "! In the last minute: {counts}",
     "caution": "! {text}",
     "project_access": "✓ PROJECT_ACCESS={setting}: {text}",
+    "one_of_several": "✓ One of several instances: {instance}",
+    "redis_up": "✓ Redis is there: {address}",
+    "redis_down": "! Redis is away: {problem}",
+    "redis_troubled": "! Redis in trouble: {problem}",
+    "presence_refused": "! Presence over all instances is held up: {problem}",
+    "instance_gone": "! Instance gone without a word: {instance}",
     "stopping": "✓ Stopping, clients to tell: {clients}",
     "stopped": "✓ Stopped",
 }
 _SHOWN: Final = 200  # characters of one value
-_OWN_WORDS: Final = frozenset(("counts", "text"))  # fields that are the server's own, and bounded
+_OWN_WORDS: Final = frozenset(("counts", "problem", "text"))  # fields that are the server's own, and bounded
 
 
 def configure_logs(level: str) -> None:

@@ -13,14 +13,22 @@ from synkora.collaboration.service import Collaboration
 SERVICE = "Synkora WebSocket Server"
 
 
-def make_app(collaboration: Collaboration, is_closing: Callable[[], bool]) -> Starlette:
-    """The server's HTTP application: its health at `/health` and `/`, 404 for anything else."""
+def make_app(
+    collaboration: Collaboration, is_closing: Callable[[], bool], problem: Callable[[], str | None]
+) -> Starlette:
+    """The server's HTTP application: health at `/health` and `/`, readiness at `/ready`, 404 for anything else.
+
+    `problem` says why the server is not joined to the others as it should be, and is None where all is well.
+    """
     started = time.monotonic()
 
     async def health(_: Request) -> JSONResponse:
+        reason = problem()
+        status = "shutting down" if is_closing() else "degraded" if reason else "healthy"
         return JSONResponse(
             {
-                "status": "shutting down" if is_closing() else "healthy",
+                "status": status,
+                **({"reason": reason} if status == "degraded" else {}),
                 "service": SERVICE,
                 "uptime": round(time.monotonic() - started, 3),
                 "connections": collaboration.connections,
@@ -28,9 +36,16 @@ def make_app(collaboration: Collaboration, is_closing: Callable[[], bool]) -> St
             }
         )
 
+    async def ready(_: Request) -> JSONResponse:
+        reason = "the server is shutting down" if is_closing() else problem()
+        if reason:
+            return JSONResponse({"status": "not ready", "reason": reason}, 503)
+        return JSONResponse({"status": "ready"})
+
     async def not_found(_: Request, __: Exception) -> PlainTextResponse:
         return PlainTextResponse("Not Found", 404)
 
-    app = Starlette(routes=[Route("/", health), Route("/health", health)], exception_handlers={405: not_found})
+    routes = [Route("/", health), Route("/health", health), Route("/ready", ready)]
+    app = Starlette(routes=routes, exception_handlers={405: not_found})
     app.router.redirect_slashes = False
     return app

@@ -4,14 +4,15 @@ import errno
 import socket
 import ssl
 import sys
-from typing import Final
 
 import structlog
 
 from synkora.access import HttpAccess, PostgresAccess
+from synkora.app.banner import greet
+from synkora.app.cluster import Cluster
 from synkora.app.logs import configure_logs
 from synkora.app.patterns import Patterns
-from synkora.app.routes import SERVICE, make_app
+from synkora.app.routes import make_app
 from synkora.app.serving import serve
 from synkora.app.settings import Settings
 from synkora.app.tls import TlsError, tls_context
@@ -27,24 +28,60 @@ from synkora.sockets.server import SocketServer
 
 log = structlog.get_logger(__name__)
 
-_RULE: Final = "=" * 60
-_WHO_MAY_JOIN: Final = {
-    "open": "everyone signed in may join every project",
-    "http": "the web app at APP_URL says who may join a project",
-    "postgres": "the database at DATABASE_URL says who may join a project",
-}
-
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
     configure_logs(settings.log_level)
+    failures = Failures(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
         policy = _policy(settings)
+        cluster = _cluster(settings, failures)
     except (TlsError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    server = SocketServer(
+    server = _socket_server(settings, cluster)
+    collaboration = _collaboration(settings, server, policy, failures, cluster)
+    patterns = Patterns(server.incidents)
+
+    async def say_goodbye() -> None:
+        log.info("stopping", clients=collaboration.connections)
+        collaboration.say_goodbye()
+        if cluster is not None:
+            await cluster.leave()
+        await collaboration.close()
+
+    try:
+        serve(
+            server,
+            host=settings.host,
+            port=settings.port,
+            app=make_app(
+                collaboration,
+                lambda: server.registry.is_closing,
+                lambda: None if cluster is None else cluster.problem,
+            ),
+            around=cluster,
+            farewell=say_goodbye,
+            started=lambda sockets: greet(settings, sockets),
+            shutdown_timeout=settings.shutdown_timeout,
+            tls=tls,
+        )
+    except OSError as error:
+        print(_explain(error, settings), file=sys.stderr)
+        sys.exit(1)
+    patterns.tell()
+    log.info("stopped")
+
+
+def _cluster(settings: Settings, failures: Failures) -> Cluster | None:
+    if settings.redis_url is None:
+        return None
+    return Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures)
+
+
+def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
+    return SocketServer(
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         max_payload=settings.max_payload,
@@ -62,13 +99,20 @@ def run(settings: Settings) -> None:
                 clients=settings.limit_clients,
                 connections_per_address=settings.limit_connections_per_address,
                 handshakes_per_address=settings.limit_handshakes_per_address,
-            )
+            ),
+            connections=None if cluster is None else cluster.tallies.addresses,
         ),
+        adapter=None if cluster is None else cluster.adapter,
     )
+
+
+def _collaboration(
+    settings: Settings, server: SocketServer, policy: AccessPolicy, failures: Failures, cluster: Cluster | None
+) -> Collaboration:
     keyring = Keyring(
         settings.secret.get_secret_value(), [secret.get_secret_value() for secret in settings.previous_secrets]
     )
-    collaboration = Collaboration(
+    return Collaboration(
         server.of("/"),
         Authenticator(keyring),
         policy=policy,
@@ -79,32 +123,11 @@ def run(settings: Settings) -> None:
             projects=settings.limit_projects,
             connections=settings.limit_connections_per_user,
         ),
-        failures=Failures(settings.limit_failed_sign_ins),
+        failures=failures,
         incidents=server.incidents,
+        presence=None if cluster is None else cluster.presence,
+        user_connections=None if cluster is None else cluster.tallies.users,
     )
-    patterns = Patterns(server.incidents)
-
-    async def say_goodbye() -> None:
-        log.info("stopping", clients=collaboration.connections)
-        collaboration.say_goodbye()
-        await collaboration.close()
-
-    try:
-        serve(
-            server,
-            host=settings.host,
-            port=settings.port,
-            app=make_app(collaboration, lambda: server.registry.is_closing),
-            farewell=say_goodbye,
-            started=lambda sockets: _greet(settings, sockets),
-            shutdown_timeout=settings.shutdown_timeout,
-            tls=tls,
-        )
-    except OSError as error:
-        print(_explain(error, settings), file=sys.stderr)
-        sys.exit(1)
-    patterns.tell()
-    log.info("stopped")
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -126,30 +149,6 @@ def _policy(settings: Settings) -> AccessPolicy:
     except ValueError as error:
         raise ValueError(f"{variable} {error}") from None
     return OpenAccess()
-
-
-def _greet(settings: Settings, sockets: list[socket.socket]) -> None:
-    _print_banner(settings, sockets)
-    log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
-    for line in settings.cautions():
-        log.warning("caution", text=line)
-
-
-def _print_banner(settings: Settings, sockets: list[socket.socket]) -> None:
-    port = sockets[0].getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host or "localhost"
-    scheme = "http" if settings.ssl_certfile is None else "https"
-    lines = (
-        _RULE,
-        f"🚀 {SERVICE}",
-        _RULE,
-        f"✓ Server running on port: {port}",
-        f"✓ Health check: {scheme}://{host}:{port}/health",
-        f"✓ Allowed origins: {', '.join(settings.allowed_origins)}",
-        "✓ Ready for connections!",
-        _RULE,
-    )
-    print("\n".join(lines), flush=True)
 
 
 def _explain(error: OSError, settings: Settings) -> str:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import FrameType
 from typing import Final
 
@@ -32,8 +33,9 @@ _GC_THRESHOLDS: Final = (20_000, 10, 20)
 class Server(uvicorn.Server):
     """uvicorn's server, which ends a Socket.IO server's connections before its own.
 
-    `farewell` is awaited first when it stops, while all clients are still there. The first signal stops it within
-    `shutdown_timeout` seconds, a second one ends the process at once.
+    `around` is entered before it listens, and left when the connections have ended. `farewell` is awaited first when
+    it stops, while all clients are still there. The first signal stops it within `shutdown_timeout` seconds, a second
+    one ends the process at once.
     """
 
     def __init__(
@@ -41,12 +43,15 @@ class Server(uvicorn.Server):
         server: SocketServer,
         *,
         app: ASGIApp | None = None,
+        around: AbstractAsyncContextManager[object] | None = None,
         farewell: Callable[[], Awaitable[None]] | None = None,
         started: Callable[[list[socket.socket]], None] | None = None,
         shutdown_timeout: float = 5,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sockets_server = server
+        self._around = around or contextlib.nullcontext()
+        self._entered = AsyncExitStack()
         self._patience = Patience(server.incidents)
         self._make_protocol = functools.partial(PollingProtocol, server.asgi, server.settings.path, self._patience)
         self._tls = tls
@@ -72,6 +77,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then tell `started`."""
+        await self._entered.enter_async_context(self._around)
         if self._tls is None:
             await super().startup(sockets)
         else:
@@ -102,13 +108,16 @@ class Server(uvicorn.Server):
 
         It listens until all are gone, since a poll for the last messages may be a connection of its own.
         """
+        loop = asyncio.get_running_loop()
         within = max(self._shutdown_timeout - _LAST_STEPS, 0)
-        asyncio.get_running_loop().call_later(within, self._give_up)
+        deadline = loop.time() + within
+        loop.call_at(deadline, self._give_up)
         if self._farewell is not None:
             await self._farewell()
-        await self._sockets_server.close(within)
+        await self._sockets_server.close(max(deadline - loop.time(), 0))
         await super().shutdown(sockets)
         self._patience.cancel()
+        await self._entered.aclose()
 
     def _give_up(self) -> None:
         """Wait for nobody any more."""
@@ -161,6 +170,7 @@ def serve(
     host: str = "",
     port: int = 3000,
     app: ASGIApp | None = None,
+    around: AbstractAsyncContextManager[object] | None = None,
     farewell: Callable[[], Awaitable[None]] | None = None,
     started: Callable[[list[socket.socket]], None] | None = None,
     shutdown_timeout: float = 5,
@@ -168,9 +178,18 @@ def serve(
 ) -> None:
     """Run `server` until SIGINT or SIGTERM; `app` answers the HTTP requests that are not Socket.IO's.
 
-    An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `started` is called
-    with the sockets it listens on; `farewell` is awaited before the connections are ended, within `shutdown_timeout`
-    seconds. Raises `OSError` where it cannot listen.
+    An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `around` is entered
+    before clients are taken, and left when their connections have ended. `started` is called with the sockets it
+    listens on; `farewell` is awaited before the connections are ended, within `shutdown_timeout` seconds. Raises
+    `OSError` where it cannot listen.
     """
     sockets = listen(host, port)
-    Server(server, app=app, farewell=farewell, started=started, shutdown_timeout=shutdown_timeout, tls=tls).run(sockets)
+    Server(
+        server,
+        app=app,
+        around=around,
+        farewell=farewell,
+        started=started,
+        shutdown_timeout=shutdown_timeout,
+        tls=tls,
+    ).run(sockets)

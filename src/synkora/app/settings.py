@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from synkora.app.cautions import origin_cautions, secret_cautions
@@ -25,8 +25,10 @@ from synkora.app.values import (
     Path,
     PayloadSize,
     Port,
+    Prefix,
     Proxies,
     Rate,
+    Redis,
     Secret,
     Secrets,
     Threshold,
@@ -50,12 +52,6 @@ class Variable(NamedTuple):
     name: str
     default: str | None
     description: str
-
-
-def _unsupported(value: str | None) -> str | None:
-    if value is not None:
-        raise PydanticCustomError("unsupported", "not supported")
-    return value
 
 
 class Settings(BaseSettings):
@@ -237,12 +233,19 @@ class Settings(BaseSettings):
     limit_clients: Count = Field(
         default=50_000,
         validation_alias="LIMIT_CLIENTS",
-        description="Clients in all.",
+        description="Clients of this instance in all.",
     )
-    redis_url: Annotated[str | None, AfterValidator(_unsupported)] = Field(
+    redis_url: Redis = Field(
         default=None,
         validation_alias="REDIS_URL",
-        description="Not supported by this version, which runs as a single instance: leave it unset.",
+        description="Set: this instance is one of several, joined through this Redis, such as redis://:password@host; "
+        "rediss:// is with TLS, unix:///path a Unix socket.",
+    )
+    redis_prefix: Prefix = Field(
+        default="socket.io",
+        validation_alias="REDIS_PREFIX",
+        description="What the names of the channels in Redis begin with, the key of Node.js' adapter; deployments that "
+        "share a Redis need one each.",
     )
 
     def cautions(self) -> list[str]:
@@ -319,7 +322,7 @@ def _sentence(error: ErrorDetails) -> str:
         case "NEXTAUTH_SECRET":
             return f"{variable} is not set: put the secret of the web app into the environment or into .env.local"
         case "REDIS_URL":  # it may hold a password
-            return f"{variable} is set, but this version does not support several instances: unset it"
+            return f"{variable} {error['ctx']['words']}"
     value = error.get("ctx", {}).get("value", error["input"])
     shown = json.dumps(value, ensure_ascii=False, default=str)
     if len(shown) > _LONGEST_SHOWN:

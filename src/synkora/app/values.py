@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
+from synkora.cluster.url import RedisUrl
 from synkora.engine.addresses import UNIX, parse_network
 
 _ORIGIN = re.compile(
@@ -18,6 +19,7 @@ _ORIGIN = re.compile(
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 _Item = TypeVar("_Item")
@@ -96,6 +98,20 @@ def _proxy(value: str) -> str:
         raise _refusal(value) from None
 
 
+def _redis(value: SecretStr) -> SecretStr:
+    try:
+        RedisUrl.parse(value.get_secret_value())
+    except ValueError as error:
+        raise PydanticCustomError("redis", "not a Redis", {"words": str(error)}) from None
+    return value
+
+
+def _prefix(value: str) -> str:
+    if not _PREFIX.fullmatch(value):
+        raise _refusal(value)
+    return value
+
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 Transport = Literal["polling", "websocket"]
 
@@ -127,6 +143,8 @@ Proxies = Annotated[
 Environment = Annotated[
     Literal["development", "production"], BeforeValidator(_lower), Allowed("development or production")
 ]
+Redis = Annotated[SecretStr, AfterValidator(_redis)] | None
+Prefix = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
 File = Annotated[FilePath | None, Allowed("the path of a file")]
 Transports = Annotated[
     tuple[Annotated[Transport, BeforeValidator(_lower)], ...],

@@ -8,7 +8,7 @@ import structlog
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.members import Member
-from synkora.collaboration.presence import Presence
+from synkora.collaboration.presence import Presence, Presentee
 from synkora.collaboration.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
@@ -57,17 +57,19 @@ class _Changes:
 
 
 class Projects:
-    """Lets members into projects and out of them.
+    """Lets members into projects and out of them, and tells the members of this server who comes and goes.
 
-    Who came or went is told at once. Lists and counts are told at the end of the turn of the event loop, once for all
-    that happened in it.
+    Who came or went is told as soon as presence knows. Lists and counts are told at the end of the turn of the event
+    loop, once for all that happened in it, or as soon as presence knows them.
     """
 
     def __init__(self, namespace: Namespace, presence: Presence) -> None:
         self._namespace = namespace
         self._presence = presence
         self._changes: dict[str, _Changes] = {}
+        self._held: dict[str, _Changes] = {}  # until presence knows the list
         self.is_closing = False
+        presence.listen(self)
 
     def welcome_again(self, member: Member, project_id: str) -> None:
         """Tell a member who is in already who is there; nobody else hears of it."""
@@ -78,14 +80,10 @@ class Projects:
         socket, user = member.socket, member.user
         if project_id in self._namespace.adapter.rooms.members:
             raise EventRefused("Project ID is a connection's id")  # whose own room has that name
-        changes = self._note(project_id)
-        changes.asked[socket.id] = socket
-        changes.changed = True
-        timestamp = now()
+        self._note(project_id).asked[socket.id] = socket
         member.projects[project_id] = role
         socket.join(project_id)
-        self._presence.join(project_id, socket.id, user, timestamp)
-        socket.to(project_id).emit("user:joined", Joined(socket.id, user.id, user.name, timestamp, user.image))
+        self._presence.join(project_id, Presentee(socket.id, user.id, user.name, now(), user.image))
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)
 
     def leave(self, member: Member, project_id: str) -> None:
@@ -94,7 +92,7 @@ class Projects:
             return
         del member.projects[project_id]
         member.socket.leave(project_id)
-        self._leave(member, project_id)
+        self._presence.leave(project_id, member.socket.id)
         log.info(
             "project_left",
             userName=member.user.name,
@@ -106,31 +104,52 @@ class Projects:
     def leave_all(self, member: Member) -> None:
         """Let a member out of everything, since their connection has ended."""
         for project_id in member.projects:
-            self._leave(member, project_id)
+            self._presence.leave(project_id, member.socket.id)
         member.projects.clear()
 
-    def _leave(self, member: Member, project_id: str) -> None:
-        user = member.user
-        self._presence.leave(project_id, member.socket.id, user)
+    # What presence tells
+
+    def joined(self, project_id: str, presentee: Presentee) -> None:
+        """Tell the others in a project of a connection that has come."""
+        self._note(project_id).changed = True
+        who = presentee
+        payload = Joined(who.socketId, who.userId, who.userName, who.joinedAt, who.userImage)
+        self._namespace.to(project_id).except_(who.socketId).local.emit("user:joined", payload)
+
+    def left(self, project_id: str, presentee: Presentee) -> None:
+        """Tell those left behind of a connection that has gone."""
         if self.is_closing:
             return
         changes = self._note(project_id)
         changes.changed = changes.left = True
-        self._namespace.to(project_id).emit("user:left", Left(member.socket.id, user.id, user.name, now()))
+        payload = Left(presentee.socketId, presentee.userId, presentee.userName, now())
+        self._namespace.to(project_id).local.emit("user:left", payload)
+
+    def completed(self, project_id: str) -> None:
+        """Tell those who wait for a project's list."""
+        self._note(project_id).changed = True
 
     def _note(self, project_id: str) -> _Changes:
         if not self._changes:
             asyncio.get_running_loop().call_soon(self._tell)
-        return self._changes.setdefault(project_id, _Changes())
+        changes = self._changes.get(project_id)
+        if changes is None:
+            changes = self._held.pop(project_id) if project_id in self._held else _Changes()
+            self._changes[project_id] = changes
+        return changes
 
     def _tell(self) -> None:
         changes, self._changes = self._changes, {}
         for project_id, change in changes.items():
+            if not self._presence.is_complete(project_id):
+                self._held[project_id] = change
+                continue
+            members = self._namespace.to(project_id).local
             if change.left:
-                self._namespace.to(project_id).emit(_ACTIVE, self._presence.roster(project_id))
+                members.emit(_ACTIVE, self._presence.roster(project_id))
             elif change.asked:
                 roster = packets.event(self._namespace.name, _ACTIVE, [self._presence.roster(project_id)])
                 for socket in change.asked.values():
                     socket.put(roster)
             if change.changed:
-                self._namespace.to(project_id).emit("users:count", Count(self._presence.count(project_id)))
+                members.emit("users:count", Count(self._presence.count(project_id)))

@@ -1,7 +1,6 @@
 """Synkora's events on a namespace."""
 
 import functools
-from collections import Counter
 from collections.abc import Awaitable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -14,11 +13,13 @@ from synkora.collaboration.admission import RECHECK, Admission
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyRefusals
+from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
-from synkora.collaboration.presence import LocalPresence, Presence
+from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.signing_in import SigningIn
 from synkora.collaboration.timestamps import now
+from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.engine.outgoing import Outgoing
@@ -52,7 +53,10 @@ def _decode_project_id(data: bytes) -> str:
 
 
 class Collaboration:
-    """People in projects who see each other's work."""
+    """People in projects who see each other's work.
+
+    `user_connections` counts those of each user, who may have some on other servers too.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Collaboration:
         failures: Failures | None = None,
         incidents: Incidents | None = None,
         presence: Presence | None = None,
+        user_connections: Counts | None = None,
         recheck: float = RECHECK,
         answer_within: float = ANSWER_WITHIN,
     ) -> None:
@@ -73,7 +78,7 @@ class Collaboration:
         self._access = Access(policy or OpenAccess(), answer_within=answer_within)
         self._namespace = namespace
         self._members: dict[str, Member] = {}
-        self._connections: Counter[str] = Counter()
+        self._connections = LocalCounts() if user_connections is None else user_connections  # one without any is false
         # Of those who have left the namespace over a connection that goes on.
         self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
         self._projects = Projects(namespace, self.presence)
@@ -98,9 +103,9 @@ class Collaboration:
         return len(self._members)
 
     def say_goodbye(self) -> None:
-        """Tell everyone that the server is about to stop; of those who then leave nobody is told."""
+        """Tell everyone here that the server is about to stop; of those who then leave nobody here is told."""
         self._projects.is_closing = True
-        self._namespace.emit("server:shutdown", {"message": SHUTDOWN_MESSAGE})
+        self._namespace.local.emit("server:shutdown", {"message": SHUTDOWN_MESSAGE})
 
     async def close(self) -> None:
         """Let go of the connections to whoever knows who may join what."""
@@ -108,13 +113,13 @@ class Collaboration:
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
-        if 0 < self._limits.connections <= self._connections[user.id]:
+        if 0 < self._limits.connections <= self._connections.total(user.id):
             self._incidents.note("limit hit", "connections of a user")
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._allowance(socket))
         self._allowances.pop(socket.session, None)
         self._members[socket.id] = member
-        self._connections[user.id] += 1
+        self._connections.add(user.id)
         self._expiry.start(member)
         socket.emit("connected", {"socketId": socket.id, "userId": user.id, "timestamp": now()})
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
@@ -136,9 +141,7 @@ class Collaboration:
     def _dismiss(self, socket: Socket, reason: str) -> None:
         member = self._members.pop(socket.id)
         user = member.user
-        self._connections[user.id] -= 1
-        if not self._connections[user.id]:
-            del self._connections[user.id]
+        self._connections.remove(user.id)
         if socket.session.is_live:
             self._allowances[socket.session] = member.allowance
         self._expiry.stop(member)

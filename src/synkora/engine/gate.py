@@ -1,12 +1,13 @@
 """How many clients there may be: in all, from one address, and how fast from one address."""
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
 from synkora.engine.addresses import site_of
+from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.handshake import HandshakeRefused, Refusal
 
 _BURST: Final = 10  # seconds' worth of handshakes at once: an office whose clients all come back after a restart
@@ -25,12 +26,15 @@ class GateSettings:
 
 
 class Gate:
-    """Lets sessions in, up to its settings. The /64 of an IPv6 address counts as one."""
+    """Lets sessions in, up to its settings. The /64 of an IPv6 address counts as one.
 
-    def __init__(self, settings: GateSettings) -> None:
+    `connections` counts those of each address, which may have some on other servers too.
+    """
+
+    def __init__(self, settings: GateSettings, connections: Counts | None = None) -> None:
         self._settings = settings
         self._clients = 0
-        self._connections: Counter[str] = Counter()
+        self._connections = LocalCounts() if connections is None else connections  # one without any is false
         self._due: OrderedDict[str, float] = OrderedDict()
 
     def check(self, address: str) -> None:
@@ -42,7 +46,7 @@ class Gate:
         site = site_of(address)
         if 0 < settings.clients <= self._clients:
             raise HandshakeRefused(Refusal.FORBIDDEN, "Server is full", status=503, retry_after=_RETRY_AFTER)
-        if 0 < settings.connections_per_address <= self._connections[site]:
+        if 0 < settings.connections_per_address <= self._connections.total(site):
             raise _too_many("Too many connections from this address", _RETRY_AFTER)
         if settings.handshakes_per_address:
             self._take_turn(site, settings.handshakes_per_address)
@@ -60,15 +64,12 @@ class Gate:
     def enter(self, address: str) -> None:
         """Count a session that has begun."""
         self._clients += 1
-        self._connections[site_of(address)] += 1
+        self._connections.add(site_of(address))
 
     def leave(self, address: str) -> None:
         """Take note that a session has ended."""
-        site = site_of(address)
         self._clients -= 1
-        self._connections[site] -= 1
-        if not self._connections[site]:
-            del self._connections[site]
+        self._connections.remove(site_of(address))
 
 
 def _too_many(message: str, wait: float) -> HandshakeRefused:

@@ -5,6 +5,7 @@ byte for byte. Invalid UTF-8 inside a `Raw` is not noticed: whole messages are c
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -38,12 +39,15 @@ def is_utf8(data: bytes) -> bool:
 
 
 class Decoder(Generic[T]):
-    """Decodes JSON of one shape, which is given as a type."""
+    """Decodes JSON of one shape, which is given as a type.
+
+    `float_hook` makes of the text of a number with a fraction or an exponent what stands for it where anything may.
+    """
 
     __slots__ = ("_decode",)
 
-    def __init__(self, shape: Any) -> None:
-        self._decode = msgspec.json.Decoder(shape).decode
+    def __init__(self, shape: Any, float_hook: Callable[[str], Any] | None = None) -> None:
+        self._decode = msgspec.json.Decoder(shape, float_hook=float_hook).decode
 
     def decode(self, data: bytes) -> T:
         """Return the value that `data` holds.

@@ -3,7 +3,8 @@
 import pytest
 from tests.contracts.presence import PresenceContract, PresenceMachine
 
-from synkora.collaboration.presence import LocalPresence, Presence
+from synkora.collaboration.local_presence import LocalPresence
+from synkora.collaboration.presence import Presence
 
 
 class TestLocalPresence(PresenceContract):

@@ -1,0 +1,43 @@
+"""What the server says when it has started."""
+
+import socket
+from typing import Final
+
+import structlog
+
+from synkora.app.routes import SERVICE
+from synkora.app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_RULE: Final = "=" * 60
+_WHO_MAY_JOIN: Final = {
+    "open": "everyone signed in may join every project",
+    "http": "the web app at APP_URL says who may join a project",
+    "postgres": "the database at DATABASE_URL says who may join a project",
+}
+
+
+def greet(settings: Settings, sockets: list[socket.socket]) -> None:
+    """Say where the server listens, who may join, and what ought to be set otherwise."""
+    _print_banner(settings, sockets)
+    log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
+    for line in settings.cautions():
+        log.warning("caution", text=line)
+
+
+def _print_banner(settings: Settings, sockets: list[socket.socket]) -> None:
+    port = sockets[0].getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host or "localhost"
+    scheme = "http" if settings.ssl_certfile is None else "https"
+    lines = (
+        _RULE,
+        f"🚀 {SERVICE}",
+        _RULE,
+        f"✓ Server running on port: {port}",
+        f"✓ Health check: {scheme}://{host}:{port}/health",
+        f"✓ Allowed origins: {', '.join(settings.allowed_origins)}",
+        "✓ Ready for connections!",
+        _RULE,
+    )
+    print("\n".join(lines), flush=True)

@@ -1,0 +1,67 @@
+"""This instance among several, wired over Redis."""
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from synkora.cluster.adapter import RedisAdapter
+from synkora.cluster.link import Link
+from synkora.cluster.presence import RedisPresence
+from synkora.cluster.tallies import Tallies
+from synkora.cluster.url import RedisUrl
+from synkora.engine.failures import Failures
+from synkora.sockets.local_adapter import LocalAdapter
+
+_WAIT: Final = 3.0  # seconds that the start waits for Redis
+_GOODBYE: Final = 1.0  # seconds that Redis has to take the last words, after all else
+
+log = structlog.get_logger(__name__)
+
+
+class Cluster:
+    """What joins this instance to the others that share a Redis, from before it takes clients until they are gone.
+
+    Names in Redis begin with `prefix`, as Node.js' adapter has them, or with `synkora:`, `prefix` and a colon. Failures
+    that others note are counted in `failures`. Raises `ValueError` for a URL that names no Redis.
+    """
+
+    def __init__(self, url: str, prefix: str, failures: Failures) -> None:
+        self._prefix = prefix
+        self._link = Link(RedisUrl.parse(url))
+        own = f"synkora:{prefix}:"
+        self.presence = RedisPresence(self._link, prefix=own)
+        self.tallies = Tallies(self._link, failures, prefix=own)
+
+    def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
+        """What joins a namespace to those of the others."""
+        return RedisAdapter(namespace, local, self._link, prefix=self._prefix)
+
+    @property
+    def problem(self) -> str | None:
+        """Why this instance is not joined to the others as it should be; None where all is well."""
+        return self._link.problem or self.presence.problem
+
+    async def __aenter__(self) -> Self:
+        """Join the others; without Redis go on after a few seconds, and join them when it is there."""
+        log.info("one_of_several", instance=self._link.uid)
+        self.presence.start()
+        self.tallies.start()
+        await self._link.start(_WAIT)
+        return self
+
+    async def leave(self) -> None:
+        """Have the others tell their clients that the people here are gone; those can still be sent to."""
+        await self.presence.close()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Say goodbye, and close the link."""
+        self.tallies.close()
+        try:
+            async with asyncio.timeout(_GOODBYE):
+                await self._link.close()
+        except TimeoutError:
+            pass  # Redis has just frozen

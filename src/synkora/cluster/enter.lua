@@ -1,0 +1,48 @@
+-- Make an instance's connections in a project those that are given and no others, and return the connections of the
+-- other instances as JSON. False if the instance is not registered.
+-- KEYS: instances, the instance's projects, the project.
+-- ARGV: instance, project id, channel, lifetime (s), then socket id and JSON of each of its connections.
+
+local instance, id, channel, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if not is_registered(KEYS[1], instance) then
+  return false
+end
+local own, left, joined, others, registered = {}, {}, {}, {}, {}
+for index = 5, #ARGV, 2 do
+  own[ARGV[index]] = ARGV[index + 1]
+end
+for socket, owner, json in connections(KEYS[3]) do
+  if owner == instance then
+    if own[socket] == json then
+      own[socket] = nil -- it is there already
+    else
+      redis.call('HDEL', KEYS[3], socket)
+      left[#left + 1] = socket
+    end
+  else
+    if registered[owner] == nil then
+      registered[owner] = is_registered(KEYS[1], owner)
+    end
+    if registered[owner] then
+      others[#others + 1] = json
+    else
+      redis.call('HDEL', KEYS[3], socket)
+      left[#left + 1] = socket
+    end
+  end
+end
+for index = 5, #ARGV, 2 do
+  if own[ARGV[index]] then
+    redis.call('HSET', KEYS[3], ARGV[index], instance .. ':' .. ARGV[index + 1])
+    joined[#joined + 1] = ARGV[index + 1]
+  end
+end
+if #ARGV > 4 then
+  redis.call('SADD', KEYS[2], id)
+  redis.call('EXPIRE', KEYS[2], lifetime)
+else
+  redis.call('SREM', KEYS[2], id)
+end
+announce(KEYS[3], channel, instance, lifetime, left, joined)
+local version = redis.call('HGET', KEYS[3], '') or '0'
+return string.format('{"version":%s,"presentees":[%s]}', version, table.concat(others, ','))

@@ -1,0 +1,90 @@
+"""What can go wrong between this instance and Redis, in words for those who run it.
+
+No words hold a password: Redis' own words for an error may repeat a command, and with it what was sent to sign in.
+"""
+
+import re
+import ssl
+from typing import Final
+
+ENDED_AT_ONCE: Final = "Redis ended the connection at once: perhaps only one side speaks TLS"
+NO_CLUSTER: Final = "Redis Sentinel and Redis Cluster are not supported yet: REDIS_URL must name one Redis"
+NO_REDIS: Final = "what answers where REDIS_URL says is no Redis"
+NOT_TAKEN: Final = "Redis refuses to sign this instance in; its words are not shown, as they may repeat the password"
+TOO_OLD: Final = "Redis 6 or newer is needed"
+
+_WORDS: Final = {
+    "CLUSTERDOWN": NO_CLUSTER,
+    "CROSSSLOT": NO_CLUSTER,
+    "DENIED": "Redis is in protected mode, and takes clients of its own host alone until it has a password",
+    "LOADING": "Redis is still loading its data",
+    "MASTERDOWN": "Redis is a replica that has lost its master",
+    "MISCONF": "Redis takes no changes, since it cannot save them to its disk",
+    "MOVED": NO_CLUSTER,
+    "NOAUTH": "Redis wants a password, and REDIS_URL has none",
+    "NOPROTO": TOO_OLD,
+    "NOREPLICAS": "Redis takes no changes, since it has too few replicas",
+    "OOM": "Redis takes no changes, since its memory is full (maxmemory)",
+    "READONLY": "Redis is a replica, which takes no changes: REDIS_URL must name the master",
+    "WRONGPASS": "Redis does not accept the user and password of REDIS_URL, or the user is off",
+}
+_SENTENCES: Final = {
+    "unknown command": "Redis does not know a command: " + TOO_OLD + ", with no command renamed",
+    "max number of clients": "Redis has as many clients as it takes (maxclients)",
+    "DB index": "Redis has no database of the number that REDIS_URL gives",
+}
+_IN_SCRIPT: Final = re.compile(r"Error running script .*: -([A-Z]+) ")  # up to Redis 6
+_FORBIDDEN: Final = re.compile(r"'([a-z|]+)' command")
+_FORBIDDEN_KINDS: Final = ("channel", "key")
+_SHOWN: Final = 200  # characters
+
+
+class LinkDown(Exception):
+    """Redis cannot be asked now, or the link was lost before it had answered; the words say why."""
+
+
+class RedisRefused(Exception):
+    """Redis answered with an error.
+
+    `code` is the error's first word, such as `OOM`: https://redis.io/docs/latest/develop/reference/protocol-spec/,
+    "Simple errors". Where it `is_explained` the words are ours; else they are Redis' own.
+    """
+
+    def __init__(self, error: str) -> None:
+        nested = _IN_SCRIPT.search(error)
+        self.code = nested[1] if nested else error.partition(" ")[0]
+        words = _explained(self.code, error)
+        self.is_explained = words is not None
+        super().__init__(words or f"Redis answered: {error[:_SHOWN]}")
+
+
+def _explained(code: str, error: str) -> str | None:
+    if code == "NOPERM":
+        return f"the rights (ACL) of REDIS_URL's user lack {_lacking(error)}"
+    if code in _WORDS:
+        return _WORDS[code]
+    for part, words in _SENTENCES.items():
+        if part in error:
+            return words
+    return None
+
+
+def _lacking(error: str) -> str:
+    command = _FORBIDDEN.search(error)
+    if command is not None:
+        return f"the command {command[1].upper()}"
+    kind = next((kind for kind in _FORBIDDEN_KINDS if kind in error), None)
+    return f"a {kind} that is needed" if kind else "something that is needed"
+
+
+def unreachable(error: OSError) -> str:
+    """Why no connection came to be, without the address, which is no business of those who read of it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of Redis is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "Redis does not answer with TLS as it should: " + (error.reason or "unknown reason").lower()
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens where REDIS_URL says"
+    if isinstance(error, ConnectionError):
+        return ENDED_AT_ONCE
+    return f"Redis cannot be reached: {error.strerror or type(error).__name__}"

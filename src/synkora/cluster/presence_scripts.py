@@ -1,0 +1,46 @@
+"""The state of presence in Redis: its keys, and the Lua scripts that alone change it, each at one moment."""
+
+from importlib.resources import files
+from typing import Final
+
+from synkora.cluster.script import Script
+
+
+def _load(name: str) -> Script:
+    folder = files(__package__)
+    return Script("\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)))
+
+
+BEAT: Final = _load("beat")
+CHANGE: Final = _load("change")
+ENTER: Final = _load("enter")
+REAP: Final = _load("reap")
+
+
+class Keys:
+    """The names of what is in Redis, all beginning with `prefix`.
+
+    A project's id is the end of its names, so that it may be any text.
+    """
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    @property
+    def instances(self) -> bytes:
+        """A sorted set: each instance, with the time of its last beat in ms."""
+        return f"{self._prefix}instances".encode()
+
+    def instance(self, uid: str) -> bytes:
+        """A set: the ids of the projects with a connection of this instance."""
+        return f"{self._prefix}instance:{uid}".encode()
+
+    def project(self, project_id: str) -> bytes:
+        """A hash: each connection in the project, with its instance and JSON, and the version under an empty name."""
+        return f"{self._prefix}project:{project_id}".encode()
+
+    def channel(self, project_id: str) -> bytes:
+        """The channel on which changes of the project are announced."""
+        return f"{self._prefix}presence:{project_id}".encode()

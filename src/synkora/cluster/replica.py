@@ -1,0 +1,156 @@
+"""What an instance knows of who is in one project: pure state."""
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from synkora.collaboration.attendance import Attendance
+from synkora.collaboration.presence import Presentee
+from synkora.protocol.json import Decoder
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """A change that Redis has made: those in `left` went first, then those in `joined` came.
+
+    `before` and `version` are the project's versions, 0 where it had nobody in it.
+    """
+
+    author: str
+    before: int
+    version: int
+    left: list[str]
+    joined: list[Presentee]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Whom Redis knows of in a project, but for one instance's own."""
+
+    version: int
+    presentees: list[Presentee]
+
+
+ANNOUNCEMENT: Final[Decoder[Announcement]] = Decoder(Announcement)
+SNAPSHOT: Final[Decoder[Snapshot]] = Decoder(Snapshot)
+
+
+class Changes:
+    """Who is to be told of: first those who `left`, then those who `joined`."""
+
+    __slots__ = ("joined", "left")
+
+    def __init__(self) -> None:
+        self.left: list[Presentee] = []
+        self.joined: list[Presentee] = []
+
+
+class Replica:
+    """The connections in a project: this instance's `own`, of which it alone decides, and the others' as Redis tells.
+
+    Redis tells by snapshots and announcements, in the order of its changes. A connection that is missing in a snapshot
+    may come back, when Redis has lost its memory and the others find it: it is in doubt until `settle`.
+
+    `is_outdated` is whether Redis and this instance have lost track of each other, so that a snapshot is needed.
+    """
+
+    __slots__ = ("_doubtful", "_instance", "_version", "attendance", "is_outdated", "own")
+
+    def __init__(self, instance: str) -> None:
+        self.attendance = Attendance()
+        self.own: dict[str, Presentee] = {}
+        self.is_outdated = True
+        self._instance = instance
+        self._doubtful: set[str] = set()
+        self._version: int | None = None  # None while a snapshot is awaited
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether there is something to `settle`."""
+        return bool(self._doubtful)
+
+    def join(self, presentee: Presentee) -> bool:
+        """Let one of its own in; False if it is in already."""
+        if presentee.socketId in self.own:
+            return False
+        self.own[presentee.socketId] = presentee
+        return self.attendance.add(presentee)
+
+    def leave(self, socket_id: str) -> Presentee | None:
+        """Let one of its own out; None if it was not in."""
+        if self.own.pop(socket_id, None) is None:
+            return None
+        return self.attendance.remove(socket_id)
+
+    def await_snapshot(self) -> None:
+        """Redis has been asked for a snapshot: what it announces until then is older."""
+        self._version = None
+        self.is_outdated = False
+
+    def audit(self, version: int) -> None:
+        """Compare with the version that Redis has now."""
+        if self._version is not None and self._version != version:
+            self.is_outdated = True
+
+    def heed(self, announcement: Announcement) -> Changes:
+        """Follow a change that Redis has made."""
+        changes = Changes()
+        for socket_id in announcement.left:
+            if socket_id not in self.own:
+                self._remove(socket_id, changes)
+            elif announcement.author != self._instance:
+                self.is_outdated = True  # this instance has been taken for dead
+        for presentee in announcement.joined:
+            if announcement.author != self._instance:
+                self._add(presentee, changes)
+            elif presentee.socketId not in self.own:
+                self.is_outdated = True  # it has left meanwhile, or Redis believes what was said long ago
+        if self._version is not None and announcement.version > self._version:
+            if announcement.before != self._version:
+                self.is_outdated = True
+            self._version = announcement.version
+        return changes
+
+    def restore(self, snapshot: Snapshot) -> Changes:
+        """Take a snapshot."""
+        changes = Changes()
+        self._version = snapshot.version
+        self._doubtful = self._others() - {presentee.socketId for presentee in snapshot.presentees}
+        for presentee in sorted(snapshot.presentees, key=lambda presentee: presentee.joinedAt):
+            self._add(presentee, changes)
+        return changes
+
+    def settle(self) -> Changes:
+        """Take those in doubt for gone."""
+        return self._forget(self._doubtful)
+
+    def forget_others(self) -> Changes:
+        """Take all others for gone."""
+        return self._forget(self._others())
+
+    def _others(self) -> set[str]:
+        return {presentee.socketId for presentee in self.attendance.presentees} - self.own.keys()
+
+    def _forget(self, socket_ids: Collection[str]) -> Changes:
+        changes = Changes()
+        for socket_id in tuple(socket_ids):
+            self._remove(socket_id, changes)
+        return changes
+
+    def _add(self, presentee: Presentee, changes: Changes) -> None:
+        socket_id = presentee.socketId
+        if socket_id in self.own:
+            return
+        self._doubtful.discard(socket_id)
+        known = self.attendance.get(socket_id)
+        if known == presentee:
+            return
+        if known is not None:  # it has left and come back unheard
+            self._remove(socket_id, changes)
+        self.attendance.add(presentee)
+        changes.joined.append(presentee)
+
+    def _remove(self, socket_id: str, changes: Changes) -> None:
+        self._doubtful.discard(socket_id)
+        presentee = self.attendance.remove(socket_id)
+        if presentee is not None:
+            changes.left.append(presentee)

@@ -1,0 +1,49 @@
+"""Presence on a server that is alone."""
+
+from synkora.collaboration.attendance import NOBODY, Attendance
+from synkora.collaboration.presence import Listener, Presentee, Roster
+
+
+class LocalPresence:
+    """Knows the connections of this server alone, and tells of each change at once."""
+
+    def __init__(self) -> None:
+        self._projects: dict[str, Attendance] = {}
+        self._listener: Listener | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of all that changes."""
+        self._listener = listener
+
+    @property
+    def projects(self) -> int:
+        """How many projects have someone in them."""
+        return len(self._projects)
+
+    def join(self, project_id: str, presentee: Presentee) -> None:
+        """Note that a connection has joined."""
+        if self._projects.setdefault(project_id, Attendance()).add(presentee) and self._listener is not None:
+            self._listener.joined(project_id, presentee)
+
+    def leave(self, project_id: str, socket_id: str) -> None:
+        """Note that it has left."""
+        attendance = self._projects.get(project_id, NOBODY)
+        presentee = attendance.remove(socket_id)
+        if presentee is None:
+            return
+        if not attendance:
+            del self._projects[project_id]
+        if self._listener is not None:
+            self._listener.left(project_id, presentee)
+
+    def roster(self, project_id: str) -> Roster:
+        """Everyone in a project, each user once, in the order of their coming."""
+        return self._projects.get(project_id, NOBODY).roster
+
+    def count(self, project_id: str) -> int:
+        """How many users are in a project."""
+        return self._projects.get(project_id, NOBODY).count
+
+    def is_complete(self, project_id: str) -> bool:
+        """Always: there are no others."""
+        return True

@@ -1,0 +1,53 @@
+"""How an instance is joined to others, and how it goes."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import until
+
+from synkora.app.cluster import Cluster
+from synkora.collaboration.presence import Presentee
+from synkora.engine.failures import Failures
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    with running_redis() as redis:
+        yield redis
+
+
+def cluster_on(redis: RedisServer) -> Cluster:
+    return Cluster(redis.url, "socket.io", Failures(3))
+
+
+async def test_a_redis_that_answers_but_does_not_do_what_it_is_asked_is_a_problem(redis: RedisServer) -> None:
+    """Until it does: its memory may be full, though its channels work."""
+    redis.do("CONFIG", "SET", "maxmemory", 1)
+    async with cluster_on(redis) as cluster:
+        cluster.presence.join("p", Presentee("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
+        await until(lambda: cluster.problem is not None and "maxmemory" in cluster.problem)
+        redis.do("CONFIG", "SET", "maxmemory", 0)
+        await until(lambda: cluster.problem is None, within=10)
+        await cluster.leave()
+
+
+async def test_nothing_is_left_in_redis_of_one_that_has_gone(redis: RedisServer) -> None:
+    """Neither keys nor channels."""
+    async with cluster_on(redis) as cluster:
+        cluster.presence.join("p", Presentee("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
+        await until(lambda: len(redis.do("KEYS", "synkora:socket.io:*")) == 3)
+        await cluster.leave()
+    assert redis.do("KEYS", "*") == []
+    assert redis.do("PUBSUB", "CHANNELS") == []
+
+
+async def test_it_goes_though_redis_does_not_answer(redis: RedisServer) -> None:
+    """Whoever stops the server need not mend Redis first, which does what it was told when it goes on."""
+    async with cluster_on(redis) as cluster:
+        redis.pause()
+        await cluster.leave()
+    redis.resume()
+    await cluster._link.close()  # which the end of the process would have closed
+    assert redis.do("KEYS", "*") == []

@@ -1,0 +1,105 @@
+"""Instances of presence as their clients see them."""
+
+from tests.support.redis_server import RedisServer
+
+from synkora.cluster.link import Link
+from synkora.cluster.presence import RedisPresence
+from synkora.cluster.registration import Timing
+from synkora.collaboration.presence import Presentee
+
+STILL = Timing(beat=1e6, silence=1e6, lifetime=3e6, patience=1e6, absence=1e6, watch=0, doubt=1e6)  # nothing by itself
+
+
+class Witness:
+    """What the clients of an instance know, who must hear of each coming and going once."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[str, Presentee]] = {}
+        self.heard: list[str] = []
+        self.completions = 0
+        self.presence: RedisPresence
+
+    def joined(self, project_id: str, presentee: Presentee) -> None:
+        known = self.known.setdefault(project_id, {})
+        assert presentee.socketId not in known, f"{presentee.socketId} has come twice"
+        known[presentee.socketId] = presentee
+        self.heard.append(f"+{presentee.socketId}")
+
+    def left(self, project_id: str, presentee: Presentee) -> None:
+        gone = self.known[project_id].pop(presentee.socketId, None)
+        assert gone == presentee, f"{presentee.socketId} has gone twice"
+        self.heard.append(f"-{presentee.socketId}")
+
+    def completed(self, project_id: str) -> None:
+        """The list that was not known is: the clients get it."""
+        self.get_list(project_id)
+        self.completions += 1
+
+    def get_list(self, project_id: str) -> None:
+        """What a list is made of; that itself has users alone."""
+        project = self.presence._projects[project_id]
+        self.known[project_id] = {each.socketId: each for each in project.replica.attendance.presentees}
+
+    def take(self) -> list[str]:
+        """What was told since the last time: `+` and `-` with the socket's id."""
+        taken, self.heard = self.heard, []
+        return taken
+
+
+class Instance:
+    """An instance with clients; the id of a socket is a letter and a number."""
+
+    def __init__(self, link: Link, timing: Timing = STILL) -> None:
+        self.link = link
+        self.witness = Witness()
+        self.presence = self.witness.presence = RedisPresence(link, timing=timing)
+        self.presence.listen(self.witness)
+        self.presence.start()
+        self.inside: dict[str, dict[str, Presentee]] = {}
+        self._clock = 0
+
+    def join(self, project_id: str, socket_id: str) -> None:
+        """Let a client in; sockets whose names begin alike are one user."""
+        inside = self.inside.setdefault(project_id, {})
+        is_first = not inside
+        if is_first:
+            self.witness.known.pop(project_id, None)
+        if socket_id not in inside:
+            self._clock += 1
+            joined_at = f"2026-01-02T03:04:{self._clock:05}Z"
+            inside[socket_id] = Presentee(socket_id, f"user-{socket_id[0]}", socket_id[0].upper(), joined_at)
+        self.presence.join(project_id, inside[socket_id])
+        if is_first and self.presence.is_complete(project_id):
+            self.witness.get_list(project_id)
+
+    def leave(self, project_id: str, socket_id: str) -> None:
+        """Let a client out."""
+        self.inside.get(project_id, {}).pop(socket_id, None)
+        self.presence.leave(project_id, socket_id)
+
+    def sees(self, project_id: str) -> set[str]:
+        """The connections that its clients know of."""
+        return set(self.witness.known.get(project_id, ()))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still beats."""
+        task = self.presence._registration._task
+        return task is not None and not task.done()
+
+    def kill(self) -> None:
+        """End it without a word."""
+        task = self.presence._registration._task
+        assert task is not None
+        task.cancel()
+        self.link.on_up.clear()
+        self.link.on_down.clear()
+
+    def hurry(self) -> None:
+        """Beat now."""
+        self.presence._registration.hurry()
+
+
+def lifetimes(redis: RedisServer) -> dict[str, int]:
+    """The keys in Redis, each with the seconds that it has left."""
+    return {key.decode(): redis.do("TTL", key) for key in redis.do("KEYS", "*")}

@@ -1,0 +1,116 @@
+"""Events of other servers, as clients get them."""
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import msgpack
+
+from synkora.cluster.deliveries import event_of, outgoing
+from synkora.cluster.formats import Broadcast, Event, InvalidMessage, Options, may_hold_binary, read_broadcast, write
+from synkora.engine.outgoing import Outgoing
+from synkora.sockets import packets
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def received(data: list[Any], nsp: str = "/") -> Event:
+    """An event that has come from another server."""
+    return read_broadcast(msgpack.encode(["abcdef", {"type": 2, "data": data, "nsp": nsp}, {}])).packet
+
+
+@given(st.lists(VALUES), st.sampled_from(["/", "/other", "/é"]))
+def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) -> None:
+    """An event that has been to another server and back is what was sent, attachments included."""
+    sent = packets.event(namespace, "x", values)
+    message = write(Broadcast("abcdef", event_of(sent, namespace), Options()))
+    got = outgoing(read_broadcast(message).packet, is_plain=not may_hold_binary(message))
+    assert got.attachments == sent.attachments
+    head = sent.packet.index(b'["x"')
+    assert got.packet[:head] == sent.packet[:head]
+    assert json.loads(got.packet[head:]) == json.loads(sent.packet[head:])
+
+
+@pytest.mark.parametrize(
+    ("extension", "text"),
+    [
+        ("d6ff00000001", "1970-01-01T00:00:01.000Z"),
+        ("d7ff7735940000000001", "1970-01-01T00:00:01.500Z"),
+        ("c70cff000f4240ffffffffffffffff", "1969-12-31T23:59:59.001Z"),
+        ("d700000001932f3c5c00", "2024-11-15T09:51:45.152Z"),
+        ("d7007fffffffffffffff", None),
+        ("d40000", None),
+    ],
+    ids=["seconds", "nanoseconds", "before 1970", "of notepack 2", "no date", "undefined"],
+)
+def test_dates_and_undefined_are_what_javascript_makes_of_them(extension: str, text: str | None) -> None:
+    """The text of JSON.stringify for a Date, and null for undefined."""
+    data = msgpack.encode(["x", [0]])[:-1] + bytes.fromhex(extension)
+    event = read_broadcast(b"\x93\xa1a\x82\xa4type\x02\xa4data" + data + b"\x80").packet
+    assert outgoing(event).packet == b'42["x",[' + json.dumps(text).encode() + b"]]"
+
+
+def test_array_buffers_and_unknown_extensions_are_binary_data() -> None:
+    """The former as themselves, the latter as notepack reads them: a code with the bytes."""
+    got = outgoing(received(["x", msgpack.Ext(0, b"abc"), {"b": msgpack.Ext(5, b"de")}]))
+    assert got.attachments == (b"abc", b"de")
+    assert got.packet == b'452-["x",{"_placeholder":true,"num":0},{"b":[5,{"_placeholder":true,"num":1}]}]'
+
+
+def test_nan_and_infinity_are_null() -> None:
+    """As JSON.stringify has them."""
+    assert outgoing(received(["x", math.nan, math.inf, -math.inf])).packet == b'42["x",null,null,null]'
+
+
+def test_an_event_gets_the_id_and_the_mark_it_is_to_have() -> None:
+    """An id for acks of this server, and volatile."""
+    got = outgoing(received(["x", b"a"], "/other"), id=7, volatile=True)
+    assert got.packet == b'451-/other,7["x",{"_placeholder":true,"num":0}]'
+    assert got.volatile
+
+
+def test_an_events_name_may_be_a_number() -> None:
+    """In JavaScript it may."""
+    assert outgoing(received([5, 1])).packet == b"42[5,1]"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event(2, []),
+        Event(2, [None]),
+        Event(2, [True]),
+        Event(2, [["x"]]),
+        Event(2, ["disconnect"]),
+        Event(3, ["x"]),
+        Event(2, ["x", {(1, 2): 1}]),
+        Event(2, ["x", b"a", {"_placeholder": True, "num": 7}]),
+        Event(2, ["x", {"_placeholder": True, "num": "0"}, b"a"]),
+    ],
+    ids=str,
+)
+def test_what_would_harm_clients_is_refused(event: Event) -> None:
+    """A client closes its connection over a bad packet, and takes a reserved name for Socket.IO's own."""
+    with pytest.raises(InvalidMessage):
+        outgoing(event)
+
+
+def test_a_date_is_text_within_binary_events_too() -> None:
+    """Beside bytes, at any depth."""
+    got = outgoing(Event(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
+    assert json.loads(got.packet[4:]) == ["x", {"a": ["2024-01-02T00:00:00.000Z", {"_placeholder": True, "num": 0}]}]
+
+
+@pytest.mark.parametrize("text", [b"1" * 5000, b"[" * 5000 + b"]" * 5000], ids=["digits", "depth"])
+def test_what_cannot_be_read_is_not_handed_on(text: bytes) -> None:
+    """A number of thousands of digits, or nesting as deep: clients of this server may send them to each other."""
+    with pytest.raises(InvalidMessage):
+        event_of(Outgoing(b'42["x",' + text + b"]"), "/")

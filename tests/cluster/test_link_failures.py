@@ -1,0 +1,287 @@
+"""The link when Redis, or the way to it, fails: it notices, says so, and is whole again after."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from tests.access.listeners import listening
+from tests.cluster.conftest import PATIENCE, QUICK, MakeLink
+from tests.support.redis_server import RedisServer
+from tests.support.relay import Relay, relaying
+from tests.support.servers import until
+
+from synkora.cluster.errors import LinkDown
+from synkora.cluster.link import Link
+from synkora.cluster.script import Script
+
+
+@pytest.fixture
+async def relay(redis: RedisServer) -> AsyncIterator[Relay]:
+    """A relay to the test's Redis."""
+    async with relaying(redis.port) as relay:
+        yield relay
+
+
+@pytest.fixture
+async def relayed(relay: Relay, make_link: MakeLink) -> Link:
+    """A link through the relay, which is up."""
+    link = make_link(f"redis://127.0.0.1:{relay.port}")
+    assert await link.start(PATIENCE)
+    return link
+
+
+class Story:
+    """What a link told of itself, in order, and what came over its channel."""
+
+    def __init__(self, link: Link) -> None:
+        self.told: list[str] = []
+        self.heard: list[bytes] = []
+        link.on_up.append(lambda: self.told.append("up"))
+        link.on_down.append(lambda: self.told.append("down"))
+        link.subscribe(b"news", self.heard.append)
+
+
+async def is_whole(link: Link, story: Story) -> None:
+    """Wait until what is published comes back over the link's subscription."""
+    await until(lambda: link.is_up)
+    story.heard.clear()
+    link.publish(b"news", b"hello again")
+    await until(lambda: story.heard == [b"hello again"])
+    assert link.problem is None
+
+
+async def test_a_redis_that_dies_and_comes_back_is_found_again(link: Link, redis: RedisServer) -> None:
+    """While it is away nothing is queued; after, the subscriptions are there again before `on_up` is called."""
+    story = Story(link)
+    at_up: list[asyncio.Future[int]] = []
+    link.on_up.append(lambda: at_up.append(link.call("PUBLISH", "news", "from on_up")))
+    await link.call("PING")
+    waiting = link.call("BLPOP", "nothing", 0)
+    redis.kill()
+    with pytest.raises(LinkDown):
+        await asyncio.wait_for(waiting, PATIENCE)
+    await until(lambda: link.problem == "nothing listens where REDIS_URL says")
+    assert not link.is_up
+    link.publish(b"news", b"dropped")
+    with pytest.raises(LinkDown, match="nothing listens"):
+        await link.call("PING")
+    with pytest.raises(LinkDown, match="nothing listens"):
+        await link.run(Script("return 1"), [], [])
+    assert link.dropped == 1
+    redis.start()
+    await until(lambda: at_up)
+    assert await at_up[0] == 1
+    await is_whole(link, story)
+    assert story.told == ["down", "up"]
+    assert link.reconnects == 1
+
+
+async def test_subscriptions_made_and_ended_while_redis_is_away_count_when_it_is_back(
+    link: Link, redis: RedisServer
+) -> None:
+    """What is wanted at the time of the reconnect is what is subscribed."""
+    link.subscribe(b"old", lambda _: None)
+    await link.call("PING")
+    redis.kill()
+    await until(lambda: not link.is_up)
+    link.subscribe(b"new", lambda _: None)
+    link.unsubscribe(b"old")
+    redis.start()
+    await until(lambda: link.is_up)
+    assert redis.do("PUBSUB", "NUMSUB", "old", "new") == [b"old", 0, b"new", 1]
+
+
+async def test_a_redis_that_is_away_at_the_start_is_found_when_it_comes(
+    make_link: MakeLink, redis: RedisServer
+) -> None:
+    """`start` returns when its time is over, and the trying goes on."""
+    redis.kill()
+    link = make_link()
+    story = Story(link)
+    assert link.problem == "Redis has not been connected yet"
+    assert not await link.start(0.05)
+    assert link.problem == "nothing listens where REDIS_URL says"
+    redis.start()
+    await is_whole(link, story)
+    assert story.told == ["up"]
+    assert link.reconnects == 0
+
+
+async def test_a_frozen_redis_is_noticed(link: Link, redis: RedisServer) -> None:
+    """Its connection stays, without an error: the missing heartbeats tell."""
+    story = Story(link)
+    await link.call("PING")
+    redis.pause()
+    waiting = link.call("PING")
+    with pytest.raises(LinkDown, match="fallen silent"):
+        await asyncio.wait_for(waiting, PATIENCE)
+    assert story.told == ["down"]
+    await until(lambda: link.problem == "Redis did not answer within 1 s")
+    redis.resume()
+    await is_whole(link, story)
+
+
+async def test_a_deaf_link_is_replaced(relay: Relay, relayed: Link) -> None:
+    """Redis takes what is sent, but nothing comes from it any more."""
+    story = Story(relayed)
+    await relayed.call("PING")
+    relay.is_deaf = True
+    await until(lambda: not relayed.is_up)
+    assert relayed.problem is not None
+    assert "fallen silent" in relayed.problem
+    relay.is_deaf = False
+    await is_whole(relayed, story)
+    assert relay.connections >= 2
+    assert story.told == ["down", "up"]
+
+
+async def test_a_connection_that_is_cut_is_made_again(relay: Relay, relayed: Link) -> None:
+    """A reset by the network, and not a word from Redis."""
+    story = Story(relayed)
+    await relayed.call("PING")
+    relay.cut()
+    await until(lambda: story.told == ["down", "up"])
+    await is_whole(relayed, story)
+
+
+async def test_a_connection_that_redis_ends_is_made_again(link: Link, redis: RedisServer) -> None:
+    """As an operator does with CLIENT KILL, and Sentinel after a failover."""
+    story = Story(link)
+    await link.call("PING")
+    redis.do("CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: story.told == ["down", "up"])
+    await is_whole(link, story)
+
+
+async def test_a_connection_that_redis_ends_for_not_being_read_is_made_again(
+    relay: Relay, relayed: Link, redis: RedisServer
+) -> None:
+    """Redis cuts off a subscriber for which more waits than client-output-buffer-limit allows."""
+    story = Story(relayed)
+    await relayed.call("PING")
+    redis.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1")
+    relay.is_stuck = True
+    while int(redis.do("PUBLISH", "news", b"x" * 1_000_000)):
+        await asyncio.sleep(0)
+    relay.is_stuck = False
+    await until(lambda: "down" in story.told)
+    await until(lambda: story.told[-1] == "up")
+    await is_whole(relayed, story)
+
+
+async def test_what_waits_for_a_redis_that_does_not_read_is_bounded(relay: Relay, make_link: MakeLink) -> None:
+    """Past the limit the connection is given up, and what is published from then on is dropped."""
+    settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
+    link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
+    assert await link.start(PATIENCE)
+    relay.is_stuck = True
+    message = b"x" * 100_000
+    published = 0
+    while link.is_up and published < 1000:
+        link.publish(b"news", message)
+        published += 1
+        await asyncio.sleep(0.001)
+    assert link.problem == "Redis does not read: more than 1000000 bytes wait for it"
+    link.publish(b"news", message)
+    assert link.dropped == 1
+
+
+async def test_what_is_written_in_one_turn_is_bounded_too(relay: Relay, make_link: MakeLink) -> None:
+    """A turn that writes without end does not gather it all before anything is looked at."""
+    settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
+    link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
+    assert await link.start(PATIENCE)
+    for _ in range(1000):
+        link.publish(b"news", b"x" * 100_000)
+    assert link.dropped > 900
+
+
+async def test_attempts_are_not_made_without_a_pause(relay: Relay, relayed: Link, redis: RedisServer) -> None:
+    """Delays grow up to the longest: an absent Redis costs next to nothing."""
+    redis.kill()
+    await until(lambda: not relayed.is_up)
+    before = relay.connections
+    await asyncio.sleep(0.5)
+    # Of 50 ms at the longest, and half of it at the least, there are no more than twenty in half a second.
+    assert 1 <= relay.connections - before <= 21
+
+
+async def test_messages_are_not_received_before_the_link_is_up(make_link: MakeLink) -> None:
+    """Who is told that the link is up has heard nothing since it went down."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No Redis can be made to send a message just then, so that this one is the test's own.
+        beat = b"synkora:beat:" + link.uid.encode()
+        subscribed = b">3\r\n+subscribe\r\n+%b\r\n:1\r\n>3\r\n+subscribe\r\n+news\r\n:2\r\n" % beat
+        news = b">3\r\n+message\r\n+news\r\n+%b\r\n"
+        messages = news % b"early" + b">3\r\n+message\r\n+%b\r\n+1\r\n" % beat + news % b"late"
+        for answer in (b"%0\r\n", b":1\r\n", subscribed + messages + b":1\r\n"):
+            await reader.read(65_536)
+            writer.write(answer)
+        await reader.read()
+
+    async with listening(serve) as other:
+        link = make_link(f"redis://127.0.0.1:{other.port}", replace(QUICK, beat_interval=60))
+        told: list[bytes] = []
+        link.subscribe(b"news", told.append)
+        link.on_up.append(lambda: told.append(b"up"))
+        assert await link.start(PATIENCE)
+        await until(lambda: told == [b"up", b"late"])
+
+
+def fail() -> None:
+    """Listen as a faulty listener does."""
+    raise RuntimeError("a fault of the test's own")
+
+
+async def test_a_listener_that_fails_harms_no_other(make_link: MakeLink) -> None:
+    """Its error is logged; the next one is told."""
+    link = make_link()
+    told: list[str] = []
+    link.on_up.append(fail)
+    link.on_up.append(lambda: told.append("up"))
+    assert await link.start(PATIENCE)
+    assert told == ["up"]
+
+
+async def test_a_link_that_never_came_up_closes(make_link: MakeLink, redis: RedisServer) -> None:
+    """Also while a frozen Redis is being greeted."""
+    redis.pause()
+    link = make_link()
+    assert not await link.start(0.05)
+    await link.close()
+    assert link.problem == "the server is stopping"
+    redis.resume()
+
+
+async def test_redis_in_trouble_is_told_of_while_the_link_stays_up(link: Link, redis: RedisServer) -> None:
+    """Its memory is full: what needs none goes on, and the trouble is over with the first change that is taken."""
+    change = Script("return redis.call('SET', KEYS[1], ARGV[1])")
+    await link.run(change, ["a"], ["x"])
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(Exception, match="memory is full"):
+        await link.run(change, ["a"], ["x"])
+    await until(lambda: link.problem is not None)
+    assert link.problem == "Redis takes no changes, since its memory is full (maxmemory)"
+    assert link.is_up
+    story = Story(link)
+    link.publish(b"news", b"x")
+    await until(lambda: story.heard)
+    redis.do("CONFIG", "SET", "maxmemory", "0")
+    await link.run(change, ["a"], ["x"])
+    await until(lambda: link.problem is None)
+
+
+async def test_a_master_that_became_a_replica_is_left(link: Link, redis: RedisServer) -> None:
+    """After a failover the name may lead elsewhere: the link looks there again and again, and says why."""
+    story = Story(link)
+    change = Script("return redis.call('SET', KEYS[1], ARGV[1])")
+    await link.run(change, ["a"], ["x"])
+    redis.do("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(Exception, match="is a replica"):
+        await link.run(change, ["a"], ["x"])
+    await until(lambda: story.told == ["down"])
+    await until(lambda: link.problem is not None and "REDIS_URL must name the master" in link.problem)
+    redis.do("REPLICAOF", "NO", "ONE")
+    await is_whole(link, story)

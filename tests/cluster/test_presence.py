@@ -1,0 +1,357 @@
+"""Presence over several instances and a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.instances import Instance, lifetimes
+from tests.contracts.presence import PresenceContract
+from tests.support.redis_server import RedisServer
+from tests.support.servers import until
+
+from synkora.cluster.link import Link, LinkSettings
+from synkora.cluster.presence import RedisPresence
+from synkora.cluster.registration import Timing
+from synkora.collaboration.presence import Presence
+
+# An instance is late by less than `silence` though the machine is busy; the other times are those that tests wait for.
+QUICK = Timing(beat=0.05, silence=1.5, lifetime=60, patience=0.3, absence=0.6, watch=0, doubt=0.3)
+
+Gather = Callable[..., Awaitable[list[Instance]]]
+
+
+@pytest.fixture
+async def gather(make_link: MakeLink) -> AsyncIterator[Gather]:
+    """Makes instances that are registered."""
+    gathered: list[Instance] = []
+
+    async def make(number: int = 2, timing: Timing = QUICK, **link: LinkSettings) -> list[Instance]:
+        made = [Instance(make_link(**link), timing) for _ in range(number)]
+        gathered.extend(made)
+        for instance in made:
+            assert await instance.link.start(PATIENCE)
+            await until(lambda instance=instance: instance.presence._registration.is_valid)
+        return made
+
+    yield make
+    for instance in gathered:
+        if instance.is_alive:
+            await instance.presence.close()
+
+
+async def met(*instances: Instance, project: str = "p") -> None:
+    """One client on each, in one project, who know of each other."""
+    for instance, letter in zip(instances, "abc", strict=False):
+        instance.join(project, f"{letter}1")
+    await everyone_sees(set("abc"[: len(instances)]), *instances, project=project)
+    for instance in instances:
+        instance.witness.take()
+
+
+async def everyone_sees(letters: set[str], *instances: Instance, project: str = "p") -> None:
+    """Wait until the clients of the instances know of these connections, each named by its letter."""
+    truth = {f"{letter}1" for letter in letters}
+    await until(lambda: all(instance.sees(project) == truth for instance in instances))
+
+
+class TestRedisPresence(PresenceContract):
+    @pytest.fixture
+    def presence(self, link: Link) -> Presence:
+        return RedisPresence(link)
+
+
+class TestRedisPresenceWhileRedisIsAway(PresenceContract):
+    @pytest.fixture
+    async def presence(self, make_link: MakeLink) -> Presence:
+        return RedisPresence(make_link())
+
+
+async def test_everyone_hears_of_everyone_once(gather: Gather) -> None:
+    """Wherever they are connected: who comes, and who goes."""
+    one, two = await gather()
+    one.join("p", "a1")
+    await until(lambda: one.presence.is_complete("p"))
+    two.join("p", "b1")
+    await everyone_sees({"a", "b"}, one, two)
+    one.join("p", "c1")
+    await everyone_sees({"a", "b", "c"}, one, two)
+    one.leave("p", "a1")
+    await everyone_sees({"b", "c"}, one, two)
+    assert one.witness.take() == ["+a1", "+b1", "+c1", "-a1"]
+    assert two.witness.take() == ["+b1", "+c1", "-a1"]
+
+
+async def test_who_comes_gets_the_list_of_all(gather: Gather) -> None:
+    """It is complete when Redis has answered, and lists the users of all instances once, in the order of coming."""
+    one, two = await gather()
+    for socket in ("x1", "a1", "x2"):
+        one.join("p", socket)
+    await until(lambda: one.presence.is_complete("p"))
+    two.join("p", "x3")
+    assert not two.presence.is_complete("p")
+    await until(lambda: two.witness.completions == 1)
+    assert [each.userId for each in two.witness.known["p"].values()].count("user-x") == 3
+    assert two.presence.count("p") == one.presence.count("p") == 2
+
+
+async def test_projects_of_other_instances_cost_nothing(gather: Gather, redis: RedisServer) -> None:
+    """Only where a member is are the changes of a project heard, and it is forgotten with the last."""
+    one, two = await gather()
+    one.join("p", "a1")
+    await until(lambda: one.presence.is_complete("p"))
+    assert redis.do("PUBSUB", "NUMSUB", "synkora:presence:p")[1] == 1
+    one.leave("p", "a1")
+    await until(lambda: redis.do("PUBSUB", "NUMSUB", "synkora:presence:p")[1] == 0)
+    assert one.presence._projects == two.presence._projects == {}
+    assert lifetimes(redis).keys() == {"synkora:instances"}
+
+
+@pytest.mark.parametrize(
+    "project", ["*", "a b\r\nc", "synkora:project:p", "{p}", "%s", "\x00", "🚀" * 200, '"\\', ":", "-1"]
+)
+async def test_a_project_may_have_any_name(gather: Gather, project: str) -> None:
+    """Keys and channels take it as it is."""
+    one, two = await gather()
+    await met(one, two, project=project)
+    two.leave(project, "b1")
+    await everyone_sees({"a"}, one, project=project)
+
+
+async def test_names_are_told_as_they_are(gather: Gather) -> None:
+    """Whatever JSON has to escape comes through."""
+    one, two = await gather()
+    two.join("p", "b1")
+    await until(lambda: two.presence.is_complete("p"))
+    one.join("p", '🚀"\\\n%s:')
+    await until(lambda: len(two.sees("p")) == 2)
+    assert two.witness.known["p"] == one.witness.known["p"]
+
+
+async def test_a_thousand_joins_are_few_calls(gather: Gather, redis: RedisServer) -> None:
+    """Those of one turn are one, and those that come while Redis is asked are the next."""
+    one, two = await gather(timing=Timing(beat=30))
+    await met(one, two)
+    redis.do("CONFIG", "RESETSTAT")
+    for number in range(1000):
+        one.join("p", f"c{number}")
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await until(lambda: len(two.sees("p")) == 1002)
+    stats = redis.do("INFO", "commandstats").decode().splitlines()
+    calls = sum(int(line.partition("calls=")[2].partition(",")[0]) for line in stats if line.startswith("cmdstat_eval"))
+    assert 1 <= calls <= 11
+
+
+async def test_an_instance_that_dies_is_noticed(gather: Gather, redis: RedisServer) -> None:
+    """Its users leave everywhere, once, and leave nothing behind, though all the others notice at once."""
+    one, two, dead = await gather(3)
+    await met(one, two, dead)
+    await _die(dead)
+    await everyone_sees({"a", "b"}, one, two)
+    assert one.witness.take() == two.witness.take() == ["-c1"]
+    await until(lambda: redis.do("ZCARD", "synkora:instances") == 2)
+    assert f"synkora:instance:{dead.link.uid}" not in lifetimes(redis)
+
+
+async def test_a_dead_instance_is_taken_out_bit_by_bit(
+    gather: Gather, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much it had, Redis is never held up for all of it; who dies while doing so is followed by others."""
+    monkeypatch.setattr("synkora.cluster.registration._REAPED_AT_ONCE", 2)
+    one, dead = await gather()
+    for number in range(20):
+        one.join(f"p{number}", "a1")
+        dead.join(f"p{number}", "b1")
+        dead.join(f"p{number}", "b2")
+    await until(lambda: all(len(one.sees(f"p{number}")) == 3 for number in range(20)))
+    await _die(dead)
+    await until(lambda: all(len(one.sees(f"p{number}")) == 1 for number in range(20)))
+    assert one.witness.take().count("-b1") == 20
+    await until(lambda: redis.do("ZCARD", "synkora:instances") == 1)
+
+
+async def test_who_was_taken_for_dead_is_found_again(gather: Gather, redis: RedisServer) -> None:
+    """The others hear of its users' going and coming; its own clients hear nothing of that."""
+    one, paused = await gather()
+    await met(one, paused)
+    redis.do("ZADD", "synkora:instances", 1, paused.link.uid)
+    one.hurry()
+    await until(lambda: one.witness.heard == ["-b1", "+b1"] or redis.do("ZCARD", "synkora:instances") == 2)
+    await everyone_sees({"a", "b"}, one, paused)
+    assert paused.witness.take() == []
+
+
+async def test_stopping_takes_all_out_at_once(gather: Gather, redis: RedisServer) -> None:
+    """The others need not wait until the instance is taken for dead; its own clients are not told."""
+    one, stopping = await gather()
+    await met(one, stopping)
+    await stopping.presence.close()
+    await everyone_sees({"a"}, one)
+    assert (one.witness.take(), stopping.witness.take()) == (["-b1"], [])
+    stopping.leave("p", "b1")
+    assert redis.do("ZCARD", "synkora:instances") == 1
+
+
+async def test_redis_that_loses_its_memory_is_told_again(gather: Gather, redis: RedisServer) -> None:
+    """Nobody leaves, since all instances are there."""
+    one, two = await gather()
+    await met(one, two)
+    redis.do("FLUSHALL")
+    await until(lambda: redis.do("HLEN", "synkora:project:p") == 3)
+    two.join("p", "c1")
+    await everyone_sees({"a", "b", "c"}, one, two)
+    assert one.witness.take() == two.witness.take() == ["+c1"]
+
+
+async def test_redis_that_comes_back_empty_is_told_again(gather: Gather, redis: RedisServer) -> None:
+    """What happened on each instance meanwhile is told at once there, and to the others afterwards."""
+    one, two = await gather(timing=Timing(beat=0.05, silence=1.5, absence=30, doubt=0.6))
+    await met(one, two)
+    redis.kill()
+    await until(lambda: not (one.link.is_up or two.link.is_up))
+    one.join("p", "c1")
+    one.leave("p", "a1")
+    one.join("alone", "d1")
+    assert one.witness.take() == ["+c1", "-a1", "+d1"]
+    assert one.presence.is_complete("alone")
+    redis.start()
+    await everyone_sees({"b", "c"}, one, two)
+    assert (one.witness.take(), sorted(two.witness.take())) == ([], ["+c1", "-a1"])
+    await until(lambda: redis.do("EXISTS", "synkora:project:alone") == 1)
+
+
+async def test_redis_that_stays_away_takes_the_others_along(gather: Gather, redis: RedisServer) -> None:
+    """They are listed for a while, then taken for gone, and found again when Redis is back."""
+    one, two = await gather()
+    await met(one, two)
+    redis.kill()
+    await until(lambda: not one.link.is_up)
+    assert one.sees("p") == {"a1", "b1"}
+    await everyone_sees({"a"}, one)
+    await everyone_sees({"b"}, two)
+    redis.start()
+    await everyone_sees({"a", "b"}, one, two)
+    assert (one.witness.take(), two.witness.take()) == (["-b1", "+b1"], ["-a1", "+a1"])
+
+
+async def test_redis_that_is_frozen_keeps_nobody_waiting(gather: Gather, redis: RedisServer) -> None:
+    """A list is told without the others after a while; when Redis goes on, all know each other."""
+    one, two = await gather()
+    await met(one, two)
+    redis.pause()
+    try:
+        one.join("q", "a1")
+        two.join("q", "b1")
+        assert not one.presence.is_complete("q")
+        await until(lambda: one.witness.completions == two.witness.completions == 2)
+    finally:
+        redis.resume()
+    await everyone_sees({"a", "b"}, one, two, project="q")
+    await everyone_sees({"a", "b"}, one, two)
+
+
+async def test_nobody_is_taken_for_dead_while_nobody_could_beat(gather: Gather, redis: RedisServer) -> None:
+    """However long Redis has not heard of anybody: whoever comes back first waits for the others."""
+    timing = Timing(beat=0.05, silence=0.5, absence=30, watch=1.5, doubt=30)
+    late = LinkSettings(beat_interval=0.05, missed_beats=6, patience=1, first_delay=1.6, longest_delay=1.6)
+    one, three = await gather(2, timing)
+    (two,) = await gather(1, timing, settings=late)
+    await met(one, two, three)
+    clock = asyncio.get_running_loop().time
+    redis.pause()
+    try:
+        await until(lambda: not (one.link.is_up or two.link.is_up))
+        resume_at = clock() + timing.silence
+        await _die(three)
+        await until(lambda: clock() > resume_at)
+    finally:
+        redis.resume()
+    await everyone_sees({"a", "b"}, one, two)
+    assert one.witness.take() == two.witness.take() == ["-c1"]
+
+
+async def test_who_left_unheard_leaves_when_redis_is_back(gather: Gather, redis: RedisServer) -> None:
+    """Redis still has what it knew, and is told otherwise, of projects too that nobody is in any more."""
+    one, two = await gather(timing=Timing(beat=0.05, silence=5, absence=30, doubt=0.3))
+    await met(one, two)
+    await met(one, two, project="q")
+    redis.do("CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: not two.link.is_up)
+    two.leave("p", "b1")
+    two.leave("q", "b1")
+    two.join("q", "c1")
+    await everyone_sees({"a"}, one)
+    await everyone_sees({"a", "c"}, one, two, project="q")
+    assert sorted(one.witness.take()) == ["+c1", "-b1", "-b1"]
+    await until(lambda: redis.do("HLEN", "synkora:project:p") == 2)
+
+
+async def test_nothing_is_left_behind(gather: Gather, redis: RedisServer) -> None:
+    """Every key has a lifetime, which is renewed as long as it is needed and no longer."""
+    one, dead = await gather(timing=Timing(beat=0.1, silence=30, lifetime=2))
+    await met(one, dead)
+    dead.join("only here", "b1")
+    await until(lambda: redis.do("EXISTS", "synkora:project:only here") == 1)
+    assert all(0 < seconds <= 2 for seconds in lifetimes(redis).values())
+    await _die(dead)
+    await until(lambda: redis.do("EXISTS", "synkora:project:only here", f"synkora:instance:{dead.link.uid}") == 0)
+    expected = {"synkora:instances", "synkora:project:p", f"synkora:instance:{one.link.uid}"}
+    assert lifetimes(redis).keys() == expected
+
+
+async def test_what_redis_has_thrown_away_is_told_again(gather: Gather, redis: RedisServer) -> None:
+    """A key that is gone, as under memory pressure, is missed when its lifetime is renewed."""
+    one, two = await gather(timing=Timing(beat=0.05, silence=5, lifetime=1, doubt=1))
+    await met(one, two)
+    redis.do("DEL", "synkora:project:p")
+    await until(lambda: redis.do("HLEN", "synkora:project:p") == 3)
+    assert one.witness.take() == two.witness.take() == []
+
+
+async def test_what_redis_refuses_is_tried_again(gather: Gather, redis: RedisServer) -> None:
+    """Nobody waits for their list, the reason is told, and other projects go on."""
+    one, two = await gather(timing=Timing(beat=0.05, silence=1.5, patience=30))
+    redis.do("SET", "synkora:project:p", "in the way")
+    one.join("p", "a1")
+    await until(lambda: one.presence.is_complete("p"))
+    assert one.presence.problem is not None
+    await met(one, two, project="q")
+    redis.do("DEL", "synkora:project:p")
+    two.join("p", "b1")
+    await everyone_sees({"a", "b"}, one, two)
+    await until(lambda: one.presence.problem is None)
+
+
+async def test_what_redis_refuses_does_not_pile_up(gather: Gather, redis: RedisServer) -> None:
+    """Projects that nobody is in any more are forgotten; who left meanwhile leaves when Redis takes changes again."""
+    one, two = await gather()
+    await met(one, two)
+    redis.do("CONFIG", "SET", "min-replicas-to-write", 1)
+    for number in range(20):
+        project = f"p{number}"
+        one.join(project, "a2")
+        await until(lambda project=project: one.presence.is_complete(project))
+        one.leave(project, "a2")
+    two.leave("p", "b1")
+    await until(lambda: one.presence._projects.keys() == {"p"})
+    await until(lambda: two.presence._projects == {})
+    assert one.sees("p") == {"a1", "b1"}
+    redis.do("CONFIG", "SET", "min-replicas-to-write", 0)
+    await everyone_sees({"a"}, one)
+
+
+@pytest.mark.parametrize("message", [b"", b"{", b"[]", b'{"author":1}', b"\xff", b"[" * 100_000])
+async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServer, message: bytes) -> None:
+    """Whoever can publish may write anything."""
+    one, two = await gather()
+    await met(one, two)
+    redis.do("PUBLISH", "synkora:presence:p", message)
+    two.join("p", "c1")
+    await everyone_sees({"a", "b", "c"}, one, two)
+
+
+async def _die(instance: Instance) -> None:
+    """End without a word."""
+    instance.kill()
+    await instance.link.close()

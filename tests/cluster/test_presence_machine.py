@@ -1,0 +1,215 @@
+"""Presence over three instances and a real Redis, however sending, delivering and failing mix."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from tests.cluster.instances import Instance, lifetimes
+from tests.cluster.manual_link import ManualLink
+from tests.support.redis_server import RedisServer
+
+PROJECTS = ("p", "q")
+INSTANCES = (0, 1, 2)
+LONG_AGO = 1  # ms since 1970
+_TURNS = 6
+
+instances = st.sampled_from(INSTANCES)
+projects = st.sampled_from(PROJECTS)
+numbers = st.integers(0, 2)
+
+
+class PresenceMachine(RuleBasedStateMachine):
+    """Each client hears of each other's coming and going once, and knows the truth when all is calm."""
+
+    redis: RedisServer
+
+    @initialize()
+    def start(self) -> None:
+        self.redis.do("FLUSHALL")
+        self.runner = asyncio.Runner()
+        self.dead: list[str] = []
+        self.cluster: list[Instance] = []
+        for _ in INSTANCES:
+            self.do(lambda: self.cluster.append(self._new()))
+
+    def _new(self) -> Instance:
+        instance = Instance(ManualLink(self.redis))
+        self.link(instance).connect()
+        return instance
+
+    @staticmethod
+    def link(instance: Instance) -> ManualLink:
+        assert isinstance(instance.link, ManualLink)
+        return instance.link
+
+    def do(self, act: Callable[[], object]) -> None:
+        """Do something in the loop, which then goes on for some turns."""
+
+        async def turn() -> None:
+            act()
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+
+        self.runner.run(turn())
+
+    def name(self, number: int, socket: int) -> str:
+        """A socket of an instance, of which each has two users, one of them shared by all."""
+        return f"{'abcx'[number] if socket else 'x'}{socket}-{self.cluster[number].link.uid}"
+
+    @rule(number=instances, project=projects, socket=numbers)
+    def join(self, number: int, project: str, socket: int) -> None:
+        self.do(lambda: self.cluster[number].join(project, self.name(number, socket)))
+
+    @rule(number=instances, project=projects, socket=numbers)
+    def leave(self, number: int, project: str, socket: int) -> None:
+        self.do(lambda: self.cluster[number].leave(project, self.name(number, socket)))
+
+    @rule(number=instances, project=projects, socket=numbers)
+    def leave_and_come_back(self, number: int, project: str, socket: int) -> None:
+        instance, name = self.cluster[number], self.name(number, socket)
+
+        def act() -> None:
+            instance.leave(project, name)
+            instance.join(project, name)
+
+        self.do(act)
+
+    @rule(number=instances, most=st.integers(1, 4))
+    def send(self, number: int, most: int) -> None:
+        self.do(lambda: self.link(self.cluster[number]).send(most))
+
+    @rule(number=instances, most=st.integers(1, 4))
+    def deliver(self, number: int, most: int) -> None:
+        self.do(lambda: self.link(self.cluster[number]).deliver(most))
+
+    @rule(number=instances)
+    def catch_up(self, number: int) -> None:
+        link = self.link(self.cluster[number])
+        for _ in range(3):
+            self.do(link.send)
+            self.do(link.deliver)
+
+    @rule(number=instances)
+    def beat(self, number: int) -> None:
+        self.do(self.cluster[number].hurry)
+
+    @rule(number=instances)
+    def fall_silent(self, number: int) -> None:
+        """The others have not heard of it for long; it lives on."""
+        self._age(self.cluster[number].link.uid)
+
+    def _age(self, uid: str) -> None:
+        if self.redis.do("ZSCORE", "synkora:instances", uid) is not None:
+            self.redis.do("ZADD", "synkora:instances", LONG_AGO, uid)
+
+    @rule(number=instances)
+    def cut(self, number: int) -> None:
+        self.do(self.link(self.cluster[number]).cut)
+
+    @rule(number=instances)
+    def connect(self, number: int) -> None:
+        link = self.link(self.cluster[number])
+        if not link.is_up:
+            self.do(link.connect)
+
+    @rule(number=instances)
+    def stay_away(self, number: int) -> None:
+        instance = self.cluster[number]
+        if not instance.link.is_up:
+            self.do(instance.presence._forget_others)
+
+    @rule(number=instances)
+    def lose_messages(self, number: int) -> None:
+        self.link(self.cluster[number]).lose()
+
+    @rule(number=instances)
+    def die(self, number: int) -> None:
+        self._end(self.cluster[number])
+        self.do(lambda: self.cluster.__setitem__(number, self._new()))
+
+    def _end(self, instance: Instance) -> None:
+        self.dead.append(instance.link.uid)
+        self.do(instance.kill)
+        self.do(self.link(instance).cut)
+
+    @rule()
+    def lose_memory(self) -> None:
+        self.redis.do("FLUSHALL")
+
+    @rule(number=instances, project=projects)
+    def settle(self, number: int, project: str) -> None:
+        presence = self.cluster[number].presence
+        if project in presence._projects:
+            self.do(lambda: presence._settle(project))
+
+    @rule()
+    def calm(self) -> None:
+        """In the end everybody knows the truth, and Redis does."""
+        for number in INSTANCES:
+            self.connect(number)
+        for uid in self.dead:
+            self._age(uid)
+        for _ in range(3):
+            for instance in self.cluster:
+                self.do(instance.hurry)
+            self._exchange()
+        for number in INSTANCES:
+            for project in PROJECTS:
+                self.settle(number, project)
+        self._check()
+
+    def _exchange(self) -> None:
+        for _ in range(50):
+            for instance in self.cluster:
+                self.do(self.link(instance).send)
+                self.do(self.link(instance).deliver)
+            if all(self.link(instance).is_idle for instance in self.cluster):
+                return
+        raise AssertionError("there is no end to what they tell each other")
+
+    def _check(self) -> None:
+        for project in PROJECTS:
+            truth = {
+                socket: each for instance in self.cluster for socket, each in instance.inside.get(project, {}).items()
+            }
+            stored = set(self.redis.do("HKEYS", f"synkora:project:{project}"))
+            assert stored == {socket.encode() for socket in truth} | ({b""} if truth else set())
+            for instance in self.cluster:
+                if instance.inside.get(project):
+                    assert instance.presence.is_complete(project)
+                    assert instance.witness.known[project] == truth
+                    assert instance.presence.count(project) == len({each.userId for each in truth.values()})
+                else:
+                    assert project not in instance.presence._projects
+        entered = [instance for instance in self.cluster if any(instance.inside.values())]
+        left = lifetimes(self.redis)
+        assert len([key for key in left if key.startswith("synkora:instance:")]) == len(entered)
+        assert all(seconds > 0 for seconds in left.values())
+
+    def teardown(self) -> None:
+        if not hasattr(self, "runner"):
+            return
+        try:
+            self.calm()
+            for instance in self.cluster:
+                self._end(instance)
+        finally:
+            self.runner.close()
+
+
+def test_everyone_hears_of_everyone_once_and_knows_the_truth(redis: RedisServer) -> None:
+    """Whatever is sent, delivered, lost, cut off, taken for dead or forgotten in whatever order."""
+    machine = type("Machine", (PresenceMachine,), {"redis": redis})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40,
+            phases=(Phase.explicit, Phase.generate),  # with a real Redis, shrinking takes minutes
+            stateful_step_count=40,
+            deadline=timedelta(seconds=20),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,203 @@
+"""The scripts that change presence in Redis, each by itself."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.support.redis_server import RedisServer
+from tests.support.servers import until
+
+from synkora.cluster.link import Link
+from synkora.cluster.presence_scripts import BEAT, CHANGE, ENTER, REAP, Keys
+
+KEYS = Keys("synkora:")
+LIFETIME = 100
+SILENCE = 6000  # ms
+PROJECT = "p"
+
+
+class Redis:
+    """The scripts as instances call them, and what they announce of one project."""
+
+    def __init__(self, link: Link, server: RedisServer) -> None:
+        self.link = link
+        self.server = server
+        self.announced: list[dict[str, Any]] = []
+        link.subscribe(KEYS.channel(PROJECT), lambda message: self.announced.append(json.loads(message)))
+
+    async def beat(self, uid: str, *, registers: bool = False) -> Any:
+        return await self.link.run(BEAT, (KEYS.instances, KEYS.instance(uid)), (uid, SILENCE, LIFETIME, int(registers)))
+
+    async def change(self, uid: str, *joined: str, left: tuple[str, ...] = (), stays: bool = True) -> Any:
+        args: list[bytes | str | int] = [uid, PROJECT, KEYS.channel(PROJECT), LIFETIME, int(stays), len(left), *left]
+        for socket_id in joined:
+            args += (socket_id, json.dumps({"socketId": socket_id}))
+        return await self.link.run(CHANGE, (KEYS.instances, KEYS.instance(uid), KEYS.project(PROJECT)), args)
+
+    async def enter(self, uid: str, *own: str, project: str = PROJECT) -> Any:
+        args: list[bytes | str | int] = [uid, project, KEYS.channel(project), LIFETIME]
+        for socket_id in own:
+            args += (socket_id, json.dumps({"socketId": socket_id}))
+        reply = await self.link.run(ENTER, (KEYS.instances, KEYS.instance(uid), KEYS.project(project)), args)
+        return None if reply is None else json.loads(reply)
+
+    async def reap(self, uid: str, *, link: Link | None = None, most: int = 1000) -> Any:
+        args = (uid, SILENCE, LIFETIME, "reaper", KEYS.project(""), KEYS.channel(""), most)
+        return await (link or self.link).run(REAP, (KEYS.instances, KEYS.instance(uid)), args)
+
+    def age(self, uid: str) -> None:
+        """Nothing has been heard of an instance for long."""
+        self.server.do("ZADD", KEYS.instances, 1, uid)
+
+    async def take(self) -> list[tuple[list[str], list[str]]]:
+        """Who left and who joined, of each announcement since the last time."""
+        await self.link.call("PING")
+        await asyncio.sleep(0)
+        taken, self.announced = self.announced, []
+        return [(each["left"], [who["socketId"] for who in each["joined"]]) for each in taken]
+
+
+@pytest.fixture
+async def scripts(link: Link, redis: RedisServer) -> Redis:
+    """With the instances `one` and `two` registered."""
+    scripts = Redis(link, redis)
+    for uid in ("one", "two"):
+        await scripts.beat(uid, registers=True)
+    return scripts
+
+
+async def test_who_is_not_registered_is_refused(scripts: Redis) -> None:
+    """Nothing of an instance that nobody would take out is put in."""
+    assert await scripts.change("stranger", "s1") is None
+    assert await scripts.enter("stranger", "s1") is None
+    assert await scripts.beat("stranger") is None
+    assert await scripts.take() == []
+    assert scripts.server.do("EXISTS", KEYS.project(PROJECT)) == 0
+
+
+async def test_a_change_is_announced_if_it_is_one(scripts: Redis) -> None:
+    """Who was not there does not leave."""
+    await scripts.change("one", "s1", "s2")
+    await scripts.change("one", left=("s1", "never"))
+    await scripts.change("one", left=("s1",))
+    await scripts.change("one", "s2", left=("s2",))
+    assert await scripts.take() == [([], ["s1", "s2"]), (["s1"], []), (["s2"], ["s2"])]
+
+
+async def test_each_version_is_above_that_before(scripts: Redis) -> None:
+    """And names it, so that a lost one is missed; the clock of Redis may have been ahead."""
+    await scripts.change("one", "s1")
+    await scripts.change("two", "s2")
+    first, second = scripts.announced
+    assert first["before"] == 0
+    assert second["before"] == first["version"] < second["version"]
+    ahead = second["version"] + 10**12
+    scripts.server.do("HSET", KEYS.project(PROJECT), "", ahead)
+    await scripts.change("one", "s3")
+    assert (scripts.announced[-1]["before"], scripts.announced[-1]["version"]) == (ahead, ahead + 1)
+
+
+async def test_entering_makes_redis_right(scripts: Redis) -> None:
+    """What it has of the instance and should not is taken out, what it lacks is put in, the rest is left alone."""
+    await scripts.change("one", "s1", "s2")
+    await scripts.change("two", "s3")
+    await scripts.take()
+    entered = await scripts.enter("one", "s2", "s4")
+    assert [who["socketId"] for who in entered["presentees"]] == ["s3"]
+    assert scripts.announced[0]["version"] == entered["version"]
+    assert await scripts.take() == [(["s1"], ["s4"])]
+    assert (await scripts.enter("one", "s2", "s4"))["version"] == entered["version"]
+    assert await scripts.take() == []
+
+
+async def test_entering_with_nobody_leaves(scripts: Redis) -> None:
+    """Nothing of the project is left behind with its last."""
+    await scripts.change("one", "s1")
+    await scripts.enter("one")
+    assert await scripts.take() == [([], ["s1"]), (["s1"], [])]
+    assert scripts.server.do("EXISTS", KEYS.project(PROJECT), KEYS.instance("one")) == 0
+
+
+async def test_entering_takes_out_who_belongs_to_no_instance(scripts: Redis) -> None:
+    """As when the list of instances was lost: nobody else would."""
+    await scripts.change("two", "s2")
+    scripts.server.do("ZREM", KEYS.instances, "two")
+    entered = await scripts.enter("one", "s1")
+    assert entered["presentees"] == []
+    assert await scripts.take() == [([], ["s2"]), (["s2"], ["s1"])]
+
+
+async def test_a_beat_names_the_silent_ones(scripts: Redis) -> None:
+    """But for the one that beats."""
+    assert (await scripts.beat("one"))[0] == []
+    scripts.age("one")
+    scripts.age("two")
+    assert (await scripts.beat("one"))[0] == [b"two"]
+
+
+async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: MakeLink) -> None:
+    """Whichever comes second finds nothing to do."""
+    other = make_link()
+    assert await other.start(PATIENCE)
+    await scripts.change("two", "s1", "s2")
+    await scripts.take()
+    scripts.age("two")
+    assert set(await asyncio.gather(scripts.reap("two"), scripts.reap("two", link=other))) == {0}
+    ((left, joined),) = await scripts.take()
+    assert (sorted(left), joined) == (["s1", "s2"], [])
+    assert scripts.server.do("ZRANGE", KEYS.instances, 0, -1) == [b"one"]
+
+
+async def test_who_is_heard_of_again_is_not_reaped(scripts: Redis) -> None:
+    """A beat that comes before the reaper counts."""
+    await scripts.change("two", "s1")
+    assert await scripts.reap("two") == 0
+    assert scripts.server.do("HEXISTS", KEYS.project(PROJECT), "s1") == 1
+
+
+async def test_others_stay_where_one_is_reaped(scripts: Redis) -> None:
+    """Only the dead instance's own leave."""
+    await scripts.change("one", "s1")
+    await scripts.change("two", "s2")
+    await scripts.take()
+    scripts.age("two")
+    await scripts.reap("two")
+    assert await scripts.take() == [(["s2"], [])]
+
+
+async def test_who_comes_back_while_being_reaped_begins_anew(scripts: Redis) -> None:
+    """It is told so by whatever it asks, and once it is registered nobody goes on with reaping it."""
+    for number in range(3):
+        await scripts.enter("two", f"s{number}", project=f"p{number}")
+    scripts.age("two")
+    left = await scripts.reap("two", most=1)
+    assert left > 0
+    assert await scripts.change("two", "s9") is None
+    assert await scripts.beat("two") is None
+    assert (await scripts.beat("one"))[0] == [b"two"]  # to be gone on with by anybody
+    await scripts.beat("two", registers=True)
+    assert await scripts.reap("two", most=1) == 0
+    assert scripts.server.do("SCARD", KEYS.instance("two")) == 2
+
+
+async def test_reaping_ends_with_nothing_left(scripts: Redis) -> None:
+    """As often as it takes."""
+    for number in range(5):
+        await scripts.enter("two", f"s{number}", project=f"p{number}")
+    scripts.age("two")
+    rounds = 0
+    while await scripts.reap("two", most=1):
+        rounds += 1
+    assert rounds == 5
+    await until(lambda: scripts.server.do("KEYS", "*") == [KEYS.instances])
+
+
+async def test_every_key_has_a_lifetime(scripts: Redis) -> None:
+    """From its making."""
+    await scripts.change("one", "s1")
+    await scripts.enter("two", "s2")
+    keys = scripts.server.do("KEYS", "*")
+    assert len(keys) == 4
+    assert all(0 < scripts.server.do("TTL", key) <= LIFETIME for key in keys)

@@ -1,0 +1,113 @@
+"""What people on several instances are told of each other."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.collaboration.site import Person, Site, turn
+from tests.support.servers import until
+
+from synkora.cluster.presence import RedisPresence
+
+PROJECT = "proj_456"
+Pair = tuple[Site, Site]
+
+
+@pytest.fixture
+async def sites(make_link: MakeLink) -> AsyncIterator[Pair]:
+    """Synkora on two instances."""
+    presences = []
+    for _ in range(2):
+        link = make_link()
+        assert await link.start(PATIENCE)
+        presence = RedisPresence(link)
+        presence.start()
+        presences.append(presence)
+    await until(lambda: all(presence._registration.is_valid for presence in presences))
+    yield Site(presences[0]), Site(presences[1])
+    for presence in presences:
+        await presence.close()
+
+
+async def hears(person: Person, *expected: str) -> list[object]:
+    """The payloads of the next events, which are to be these."""
+    seen: list[list[object]] = []
+
+    def came() -> bool:
+        seen.extend(person.take_events())
+        return len(seen) >= len(expected)
+
+    await until(came)
+    assert [event[0] for event in seen] == list(expected)
+    return [event[1] for event in seen]
+
+
+async def arrive(site: Site, name: str) -> Person:
+    """Somebody who is connected, and has heard so."""
+    (person,) = await site.meet(name)
+    return person
+
+
+async def test_coming_and_going_is_told_as_on_one_instance(sites: Pair) -> None:
+    """The same events in the same order, wherever somebody is connected; and users once however many tabs they have."""
+    alice, bob = await arrive(sites[0], "Alice"), await arrive(sites[1], "Bob")
+    alice.emit("join-project", PROJECT)
+    await hears(alice, "users:active", "users:count")
+    bob.emit("join-project", PROJECT)
+    active, count = await hears(bob, "users:active", "users:count")
+    assert isinstance(active, dict)
+    assert [user["userName"] for user in active["users"]] in (["Alice", "Bob"], ["Bob", "Alice"])
+    assert count == {"count": 2}
+    joined, count = await hears(alice, "user:joined", "users:count")
+    assert isinstance(joined, dict)
+    assert (joined["socketId"], joined["userId"]) == (bob.id, "bob")
+    assert count == {"count": 2}
+
+    tab = await arrive(sites[0], "Bob")
+    tab.emit("join-project", PROJECT)
+    await hears(tab, "users:active", "users:count")
+    assert await hears(bob, "user:joined", "users:count") == [
+        {"socketId": tab.id, "userId": "bob", "userName": "Bob", "timestamp": joined_at(sites[0], tab)},
+        {"count": 2},
+    ]
+    await hears(alice, "user:joined", "users:count")
+
+    bob.send("41")
+    left, active, count = await hears(alice, "user:left", "users:active", "users:count")
+    assert isinstance(left, dict)
+    assert left["socketId"] == bob.id
+    assert isinstance(active, dict)
+    assert [user["userName"] for user in active["users"]] == ["Alice", "Bob"]
+    assert count == {"count": 2}
+
+
+def joined_at(site: Site, person: Person) -> str:
+    """When somebody has joined."""
+    presence = site.collaboration.presence
+    assert isinstance(presence, RedisPresence)
+    known = presence._projects[PROJECT].replica.attendance.get(person.id)
+    assert known is not None
+    return known.joinedAt
+
+
+async def test_a_crowd_on_another_instance_is_counted_a_few_times(sites: Pair) -> None:
+    """Each of them is told of once, and the counts and lists are as few as the messages that tell of them."""
+    here = await arrive(sites[0], "Alice")
+    here.emit("join-project", PROJECT)
+    await hears(here, "users:active", "users:count")
+    crowd = [sites[1].come(f"User {number}") for number in range(50)]
+    await turn()
+    for person in crowd:
+        person.take()
+        person.emit("join-project", PROJECT)
+    await until(lambda: sites[0].collaboration.presence.count(PROJECT) == 51)
+    await turn()
+    events = [event[0] for event in here.take_events()]
+    assert events == ["user:joined"] * 50 + ["users:count"]
+    assert [event[0] for event in crowd[-1].take_events()] == ["users:active", "users:count"]
+
+    for person in crowd:
+        person.send("41")
+    await until(lambda: sites[0].collaboration.presence.count(PROJECT) == 1)
+    await turn()
+    assert [event[0] for event in here.take_events()] == ["user:left"] * 50 + ["users:active", "users:count"]

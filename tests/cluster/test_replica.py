@@ -1,0 +1,148 @@
+"""What an instance knows of one project."""
+
+import pytest
+
+from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Announcement, Changes, Replica, Snapshot
+from synkora.collaboration.presence import Presentee
+
+OURS, THEIRS = "ours00", "theirs"
+
+
+def somebody(socket_id: str, second: int = 0) -> Presentee:
+    return Presentee(socket_id, f"user-{socket_id}", "Somebody", f"2026-01-02T03:04:{second:02}.000Z")
+
+
+def announced(
+    before: int, version: int, *, left: tuple[str, ...] = (), joined: tuple[str, ...] = (), author: str = THEIRS
+) -> Announcement:
+    return Announcement(author, before, version, list(left), [somebody(socket_id) for socket_id in joined])
+
+
+def told(changes: Changes) -> str:
+    """Who is told of, in order."""
+    signs = [f"-{each.socketId}" for each in changes.left] + [f"+{each.socketId}" for each in changes.joined]
+    return " ".join(signs)
+
+
+@pytest.fixture
+def replica() -> Replica:
+    """One of version 10, with a connection `o` of its own and one of another instance, `x`."""
+    replica = Replica(OURS)
+    replica.join(somebody("o"))
+    replica.await_snapshot()
+    replica.restore(Snapshot(10, [somebody("x")]))
+    return replica
+
+
+def needs_snapshot(replica: Replica) -> bool:
+    """Whether it has lost track of Redis."""
+    return replica.is_outdated
+
+
+def sees(replica: Replica) -> set[str]:
+    return {each.socketId for each in replica.attendance.presentees}
+
+
+def test_what_is_announced_is_told_once(replica: Replica) -> None:
+    """Who has come or gone already, or never was there, is not told of again."""
+    assert told(replica.heed(announced(10, 11, left=("x", "never"), joined=("y",)))) == "-x +y"
+    assert told(replica.heed(announced(11, 12, left=("x",), joined=("y",)))) == ""
+    assert sees(replica) == {"o", "y"}
+    assert not needs_snapshot(replica)
+
+
+def test_a_connection_that_left_and_came_back_is_told_of_as_both(replica: Replica) -> None:
+    """Whether that is announced, or only seen from its having joined at another time."""
+    assert told(replica.heed(announced(10, 11, left=("x",), joined=("x",)))) == "-x +x"
+    assert told(replica.restore(Snapshot(12, [somebody("x", 1)]))) == "-x +x"
+
+
+def test_its_own_are_its_own_business(replica: Replica) -> None:
+    """What Redis says of them is not told; that others have taken them out is a reason to put them in again."""
+    assert told(replica.heed(announced(10, 11, left=("o",), joined=("o",), author=OURS))) == ""
+    assert not needs_snapshot(replica)
+    assert told(replica.heed(announced(11, 12, left=("o",)))) == ""
+    assert needs_snapshot(replica)
+    assert sees(replica) == {"o", "x"}
+
+
+def test_one_of_its_own_that_is_gone_does_not_come_back(replica: Replica) -> None:
+    """It has left before its coming is heard of; should Redis believe that it is there, it is told anew who is."""
+    replica.join(somebody("p"))
+    replica.leave("p")
+    assert told(replica.heed(announced(10, 11, joined=("p",), author=OURS))) == ""
+    assert sees(replica) == {"o", "x"}
+    assert needs_snapshot(replica)
+
+
+def test_a_lost_announcement_is_noticed(replica: Replica) -> None:
+    """The next one tells of a version that is not known; what it says of others is true all the same."""
+    assert told(replica.heed(announced(11, 12, joined=("y",)))) == "+y"
+    assert needs_snapshot(replica)
+
+
+def test_an_announcement_of_what_the_snapshot_has_is_no_gap(replica: Replica) -> None:
+    """One's own may come after the reply that it belongs to."""
+    replica.heed(announced(8, 10, joined=("o",), author=OURS))
+    assert not needs_snapshot(replica)
+
+
+def test_while_a_snapshot_is_awaited_nothing_is_missing(replica: Replica) -> None:
+    """What is announced meanwhile is older than the snapshot, and is told."""
+    replica.await_snapshot()
+    assert told(replica.heed(announced(20, 21, joined=("y",)))) == "+y"
+    replica.audit(21)
+    assert not needs_snapshot(replica)
+
+
+def test_an_audit_finds_what_was_lost(replica: Replica) -> None:
+    """Redis' version is another than the one that is known."""
+    replica.audit(10)
+    assert not needs_snapshot(replica)
+    replica.audit(11)
+    assert needs_snapshot(replica)
+
+
+def test_who_is_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
+    """They stay until it is settled, and are told of then, once."""
+    replica.heed(announced(10, 11, joined=("y", "z")))
+    assert told(replica.restore(Snapshot(12, [somebody("z"), somebody("new")]))) == "+new"
+    assert sees(replica) == {"o", "x", "y", "z", "new"}
+    assert told(replica.heed(announced(12, 13, joined=("y",)))) == ""
+    assert told(replica.settle()) == "-x"
+    assert not replica.is_in_doubt
+    assert told(replica.settle()) == ""
+
+
+def test_who_is_in_doubt_may_be_announced_to_have_left(replica: Replica) -> None:
+    """Then there is none."""
+    replica.restore(Snapshot(12, []))
+    assert told(replica.heed(announced(12, 13, left=("x",)))) == "-x"
+    assert not replica.is_in_doubt
+
+
+def test_a_snapshot_is_told_in_the_order_of_coming(replica: Replica) -> None:
+    """By the time of joining, since Redis keeps no order."""
+    assert told(replica.restore(Snapshot(11, [somebody("c", 3), somebody("x"), somebody("b", 2)]))) == "+b +c"
+
+
+def test_others_can_be_forgotten(replica: Replica) -> None:
+    """Its own stay."""
+    assert told(replica.forget_others()) == "-x"
+    assert sees(replica) == {"o"}
+
+
+def test_its_own_join_and_leave_once(replica: Replica) -> None:
+    """A second time changes nothing, and another's connection is not its own to let out."""
+    assert not replica.join(somebody("o", 5))
+    assert replica.leave("x") is None
+    assert replica.leave("o") == somebody("o")
+    assert replica.leave("o") is None
+
+
+def test_messages_are_read_as_they_are_written() -> None:
+    """The shapes that the scripts write."""
+    who = b'{"socketId":"s","userId":"u","userName":"U","joinedAt":"t"}'
+    announcement = ANNOUNCEMENT.decode(b'{"author":"a","before":0,"version":7,"left":["x"],"joined":[' + who + b"]}")
+    assert announcement == Announcement("a", 0, 7, ["x"], [Presentee("s", "u", "U", "t")])
+    assert SNAPSHOT.decode(b'{"version":7,"presentees":[' + who + b"]}") == Snapshot(7, [Presentee("s", "u", "U", "t")])

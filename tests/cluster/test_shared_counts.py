@@ -1,0 +1,68 @@
+"""Counts of this instance and of all others."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.cluster.shared_counts import SharedCounts
+
+NAMES = ("ann", "bob")
+INSTANCES = ("here", "a", "b")
+CHANGES = st.lists(st.tuples(st.sampled_from(INSTANCES), st.sampled_from(NAMES), st.booleans()))
+
+
+def nothing() -> None:
+    """Hear of no change."""
+
+
+@given(CHANGES)
+def test_a_total_is_the_sum_over_all_instances(changes: list[tuple[str, str, bool]]) -> None:
+    """Whatever comes and goes here or elsewhere, in whatever order."""
+    counts = SharedCounts(nothing)
+    truth = {instance: Counter[str]() for instance in INSTANCES}
+    for instance, name, comes in changes:
+        if not comes and not truth[instance][name]:
+            continue
+        truth[instance][name] += 1 if comes else -1
+        if instance != "here":
+            counts.set(instance, {name: truth[instance][name]})
+        elif comes:
+            counts.add(name)
+        else:
+            counts.remove(name)
+        for each in NAMES:
+            assert counts.total(each) == sum(known[each] for known in truth.values())
+    assert counts.here == {name: count for name, count in truth["here"].items() if count}
+    for instance in ("a", "b"):
+        counts.drop(instance)
+    assert all(counts.total(name) == truth["here"][name] for name in NAMES)
+
+
+def test_what_has_changed_is_told_once() -> None:
+    """By the first change after it was taken; each name with what it has then, nought as well."""
+    calls: list[None] = []
+    counts = SharedCounts(lambda: calls.append(None))
+    counts.add("ann")
+    counts.add("ann")
+    counts.add("bob")
+    counts.remove("bob")
+    assert len(calls) == 1
+    assert counts.take() == {"ann": 2, "bob": 0}
+    assert counts.take() == {}
+    counts.remove("ann")
+    assert len(calls) == 2
+    assert counts.take() == {"ann": 1}
+
+
+def test_nothing_is_left_of_names_that_have_nothing() -> None:
+    """Neither here nor elsewhere; to ask for a name does not make it known."""
+    counts = SharedCounts(nothing)
+    counts.add("ann")
+    counts.remove("ann")
+    counts.set("a", {"ann": 1})
+    counts.set("a", {"ann": 0, "bob": 0})
+    assert counts.total("bob") == 0
+    assert len(counts) == 0
+    assert counts.here == {}
+    assert counts._elsewhere == {"a": {}}

@@ -1,0 +1,17 @@
+"""How many connections an address or a user has."""
+
+from synkora.engine.counts import LocalCounts
+
+
+def test_each_name_is_counted_for_itself_and_forgotten_when_it_has_none() -> None:
+    """To ask for a name does not make it known."""
+    counts = LocalCounts()
+    counts.add("ann")
+    counts.add("ann")
+    counts.add("bob")
+    counts.remove("ann")
+    assert [counts.total(name) for name in ("ann", "bob", "carol")] == [1, 1, 0]
+    assert len(counts) == 2
+    counts.remove("ann")
+    counts.remove("bob")
+    assert len(counts) == 0

@@ -1,0 +1,138 @@
+"""nginx with the project's own configuration, as a process that is stopped by its id."""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "synkora.conf"
+#: The instances' names in the configuration, and their ports.
+INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
+_APP: Final = 3000
+_WORKERS: Final = 2
+_PATIENCE: Final = 10  # seconds: far more than anything here takes, so that only what never comes fails
+# What an installation's nginx.conf says around it, for one that needs no rights and writes into its own folder alone.
+_AROUND: Final = """\
+daemon off;
+worker_processes {workers};
+pid {folder}/pid;
+error_log {folder}/error.log notice;
+events {{ worker_connections 1024; }}
+http {{
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/synkora.conf;
+}}
+"""
+
+
+class Nginx:
+    """Listens on a free port of the loopback address.
+
+    `app` is the port of the web app; `change` is what else than ports to change in the configuration.
+    """
+
+    def __init__(self, app: int, change: Callable[[str], str]) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="synkora-nginx-"))
+        self.folder.chmod(0o755)  # where the tests are run by root its workers are not
+        self.port = _free_port()
+        self._app = app
+        self._change = change
+        self._process: subprocess.Popen[bytes] | None = None
+        self._binary = shutil.which("nginx") or "/usr/sbin/nginx"
+        (self.folder / "nginx.conf").write_text(_AROUND.format(folder=self.folder, workers=_WORKERS))
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has written into its log of errors."""
+        return (self.folder / "error.log").read_text()
+
+    def configure(self, instances: Sequence[int]) -> None:
+        """Write the configuration for instances on these ports, and have nginx check it.
+
+        There may be fewer of them than in the file: what is left of it then are the lines of the first ones.
+        """
+        text = CONFIGURATION.read_text()
+        text = text.replace("listen 80;", f"listen 127.0.0.1:{self.port};").replace(f":{_APP};", f":{self._app};")
+        ports = dict(zip(INSTANCES, instances, strict=False))
+        for name, port in INSTANCES.items():
+            if name in ports:
+                text = re.sub(rf":{port}\b", f":{ports[name]}", text)
+            else:
+                text = re.sub(rf"^.*(?::{port}\b|\bsynkora_{name}\b).*\n", "", text, flags=re.MULTILINE)
+        (self.folder / "synkora.conf").write_text(self._change(text))
+        checked = subprocess.run([*self._command, "-t"], capture_output=True, encoding="utf-8", timeout=_PATIENCE)
+        assert checked.returncode == 0, checked.stderr
+
+    @property
+    def _command(self) -> list[str]:
+        return [self._binary, "-p", str(self.folder), "-e", str(self.folder / "error.log"), "-c", "nginx.conf"]
+
+    def start(self) -> Self:
+        """Start it, and wait until it answers."""
+        (self.folder / "error.log").unlink(missing_ok=True)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._wait_for("start worker process ", _WORKERS)
+        return self
+
+    def reload(self) -> None:
+        """Have it take its configuration anew, as `nginx -s reload` does, and wait until new workers answer alone."""
+        assert self._process is not None
+        before = self.log.count("gracefully shutting down")
+        self._process.send_signal(signal.SIGHUP)
+        self._wait_for("gracefully shutting down", before + _WORKERS)
+
+    def _wait_for(self, words: str, times: int) -> None:
+        until = time.monotonic() + _PATIENCE
+        log = self.folder / "error.log"
+        while not log.exists() or self.log.count(words) < times:
+            assert self._process is not None
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < until, f"no {words!r} in:\n{self.log}"
+            time.sleep(0.005)
+
+    def remove(self) -> None:
+        """End it with all of its workers, and leave nothing behind. Fails if it had trouble, or used files."""
+        log = ""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(_PATIENCE)
+            log = self.log
+        shutil.rmtree(self.folder)
+        # Workers that are still to end after a reload are alarmed by being ended at once.
+        assert not re.search(r"\[(?:crit|emerg)\]|exited on signal|temporary file", log), log
+
+
+@contextmanager
+def running_nginx(
+    instances: Sequence[int], *, app: int = 9, change: Callable[[str], str] = lambda text: text
+) -> Iterator[Nginx]:
+    """An nginx in front of instances on these ports, for the length of a `with` block."""
+    server = Nginx(app, change)
+    try:
+        server.configure(instances)
+        yield server.start()
+    finally:
+        server.remove()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

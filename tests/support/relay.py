@@ -1,0 +1,89 @@
+"""A TCP relay between a client and a server, which a test can have fail in the ways that networks do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Relay:
+    """Hands on what comes to `port`; `connections` counts those that there were.
+
+    While `is_deaf` what the server sends is thrown away; while `is_stuck` nothing is read from either side.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self.connections = 0
+        self.is_deaf = False
+        self._target = target
+        self._moving = asyncio.Event()
+        self._moving.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def is_stuck(self) -> bool:
+        return not self._moving.is_set()
+
+    @is_stuck.setter
+    def is_stuck(self, value: bool) -> None:
+        if value:
+            self._moving.clear()
+        else:
+            self._moving.set()
+
+    def cut(self) -> None:
+        """End all connections, without a word."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Relay one connection until one side ends it."""
+        self.connections += 1
+        self._writers.add(writer)
+        try:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            self._writers.discard(writer)
+            return
+        self._writers.add(server_writer)
+        pumps = [
+            asyncio.create_task(self._pump(reader, server_writer, from_server=False)),
+            asyncio.create_task(self._pump(server_reader, writer, from_server=True)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            for end in (writer, server_writer):
+                end.transport.abort()
+                self._writers.discard(end)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_server: bool) -> None:
+        try:
+            while True:
+                await self._moving.wait()
+                data = await reader.read(65_536)
+                await self._moving.wait()
+                if not data:
+                    return
+                if not (from_server and self.is_deaf):
+                    writer.write(data)
+                    await writer.drain()
+        except ConnectionError:
+            pass
+
+
+@asynccontextmanager
+async def relaying(target: int) -> AsyncIterator[Relay]:
+    """A relay to a port of this machine, for the length of a `with` block."""
+    relay = Relay(target)
+    server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+    finally:
+        server.close()
+        relay.is_stuck = False
+        relay.cut()
