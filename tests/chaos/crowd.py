@@ -1,0 +1,95 @@
+"""Everyone who is at work while things go wrong."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from tests.chaos.official import OfficialPage
+from tests.chaos.page import Page
+from tests.chaos.place import PINGS
+from tests.chaos.site import Site
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import Person
+
+PROJECTS = [f"project-{number}" for number in range(4)]
+PAGES, OFFICIAL = 40, 4
+_SETTLING = 20  # seconds in which everyone is connected, far more than it takes
+#: Seconds in which a server notices that a client has vanished.
+_NOTICED = sum(map(float, PINGS.values())) + 2
+
+
+class Client(Protocol):
+    """A page, of either kind."""
+
+    is_calm: bool
+    since: float
+    vanished: float
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is where it wants to be."""
+        ...
+
+    async def run(self) -> None:
+        """Be there, until cancelled."""
+        ...
+
+
+class Crowd:
+    """All clients."""
+
+    def __init__(self, clients: list[Client]) -> None:
+        self._clients = clients
+
+    def rest(self) -> None:
+        """Have everyone stay where they are, and say nothing."""
+        for client in self._clients:
+            client.is_calm = True
+
+    @property
+    def resting_since(self) -> float:
+        """When the last one has come where they are, and of all who have gone it can be known."""
+        return max(max(client.since, client.vanished and client.vanished + _NOTICED) for client in self._clients)
+
+    def work(self) -> None:
+        """Have everyone go on."""
+        for client in self._clients:
+            client.is_calm = False
+
+    async def settle(self) -> None:
+        """Wait until everyone is connected, and has asked to be let into a project."""
+        await until(lambda: all(client.is_settled for client in self._clients), _SETTLING)
+
+
+@asynccontextmanager
+async def crowd(site: Site, chance: random.Random) -> AsyncIterator[Crowd]:
+    """Everyone, at work; some have two pages open, some have the client that the app has."""
+    node = await NodeProcess.start("remote-sockets.mjs")
+    clients: list[Client] = []
+    for number in range(PAGES):
+        person = Person(f"user-{number * 9 // 10}", f"User {number * 9 // 10}")
+        clients.append(Page(site, person, PROJECTS, random.Random(chance.random())))
+    for number in range(OFFICIAL):
+        person = Person(f"official-{number}", f"Official {number}")
+        place, project = site.places[number % len(site.places)], PROJECTS[number % len(PROJECTS)]
+        clients.append(OfficialPage(site, place, person, project, random.Random(chance.random()), node))
+    tasks = [asyncio.create_task(client.run()) for client in clients]
+    try:
+        yield Crowd(clients)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await node.stop()
+    broken = [result for result in results if not isinstance(result, asyncio.CancelledError)]
+    assert not broken, broken
+
+
+async def until(condition: Callable[[], object], within: float) -> None:
+    """Wait until `condition()` holds, or for so many seconds."""
+    until = time.monotonic() + within
+    while not condition() and time.monotonic() < until:
+        await asyncio.sleep(0.1)

@@ -1,0 +1,75 @@
+"""What was wrong, where and when."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: Seconds of silence on the way to Redis that a link outlives: three beats of two seconds, less what a busy machine
+#: may add.
+OUTLIVED = 4.0
+#: Kinds of faults in which nothing is lost. An instance stood still: what was sent to it waits.
+PAUSE = "paused"
+#: Nothing came through between an instance and Redis, for less than a link outlives.
+SILENCE = "silence"
+
+
+@dataclass(slots=True)
+class Fault:
+    """Something was wrong at a place, or with Redis where there is none; times are in seconds.
+
+    `ended` is a while after it was mended, when the server said that all was well again.
+    """
+
+    kind: str
+    place: int | None
+    began: float
+    ended: float = math.inf
+
+    @property
+    def loses(self) -> bool:
+        """Whether messages through Redis may be lost."""
+        return self.kind not in (PAUSE, SILENCE)
+
+    def __str__(self) -> str:
+        where = "Redis" if self.place is None else f"instance {self.place}"
+        return f"{self.began:8.2f} to {self.ended:8.2f}: {self.kind}, {where}"
+
+    def touches(self, places: Iterable[int], since: float, until: float) -> bool:
+        """Whether it was at one of the places, or with Redis, at any time between the two."""
+        return (self.place is None or self.place in places) and self.began <= until and self.ended >= since
+
+
+class Faults:
+    """All that was wrong."""
+
+    def __init__(self) -> None:
+        self.all: list[Fault] = []
+
+    def begin(self, kind: str, place: int | None, now: float) -> Fault:
+        """Note that something goes wrong."""
+        fault = Fault(kind, place, now)
+        self.all.append(fault)
+        return fault
+
+    def trouble(self, places: Iterable[int], since: float, until: float) -> float:
+        """For how many seconds things were wrong, of all that was wrong at some time between the two."""
+        places = set(places)
+        return sum(min(fault.ended, until) - fault.began for fault in self.all if fault.touches(places, since, until))
+
+    def may_lose(self, places: Iterable[int], since: float, until: float) -> bool:
+        """Whether a message of that time from one place to another may be lost on the way through Redis."""
+        places = set(places)
+        if any(fault.loses and fault.touches(places, since, until) for fault in self.all):
+            return True
+        # Several short silences in a row are a long one.
+        near = (since - 2 * OUTLIVED, until + 2 * OUTLIVED)
+        silences = [fault for fault in self.all if fault.touches(places, *near)]
+        return sum(fault.ended - fault.began for fault in silences if fault.kind == SILENCE) >= OUTLIVED
+
+    def settled(self, places: Iterable[int], at: float, margin: float) -> float:
+        """When what was sent at `at` has come, if it comes: after `margin` seconds, and what was wrong meanwhile."""
+        deadline = at + margin
+        for fault in sorted(self.all, key=lambda fault: fault.began):
+            if fault.touches(places, at, deadline):
+                deadline = max(deadline, fault.ended)
+        return deadline

@@ -1,0 +1,160 @@
+"""What clients note: what they sent, where they were, and what they got there."""
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+PRESENCE = frozenset(("user:joined", "user:left", "users:active", "users:count"))
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """One life of the server at a place; `stopping` is when it was killed or told to stop."""
+
+    place: int
+    stopping: float = math.inf
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """Something that a connection has sent into a project, its `number`th."""
+
+    id: str
+    sender: "Connection"
+    project: str
+    number: int
+    at: float
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """A connection's time in a project, from its asking to be let in.
+
+    `confirmed` is when it got the list of who is there, `left` when it left or ended, `over` when the server had
+    answered what was sent after leaving: nothing of the project may come from then on.
+    """
+
+    connection: "Connection"
+    project: str
+    asked: float
+    confirmed: float = math.inf
+    left: float = math.inf
+    over: float = math.inf
+    notes: list[tuple[float, str, Any]] = field(default_factory=list)
+    received: list[tuple[float, Message]] = field(default_factory=list)
+
+    @property
+    def until(self) -> float:
+        """Until when it was there for sure."""
+        return min(self.left, self.connection.instance.stopping)
+
+    def __str__(self) -> str:
+        return f"{self.connection} in {self.project}, {self.asked:.2f} to {self.left:.2f}"
+
+
+class Connection:
+    """A connection of a client of `user`, with an instance."""
+
+    def __init__(self, book: "Book", user: str, instance: Instance, socket_id: str) -> None:
+        self.user = user
+        self.instance = instance
+        self.socket_id = socket_id
+        self.ended = math.inf
+        self.visit: Visit | None = None
+        self.visits: list[Visit] = []
+        self._book = book
+        self._numbers = itertools.count()
+        book.connections[socket_id] = self
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.socket_id}, instance {self.instance.place})"
+
+    @property
+    def until(self) -> float:
+        """Until when it was there for sure."""
+        return min(self.ended, self.instance.stopping)
+
+    def enter(self, project: str, now: float) -> Visit:
+        """Note that it asks to be let into a project."""
+        self.visit = visit = Visit(self, project, now)
+        self.visits.append(visit)
+        self._book.visits.append(visit)
+        return visit
+
+    def leave(self, now: float) -> None:
+        """Note that it leaves its project, and will then ask for an answer."""
+        if self.visit is not None:
+            self.visit.left = min(self.visit.left, now)
+
+    def end(self, now: float) -> None:
+        """Note that it is over."""
+        self.ended = min(self.ended, now)
+        self.leave(now)
+        if self.visit is not None:
+            self.visit.over = min(self.visit.over, now)
+
+    def send(self, now: float) -> Message:
+        """A message into the project that it is in."""
+        assert self.visit is not None
+        number = next(self._numbers)
+        message = Message(f"{self.socket_id} {number}", self, self.visit.project, number, now)
+        self._book.messages[message.id] = message
+        return message
+
+    def take(self, event: list[Any], now: float) -> None:
+        """Note what has come."""
+        name = event[0]
+        payload: Any = event[1] if len(event) > 1 else None
+        visit = self.visit
+        if name == "pong":
+            if visit is not None and visit.left < now:
+                visit.over = now
+                self.visit = None
+        elif name in PRESENCE:
+            if visit is None:
+                self._book.faults.append(f"{self} is in no project, and got {event}")
+            else:
+                if name == "users:active":
+                    visit.confirmed = min(visit.confirmed, now)
+                visit.notes.append((now, name, payload))
+                self._book.announce(name, payload)
+        elif name in ("task:move", "canvas:update"):
+            self._take_message(payload["taskId"] if name == "task:move" else payload["id"], now)
+        elif name == "error":
+            self._book.faults.append(f"{self} was refused: {payload}")
+
+    def _take_message(self, id: str, now: float) -> None:
+        message = self._book.messages.get(id)
+        if message is None:
+            self._book.faults.append(f"{self} got {id!r}, which nobody has sent of late")
+        elif self.visit is None or self.visit.project != message.project:
+            self._book.faults.append(f"{self} got {id!r} of {message.project}, which it is not in")
+        else:
+            self.visit.received.append((now, message))
+
+
+class Book:
+    """All that was noted, and the `faults` that were plain at once."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.visits: list[Visit] = []
+        self.messages: dict[str, Message] = {}
+        self.faults: list[str] = []
+        #: The connections that a list's entries stand for, as far as they have been told of.
+        self.announced: dict[tuple[str, str], str] = {}
+
+    def announce(self, name: str, payload: Any) -> None:
+        """Learn which connection a list's entry will stand for."""
+        if name == "user:joined":
+            key, socket_id = (payload["userId"], payload["timestamp"]), payload["socketId"]
+            if self.announced.setdefault(key, socket_id) != socket_id:
+                self.announced[key] = ""  # two at the same moment
+
+    def forget_past(self) -> None:
+        """Let go of what has been looked at, but for those who are there."""
+        self.messages.clear()
+        self.visits = [visit for visit in self.visits if visit.over == math.inf]
+        for visit in self.visits:
+            visit.received.clear()

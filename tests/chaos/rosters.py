@@ -1,0 +1,131 @@
+"""Whether what clients were told of each other was right."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from tests.chaos.deliveries import MARGIN
+from tests.chaos.faults import Faults
+from tests.chaos.record import Book, Visit
+
+#: Seconds that a connection may be silent before it may be taken for dead, less what a busy machine may add.
+SILENCE = 3.0
+#: Seconds after a fault in which it may still be told of.
+AFTERMATH = 15.0
+
+
+class View:
+    """What a client knows of who is in its project: `users` as a page shows them, `present` by connection."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        self.users: set[str] = set()
+        self.count = 0
+        self.present: dict[str, str] = {}
+        self._gone: set[str] = set()
+        self._joins: Counter[str] = Counter()
+        self._is_listed = False
+
+    def replay(self, book: Book, faults: Faults) -> Iterator[str]:
+        """Take all that was told, and say what was wrong with it."""
+        steps = {
+            "user:joined": self._join,
+            "user:left": self._leave,
+            "users:active": self._list,
+            "users:count": self._count,
+        }
+        for at, name, payload in self.visit.notes:
+            if at > self.visit.until:  # an instance that stops need not tell
+                break
+            for fault in steps[name](payload, at, book, faults):
+                yield f"{self.visit}: {fault} at {at:.2f}"
+
+    def recall(self, book: Book, faults: Faults) -> None:
+        """Take all that was told, right or wrong."""
+        for _ in self.replay(book, faults):
+            pass
+
+    def _join(self, payload: Any, at: float, book: Book, faults: Faults) -> Iterator[str]:
+        socket_id, user = payload["socketId"], payload["userId"]
+        if socket_id in self.present:
+            yield f"{socket_id} of {user} joined twice"
+        elif socket_id == self.visit.connection.socket_id:
+            yield "it was told of its own joining"
+        self.present[socket_id] = user
+        self._gone.discard(socket_id)
+        self.users.add(user)
+        self._joins[socket_id] += 1
+        times = sum(visit.asked <= at for visit in self._visits(socket_id, book))
+        if self._joins[socket_id] > times:
+            if not self._is_excused(socket_id, at, book, faults):
+                yield f"{socket_id} of {user} joined for the {self._joins[socket_id]}. time, and did for the {times}."
+            self._joins[socket_id] = times
+
+    def _leave(self, payload: Any, at: float, book: Book, faults: Faults) -> Iterator[str]:
+        socket_id, user = payload["socketId"], payload["userId"]
+        if socket_id in self._gone:
+            yield f"{socket_id} of {user} left twice"
+        elif self._is_listed and socket_id not in self.present and user not in self.users:
+            yield f"{socket_id} of {user} left, who was not there"
+        self.present.pop(socket_id, None)
+        self._gone.add(socket_id)
+        if self._is_there(socket_id, at, book, faults) and not self._is_excused(socket_id, at, book, faults):
+            yield f"{socket_id} of {user} left, who is there"
+
+    def _list(self, payload: Any, at: float, book: Book, faults: Faults) -> Iterator[str]:
+        users = {entry["userId"] for entry in payload["users"]}
+        missing = {*self.present.values(), self.visit.connection.user} - users
+        if missing:
+            yield f"{sorted(missing)} are not listed"
+        if self._is_listed and users - self.users:
+            yield f"{sorted(users - self.users)} are listed, and have not been told of"
+        if not len(users) == len(payload["users"]) == payload["count"]:
+            yield f"a list of {len(payload['users'])} entries of {len(users)} users counts {payload['count']}"
+        for entry in payload["users"]:
+            socket_id = book.announced.get((entry["userId"], entry["joinedAt"]))
+            if socket_id in self._gone:
+                yield f"{socket_id} of {entry['userId']} is listed, and has left"
+            elif socket_id and socket_id != self.visit.connection.socket_id:
+                self.present[socket_id] = entry["userId"]
+        self.users = users
+        self._is_listed = True
+
+    def _count(self, payload: Any, at: float, book: Book, faults: Faults) -> Iterator[str]:
+        self.count = payload["count"]
+        if self.count != len(self.users):
+            yield f"{self.count} are counted, and {len(self.users)} have been told of"
+
+    def _is_there(self, socket_id: str, at: float, book: Book, faults: Faults) -> bool:
+        """Whether a connection was in the project for sure, and for so long that an earlier leave was told before."""
+        places = self._places(socket_id, book)
+        return any(
+            faults.settled(places, visit.confirmed, MARGIN) < at < visit.until
+            for visit in self._visits(socket_id, book)
+        )
+
+    def _visits(self, socket_id: str, book: Book) -> list[Visit]:
+        return [visit for visit in book.connections[socket_id].visits if visit.project == self.visit.project]
+
+    def _places(self, socket_id: str, book: Book) -> set[int]:
+        return {self.visit.connection.instance.place, book.connections[socket_id].instance.place}
+
+    def _is_excused(self, socket_id: str, at: float, book: Book, faults: Faults) -> bool:
+        return faults.trouble(self._places(socket_id, book), at - AFTERMATH, at) >= SILENCE
+
+
+def untrue(book: Book, view: View, now: float) -> Iterator[str]:
+    """What a client does not know as it is, though all is calm."""
+    mine = view.visit
+    there = [visit for visit in book.visits if visit.project == mine.project and visit.asked < now < visit.until]
+    users = {visit.connection.user for visit in there}
+    if view.users != users:
+        yield f"{mine}: lacks {sorted(users - view.users)}, shows {sorted(view.users - users)} who are gone"
+    if view.count != len(users):
+        yield f"{mine}: counts {view.count}, and {len(users)} are there"
+    ids = {visit.connection.socket_id for visit in there}
+    for socket_id in view.present.keys() - ids:
+        connection = book.connections[socket_id]
+        yield f"{mine}: has not been told that {connection} has left, at {connection.until:.2f}"
+    for visit in there:
+        if visit.asked > mine.confirmed and visit.connection.socket_id not in view.present:
+            yield f"{mine}: has not been told that {visit.connection} has joined"

@@ -1,0 +1,142 @@
+"""The instances and the Redis that joins them, with what can go wrong with them."""
+
+import asyncio
+import math
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.chaos.faults import OUTLIVED, PAUSE, SILENCE, Fault, Faults
+from tests.chaos.place import Place
+from tests.chaos.record import Book, Instance
+from tests.support.redis_server import RedisServer
+from tests.support.relay import relaying
+
+_STEADY = 1.5  # seconds of good health, after which it is believed
+_AFTER = 1.0  # seconds that what stood still has to catch up
+_RECOVERY = 60.0  # seconds: more than all that can go wrong one after the other
+
+
+class Site:
+    """Some places, and one Redis; what is done to them is noted in `faults`; `mended` is when it was last undone."""
+
+    def __init__(self, folder: Path, places: int) -> None:
+        self.book = Book()
+        self.faults = Faults()
+        self.redis = RedisServer()
+        self.places: list[Place] = []
+        self.mended = 0.0
+        self._folder = folder
+        self._count = places
+        self._around = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._around.callback(self.redis.remove)
+            await asyncio.to_thread(self.redis.start)
+            for number in range(self._count):
+                relay = await self._around.enter_async_context(relaying(self.redis.port))
+                place = Place(number, relay, self._folder)
+                self._around.push_async_callback(place.kill)
+                self.places.append(place)
+                await place.start()
+        except BaseException:
+            await self._around.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._around.aclose()
+
+    @property
+    def output(self) -> str:
+        """What all instances have written, each after the one that it followed."""
+        return "\n".join(f"--- instance {place.number}\n{place.output}" for place in self.places)
+
+    # What can go wrong
+
+    async def kill(self, place: Place, seconds: float) -> None:
+        """End an instance at once, and start another in its place after a while."""
+        await place.kill()
+        await asyncio.sleep(seconds)
+        await self._start(place)
+
+    async def restart(self, place: Place, seconds: float) -> None:
+        """Stop an instance as a service manager does, and start another in its place after a while."""
+        await place.stop()
+        await asyncio.sleep(seconds)
+        await self._start(place)
+
+    async def _start(self, place: Place) -> None:
+        fault = self._begin("starting", place)
+        await place.start()
+        await self._recover(fault, place)
+
+    async def pause(self, place: Place, seconds: float) -> None:
+        """Have an instance stand still for a while."""
+        fault = self._begin(PAUSE, place)
+        place.pause()
+        await asyncio.sleep(seconds)
+        place.resume()
+        await self._recover(fault)
+
+    async def cut(self, place: Place, seconds: float) -> None:
+        """End an instance's connection to Redis; the next one can be made at once."""
+        fault = self._begin("cut off", place)
+        place.relay.cut()
+        await self._recover(fault, place)
+
+    async def stick(self, place: Place, seconds: float) -> None:
+        """Have nothing come through between an instance and Redis for a while; then all of it comes."""
+        fault = self._begin("stuck" if seconds >= OUTLIVED else SILENCE, place)
+        place.relay.is_stuck = True
+        await asyncio.sleep(seconds)
+        place.relay.is_stuck = False
+        await self._recover(fault, *([place] if fault.loses else []))
+
+    async def deafen(self, place: Place, seconds: float) -> None:
+        """Have nothing come from Redis to an instance for a while, after which the connection is no good any more."""
+        fault = self._begin("deaf", place)
+        place.relay.is_deaf = True
+        await asyncio.sleep(seconds)
+        place.relay.cut()
+        place.relay.is_deaf = False
+        await self._recover(fault, place)
+
+    async def pause_redis(self, seconds: float) -> None:
+        """Have Redis stand still for a while."""
+        fault = self._begin("frozen" if seconds >= OUTLIVED else SILENCE, None)
+        self.redis.pause()
+        await asyncio.sleep(seconds)
+        self.redis.resume()
+        await self._recover(fault, *(self.places if fault.loses else []))
+
+    async def kill_redis(self, seconds: float) -> None:
+        """End Redis at once, and start it again after a while, without what it knew."""
+        fault = self._begin("killed", None)
+        await asyncio.to_thread(self.redis.kill)
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(self.redis.start)
+        await self._recover(fault, *self.places)
+
+    def _begin(self, kind: str, place: Place | None) -> Fault:
+        return self.faults.begin(kind, None if place is None else place.number, time.monotonic())
+
+    async def _recover(self, fault: Fault, *places: Place) -> None:
+        """Note that it is mended, and wait until all is well; where an instance has ended, the next one tells."""
+        self.mended = time.monotonic()
+        await asyncio.sleep(_AFTER)
+        await asyncio.gather(*(self._recovered(place, place.life) for place in places))
+        fault.ended = time.monotonic()
+
+    async def _recovered(self, place: Place, life: Instance) -> None:
+        healthy_since, begun = math.inf, time.monotonic()
+        while place.life is life and life.stopping == math.inf and time.monotonic() - healthy_since < _STEADY:
+            await asyncio.sleep(0.2)
+            now = time.monotonic()
+            assert now - begun < _RECOVERY, f"instance {place.number} does not recover:\n{place.output}"
+            healthy_since = min(healthy_since, now) if await place.is_healthy() else math.inf

@@ -1,0 +1,134 @@
+"""Instances and Redis die, freeze and are cut off at random, while people come, go and work.
+
+Everything has gone wrong at least once, and then again until CHAOS_SECONDS have passed. CHAOS_SEED is what all
+is decided by, CHAOS_KINDS what may go wrong if not all. The same seed has the same things go wrong at the same times;
+what they meet is another matter.
+"""
+
+import asyncio
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+from tests.chaos.crowd import Crowd, crowd, until
+from tests.chaos.deliveries import lost, misdelivered, owed
+from tests.chaos.rosters import View, untrue
+from tests.chaos.site import Site
+from tests.chaos.storm import Storm
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
+KINDS = os.environ.get("CHAOS_KINDS", "").split()
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(1, 2**32)
+PLACES = 4
+STORM = 12  # seconds
+#: Seconds of work with nothing wrong any more.
+AFTERWARDS = 4
+#: Seconds of calm, after which everyone is told the truth.
+CALM = 10
+SHOWN = 25  # of what is wrong
+
+
+async def test_people_are_served_through_a_storm(tmp_path: Path) -> None:
+    """Messages come once, in order, and all but those that a fault excuses; in a calm all are told who is there."""
+    sys.stdout.write(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}\n")
+    chance = random.Random(SEED)
+    begun = time.monotonic()
+    async with Site(tmp_path, PLACES) as site:
+        async with crowd(site, chance) as people, Storm(site, random.Random(chance.random())) as storm:
+            await people.settle()
+            while True:
+                kinds = chance.sample(KINDS or storm.kinds, len(KINDS or storm.kinds))
+                for some in filter(None, (kinds[::2], kinds[1::2])):
+                    await one_round(site, people, storm, some)
+                if time.monotonic() - begun > SECONDS:
+                    break
+        await until(lambda: not projects(site), CALM)
+        assert projects(site) == []
+        for place in site.places:
+            await place.stop()
+        assert site.redis.do("KEYS", "*") == []
+        assert "Traceback" not in site.output, site.output
+
+
+async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -> None:
+    """Let a storm pass, then look at everything; what comes after it is told as it should be too."""
+    await storm.rage(STORM, kinds)
+    people.rest()
+    await storm.pass_over()
+    await people.settle()
+    calm = max(site.mended, people.resting_since)
+    await until(lambda: not untold(site), calm + CALM - time.monotonic())
+    assert not untold(site), report(site, untold(site))
+    people.work()
+    await asyncio.sleep(AFTERWARDS)
+    people.rest()
+    await people.settle()
+    await until(lambda: not untold(site), people.resting_since + CALM - time.monotonic())
+    book = site.book
+    wrong = [*book.faults, *misdelivered(book), *lost(book, site.faults), *untold(site), *eternal(site)]
+    for visit in book.visits:
+        wrong += View(visit).replay(book, site.faults)
+    assert not wrong, report(site, wrong)
+    sys.stdout.write(account(site, kinds))
+    book.forget_past()
+    people.work()
+
+
+def untold(site: Site) -> list[str]:
+    """What those who are there have not been told."""
+    now = time.monotonic()
+    wrong: list[str] = []
+    for visit in site.book.visits:
+        if now < visit.until:
+            view = View(visit)
+            view.recall(site.book, site.faults)
+            wrong += untrue(site.book, view, now)
+    return wrong
+
+
+def projects(site: Site) -> list[bytes]:
+    """The projects of which Redis thinks that somebody is there."""
+    found: list[bytes] = site.redis.do("KEYS", "synkora:*:project:*")
+    return found
+
+
+def eternal(site: Site) -> list[str]:
+    """What would stay in Redis if all instances died now."""
+    keys = site.redis.do("KEYS", "*")
+    return [f"{key} has no lifetime" for key in keys if site.redis.do("TTL", key) == -1]
+
+
+def remembered(site: Site) -> str:
+    """What Redis knows of presence."""
+    site.redis.resume()
+    read = {b"zset": ("ZRANGE", 0, -1, "WITHSCORES"), b"set": ("SMEMBERS",), b"hash": ("HGETALL",)}
+    lines = []
+    for key in site.redis.do("KEYS", "*"):
+        command, *rest = read[site.redis.do("TYPE", key)]
+        lines.append(f"{key}: {site.redis.do(command, key, *rest)}")
+    return "\n".join(lines)
+
+
+def account(site: Site, kinds: list[str]) -> str:
+    """What a round was made of."""
+    book = site.book
+    local, remote = owed(book, site.faults)
+    told = sum(len(visit.notes) for visit in book.visits)
+    came = sum(len(visit.received) for visit in book.visits)
+    return (
+        f"{' '.join(kinds)}: {len(site.faults.all)} faults so far\n"
+        f"    {len(book.messages)} messages, {came} deliveries; owed: {local} within an instance, {remote} beyond\n"
+        f"    {len(book.visits)} visits, {told} notes on who is there\n"
+    )
+
+
+def report(site: Site, wrong: list[str]) -> str:
+    """What to look at."""
+    faults = "\n".join(map(str, site.faults.all))
+    shown = "\n".join(wrong[:SHOWN])
+    return (
+        f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}\n"
+        f"{faults}\n{len(wrong)} things are wrong:\n{shown}\n{remembered(site)}\n{site.output}"
+    )

@@ -1,0 +1,134 @@
+"""That each kind of wrong delivery is seen, and only that."""
+
+import pytest
+from tests.chaos.deliveries import lost, misdelivered, owed
+from tests.chaos.faults import PAUSE, SILENCE, Faults
+from tests.chaos.record import Book, Connection, Instance
+
+
+def page(book: Book, name: str, place: int = 0) -> Connection:
+    """Somebody who is in a project, and stays."""
+    connection = Connection(book, f"user-{name}", Instance(place), name)
+    connection.enter("project", 0)
+    connection.take(["users:active", {"users": [], "count": 0}], 1)
+    return connection
+
+
+def deliver(receiver: Connection, id: str, at: float = 21) -> None:
+    """Have a message come."""
+    receiver.take(["canvas:update", {"id": id}], at)
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+def test_all_is_well_where_all_came(book: Book, faults: Faults) -> None:
+    """What came once, in order, is neither lost nor misdelivered, and was owed."""
+    alice, bob = page(book, "alice"), page(book, "bob", 1)
+    for message in (alice.send(20), alice.send(20)):
+        deliver(bob, message.id)
+    assert not [*book.faults, *misdelivered(book), *lost(book, faults)]
+    assert owed(book, faults) == (0, 2)
+
+
+def test_what_comes_twice_is_seen(book: Book) -> None:
+    """A message that comes to one client for the second time is misdelivered."""
+    alice, bob = page(book, "alice"), page(book, "bob")
+    message = alice.send(20)
+    deliver(bob, message.id)
+    assert not [*misdelivered(book)]
+    deliver(bob, message.id)
+    assert "twice" in next(misdelivered(book))
+
+
+def test_what_overtakes_is_seen(book: Book) -> None:
+    """A message that comes after a later one of the same connection is misdelivered."""
+    alice, bob = page(book, "alice"), page(book, "bob")
+    first, second = alice.send(20), alice.send(20)
+    deliver(bob, second.id)
+    deliver(bob, first.id)
+    assert "after" in next(misdelivered(book))
+
+
+def test_what_strays_is_seen(book: Book) -> None:
+    """A message of another project is a fault at once, and so is one of a project that the client has left."""
+    alice, bob, carol = (page(book, name) for name in ("alice", "bob", "carol"))
+    message = alice.send(20)
+    bob.leave(20)
+    deliver(bob, message.id)
+    assert not book.faults  # it was on its way
+    bob.take(["pong", {}], 22)
+    deliver(bob, message.id, 23)
+    carol.leave(20)
+    carol.take(["pong", {}], 21)
+    carol.enter("another", 22)
+    deliver(carol, message.id, 23)
+    assert len(book.faults) == 2
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_does_not_come_is_seen(book: Book, faults: Faults, place: int) -> None:
+    """A message that somebody who is there does not get is lost, whichever instance they are with."""
+    alice, bob = page(book, "alice"), page(book, "bob", place)
+    alice.send(20)
+    assert str(bob) in next(lost(book, faults))
+
+
+def test_who_comes_or_goes_is_owed_nothing(book: Book, faults: Faults) -> None:
+    """What is sent before somebody is let in, or just before they or the sender end, may be lost."""
+    alice, bob, carol = (page(book, name) for name in ("alice", "bob", "carol"))
+    alice.send(0.5)
+    bob.leave(22)
+    carol.end(22)
+    alice.send(20)
+    carol.send(20)
+    assert not [*lost(book, faults)]
+
+
+@pytest.mark.parametrize("place", [0, 1, None])
+def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: int | None) -> None:
+    """What is sent while an instance is cut off, or Redis is down, may be lost; but not what need not travel."""
+    alice, bob = page(book, "alice"), page(book, "bob", 1)
+    alice.send(20)
+    fault = faults.begin("cut off", place, 19)
+    fault.ended = 30
+    assert not [*lost(book, faults)]
+    bob.instance = alice.instance
+    assert [*lost(book, faults)]
+
+
+def test_a_fault_elsewhere_excuses_nothing(book: Book, faults: Faults) -> None:
+    """What is wrong with a third instance is no reason, nor is what is long over."""
+    alice = page(book, "alice")
+    page(book, "bob", 1)
+    alice.send(40)
+    faults.begin("cut off", 2, 39)
+    faults.begin("cut off", 1, 10).ended = 20
+    assert [*lost(book, faults)]
+
+
+def test_an_instance_that_stands_still_loses_nothing(book: Book, faults: Faults) -> None:
+    """What is sent to or by an instance that is frozen for a while has to come when it goes on."""
+    alice = page(book, "alice")
+    page(book, "bob", 1)
+    alice.send(20)
+    faults.begin(PAUSE, 1, 19).ended = 27
+    assert [*lost(book, faults)]
+
+
+def test_short_silences_of_redis_add_up(book: Book, faults: Faults) -> None:
+    """A link outlives one short silence, and need not outlive several without a pause."""
+    alice = page(book, "alice")
+    page(book, "bob", 1)
+    alice.send(20)
+    faults.begin(SILENCE, 1, 19).ended = 22
+    assert [*lost(book, faults)]
+    faults.begin(SILENCE, None, 22).ended = 25
+    assert not [*lost(book, faults)]

@@ -1,0 +1,140 @@
+"""That each kind of wrong word on who is there is seen, and only that."""
+
+from typing import Any
+
+import pytest
+from tests.chaos.faults import Faults
+from tests.chaos.record import Book, Connection, Instance, Visit
+from tests.chaos.rosters import View, untrue
+
+
+def users(*names: str) -> list[Any]:
+    """A list of who is there; everyone came at the same time."""
+    return [
+        "users:active",
+        {"users": [{"userId": f"user-{name}", "joinedAt": "then"} for name in names], "count": len(names)},
+    ]
+
+
+def count(number: int) -> list[Any]:
+    """A count."""
+    return ["users:count", {"count": number}]
+
+
+def joined(name: str) -> list[Any]:
+    """Somebody came."""
+    return ["user:joined", {"socketId": name, "userId": f"user-{name}", "timestamp": "then"}]
+
+
+def left(name: str) -> list[Any]:
+    """Somebody went."""
+    return ["user:left", {"socketId": name, "userId": f"user-{name}"}]
+
+
+class Room:
+    """Alice, who is in a project from the beginning, and others."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.faults = Faults()
+        self.alice = self.enter("alice", 0)
+        self.now = 1.0
+
+    def enter(self, name: str, at: float, place: int = 0) -> Visit:
+        """Have somebody come."""
+        visit = Connection(self.book, f"user-{name}", Instance(place), name).enter("project", at)
+        visit.confirmed = at
+        return visit
+
+    def tell(self, *events: list[Any]) -> None:
+        """Tell Alice, a second after what was told before."""
+        self.now += 1
+        for event in events:
+            self.alice.connection.take(event, self.now)
+
+    @property
+    def wrong(self) -> list[str]:
+        """What is wrong with what she was told, now that all is calm."""
+        view = View(self.alice)
+        return [*view.replay(self.book, self.faults), *untrue(self.book, view, 100)]
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def test_all_is_well_where_all_was_told(room: Room) -> None:
+    """Who came and went as was told, once each, is no fault."""
+    room.enter("bob", 0)
+    room.tell(users("alice", "bob"), count(2))
+    carol = room.enter("carol", 3)
+    room.tell(joined("carol"), count(3))
+    carol.connection.end(10)
+    room.now = 10
+    room.tell(left("carol"), users("alice", "bob"), count(2))
+    assert room.wrong == []
+
+
+BOB, CAROL = joined("bob"), joined("carol")
+#: What is told of Bob, who came, of Carol, who came and went, and of nobody else.
+CASES: dict[str, list[list[Any]]] = {
+    "bob of user-bob joined twice": [BOB, count(2), BOB],
+    "carol of user-carol left twice": [CAROL, left("carol"), left("carol"), users("alice"), count(1)],
+    "carol of user-carol joined for the 2. time, and did for the 1.": [CAROL, left("carol"), CAROL, left("carol")],
+    "who was not there": [left("carol"), users("alice"), count(1)],
+    "bob of user-bob left, who is there": [BOB, left("bob"), users("alice"), count(1)],
+    "['user-bob'] are not listed": [BOB, users("alice"), count(1)],
+    "['user-bob'] are listed, and have not been told of": [users("alice", "bob"), count(2)],
+    "carol of user-carol is listed, and has left": [CAROL, left("carol"), users("alice", "carol"), count(2)],
+    "2 are counted, and 1 have been told of": [count(2)],
+    "its own joining": [joined("alice")],
+    "lacks ['user-bob']": [],
+    "shows ['user-carol']": [CAROL, count(2)],
+    "counts 1, and 2 are there": [],
+    "has not been told that user-carol (carol, instance 1) has left": [CAROL, count(2)],
+    "(bob, instance 0) has joined": [],
+}
+
+
+@pytest.mark.parametrize("fault", CASES)
+def test_what_is_wrong_is_seen(room: Room, fault: str) -> None:
+    """Each wrong thing that is told, or not told, is seen."""
+    room.tell(users("alice"), count(1))
+    room.enter("bob", 3)
+    room.enter("carol", 3, 1).connection.end(4)
+    room.now = 10
+    room.tell(*CASES[fault])
+    assert any(fault in wrong for wrong in room.wrong), room.wrong
+
+
+def test_who_was_silent_may_leave_and_come_back(room: Room) -> None:
+    """An instance that was silent for long is taken for dead: its people leave, and join again."""
+    bob = room.enter("bob", 3, 1)
+    room.tell(users("alice"), count(1))
+    room.tell(joined("bob"), count(2))
+    room.now = 30
+    room.tell(left("bob"), users("alice"), count(1))
+    room.tell(joined("bob"), count(2))
+    assert len(room.wrong) == 2
+    room.faults.begin("paused", 1, 24).ended = 31
+    assert room.wrong == []
+
+    bob.connection.leave(60)
+    room.now = 60
+    room.tell(left("bob"), users("alice"), count(1))
+    bob.connection.enter("project", 61).confirmed = 61
+    room.tell(joined("bob"), count(2))
+    assert room.wrong == []
+
+
+def test_a_short_silence_is_no_reason_to_leave(room: Room) -> None:
+    """Nobody leaves because of an instance that was silent for a moment."""
+    room.enter("bob", 3, 1)
+    room.tell(users("alice"), count(1))
+    room.tell(joined("bob"), count(2))
+    room.now = 30
+    room.faults.begin("paused", 1, 29).ended = 31
+    room.tell(left("bob"), users("alice"), count(1))
+    room.tell(joined("bob"), count(2))
+    assert len(room.wrong) == 2
