@@ -1,0 +1,30 @@
+"""What the tests of nginx have in common."""
+
+from typing import Any
+
+import httpx
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+
+HANDSHAKE = {"EIO": "4", "transport": "polling"}
+#: Sessions that a test leaves behind are not waited for.
+BEHIND_PROXY = {"TRUSTED_PROXIES": "127.0.0.1", "SHUTDOWN_TIMEOUT": "0.2"}
+
+
+def ports_of(servers: list[ServerProcess]) -> list[int]:
+    """Where servers listen."""
+    return [server.port for server in servers]
+
+
+def client_of(url: str, **options: Any) -> httpx.AsyncClient:
+    """An HTTP client, below Socket.IO's path."""
+    return httpx.AsyncClient(base_url=f"{url}/socket.io/", timeout=PATIENCE, trust_env=False, **options)
+
+
+async def knows(http: httpx.AsyncClient, sid: str) -> bool:
+    """Whether a session of that id is found."""
+    answer = await http.post("", params={**HANDSHAKE, "sid": sid}, content="6")
+    if answer.status_code == 200:
+        return True
+    assert answer.status_code == 400
+    assert answer.json()["message"] in ("Session ID unknown", "Bad handshake method")
+    return False

@@ -1,0 +1,52 @@
+"""Somebody whose page is open through all that happens to the server."""
+
+import asyncio
+from typing import Any
+
+from tests.end_to_end.clients import Client, Way
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import Person
+from tests.end_to_end.session import PROJECT
+
+
+class Member(Client):
+    """A client that joins the project after every connect, as the app's pages do, and reads what it is told later."""
+
+    def __init__(self, person: Person, way: Way, node: NodeProcess) -> None:
+        super().__init__(person.name, way, node)
+        self.person = person
+        self.ids: list[str] = []  # one for each time that it has connected
+        self._joining: set[asyncio.Task[None]] = set()
+
+    def changed(self, change: list[Any]) -> None:
+        """Take note of what became of the connection, and join where there is a new one."""
+        super().changed(change)
+        if change[0] == "connect":
+            self.ids.append(change[1])
+            joining = asyncio.create_task(self.emit("join-project", PROJECT))
+            self._joining.add(joining)
+            joining.add_done_callback(self._joining.discard)
+
+    @property
+    def sees(self) -> set[str]:
+        """The ids of the users whom it has been told to be in the project, itself among them."""
+        users: set[str] = set()
+        for name, *args in self.events.items:
+            if name == "users:active":
+                users = {user["userId"] for user in args[0]["users"]}
+            elif name == "user:joined":
+                users.add(args[0]["userId"])
+        return users
+
+    @property
+    def counted(self) -> int:
+        """How many users it has been told that there are."""
+        return next((int(args[0]["count"]) for name, *args in reversed(self.events.items) if name == "users:count"), 0)
+
+    def got(self, name: str) -> list[Any]:
+        """What has come with the events of one name."""
+        return [args[0] for event, *args in self.events.items if event == name]
+
+    def left(self, socket_id: str) -> int:
+        """How often it has been told that a connection has left."""
+        return sum(gone["socketId"] == socket_id for gone in self.got("user:left"))

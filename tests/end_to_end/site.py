@@ -1,0 +1,116 @@
+"""Several instances behind nginx, and the people who are there."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Final
+
+from tests.end_to_end.clients import Way
+from tests.end_to_end.member import Member
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import Person
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import expect_health
+from tests.support.nginx import Nginx, running_nginx
+from tests.support.redis_server import RedisServer
+
+#: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
+_CALM: Final = 20
+
+
+class Site:
+    """Some instances, what joins and what balances them, and the people who are there."""
+
+    def __init__(self, folder: Path, redis: RedisServer, node: NodeProcess) -> None:
+        self.instances: list[ServerProcess] = []
+        self.members: list[Member] = []
+        self._folder = folder
+        self._redis = redis
+        self._node = node
+        self._around = ExitStack()
+
+    def add(self, **variables: str) -> ServerProcess:
+        """Start one more instance; `variables` are settings of its own."""
+        given = {"REDIS_URL": self._redis.url, "TRUSTED_PROXIES": "127.0.0.1", **variables}
+        self.instances.append(ServerProcess(self._folder, **given))
+        return self.instances[-1]
+
+    @property
+    def ports(self) -> list[int]:
+        """Where the instances listen."""
+        return [instance.port for instance in self.instances]
+
+    def balance(self, instances: int) -> Nginx:
+        """Put nginx in front of the first of the instances."""
+        return self.front(running_nginx(self.ports[:instances]))
+
+    def front(self, nginx: AbstractContextManager[Nginx]) -> Nginx:
+        """Have people come through this nginx."""
+        self.nginx = self._around.enter_context(nginx)
+        return self.nginx
+
+    async def enter(self, *ways: Way) -> None:
+        """Have new people connect through nginx, each in their way, and join; wait until all are told of all."""
+        await self.connect(*ways)
+        await self.expect_whole()
+
+    async def connect(self, *ways: Way) -> list[Member]:
+        """Have new people connect through nginx, each in their way, and join."""
+        return [await self._connect(way) for way in ways]
+
+    async def _connect(self, way: Way) -> Member:
+        number = len(self.members)
+        member = Member(Person(f"user-{number}", f"Person {number}"), way, self._node)
+        self.members.append(member)
+        await member.connect(self.nginx.url, {"token": member.person.token})
+        if way.upgrades:
+            await member.upgraded()
+        return member
+
+    async def close(self) -> None:
+        """Have everyone leave, and end what still runs."""
+        running = [instance for instance in self.instances if instance.process.poll() is None]
+        try:
+            for member in self.members:
+                await member.close()
+            for instance in running:
+                await expect_health(instance, connections=0)
+        finally:
+            self._around.close()
+            codes = [await asyncio.to_thread(instance.stop) for instance in running]
+        assert codes == [0] * len(running)
+        assert [instance.stderr for instance in running] == [[] for _ in running]
+
+    def of(self, instance: ServerProcess) -> list[Member]:
+        """Who is connected with an instance."""
+        return [member for member in self.members if f"connected: {member.id} " in instance.output]
+
+    def members_of_others(self, instance: ServerProcess) -> list[Member]:
+        """Who is connected with another one."""
+        return [member for member in self.members if member not in self.of(instance)]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everyone is told that everyone is there."""
+        everyone = {member.person.id for member in self.members}
+        return all(member.sees == everyone and member.counted == len(everyone) for member in self.members)
+
+    async def expect_whole(self) -> None:
+        """Wait until everyone is told that everyone is there."""
+        await calm(lambda: self.is_whole, lambda: [(member.person.id, member.sees) for member in self.members])
+
+    async def expect_back(self, members: list[Member]) -> None:
+        """Wait until they have connected for the second time."""
+        await calm(lambda: all(len(member.ids) == 2 for member in members), lambda: [each.ids for each in members])
+        await self.expect_whole()
+
+
+async def calm(condition: Callable[[], bool], shown: Callable[[], object]) -> None:
+    """Wait until `condition()` holds; fail with what is to be `shown`."""
+    try:
+        async with asyncio.timeout(_CALM):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(shown()) from None

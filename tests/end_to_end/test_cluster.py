@@ -1,0 +1,270 @@
+"""Two servers that share a Redis: what their clients, and those who run them, see of it."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.end_to_end.clients import WAYS, Client, Refused, Way
+from tests.end_to_end.people import ALICE, BOB, CAROL, Person
+from tests.end_to_end.raw import RawWebSocket
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PASSWORD = "the-password-of-redis-7d1e"
+AWAY = "! Redis is away: "
+THERE = "✓ Redis is there: "
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    with running_redis(password=PASSWORD) as redis:
+        yield redis
+
+
+class Pair:
+    """Two servers, with Alice on the first and Bob on the second, both in the project."""
+
+    def __init__(self, first: ServerProcess, second: ServerProcess, alice: Client, bob: Client) -> None:
+        self.servers = (first, second)
+        self.alice = alice
+        self.bob = bob
+
+
+@pytest.fixture
+def servers(redis: RedisServer, start_server: StartServer) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+    """Two servers that share a Redis."""
+    first, second = (start_server(REDIS_URL=redis.url, LIMIT_CONNECTIONS_PER_USER="3") for _ in range(2))
+    yield first, second
+    for server in (first, second):
+        assert PASSWORD not in server.output
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["js-upgrade", "python-upgrade"])
+async def pair(
+    request: pytest.FixtureRequest, servers: tuple[ServerProcess, ServerProcess], connect_by: Connect
+) -> AsyncIterator[Pair]:
+    """Two servers and two clients with their default transports."""
+    yield await meet(servers, connect_by, WAYS[request.param])
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def quick_pair(servers: tuple[ServerProcess, ServerProcess], connect_by: Connect) -> AsyncIterator[Pair]:
+    """Two servers and two clients over WebSocket."""
+    yield await meet(servers, connect_by, WAYS["js-websocket"])
+
+
+async def meet(servers: tuple[ServerProcess, ServerProcess], connect: Connect, way: Way) -> Pair:
+    """Have Alice and Bob join the project, each on a server of their own."""
+    alice, bob = [
+        await connect(person, url=server.url, way=way) for person, server in zip((ALICE, BOB), servers, strict=True)
+    ]
+    await join(alice)
+    await bob.emit("join-project", PROJECT)
+    assert await listed(bob) == {ALICE.id, BOB.id}
+    assert await bob.expect("users:count") == {"count": 2}
+    joined = await alice.expect("user:joined")
+    assert (joined["socketId"], joined["userId"]) == (bob.id, BOB.id)
+    assert await alice.expect("users:count") == {"count": 2}
+    return Pair(*servers, alice, bob)
+
+
+async def listed(client: Client) -> set[str]:
+    """The users of the list that comes next."""
+    active = await client.expect("users:active")
+    assert active["count"] == len(active["users"])
+    return {user["userId"] for user in active["users"]}
+
+
+async def expect_left(client: Client, person: Person, *remaining: Person) -> None:
+    """Check that somebody's leaving is told next, and who is left."""
+    assert (await client.expect("user:left"))["userId"] == person.id
+    assert await listed(client) == {other.id for other in remaining}
+    assert await client.expect("users:count") == {"count": len(remaining)}
+
+
+async def readiness(server: ServerProcess) -> tuple[int, dict[str, Any]]:
+    """What `/ready` answers."""
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
+        answer = await http.get(server.url + "/ready")
+    return answer.status_code, answer.json()
+
+
+def lines(server: ServerProcess, beginning: str) -> list[str]:
+    """The lines of the log that begin so."""
+    return [line for line in server.stdout if line.startswith(beginning)]
+
+
+async def relayed(sender: Client, receiver: Client, task: Any) -> None:
+    """Check that what one sends is what the other gets next."""
+    await sender.emit("task:create", {"projectId": PROJECT, "task": task})
+    assert await receiver.next() == ["task:create", task]
+
+
+async def test_relays_go_from_one_to_the_other(pair: Pair) -> None:
+    """Both ways, with the sender's own name, once, and not back to the sender."""
+    await relayed(pair.alice, pair.bob, {"title": "Größe ✓", "size": 1.5})
+    await relayed(pair.bob, pair.alice, [1, None])
+    await pair.alice.emit("canvas:cursor", {"projectId": PROJECT, "position": {"x": 1}})
+    assert await pair.bob.next() == ["canvas:cursor", {"socketId": pair.alice.id, "position": {"x": 1}}]
+    await pair.alice.hears_nothing()
+    await pair.bob.hears_nothing()
+
+
+async def test_leaving_is_told_on_the_other(pair: Pair, connect_by: Connect) -> None:
+    """Also of one who just goes, and of who is in another project nothing is told."""
+    carol = await connect_by(CAROL, url=pair.servers[1].url)
+    await join(carol, project="another")
+    await pair.bob.emit("leave-project", PROJECT)
+    await expect_left(pair.alice, BOB, ALICE)
+    await carol.emit("join-project", PROJECT)
+    assert await listed(carol) == {ALICE.id, CAROL.id}
+    assert (await pair.alice.expect("user:joined"))["socketId"] == carol.id
+    assert await pair.alice.expect("users:count") == {"count": 2}
+    await carol.close()
+    await expect_left(pair.alice, CAROL, ALICE)
+    await pair.alice.hears_nothing()
+
+
+async def test_a_server_that_stops_takes_its_people_along_and_bids_nobody_elses_farewell(pair: Pair) -> None:
+    """Those of the other server see them go, once, and stay."""
+    first, second = pair.servers
+    first.signal(signal.SIGTERM)
+    assert (await pair.alice.expect("server:shutdown"))["message"]
+    await expect_left(pair.bob, ALICE, BOB)
+    assert await asyncio.to_thread(first.wait) == 0
+    await pair.bob.hears_nothing()
+    await expect_health(second, status="healthy", connections=1, rooms=1)
+
+
+async def test_who_was_on_a_server_that_died_leaves(quick_pair: Pair) -> None:
+    """Within ten seconds, once; the log names the instance as it named itself."""
+    first, second = quick_pair.servers
+    (name,) = [line.rpartition(" ")[2] for line in lines(first, "✓ One of several instances: ")]
+    first.kill()
+    await expect_left(quick_pair.bob, ALICE, BOB)
+    await quick_pair.bob.hears_nothing()
+    assert lines(second, "! Instance gone") == [f"! Instance gone without a word: {name}"]
+
+
+async def test_without_redis_each_goes_on_and_they_are_one_again_when_it_is_back(
+    quick_pair: Pair, redis: RedisServer, connect_by: Connect
+) -> None:
+    """Health and log say why; clients stay connected; nobody is told of anybody who never left."""
+    alice, bob, servers = quick_pair.alice, quick_pair.bob, quick_pair.servers
+    redis.kill()
+    for server in servers:
+        health = await expect_health(server, status="degraded", connections=1)
+        status, ready = await readiness(server)
+        assert (status, ready["status"]) == (503, "not ready")
+        assert health["reason"]
+        assert ready["reason"]
+        await asyncio.to_thread(server.wait_for_line, lambda line: line.startswith(AWAY))
+    carol = await connect_by(CAROL, url=servers[0].url)
+    await carol.emit("join-project", PROJECT)
+    await carol.expect("users:active")
+    await carol.expect("users:count")
+    assert (await alice.expect("user:joined"))["socketId"] == carol.id
+    assert await alice.expect("users:count") == {"count": 3}
+    await relayed(carol, alice, "meanwhile")
+    await bob.hears_nothing()
+    redis.start()
+    for server in servers:
+        await expect_health(server, status="healthy")
+        assert await readiness(server) == (200, {"status": "ready"})
+        assert len(lines(server, THERE)) == 2
+    assert (await bob.expect("user:joined"))["socketId"] == carol.id
+    assert await bob.expect("users:count") == {"count": 3}
+    await relayed(bob, alice, "again")
+    assert await carol.next() == ["task:create", "again"]
+    for client in (alice, bob, carol):
+        await client.hears_nothing()
+
+
+async def settle(pair: Pair) -> None:
+    """Wait until each server knows what the other has told before: it comes in the order of its sending."""
+    await relayed(pair.alice, pair.bob, "settle")
+    await relayed(pair.bob, pair.alice, "settle")
+
+
+async def test_a_user_has_so_many_connections_over_all_instances(quick_pair: Pair, connect_by: Connect) -> None:
+    """With a limit of three, the fourth is refused wherever it comes; one that goes makes room on either."""
+    first, second = quick_pair.servers
+    clients = [await connect_by(CAROL, url=server.url) for server in (first, second, first)]
+    await settle(quick_pair)
+    for server in (first, second):
+        with pytest.raises(Refused, match="Too many connections"):
+            await connect_by(CAROL, url=server.url)
+    await clients[0].close()
+    await expect_health(first, connections=2)
+    await settle(quick_pair)
+    await connect_by(CAROL, url=second.url)
+
+
+async def test_an_address_has_one_measure_for_all_instances(
+    redis: RedisServer, start_server: StartServer, connect_by: Connect
+) -> None:
+    """Of connections, and of sign-ins that fail: the second one waits, on whichever instance the first was."""
+    limits = {"LIMIT_CONNECTIONS_PER_ADDRESS": "4", "LIMIT_FAILED_SIGN_INS": "1"}
+    first, second = (start_server(REDIS_URL=redis.url, **limits) for _ in range(2))
+    pair = await meet((first, second), connect_by, WAYS["js-websocket"])
+    carriers = [await RawWebSocket.open(server) for server in pair.servers]
+    await settle(pair)
+    answers = []
+    for server, carrier in zip(pair.servers, carriers, strict=True):
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
+            refusal = await http.get(server.url + "/socket.io/?EIO=4&transport=polling")
+        assert (refusal.status_code, refusal.json()["message"]) == (429, "Too many connections from this address")
+        await carrier.send('40{"token":"none of ours"}')
+        answers.append(await carrier.receive())
+        await settle(pair)
+    assert answers == [
+        '44{"message":"Authentication failed"}',
+        '44{"message":"Authentication failed","data":{"retryAfter":0.5}}',
+    ]
+    for carrier in carriers:
+        await carrier.close()
+
+
+async def test_a_server_that_starts_without_redis_joins_when_it_is_there(
+    redis: RedisServer, start_server: StartServer, connect_by: Connect
+) -> None:
+    """It serves meanwhile; who was there first is found by those on the other."""
+    redis.kill()
+    first, second = start_server(REDIS_URL=redis.url), start_server(REDIS_URL=redis.url)
+    await expect_health(first, status="degraded")
+    alice = await connect_by(ALICE, url=first.url)
+    await join(alice)
+    redis.start()
+    for server in (first, second):
+        await expect_health(server, status="healthy")
+    await until(lambda: redis.do("KEYS", "synkora:socket.io:project:*"))
+    bob = await connect_by(BOB, url=second.url)
+    await bob.emit("join-project", PROJECT)
+    assert await listed(bob) == {ALICE.id, BOB.id}
+
+
+async def test_deployments_with_prefixes_of_their_own_share_nothing(
+    redis: RedisServer, start_server: StartServer, connect_by: Connect
+) -> None:
+    """Though they share a Redis, and their projects have the same ids."""
+    first, second = (start_server(REDIS_URL=redis.url, REDIS_PREFIX=prefix) for prefix in ("staging", "production"))
+    alice, bob = await connect_by(ALICE, url=first.url), await connect_by(BOB, url=second.url)
+    for client, person in ((alice, ALICE), (bob, BOB)):
+        await client.emit("join-project", PROJECT)
+        assert await listed(client) == {person.id}
+        assert await client.expect("users:count") == {"count": 1}
+        await client.emit("task:create", {"projectId": PROJECT, "task": 1})
+    names = [key.decode() for key in redis.do("KEYS", "*")] + [key.decode() for key in redis.do("PUBSUB", "CHANNELS")]
+    prefixes = tuple(f"{own}{prefix}" for prefix in ("staging", "production") for own in ("", "synkora:"))
+    assert [name for name in names if not name.startswith((*prefixes, "synkora:beat:"))] == []
+    await alice.hears_nothing()
+    await bob.hears_nothing()

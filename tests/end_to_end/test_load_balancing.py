@@ -1,0 +1,148 @@
+"""Three instances behind nginx, as deploy/nginx/synkora.conf has them, while some die, stop and are added."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.member import Member
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import BOB
+from tests.end_to_end.raw import RawClient, RawPolling
+from tests.end_to_end.session import PROJECT
+from tests.end_to_end.site import Site, calm
+from tests.support.redis_server import RedisServer, running_redis
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+#: socket.io-client as pages have it, three of each kind, in an order that gives no instance a kind of its own.
+_POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
+CROWD = (_POLLING, _UPGRADE, _WEBSOCKET, _UPGRADE, _WEBSOCKET, _POLLING, _WEBSOCKET, _POLLING, _UPGRADE)
+
+
+async def expect_gone(socket_ids: list[str], witnesses: list[Member]) -> None:
+    """Wait until everyone has been told of each of these connections that it has left, and once."""
+
+    def told() -> list[int]:
+        return [witness.left(each) for witness in witnesses for each in socket_ids]
+
+    await calm(lambda: all(told()), told)
+    assert set(told()) == {1}
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """What joins the instances."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
+    """Three instances, without anybody."""
+    site = Site(tmp_path, redis, node)
+    try:
+        for _ in range(3):
+            site.add()
+        yield site
+    finally:
+        await site.close()
+
+
+@asynccontextmanager
+async def working(sender: Member, *receivers: Member) -> AsyncIterator[None]:
+    """Somebody works through all of it; in the end everything has come to the others, once and in order."""
+    sent: list[int] = []
+
+    async def work() -> None:
+        while True:
+            sent.append(len(sent))
+            await sender.emit("task:update", {"projectId": PROJECT, "task": sent[-1]})
+            await asyncio.sleep(0.02)
+
+    before = [len(receiver.got("task:update")) for receiver in receivers]
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+    def got() -> list[list[Any]]:
+        return [each.got("task:update")[start:] for each, start in zip(receivers, before, strict=True)]
+
+    await calm(lambda: all(len(each) >= len(sent) for each in got()), lambda: [len(each) for each in got()])
+    assert got() == [sent] * len(receivers)
+
+
+async def test_clients_of_every_kind_see_each_other(site: Site) -> None:
+    """Whichever instance each is with: everyone is listed with everyone, and gets what anyone sends."""
+    site.balance(3)
+    await site.enter(*CROWD, *WAYS.values())
+    assert all(map(site.of, site.instances))
+    for member in site.members:
+        await member.emit("task:create", {"projectId": PROJECT, "task": member.person.id})
+
+    def missing() -> list[list[str]]:
+        sent = [member.person.id for member in site.members]
+        return [sorted({*sent} - {*member.got("task:create"), member.person.id}) for member in site.members]
+
+    await calm(lambda: not any(missing()), missing)
+    assert {len(member.got("task:create")) for member in site.members} == {len(site.members) - 1}
+    assert {len(member.ids) for member in site.members} == {1}
+
+
+async def test_an_instance_is_killed(site: Site) -> None:
+    """Its clients come back by others; the connections they had leave once for all; the others' work goes on."""
+    site.balance(3)
+    await site.enter(*CROWD)
+    dead = site.instances[0]
+    moving, staying = site.of(dead), site.members_of_others(dead)
+    assert {member.way for member in moving} == set(CROWD)
+    async with working(*staying):
+        await asyncio.to_thread(dead.kill)
+        await site.expect_back(moving)
+        await expect_gone([member.ids[0] for member in moving], staying)
+        await site.expect_whole()
+    assert {len(member.ids) for member in staying} == {1}
+
+
+async def test_an_instance_is_drained(site: Site) -> None:
+    """Its clients are told, and come back by others; newcomers do not notice, while it waits for somebody late."""
+    site.balance(3)
+    await site.enter(*CROWD)
+    stopping = site.instances[0]
+    moving, staying = site.of(stopping), site.members_of_others(stopping)
+    assert {member.way for member in moving} == set(CROWD)
+    polling = await RawPolling.open(stopping)
+    late = RawClient(polling)
+    await late.sign_in(BOB)
+    async with working(*staying):
+        stopping.signal()
+        await calm(lambda: all(member.got("server:shutdown") for member in moving), lambda: stopping.output)
+        await site.enter(*CROWD[:3])
+        await late.expect("server:shutdown")
+        await late.is_closed()
+        assert await asyncio.to_thread(stopping.wait) == 0
+        await site.expect_back(moving)
+        await expect_gone([member.ids[0] for member in moving], staying)
+    await polling.http.aclose()
+    assert {len(member.got("server:shutdown")) for member in moving} == {1}
+    assert {len(member.ids) for member in site.members if member not in moving} == {1}
+
+
+async def test_an_instance_is_added(site: Site) -> None:
+    """After a reload of nginx newcomers are with it too; nobody has to move for it, whatever they are connected by."""
+    nginx = site.balance(2)
+    await site.enter(*CROWD)
+    added = site.instances[2]
+    assert site.of(added) == []
+    async with working(*site.members):
+        nginx.configure(site.ports)
+        await asyncio.to_thread(nginx.reload)
+        await site.enter(*CROWD[:3])
+    assert site.of(added)
+    assert {len(member.ids) for member in site.members} == {1}

@@ -1,0 +1,125 @@
+"""How sessions find their instance through deploy/nginx/synkora.conf, run by the real nginx before real servers."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
+from tests.end_to_end.clients import WAYS, Client, Way
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import ALICE, BOB
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.nginx import INSTANCES, running_nginx
+from tests.support.redis_server import running_redis
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
+
+
+@pytest.fixture(scope="module")
+def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServerProcess]]:
+    """Three instances that know nothing of each other, so that only the right one can answer."""
+    folder = tmp_path_factory.mktemp("instances")
+    instances = [ServerProcess(folder, **BEHIND_PROXY) for _ in INSTANCES]
+    yield instances
+    for instance in instances:
+        assert instance.stop() == 0, instance.output
+        assert instance.stderr == []
+
+
+async def test_clients_stay_with_the_instance_that_opened_their_session(
+    instances: list[ServerProcess], connect_by: Connect, way: Way
+) -> None:
+    """However they connect, and without keeping cookies: at the first try, and spread over all the instances."""
+    with running_nginx(ports_of(instances)) as nginx:
+        clients = [await connect_by(ALICE, url=nginx.url, way=way) for _ in range(6)]
+        for client in clients:
+            await client.hears_nothing()
+            assert client.changes.items == [["connect", client.id, *client.changes.items[0][2:]]]
+        for instance in instances:
+            await expect_health(instance, connections=2)
+        for client in clients:
+            await client.close()
+
+
+async def test_an_id_names_the_instance_of_its_session(instances: list[ServerProcess]) -> None:
+    """It is known there and nowhere else; a name of no instance's is answered as an unknown id is."""
+    with running_nginx(ports_of(instances)) as nginx:
+        async with client_of(nginx.url) as http:
+            names = set()
+            for _ in INSTANCES:
+                handshake = await http.get("", params=HANDSHAKE)
+                found = _SID.match(handshake.text)
+                assert found is not None, handshake.text
+                names.add(found["name"])
+                known = [name for name in INSTANCES if await knows(http, f"{name}.{found['rest']}")]
+                assert known == [found["name"]]
+                assert not await knows(http, f"z.{found['rest']}")
+                assert not await knows(http, f"{found['name']}.")
+            assert names == set(INSTANCES)
+
+
+async def test_messages_are_not_changed(start_server: StartServer, connect_by: Connect) -> None:
+    """What people send may look like a handshake, and be as large as WS_MAX_PAYLOAD allows, over polling too."""
+    server = start_server(**BEHIND_PROXY)
+    with running_nginx([server.port]) as nginx:
+        alice = await connect_by(ALICE, url=nginx.url, way=WAYS["js-polling"])
+        bob = await connect_by(BOB, url=nginx.url, way=WAYS["js-polling"])
+        await join(alice)
+        await join(bob, alice)
+        task = ['0{"sid":"', "x" * 990_000]
+        await alice.emit("task:create", {"projectId": PROJECT, "task": task})
+        assert await bob.next() == ["task:create", task]
+        await alice.close()
+        await bob.close()
+
+
+async def test_whom_an_instance_cannot_take_another_takes(start_server: StartServer) -> None:
+    """Who comes does not notice that one is not there, and another full; their sessions are found again."""
+    gone, full, free = (start_server(**BEHIND_PROXY, LIMIT_CLIENTS=limit) for limit in ("1", "1", "0"))
+    gone.kill()
+    with running_nginx(ports_of([gone, full, free])) as nginx:
+        async with client_of(nginx.url) as http:
+            for _ in range(6):
+                found = _SID.match((await http.get("", params=HANDSHAKE)).text)
+                assert found is not None
+                assert await knows(http, f"{found['name']}.{found['rest']}")
+            async with client_of(full.url) as direct:
+                assert (await direct.get("", params=HANDSHAKE)).status_code == 503
+
+
+async def test_a_session_of_a_dead_instance_is_refused(start_server: StartServer) -> None:
+    """Its client is told so at once, and not let wait, so that it opens another."""
+    instances = [start_server(**BEHIND_PROXY) for _ in range(2)]
+    with running_nginx(ports_of(instances)) as nginx:
+        async with client_of(nginx.url) as http:
+            found = _SID.match((await http.get("", params=HANDSHAKE)).text)
+            assert found is not None
+            instances[list(INSTANCES).index(found["name"])].kill()
+            params = {**HANDSHAKE, "sid": f"{found['name']}.{found['rest']}"}
+            assert (await http.get("", params=params)).status_code == 502
+            assert (await http.get("", params=HANDSHAKE)).status_code == 200
+
+
+@pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-upgrade"]], ids=["polling", "upgrade"])
+async def test_nodejs_instances_are_balanced_alike(start_server: StartServer, node: NodeProcess, way: Way) -> None:
+    """Servers on Node.js, unchanged, beside one of ours: their sessions find them too."""
+    nodejs = await NodeProcess.start("remote-server.mjs")
+    try:
+        with running_redis() as redis:
+            ours = start_server(**BEHIND_PROXY)
+            others = [await nodejs.ask("serve", name=name, url=redis.url) for name in ("one", "two")]
+            with running_nginx([ours.port, *others]) as nginx:
+                clients = [Client("Alice", way, node) for _ in range(6)]
+                for client in clients:
+                    await client.connect(nginx.url, {"token": ALICE.token, "name": "Alice"})
+                    if way.upgrades:
+                        await client.upgraded()
+                await expect_health(ours, connections=2)
+                for client in clients:
+                    assert len(client.changes.items) == 1
+                    await client.close()
+    finally:
+        await nodejs.stop()

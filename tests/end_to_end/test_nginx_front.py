@@ -1,0 +1,120 @@
+"""What people meet at nginx, as deploy/nginx/synkora.conf has it: addresses, origins, TLS, and what is not public."""
+
+import json
+import re
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.docs.documents import ROOT, blocks
+from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows
+from tests.end_to_end.server_process import PATIENCE
+from tests.end_to_end.session import StartServer
+from tests.end_to_end.test_browser import V4, Visitor, chromium, collaborate, visitors
+from tests.end_to_end.web_app import WebApp
+from tests.support.nginx import running_nginx
+
+__all__ = ["chromium", "visitors"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def app() -> AsyncIterator[WebApp]:
+    """The web app."""
+    async with WebApp().running() as app:
+        yield app
+
+
+async def test_nothing_of_an_instance_but_socketio_is_public(start_server: StartServer, app: WebApp) -> None:
+    """Everything else is the web app's: where an instance has its health no one from outside can look."""
+    with running_nginx([start_server().port], app=app.port) as nginx:
+        async with httpx.AsyncClient(base_url=nginx.url, timeout=PATIENCE, trust_env=False) as http:
+            paths = ("/", "/health", "/ready", "/metrics", "/console", "/socket.io/../health")
+            for path in (*paths, "/socket.io/%2e%2e/health", "//health", "/socket.io/health"):
+                answer = await http.get(path)
+                assert "<title>A project</title>" in answer.text, path
+
+
+async def test_clients_are_told_apart_by_their_addresses(start_server: StartServer) -> None:
+    """The server counts who is in front of nginx, whatever they say of themselves, and not nginx."""
+    server = start_server(**BEHIND_PROXY, LIMIT_CONNECTIONS_PER_ADDRESS="1")
+    with running_nginx([server.port]) as nginx:
+
+        async def knock(address: str, **headers: str) -> int:
+            transport = httpx.AsyncHTTPTransport(local_address=address)
+            async with client_of(nginx.url, transport=transport) as http:
+                return (await http.get("", params=HANDSHAKE, headers=headers)).status_code
+
+        assert await knock("127.0.0.2") == 200
+        assert await knock("127.0.0.2", **{"X-Forwarded-For": "192.0.2.1"}) == 429
+        assert await knock("127.0.0.3") == 200
+
+
+async def test_the_names_own_pages_are_let_in(start_server: StartServer) -> None:
+    """The server sees the name and the port that people use, so that pages of that origin need not be listed."""
+    server = start_server(**BEHIND_PROXY)
+    with running_nginx([server.port]) as nginx:
+        async with client_of(nginx.url) as http:
+            for origin, status in ((nginx.url, 200), ("http://127.0.0.1", 403), ("https://example.com", 403)):
+                answer = await http.get("", params=HANDSHAKE, headers={"Origin": origin})
+                assert answer.status_code == status, origin
+
+
+async def test_a_browser_signs_in_by_its_cookie(
+    start_server: StartServer, app: WebApp, visitors: list[Visitor]
+) -> None:
+    """App and server on one origin, a default client that sets nothing: it is signed in, and upgrades."""
+    with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port) as nginx:
+        front = WebApp()
+        front.port = nginx.port
+        assert await collaborate(visitors, front, None, {}, V4) == "websocket"
+        for visitor in visitors:
+            await visitor.evaluate("void socket.disconnect()")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a certificate for this machine, and of its key, under the names that the configurations have."""
+    folder = tmp_path_factory.mktemp("certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-keyout", "privkey.pem", "-out", "fullchain.pem", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def several_with_tls(text: str) -> str:
+    """The configuration with the marks taken off its lines for TLS, in the place of port 80."""
+    address = re.search(r"listen (127\.0\.0\.1:\d+);\n", text)
+    assert address is not None
+    text = text.replace(address[0], "").replace("# listen 443 ", f"listen {address[1]} ")
+    return re.sub(r"# (ssl_certificate)", r"\1", text)
+
+
+def one_with_tls(text: str) -> str:
+    """What docs/deploying.md has for one instance, on the port and for the instance of `text`."""
+    address, instance = re.search(r"listen (127\.0\.0\.1:\d+);", text), re.search(r"server (127\.0\.0\.1:\d+)", text)
+    assert address is not None
+    assert instance is not None
+    (block,) = blocks(ROOT / "docs" / "deploying.md", "nginx")
+    return block.text.replace("listen 443 ", f"listen {address[1]} ").replace("127.0.0.1:3001", instance[1])
+
+
+@pytest.mark.parametrize("change", [several_with_tls, one_with_tls])
+async def test_with_tls(start_server: StartServer, certificate: Path, change: Callable[[str], str]) -> None:
+    """With a certificate put in, a session is opened and polled by https."""
+
+    def with_certificate(text: str) -> str:
+        return change(text).replace("/etc/ssl/app.example.com", str(certificate))
+
+    server = start_server(**BEHIND_PROXY)
+    with running_nginx([server.port], change=with_certificate) as nginx:
+        url = nginx.url.replace("http:", "https:")
+        trust = ssl.create_default_context(cafile=certificate / "fullchain.pem")
+        async with client_of(url, verify=trust) as http:
+            opened = json.loads((await http.get("", params=HANDSHAKE, headers={"Origin": url})).text[1:])
+            assert await knows(http, opened["sid"])

@@ -1,0 +1,288 @@
+"""The steps of docs/scaling.md, taken with what it says, while people are there."""
+
+import asyncio
+import itertools
+import re
+import shlex
+import shutil
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from tests.docs.documents import ROOT, Block, blocks, table
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.member import Member
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import CLIENTS, SECRET
+from tests.end_to_end.session import PROJECT
+from tests.end_to_end.site import Site, calm
+from tests.support.nginx import CONFIGURATION, running_nginx
+from tests.support.processes import Program
+from tests.support.redis_server import RedisServer, running_redis
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DOCUMENT: Final = ROOT / "docs" / "scaling.md"
+NODE_SERVER: Final = ROOT / "bench" / "peers" / "node" / "server.mjs"
+#: The third instance of the file and the fourth, which the document adds, by their names and ports.
+_THIRD: Final = ("c", 3003)
+_FOURTH: Final = ("d", 3004)
+
+_POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
+CROWD = (_POLLING, _UPGRADE, _WEBSOCKET)
+
+
+def block(language: str, words: str) -> Block:
+    """The document's one block of the language that has these words in it."""
+    (found,) = (each for each in blocks(DOCUMENT, language) if words in each.text)
+    return found
+
+
+def settings(redis: RedisServer) -> dict[str, str]:
+    """What the document adds to an instance's settings, with the test's Redis."""
+    text = block("sh", "REDIS_URL=").text.replace("10.0.0.5:6379", f"127.0.0.1:{redis.port}")
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def command() -> dict[str, str]:
+    """The settings with which the document starts a second instance; the command is the server's."""
+    first, *rest = shlex.split(block("sh", "synkora serve").text)
+    assert rest == [".venv/bin/synkora", "serve"]
+    name, _, value = first.partition("=")
+    return {name: value}
+
+
+def allow(redis: RedisServer, words: str) -> None:
+    """Have Redis do the document's command that has these words in it."""
+    shown, answer = block("console", words).text.splitlines()
+    prompt, program, *rest = shlex.split(shown)
+    assert (prompt, program) == ("$", "redis-cli")
+    assert redis.do(*rest) == answer.encode()
+
+
+def with_more(text: str, ports: list[int]) -> str:
+    """The configuration with the document's lines for more than three instances: those on these ports."""
+    lines = block("nginx", "# d").text.splitlines()
+    third = int(re.findall(r":(\d+) .*# c", text)[0]) if ports else 0
+    instances = [(_THIRD[0], third), *((chr(ord("d") + number), port) for number, port in enumerate(ports))]
+    for before, added in itertools.pairwise(instances):
+        for line in lines:
+            above, below = (f"{_named(line, *instance)}\n" for instance in (before, added))
+            assert text.count(above) == 1, above
+            text = text.replace(above, above + below)
+    return text
+
+
+def _named(line: str, name: str, port: int) -> str:
+    """A line for the fourth instance, for another one."""
+    return re.sub(rf"(?<![a-z]){_FOURTH[0]}(?![a-z])", name, line.replace(str(_FOURTH[1]), str(port)))
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis with the document's user."""
+    with running_redis() as server:
+        allow(server, "the-password")
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
+    """Nobody, and no instance."""
+    site = Site(tmp_path, redis, node)
+    try:
+        yield site
+    finally:
+        await site.close()
+
+
+def is_in(member: Member) -> bool:
+    """Whether somebody has joined the project since they have connected for the last time."""
+    names = [name for name, *_ in member.events.items]
+    return "connected" in names and "users:active" in names[len(names) - names[::-1].index("connected") :]
+
+
+async def expect_relays(members: list[Member]) -> None:
+    """Have everyone send something, and wait until everyone else has got it, once."""
+    await calm(lambda: all(map(is_in, members)), lambda: [member.ids for member in members if not is_in(member)])
+    before = [len(member.got("task:create")) for member in members]
+    for member in members:
+        await member.emit("task:create", {"projectId": PROJECT, "task": member.person.id})
+
+    def got() -> list[list[str]]:
+        return [sorted(each.got("task:create")[start:]) for each, start in zip(members, before, strict=True)]
+
+    wanted = [sorted(each.person.id for each in members if each is not member) for member in members]
+    await calm(lambda: [len(each) for each in got()] == [len(each) for each in wanted], got)
+    assert got() == wanted
+
+
+async def expect_again(members: list[Member], times: int) -> None:
+    """Wait until each has connected so many times."""
+    await calm(lambda: {len(member.ids) for member in members} == {times}, lambda: [each.ids for each in members])
+
+
+async def test_from_one_instance_to_ten(site: Site, redis: RedisServer) -> None:
+    """At each step everybody who is there goes on with everybody else, and a newcomer is with what was added."""
+    more: list[int] = []
+    port = free_port()
+    alone = site.add(WS_PORT=str(port), REDIS_URL="")
+    nginx = site.front(running_nginx([port], change=lambda text: with_more(text, more)))
+    await site.enter(*CROWD)
+
+    assert await asyncio.to_thread(alone.stop) == 0
+    site.instances.remove(alone)
+    first = site.add(WS_PORT=str(port), **settings(redis))
+    await site.expect_back(site.members)
+    joined = ["✓ One of several instances: ", f"✓ Redis is there: 127.0.0.1:{redis.port}"]
+    assert all(any(line.startswith(beginning) for line in first.stdout) for beginning in joined)
+
+    assert command().keys() == {"WS_PORT"}
+    second = site.add(**settings(redis))
+    nginx.configure(site.ports)
+    await asyncio.to_thread(nginx.reload)
+    await site.enter(*CROWD, *CROWD)
+    assert site.of(second)
+    await expect_relays(site.members)
+
+    for _ in range(8):
+        site.add(**settings(redis))
+    more += site.ports[3:]
+    nginx.configure(site.ports)
+    await asyncio.to_thread(nginx.reload)
+    await site.enter(*[_WEBSOCKET] * 10)
+    assert all(map(site.of, site.instances))
+    await expect_relays(site.members)
+    expect_documented_keys(redis)
+    assert [len(member.ids) for member in site.members] == [2] * 3 + [1] * 16
+
+    last = site.instances[-1]
+    moving = site.of(last)
+    assert await asyncio.to_thread(last.stop) == 0
+    await expect_again(moving, 2)
+    more.pop()
+    nginx.configure(site.ports[:-1])
+    await asyncio.to_thread(nginx.reload)
+    await site.expect_whole()
+    await expect_relays(site.members)
+
+
+def expect_documented_keys(redis: RedisServer) -> None:
+    """Check that Redis holds what the document says, with a lifetime of five minutes at most."""
+    documented = [re.escape(row[0].strip("`")) for row in table(DOCUMENT, "key")]
+    patterns = [re.sub("NAME$|ID$", ".+", key) for key in documented]
+    keys = [key.decode() for key in redis.do("KEYS", "*")]
+    found = {pattern for pattern in patterns for key in keys if re.fullmatch(pattern, key)}
+    assert found == set(patterns)
+    assert all(any(re.fullmatch(pattern, key) for pattern in patterns) for key in keys), keys
+    assert all(0 < redis.do("TTL", key) <= 300 for key in keys)
+
+
+@asynccontextmanager
+async def node_server(folder: Path, port: int, **variables: str) -> AsyncIterator[Program]:
+    """The Node.js server that the benchmark has, too; it is ended with the block, at the latest."""
+    shutil.copy(NODE_SERVER, folder)
+    if not (folder / "node_modules").exists():
+        (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
+    given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": str(port), **variables}
+    with Program(["node", NODE_SERVER.name], folder, **given) as program:
+        await calm(lambda: can_connect(port), lambda: program.output)
+        yield program
+
+
+async def stop(program: Program) -> None:
+    """End a Node.js server, which has nothing to say to SIGTERM."""
+    program.process.terminate()
+    await asyncio.to_thread(program.wait)
+
+
+def can_connect(port: int) -> bool:
+    """Whether something listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def on(server: Program, members: list[Member]) -> list[Member]:
+    """Who is connected with a Node.js server."""
+    return [member for member in members if f"connected: {member.id} " in server.output]
+
+
+def drained(text: str) -> str:
+    """The configuration with the document's mark on the line of the first instance."""
+    (marked,) = block("nginx", "down;").text.splitlines()
+    (line,) = re.findall(r"^ +server .*# a$", text, re.MULTILINE)
+    port = re.findall(r":(\d+)", line)[0]
+    return text.replace(line, marked.replace("3001", port))
+
+
+async def test_from_node_to_this_server(site: Site, redis: RedisServer, tmp_path: Path) -> None:
+    """At each step everybody goes on with everybody else, on either kind of server; in the end presence is whole."""
+    drains: list[bool] = []
+    port = free_port()
+    async with node_server(tmp_path, port) as today:
+        nginx = site.front(running_nginx([port], change=lambda text: drained(text) if drains else text))
+        first = await site.connect(*CROWD)
+        await expect_relays(first)
+        await stop(today)
+
+    allow(redis, "#/#*")
+    async with node_server(tmp_path, port, REDIS_URL=settings(redis)["REDIS_URL"]) as beside:
+        await expect_again(first, 2)
+        await expect_relays(first)
+
+        ours = site.add(**settings(redis))
+        nginx.configure([port, ours.port])
+        await asyncio.to_thread(nginx.reload)
+        await site.connect(*CROWD, *CROWD)
+        assert {len(on(beside, site.members)), len(site.of(ours))} == {6, 3}
+        await expect_relays(site.members)
+        await calm(
+            lambda: all(member.counted == 3 for member in site.of(ours)), lambda: [each.sees for each in site.members]
+        )
+
+        drains.append(True)
+        nginx.configure([port, ours.port])
+        await asyncio.to_thread(nginx.reload)
+        newcomers = await site.connect(*CROWD)
+        assert set(newcomers) < set(site.of(ours))
+        await expect_relays(site.members)
+        moving = on(beside, site.members)
+        assert {member.way for member in moving} == set(CROWD)
+        assert [len(member.ids) for member in moving] == [2] * 3 + [1] * 3
+        await stop(beside)
+
+    await calm(lambda: len(site.of(ours)) == len(site.members), lambda: [member.ids for member in site.members])
+    await site.expect_whole()
+    drains.clear()
+    nginx.configure([ours.port])
+    await asyncio.to_thread(nginx.reload)
+    await site.enter(*CROWD)
+    await expect_relays(site.members)
+
+
+async def test_the_node_server_has_what_the_document_shows() -> None:
+    """The adapter, and presence that is told to its own clients, are in the server that these steps are taken with."""
+    text = NODE_SERVER.read_text(encoding="utf-8")
+    lines = [line for each in blocks(DOCUMENT, "js") for line in each.text.splitlines()]
+    assert len(lines) > 5
+    assert [line for line in lines if line not in text] == []
+    told = re.findall(r"^.*\.emit\(\"user.*$", text, re.MULTILINE)
+    assert len(told) == 7
+    assert [line for line in told if ".local." not in line and "socket.emit(" not in line] == []
+
+
+async def test_lines_for_more_instances_are_like_those_of_the_file() -> None:
+    """The lines that the document shows for a fourth instance are the third one's, with another name and port."""
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    assert with_more(text, [_FOURTH[1]]).count(str(_FOURTH[1])) == text.count(str(_THIRD[1]))
