@@ -11,6 +11,8 @@ from bench.targets import (
     ON_THE_WIRE,
     PEAK,
     PER_DELIVERY,
+    REDIS_CPU,
+    SPARE_CPU,
     Target,
     times_cheaper,
 )
@@ -21,6 +23,7 @@ _IN_FLIGHT_1 = (times_cheaper(2.5, NODE), Target(PER_DELIVERY, 2, FLOOR))
 #: python-socketio is given the relays with 4 in flight alone: with them its place is clear, and it takes its time.
 _PYTHON = times_cheaper(20, PYTHON_SOCKETIO)
 _BOTH = (SYNKORA, NODE)
+_CLUSTER = (times_cheaper(3, NODE), Target(REDIS_CPU, 1, NODE))
 
 FULL = (
     Workload("relay-50", 50, 1, window=4, servers=SERVERS, targets=(*_IN_FLIGHT_4, _PYTHON)),
@@ -121,11 +124,55 @@ FULL = (
         figures=(PER_DELIVERY, ON_THE_WIRE),
         targets=(times_cheaper(10, NODE),),
     ),
+    Workload(
+        "cluster",
+        200,
+        20,
+        window=4,
+        instances=2,
+        servers=_BOTH,
+        figures=(PER_DELIVERY, REDIS_CPU),
+        targets=_CLUSTER,
+    ),
+    Workload(
+        "cluster-single",
+        200,
+        20,
+        window=1,
+        instances=2,
+        servers=_BOTH,
+        figures=(PER_DELIVERY, REDIS_CPU),
+        targets=_CLUSTER,
+    ),
+    # The dearest there is: of ten people in a project each is with an instance of their own.
+    Workload(
+        "cluster-ten",
+        200,
+        20,
+        window=4,
+        instances=10,
+        servers=_BOTH,
+        figures=(PER_DELIVERY, REDIS_CPU),
+        targets=_CLUSTER,
+    ),
+    # 1,000 messages a second, whatever the server: what they cost an instance that delivers none of them.
+    Workload(
+        "cluster-spare",
+        200,
+        20,
+        rate=5,
+        instances=2,
+        spare=True,
+        seconds=10,
+        servers=_BOTH,
+        figures=(SPARE_CPU, CPU, REDIS_CPU),
+        targets=(Target(SPARE_CPU, 1), Target(REDIS_CPU, 1, NODE)),
+    ),
 )
 
 BY_NAME = {workload.name: workload for workload in FULL}
 #: One of each kind that does not take a minute for each run.
 SHORT = tuple(
     BY_NAME[name]
-    for name in ("relay-200", "relay-200-single", "steady", "documents", "polling", "connect", "compressed")
+    for name in ("relay-200", "relay-200-single", "steady", "documents", "polling", "connect", "compressed", "cluster")
 )

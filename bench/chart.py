@@ -54,7 +54,7 @@ def chart(measured: Measured) -> str:
     groups = {
         str(workload): list(_bars(measured, workload))
         for workload in measured.workloads
-        if workload.window and (workload.event, workload.transport) == (CURSOR, "websocket")
+        if workload.window and (workload.event, workload.transport, workload.instances) == (CURSOR, "websocket", 1)
     }
     bars = [bar for group in groups.values() for bar in group]
     scale = _LONGEST / max((bar.cost for bar in bars if bar.cost), default=1)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 #: For the estimate alone: seconds to start and to stop, to connect a client, and to tell one member of one who joins.
 _AROUND = 3.0
+_ONE_MORE = 1.0  # to start one more instance
 _CONNECTING = {SYNKORA: 0.001, NODE: 0.003, PYTHON_SOCKETIO: 0.008, FLOOR: 0.0001}
 _TELLING = {SYNKORA: 0.0, NODE: 25e-6, PYTHON_SOCKETIO: 60e-6, FLOOR: 0.0}
 
@@ -34,7 +35,8 @@ class Step:
         """Seconds that it takes, more or less."""
         members = self.workload.clients / self.workload.projects
         joining = self.workload.clients * (_CONNECTING[self.server] + members * _TELLING[self.server])
-        return _AROUND + self.workload.seconds + joining * (2 if self.workload.storm else 1)
+        around = _AROUND + _ONE_MORE * (self.workload.instances - 1 + self.workload.spare)
+        return around + self.workload.seconds + joining * (2 if self.workload.storm else 1)
 
 
 def plan(workloads: Iterable[Workload], servers: Iterable[str], rounds: int) -> list[Step]:

@@ -32,9 +32,7 @@ def options(given: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
         prog="bench", description="Measure what a delivery, a connection and a client cost."
     )
-    parser.add_argument(
-        "--full", action="store_true", help="every workload, in five rounds: the better part of an hour"
-    )
+    parser.add_argument("--full", action="store_true", help="every workload, in five rounds: about an hour")
     parser.add_argument(
         "--rounds", type=_count, metavar="N", help="runs of each server under each workload (2; full: 5)"
     )

@@ -44,6 +44,9 @@ def sitting() -> Sitting:
         found[NODE] = subprocess.run([node, "--version"], check=False, capture_output=True, text=True).stdout.strip(
             "v\n"
         )
+    if redis := shutil.which("redis-server"):
+        told = subprocess.run([redis, "--version"], check=False, capture_output=True, text=True).stdout
+        found["Redis"] = told.partition("v=")[2].partition(" ")[0]
     found |= {name: version(name) for name in ("synkora", "picows", "uvloop")}
     return Sitting(datetime.now(UTC).date().isoformat(), {**found, **dict(_peers())})
 
@@ -99,7 +102,8 @@ def _peers() -> Iterator[tuple[str, str]]:
     node = HERE / "peers" / "node" / "package-lock.json"
     if node.exists():
         packages = json.loads(node.read_text(encoding="utf-8"))["packages"]
-        yield "socket.io", packages["node_modules/socket.io"]["version"]
+        for name in ("socket.io", "@socket.io/redis-adapter"):
+            yield name, packages[f"node_modules/{name}"]["version"]
     python = HERE / "peers" / "python-socketio" / "requirements.txt"
     if python.exists() and (found := re.search(r"^python-socketio==([\w.]+)", python.read_text(), re.MULTILINE)):
         yield PYTHON_SOCKETIO, found[1]

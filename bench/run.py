@@ -2,12 +2,13 @@
 
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.catalogue import FULL, SHORT
 from bench.chart import chart
+from bench.cluster import has_redis
 from bench.figures import Measured
 from bench.measuring import measure_all, plan, told_time
 from bench.options import Options, options
@@ -59,7 +60,9 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _measure(chosen: Options, console: Console) -> tuple[Measured, Sitting]:
-    workloads = list(_workloads(chosen))
+    workloads = list(_able(_workloads(chosen), console))
+    if not workloads:
+        raise CannotMeasure("There is nothing left to measure.")
     clients = max(workload.clients for workload in workloads)
     allow_open_files(clients)
     server_core, load_core = cores()
@@ -87,6 +90,16 @@ def _workloads(chosen: Options) -> Iterator[Workload]:
             yield workload
         else:
             yield replace(workload, seconds=min(workload.seconds, _SHORT_SECONDS))
+
+
+def _able(workloads: Iterable[Workload], console: Console) -> Iterator[Workload]:
+    """Those that can be brought to bear on this machine."""
+    for workload in workloads:
+        if workload.instances == 1 or has_redis():
+            yield workload
+        else:
+            line = f"{workload} is left out: redis-server is not installed"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _servers(wanted: Collection[str], folder: Path, console: Console) -> dict[tuple[str, bool], Server]:

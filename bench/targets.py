@@ -25,6 +25,8 @@ IDLE_CPU = "idle_cpu_percent"
 JOIN = "join_cpu_ms"
 LEAVE = "leave_cpu_ms"
 ON_THE_WIRE = "wire_bytes_per_delivery"
+REDIS_CPU = "redis_cpu_us_per_delivery"
+SPARE_CPU = "spare_cpu_percent"
 
 FIGURES = {
     PER_DELIVERY: Figure("µs a delivery", 2),
@@ -37,6 +39,8 @@ FIGURES = {
     JOIN: Figure("ms, all joining", 0),
     LEAVE: Figure("ms, all leaving", 0),
     ON_THE_WIRE: Figure("bytes a delivery", 0),
+    REDIS_CPU: Figure("µs of Redis a delivery", 2),
+    SPARE_CPU: Figure("% of a core, who has no part", 2),
 }
 
 

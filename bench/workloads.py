@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from bench.servers import SECRET, Server, pinned, running
+from bench.cluster import running_instances
+from bench.servers import SECRET, Server, pinned
 from bench.targets import CONNECT, IDLE_CPU, MEMORY, PER_DELIVERY, Target
 
 from synkora.identity.tokens import sign
@@ -37,8 +38,9 @@ class Workload:
 
     `window` messages are under way in each project at any time; or `senders` members of each project (0: all) send
     `rate` messages a second each; or, with `storm`, all join their project at once and then leave it. Messages carry
-    `pad` bytes of text. `stuck` of the clients stop reading. `seconds` is for how long it is measured. `figures` are
-    quoted, of `servers`, and `targets` are what is asked of them.
+    `pad` bytes of text. `stuck` of the clients stop reading. Of several `instances`, each has its share of the members
+    of each project; a `spare` one has none. `seconds` is for how long it is measured. `figures` are quoted, of
+    `servers`, and `targets` are what is asked of them.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Workload:
     transport: str = "websocket"
     compressed: bool = False
     stuck: int = 0
+    instances: int = 1
+    spare: bool = False
     seconds: float = 3
     servers: tuple[str, ...] = (SYNKORA, NODE, FLOOR)
     figures: tuple[str, ...] = (PER_DELIVERY,)
@@ -74,6 +78,10 @@ class Workload:
         if self.storm:
             return f"{self.clients:,} joining {projects} and leaving"
         parts = [f"{self.clients:,} in {projects}"]
+        if self.instances > 1:
+            parts.append(
+                f"on {f'{self.instances} of {self.instances + 1}' if self.spare else self.instances} instances"
+            )
         if self.event != CURSOR:
             parts.append(f"{self.event} of {self.pad // 1000} kB")
         if self.window:
@@ -152,9 +160,10 @@ def measure(server: Server, workload: Workload, folder: Path) -> dict[str, Any]:
 
     Raises `ServerFailed`, and `CannotMeasure` where the load could not be brought to bear.
     """
-    server_core, load_core = cores()
-    with running(server, folder, server_core) as (pid, port), pinned(load_core):
-        given = [*workload.options, f"--tokens={folder / 'tokens.txt'}", f"--port={port}", f"--pids={pid}"]
+    _, load_core = cores()
+    started = running_instances(server, workload.instances, folder, cores(), spare=workload.spare)
+    with started as told, pinned(load_core):
+        given = [*workload.options, f"--tokens={folder / 'tokens.txt'}", *told]
         done = subprocess.run([folder / "load", *given], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise CannotMeasure(f"load, against {server.name}: {done.stderr.strip() or f'exit status {done.returncode}'}")

@@ -19,12 +19,14 @@ const event_kind *event_named(const char *name) {
     return NULL;
 }
 
-/* The clients are dealt out to the rooms; the last of a room get stuck. */
+/* The clients are dealt out to the rooms, and those of a room to the ports, so that the first of each room, who sends
+ * where one does, is on another port than that of the next room. The last of a room get stuck. */
 void open_client(int index) {
     client *c = &clients[index];
     int r = index % options.rooms, members = options.clients / options.rooms;
     int stuck = options.stuck / options.rooms + (r < options.stuck % options.rooms);
     c->room = r;
+    c->port = options.ports[(index / options.rooms + r) % options.port_count];
     c->stuck = index / options.rooms >= members - stuck;
     rooms[r].readers = members - stuck;
     c->main = c->post = (connection){.client = c, .fd = -1};

@@ -47,7 +47,7 @@ void open_connection(connection *c) {
     }
     /* several source addresses, so that ports do not run out */
     struct sockaddr_in from = {.sin_family = AF_INET}, to = from;
-    to.sin_port = htons((uint16_t)options.port);
+    to.sin_port = htons((uint16_t)c->client->port);
     char source[32];
     snprintf(source, sizeof source, "127.0.0.%d", 2 + opened++ / PER_ADDRESS % 250);
     inet_pton(AF_INET, source, &from.sin_addr);

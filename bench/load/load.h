@@ -25,7 +25,7 @@ typedef struct {
 } connection;
 
 struct client {
-    int room;
+    int room, port;
     enum state state;
     bool stuck, gone;
     connection main; /* the WebSocket, or the one that polls */
@@ -48,13 +48,15 @@ typedef struct {
     void (*ended)(connection *c);
 } transport;
 
+enum { MOST_PORTS = 16 };
+
 typedef struct {
-    int port, clients, rooms, window, senders, stuck, pad;
+    int ports[MOST_PORTS], port_count, clients, rooms, window, senders, stuck, pad;
     double seconds, rate;
     bool deflate, storm;
     char **tokens;
     int token_count;
-    const char *pids, *host, *transport_name;
+    const char *pids, *redis, *spare, *host, *transport_name; /* the first three: process ids, NULL where none */
     const event_kind *event;
     const transport *transport;
 } settings;
@@ -108,6 +110,7 @@ void count_latency(uint64_t nanoseconds);
 double percentile_ms(double q);
 
 /* server.c */
+double cpu_of(const char *pids);
 double server_cpu(void);
 double server_rss_kb(void);
 

@@ -10,7 +10,9 @@
  *   ./load --port 3001 --tokens tokens.txt --pids "$PID" --clients 200 --rooms 20 --window 4
  *
  * tokens.txt has a token a line; clients take them in turn, so as many lines as clients makes each a
- * user of its own. Without --window, --rate and --storm, nothing is sent: then idle_cpu_percent and
+ * user of its own. With several ports, those of instances that are one server over Redis, the members of
+ * each room are dealt out to them; --pids then are those of all, --redis is the process id of Redis, and
+ * --spare that of one more instance, without clients: what they cost is told apart. Without --window, --rate and --storm, nothing is sent: then idle_cpu_percent and
  * rss_kb_per_client are what idle clients cost.
  *
  * Prints one JSON object, in which what does not apply is null. Exit status: 0 measured, 1 usage,
@@ -28,7 +30,7 @@
 enum { UNANSWERED = 64, PATIENCE = 30, LATEST = 10 };
 #define SECOND 1000000000u
 
-settings options = {.port = 3001, .clients = 200, .rooms = 20, .window = 4, .senders = 1, .seconds = 5,
+settings options = {.ports = {3001}, .port_count = 1, .clients = 200, .rooms = 20, .window = 4, .senders = 1, .seconds = 5,
                     .host = "127.0.0.1", .event = EVENTS, .transport = &WEBSOCKET, .transport_name = "websocket"};
 tally counts;
 client *clients;
@@ -36,7 +38,8 @@ room *rooms;
 
 static struct {
     double connect_seconds, connect_cpu, cpu, wall, counted, wire_bytes, idle_cpu, join_cpu, leave_cpu, rss_peak;
-} figures = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    double redis_cpu, spare_cpu;
+} figures = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 
 /* Give up when clients are missing and none gets any further. */
 static void watch(int progress) {
@@ -151,11 +154,13 @@ static void send_and_measure(void) {
     for (int i = 0; i < options.clients; i++)
         if (clients[i].stuck) get_stuck(&clients[i]);
     uint64_t bytes = counts.received_bytes;
-    double before = server_cpu();
+    double before = server_cpu(), redis_before = cpu_of(options.redis), spare_before = cpu_of(options.spare);
     counts.measuring = counts.sending = true;
     send_all_the_time(senders, count);
     counts.sending = false;
     figures.cpu = server_cpu() - before;
+    figures.redis_cpu = cpu_of(options.redis) - redis_before;
+    figures.spare_cpu = cpu_of(options.spare) - spare_before;
     figures.counted = (double)counts.delivered;
     wake_every(0);
     wait_for_the_rest();
@@ -192,6 +197,8 @@ static void report(double rss_before) {
     field("wire_bytes_per_delivery", figures.wire_bytes / (double)counts.delivered, 1);
     field("server_cpu_percent", 100 * figures.cpu / figures.wall, 1);
     field("cpu_us_per_delivery", 1e6 * figures.cpu / figures.counted, 2);
+    field("redis_cpu_us_per_delivery", 1e6 * figures.redis_cpu / figures.counted, 2);
+    field("spare_cpu_percent", 100 * figures.spare_cpu / figures.wall, 2);
     field("p50_ms", percentile_ms(.5), 2);
     field("p99_ms", percentile_ms(.99), 2);
     field("rss_mb", rss / 1024, 1);
@@ -223,10 +230,17 @@ static void read_tokens(const char *path) {
 
 static void refuse(const char *why) {
     fprintf(stderr, "%s\n"
-            "usage: load --port N --tokens FILE --pids PID[,PID] [--host IP] [--clients N] [--rooms N] [--seconds S]\n"
+            "usage: load --port N[,N] --tokens FILE --pids PID[,PID] [--redis PID] [--spare PID] [--host IP]\n"
+            "            [--clients N] [--rooms N] [--seconds S]\n"
             "            [--window N | --rate PER_SECOND [--senders N] | --storm] [--event NAME] [--pad BYTES]\n"
             "            [--transport websocket|polling] [--deflate] [--stuck N]\n", why);
     exit(1);
+}
+
+static void parse_ports(char *list) {
+    options.port_count = 0;
+    for (char *port; (port = strsep(&list, ",")); options.ports[options.port_count++] = atoi(port))
+        if (options.port_count == MOST_PORTS) refuse("too many ports");
 }
 
 static void check_options(void) {
@@ -245,10 +259,10 @@ static void parse_options(int argc, char **argv) {
         {"port", 1, 0, 'p'}, {"clients", 1, 0, 'c'}, {"rooms", 1, 0, 'r'}, {"seconds", 1, 0, 's'},
         {"window", 1, 0, 'w'}, {"rate", 1, 0, 'R'}, {"senders", 1, 0, 'S'}, {"storm", 0, 0, 'j'},
         {"tokens", 1, 0, 't'}, {"pids", 1, 0, 'i'}, {"event", 1, 0, 'e'}, {"pad", 1, 0, 'P'}, {"host", 1, 0, 'h'},
-        {"transport", 1, 0, 'T'}, {"deflate", 0, 0, 'd'}, {"stuck", 1, 0, 'k'}, {0}};
+        {"transport", 1, 0, 'T'}, {"deflate", 0, 0, 'd'}, {"stuck", 1, 0, 'k'}, {"redis", 1, 0, 'D'}, {"spare", 1, 0, 'x'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", LONG, NULL)) != -1;) {
         switch (o) {
-        case 'p': options.port = atoi(optarg); break;
+        case 'p': parse_ports(optarg); break;
         case 'c': options.clients = atoi(optarg); break;
         case 'r': options.rooms = atoi(optarg); break;
         case 's': options.seconds = atof(optarg); break;
@@ -258,6 +272,8 @@ static void parse_options(int argc, char **argv) {
         case 'j': options.storm = true; break;           /* or all join, and then all leave */
         case 't': read_tokens(optarg); break;
         case 'i': options.pids = optarg; break;
+        case 'D': options.redis = optarg; break;
+        case 'x': options.spare = optarg; break;
         case 'P': options.pad = atoi(optarg); break;     /* bytes of text in each message */
         case 'h': options.host = optarg; break;
         case 'd': options.deflate = true; break;         /* accept compression */

@@ -23,7 +23,7 @@ static void request(connection *to, const char *method, const char *body, size_t
     if (to->fd < 0) open_connection(to);
     size_t head = (size_t)snprintf(bytes, capacity, "%s /socket.io/?EIO=4&transport=polling%s%s HTTP/1.1\r\n"
         "Host: localhost:%d\r\nOrigin: http://localhost:3000\r\n%s", method, *c->sid ? "&sid=" : "", c->sid,
-        options.port, options.deflate ? "Accept-Encoding: gzip, deflate\r\n" : "");
+        c->port, options.deflate ? "Accept-Encoding: gzip, deflate\r\n" : "");
     if (body) head += (size_t)snprintf(bytes + head, capacity - head,
         "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: %zu\r\n", length);
     head += (size_t)snprintf(bytes + head, capacity - head, "\r\n");

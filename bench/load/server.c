@@ -1,20 +1,21 @@
 /* What the server's processes cost: CPU time with all their threads, and resident memory. */
 #include "load.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static double over_processes(double (*of_one)(int pid)) {
+static double over_processes(const char *pids, double (*of_one)(int pid)) {
     double sum = 0;
-    char *list = strdup(options.pids), *rest = list, *pid;
+    char *list = strdup(pids), *rest = list, *pid;
     while ((pid = strsep(&rest, ","))) sum += of_one(atoi(pid));
     free(list);
     return sum;
 }
 
-static double cpu_of(int pid) {
+static double cpu_of_one(int pid) {
     clockid_t clock;
     struct timespec t;
     if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t)) return 0;
@@ -32,6 +33,9 @@ static double rss_kb_of(int pid) {
     return (double)kb;
 }
 
-double server_cpu(void) { return over_processes(cpu_of); }
+/* In seconds; NAN where there are none. */
+double cpu_of(const char *pids) { return pids ? over_processes(pids, cpu_of_one) : NAN; }
 
-double server_rss_kb(void) { return over_processes(rss_kb_of); }
+double server_cpu(void) { return cpu_of(options.pids); }
+
+double server_rss_kb(void) { return over_processes(options.pids, rss_kb_of); }

@@ -1,8 +1,10 @@
 """The load generator, against the real server: what it says is what happened."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from bench.servers import SECRET, Server, node, prepare_peers, running, synkora
 from bench.workloads import cores
 from tests.support.clients import socketio
-from tests.support.processes import Program
+from tests.support.processes import PATIENCE, Program
 from tests.support.servers import Address
 
 from synkora.identity.tokens import sign
@@ -124,6 +126,20 @@ def test_idle_clients_send_nothing(load: Load) -> None:
     assert figures["p99_ms"] is figures["join_cpu_ms"] is figures["cut"] is None
 
 
+def test_members_are_dealt_out_to_the_ports(folder: Path) -> None:
+    """With several ports, each has its share of the clients."""
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        ports = [server.getsockname()[1] for server in (first, second)]
+        given = [f"--port={ports[0]},{ports[1]}", "--pids=1", f"--tokens={folder / 'tokens.txt'}"]
+        with Program([folder / "load", *given, "--clients=12", "--rooms=3"], folder), ExitStack() as accepted:
+            for server, port in zip((first, second), ports, strict=True):
+                server.settimeout(PATIENCE)
+                for _ in range(6):
+                    client = accepted.enter_context(server.accept()[0])
+                    client.settimeout(PATIENCE)
+                    assert f"Host: localhost:{port}\r\n".encode() in client.recv(4096)
+
+
 async def test_a_server_that_ends_is_noticed(folder: Path) -> None:
     """Of a server that ends while it is measured, every client is reported."""
     with running(synkora(), folder, cores()[0]) as (pid, port):
@@ -146,6 +162,7 @@ async def test_a_server_that_ends_is_noticed(folder: Path) -> None:
         (["--clients=10", "--rooms=5", "--senders=3"], "there are fewer members than --senders"),
         (["--clients=10", "--rooms=5", "--stuck=10"], "the --stuck leave too few who send"),
         (["--clients=10", "--rooms=5", "--stuck=5", "--transport=polling"], "--stuck needs --transport websocket"),
+        ([f"--port={','.join('1' * 17)}"], "too many ports"),
         (["--transport=pigeon"], "no such transport"),
         (["--event=nothing"], "no such event"),
     ],

@@ -37,6 +37,7 @@ def test_it_says_what_it_was_made_on() -> None:
     machine = sitting().machine
     assert all(machine.values())
     expected = {"processor", "cores", "system", "Python", "Node.js", "synkora", "socket.io", "python-socketio"}
+    expected |= {"Redis", "@socket.io/redis-adapter"}
     assert expected <= set(machine)
     assert str(MADE) == "Measured on 2026-01-31: cores 2, Node.js 20.1."
 

@@ -96,6 +96,17 @@ def test_too_few_open_files_are_told() -> None:
     ]
 
 
+def test_without_redis_instances_are_left_out(tmp_path: Path) -> None:
+    """A line says so; where nothing else was asked for nothing is measured."""
+    with Program([*BENCH, "--workload", "cluster"], ROOT, PATH=str(tmp_path)) as program:
+        assert program.wait() == 1
+    assert program.stdout == []
+    assert program.stderr == [
+        "200 in 20 projects, on 2 instances, 4 in flight is left out: redis-server is not installed",
+        "There is nothing left to measure.",
+    ]
+
+
 def test_a_server_without_a_workload_is_told() -> None:
     """If none of the servers is given any of the workloads there is nothing to measure."""
     with Program([*SHOW, "--server", "floor", "--workload", "documents"], ROOT) as program:

@@ -1,11 +1,12 @@
 """What servers are given to do, by the real load."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench.servers import floor, synkora
-from bench.targets import CONNECT, IDLE_CPU, JOIN, LEAVE, MEMORY, ON_THE_WIRE, PEAK, PER_DELIVERY
+from bench.servers import Server, floor, node, prepare_peers, synkora
+from bench.targets import CONNECT, IDLE_CPU, JOIN, LEAVE, MEMORY, ON_THE_WIRE, PEAK, PER_DELIVERY, REDIS_CPU, SPARE_CPU
 from bench.workloads import CannotMeasure, Workload, measure
 
 BUSY = Workload("busy", 200, 20, window=4, seconds=1)
@@ -44,6 +45,17 @@ def test_each_kind_of_workload_has_its_figures(folder: Path, workload: Workload,
     assert all(figures[name] is not None for name in quoted)
 
 
+@pytest.mark.parametrize("make", [synkora, node])
+def test_instances_are_one_server(folder: Path, make: Callable[[], Server]) -> None:
+    """What is sent on one reaches members on the other; what Redis and a spare instance cost is told apart."""
+    said: list[str] = []
+    assert make is synkora or prepare_peers(["Node.js"], said.append), said
+    figures = measure(make(), Workload("joined", 40, 4, rate=5, instances=2, spare=True, seconds=1), folder)
+    assert (figures["lost"], figures["closed"]) == (0, 0)
+    assert figures["delivered"] == figures["sent"] * 9 > 0
+    assert all(figures[name] is not None for name in (PER_DELIVERY, REDIS_CPU, SPARE_CPU))
+
+
 def test_a_refused_client_is_told(folder: Path, tmp_path: Path) -> None:
     """Where the server does not take the tokens, nothing is measured, and the load's words say why."""
     (tmp_path / "load").symlink_to(folder / "load")
@@ -69,6 +81,11 @@ def test_a_workload_that_makes_no_sense_is_refused(text: str) -> None:
         (replace(DOCUMENTS, compressed=True), "20 in 2 projects, markdown:update of 20 kB, 1 in flight, compressed"),
         (Workload("slow", 20, 2, rate=5, senders=1, stuck=2), "20 in 2 projects, 5 a second in each, 2 of them stuck"),
         (Workload("storm", 1000, 1, storm=True), "1,000 joining 1 project and leaving"),
+        (Workload("joined", 20, 2, window=1, instances=2), "20 in 2 projects, on 2 instances, 1 in flight"),
+        (
+            Workload("spare", 20, 2, rate=5, instances=2, spare=True),
+            "20 in 2 projects, on 2 of 3 instances, 5 a second each",
+        ),
         (Workload("connect", 2000, 200, figures=(CONNECT,)), "2,000 in 200 projects, connecting"),
     ],
     ids=str,

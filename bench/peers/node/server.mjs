@@ -1,7 +1,9 @@
 // Synkora's events by socket.io, in the way that the library's own guide does it: what the project's server is measured
 // beside. It checks what that server checks (token, payload, membership, limits) and tells the same.
 import { createServer } from "node:http";
+import { createAdapter } from "@socket.io/redis-adapter";
 import jwt from "jsonwebtoken";
+import { createClient } from "redis";
 import { Server } from "socket.io";
 
 const env = process.env;
@@ -37,7 +39,8 @@ const RELAYED = {
   "typing:stop": volatile(({ context }, { socketId, userId }) => ({ socketId, userId, context })),
 };
 
-const projects = new Map(); // by id: a map from the socket's id to who is there
+// By id: a map from the socket's id to who is there. Each instance knows of its own, and so tells them alone (`local`).
+const projects = new Map();
 const counts = { received: {}, refused: 0 }; // for a page of metrics
 
 const http = createServer((request, response) => {
@@ -60,6 +63,13 @@ const io = new Server(http, {
   maxHttpBufferSize: 1_000_000,
   perMessageDeflate: env.COMPRESSION === "true" ? { threshold: 1024 } : false,
 });
+
+if (process.env.REDIS_URL) {
+  const publisher = createClient({ url: process.env.REDIS_URL }).on("error", console.error);
+  const subscriber = publisher.duplicate().on("error", console.error);
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  io.adapter(createAdapter(publisher, subscriber));
+}
 
 io.use((socket, next) => {
   const token = socket.handshake.auth.token;
@@ -101,9 +111,9 @@ function join(socket, projectId) {
   users.set(socket.id, { userId, userName, userImage, joinedAt: now() });
   socket.join(projectId);
   const joined = { socketId: socket.id, userId, userName, userImage, timestamp: now() };
-  socket.to(projectId).emit("user:joined", joined);
-  (LIST_TO_EVERYONE ? io.to(projectId) : socket).emit("users:active", listOf(users));
-  io.to(projectId).emit("users:count", { count: users.size });
+  socket.local.to(projectId).emit("user:joined", joined);
+  (LIST_TO_EVERYONE ? io.local.to(projectId) : socket).emit("users:active", listOf(users));
+  io.local.to(projectId).emit("users:count", { count: users.size });
   console.log(`✓ ${userName} joined project ${projectId}`);
 }
 
@@ -113,9 +123,9 @@ function leave(socket, projectId) {
   if (!users.size) projects.delete(projectId);
   socket.leave(projectId);
   const { id: userId, name: userName } = socket.data.user;
-  io.to(projectId).emit("user:left", { socketId: socket.id, userId, userName, timestamp: now() });
-  io.to(projectId).emit("users:active", listOf(users));
-  io.to(projectId).emit("users:count", { count: users.size });
+  io.local.to(projectId).emit("user:left", { socketId: socket.id, userId, userName, timestamp: now() });
+  io.local.to(projectId).emit("users:active", listOf(users));
+  io.local.to(projectId).emit("users:count", { count: users.size });
 }
 
 io.on("connection", (socket) => {
