@@ -25,7 +25,7 @@ class Project:
     """A project, under its columns' names."""
 
     teamId: str | None  # noqa: N815  # its name in the app
-    createdById: str  # noqa: N815
+    createdById: str  # noqa: N815  # its name in the app
 
 
 @dataclass
