@@ -14,7 +14,15 @@ LOCK := $(UV) pip compile pyproject.toml --quiet --universal --generate-hashes -
 VENV_READY := .venv/.created
 RUN_READY := .venv/.installed-run
 DEV_READY := .venv/.installed-dev
+WEB_READY := web/node_modules/.installed
 CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package-lock.json),$(CLIENTS)/node_modules/.installed)
+
+# Built into the package, where hatch and the server find it.
+WEB_BUILT := src/synkora/app/web/playground/index.html
+WEB_SOURCES := $(wildcard web/*.json web/*.ts web/playground/* web/playground/styles/*)
+# As Vite has it.
+NODE_FOR_WEB := const [major, minor] = process.versions.node.split('.').map(Number); \
+	process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)
 
 # A fresh secret must not hide the one that somebody has put into .env.
 SETTINGS := $(if $(wildcard .env.local .env),,.env.local)
@@ -33,18 +41,23 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check fmt bench bench-full lock clean install tools compiler node
+.PHONY: help run web try-web screenshots test check fmt bench bench-full lock clean install tools compiler node
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'ARGS="…" is handed on: make run ARGS="--port 4000", make test ARGS="-k presence -x"'
 
-run: $(RUN_READY) $(SETTINGS) ## start the server (the first time: install it and make .env.local)
+run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: install it and make .env.local)
 	@exec $(BIN)/synkora serve $(ARGS)
 
-test: node tools $(DEV_READY) $(CLIENTS_READY) ## install what the tests need and run them all
+test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool ## install what the tests need and run them all
 	@$(BIN)/python -m pytest $(ARGS)
+
+web: $(WEB_BUILT) ## build the playground (make run does it, where Node.js is there)
+
+screenshots: node $(DEV_READY) $(CLIENTS_READY) web ## take the pictures of the playground anew
+	@$(BIN)/python -m tests.end_to_end.screenshots $(ARGS)
 
 check: $(DEV_READY) ## lint, formatting, types and import rules
 	@$(BIN)/ruff check
@@ -72,7 +85,7 @@ lock: ## bring requirements/ up to date with pyproject.toml (needs uv; ARGS=--up
 		--constraints requirements/dev.txt --output-file requirements/build.txt >/dev/null
 
 clean: ## remove everything that make has installed, and the caches
-	@rm -rf .venv $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv build dist
+	@rm -rf .venv web/node_modules src/synkora/app/web $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv build dist
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -122,6 +135,19 @@ tools: compiler
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
 	$(INSTALL_MISSING)
 
+# Alerts are tested by Prometheus' own tool. Its package would also install and start a server: one file is all we take.
+.PHONY: promtool
+promtool: $(VENV_READY)
+	@command -v promtool >/dev/null || [ -x $(BIN)/promtool ] || { \
+		command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || { \
+			echo "This needs promtool, which comes with Prometheus" >&2; exit 1; }; \
+		echo 'Unpacking promtool …'; \
+		folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && chmod 755 "$$folder" && cd "$$folder" && \
+		{ [ "$$(id -u)" != 0 ] || apt-get update -qq; } && apt-get download -qq prometheus 2>/dev/null && \
+		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && \
+		install -m 755 promtool "$(CURDIR)/$(BIN)/promtool"; \
+	}
+
 compiler:
 	@missing=; \
 	command -v gcc >/dev/null || missing="$$missing gcc"; \
@@ -131,9 +157,28 @@ compiler:
 
 node:
 	@command -v node >/dev/null && command -v npm >/dev/null || { \
-		echo 'The tests run the JavaScript clients: install Node.js 20 or newer, with npm' >&2; exit 1; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { \
-		echo "The tests need Node.js 20 or newer, and node is $$(node --version)" >&2; exit 1; }
+		echo 'The tests run the JavaScript clients and the playground: install Node.js 20.19 or newer, with npm' >&2; exit 1; }
+	@node -e "$(NODE_FOR_WEB)" || { \
+		echo "The tests need Node.js 20.19, 22.12 or newer, and node is $$(node --version)" >&2; exit 1; }
+
+# The server starts without the playground as well.
+try-web:
+	@if $(MAKE) --question --no-print-directory web; then :; \
+	elif ! command -v npm >/dev/null || ! node -e "$(NODE_FOR_WEB)" 2>/dev/null; then \
+		echo 'The playground cannot be built: that takes Node.js 20.19, 22.12 or newer, with npm. The server starts all the same.'; \
+	elif ! $(MAKE) --no-print-directory web; then \
+		echo 'The playground could not be built, as the lines above say. The server starts all the same.'; \
+	fi
+
+$(WEB_BUILT): $(WEB_READY) $(WEB_SOURCES)
+	@echo 'Building the playground …'
+	@npm run --prefix web --silent build -- --logLevel warn
+	@touch $@
+
+$(WEB_READY): web/package-lock.json
+	@echo 'Installing what the playground is built with …'
+	@npm ci --prefix web --silent --no-audit --no-fund
+	@touch $@
 
 $(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
 	@echo 'Installing the JavaScript clients …'

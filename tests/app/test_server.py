@@ -41,7 +41,13 @@ def failure(folder: Path, **variables: str) -> str:
 def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
     """It is the contract's to the letter, with the real port, and an address that answers."""
     origins = "http://localhost:3000, https://app.example.com"
-    given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": host, "WS_PORT": "0", "ALLOWED_ORIGINS": origins}
+    given = {
+        "NEXTAUTH_SECRET": SECRET,
+        "SYNKORA_ENV": "production",  # where no playground adds a line of its own
+        "WS_HOST": host,
+        "WS_PORT": "0",
+        "ALLOWED_ORIGINS": origins,
+    }
     with Program(SERVE, tmp_path, **given) as program:
         program.line(lambda line: "Ready" in line)
         program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))

@@ -51,6 +51,8 @@ def test_defaults() -> None:
         "max_outbox": 4_000_000,
         "shutdown_timeout": 5.0,
         "log_level": "info",
+        "log_format": "text",
+        "metrics_token": None,
         "project_access": "open",
         "app_url": None,
         "database_url": None,
@@ -245,6 +247,7 @@ def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WS_PING_INTERVAL", "0.3", "ping_interval", 0.3),
         ("SHUTDOWN_TIMEOUT", "0", "shutdown_timeout", 0.0),
         ("LOG_LEVEL", "WARNING", "log_level", "warning"),
+        ("LOG_FORMAT", "JSON", "log_format", "json"),
         ("SYNKORA_ENV", "Development", "environment", "development"),
         (
             "TRUSTED_PROXIES",

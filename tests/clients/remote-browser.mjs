@@ -3,6 +3,7 @@
 // Each name is a browser context of its own, with cookies of its own, and one page in it.
 
 import { createInterface } from "node:readline";
+import axeCore from "axe-core";
 import { chromium } from "playwright-core";
 
 const ARGUMENTS = [
@@ -15,21 +16,33 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
+const AsyncFunction = (async () => {}).constructor;
+const { source: axe } = axeCore;
 const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 const [executablePath] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
 const pages = new Map();
 
 const orders = {
-  async open({ name, url }) {
-    const context = await browser.newContext();
+  async open({ name, url, options }) {
+    const context = await browser.newContext(options);
     const page = await context.newPage();
+    page.setDefaultTimeout(10_000);
     page.on("console", (message) => tell({ name, console: message.text() }));
     page.on("pageerror", (error) => tell({ name, console: String(error) }));
     await page.goto(url);
     pages.set(name, page);
   },
   evaluate: ({ name, expression }) => pages.get(name).evaluate(expression),
+  // Runs lines of Playwright's own API, with `page` for the page.
+  play: ({ name, lines }) => new AsyncFunction("page", lines)(pages.get(name)),
+  // What axe finds wrong with the page for who reads it by other means.
+  async audit({ name }) {
+    const page = pages.get(name);
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate("axe.run()");
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  },
   // Waits until the expression is true of the page.
   async wait({ name, expression }) {
     await pages.get(name).waitForFunction(expression, undefined, { timeout: 10_000 });

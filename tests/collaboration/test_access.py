@@ -214,3 +214,22 @@ async def test_closing_lets_go_of_the_policys_connections() -> None:
     roles = Roles()
     await Access(roles).close()
     assert roles.closed
+
+
+async def test_answers_are_counted_and_timed() -> None:
+    """By what they are; what is remembered, and who waits for an answer that is under way, ask nobody."""
+
+    class Away(Roles):
+        async def role(self, *_: Any) -> Role | None:
+            raise AccessUnavailable("away")
+
+    access = Access(Roles(ann=Role.VIEWER))
+    await asyncio.gather(*(access.role(ANN, "p") for _ in range(3)))
+    await access.role(ANN, "p")
+    await access.role(EVE, "p")
+    assert access.outcomes == {"granted": 1, "denied": 1}
+    assert sum(access.durations.counts) == 2
+    broken = Access(Away())
+    with pytest.raises(AccessUnavailable):
+        await broken.role(ANN, "p")
+    assert broken.outcomes == {"unavailable": 1}

@@ -250,7 +250,7 @@ async def meet_partially(*names: str) -> tuple[list[Person], PartialPresence, Ca
         presence.is_known = True
         projects.completed(PROJECT)
 
-    projects = site.collaboration._projects
+    projects = site.collaboration.projects
     return people, presence, complete
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
+from tests.collaboration.site import PAGE, SECRET, Person, Site, token_of, turn
 from tests.support.clients import Polling, WebSocket, websocket
 from tests.support.servers import Address, serving, until
 from tests.support.sessions import MemoryTransport, request_of
@@ -309,3 +309,19 @@ async def test_a_good_token_does_not_wait_where_others_fail(wary: Address, monke
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await client.receive()
+
+
+async def test_judgements_are_counted_by_what_came_of_them(site: Site) -> None:
+    """Each is timed, too."""
+    nobody = sign({"name": "Nobody"}, SECRET, expires_in=3600)
+    for token in (token_of("Alice"), token_of("Bob"), nobody, "no-token-at-all", ""):
+        Person(site.server, token, MemoryTransport(), request_of())
+        await turn()
+    signing = site.collaboration.signing_in
+    assert signing.outcomes == {
+        "ok": 2,
+        "Invalid token": 1,
+        "Authentication failed": 1,
+        "Authentication required": 1,
+    }
+    assert sum(signing.durations.counts) == 5

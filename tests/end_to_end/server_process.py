@@ -14,7 +14,7 @@ import psutil
 from tests.end_to_end.people import ISSUED, SECRET
 
 PATIENCE = 10  # seconds: far more than anything here takes, so that only what never comes fails
-_PORT = re.compile(r"Server running on port: (\d+)$")
+_PORT = re.compile(r'(?:Server running on port: |"event":"started","port":)(\d+)')
 
 
 class ServerProcess:
@@ -97,6 +97,7 @@ class ServerProcess:
         self._finish()
         leaked = [text for text in (SECRET, *ISSUED) if text in self.output]
         assert not leaked, f"the server wrote a secret: {leaked}"
+        assert "library_error" not in self.output, self.output  # a task or a callback has failed unseen
         return code
 
     def stop(self) -> int:

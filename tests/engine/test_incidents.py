@@ -66,3 +66,23 @@ def test_kinds_are_bounded() -> None:
     for number in range(1000):
         incidents.note(f"kind {number}")
     assert len(incidents.take()) == MOST_KINDS
+
+
+def test_totals_are_never_taken() -> None:
+    """They go on when the counts begin anew, by kind alone, and by the limit where it was one."""
+    incidents = Incidents()
+    for _ in range(2):
+        incidents.note("origin refused", "https://a.example")
+        incidents.note("origin refused", "https://b.example")
+        incidents.note_limit("Server is full")
+        incidents.take()
+    assert incidents.totals == {"origin refused": 4, "limit hit": 2}
+    assert incidents.limits == {"Server is full": 2}
+
+
+def test_totals_are_bounded() -> None:
+    """Kinds past the bound are counted nowhere."""
+    incidents = Incidents()
+    for number in range(MOST_KINDS + 10):
+        incidents.note(str(number))
+    assert len(incidents.totals) == MOST_KINDS

@@ -2,8 +2,10 @@ import asyncio
 
 import pytest
 from structlog.testing import capture_logs
+from tests.support.clocks import Clock
 from tests.support.sessions import MemoryTransport, turn
 
+from synkora.engine import outbox as outbox_module
 from synkora.engine.disconnect import OutboxFull
 from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.outbox import AT_ONCE, Flusher, Outbox
@@ -324,3 +326,43 @@ async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed
     await turn()
     assert names(client) == ["a", "b"]
     assert client.outbox.is_empty
+
+
+async def test_messages_are_counted_once_for_each_who_gets_them() -> None:
+    """Whom a broadcast leaves out is not counted, be it a member or not; bytes are those of a WebSocket's frames."""
+    flusher = Flusher()
+    sender, other, stranger = Client(flusher), Client(flusher), Client(flusher)
+    first = message("a", size=200)
+    flusher.broadcast(first, [sender.outbox, other.outbox], sender.outbox)
+    flusher.broadcast(first, [sender.outbox, other.outbox], stranger.outbox)
+    flusher.broadcast(first, [], None)
+    assert flusher.deliveries == 3
+    assert flusher.bytes_out == 3 * len(first.frames)
+
+
+async def test_each_turn_in_which_something_goes_out_is_timed_once() -> None:
+    """However many messages there are in it; a turn in which something came and nothing goes out is none."""
+    flusher = Flusher()
+    client = Client(flusher)
+    for _ in range(2):
+        client.outbox.put(message("a"))
+        client.outbox.put(message("b"))
+        await turn()
+    flusher.arm()
+    await turn()
+    assert sum(flusher.turns.counts) == 2
+    assert flusher.turns.sum > 0
+
+
+async def test_a_turn_is_timed_from_the_first_message_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is received arms the flush, before anything is put into an outbox."""
+    clock = Clock()
+    monkeypatch.setattr(outbox_module, "perf_counter", clock)
+    flusher = Flusher()
+    client = Client(flusher)
+    flusher.arm()
+    clock.now += 2
+    client.outbox.put(message("a"))
+    clock.now += 1
+    await turn()
+    assert flusher.turns.sum == 3

@@ -6,6 +6,9 @@ from synkora.engine import registry as registry_module
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.registry import new_id
+from synkora.engine.settings import TransportName
+
+TRANSPORTS: tuple[TransportName, ...] = ("polling", "websocket", "polling")
 
 
 def test_ids_are_twenty_characters_of_url_safe_base64() -> None:
@@ -66,3 +69,14 @@ async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch
     session.close(Reason.FORCED_SERVER_CLOSE)
     assert len(engine.registry) == 1
     await until(lambda: len(engine.registry) == 0)
+
+
+async def test_sessions_are_counted_by_the_transport_that_they_began_with() -> None:
+    """The count only grows; those that are there can be gone through."""
+    registry = Engine().registry
+    sessions = [registry.open(request_of(), MemoryTransport(name)) for name in TRANSPORTS]
+    assert list(registry) == sessions
+    sessions[0].transport_closed(sessions[0].transport, Reason.TRANSPORT_CLOSE)
+    assert list(registry) == sessions[1:]
+    assert registry.opened == {"polling": 2, "websocket": 1}
+    registry.close()

@@ -462,3 +462,16 @@ async def test_a_transport_that_was_left_is_not_listened_to() -> None:
     session.transport_ready(connection.first)
     assert session.is_live
     assert connection.recorder.reasons == []
+
+
+async def test_the_bytes_of_messages_are_counted() -> None:
+    """Text and binary, as they come; a pong, and what comes when the session has ended, are none."""
+    connection = Connection(MemoryTransport())
+    session, flusher = connection.session, connection.engine.registry.flusher
+    session.receive_text(connection.first, b"4hello")
+    session.receive_binary(connection.first, b"\x00" * 10)
+    session.receive_text(connection.first, b"3")
+    assert flusher.bytes_in == 16
+    session.close(Reason.TRANSPORT_ERROR)
+    session.receive_text(connection.first, b"4hello")
+    assert flusher.bytes_in == 16

@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from synkora.app.playground import is_built
 from synkora.app.routes import SERVICE
 from synkora.app.settings import Settings
 
@@ -20,24 +21,38 @@ _WHO_MAY_JOIN: Final = {
 
 def greet(settings: Settings, sockets: list[socket.socket]) -> None:
     """Say where the server listens, who may join, and what ought to be set otherwise."""
-    _print_banner(settings, sockets)
+    if settings.log_format == "text":
+        _print_banner(settings, sockets)
+    else:
+        log.info("started", port=_port(sockets), allowedOrigins=settings.allowed_origins)
+    if settings.environment == "development" and is_built():
+        log.info("playground", address=f"{_address(settings, sockets)}/playground")
     log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
     for line in settings.cautions():
         log.warning("caution", text=line)
 
 
 def _print_banner(settings: Settings, sockets: list[socket.socket]) -> None:
-    port = sockets[0].getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host or "localhost"
-    scheme = "http" if settings.ssl_certfile is None else "https"
     lines = (
         _RULE,
         f"🚀 {SERVICE}",
         _RULE,
-        f"✓ Server running on port: {port}",
-        f"✓ Health check: {scheme}://{host}:{port}/health",
+        f"✓ Server running on port: {_port(sockets)}",
+        f"✓ Health check: {_address(settings, sockets)}/health",
         f"✓ Allowed origins: {', '.join(settings.allowed_origins)}",
         "✓ Ready for connections!",
         _RULE,
     )
     print("\n".join(lines), flush=True)
+
+
+def _port(sockets: list[socket.socket]) -> int:
+    port: int = sockets[0].getsockname()[1]
+    return port
+
+
+def _address(settings: Settings, sockets: list[socket.socket]) -> str:
+    """Where this machine's own programs find the server."""
+    scheme = "http" if settings.ssl_certfile is None else "https"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host or "localhost"
+    return f"{scheme}://{host}:{_port(sockets)}"

@@ -39,6 +39,11 @@ class Cluster:
         return RedisAdapter(namespace, local, self._link, prefix=self._prefix)
 
     @property
+    def link(self) -> Link:
+        """The link to Redis."""
+        return self._link
+
+    @property
     def problem(self) -> str | None:
         """Why this instance is not joined to the others as it should be; None where all is well."""
         return self._link.problem or self.presence.problem

@@ -8,6 +8,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from synkora.app.http import HttpProtocol, Patience
+from synkora.app.logs.request_ids import HEADER, Handling
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.polling_answers import Answer
 
@@ -34,37 +35,59 @@ class PollingProtocol(HttpProtocol):
         if leave is not None:
             leave()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand a connection over to the WebSocket protocol, which echoes the request's id."""
+        headers = self.scope["headers"]
+        handling = Handling(headers)
+        self.scope["headers"] = [*(header for header in headers if header[0] != HEADER), (HEADER, handling.id)]
+        with handling:
+            super().handle_websocket_upgrade()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope = cycle.scope
+        handling = Handling(scope["headers"])
         if (
             scope["method"] == "GET"
             and scope["path"].startswith(self._path)
             and not cycle.waiting_for_100_continue
             and not self.flow.write_paused  # its client does not read, and ASGI's `send` waits for it
         ):
-            self.loop.call_soon(self._poll, cycle)  # not from within the parser, nor from within the last answer
+            # Not from within the parser, nor from within the last answer.
+            self.loop.call_soon(self._poll, cycle, handling)
         else:
-            super()._start_asgi_task(cycle, app)
+            cycle.default_headers = [*cycle.default_headers, (HEADER, handling.id)]
 
-    def _poll(self, cycle: RequestResponseCycle) -> None:
+            async def identified(scope: Any, receive: Any, send: Any) -> None:
+                with handling:
+                    await app(scope, receive, send)
+
+            super()._start_asgi_task(cycle, identified)
+
+    def _poll(self, cycle: RequestResponseCycle, handling: Handling) -> None:
         if self.transport.is_closing():
             return
-        try:
-            request = self._polling.request(cycle.scope)
-            self._leave = self._polling.get(request, functools.partial(self._reply, cycle))
-        except Exception as error:
-            log.error("poll_failed", exc_info=error)
-            self._reply(cycle, Answer(500, [], b""))
+        with handling:
+            try:
+                request = self._polling.request(cycle.scope)
+                self._leave = self._polling.get(request, functools.partial(self._reply, cycle, handling))
+            except Exception as error:
+                log.error("poll_failed", exc_info=error)
+                self._reply(cycle, handling, Answer(500, [], b""))
 
-    def _reply(self, cycle: RequestResponseCycle, answer: Answer) -> None:
-        """Write an answer whole, and let uvicorn go on with the connection as after one of its own."""
+    def _reply(self, cycle: RequestResponseCycle, handling: Handling, answer: Answer) -> None:
+        """Write an answer whole, and let uvicorn go on with the connection as after one of its own.
+
+        It has the request's id where it is no success: with each of the others that would be a tenth of a poll's cost.
+        """
         self._leave = None
         if self.transport.is_closing():
             return
         # No line break can have come from a request: httptools has refused those that have one in a header.
         lines = [STATUS_LINE[answer.status], b"content-length: %d\r\n" % len(answer.body)]
-        lines += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        lines += [b"%b: %b\r\n" % header for header in cycle.default_headers]
         lines += [b"%b: %b\r\n" % header for header in answer.headers]
+        if answer.status != 200:
+            lines.append(b"%b: %b\r\n" % (HEADER, handling.id))
         if not cycle.keep_alive:
             lines.append(b"connection: close\r\n")
         lines += (b"\r\n", answer.body)

@@ -1,12 +1,12 @@
 """The pages beside Socket.IO."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from synkora.collaboration.service import Collaboration
 
@@ -14,9 +14,12 @@ SERVICE = "Synkora WebSocket Server"
 
 
 def make_app(
-    collaboration: Collaboration, is_closing: Callable[[], bool], problem: Callable[[], str | None]
+    collaboration: Collaboration,
+    is_closing: Callable[[], bool],
+    problem: Callable[[], str | None],
+    pages: Iterable[BaseRoute] = (),
 ) -> Starlette:
-    """The server's HTTP application: health at `/health` and `/`, readiness at `/ready`, 404 for anything else.
+    """The server's HTTP application: health at `/health` and `/`, readiness at `/ready`, `pages`, 404 for all else.
 
     `problem` says why the server is not joined to the others as it should be, and is None where all is well.
     """
@@ -45,7 +48,7 @@ def make_app(
     async def not_found(_: Request, __: Exception) -> PlainTextResponse:
         return PlainTextResponse("Not Found", 404)
 
-    routes = [Route("/", health), Route("/health", health), Route("/ready", ready)]
+    routes = [Route("/", health), Route("/health", health), Route("/ready", ready), *pages]
     app = Starlette(routes=routes, exception_handlers={405: not_found})
     app.router.redirect_slashes = False
     return app

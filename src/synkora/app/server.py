@@ -4,14 +4,20 @@ import errno
 import socket
 import ssl
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 
 import structlog
 
 from synkora.access import HttpAccess, PostgresAccess
 from synkora.app.banner import greet
 from synkora.app.cluster import Cluster
-from synkora.app.logs import configure_logs
-from synkora.app.patterns import Patterns
+from synkora.app.logs.configure import configure_logs
+from synkora.app.logs.patterns import Patterns
+from synkora.app.metrics.collector import ServerCollector
+from synkora.app.metrics.loop_lag import LoopLag
+from synkora.app.metrics.page import metrics_route
+from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
 from synkora.app.serving import serve
 from synkora.app.settings import Settings
@@ -31,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
-    configure_logs(settings.log_level)
+    repeats = configure_logs(settings.log_level, settings.log_format)
     failures = Failures(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
@@ -43,6 +49,11 @@ def run(settings: Settings) -> None:
     server = _socket_server(settings, cluster)
     collaboration = _collaboration(settings, server, policy, failures, cluster)
     patterns = Patterns(server.incidents)
+    lag = LoopLag()
+    metrics = metrics_route(
+        ServerCollector(server, collaboration, lag, repeats.levels, cluster),
+        None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
+    )
 
     async def say_goodbye() -> None:
         log.info("stopping", clients=collaboration.connections)
@@ -60,8 +71,9 @@ def run(settings: Settings) -> None:
                 collaboration,
                 lambda: server.registry.is_closing,
                 lambda: None if cluster is None else cluster.problem,
+                [metrics, *playground_routes(settings)],
             ),
-            around=cluster,
+            around=_around(lag, cluster),
             farewell=say_goodbye,
             started=lambda sockets: greet(settings, sockets),
             shutdown_timeout=settings.shutdown_timeout,
@@ -71,7 +83,15 @@ def run(settings: Settings) -> None:
         print(_explain(error, settings), file=sys.stderr)
         sys.exit(1)
     patterns.tell()
+    repeats.tell()
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _around(lag: LoopLag, cluster: Cluster | None) -> AsyncIterator[None]:
+    with lag:
+        async with nullcontext() if cluster is None else cluster:
+            yield
 
 
 def _cluster(settings: Settings, failures: Failures) -> Cluster | None:

@@ -16,6 +16,7 @@ from synkora.app.values import (
     Environment,
     File,
     Flag,
+    Format,
     GracePeriod,
     Host,
     Interval,
@@ -32,6 +33,7 @@ from synkora.app.values import (
     Secret,
     Secrets,
     Threshold,
+    Token,
     Transports,
 )
 
@@ -80,7 +82,8 @@ class Settings(BaseSettings):
     environment: Environment = Field(
         default="development",
         validation_alias="SYNKORA_ENV",
-        description="development or production; production refuses a weak NEXTAUTH_SECRET instead of warning.",
+        description="development or production; production refuses a weak NEXTAUTH_SECRET instead of warning, "
+        "and has no playground.",
     )
     port: Port = Field(
         default=3001,
@@ -173,6 +176,17 @@ class Settings(BaseSettings):
         default="info",
         validation_alias="LOG_LEVEL",
         description="What is logged: debug, info, warning or error, each with all that is more serious.",
+    )
+    log_format: Format = Field(
+        default="text",
+        validation_alias="LOG_FORMAT",
+        description="text writes lines for people, json one object a line.",
+    )
+    metrics_token: Token = Field(
+        default=None,
+        validation_alias="METRICS_TOKEN",
+        description="The bearer token that Prometheus needs to read /metrics; unset: whoever reaches the port may read "
+        "it.",
     )
     project_access: Access = Field(
         default="open",

@@ -112,6 +112,7 @@ def _prefix(value: str) -> str:
     return value
 
 
+LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Transport = Literal["polling", "websocket"]
 
@@ -119,6 +120,7 @@ Secret = Annotated[SecretStr, AfterValidator(_filled)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)]
 Flag = Annotated[bool, Allowed("true or false")]
 Level = Annotated[LogLevel, BeforeValidator(_lower), Allowed("a level: debug, info, warning or error")]
+Format = Annotated[LogFormat, BeforeValidator(_lower), Allowed("text or json")]
 Port = Annotated[int, Field(ge=0, le=65535), Allowed("a port: a whole number from 0 to 65535")]
 Host = Annotated[str, AfterValidator(_host), Allowed("an address or a host name")]
 Path = Annotated[
@@ -143,6 +145,7 @@ Proxies = Annotated[
 Environment = Annotated[
     Literal["development", "production"], BeforeValidator(_lower), Allowed("development or production")
 ]
+Token = Annotated[SecretStr, AfterValidator(_filled)] | None
 Redis = Annotated[SecretStr, AfterValidator(_redis)] | None
 Prefix = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
 File = Annotated[FilePath | None, Allowed("the path of a file")]

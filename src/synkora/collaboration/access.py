@@ -1,16 +1,20 @@
 """May this user join a project, and may they write in it: the port, the open policy, and the memory of answers."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from enum import StrEnum
+from time import perf_counter
 from typing import Final, Protocol
 
+from synkora.engine.histogram import Histogram
 from synkora.identity.handshake import SignedIn
 
 REMEMBER_YES: Final = 30  # seconds
 REMEMBER_NO: Final = 5  # seconds
 ANSWER_WITHIN: Final = 3  # seconds
 MOST_REMEMBERED: Final = 100_000  # answers
+#: Seconds, up to `ANSWER_WITHIN`.
+ANSWER_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
 
 
 class Role(StrEnum):
@@ -57,7 +61,7 @@ class Access:
     """Asks a policy, and remembers its answers for a while.
 
     Questions that come while the same one is under way wait for its answer. A policy that does not answer in time is
-    unavailable.
+    unavailable. `outcomes` counts what it was asked, and `durations` has what each answer took.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Access:
         self._most_remembered = most_remembered
         self._answers: OrderedDict[tuple[str, str], tuple[Role | None, float]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Task[Role | None]] = {}
+        self.outcomes: Counter[str] = Counter()  # `granted`, `denied`, `unavailable`
+        self.durations = Histogram(ANSWER_BOUNDS)
 
     def remembered(self, signed_in: SignedIn, project_id: str) -> Role | None:
         """The role that is known without asking: None where there is none, or nothing is known."""
@@ -96,10 +102,21 @@ class Access:
             return answer[0]
         task = self._asking.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._ask(key, signed_in))
+            task = asyncio.get_running_loop().create_task(self._ask_and_count(key, signed_in))
             self._asking[key] = task
             task.add_done_callback(lambda done: self._answered(key, done))
         return await asyncio.shield(task)
+
+    async def _ask_and_count(self, key: tuple[str, str], signed_in: SignedIn) -> Role | None:
+        began = perf_counter()
+        outcome = "unavailable"
+        try:
+            role = await self._ask(key, signed_in)
+            outcome = "denied" if role is None else "granted"
+            return role
+        finally:
+            self.outcomes[outcome] += 1
+            self.durations.observe(perf_counter() - began)
 
     async def _ask(self, key: tuple[str, str], signed_in: SignedIn) -> Role | None:
         try:

@@ -1,6 +1,7 @@
 """Somebody connected, and the projects that they have joined over this connection."""
 
 from collections.abc import Callable
+from time import monotonic
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.events import Sender
@@ -27,12 +28,14 @@ class Member:
     """A socket with who is signed in over it.
 
     `projects` are those that it has joined, each with the role in it. `joining` are those whose answer is awaited.
+    `since` is when it was signed in, by the monotonic clock.
     """
 
-    __slots__ = ("allowance", "joining", "projects", "sender", "signed_in", "socket")
+    __slots__ = ("allowance", "joining", "projects", "sender", "signed_in", "since", "socket")
 
     def __init__(self, socket: Socket, signed_in: SignedIn, allowance: Allowance) -> None:
         self.socket = socket
+        self.since = monotonic()
         self.signed_in = signed_in
         self.allowance = allowance
         self.sender = Sender(socketId=socket.id, userId=signed_in.user.id, userName=signed_in.user.name)

@@ -69,6 +69,7 @@ class Projects:
         self._changes: dict[str, _Changes] = {}
         self._held: dict[str, _Changes] = {}  # until presence knows the list
         self.is_closing = False
+        self.joins = 0
         presence.listen(self)
 
     def welcome_again(self, member: Member, project_id: str) -> None:
@@ -82,6 +83,7 @@ class Projects:
             raise EventRefused("Project ID is a connection's id")  # whose own room has that name
         self._note(project_id).asked[socket.id] = socket
         member.projects[project_id] = role
+        self.joins += 1
         socket.join(project_id)
         self._presence.join(project_id, Presentee(socket.id, user.id, user.name, now(), user.image))
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)

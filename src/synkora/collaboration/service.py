@@ -1,7 +1,9 @@
 """Synkora's events on a namespace."""
 
 import functools
+from collections import Counter
 from collections.abc import Awaitable
+from time import monotonic
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,7 @@ from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import Projects
+from synkora.collaboration.received import Received
 from synkora.collaboration.signing_in import SigningIn
 from synkora.collaboration.timestamps import now
 from synkora.engine.counts import Counts, LocalCounts
@@ -33,7 +36,7 @@ from synkora.sockets.socket import Socket
 
 log = structlog.get_logger(__name__)
 
-_OTHER: Final = Kind.OTHER
+_OWN_EVENTS: Final = ("ping", "auth:refresh", "join-project", "leave-project")
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
 SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
 
@@ -75,19 +78,23 @@ class Collaboration:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
         self._incidents = Incidents() if incidents is None else incidents  # one without incidents is false
-        self._access = Access(policy or OpenAccess(), answer_within=answer_within)
+        self.access = Access(policy or OpenAccess(), answer_within=answer_within)
         self._namespace = namespace
         self._members: dict[str, Member] = {}
         self._connections = LocalCounts() if user_connections is None else user_connections  # one without any is false
         # Of those who have left the namespace over a connection that goes on.
         self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
-        self._projects = Projects(namespace, self.presence)
+        self.projects = Projects(namespace, self.presence)
         self._admission = Admission(
-            self._access, self._projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
+            self.access, self.projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
         )
         self._expiry = Expiry(authenticator)
-        self._kinds = {event.name: event.kind for event in CATALOGUE}
-        namespace.on_connect(SigningIn(authenticator, failures or Failures(0), self._incidents, self._admit).welcome)
+        self.signing_in = SigningIn(authenticator, failures or Failures(0), self._incidents, self._admit)
+        self.disconnects: Counter[str] = Counter()  # by reason
+        self.received = {event.name: Received(event.kind) for event in CATALOGUE}
+        self.received |= {name: Received(Kind.OTHER) for name in _OWN_EVENTS}
+        self.received_others = Received(Kind.OTHER)
+        namespace.on_connect(self.signing_in.welcome)
         namespace.on_disconnect(self._dismiss)
         namespace.before_event(self._count)
         namespace.on("ping", self._answer_ping)
@@ -102,19 +109,24 @@ class Collaboration:
         """How many clients are connected."""
         return len(self._members)
 
+    @property
+    def users(self) -> int:
+        """How many users have a client here."""
+        return len(self._connections)
+
     def say_goodbye(self) -> None:
         """Tell everyone here that the server is about to stop; of those who then leave nobody here is told."""
-        self._projects.is_closing = True
+        self.projects.is_closing = True
         self._namespace.local.emit("server:shutdown", {"message": SHUTDOWN_MESSAGE})
 
     async def close(self) -> None:
         """Let go of the connections to whoever knows who may join what."""
-        await self._access.close()
+        await self.access.close()
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
         if 0 < self._limits.connections <= self._connections.total(user.id):
-            self._incidents.note("limit hit", "connections of a user")
+            self._incidents.note_limit("connections of a user")
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._allowance(socket))
         self._allowances.pop(socket.session, None)
@@ -142,18 +154,27 @@ class Collaboration:
         member = self._members.pop(socket.id)
         user = member.user
         self._connections.remove(user.id)
+        self.disconnects[reason] += 1
         if socket.session.is_live:
             self._allowances[socket.session] = member.allowance
         self._expiry.stop(member)
         self._admission.leave_all(member)
-        log.info("client_disconnected", socketId=socket.id, userName=user.name, userId=user.id, reason=reason)
+        log.info(
+            "client_disconnected",
+            socketId=socket.id,
+            userName=user.name,
+            userId=user.id,
+            reason=reason,
+            duration=round(monotonic() - member.since, 3),
+        )
 
     def _count(self, socket: Socket, event: str) -> None:
-        kind = self._kinds.get(event, _OTHER)
+        received = self.received.get(event, self.received_others)
+        received.times += 1
         try:
-            self._members[socket.id].allowance.take(kind)
+            self._members[socket.id].allowance.take(received.kind)
         except EventRefused:
-            self._incidents.note("limit hit", f"{kind.name.lower()} events")
+            self._incidents.note_limit(f"{received.kind.name.lower()} events")
             raise
         except TooManyRefusals:
             self._incidents.note("flooding client cut off")
@@ -187,6 +208,7 @@ class Collaboration:
                     what=event.logged,
                     projectId=project_id,
                     userName=member.user.name,
+                    userId=member.user.id,
                     socketId=member.socket.id,
                 )
 

@@ -1,10 +1,13 @@
 """Who a new socket is."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any, Final
 
 from synkora.engine.failures import Failures
+from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import Incidents
 from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
 from synkora.sockets.errors import ConnectRefused
@@ -12,12 +15,15 @@ from synkora.sockets.socket import Socket, Stage
 
 #: Seconds that a CONNECT by polling waits for the WebSocket handshake, which brings the cookie.
 WAIT_FOR_UPGRADE: Final = 2
+#: Seconds that a judgement takes, which is all computing.
+JUDGEMENT_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025)
 
 
 class SigningIn:
     """Decides on each CONNECT, and hands those who are let in to `admit`.
 
     An address that fails again and again waits longer and longer for its next refusal; a good token never waits.
+    `outcomes` counts the judgements, and `durations` has what each took, without any wait.
     """
 
     def __init__(
@@ -31,6 +37,8 @@ class SigningIn:
         self._failures = failures
         self._incidents = incidents
         self._admit = admit
+        self.outcomes: Counter[str] = Counter()  # `ok`, or what was answered
+        self.durations = Histogram(JUDGEMENT_BOUNDS)
 
     def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
         """Admit a socket at once, or return what waits for its upgrade, or to refuse it. Raises `ConnectRefused`."""
@@ -54,15 +62,22 @@ class SigningIn:
     def _judge(self, socket: Socket, auth: dict[str, Any]) -> tuple[ConnectRefused | None, float]:
         """Admit a socket, or return why not, and after how many seconds to say so."""
         address = socket.session.request.address
+        began = perf_counter()
         try:
             signed_in = self._authenticator.sign_in(auth, *_offered(socket))
         except SignInRefused as refusal:
+            self._count(refusal.message, began)
             delay = self._failures.note(address)
             self._incidents.note("sign-in refused", f"{refusal.message} ({refusal.detail})")
             data = {"retryAfter": delay} if delay else None
             return ConnectRefused(refusal.message, data), delay
+        self._count("ok", began)
         self._admit(socket, signed_in)
         return None, 0
+
+    def _count(self, outcome: str, began: float) -> None:
+        self.outcomes[outcome] += 1
+        self.durations.observe(perf_counter() - began)
 
 
 async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:

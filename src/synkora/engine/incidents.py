@@ -26,11 +26,14 @@ class Incidents:
     """Counts incidents by kind (`origin refused`), and within a kind by label (`https://evil.example`).
 
     Both are bounded in number and size whatever clients send; labels past the bound are counted as one. `on_first` is
-    called with the first of each kind since `take`. A label must never be, or hold, a token.
+    called with the first of each kind since `take`. A label must never be, or hold, a token. `totals` has all that ever
+    were by kind, and `limits` those of limits by which it was.
     """
 
     def __init__(self) -> None:
         self.on_first: Callable[[str, str], None] = _tell_nobody
+        self.totals: Counter[str] = Counter()
+        self.limits: Counter[str] = Counter()
         self._labels: dict[str, Counter[str]] = {}
 
     def __len__(self) -> int:
@@ -46,6 +49,14 @@ class Incidents:
         elif len(self._labels) < MOST_KINDS:
             self._labels[kind] = Counter((label,))
             self.on_first(kind, label)
+        else:
+            return
+        self.totals[kind] += 1
+
+    def note_limit(self, limit: str) -> None:
+        """Count that a limit was hit; `limit` says which, in words of the server's own."""
+        self.note("limit hit", limit)
+        self.limits[limit] += 1
 
     def take(self) -> list[Tally]:
         """What has been counted, the most frequent first; the counts begin anew."""

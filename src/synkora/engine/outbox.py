@@ -1,16 +1,20 @@
 """What a client is still to get: one write for each client in a turn of the event loop, and limits on what waits."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
+from time import perf_counter
 from typing import Final, Protocol
 
 import structlog
 
 from synkora.engine.disconnect import OutboxFull
 from synkora.engine.held import Held
+from synkora.engine.histogram import Histogram
 from synkora.engine.outgoing import Outgoing
 
 AT_ONCE: Final = 262_144  # bytes of a backlog that go out in a turn: nobody else waits for it, nor is it copied whole
+#: Seconds: from a turn with one message for a few clients to one that everybody notices.
+TURN_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 log = structlog.get_logger(__name__)
 
@@ -124,49 +128,65 @@ class Outbox:
 
 
 class Flusher:
-    """The outboxes that got something in this turn of the event loop.
+    """The outboxes that got something in this turn of the event loop, and what has gone through all outboxes.
 
-    `dropped` counts the volatile messages that clients lost because they did not read, one for each client; `cut_off`
-    the clients that were given up for it.
+    `deliveries` counts messages, one for each client, and `bytes_out` their bytes as on a WebSocket; `bytes_in` the
+    bytes of the messages that came. `turns` has the seconds from a turn's first message, received or put into an
+    outbox, to the end of its writes. `dropped` counts the volatile messages that clients lost because they did not
+    read, one for each client; `cut_off` the clients that were given up for it.
     """
 
-    __slots__ = ("_armed", "_dirty", "cut_off", "dropped")
+    __slots__ = ("_began", "_dirty", "bytes_in", "bytes_out", "cut_off", "deliveries", "dropped", "is_armed", "turns")
 
     def __init__(self) -> None:
         self._dirty: list[Outbox] = []
-        self._armed = False
+        self._began = 0.0
+        self.is_armed = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.deliveries = 0
+        self.turns = Histogram(TURN_BOUNDS)
         self.dropped = 0
         self.cut_off = 0
 
-    def broadcast(self, message: Outgoing, outboxes: Iterable[Outbox], skip: Outbox | None) -> None:
+    def broadcast(self, message: Outgoing, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
         """Put one message into all `outboxes` but `skip`."""
-        if not self._armed:
-            self._arm()
+        if not self.is_armed:
+            self.arm()
         dirty = self._dirty
+        reached = len(outboxes)
         for outbox in outboxes:
             if outbox is not skip:
                 outbox.queue.append(message)
                 if not outbox.scheduled:
                     outbox.scheduled = True
                     dirty.append(outbox)
+            else:
+                reached -= 1
+        self.deliveries += reached
+        self.bytes_out += reached * len(message.frames)
 
     def schedule(self, outbox: Outbox) -> None:
         """Flush an outbox at the end of the next turn, though nothing may have been put into it."""
-        if not self._armed:
-            self._arm()
+        if not self.is_armed:
+            self.arm()
         if not outbox.scheduled:
             outbox.scheduled = True
             self._dirty.append(outbox)
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Have this turn end with a flush."""
         # What is called soon runs when all that has arrived in this turn has been handled. In a thread this raises.
         asyncio.get_running_loop().call_soon(self._flush)
-        self._armed = True
+        self.is_armed = True
+        self._began = perf_counter()
 
     def _flush(self) -> None:
-        dirty, self._dirty, self._armed = self._dirty, [], False
+        dirty, self._dirty, self.is_armed = self._dirty, [], False
         for outbox in dirty:
             try:
                 outbox.flush()
             except Exception as error:
                 outbox.fail(error)
+        if dirty:
+            self.turns.observe(perf_counter() - self._began)

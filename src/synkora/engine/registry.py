@@ -1,7 +1,8 @@
 """The sessions by their ids, and what they share."""
 
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from synkora.engine.deadlines import Deadlines
@@ -57,9 +58,13 @@ class Registry:
         self._lingering: Deadlines[Session] = Deadlines(LINGER, lambda session: session.linger_timed_out())
         self.is_closing = False
         self.open_websockets = 0
+        self.opened: Counter[str] = Counter()  # sessions ever, by their first transport
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._sessions.values())
 
     def admit(self, request: Request) -> None:
         """Make sure that a session may be opened. Raises `HandshakeRefused`."""
@@ -72,6 +77,7 @@ class Registry:
         self._gate.enter(request.address)
         session = Session(new_id(), request, transport, self)
         self._sessions[session.sid] = session
+        self.opened[transport.name] += 1
         settings = self.settings
         session.send(
             open_packet(
@@ -100,7 +106,7 @@ class Registry:
                 self.incidents.note("origin refused", request.origin or "")
             case 429 | 503:
                 if not self.is_closing:
-                    self.incidents.note("limit hit", str(refusal))
+                    self.incidents.note_limit(str(refusal))
             case _:
                 self.incidents.note("request refused", str(refusal))
 

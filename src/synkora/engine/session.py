@@ -171,6 +171,10 @@ class Session:
                 self._receive_from_probe(transport, packet)
             elif packet[0] == _MESSAGE:
                 if self.state in LIVE:
+                    flusher = self._keeper.flusher
+                    flusher.bytes_in += len(packet)
+                    if not flusher.is_armed:  # by a plain look, since a call would cost every message
+                        flusher.arm()
                     self.listener.on_message(packet[1:])
             else:
                 self._receive_control(packet)
@@ -183,6 +187,7 @@ class Session:
             if transport is not self.transport:
                 raise ProtocolError("binary packet during an upgrade")
             if self.state in LIVE:
+                self._keeper.flusher.bytes_in += len(data)
                 self.listener.on_binary(data)
         except Exception as error:
             self._receive_failed(transport, error)

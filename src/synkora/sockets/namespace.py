@@ -56,6 +56,7 @@ class Namespace(Audience):
         self._routes: dict[str, Route] = {}
         # The same by the bytes that an event's JSON array usually begins with: `["name"`.
         self._written: dict[bytes, tuple[str, Route]] = {}
+        self.refused = 0  # events, with an answer that says why
         self._before_event: Callable[[Socket, str], None] | None = None
         self._on_connect: ConnectHandler | None = None
         self._on_disconnect: DisconnectHandler | None = None
@@ -270,9 +271,11 @@ class Namespace(Audience):
     def _failed(self, socket: Socket, name: str, error: BaseException) -> None:
         try:
             if isinstance(error, EventRefused):
+                self.refused += 1
                 self._answer(socket, name, str(error), error.details)
                 return
             if isinstance(error, InvalidPayload):
+                self.refused += 1
                 self._answer(socket, name, str(error))
                 return
         except Exception as unwritable:  # details that JSON cannot hold

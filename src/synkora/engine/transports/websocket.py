@@ -265,6 +265,7 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
     def __init__(self, registry: Registry, *, config: Any, server_state: Any, app_state: Any) -> None:
         self._registry = registry
         self._listeners: list[WebSocketTransport] = []
+        self._request_id: str | None = None
         super().__init__(
             None,  # host and port: a client's
             None,  # path: a client's
@@ -291,6 +292,7 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
     def data_received(self, data: bytes) -> None:
         """Take the request that uvicorn has read, once."""
         request = _parse(data, self._transport, self._registry.settings.proxies)
+        self._request_id = request.headers.get("x-request-id")
         try:
             if not request.path.startswith(self._registry.settings.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
@@ -315,7 +317,9 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
 
     def _accept(self, request: PicowsRequest) -> WSUpgradeResponseWithListener:
         listener = self._listeners.pop()
-        extra = {"Sec-WebSocket-Extensions": EXTENSION} if listener.deflates else None
+        extra = {"Sec-WebSocket-Extensions": EXTENSION} if listener.deflates else {}
+        if self._request_id is not None:
+            extra["X-Request-Id"] = self._request_id
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), listener)
 
     def _feed(self, data: bytes) -> None:
@@ -324,11 +328,13 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
 
     def _refuse(self, refusal: HandshakeRefused) -> None:
         body = refusal.body
-        retry = f"retry-after: {refusal.retry_after}\r\n" if refusal.retry_after else ""
+        more = f"retry-after: {refusal.retry_after}\r\n" if refusal.retry_after else ""
+        if self._request_id is not None:
+            more += f"x-request-id: {self._request_id}\r\n"
         head = (
             f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"{retry}sec-websocket-version: {_VERSION}\r\nconnection: close\r\n\r\n"
+            f"{more}sec-websocket-version: {_VERSION}\r\nconnection: close\r\n\r\n"
         )
         self._transport.write(head.encode() + body)
         self._transport.close()

@@ -1,7 +1,5 @@
-"""The server's log: events with named fields, written as lines for people."""
+"""The log as lines for people, which nothing that clients write can forge."""
 
-import logging
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,9 +11,11 @@ _LINES: Final = {
     "project_joined": "✓ {userName} joined project {projectId}",
     "project_left": "✓ {userName} left project {projectId}",
     "relayed": "→ {what} in {projectId} by {userName}",
-    "incident": "! {what}{label}",
+    "incident": "! {what}: {reason}",
     "incidents": "! In the last minute: {counts}",
+    "repeated": "! In the last minute, more of the same: {counts}",
     "caution": "! {text}",
+    "playground": "✓ Playground: {address}",
     "project_access": "✓ PROJECT_ACCESS={setting}: {text}",
     "one_of_several": "✓ One of several instances: {instance}",
     "redis_up": "✓ Redis is there: {address}",
@@ -26,26 +26,21 @@ _LINES: Final = {
     "stopping": "✓ Stopping, clients to tell: {clients}",
     "stopped": "✓ Stopped",
 }
+_WITHOUT_REASON: Final = {"incident": "! {what}"}
 _SHOWN: Final = 200  # characters of one value
 _OWN_WORDS: Final = frozenset(("counts", "problem", "text"))  # fields that are the server's own, and bounded
+#: What a line begins with, and its colour (ECMA-48 section 8.3.117).
+_COLORS: Final = {"✓": 32, "→": 36, "✗": 33, "!": 31}
+_ERROR: Final = 31
 
 
-def configure_logs(level: str) -> None:
-    """Write events of `level` (debug, info, warning, error) and above to stdout, and uvicorn's errors with them."""
-    structlog.configure(
-        processors=[_render],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Output(sys.stdout),
-        cache_logger_on_first_use=True,
-    )
-    # A bad HTTP request is the client's fault, and is answered.
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
-
-
-def _render(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
+def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
+    """An entry as its line, with the traceback of an error below it (a processor of structlog's)."""
     event = str(fields.pop("event"))
     error = fields.pop("exc_info", None)
     line = _LINES.get(event)
+    if fields.get("reason") is None:
+        line = _WITHOUT_REASON.get(event, line)
     if line is not None:
         text = line.format_map(_Printable(fields))
     else:
@@ -56,17 +51,10 @@ def _render(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
     return text
 
 
-class _Output(structlog.PrintLogger):
-    """Where lines go; a full disk, or a reader that has gone, costs the lines and nothing else."""
-
-    def msg(self, message: str) -> None:
-        """Write a line."""
-        try:
-            super().msg(message)
-        except OSError:
-            pass
-
-    debug = info = warning = error = exception = critical = msg
+def render_colored(logger: Any, method: str, fields: structlog.typing.EventDict) -> str:
+    """The same for a terminal: the sign, or the level, that a line begins with has a colour."""
+    sign, blank, rest = render_text(logger, method, fields).partition(" ")
+    return f"\x1b[{_COLORS.get(sign, _ERROR)}m{sign}\x1b[0m{blank}{rest}"
 
 
 class _Printable(dict[str, str]):

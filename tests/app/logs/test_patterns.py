@@ -1,7 +1,6 @@
 """Incidents in the log: the first at once, a flood as one line."""
 
 import asyncio
-import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
+from tests.support.logs import configured_logs
 from tests.support.processes import Program
 
-from synkora.app.logs import configure_logs
-from synkora.app.patterns import Patterns, summary
+from synkora.app.logs.patterns import Patterns, summary
 from synkora.engine.incidents import Incidents, Tally
 
 SERVE = (sys.executable, "-m", "synkora", "serve")
@@ -28,12 +27,9 @@ def incidents() -> Incidents:
 @pytest.fixture
 def patterns(incidents: Incidents, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patterns]:
     """Patterns with a short window, written as lines."""
-    level = logging.getLogger("uvicorn").level
-    configure_logs("warning")
-    monkeypatch.setattr("synkora.app.patterns.log", structlog.get_logger())  # one that has no output yet
-    yield Patterns(incidents, window=0.1)
-    structlog.reset_defaults()
-    logging.getLogger("uvicorn").setLevel(level)
+    with configured_logs("warning"):
+        monkeypatch.setattr("synkora.app.logs.patterns.log", structlog.get_logger())  # one that has no output yet
+        yield Patterns(incidents, window=0.1)
 
 
 @pytest.mark.parametrize(

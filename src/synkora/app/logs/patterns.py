@@ -39,7 +39,7 @@ class Patterns:
     def _begin(self, kind: str, label: str) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._window, self.tell)
-        log.warning("incident", what=kind[:1].upper() + kind[1:], label=f": {label}" if label else "")
+        log.warning("incident", what=kind[:1].upper() + kind[1:], reason=label or None)
 
 
 def summary(tally: Tally) -> str:

@@ -1,6 +1,9 @@
 """The server's log: the lines that people read, and what cannot be done to them."""
 
 import logging
+import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,18 +11,17 @@ from typing import Any
 
 import pytest
 import structlog
+from tests.support.logs import configured_logs
 
-from synkora.app.logs import configure_logs
+from synkora.app.logs.configure import configure_logs
+from synkora.app.logs.request_ids import Handling
 
 
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """A logger of the server's, whose lines `capsys` has."""
-    level = logging.getLogger("uvicorn").level
-    configure_logs("info")
-    yield structlog.get_logger()
-    structlog.reset_defaults()
-    logging.getLogger("uvicorn").setLevel(level)
+    with configured_logs("info"):
+        yield structlog.get_logger()
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,17 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
         ("instance_gone", {"instance": "aB3xyz"}, "! Instance gone without a word: aB3xyz"),
         ("stopping", {"clients": 3}, "✓ Stopping, clients to tell: 3"),
         ("stopped", {}, "✓ Stopped"),
+        ("incident", {"what": "Slow client cut off", "reason": None}, "! Slow client cut off"),
+        (
+            "incident",
+            {"what": "Origin refused", "reason": "https://evil.example"},
+            "! Origin refused: https://evil.example",
+        ),
+        (
+            "repeated",
+            {"counts": "9 handler_failed (task:create, KeyError)"},
+            "! In the last minute, more of the same: 9 handler_failed (task:create, KeyError)",
+        ),
     ],
 )
 def test_lines(log: Any, capsys: pytest.CaptureFixture[str], event: str, fields: dict[str, Any], line: str) -> None:
@@ -135,7 +148,7 @@ def test_errors_have_their_traceback(log: Any, capsys: pytest.CaptureFixture[str
 def test_a_full_disk_costs_only_the_lines() -> None:
     """Where a line cannot be written the server goes on."""
     script = (
-        "import structlog; from synkora.app.logs import configure_logs; configure_logs('info');"
+        "import structlog; from synkora.app.logs.configure import configure_logs; configure_logs('info');"
         "structlog.get_logger().info('stopped'); structlog.get_logger().error('other'); open(2, 'w').write('went on')"
     )
     with open("/dev/full", "w") as full:  # any write to it fails for want of space
@@ -147,3 +160,64 @@ def test_uvicorn_reports_only_errors(log: Any) -> None:
     """A client's bad HTTP is answered, not logged."""
     assert not logging.getLogger("uvicorn.error").isEnabledFor(logging.WARNING)
     assert logging.getLogger("uvicorn.error").isEnabledFor(logging.ERROR)
+
+
+def test_what_a_request_left_behind_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event without a line of its own has the id of the request that it came with; people's lines are as ever."""
+    with Handling([(b"x-request-id", b"mine")]):
+        log.error("odd")
+        log.info("stopped")
+    assert capsys.readouterr().out == "error: odd requestId=mine\n✓ Stopped\n"
+
+
+SHOW = (
+    "import structlog; from synkora.app.logs.configure import configure_logs; configure_logs('info');"
+    "log = structlog.get_logger(); log.info('stopped');"
+    "log.info('relayed', what='Task moved', projectId='p', userName='\\x1b[31mEve');"
+    "log.info('client_disconnected', socketId='s', userName='Eve', reason='ping timeout');"
+    "log.warning('caution', text='Beware'); log.error('handler_failed', eventName='x')"
+)
+PLAIN = [
+    "✓ Stopped",
+    "→ Task moved in p by \\x1b[31mEve",
+    "✗ Client disconnected: s (Eve) - ping timeout",
+    "! Beware",
+    "error: handler_failed eventName=x",
+]
+
+
+def shown_on_a_terminal(**variables: str) -> list[str]:
+    """What a process that logs some lines writes to a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        given = {"PATH": os.environ["PATH"], "TERM": "xterm", **variables}
+        subprocess.run([sys.executable, "-c", SHOW], stdout=theirs, env=given, check=True, timeout=30)
+        return os.read(ours, 65536).decode().splitlines()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_lines_are_coloured_on_a_terminal() -> None:
+    """The sign that a line begins with is, and nothing else is changed."""
+    lines = shown_on_a_terminal()
+    assert [re.sub(r"\x1b\[\d*m", "", line) for line in lines] == PLAIN
+    assert [re.findall(r"\x1b\[(\d+)m(\S+?)\x1b", line) for line in lines] == [
+        [("32", "✓")],
+        [("36", "→")],
+        [("33", "✗")],
+        [("31", "!")],
+        [("31", "error:")],
+    ]
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colour_can_be_done_without(variables: dict[str, str]) -> None:
+    """Where it is not wanted, or not understood, lines are as in a file."""
+    assert shown_on_a_terminal(**variables) == PLAIN
+
+
+def test_there_is_no_colour_in_a_file() -> None:
+    """Whatever reads the output of a process reads plain lines."""
+    done = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, encoding="utf-8", timeout=30)
+    assert done.stdout.splitlines() == PLAIN

@@ -1,0 +1,33 @@
+"""The log as JSON, one object a line."""
+
+import json
+from typing import Any, Final
+
+import structlog
+
+from synkora.collaboration.timestamps import now
+
+_SHOWN: Final = 1000  # characters of one value
+_LEVELS: Final = {"exception": "error", "critical": "error"}
+
+
+def render_json(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
+    """An entry as an object: when, how serious, which event, and its fields (a processor of structlog's).
+
+    All but ASCII is escaped, so that nothing can forge a line or move a terminal's cursor, and every value is whole.
+    """
+    error = fields.pop("exc_info", None)
+    entry = {"timestamp": now(), "level": _LEVELS.get(method, method), "event": fields.pop("event")}
+    entry |= {name: _value(value) for name, value in fields.items()}
+    if error:
+        entry["exception"] = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
+    return json.dumps(entry, separators=(",", ":"))
+
+
+def _value(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_value(item) for item in value]
+    text = str(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,0 +1,68 @@
+"""Warnings and errors of the log: counted by level, and a flood of the same told once a minute."""
+
+import asyncio
+from collections import Counter
+from typing import Any, Final
+
+import structlog
+
+WINDOW: Final = 60  # seconds
+MOST_KINDS: Final = 100
+_SERIOUS: Final = {"warning": "warning", "error": "error", "exception": "error", "critical": "error"}
+_COUNTED: Final = frozenset(("incident", "incidents", "caution", "repeated"))  # what is no flood by its making
+_TELLING: Final = ("eventName", "problem", "logger")  # fields without which two of an event are not the same
+
+log = structlog.get_logger(__name__)
+
+
+class Repeats:
+    """Lets the first of each warning or error through, and tells after `window` seconds how many more there were.
+
+    `levels` counts them all, as `warning` or `error`. Where no event loop runs every one goes through.
+    """
+
+    def __init__(self, window: float = WINDOW) -> None:
+        self.levels: Counter[str] = Counter()
+        self._window = window
+        self._seen: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self, _: Any, method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        """Take an entry of the log (a processor of structlog's). Raises `DropEvent` for one that is counted only."""
+        level = _SERIOUS.get(method)
+        if level is None or fields["event"] == "repeated":
+            return fields
+        self.levels[level] += 1
+        if fields["event"] not in _COUNTED and self._is_repeated(_kind(fields)):
+            raise structlog.DropEvent
+        return fields
+
+    def _is_repeated(self, kind: str) -> bool:
+        if kind not in self._seen and len(self._seen) >= MOST_KINDS:
+            kind = "others"
+        if self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(self._window, self.tell)
+            except RuntimeError:
+                return False
+        self._seen[kind] += 1
+        return self._seen[kind] > 1
+
+    def tell(self) -> None:
+        """End the window, and tell what was in it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        seen, self._seen = self._seen, Counter()
+        more = [f"{times - 1} {kind}" for kind, times in seen.most_common() if times > 1]
+        if more:
+            log.warning("repeated", counts=", ".join(more))
+
+
+def _kind(fields: structlog.typing.EventDict) -> str:
+    """What equal entries have in common, in words: `handler_failed (task:create)`."""
+    details = [str(fields[name])[:100] for name in _TELLING if name in fields]
+    error = fields.get("exc_info")
+    if isinstance(error, BaseException):
+        details.append(type(error).__name__)
+    return f"{fields['event']} ({', '.join(details)})" if details else str(fields["event"])

@@ -1,0 +1,51 @@
+"""How late the event loop is: what everybody waits for when something in it takes long."""
+
+import asyncio
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
+
+from synkora.engine.histogram import Histogram
+
+INTERVAL: Final = 0.25  # seconds
+#: Seconds. uvloop's timers are exact to a millisecond, so that less would say nothing.
+LAG_BOUNDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class LoopLag:
+    """Measures, within a `with` block in a running loop, by how much a timer of `interval` seconds is late each time.
+
+    Times that were missed while the loop stood still are counted too, each with what it would have waited.
+    """
+
+    def __init__(self, interval: float = INTERVAL) -> None:
+        self.durations = Histogram(LAG_BOUNDS)
+        self._interval = interval
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._due = monotonic()
+        self._wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._due += self._interval
+        delay = self._due - monotonic()
+        self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._wake)
+
+    def _wake(self) -> None:
+        now = monotonic()
+        self.durations.observe(max(now - self._due, 0.0))
+        while now - self._due > self._interval:
+            self._due += self._interval
+            self.durations.observe(now - self._due)
+        self._wait()

@@ -1,0 +1,98 @@
+"""The log as JSON: an object a line, whatever is in it."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from tests.support.logs import configured_logs
+
+from synkora.app.logs.request_ids import Handling
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+@pytest.fixture
+def log() -> Iterator[Any]:
+    """A logger of the server's, which writes JSON."""
+    with configured_logs("debug", "json"):
+        yield structlog.get_logger()
+
+
+def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    text = capsys.readouterr().out
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text[:-1].split("\n")]
+
+
+def test_an_entry_is_an_object(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """When, how serious, what, and the fields by their names and with their types."""
+    log.info("client_disconnected", socketId="abc", userName="Alice", reason="ping timeout", duration=1.5, more=None)
+    (entry,) = entries(capsys)
+    assert list(entry)[:3] == ["timestamp", "level", "event"]
+    assert TIME.fullmatch(entry.pop("timestamp"))
+    assert entry == {
+        "level": "info",
+        "event": "client_disconnected",
+        "socketId": "abc",
+        "userName": "Alice",
+        "reason": "ping timeout",
+        "duration": 1.5,
+        "more": None,
+    }
+
+
+@pytest.mark.parametrize("name", ["Eve\n{}", "\x1b[2K\r\x00\x07", "\x9b1m\u2028\u202e", "\ud800", 'Ève 🚀 "\\'])
+def test_values_are_whole_and_forge_nothing(log: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Every character is back when the line is read as JSON, and none but ASCII's own is on it."""
+    log.info("project_joined", userName=name)
+    text = capsys.readouterr().out
+    assert text[:-1].isprintable()
+    assert text.isascii()
+    assert json.loads(text)["userName"] == name
+
+
+def test_what_is_too_long_is_cut(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Clients cannot fill the log with a name."""
+    log.info("project_joined", userName="x" * 100_000)
+    assert len(capsys.readouterr().out) < 2000
+
+
+@pytest.mark.parametrize("way", ["exc_info", "exception"])
+def test_a_traceback_is_a_field(log: Any, capsys: pytest.CaptureFixture[str], way: str) -> None:
+    """It is on the entry's own line."""
+    try:
+        raise ValueError("bad")
+    except ValueError as error:
+        if way == "exc_info":
+            log.error("handler_failed", exc_info=error)
+        else:
+            log.exception("handler_failed")
+    (entry,) = entries(capsys)
+    assert entry["level"] == "error"
+    assert entry["exception"].startswith("Traceback (most recent call last):\n")
+    assert entry["exception"].endswith("ValueError: bad")
+
+
+def test_the_request_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is logged while one is handled has its id."""
+    with Handling([(b"x-request-id", b"mine")]):
+        log.info("stopped")
+    log.info("stopped")
+    first, second = entries(capsys)
+    assert first["requestId"] == "mine"
+    assert "requestId" not in second
+
+
+def test_libraries_are_heard(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error of uvicorn's or asyncio's is an entry like any other; what is less is the client's, or nobody's."""
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).warning("unheard")
+        logging.getLogger(name).error("bad %s", "thing", exc_info=ValueError("x"))
+    first, second = entries(capsys)
+    assert (first["event"], first["logger"], first["message"]) == ("library_error", "uvicorn.error", "bad thing")
+    assert first["exception"] == "ValueError: x"
+    assert second["logger"] == "asyncio"

@@ -1,0 +1,90 @@
+"""Warnings and errors that come again and again: counted, not written."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from tests.support.logs import configured_logs
+
+from synkora.app.logs.repeats import MOST_KINDS, Repeats
+
+
+@pytest.fixture
+def repeats(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repeats]:
+    """What counts the entries of the log of a test, with a window that ends when the test says so."""
+    with configured_logs("info") as repeats:
+        monkeypatch.setattr("synkora.app.logs.repeats.log", structlog.get_logger())  # one that has no output yet
+        yield repeats
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("    ")]
+
+
+async def test_a_flood_is_one_line_and_a_number(repeats: Repeats, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first of each is written at once; how many more there were, at the end of the window."""
+    log: Any = structlog.get_logger()
+    for number in range(1000):
+        log.error("handler_failed", eventName="task:create", socketId=str(number), exc_info=ValueError("x"))
+        log.error("handler_failed", eventName="task:move", exc_info=ValueError("x"))
+        log.warning("redis_down", problem="it is away")
+        log.info("stopped")
+    written = lines(capsys)
+    assert written.count("✓ Stopped") == 1000
+    assert [line for line in written if line != "✓ Stopped"] == [
+        "error: handler_failed eventName=task:create socketId=0",
+        "error: handler_failed eventName=task:move",
+        "! Redis is away: it is away",
+    ]
+    repeats.tell()
+    assert lines(capsys) == [
+        "! In the last minute, more of the same: 999 handler_failed (task:create, ValueError), "
+        "999 handler_failed (task:move, ValueError), 999 redis_down (it is away)"
+    ]
+    assert repeats.levels == {"error": 2000, "warning": 1000}
+
+
+async def test_another_window_begins_anew(repeats: Repeats, capsys: pytest.CaptureFixture[str]) -> None:
+    """What came once has no line of its own at the end, and is written again."""
+    log: Any = structlog.get_logger()
+    for _ in range(2):
+        log.warning("odd")
+        repeats.tell()
+    assert lines(capsys) == ["warning: odd"] * 2
+
+
+async def test_the_window_ends_by_itself(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to ask."""
+    repeats = Repeats(window=0.05)
+    told = asyncio.Event()
+    monkeypatch.setattr(Repeats, "tell", lambda _: told.set())
+    assert repeats(None, "warning", {"event": "odd"}) == {"event": "odd"}
+    async with asyncio.timeout(5):
+        await told.wait()
+
+
+async def test_kinds_are_bounded(repeats: Repeats, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many different ones there are: past the bound they are one kind."""
+    log: Any = structlog.get_logger()
+    for number in range(MOST_KINDS * 3):
+        log.warning("odd", problem=f"number {number}")
+    assert len(lines(capsys)) == MOST_KINDS + 1
+
+
+async def test_incidents_are_not_held_back(repeats: Repeats, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those are the first of their kind already, and cautions are told once."""
+    log: Any = structlog.get_logger()
+    for text in ("a", "b"):
+        log.warning("caution", text=text)
+        log.warning("incident", what="Origin refused", reason=None)
+    assert lines(capsys) == ["! a", "! Origin refused", "! b", "! Origin refused"]
+
+
+def test_without_a_loop_all_is_written(repeats: Repeats, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a server runs, and after, there is nobody to tell of the rest."""
+    log: Any = structlog.get_logger()
+    for _ in range(3):
+        log.warning("odd")
+    assert lines(capsys) == ["warning: odd"] * 3

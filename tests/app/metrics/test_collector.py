@@ -1,0 +1,224 @@
+"""What Prometheus is told, beside what clients did."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+from tests.collaboration.site import Site, token_of
+from tests.docs.documents import ROOT, table
+from tests.support.clients import Polling, WebSocket, socketio
+from tests.support.servers import serving, until
+
+from synkora import __version__
+from synkora.app.metrics.collector import INCIDENTS, LIMITS, ServerCollector
+from synkora.app.metrics.loop_lag import LoopLag
+from synkora.app.metrics.page import metrics_route
+from synkora.app.routes import make_app
+from synkora.collaboration.limits import Kind
+
+TOKEN = "the-token-of-these-metrics-51c0"
+
+
+class MeasuredSite(Site):
+    """Synkora with its metrics."""
+
+    def __init__(self, token: str | None = None) -> None:
+        super().__init__()
+        self.logged: dict[str, int] = {"warning": 3, "info": 9}
+        collector = ServerCollector(self.server, self.collaboration, LoopLag(), self.logged, None)
+        self.app = make_app(self.collaboration, lambda: False, lambda: None, [metrics_route(collector, token)])
+
+    async def ask(self, **headers: str) -> httpx.Response:
+        given = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+        async with httpx.AsyncClient(timeout=5, trust_env=False, headers=given) as http:
+            return await http.get(self.address.http + "/metrics")
+
+    async def read(self) -> dict[str, float]:
+        """All samples, each by its name and, in braces, the value of its label."""
+        answer = await self.ask()
+        return {
+            sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[MeasuredSite]:
+    """Synkora on a port, with its metrics."""
+    site = MeasuredSite()
+    async with serving(site.server, app=site.app) as address:
+        site.address = address
+        yield site
+
+
+async def join(site: MeasuredSite, *clients: WebSocket) -> None:
+    """Have clients join a project one after the other, and take all that they are told of it."""
+    for number, client in enumerate(clients, 1):
+        await client.event()  # connected
+        await client.emit("join-project", "p")
+        for _ in range(2):
+            await client.event()
+        for other in clients[: number - 1]:
+            for _ in range(2):
+                await other.event()
+
+
+async def test_figures_are_what_clients_did(site: MeasuredSite) -> None:
+    """Who is there, what they send and get, and how it ends."""
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice:
+        async with (
+            socketio(site.address, {"token": token_of("Alice")}) as tab,
+            socketio(site.address, {"token": token_of("Bob")}) as bob,
+            Polling(site.address) as newcomer,
+        ):
+            await newcomer.open()
+            await join(site, alice, tab, bob)
+            before = await site.read()
+            for name in ("canvas:cursor", "canvas:cursor", "task:create"):
+                await alice.emit(name, {"projectId": "p"})
+                for other in (tab, bob):
+                    await other.event()
+            await alice.emit("made up", {"secret": "7"})
+            await alice.event()
+            after = await site.read()
+            assert before["synkora_connections{websocket}"] == 3
+            assert before["synkora_connections{polling}"] == 1
+            assert before["synkora_signed_in_connections"] == 3
+            assert before["synkora_users"] == 2
+            assert before["synkora_projects"] == 1
+            assert before["synkora_joins_total"] == 3
+            assert before["synkora_sign_ins_total{ok}"] == 3
+            assert before["synkora_events_received_total{join-project}"] == 3
+            grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+            sent = [["canvas:cursor", {"projectId": "p"}]] * 2
+            sent += [["task:create", {"projectId": "p"}], ["made up", {"secret": "7"}]]
+            assert grown["synkora_events_received_total{canvas:cursor}"] == 2
+            assert grown["synkora_events_received_total{task:create}"] == 1
+            assert grown["synkora_events_received_total{other}"] == 1
+            assert grown["synkora_events_refused_total"] == 1
+            assert grown["synkora_deliveries_total"] == 7
+            assert grown["synkora_received_bytes_total"] == sum(3 - 1 + len(json.dumps(event)) for event in sent)
+            assert grown["synkora_turn_duration_seconds_count"] == 4
+            assert "synkora_log_entries_total{info}" not in after
+            assert after["synkora_log_entries_total{warning}"] == 3
+            assert after["synkora_log_entries_total{error}"] == 0
+        await until(lambda: site.collaboration.connections == 1)
+        ended = await site.read()
+        assert ended["synkora_disconnects_total{transport close}"] == 2
+        assert ended["synkora_connections{websocket}"] == 1
+        assert ended["synkora_connections_opened_total{websocket}"] == 3
+        assert ended["synkora_connections_opened_total{polling}"] == 1
+
+
+async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> None:
+    """Kinds and limits are there before anything happens; what clients choose is never a label."""
+    before = await site.read()
+    assert {name for name in before if name.startswith("synkora_incidents")} == {
+        f"synkora_incidents_total{{{kind}}}" for kind in INCIDENTS
+    }
+    for number in range(3):
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(site.address.url(), headers={"Origin": f"https://{number}.evil.example"})
+        assert answer.status_code == 403
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice:
+        for _ in range(70):
+            await alice.emit("leave-project", "p")
+        await until(lambda: site.server.incidents.limits["other events"])
+        after = await site.read()
+    assert after["synkora_incidents_total{origin refused}"] == 3
+    assert after["synkora_limits_hit_total{other events}"] > 0
+    assert after.keys() == before.keys()
+    assert "evil" not in (await site.ask()).text
+
+
+def test_the_kinds_are_those_of_the_documents() -> None:
+    """The table of what should not happen has each, in the same order."""
+    assert [kind for kind, _ in table(ROOT / "docs" / "security.md", "kind")] == list(INCIDENTS)
+
+
+async def test_what_waits_for_clients_is_told(site: MeasuredSite) -> None:
+    """How much, for how many."""
+    async with Polling(site.address) as slow, Polling(site.address) as idle:
+        for client in (slow, idle):
+            await client.open()
+        site.server.registry.find(slow.sid).send(b"4" + b"x" * 5000)
+        await asyncio.sleep(0)
+        figures = await site.read()
+        assert figures["synkora_outbox_clients"] == 1
+        assert figures["synkora_outbox_bytes"] > 5000
+        await slow.poll()
+        assert (await site.read())["synkora_outbox_bytes"] == 0
+
+
+async def test_histograms_add_up(site: MeasuredSite) -> None:
+    """Buckets grow with their bounds, and the last has all."""
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice:
+        await alice.event()
+        figures = await site.read()
+    for name in ("turn_duration", "sign_in_duration", "access_check_duration", "loop_lag"):
+        buckets = [value for each, value in figures.items() if each.startswith(f"synkora_{name}_seconds_bucket")]
+        assert buckets == sorted(buckets)
+        assert buckets[-1] == figures[f"synkora_{name}_seconds_count"]
+    assert figures["synkora_sign_in_duration_seconds_count"] == 1
+    assert figures["synkora_sign_in_duration_seconds_sum"] > 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "parse"),
+    [
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8", text_string_to_metric_families),
+        (
+            "application/openmetrics-text;version=1.0.0",
+            "application/openmetrics-text; version=1.0.0",
+            parse_openmetrics,
+        ),
+    ],
+)
+async def test_both_formats(site: MeasuredSite, accept: str, content_type: str, parse: Callable[[str], Any]) -> None:
+    """Prometheus' text, and OpenMetrics for who asks for it, with the version and the process itself."""
+    answer = await site.ask(Accept=accept)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(content_type)
+    families = {family.name: family for family in parse(answer.text)}
+    (build,) = families["synkora_build" if "openmetrics" in accept else "synkora_build_info"].samples
+    assert build.labels == {"version": __version__}
+    assert families["process_resident_memory_bytes"].samples[0].value > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer  {TOKEN}", 200),
+        ("", 401),
+        ("Bearer", 401),
+        (f"Bearer {TOKEN}x", 401),
+        (f"Basic {TOKEN}", 401),
+        (TOKEN, 401),
+        ("Bearer \xe9", 401),
+    ],
+)
+async def test_a_token_is_needed_where_there_is_one(authorization: str, status: int) -> None:
+    """Who has another, or none, is told which variable it is about, and nothing else."""
+    site = MeasuredSite(TOKEN)
+    async with serving(site.server, app=site.app) as site.address:
+        answer = await site.ask(Authorization=authorization)
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.text == "METRICS_TOKEN is needed"
+
+
+def test_limits_are_the_words_of_the_code() -> None:
+    """Each limit that can be hit is among those that are counted from zero on."""
+    assert LIMITS[: len(Kind)] == tuple(f"{kind.name.lower()} events" for kind in Kind)
+    places = ("collaboration/service.py", "engine/gate.py")
+    source = "".join((ROOT / "src" / "synkora" / place).read_text(encoding="utf-8") for place in places)
+    assert all(f'"{limit}"' in source for limit in LIMITS[len(Kind) :])

@@ -1,0 +1,129 @@
+"""The dashboard for Grafana, and the alerts, held against what a server tells Prometheus."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.deploy.promtool import promtool
+from tests.docs.documents import ROOT, table
+from tests.end_to_end.server_process import ServerProcess
+from tests.support.redis_server import running_redis
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "synkora.json"
+RULES = ROOT / "deploy" / "prometheus" / "synkora.rules.yml"
+_NAME = re.compile(r"\b(?:synkora|process|python)_[a-z_]+")
+_LABEL = re.compile(r"\b(?:by \(([a-z, ]+)\)|\{\{ ?(?:\$labels\.)?([a-z]+) ?\}\})")
+_GIVEN = {"job", "instance", "le"}  # by Prometheus
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a server that is one of several tells, by the names of its families."""
+    with running_redis() as redis:
+        server = ServerProcess(tmp_path_factory.mktemp("server"), REDIS_URL=redis.url)
+        server.wait_for_line(lambda line: "Redis is there" in line)
+        text = httpx.get(f"{server.url}/metrics", trust_env=False).text
+        assert server.stop() == 0
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+@pytest.fixture(scope="module")
+def samples(families: dict[str, Any]) -> dict[str, set[str]]:
+    """The labels of each sample, by its name."""
+    return {
+        sample.name: set().union(*(each.labels for each in family.samples))
+        for family in families.values()
+        for sample in family.samples
+    }
+
+
+def _queries(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("expr"), str):
+            yield node["expr"]
+        if isinstance(node.get("definition"), str):
+            yield node["definition"]
+        for value in node.values():
+            yield from _queries(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _queries(value)
+
+
+def dashboard() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return read
+
+
+def test_every_query_asks_for_what_is_told(samples: dict[str, set[str]]) -> None:
+    """Each metric in the dashboard and in the alerts is one that a server has, and each label is one of its own."""
+    queries = [*_queries(dashboard()), RULES.read_text(encoding="utf-8")]
+    assert len(queries) > 40
+    asked = {name for query in queries for name in _NAME.findall(query)}
+    assert asked <= samples.keys(), asked - samples.keys()
+    known = _GIVEN.union(*samples.values())
+    for query in queries:
+        for names, name in _LABEL.findall(query):
+            assert {each.strip() for each in (names or name).split(",")} <= known
+
+
+def test_every_query_is_one(tmp_path: Path) -> None:
+    """Prometheus' own parser takes each query of the dashboard, with its variables filled in."""
+    queries = [query for query in _queries(dashboard()) if not query.startswith("label_values")]
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m").replace("$job", ".+")}
+        for number, query in enumerate(queries)
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+    done = promtool("check", "rules", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(queries)} rules found" in done.stdout
+
+
+def test_the_dashboard_can_be_provisioned() -> None:
+    """It has an id of its own and no database's; its data source is chosen; no two panels lie upon each other."""
+    read = dashboard()
+    assert read["uid"] == "synkora"
+    assert "id" not in read
+    assert "__inputs" not in read
+    panels = read["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert place["x"] + place["w"] <= 24
+        assert not taken & cells, panel["title"]
+        taken |= cells
+        if panel["type"] != "row":
+            assert panel["datasource"]["uid"] == "${datasource}"
+            assert panel["targets"]
+
+
+def test_everything_that_is_told_is_shown_or_asked_for(families: dict[str, Any]) -> None:
+    """No metric of the server's own is left out of the dashboard, but for the version."""
+    text = DASHBOARD.read_text(encoding="utf-8")
+    own = {name for name in families if name.startswith("synkora_")}
+    assert {name for name in own if name not in text} <= {"synkora_signed_in_connections"}
+
+
+def test_the_documents_tell_of_every_metric(families: dict[str, Any]) -> None:
+    """The table has each of the server's own, with its type and its label."""
+    rows = {row[0].strip("`"): (row[1], row[2].strip("`")) for row in table(ROOT / "docs" / "metrics.md", "metric")}
+    own = {}
+    for family in families.values():
+        if family.name.startswith("synkora_"):
+            labels = set().union(*(sample.labels for sample in family.samples)) - {"le"}
+            name = family.name + ("_total" if family.type == "counter" else "")
+            own[name] = (family.type, ", ".join(sorted(labels)) or "-")
+    assert rows == own

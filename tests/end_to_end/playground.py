@@ -1,0 +1,77 @@
+"""People on the playground's page, each in a browser of their own."""
+
+from typing import Any
+
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.server_process import ServerProcess
+
+DESK = {"viewport": {"width": 1440, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "hasTouch": True, "isMobile": True, "deviceScaleFactor": 2}
+
+#: What a test's lines of Playwright find on the page.
+_WORDS = """
+const card = (title) => page.locator('.card', { hasText: title });
+const column = (status) => page.locator(`[data-status=${status}]`);
+const paper = page.locator('.canvas > svg');
+const strokes = page.locator('.canvas > svg > path');
+const text = page.getByLabel('Text of the document');
+const preview = page.getByRole('region', { name: 'Preview' });
+const cell = (name) => page.getByLabel(name, { exact: true });
+const here = page.getByRole('list', { name: 'Who is here' }).getByRole('listitem');
+const status = page.locator('.status');
+const until = async (condition, what) => {
+  for (let tries = 0; !(await condition()); tries++) {
+    if (tries === 100) throw new Error(`it never came to this: ${what ?? condition}`);
+    await page.waitForTimeout(50);
+  }
+};
+const names = async () => (await here.locator('.unseen').allTextContents()).sort().join(', ');
+const drag = async (from, to) => {
+  await page.mouse.move(...from);
+  await page.mouse.down();
+  await page.mouse.move((from[0] + to[0]) / 2, (from[1] + to[1]) / 2, { steps: 4 });
+  await page.mouse.move(...to, { steps: 4 });
+  await page.mouse.up();
+};
+const middle = async (locator) => {
+  await locator.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = await locator.boundingBox();
+  return [x + width / 2, y + height / 2];
+};
+"""
+
+
+class Visitor:
+    """Somebody on the page; `console` is what their browser's console has said."""
+
+    def __init__(self, chromium: NodeProcess) -> None:
+        self.console: list[str] = []
+        self._chromium = chromium
+        self._name = chromium.listen(lambda message: self.console.append(message["console"]))
+
+    async def open(self, server: ServerProcess, name: str, project: str, **options: Any) -> None:
+        """Open the page as one of its people; `options` are those of Playwright's browser contexts."""
+        await self.load(server, f"?as={name}&project={project}", **options)
+        await self.play("await page.locator('[data-state=connected]').waitFor();")
+        await self.play("await here.first().waitFor();")
+
+    async def load(self, server: ServerProcess, query: str = "", **options: Any) -> None:
+        """Load the page, whether it connects or not."""
+        url = f"http://localhost:{server.port}/playground{query}"
+        await self._chromium.ask("open", name=self._name, url=url, options={**DESK, **options})
+
+    async def play(self, lines: str) -> Any:
+        """Run lines of Playwright; return what they return."""
+        try:
+            return await self._chromium.ask("play", name=self._name, lines=_WORDS + lines)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nin: {lines.strip()}\nconsole: {self.console}") from None
+
+    async def audit(self) -> list[str]:
+        """What axe finds wrong with the page."""
+        found: list[str] = await self._chromium.ask("audit", name=self._name)
+        return found
+
+    async def close(self) -> None:
+        """Close the browser's window."""
+        await self._chromium.ask("close", name=self._name)

@@ -1,0 +1,97 @@
+"""Takes the documents' pictures of the playground: `make screenshots`, or ARGS=FOLDER to have them elsewhere."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.playground import DESK, PHONE, Visitor
+from tests.end_to_end.server_process import ServerProcess
+
+IMAGES: Final = Path(__file__).parent.parent.parent / "docs" / "images"
+
+#: Draws lines on the canvas, which is 800 units wide.
+_DRAW: Final = """
+const draw = async (...points) => {
+  const { x, y, width } = await paper.boundingBox();
+  const at = ([left, top]) => [x + left * width / 800, y + top * width / 800];
+  await page.mouse.move(...at(points[0]));
+  await page.mouse.down();
+  for (const point of points) await page.mouse.move(...at(point), { steps: 8 });
+  await page.mouse.up();
+};
+const round = (x, y, width, height) =>
+  Array.from({ length: 40 }, (_, i) => [x + width * Math.cos(i / 6.2), y + height * Math.sin(i / 6.2)]);
+"""
+
+_ALICE: Final = """
+await draw([90, 90], [330, 90], [330, 330], [90, 330], [90, 90]);
+await draw([90, 130], [330, 130]);
+await draw([120, 170], [290, 170]);
+await draw([120, 200], [240, 200]);
+await draw([120, 260], [200, 260], [200, 295], [120, 295], [120, 260]);
+await drag(await middle(card('Write the launch brief')), await middle(column('IN_PROGRESS')));
+await cell('B4').focus();
+"""
+
+_BOB: Final = """
+await draw([335, 210], [400, 200], [460, 225], [505, 250]);
+await draw([480, 250], [506, 251], [497, 226]);
+await draw(...round(610, 270, 100, 62));
+await draw([560, 270], [575, 255], [590, 282], [605, 256], [620, 283], [635, 257], [655, 270]);
+await page.getByLabel('Title of a new card').fill('Order the cake');
+await page.keyboard.press('Enter');
+await cell('C3').fill('5600');
+await text.focus();
+await text.evaluate((area) => area.setSelectionRange(area.value.length, area.value.length));
+await page.keyboard.type('- The cake is ordered');
+"""
+
+_POINT: Final = """
+await page.mouse.move(...await middle(paper));
+await page.mouse.move({x}, {y}, {{ steps: 3 }});
+"""
+
+
+async def take(folder: Path) -> None:
+    """Have people work on a project, and take pictures of what they see."""
+    chromium_path = shutil.which("chromium")
+    assert chromium_path is not None, "chromium is not installed"
+    chromium = await NodeProcess.start("remote-browser.mjs", chromium_path)
+    with tempfile.TemporaryDirectory() as empty:
+        server = ServerProcess(Path(empty))
+        try:
+            await _work(chromium, server, folder)
+        finally:
+            await chromium.stop()
+            server.stop()
+
+
+async def _work(chromium: NodeProcess, server: ServerProcess, folder: Path) -> None:
+    async def open_as(name: str, **options: Any) -> Visitor:
+        visitor = Visitor(chromium)
+        await visitor.open(server, name, "launch", **options)
+        return visitor
+
+    alice, bob = await open_as("Alice", **DESK), await open_as("Bob", colorScheme="dark", **DESK)
+    carol = await open_as("Carol", **PHONE)
+    await alice.play(_DRAW + _ALICE)
+    await bob.play(_DRAW + _BOB)
+    await carol.play("await page.locator('#canvas').scrollIntoViewIfNeeded();")
+    await alice.play(_POINT.format(x=960, y=420))
+    await bob.play(_POINT.format(x=1250, y=200))
+    # What the typing has said of itself is over by then, and a ping has been answered.
+    await alice.play("await page.locator('.typing').first().waitFor({ state: 'detached' });")
+    await bob.play("await text.press('End'); await page.keyboard.type('!');")
+    await alice.play("await page.locator('#document').getByText('Bob is typing').waitFor();")
+    for name, visitor in {"light": alice, "dark": bob, "phone": carol}.items():
+        path = folder / f"playground-{name}.png"
+        await visitor.play(f"await page.screenshot({{ path: {str(path)!r}, animations: 'disabled' }});")
+        sys.stdout.write(f"Made {path}\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(take(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else IMAGES))

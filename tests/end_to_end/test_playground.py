@@ -1,0 +1,411 @@
+"""The playground in a real browser: what one does, the others see."""
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.playground import DESK, PHONE, Visitor
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import StartServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+Visit = Callable[..., Awaitable[Visitor]]
+_projects = itertools.count()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chromium() -> AsyncIterator[NodeProcess]:
+    """Chromium."""
+    path = shutil.which("chromium")
+    assert path is not None, "chromium is not installed"
+    chromium = await NodeProcess.start("remote-browser.mjs", path)
+    yield chromium
+    await chromium.stop()
+
+
+@pytest.fixture(scope="module")
+def development(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server in development, as `make run` starts it."""
+    server = ServerProcess(tmp_path_factory.mktemp("server"))
+    yield server
+    assert server.stop() == 0, server.output
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(chromium: NodeProcess, development: ServerProcess) -> AsyncIterator[Visit]:
+    """Opens the page as somebody, all of a test in one project; nothing is said on a console that is expected clean."""
+    project = f"project-{next(_projects)}"
+    visitors: list[Visitor] = []
+
+    async def visit(name: str, *, server: ServerProcess = development, **options: Any) -> Visitor:
+        visitor = Visitor(chromium)
+        visitors.append(visitor)
+        await visitor.open(server, name, project, **options)
+        return visitor
+
+    yield visit
+    for visitor in visitors:
+        await visitor.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def two(visit: Visit) -> AsyncIterator[tuple[Visitor, Visitor]]:
+    """Alice and Bob, on whose consoles nothing is said in the end."""
+    alice, bob = await visit("Alice"), await visit("Bob")
+    yield alice, bob
+    assert alice.console == bob.console == []
+
+
+async def test_the_start_tells_the_address(development: ServerProcess) -> None:
+    """One line after the banner, which is whole by then."""
+    line = await asyncio.to_thread(development.wait_for_line, lambda line: "Playground" in line)
+    assert line == f"✓ Playground: http://127.0.0.1:{development.port}/playground"
+    assert development.stdout.index(line) == 8
+
+
+async def test_a_card_dragged_by_one_moves_for_the_other(two: tuple[Visitor, Visitor]) -> None:
+    """To the column that it is dropped on, and once only."""
+    alice, bob = two
+    await alice.play("await drag(await middle(card('Choose the colours')), await middle(column('DONE')));")
+    for visitor in two:
+        await visitor.play("await column('DONE').locator('.card', { hasText: 'Choose the colours' }).waitFor();")
+        assert await visitor.play("return card('Choose the colours').count();") == 1
+    await bob.play("await drag(await middle(card('Choose the colours')), await middle(column('TODO')));")
+    await alice.play("await column('TODO').locator('.card', { hasText: 'Choose the colours' }).waitFor();")
+    assert await alice.play("return page.locator('dialog').count();") == 0
+
+
+async def test_a_drag_can_be_given_up(two: tuple[Visitor, Visitor]) -> None:
+    """By Escape, or by letting go beside the columns, the card stays where it was."""
+    alice, _ = two
+    await alice.play("""
+        await page.mouse.move(...await middle(card('Choose the colours')));
+        await page.mouse.down();
+        await page.mouse.move(...await middle(column('DONE')), { steps: 4 });
+        await page.keyboard.press('Escape');
+        await page.mouse.up();
+        await drag(await middle(card('Choose the colours')), await middle(page.getByText('Synkora playground')));
+    """)
+    assert await alice.play("return column('TODO').locator('.card').count();") == 2
+    assert await alice.play("return page.locator('dialog').count();") == 0
+
+
+async def test_a_card_that_is_dragged_can_be_moved_by_another(two: tuple[Visitor, Visitor]) -> None:
+    """The drag is over then, and the next one is as any other."""
+    alice, bob = two
+    await alice.play("""
+        await page.mouse.move(...await middle(card('Choose the colours')));
+        await page.mouse.down();
+        await page.mouse.move(...await middle(column('DONE')), { steps: 4 });
+        await page.locator('.column.over').waitFor();
+    """)
+    await bob.play("await card('Choose the colours').press('ArrowRight');")
+    await alice.play("""
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Choose the colours' }).waitFor();
+        await page.locator('.column.over').waitFor({ state: 'detached' });
+        await page.mouse.up();
+        await drag(await middle(card('Choose the colours')), await middle(column('TODO')));
+    """)
+    await bob.play("await column('TODO').locator('.card', { hasText: 'Choose the colours' }).waitFor();")
+
+
+async def test_cards_are_made_changed_and_deleted_for_all(two: tuple[Visitor, Visitor]) -> None:
+    """A new one in the form, the rest in the dialog that a card opens."""
+    alice, bob = two
+    await alice.play("""
+        await page.getByLabel('Title of a new card').fill('Order the cake');
+        await page.keyboard.press('Enter');
+    """)
+    await bob.play("""
+        await card('Order the cake').click();
+        const dialog = page.getByRole('dialog');
+        await dialog.getByLabel('Title').fill('Bake the cake');
+        await dialog.getByLabel('Column').selectOption('In progress');
+        await dialog.getByRole('button', { name: 'Save' }).click();
+    """)
+    await alice.play("""
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Bake the cake' }).click();
+        await page.getByRole('button', { name: 'Delete' }).click();
+        await until(async () => await card('cake').count() === 0);
+    """)
+    await bob.play("await until(async () => await card('cake').count() === 0);")
+
+
+async def test_strokes_and_pointers(two: tuple[Visitor, Visitor]) -> None:
+    """A line is the same on every page; a pointer has its owner's name, and goes when it leaves the canvas."""
+    alice, bob = two
+    await alice.play("""
+        const [x, y] = await middle(paper);
+        await drag([x - 120, y - 60], [x + 120, y + 60]);
+    """)
+    await bob.play("await until(async () => await strokes.count() === 1, 'a stroke');")
+    drawn = await alice.play("return strokes.first().getAttribute('d');")
+    assert drawn.count("Q") >= 5
+    await bob.play(f"await until(async () => await strokes.first().getAttribute('d') === {drawn!r}, 'all of it');")
+    await bob.play("await page.locator('.pointer .flag', { hasText: 'Alice' }).waitFor();")
+    await alice.play("await page.mouse.move(5, 5);")
+    await bob.play("await page.locator('.pointer').waitFor({ state: 'detached' });")
+    await bob.play("await page.getByRole('button', { name: 'Clear' }).click();")
+    await alice.play("await until(async () => await strokes.count() === 0, 'nothing');")
+
+
+async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
+    """Text, preview, who is typing and where; the others' own place in the text stays theirs."""
+    alice, bob = two
+    await bob.play("""
+        await text.focus();
+        await text.evaluate((area) => area.setSelectionRange('# Launch notes'.length, '# Launch notes'.length));
+    """)
+    await alice.play("""
+        await text.focus();
+        await text.evaluate((area) => area.setSelectionRange(0, 0));
+        await page.keyboard.type('## News, **now**\\n\\n');
+    """)
+    await bob.play("""
+        await preview.getByRole('heading', { name: 'News, now' }).waitFor();
+        await page.locator('#document').getByText('Alice is typing').waitFor();
+        await page.locator('.caret .flag', { hasText: 'Alice' }).waitFor();
+        await page.keyboard.type(', again');
+        await page.locator('#document').getByText('Alice is typing').waitFor({ state: 'detached' });
+    """)
+    await alice.play("await preview.getByRole('heading', { name: 'Launch notes, again' }).waitFor();")
+    texts = [await visitor.play("return text.inputValue();") for visitor in two]
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("## News, **now**\n\n# Launch notes, again\n\nEveryone")
+    await alice.play("await text.blur();")
+    await bob.play("await page.locator('.caret').waitFor({ state: 'detached' });")
+
+
+async def test_html_in_the_document_is_text(two: tuple[Visitor, Visitor]) -> None:
+    """Whatever somebody writes, it makes no element, no script and no link that does anything but lead somewhere."""
+    alice, bob = two
+    await alice.play("""
+        await text.fill(`<img src="x" onerror="document.title = 'hit'">
+
+<script>document.title = 'hit'</script>
+
+[here](javascript:document.title='hit') ![picture](https://example.com/x.png) [there](https://example.com)`);
+    """)
+    await bob.play("await preview.getByText('there').waitFor();")
+    assert await bob.play("return preview.locator('img, script, a:not([href^=https])').count();") == 0
+    assert await bob.play("return preview.getByText('onerror').count();") == 1
+    assert "hit" not in await bob.play("return page.title();")
+
+
+async def test_the_sheet_is_one(two: tuple[Visitor, Visitor]) -> None:
+    """Cells, their sums, and who is in which."""
+    alice, bob = two
+    await alice.play("await cell('B2').fill('5000');")
+    await bob.play("""
+        await until(async () => await cell('B5').inputValue() === '16500', 'the sum');
+        await page.locator('td.selected', { has: cell('B2'), hasText: 'Alice' }).waitFor();
+        await page.locator('#sheet').getByText('Alice is typing').waitFor();
+    """)
+    await alice.play("""
+        await page.keyboard.press('Enter');
+        await until(async () => await cell('B3').evaluate((input) => input === document.activeElement), 'the next');
+    """)
+    await bob.play("await page.locator('td.selected', { has: cell('B3'), hasText: 'Alice' }).waitFor();")
+
+
+async def test_who_is_here(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
+    """Each person once, on coming, on closing the page, and on its crash; a crash leaves no cursor behind."""
+    alice, bob = two
+    carol = await visit("Carol")
+    again = await visit("Bob")
+    for visitor in (alice, carol):
+        await visitor.play("await until(async () => /^Alice.*, Bob, Carol.*$/.test(await names()), 'three');")
+    await carol.play("await page.mouse.move(...await middle(paper));")
+    await alice.play("await page.locator('.pointer .flag', { hasText: 'Carol' }).waitFor();")
+    await carol.play("page.goto('chrome://crash').catch(() => {}); await page.waitForEvent('crash');")
+    await alice.play("await until(async () => await names() === 'Alice (you), Bob', 'two');")
+    await alice.play("await page.locator('.pointer').waitFor({ state: 'detached' });")
+    await again.close()
+    await bob.play("await page.goto('about:blank');")
+    await alice.play("await until(async () => await names() === 'Alice (you)', 'one');")
+
+
+async def test_who_comes_gets_what_is_there(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
+    """From one of the pages that are open, since the server stores nothing; when all are gone, so is it."""
+    alice, bob = two
+    await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
+    await bob.play("await cell('D7').fill('here'); await text.fill('# Other words');")
+    await alice.play(
+        "await drag(await middle(paper), [900, 300]); await until(async () => await strokes.count() === 1);"
+    )
+    await bob.play("await until(async () => await strokes.count() === 1);")
+    carol = await visit("Carol")
+    await carol.play("""
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+        await until(async () => await cell('D7').inputValue() === 'here');
+        await preview.getByRole('heading', { name: 'Other words' }).waitFor();
+        await until(async () => await strokes.count() === 1);
+    """)
+    for visitor in (alice, bob, carol):
+        await visitor.play("await page.goto('about:blank');")
+    dave = await visit("Dave")
+    assert await dave.play("return cell('D7').inputValue();") == ""
+
+
+async def test_a_lost_connection_and_its_return(visit: Visit, start_server: StartServer) -> None:
+    """The page says that it is lost, lets one go on, and comes back by itself; then all have all that was done."""
+    server = start_server()
+    alice, bob = await visit("Alice", server=server), await visit("Bob", server=server)
+    await alice.play("await cell('D1').fill('before');")
+    assert await asyncio.to_thread(server.stop) == 0
+    for visitor in (alice, bob):
+        await visitor.play("""
+            await status.getByText('Connection lost').waitFor();
+            await page.getByText('The connection is lost: Server is shutting down.').waitFor();
+            await page.getByText('Trying to come back').waitFor();
+            await until(async () => await here.count() === 0, 'nobody');
+        """)
+    await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
+    await bob.play("await cell('D2').fill('meanwhile');")
+    start_server(WS_PORT=str(server.port))
+    for visitor in (alice, bob):
+        await visitor.play("""
+            await page.getByText('Back after').waitFor();
+            await status.getByText('Connected').waitFor();
+            await until(async () => await here.count() === 2, 'two');
+            await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+            await until(async () => await cell('D2').inputValue() === 'meanwhile');
+            await until(async () => await cell('D1').inputValue() === 'before');
+        """)
+
+
+async def test_a_refusal_is_shown(chromium: NodeProcess, start_server: StartServer) -> None:
+    """Where the app does not know the playground's people, the page says what the server says."""
+    server = start_server(PROJECT_ACCESS="http", APP_URL="http://127.0.0.1:9")
+    visitor = Visitor(chromium)
+    await visitor.load(server)
+    await visitor.play("""
+        await page.getByText('The server refuses: Project access cannot be checked right now').waitFor();
+        await page.getByRole('button', { name: 'Try again' }).click();
+        await page.getByText('The server refuses: Project access cannot be checked right now').waitFor();
+    """)
+    await visitor.close()
+
+
+async def test_the_state_of_the_connection(two: tuple[Visitor, Visitor]) -> None:
+    """It is connected, over WebSocket after the upgrade, and so many milliseconds away."""
+    await two[0].play(r"await status.getByText(/^Connected·?WebSocket·?[0-9.]+ ms$/).waitFor();")
+
+
+async def test_two_people_side_by_side(visit: Visit) -> None:
+    """The page as somebody else sees it is beside this one, with a connection of its own."""
+    alice = await visit("Alice")
+    await alice.play("""
+        await page.getByRole('button', { name: 'Side by side' }).click();
+        const bob = page.frameLocator('iframe');
+        await bob.locator('[data-state=connected]').waitFor();
+        await until(async () => await names() === 'Alice (you), Bob', 'two');
+        await bob.locator('.card', { hasText: 'Find a name' }).press('ArrowLeft');
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+        await page.getByRole('button', { name: 'Side by side' }).click();
+        await until(async () => await names() === 'Alice (you)', 'one');
+    """)
+    assert alice.console == []
+
+
+async def test_a_second_window_is_somebody_else(visit: Visit) -> None:
+    """Who is not here yet; the new window is in the same project."""
+    alice = await visit("Alice")
+    await alice.play("""
+        const opening = page.context().waitForEvent('page');
+        await page.getByRole('link', { name: 'Open as Bob' }).click();
+        await (await opening).locator('[data-state=connected]').waitFor();
+        await until(async () => await names() === 'Alice (you), Bob', 'two');
+        await page.getByRole('link', { name: 'Open as Carol' }).waitFor();
+    """)
+
+
+async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:
+    """Cards move and open, lines are drawn, and the theme changes, without a pointer; the focus is never lost."""
+    alice, bob = two
+    await alice.play("""
+        const isFocused = (locator) => locator.evaluate((element) => element === document.activeElement);
+        const tabTo = async (locator) => {
+          for (let tries = 0; tries < 80; tries++) {
+            if (await locator.count() && await isFocused(locator)) return;
+            await page.keyboard.press('Tab');
+          }
+          throw new Error('the focus never came there');
+        };
+        await tabTo(card('Choose the colours'));
+        await page.keyboard.press('ArrowRight');
+        await until(() => isFocused(column('IN_PROGRESS').locator('.card', { hasText: 'Choose the colours' })));
+        await page.keyboard.press('Enter');
+        await page.getByRole('dialog').waitFor();
+        await page.keyboard.press('Escape');
+        await until(() => isFocused(card('Choose the colours')));
+        await page.keyboard.press('ArrowUp');
+        await until(() => isFocused(card('Talk to five customers')));
+        await tabTo(paper);
+        await page.keyboard.press('ArrowDown');
+        await page.keyboard.press('Space');
+        for (let step = 0; step < 3; step++) await page.keyboard.press('ArrowRight');
+        await page.keyboard.press('Space');
+        await page.keyboard.press('ArrowDown');
+        await page.keyboard.press('Shift+Tab');
+        await tabTo(page.getByRole('button', { name: /theme/ }));
+        await page.keyboard.press('Enter');
+        await page.locator('[data-theme=dark]').waitFor();
+    """)
+    await bob.play("""
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Choose the colours' }).waitFor();
+        await until(async () => (await strokes.first().getAttribute('d'))?.split('Q').length === 4, 'three steps');
+    """)
+
+
+LOOKS = {"light": "light", "dark": "dark"}
+DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"width": 320, "height": 568}}}
+
+
+@pytest.mark.parametrize("scheme", LOOKS)
+@pytest.mark.parametrize("device", DEVICES.values(), ids=list(DEVICES))
+async def test_it_is_for_everyone(visit: Visit, scheme: str, device: dict[str, Any]) -> None:
+    """axe finds nothing wrong, not with the dialog open either; nothing is wider than the screen."""
+    alice, _ = await visit("Alice", colorScheme=scheme, **device), await visit("Bob")
+    await alice.play("await until(async () => await here.count() === 2);")
+    assert await alice.audit() == []
+    width = await alice.play("return page.evaluate('document.documentElement.scrollWidth');")
+    assert width == device["viewport"]["width"]
+    await alice.play("await card('Find a name').click(); await page.getByRole('dialog').waitFor();")
+    assert await alice.audit() == []
+    assert alice.console == []
+
+
+async def test_a_card_is_dragged_by_touch_from_its_grip(visit: Visit) -> None:
+    """And a touch elsewhere on it opens it, so that the page can be scrolled over the board."""
+    alice = await visit("Alice", **PHONE)
+    await alice.play("""
+        await card('Find a name').tap();
+        await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).tap();
+        await page.getByRole('dialog').waitFor({ state: 'detached' });
+        const client = await page.context().newCDPSession(page);
+        const [x, y] = await middle(card('Find a name').locator('.grip'));
+        const target = await column('IN_PROGRESS').boundingBox();
+        const touch = (type, points) => client.send('Input.dispatchTouchEvent', { type, touchPoints: points });
+        await touch('touchStart', [{ x, y }]);
+        await touch('touchMove', [{ x: x + 4, y: y - 30 }]);
+        await touch('touchMove', [{ x: target.x + 60, y: target.y + 40 }]);
+        await touch('touchEnd', []);
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+    """)
+
+
+async def test_there_is_none_in_production(chromium: NodeProcess, start_server: StartServer) -> None:
+    """The start tells no address, and the path is 404."""
+    server = start_server(SYNKORA_ENV="production")
+    visitor = Visitor(chromium)
+    await visitor.load(server)
+    assert await visitor.play("return page.locator('body').textContent();") == "Not Found"
+    assert not any("Playground" in line for line in server.stdout)
+    await visitor.close()

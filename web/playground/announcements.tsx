@@ -1,0 +1,17 @@
+/** Words for those who hear the page and do not see it. */
+
+import { signal } from "@preact/signals";
+
+const said = signal("");
+
+export function announce(words: string): void {
+  said.value = words;
+}
+
+export function Announcements() {
+  return (
+    <p class="unseen" role="status">
+      {said}
+    </p>
+  );
+}

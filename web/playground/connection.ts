@@ -1,0 +1,117 @@
+/** The connection to the server: the official client, and what a page can say of it. */
+
+import { computed, signal } from "@preact/signals";
+import { type Socket, io } from "socket.io-client";
+import { NotSignedIn, type SignedIn, signIn } from "./sign-in";
+
+export type State = "connecting" | "connected" | "lost" | "refused";
+
+const PING_EVERY = 2_000; // milliseconds
+const QUIET_AFTER = 3 * PING_EVERY;
+const RETURN_SHOWN = 8_000;
+
+export class Connection {
+  readonly state = signal<State>("connecting");
+  readonly transport = signal("");
+  /** The time of a ping and its pong, in milliseconds; null while there is none. */
+  readonly latency = signal<number | null>(null);
+  /** Why the connection was lost or refused, in the client's or the server's words. */
+  readonly why = signal("");
+  readonly attempt = signal(0);
+  /** How long the connection was away, in seconds, for a while after its return. */
+  readonly wasAwayFor = signal<number | null>(null);
+  /** Seconds without an answer to a ping, once that is longer than it should be. */
+  readonly quietFor = signal(0);
+  readonly isConnected = computed(() => this.state.value === "connected");
+  readonly socket: Socket;
+
+  private goodbye = "";
+  private lostAt: number | null = null;
+  private pingedAt = 0;
+  private ponged = true;
+
+  constructor(signedIn: SignedIn) {
+    this.socket = io({
+      autoConnect: false,
+      path: signedIn.path,
+      transports: signedIn.transports,
+      reconnectionDelay: 1_000,
+      reconnectionDelayMax: 5_000,
+      // A token lasts an hour, so each connection begins with a new one.
+      auth: (pass) => {
+        signIn(signedIn.name).then(
+          ({ token }) => pass({ token }),
+          (error: unknown) => {
+            if (!(error instanceof NotSignedIn)) return this.socket.io.engine.close(); // the server is gone again
+            this.refuse(error.message);
+            this.socket.disconnect();
+          },
+        );
+      },
+    });
+    this.socket.on("connect", () => this.onConnect());
+    this.socket.on("disconnect", (reason) => this.onDisconnect(reason));
+    this.socket.on("connect_error", (error) => {
+      if (!this.socket.active) this.refuse(error.message);
+    });
+    this.socket.io.on("reconnect_attempt", (attempt) => (this.attempt.value = attempt));
+    this.socket.on("server:shutdown", ({ message }: { message: string }) => (this.goodbye = message));
+    this.socket.on("pong", () => this.onPong());
+    setInterval(() => this.ping(), PING_EVERY);
+  }
+
+  connect(): void {
+    this.state.value = "connecting";
+    this.why.value = "";
+    this.socket.connect();
+  }
+
+  private refuse(why: string): void {
+    this.state.value = "refused";
+    this.why.value = why;
+  }
+
+  private onConnect(): void {
+    const { engine } = this.socket.io;
+    this.transport.value = engine.transport.name;
+    engine.once("upgrade", (transport: { name: string }) => (this.transport.value = transport.name));
+    this.state.value = "connected";
+    this.why.value = "";
+    this.attempt.value = 0;
+    this.wasAwayFor.value = this.lostAt === null ? null : (performance.now() - this.lostAt) / 1_000;
+    this.lostAt = null;
+    setTimeout(() => (this.wasAwayFor.value = null), RETURN_SHOWN);
+    this.ponged = true;
+    this.ping();
+  }
+
+  private onDisconnect(reason: Socket.DisconnectReason): void {
+    this.state.value = "lost";
+    this.why.value = this.goodbye || reason;
+    this.goodbye = "";
+    this.latency.value = null;
+    this.quietFor.value = 0;
+    this.wasAwayFor.value = null;
+    this.lostAt = performance.now();
+    // The client does not come back by itself when it was the server that said goodbye.
+    if (reason === "io server disconnect") setTimeout(() => this.socket.connect(), 1_000);
+  }
+
+  private ping(): void {
+    if (!this.socket.connected) return;
+    if (this.ponged) {
+      this.ponged = false;
+      this.pingedAt = performance.now();
+      this.socket.emit("ping");
+    } else {
+      const waited = performance.now() - this.pingedAt;
+      this.quietFor.value = waited > QUIET_AFTER ? Math.round(waited / 1_000) : 0;
+    }
+  }
+
+  private onPong(): void {
+    this.ponged = true;
+    this.quietFor.value = 0;
+    this.latency.value = performance.now() - this.pingedAt;
+  }
+}

@@ -1,0 +1,95 @@
+/** The document: its text with the others' cursors in it, and beside it what it looks like. */
+
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { Markdown } from "./markdown";
+import { PanelHeader } from "./panel-header";
+import { Flag, colourOf } from "./person";
+import type { Caret } from "./presence";
+import type { Project } from "./project";
+import { FILE } from "./seeds";
+import { LONGEST_TEXT } from "./values";
+
+export function Document({ project }: { project: Project }) {
+  const text = project.files.all.value.get(FILE) ?? "";
+  return (
+    <section class="panel" id="document" aria-labelledby="document-title">
+      <PanelHeader id="document" title="Document" project={project}>
+        Markdown; the last to write wins
+      </PanelHeader>
+      <div class="document">
+        <div class="editor">
+          <Carets text={text} carets={project.presence.carets.value} />
+          <Editor text={text} project={project} />
+        </div>
+        <div class="preview" role="region" aria-label="Preview" tabIndex={0}>
+          <Markdown text={text} />
+        </div>
+      </div>
+    </section>
+  );
+}
+
+function Editor({ text, project }: { text: string; project: Project }) {
+  const area = useRef<HTMLTextAreaElement>(null);
+  useLayoutEffect(() => {
+    if (area.current !== null && area.current.value !== text) replace(area.current, text);
+  }, [text]);
+  const tellCaret = () => {
+    const { selectionStart: from, selectionEnd: to } = area.current!;
+    project.placeCaret({ from, to });
+  };
+  return (
+    <textarea
+      ref={area}
+      aria-label="Text of the document"
+      spellcheck={false}
+      maxLength={LONGEST_TEXT}
+      onInput={(event) => {
+        project.write(event.currentTarget.value);
+        tellCaret();
+      }}
+      onKeyUp={tellCaret}
+      onPointerUp={tellCaret}
+      onFocus={tellCaret}
+      onBlur={() => project.placeCaret(null)}
+    />
+  );
+}
+
+/** The text once more, unseen, with the others' cursors where they are in it. */
+function Carets({ text, carets }: { text: string; carets: ReadonlyMap<string, Caret> }) {
+  const sorted = [...carets].sort(([, a], [, b]) => a.to - b.to);
+  let done = 0;
+  return (
+    <div class="carets" aria-hidden="true">
+      {sorted.map(([socketId, { by, to }]) => {
+        const before = text.slice(done, to);
+        done = Math.max(done, Math.min(to, text.length));
+        return [
+          before,
+          <span key={socketId} class={`caret ${colourOf(by)}`}>
+            <Flag name={by} />
+          </span>,
+        ];
+      })}
+      {text.slice(done)}
+      {"\n"}
+    </div>
+  );
+}
+
+/** Replace the text, and leave the caret where it is in what both have in common. */
+function replace(area: HTMLTextAreaElement, text: string): void {
+  const { value: before, selectionStart, selectionEnd } = area;
+  const most = Math.min(before.length, text.length);
+  let start = 0;
+  while (start < most && before[start] === text[start]) start++;
+  let end = 0;
+  while (end < most - start && before.at(-1 - end) === text.at(-1 - end)) end++;
+  const moved = (at: number) => {
+    if (at <= start) return at;
+    return at >= before.length - end ? at + text.length - before.length : text.length - end;
+  };
+  area.value = text;
+  if (document.activeElement === area) area.setSelectionRange(moved(selectionStart), moved(selectionEnd));
+}

@@ -1,0 +1,27 @@
+/** The foot of the page: what has just gone over the line, and what the server does with it. */
+
+import type { Signal } from "@preact/signals";
+import type { Passed } from "./traffic";
+
+export function Footer({ passed }: { passed: Signal<readonly Passed[]> }) {
+  return (
+    <footer class="foot">
+      <div class="passed">
+        <h2>Over the line</h2>
+        <ol role="list">
+          {passed.value.map(({ event, sent, times }, index) => (
+            <li key={index} class={sent ? "sent" : "received"}>
+              <span aria-hidden="true">{sent ? "↑" : "↓"}</span>
+              <span class="unseen">{sent ? "sent" : "received"}</span> <code>{event}</code>
+              {times > 1 && <span class="times"> ×{times}</span>}
+            </li>
+          ))}
+        </ol>
+      </div>
+      <p>
+        The server passes on what each page sends, and stores nothing: the board, the canvas, the document and the sheet
+        live in the pages that are open. Who comes gets them from one of those; when the last is closed, they are gone.
+      </p>
+    </footer>
+  );
+}

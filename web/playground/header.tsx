@@ -1,0 +1,57 @@
+/** The top of the page: whose it is, who is here, and how the connection is. */
+
+import { Avatar } from "./person";
+import type { Project } from "./project";
+import { Status } from "./status";
+import { ThemeButton } from "./theme";
+
+interface HeaderProps {
+  project: Project;
+  /** Who else one could be; null where that is not asked. */
+  other: string | null;
+  otherAddress: string;
+  isSplit: boolean;
+  onSplit: () => void;
+}
+
+export function Header({ project, other, otherAddress, isSplit, onSplit }: HeaderProps) {
+  return (
+    <header class="top">
+      <div class="title">
+        <img src={new URL("./icon.svg", import.meta.url).href} alt="" width="28" height="28" />
+        <div>
+          <h1>Website launch</h1>
+          <p>
+            Synkora playground · you are <strong>{project.me}</strong>
+          </p>
+        </div>
+      </div>
+      <Status connection={project.connection} />
+      <Here project={project} />
+      <div class="actions">
+        {other !== null && (
+          <>
+            <button type="button" class="split" aria-pressed={isSplit} onClick={onSplit}>
+              Side by side
+            </button>
+            <a class="button main" href={otherAddress} target="_blank" rel="noopener">
+              Open as {other}
+            </a>
+          </>
+        )}
+        <ThemeButton />
+      </div>
+    </header>
+  );
+}
+
+function Here({ project }: { project: Project }) {
+  const people = project.presence.people.value;
+  return (
+    <ul role="list" class="here" aria-label="Who is here">
+      {people.map(({ userId, userName }) => (
+        <Avatar key={userId} name={userName} isMe={userName === project.me} />
+      ))}
+    </ul>
+  );
+}

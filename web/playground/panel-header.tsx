@@ -1,0 +1,32 @@
+/** The head of one of the page's parts: its name, and who is typing in it, or else how it is used. */
+
+import type { ComponentChildren } from "preact";
+import type { Project } from "./project";
+
+interface PanelHeaderProps {
+  /** The part's id; its title's and its hint's follow from it. */
+  id: string;
+  title: string;
+  project: Project;
+  button?: ComponentChildren;
+  children: ComponentChildren;
+}
+
+export function PanelHeader({ id, title, project, button, children }: PanelHeaderProps) {
+  const typing = [...project.presence.typing.value.values()].filter(({ context }) => context === id);
+  const names = [...new Set(typing.map(({ by }) => by))];
+  return (
+    <header>
+      <h2 id={`${id}-title`}>{title}</h2>
+      <p id={`${id}-hint`} hidden={names.length > 0}>
+        {children}
+      </p>
+      {names.length > 0 && (
+        <p class="typing">
+          {names.join(", ")} {names.length > 1 ? "are" : "is"} typing
+        </p>
+      )}
+      {button}
+    </header>
+  );
+}

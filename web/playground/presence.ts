@@ -1,0 +1,89 @@
+/** Who is in the project, where their cursors are, and what they are typing in. */
+
+import { type Signal, signal } from "@preact/signals";
+import type { Connection } from "./connection";
+import { type Point, isObject, isPoint, readName } from "./values";
+
+export interface Person {
+  userId: string;
+  userName: string;
+}
+
+/** Where somebody is in the document: from character to character. */
+export interface Caret {
+  by: string;
+  from: number;
+  to: number;
+}
+
+/** What is known of connections, by their ids. */
+type BySocket<T> = Signal<ReadonlyMap<string, T>>;
+
+const TYPING_LASTS = 5_000; // milliseconds, where nobody says that it is over
+
+export class Presence {
+  readonly people = signal<readonly Person[]>([]);
+  readonly pointers: BySocket<{ by: string; at: Point }> = signal(new Map());
+  readonly carets: BySocket<Caret> = signal(new Map());
+  readonly selections: BySocket<{ by: string; cell: string }> = signal(new Map());
+  readonly typing: BySocket<{ by: string; context: string }> = signal(new Map());
+
+  private readonly timers = new Map<string, ReturnType<typeof setTimeout>>();
+
+  constructor({ socket }: Connection) {
+    socket.on("users:active", ({ users }: { users: Person[] }) => (this.people.value = users));
+    socket.on("user:joined", ({ userId, userName }: Person) => {
+      if (!this.people.peek().some((person) => person.userId === userId))
+        this.people.value = [...this.people.peek(), { userId, userName }];
+    });
+    socket.on("user:left", ({ socketId }: { socketId: string }) => this.forget(socketId));
+    socket.on("disconnect", () => this.forgetAll());
+    // The server adds only the id of the connection: who it is, the pages say themselves.
+    socket.on("canvas:cursor", ({ socketId, position }) => {
+      if (!isObject(position)) return;
+      const by = readName(position.by);
+      put(this.pointers, socketId, isPoint(position.at) ? { by, at: position.at } : undefined);
+    });
+    socket.on("markdown:cursor", ({ socketId, position }) => {
+      if (!isObject(position)) return;
+      put(this.carets, socketId, readCaret(position));
+    });
+    socket.on("spreadsheet:selection", ({ socketId, selection }) => {
+      if (!isObject(selection)) return;
+      const { by, cell } = selection;
+      put(this.selections, socketId, typeof cell === "string" ? { by: readName(by), cell } : undefined);
+    });
+    socket.on("typing:start", ({ socketId, userName, context }) => {
+      put(this.typing, socketId, { by: readName(userName), context: String(context) });
+      clearTimeout(this.timers.get(socketId));
+      this.timers.set(socketId, setTimeout(() => put(this.typing, socketId, undefined), TYPING_LASTS));
+    });
+    socket.on("typing:stop", ({ socketId }) => put(this.typing, socketId, undefined));
+  }
+
+  private get all(): BySocket<unknown>[] {
+    return [this.pointers, this.carets, this.selections, this.typing];
+  }
+
+  private forget(socketId: string): void {
+    for (const known of this.all) put(known, socketId, undefined);
+  }
+
+  private forgetAll(): void {
+    this.people.value = [];
+    for (const known of this.all) known.value = new Map();
+  }
+}
+
+function put<T>(known: BySocket<T>, socketId: string, value: T | undefined): void {
+  if (value === undefined && !known.peek().has(socketId)) return;
+  const changed = new Map(known.peek());
+  if (value === undefined) changed.delete(socketId);
+  else changed.set(socketId, value);
+  known.value = changed;
+}
+
+function readCaret({ by, from, to }: Record<string, unknown>): Caret | undefined {
+  if (typeof from !== "number" || typeof to !== "number") return undefined;
+  return { by: readName(by), from, to };
+}

@@ -1,0 +1,85 @@
+/** What the people of a project have made. The server relays and stores nothing: it lives in their pages. */
+
+import { type ReadonlySignal, computed, signal } from "@preact/signals";
+
+/** A value with its id and the time of its last change, in milliseconds since 1970; null is one that was removed. */
+export type Entry = [id: string, value: unknown, at: number];
+
+interface Stamped<T> {
+  value: T | null;
+  at: number;
+}
+
+let latest = 0;
+
+/** The time, later than any time seen before. */
+function now(): number {
+  latest = Math.max(latest + 1, Date.now());
+  return latest;
+}
+
+/**
+ * Values of one kind by their ids; of two that have one id the later counts, so pages that exchange theirs in any order
+ * end up with the same. `seeds` are there on every page from the beginning, and older than anything else. `read` makes
+ * a value of what came over the line, and undefined of what is none.
+ */
+export class Shared<T> {
+  private readonly stamped = signal<ReadonlyMap<string, Stamped<T>>>(new Map());
+
+  /** What has not been removed. */
+  readonly all: ReadonlySignal<ReadonlyMap<string, T>> = computed(
+    () => new Map([...this.stamped.value].flatMap(([id, { value }]) => (value === null ? [] : [[id, value] as const]))),
+  );
+
+  constructor(
+    private readonly read: (value: unknown) => T | undefined,
+    seeds: Record<string, T> = {},
+  ) {
+    this.stamped.value = new Map(Object.entries(seeds).map(([id, value]) => [id, { value, at: 0 }]));
+  }
+
+  get(id: string): T | undefined {
+    return this.stamped.peek().get(id)?.value ?? undefined;
+  }
+
+  /** Change a value, or remove it with null. */
+  set(id: string, value: T | null): void {
+    this.stamped.value = new Map(this.stamped.peek()).set(id, { value, at: now() });
+  }
+
+  /** Change a value to what came over the line, unless it is none. */
+  receive(id: string, value: unknown): void {
+    const read = this.read(value);
+    if (read !== undefined) this.set(id, read);
+  }
+
+  /** All that is not as it was in the beginning. */
+  entries(): Entry[] {
+    return [...this.stamped.peek()].flatMap(([id, { value, at }]) => (at ? [[id, value, at] as Entry] : []));
+  }
+
+  /** Take those of another page's entries that are later than what is here; say whether any here is later than those. */
+  merge(entries: Entry[]): boolean {
+    const merged = new Map(this.stamped.peek());
+    const theirs = new Map<string, number>();
+    for (const [id, value, at] of entries) {
+      theirs.set(id, at);
+      const read = value === null ? null : this.read(value);
+      if (read !== undefined && at > (merged.get(id)?.at ?? -1)) {
+        merged.set(id, { value: read, at });
+        latest = Math.max(latest, at);
+      }
+    }
+    this.stamped.value = merged;
+    return [...merged].some(([id, { at }]) => at > (theirs.get(id) ?? 0));
+  }
+}
+
+/** The entries of a message, as far as they are some. */
+export function readEntries(value: unknown): Entry[] {
+  return Array.isArray(value) ? value.filter(isEntry) : [];
+}
+
+function isEntry(value: unknown): value is Entry {
+  return Array.isArray(value) && typeof value[0] === "string" && Number.isFinite(value[2]);
+}

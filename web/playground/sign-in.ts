@@ -1,0 +1,21 @@
+/** Signing in with a token for development, which the server gives to browsers of its own machine. */
+
+/** Who one is, who one could be as well, and how to connect. */
+export interface SignedIn {
+  token: string;
+  name: string;
+  people: string[];
+  path: string;
+  transports: ("polling" | "websocket")[];
+}
+
+/** Why the server does not sign anybody in, in its own words. */
+export class NotSignedIn extends Error {}
+
+/** Sign in as somebody, or as the server's first choice. Throws `NotSignedIn`, and what `fetch` throws. */
+export async function signIn(name: string | null): Promise<SignedIn> {
+  const query = name === null ? "" : `?${new URLSearchParams({ as: name })}`;
+  const answer = await fetch(`/playground/token${query}`, { method: "POST" });
+  if (!answer.ok) throw new NotSignedIn(await answer.text());
+  return (await answer.json()) as SignedIn;
+}

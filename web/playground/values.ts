@@ -1,0 +1,66 @@
+/** The kinds of value that a project is made of, and how each is read from what came over the line. */
+
+export const STATUSES = { TODO: "To do", IN_PROGRESS: "In progress", DONE: "Done" } as const;
+export type Status = keyof typeof STATUSES;
+
+/** A card of the board; `rank` orders those of one column. */
+export interface Task {
+  title: string;
+  status: Status;
+  rank: number;
+}
+
+export type Point = readonly [x: number, y: number];
+
+/** A line on the canvas, by the name of who drew it. */
+export interface Stroke {
+  by: string;
+  points: readonly Point[];
+}
+
+export const LONGEST_TITLE = 200;
+export const LONGEST_TEXT = 20_000;
+export const LONGEST_CELL = 200;
+/** The canvas's own units; a page draws them at whatever size it has. */
+export const CANVAS = { width: 800, height: 480 };
+
+/** An id that no other page makes. (`crypto.randomUUID` is there over HTTPS and on localhost alone.) */
+export function freshId(): string {
+  return Date.now().toString(36) + Math.random().toString(36).slice(2);
+}
+
+export function readStatus(value: unknown): Status | undefined {
+  return typeof value === "string" && value in STATUSES ? (value as Status) : undefined;
+}
+
+export function readTask(value: unknown): Task | undefined {
+  if (!isObject(value) || typeof value.title !== "string") return undefined;
+  const rank = typeof value.rank === "number" ? value.rank : Date.now();
+  return { title: value.title.slice(0, LONGEST_TITLE), status: readStatus(value.status) ?? "TODO", rank };
+}
+
+export function readPoints(value: unknown): Point[] {
+  return Array.isArray(value) ? value.filter(isPoint) : [];
+}
+
+export function readStroke(value: unknown): Stroke | undefined {
+  if (!isObject(value)) return undefined;
+  return { by: readName(value.by), points: readPoints(value.points) };
+}
+
+export function readText(value: unknown): string | undefined {
+  return typeof value === "string" ? value.slice(0, LONGEST_TEXT) : undefined;
+}
+
+/** A name, as long as there is room for one beside a cursor. */
+export function readName(value: unknown): string {
+  return String(value).slice(0, 40);
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+export function isPoint(value: unknown): value is Point {
+  return Array.isArray(value) && value.length === 2 && value.every(Number.isFinite);
+}
