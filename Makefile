@@ -18,8 +18,8 @@ WEB_READY := web/node_modules/.installed
 CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package-lock.json),$(CLIENTS)/node_modules/.installed)
 
 # Built into the package, where hatch and the server find it.
-WEB_BUILT := src/synkora/app/web/playground/index.html
-WEB_SOURCES := $(wildcard web/*.json web/*.ts web/playground/* web/playground/styles/*)
+WEB_BUILT := $(foreach page,playground console,src/synkora/app/web/$(page)/index.html)
+WEB_SOURCES := $(wildcard web/*.json web/*.ts $(foreach folder,shared playground console,web/$(folder)/*.* web/$(folder)/styles/*))
 # As Vite has it.
 NODE_FOR_WEB := const [major, minor] = process.versions.node.split('.').map(Number); \
 	process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)
@@ -54,9 +54,9 @@ run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: insta
 test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool ## install what the tests need and run them all
 	@$(BIN)/python -m pytest $(ARGS)
 
-web: $(WEB_BUILT) ## build the playground (make run does it, where Node.js is there)
+web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
 
-screenshots: node $(DEV_READY) $(CLIENTS_READY) web ## take the pictures of the playground anew
+screenshots: node $(DEV_READY) $(CLIENTS_READY) web ## take the pictures of the playground and the console anew
 	@$(BIN)/python -m tests.end_to_end.screenshots $(ARGS)
 
 check: $(DEV_READY) ## lint, formatting, types and import rules
@@ -161,22 +161,22 @@ node:
 	@node -e "$(NODE_FOR_WEB)" || { \
 		echo "The tests need Node.js 20.19, 22.12 or newer, and node is $$(node --version)" >&2; exit 1; }
 
-# The server starts without the playground as well.
+# The server starts without its pages as well.
 try-web:
 	@if $(MAKE) --question --no-print-directory web; then :; \
 	elif ! command -v npm >/dev/null || ! node -e "$(NODE_FOR_WEB)" 2>/dev/null; then \
-		echo 'The playground cannot be built: that takes Node.js 20.19, 22.12 or newer, with npm. The server starts all the same.'; \
+		echo 'The playground and the console cannot be built: that takes Node.js 20.19, 22.12 or newer, with npm. The server starts all the same.'; \
 	elif ! $(MAKE) --no-print-directory web; then \
-		echo 'The playground could not be built, as the lines above say. The server starts all the same.'; \
+		echo 'The playground and the console could not be built, as the lines above say. The server starts all the same.'; \
 	fi
 
-$(WEB_BUILT): $(WEB_READY) $(WEB_SOURCES)
-	@echo 'Building the playground …'
-	@npm run --prefix web --silent build -- --logLevel warn
+src/synkora/app/web/%/index.html: $(WEB_READY) $(WEB_SOURCES)
+	@echo 'Building the $* …'
+	@npm run --prefix web --silent build -- --mode $* --logLevel warn
 	@touch $@
 
 $(WEB_READY): web/package-lock.json
-	@echo 'Installing what the playground is built with …'
+	@echo 'Installing what the playground and the console are built with …'
 	@npm ci --prefix web --silent --no-audit --no-fund
 	@touch $@
 

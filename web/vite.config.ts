@@ -13,21 +13,25 @@ const fontLicence: Plugin = {
   },
 };
 
-export default defineConfig({
-  plugins: [fontLicence],
-  root: "playground",
-  base: "/playground/",
-  server: {
-    proxy: { "/playground/token": server, "/socket.io/": { ...server, ws: true } },
-  },
-  build: {
-    outDir: "../../src/synkora/app/web/playground",
-    emptyOutDir: true,
-    // Since these there is light-dark(), by which each colour is written once.
-    target: ["chrome123", "firefox120", "safari17.5"],
-    // The page's Content-Security-Policy takes nothing out of data: addresses.
-    assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
-    license: { fileName: "licences.md" },
-  },
+/** Each page is built by itself; `--mode console` is the console, all else the playground. */
+export default defineConfig(({ mode }) => {
+  const page = mode === "console" ? "console" : "playground";
+  return {
+    plugins: [fontLicence],
+    root: page,
+    base: `/${page}/`,
+    server: {
+      proxy: { "/playground/token": server, "/console/api/": server, "/socket.io/": { ...server, ws: true } },
+    },
+    build: {
+      outDir: `../../src/synkora/app/web/${page}`,
+      emptyOutDir: true,
+      // Since these there is light-dark(), by which each colour is written once.
+      target: ["chrome123", "firefox120", "safari17.5"],
+      // The pages' Content-Security-Policy takes nothing out of data: addresses.
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      license: { fileName: "licences.md" },
+    },
+  };
 });

@@ -67,12 +67,16 @@ async def test_assets(app: Starlette) -> None:
     assert "immutable" in answer.headers["cache-control"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/playground/", "/playground/licences.md", "/playground/assets/", "/playground/assets/other.js"]
-)
+@pytest.mark.parametrize("path", ["/playground/licences.md", "/playground/assets/", "/playground/assets/other.js"])
 async def test_nothing_else_is_served(app: Starlette, path: str) -> None:
     """Other paths are 404."""
     assert (await ask(app, "GET", path)).status_code == 404
+
+
+async def test_a_slash_too_many(app: Starlette) -> None:
+    """It leads to the page, whose own links are relative to the address without it."""
+    answer = await ask(app, "GET", "/playground/")
+    assert (answer.status_code, answer.headers["location"]) == (308, "/playground")
 
 
 @pytest.mark.parametrize("path", ["..%2findex.html", "%2e%2e/index.html", "%2fetc%2fpasswd", "..%5cindex.html"])

@@ -53,6 +53,8 @@ def test_defaults() -> None:
         "log_level": "info",
         "log_format": "text",
         "metrics_token": None,
+        "console_token": None,
+        "admin_ui": False,
         "project_access": "open",
         "app_url": None,
         "database_url": None,
@@ -316,6 +318,30 @@ def test_prefixes_that_could_mean_several_channels_are_refused(prefix: str, monk
     (refusal,) = refusals()
     assert refusal.startswith("REDIS_PREFIX: ")
     assert refusal.endswith(" is not 1 to 100 letters, digits, ., _, : and -")
+
+
+@pytest.mark.parametrize(
+    "token", ["short", "fifteen-letters", "a token with blanks in it", "ein-schlüssel-mit-umlaut", " "]
+)
+def test_a_console_token_is_long(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of characters that a browser can send; the refusal says how to make one, and not what it was."""
+    monkeypatch.setenv("CONSOLE_TOKEN", token)
+    (refusal,) = refusals()
+    assert refusal.startswith("CONSOLE_TOKEN must have 16 characters or more")
+    assert "openssl" in refusal
+    assert token.strip() == "" or token not in refusal
+    monkeypatch.setenv("CONSOLE_TOKEN", "sixteen-letters!")
+    settings = load_settings()
+    assert settings.console_token is not None
+    assert "sixteen" not in f"{settings!r}{settings}"
+
+
+def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be turned on without one."""
+    monkeypatch.setenv("ADMIN_UI", "true")
+    assert refusals() == ["ADMIN_UI is true, but CONSOLE_TOKEN is not set: it is the password"]
+    monkeypatch.setenv("CONSOLE_TOKEN", "sixteen-characters")
+    assert load_settings().admin_ui
 
 
 def test_production_takes_no_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:

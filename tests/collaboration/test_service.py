@@ -226,3 +226,41 @@ async def test_nobody_is_told_of_those_who_leave_as_the_server_stops(site: Site)
     await turn()
     for person in people:
         assert [event[0] for event in person.take_events()] == ["server:shutdown"]
+
+
+async def test_an_operator_ends_a_connection() -> None:
+    """The client is told by Socket.IO's own packet; there is no such connection twice, and others stay."""
+    site = Site()
+    alice, bob = await site.meet("Alice", "Bob")
+    assert site.collaboration.disconnect(alice.id)
+    await turn()
+    assert alice.transport.packets[-1] == b"41"
+    assert alice.transport.closed_with is not None
+    assert list(site.collaboration.members) == [bob.id]
+    assert not site.collaboration.disconnect(alice.id)
+
+
+async def test_an_operator_has_something_to_say() -> None:
+    """Everyone in the project gets the words and the time, and nobody else does."""
+    site = Site()
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    (carol,) = await site.meet("Carol", project="another")
+    assert site.collaboration.count_here(PROJECT) == 2
+    assert site.collaboration.count_here("nowhere") == 0
+    site.collaboration.post_notice(PROJECT, "At noon ✓")
+    await turn()
+    for person in (alice, bob):
+        ((name, notice),) = person.take_events()
+        assert TIME.fullmatch(notice.pop("timestamp"))
+        assert (name, notice) == ("server:notice", {"message": "At noon ✓"})
+    assert carol.take_events() == []
+
+
+async def test_events_of_a_connection_are_counted() -> None:
+    """Those that are refused as well, each for who sent it."""
+    site = Site()
+    alice, bob = await site.meet("Alice", "Bob")
+    for event in (("ping",), ("unheard-of",), ("task:create", {"projectId": "p"})):
+        alice.emit(*event)
+    members = site.collaboration.members
+    assert [members[person.id].received for person in (alice, bob)] == [3, 0]

@@ -141,6 +141,16 @@ class PresenceContract:
         presence.leave("p2", "s2")
         assert diary.take() == []
 
+    async def test_a_project_that_nobody_joined_is_not_occupied(self, presence: Presence) -> None:
+        """To ask for it does not make it."""
+        assert presence.occupancy("p1")[:2] == (0, 0)
+        assert presence.here == []
+
+    async def test_a_project_that_one_server_knows_is_counted_there(self, presence: Presence) -> None:
+        """Whoever else might come: nobody else could count it."""
+        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        assert presence.occupancy("p1").is_counted_here
+
     async def test_a_project_that_nobody_joined_is_complete(self, presence: Presence) -> None:
         """Nobody waits for those who are in it."""
         assert presence.is_complete("p1")
@@ -189,7 +199,10 @@ class PresenceMachine(RuleBasedStateMachine):
             users = listed(self.presence, project)
             assert {user["userId"]: user["joinedAt"] for user in users} == earliest
             assert len(users) == len(earliest)
+            connections = sum(1 for join in self.joins if join[0] == project)
+            assert self.presence.occupancy(project)[:2] == (len(users), connections)
         assert self.presence.projects == len({project for project, *_ in self.joins})
+        assert sorted(self.presence.here) == sorted({project for project, *_ in self.joins})
 
 
 def _user_of(socket: str) -> User:

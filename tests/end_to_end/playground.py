@@ -5,8 +5,23 @@ from typing import Any
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.server_process import ServerProcess
 
-DESK = {"viewport": {"width": 1440, "height": 900}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "hasTouch": True, "isMobile": True, "deviceScaleFactor": 2}
+DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "hasTouch": True,
+    "isMobile": True,
+    "deviceScaleFactor": 2,
+}
+
+#: Waits for what Playwright's own locators cannot wait for.
+UNTIL = """
+const until = async (condition, what) => {
+  for (let tries = 0; !(await condition()); tries++) {
+    if (tries === 200) throw new Error(`it never came to this: ${what ?? condition}`);
+    await page.waitForTimeout(50);
+  }
+};
+"""
 
 #: What a test's lines of Playwright find on the page.
 _WORDS = """
@@ -19,12 +34,6 @@ const preview = page.getByRole('region', { name: 'Preview' });
 const cell = (name) => page.getByLabel(name, { exact: true });
 const here = page.getByRole('list', { name: 'Who is here' }).getByRole('listitem');
 const status = page.locator('.status');
-const until = async (condition, what) => {
-  for (let tries = 0; !(await condition()); tries++) {
-    if (tries === 100) throw new Error(`it never came to this: ${what ?? condition}`);
-    await page.waitForTimeout(50);
-  }
-};
 const names = async () => (await here.locator('.unseen').allTextContents()).sort().join(', ');
 const drag = async (from, to) => {
   await page.mouse.move(...from);
@@ -42,7 +51,9 @@ const middle = async (locator) => {
 
 
 class Visitor:
-    """Somebody on the page; `console` is what their browser's console has said."""
+    """Somebody on the page; `console` is what their browser's console has said, `words` what is known in `play`."""
+
+    words = UNTIL + _WORDS
 
     def __init__(self, chromium: NodeProcess) -> None:
         self.console: list[str] = []
@@ -57,13 +68,15 @@ class Visitor:
 
     async def load(self, server: ServerProcess, query: str = "", **options: Any) -> None:
         """Load the page, whether it connects or not."""
-        url = f"http://localhost:{server.port}/playground{query}"
+        await self._go(f"http://localhost:{server.port}/playground{query}", **options)
+
+    async def _go(self, url: str, **options: Any) -> None:
         await self._chromium.ask("open", name=self._name, url=url, options={**DESK, **options})
 
     async def play(self, lines: str) -> Any:
         """Run lines of Playwright; return what they return."""
         try:
-            return await self._chromium.ask("play", name=self._name, lines=_WORDS + lines)
+            return await self._chromium.ask("play", name=self._name, lines=self.words + lines)
         except AssertionError as error:
             raise AssertionError(f"{error}\nin: {lines.strip()}\nconsole: {self.console}") from None
 

@@ -1,4 +1,4 @@
-"""Takes the documents' pictures of the playground: `make screenshots`, or ARGS=FOLDER to have them elsewhere."""
+"""Takes the documents' pictures of both pages: `make screenshots`, or ARGS=FOLDER to have them elsewhere."""
 
 import asyncio
 import shutil
@@ -7,9 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from tests.end_to_end.console import Operator
 from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.office import at_work
 from tests.end_to_end.playground import DESK, PHONE, Visitor
 from tests.end_to_end.server_process import ServerProcess
+from tests.support.redis_server import running_redis
 
 IMAGES: Final = Path(__file__).parent.parent.parent / "docs" / "images"
 
@@ -50,6 +53,8 @@ await text.evaluate((area) => area.setSelectionRange(area.value.length, area.val
 await page.keyboard.type('- The cake is ordered');
 """
 
+_WORKING: Final = 150  # seconds, that the console's charts have something to show
+
 _POINT: Final = """
 await page.mouse.move(...await middle(paper));
 await page.mouse.move({x}, {y}, {{ steps: 3 }});
@@ -57,17 +62,50 @@ await page.mouse.move({x}, {y}, {{ steps: 3 }});
 
 
 async def take(folder: Path) -> None:
-    """Have people work on a project, and take pictures of what they see."""
+    """Have people work on projects, and take pictures of what they see, and of what operators see."""
     chromium_path = shutil.which("chromium")
     assert chromium_path is not None, "chromium is not installed"
     chromium = await NodeProcess.start("remote-browser.mjs", chromium_path)
     with tempfile.TemporaryDirectory() as empty:
-        server = ServerProcess(Path(empty))
         try:
-            await _work(chromium, server, folder)
+            await _take_playground(chromium, Path(empty), folder)
+            await _take_console(chromium, Path(empty), folder)
         finally:
             await chromium.stop()
-            server.stop()
+
+
+async def _take_playground(chromium: NodeProcess, empty: Path, folder: Path) -> None:
+    server = ServerProcess(empty)
+    try:
+        await _work(chromium, server, folder)
+    finally:
+        server.stop()
+
+
+async def _take_console(chromium: NodeProcess, empty: Path, folder: Path) -> None:
+    node = await NodeProcess.start("remote-sockets.mjs")
+    with running_redis() as redis:
+        servers = [ServerProcess(empty, REDIS_URL=redis.url) for _ in range(2)]
+        try:
+            async with at_work(node, servers, _WORKING):
+                await _watch(chromium, servers[0], folder)
+        finally:
+            await node.stop()
+            for server in servers:
+                server.stop()
+
+
+async def _watch(chromium: NodeProcess, server: ServerProcess, folder: Path) -> None:
+    looks: dict[str, dict[str, Any]] = {"light": DESK, "dark": {**DESK, "colorScheme": "dark"}, "phone": PHONE}
+    for name, options in looks.items():
+        operator = Operator(chromium)
+        await operator.watch(server, **options)
+        await operator.play("await figure('Redis messages').waitFor();")
+        await _save(operator, folder / f"console-{name}.png")
+        if name == "light":
+            await operator.play("await show('Connections'); await rows.first().waitFor();")
+            await _save(operator, folder / "console-connections.png")
+        await operator.close()
 
 
 async def _work(chromium: NodeProcess, server: ServerProcess, folder: Path) -> None:
@@ -88,9 +126,13 @@ async def _work(chromium: NodeProcess, server: ServerProcess, folder: Path) -> N
     await bob.play("await text.press('End'); await page.keyboard.type('!');")
     await alice.play("await page.locator('#document').getByText('Bob is typing').waitFor();")
     for name, visitor in {"light": alice, "dark": bob, "phone": carol}.items():
-        path = folder / f"playground-{name}.png"
-        await visitor.play(f"await page.screenshot({{ path: {str(path)!r}, animations: 'disabled' }});")
-        sys.stdout.write(f"Made {path}\n")
+        await _save(visitor, folder / f"playground-{name}.png")
+        await visitor.close()
+
+
+async def _save(visitor: Visitor, path: Path) -> None:
+    await visitor.play(f"await page.screenshot({{ path: {str(path)!r}, animations: 'disabled' }});")
+    sys.stdout.write(f"Made {path}\n")
 
 
 if __name__ == "__main__":

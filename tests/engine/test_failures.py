@@ -102,3 +102,16 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     assert failures.note(ADDRESS) == 10
     assert failures.note("10.0.0.99") == 0.5
     assert failures.note("10.0.0.1") == 0
+
+
+def test_who_has_failed_enough_is_known_without_another_failure(clock: Clock) -> None:
+    """It is so once the next failure would cost something, for a minute; nought is never enough."""
+    failures = Failures(2)
+    for _ in range(2):
+        assert not failures.has_enough("192.0.2.1")
+        failures.note("192.0.2.1")
+    assert failures.has_enough("192.0.2.1")
+    assert not failures.has_enough("192.0.2.2")
+    clock.now += 60
+    assert not failures.has_enough("192.0.2.1")
+    assert not Failures(0).has_enough("192.0.2.1")

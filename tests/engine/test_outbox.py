@@ -366,3 +366,37 @@ async def test_a_turn_is_timed_from_the_first_message_that_came(monkeypatch: pyt
     clock.now += 1
     await turn()
     assert flusher.turns.sum == 3
+
+
+async def test_who_does_not_read_is_known() -> None:
+    """Their outboxes are among those that hold something, until all has gone out, is dropped, or is handed over."""
+    flusher = Flusher()
+    clients = [Client(flusher) for _ in range(4)]
+    for client in clients:
+        client.carrier.writable = False
+        client.outbox.put(message("a"))
+    await turn()
+    assert flusher.holding == {client.outbox for client in clients}
+    first, second, third, fourth = clients
+    for client in (first, third):
+        client.carrier.writable = True
+    first.outbox.flush()
+    second.outbox.clear()
+    third.outbox.hand_over()
+    assert flusher.holding == {fourth.outbox}
+    fourth.outbox.put(message("b", size=LIMIT + 1))
+    await turn()
+    assert flusher.holding == set()
+    assert len(fourth.failures) == 1
+
+
+async def test_nothing_is_held_for_who_has_gone() -> None:
+    """What comes to a retired outbox late is dropped, and keeps nothing in memory."""
+    flusher = Flusher()
+    client = Client(flusher)
+    client.outbox.retire()
+    client.carrier.writable = False
+    client.outbox.put(message("a"))
+    await turn()
+    assert client.outbox.is_empty
+    assert flusher.holding == set()

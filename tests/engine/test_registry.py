@@ -80,3 +80,21 @@ async def test_sessions_are_counted_by_the_transport_that_they_began_with() -> N
     assert list(registry) == sessions[1:]
     assert registry.opened == {"polling": 2, "websocket": 1}
     registry.close()
+
+
+async def test_sessions_are_counted_by_the_transport_that_they_are_on() -> None:
+    """One that upgrades moves from one count to the other, and each leaves the count when it ends."""
+    registry = Engine().registry
+    polling = MemoryTransport("polling")
+    upgrading, staying = registry.open(request_of(), polling), registry.open(request_of(), MemoryTransport("polling"))
+    direct = registry.open(request_of(), MemoryTransport("websocket"))
+    assert registry.transports == {"polling": 2, "websocket": 1}
+    websocket = MemoryTransport("websocket")
+    assert upgrading.probe(websocket, request_of())
+    upgrading.receive_text(websocket, b"2probe")
+    upgrading.receive_text(websocket, b"5")
+    assert registry.transports == {"polling": 1, "websocket": 2}
+    for session in (upgrading, staying, direct):
+        session.transport_closed(session.transport, Reason.TRANSPORT_CLOSE)
+    assert registry.transports == {"polling": 0, "websocket": 0}
+    registry.close()

@@ -12,12 +12,14 @@ from synkora.app.values import LogFormat
 
 
 @contextmanager
-def configured_logs(level: str, form: LogFormat = "text") -> Iterator[Repeats]:
+def configured_logs(
+    level: str, form: LogFormat = "text", tail: structlog.typing.Processor | None = None
+) -> Iterator[Repeats]:
     """Configure the log, and leave it and the libraries' logs as they were."""
     libraries = [logging.getLogger(name) for name in ("asyncio", "uvicorn")]
     before = [(library.level, library.handlers, library.propagate) for library in libraries]
     try:
-        yield configure_logs(level, form)
+        yield configure_logs(level, form, tail)
     finally:
         structlog.reset_defaults()
         for library, (former, handlers, propagate) in zip(libraries, before, strict=True):

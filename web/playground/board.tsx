@@ -1,7 +1,7 @@
 /** The kanban board: cards move by the pointer, by the arrow keys, and in the dialog that a card opens. */
 
 import { signal } from "@preact/signals";
-import { announce } from "./announcements";
+import { announce } from "../shared/announcements";
 import { CardDialog } from "./card-dialog";
 import { dragged, over, useDrag } from "./drag";
 import { PanelHeader } from "./panel-header";

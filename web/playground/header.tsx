@@ -1,9 +1,10 @@
 /** The top of the page: whose it is, who is here, and how the connection is. */
 
+import icon from "../shared/icon.svg";
+import { ThemeButton } from "../shared/theme";
 import { Avatar } from "./person";
 import type { Project } from "./project";
 import { Status } from "./status";
-import { ThemeButton } from "./theme";
 
 interface HeaderProps {
   project: Project;
@@ -18,7 +19,7 @@ export function Header({ project, other, otherAddress, isSplit, onSplit }: Heade
   return (
     <header class="top">
       <div class="title">
-        <img src={new URL("./icon.svg", import.meta.url).href} alt="" width="28" height="28" />
+        <img src={icon} alt="" width="28" height="28" />
         <div>
           <h1>Website launch</h1>
           <p>

@@ -1,6 +1,7 @@
-import "./styles/font.css";
-import "./styles/tokens.css";
-import "./styles/controls.css";
+import "../shared/styles/font.css";
+import "../shared/styles/tokens.css";
+import "../shared/styles/controls.css";
+import "../shared/styles/frame.css";
 import "./styles/page.css";
 import "./styles/panels.css";
 import { render } from "preact";

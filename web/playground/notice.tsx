@@ -1,10 +1,10 @@
-/** What there is to say of the connection: that it is lost, that it is back, what the server refuses. */
+/** What there is to say: that the connection is lost or back, what the server refuses, what its operators announce. */
 
 import type { Connection } from "./connection";
 import type { Project } from "./project";
 
 export function Notice({ project }: { project: Project }) {
-  const { connection, refusal } = project;
+  const { connection, refusal, told } = project;
   const refused = connection.isConnected.value ? refusal.value : null;
   const [kind, words] = refused ? ["bad", `The server refuses: ${refused.message}`] : describe(connection);
   const tryAgain = refused?.isOfProject
@@ -20,6 +20,16 @@ export function Notice({ project }: { project: Project }) {
               Try again
             </button>
           )}
+        </p>
+      )}
+      {told.value !== null && (
+        <p class="notice told">
+          <span>
+            <strong>From the server:</strong> {told.value}
+          </span>
+          <button type="button" class="quiet" onClick={() => (told.value = null)}>
+            Dismiss
+          </button>
         </p>
       )}
     </div>

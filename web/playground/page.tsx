@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { Announcements } from "./announcements";
+import { Announcements } from "../shared/announcements";
 import { Board } from "./board";
 import { Canvas } from "./canvas";
 import { Document } from "./document";

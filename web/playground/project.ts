@@ -37,6 +37,8 @@ export class Project {
   readonly presence: Presence;
   /** What the server has refused last, for a while; for as long as it lasts, where it is the project itself. */
   readonly refusal = signal<Refusal | null>(null);
+  /** What those who run the server have told the project last, until somebody has read it. */
+  readonly told = signal<string | null>(null);
 
   private readonly exchange = new Exchange(
     { tasks: this.tasks, strokes: this.strokes, files: this.files, cells: this.cells },
@@ -173,6 +175,7 @@ export class Project {
     socket.on("canvas:update", (changes) => this.receiveChanges(changes));
     socket.on("markdown:update", ({ fileId, content }) => this.files.receive(String(fileId), content));
     socket.on("spreadsheet:cell-update", ({ cell, value }) => this.cells.receive(String(cell), value));
+    socket.on("server:notice", ({ message }: { message: string }) => (this.told.value = message));
     socket.on("error", ({ message, event }: { message: string; event?: string }) => {
       if (!this.refusal.peek()?.isOfProject) this.refuse({ message, isOfProject: event === "join-project" });
     });

@@ -5,7 +5,9 @@ from typing import Final
 
 import structlog
 
-from synkora.app.playground import is_built
+from synkora.app import playground
+from synkora.app.console import console
+from synkora.app.pages import is_built
 from synkora.app.routes import SERVICE
 from synkora.app.settings import Settings
 
@@ -25,8 +27,10 @@ def greet(settings: Settings, sockets: list[socket.socket]) -> None:
         _print_banner(settings, sockets)
     else:
         log.info("started", port=_port(sockets), allowedOrigins=settings.allowed_origins)
-    if settings.environment == "development" and is_built():
+    if settings.environment == "development" and is_built(playground.FILES):
         log.info("playground", address=f"{_address(settings, sockets)}/playground")
+    if console.has_console(settings) and is_built(console.FILES):
+        log.info("console", address=f"{_address(settings, sockets)}/console")
     log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
     for line in settings.cautions():
         log.warning("caution", text=line)

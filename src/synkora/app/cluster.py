@@ -9,6 +9,7 @@ import structlog
 from synkora.cluster.adapter import RedisAdapter
 from synkora.cluster.link import Link
 from synkora.cluster.presence import RedisPresence
+from synkora.cluster.questions import Questions
 from synkora.cluster.tallies import Tallies
 from synkora.cluster.url import RedisUrl
 from synkora.engine.failures import Failures
@@ -33,6 +34,7 @@ class Cluster:
         own = f"synkora:{prefix}:"
         self.presence = RedisPresence(self._link, prefix=own)
         self.tallies = Tallies(self._link, failures, prefix=own)
+        self.questions = Questions(self._link, lambda: self.tallies.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
         """What joins a namespace to those of the others."""
@@ -64,6 +66,7 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say goodbye, and close the link."""
+        self.questions.close()
         self.tallies.close()
         try:
             async with asyncio.timeout(_GOODBYE):

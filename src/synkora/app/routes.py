@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
+from synkora.app.status import status_of
 from synkora.collaboration.service import Collaboration
 
 SERVICE = "Synkora WebSocket Server"
@@ -26,12 +27,11 @@ def make_app(
     started = time.monotonic()
 
     async def health(_: Request) -> JSONResponse:
-        reason = problem()
-        status = "shutting down" if is_closing() else "degraded" if reason else "healthy"
+        status, reason = status_of(is_closing=is_closing(), problem=problem())
         return JSONResponse(
             {
                 "status": status,
-                **({"reason": reason} if status == "degraded" else {}),
+                **({"reason": reason} if reason else {}),
                 "service": SERVICE,
                 "uptime": round(time.monotonic() - started, 3),
                 "connections": collaboration.connections,

@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager, nullcontext
 import structlog
 
 from synkora.access import HttpAccess, PostgresAccess
+from synkora.app.admin_ui.serve import serve_admin_ui
 from synkora.app.banner import greet
 from synkora.app.cluster import Cluster
+from synkora.app.console.console import Console, has_console
+from synkora.app.console.log_tail import LogTail
 from synkora.app.logs.configure import configure_logs
 from synkora.app.logs.patterns import Patterns
 from synkora.app.metrics.collector import ServerCollector
@@ -37,7 +40,8 @@ log = structlog.get_logger(__name__)
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
-    repeats = configure_logs(settings.log_level, settings.log_format)
+    log_tail = LogTail() if has_console(settings) else None
+    repeats = configure_logs(settings.log_level, settings.log_format, log_tail)
     failures = Failures(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
@@ -48,12 +52,23 @@ def run(settings: Settings) -> None:
         sys.exit(1)
     server = _socket_server(settings, cluster)
     collaboration = _collaboration(settings, server, policy, failures, cluster)
+    if settings.admin_ui and settings.console_token is not None:
+        serve_admin_ui(server, collaboration, settings.console_token.get_secret_value())
     patterns = Patterns(server.incidents)
     lag = LoopLag()
     metrics = metrics_route(
         ServerCollector(server, collaboration, lag, repeats.levels, cluster),
         None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
     )
+
+    console = None
+    if log_tail is not None:
+        console = Console(settings, server, collaboration, lag=lag, log_tail=log_tail, cluster=cluster)
+
+    def started(sockets: list[socket.socket]) -> None:
+        if console is not None:
+            console.listens_on(sockets[0].getsockname()[1])
+        greet(settings, sockets)
 
     async def say_goodbye() -> None:
         log.info("stopping", clients=collaboration.connections)
@@ -71,11 +86,11 @@ def run(settings: Settings) -> None:
                 collaboration,
                 lambda: server.registry.is_closing,
                 lambda: None if cluster is None else cluster.problem,
-                [metrics, *playground_routes(settings)],
+                [metrics, *playground_routes(settings), *(console.routes if console else ())],
             ),
-            around=_around(lag, cluster),
+            around=_around(lag, console, cluster),
             farewell=say_goodbye,
-            started=lambda sockets: greet(settings, sockets),
+            started=started,
             shutdown_timeout=settings.shutdown_timeout,
             tls=tls,
         )
@@ -88,8 +103,8 @@ def run(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _around(lag: LoopLag, cluster: Cluster | None) -> AsyncIterator[None]:
-    with lag:
+async def _around(lag: LoopLag, console: Console | None, cluster: Cluster | None) -> AsyncIterator[None]:
+    with lag, console or nullcontext():
         async with nullcontext() if cluster is None else cluster:
             yield
 

@@ -12,6 +12,7 @@ from synkora.app.cautions import origin_cautions, secret_cautions
 from synkora.app.values import (
     Access,
     Allowed,
+    ConsoleToken,
     Count,
     Environment,
     File,
@@ -188,6 +189,17 @@ class Settings(BaseSettings):
         description="The bearer token that Prometheus needs to read /metrics; unset: whoever reaches the port may read "
         "it.",
     )
+    console_token: ConsoleToken = Field(
+        default=None,
+        validation_alias="CONSOLE_TOKEN",
+        description="What operators sign in to /console with, 16 characters or more; unset: there is none, but for "
+        "this machine in development.",
+    )
+    admin_ui: Flag = Field(
+        default=False,
+        validation_alias="ADMIN_UI",
+        description="true: Socket.IO's Admin UI may connect, with CONSOLE_TOKEN as its password.",
+    )
     project_access: Access = Field(
         default="open",
         validation_alias="PROJECT_ACCESS",
@@ -278,6 +290,8 @@ class Settings(BaseSettings):
             found.append("PROJECT_ACCESS is http, but APP_URL is not set: it is where to ask")
         if self.project_access == "postgres" and self.database_url is None:
             found.append("PROJECT_ACCESS is postgres, but DATABASE_URL is not set: it is where to ask")
+        if self.admin_ui and self.console_token is None:
+            found.append("ADMIN_UI is true, but CONSOLE_TOKEN is not set: it is the password")
         if self.max_outbox < self.max_payload:
             found.append(
                 f"WS_MAX_OUTBOX: {self.max_outbox} is less than WS_MAX_PAYLOAD, {self.max_payload}: "
@@ -313,11 +327,12 @@ def load_settings(*, host: str | None = None, port: int | None = None) -> Settin
 def describe() -> Iterator[Variable]:
     """Every variable with its default, as it would be written, and what it is for."""
     for field in Settings.model_fields.values():
-        default = None if field.is_required() else _written(field.default)
+        default = None if field.is_required() else written(field.default)
         yield Variable(str(field.validation_alias), default, field.description or "")
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
+    """A value as a variable would have it."""
     match value:
         case None:
             return ""
@@ -325,6 +340,8 @@ def _written(value: object) -> str:
             return ",".join(map(str, value))
         case bool():
             return str(value).lower()
+        case float() if value.is_integer():
+            return str(int(value))
         case _:
             return str(value)
 
@@ -335,7 +352,7 @@ def _sentence(error: ErrorDetails) -> str:
     match variable:
         case "NEXTAUTH_SECRET":
             return f"{variable} is not set: put the secret of the web app into the environment or into .env.local"
-        case "REDIS_URL":  # it may hold a password
+        case "REDIS_URL" | "CONSOLE_TOKEN":  # what they hold is secret
             return f"{variable} {error['ctx']['words']}"
     value = error.get("ctx", {}).get("value", error["input"])
     shown = json.dumps(value, ensure_ascii=False, default=str)

@@ -20,6 +20,7 @@ _ORIGIN = re.compile(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+_CONSOLE_TOKEN = re.compile(r"[!-~]{16,}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 _Item = TypeVar("_Item")
@@ -106,6 +107,13 @@ def _redis(value: SecretStr) -> SecretStr:
     return value
 
 
+def _console_token(value: SecretStr) -> SecretStr:
+    if not _CONSOLE_TOKEN.fullmatch(value.get_secret_value()):
+        words = "must have 16 characters or more, of ASCII and without blanks: openssl rand -base64 32 makes one"
+        raise PydanticCustomError("weak", "not a token", {"words": words})
+    return value
+
+
 def _prefix(value: str) -> str:
     if not _PREFIX.fullmatch(value):
         raise _refusal(value)
@@ -146,6 +154,7 @@ Environment = Annotated[
     Literal["development", "production"], BeforeValidator(_lower), Allowed("development or production")
 ]
 Token = Annotated[SecretStr, AfterValidator(_filled)] | None
+ConsoleToken = Annotated[SecretStr, AfterValidator(_console_token)] | None
 Redis = Annotated[SecretStr, AfterValidator(_redis)] | None
 Prefix = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
 File = Annotated[FilePath | None, Allowed("the path of a file")]

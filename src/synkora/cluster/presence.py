@@ -15,7 +15,7 @@ from synkora.cluster.registration import Registration, Timing
 from synkora.cluster.replica import ANNOUNCEMENT, Changes, Snapshot
 from synkora.cluster.reports import Reports
 from synkora.collaboration.attendance import NOBODY, Attendance
-from synkora.collaboration.presence import Listener, Presentee, Roster
+from synkora.collaboration.presence import Listener, Occupancy, Presentee, Roster
 from synkora.engine.deadlines import Deadlines
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 
@@ -37,6 +37,7 @@ class RedisPresence:
         self._timing = timing = timing or Timing()
         self._listener: Listener | None = None
         self._projects: dict[str, Project] = {}
+        self._inhabited = 0  # of them: counted, since many ask
         self._waits = Deadlines(timing.patience, self._complete)
         self._doubts = Deadlines(timing.doubt, self._settle)
         self._absence: asyncio.TimerHandle | None = None
@@ -82,12 +83,29 @@ class RedisPresence:
     @property
     def projects(self) -> int:
         """How many projects have a connection of this instance in them."""
-        return sum(1 for project in self._projects.values() if project.replica.own)
+        return self._inhabited
+
+    @property
+    def here(self) -> list[str]:
+        """The ids of those projects."""
+        return [project.id for project in self._projects.values() if project.replica.own]
+
+    def occupancy(self, project_id: str) -> Occupancy:
+        """How many are in a project, on all instances."""
+        project = self._projects.get(project_id)
+        if project is None:
+            return Occupancy(0, 0, False)
+        attendance, own = project.replica.attendance, project.replica.own
+        return Occupancy(attendance.count, len(attendance), attendance.least in own)
 
     def join(self, project_id: str, presentee: Presentee) -> None:
         """Note that a connection of this instance has joined."""
         project = self._projects.get(project_id) or self._open(project_id)
-        if project.join(presentee):
+        own = project.replica.own
+        was_empty = not own
+        has_joined = project.join(presentee)
+        self._inhabited += was_empty and bool(own)
+        if has_joined:
             self._reports.add(project_id)
             if self._listener is not None:
                 self._listener.joined(project_id, presentee)
@@ -95,8 +113,13 @@ class RedisPresence:
     def leave(self, project_id: str, socket_id: str) -> None:
         """Note that it has left."""
         project = self._projects.get(project_id)
-        presentee = None if project is None else project.leave(socket_id)
-        if project is None or presentee is None:
+        if project is None:
+            return
+        own = project.replica.own
+        was_inhabited = bool(own)
+        presentee = project.leave(socket_id)
+        self._inhabited -= was_inhabited and not own
+        if presentee is None:
             return
         if self._listener is not None:
             self._listener.left(project_id, presentee)

@@ -1,7 +1,7 @@
 """Counts of this instance and of all others: pure state."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 
 class SharedCounts:
@@ -36,6 +36,11 @@ class SharedCounts:
     def total(self, name: str) -> int:
         """How many there are, here and elsewhere."""
         return self._here[name] + sum(counts.get(name, 0) for counts in self._elsewhere.values())
+
+    @property
+    def others(self) -> Collection[str]:
+        """The other instances that have told of theirs."""
+        return self._elsewhere.keys()
 
     @property
     def here(self) -> dict[str, int]:

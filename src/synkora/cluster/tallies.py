@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -64,6 +65,11 @@ class Tallies:
         failures.noted = self._note_failure
         for channel in (self._everyone, self._own):
             link.subscribe(channel, self._receive)
+
+    @property
+    def others(self) -> Collection[str]:
+        """The ids of the other instances that have been heard of within the silence."""
+        return self.users.others
 
     def start(self) -> None:
         """Begin to tell others, in the running loop; the link may be up before or come up later."""

@@ -54,6 +54,11 @@ class Attendance:
         return Roster([_earliest(connections) for connections in self._users.values()], len(self._users))
 
     @property
+    def least(self) -> str | None:
+        """The least of the connections' ids: the same wherever the same connections are known."""
+        return min(self._presentees, default=None)
+
+    @property
     def count(self) -> int:
         """How many users there are."""
         return len(self._users)

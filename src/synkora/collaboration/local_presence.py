@@ -1,7 +1,7 @@
 """Presence on a server that is alone."""
 
 from synkora.collaboration.attendance import NOBODY, Attendance
-from synkora.collaboration.presence import Listener, Presentee, Roster
+from synkora.collaboration.presence import Listener, Occupancy, Presentee, Roster
 
 
 class LocalPresence:
@@ -19,6 +19,16 @@ class LocalPresence:
     def projects(self) -> int:
         """How many projects have someone in them."""
         return len(self._projects)
+
+    @property
+    def here(self) -> list[str]:
+        """The ids of those projects."""
+        return list(self._projects)
+
+    def occupancy(self, project_id: str) -> Occupancy:
+        """How many are in a project."""
+        attendance = self._projects.get(project_id, NOBODY)
+        return Occupancy(attendance.count, len(attendance), True)
 
     def join(self, project_id: str, presentee: Presentee) -> None:
         """Note that a connection has joined."""

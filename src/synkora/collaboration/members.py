@@ -28,14 +28,15 @@ class Member:
     """A socket with who is signed in over it.
 
     `projects` are those that it has joined, each with the role in it. `joining` are those whose answer is awaited.
-    `since` is when it was signed in, by the monotonic clock.
+    `since` is when it was signed in, by the monotonic clock. `received` is how many events have come from it.
     """
 
-    __slots__ = ("allowance", "joining", "projects", "sender", "signed_in", "since", "socket")
+    __slots__ = ("allowance", "joining", "projects", "received", "sender", "signed_in", "since", "socket")
 
     def __init__(self, socket: Socket, signed_in: SignedIn, allowance: Allowance) -> None:
         self.socket = socket
         self.since = monotonic()
+        self.received = 0
         self.signed_in = signed_in
         self.allowance = allowance
         self.sender = Sender(socketId=socket.id, userId=signed_in.user.id, userName=signed_in.user.name)

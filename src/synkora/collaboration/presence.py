@@ -1,6 +1,6 @@
 """Who is where: the port to where it is kept."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -31,6 +31,18 @@ class Roster(msgspec.Struct, frozen=True):
 
     users: list[Raw]
     count: int
+
+
+class Occupancy(NamedTuple):
+    """How many are in a project, as far as is known here.
+
+    `is_counted_here` is true on one of the servers that have somebody in the project, as long as all know the same, so
+    that those who count projects count each once.
+    """
+
+    users: int
+    connections: int
+    is_counted_here: bool
 
 
 class Listener(Protocol):
@@ -79,4 +91,13 @@ class Presence(Protocol):
     @property
     def projects(self) -> int:
         """How many projects have a connection of this server in them."""
+        ...
+
+    @property
+    def here(self) -> list[str]:
+        """The ids of those projects."""
+        ...
+
+    def occupancy(self, project_id: str) -> Occupancy:
+        """How many are in a project, on all servers."""
         ...

@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from time import monotonic
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -110,9 +110,30 @@ class Collaboration:
         return len(self._members)
 
     @property
+    def members(self) -> Mapping[str, Member]:
+        """Them, by the ids of their sockets."""
+        return self._members
+
+    @property
     def users(self) -> int:
         """How many users have a client here."""
         return len(self._connections)
+
+    def disconnect(self, socket_id: str) -> bool:
+        """End somebody's whole connection, if it is one of this server's; return whether it was."""
+        member = self._members.get(socket_id)
+        if member is None:
+            return False
+        member.socket.disconnect(close=True)
+        return True
+
+    def post_notice(self, project_id: str, message: str) -> None:
+        """Tell everyone in a project, on all servers, what operators have to say."""
+        self._namespace.to(project_id).emit("server:notice", {"message": message, "timestamp": now()})
+
+    def count_here(self, project_id: str) -> int:
+        """How many of the connections here are in a project."""
+        return len(self._namespace.adapter.rooms[project_id])
 
     def say_goodbye(self) -> None:
         """Tell everyone here that the server is about to stop; of those who then leave nobody here is told."""
@@ -171,8 +192,10 @@ class Collaboration:
     def _count(self, socket: Socket, event: str) -> None:
         received = self.received.get(event, self.received_others)
         received.times += 1
+        member = self._members[socket.id]
+        member.received += 1
         try:
-            self._members[socket.id].allowance.take(received.kind)
+            member.allowance.take(received.kind)
         except EventRefused:
             self._incidents.note_limit(f"{received.kind.name.lower()} events")
             raise

@@ -35,6 +35,10 @@ class Failures:
             self.noted(site)
         return min(_FIRST_DELAY * 2 ** min(beyond - 1, 10), _LONGEST_DELAY) if beyond > 0 else 0
 
+    def has_enough(self, address: str) -> bool:
+        """Whether each further failure of an address costs a delay."""
+        return 0 < self._most <= self._recent(site_of(address))
+
     def add(self, site: str, times: int) -> int:
         """Count so many more failures of an address, or network; return how many there are."""
         return self._set(site, self._recent(site) + times)

@@ -76,7 +76,12 @@ class Outbox:
     def clear(self) -> None:
         """Drop all that waits."""
         self.queue.clear()
-        self._held = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held = None
+            self._flusher.holding.discard(self)
 
     def flush(self) -> None:
         """Hand over what waits, or hold it within the limits."""
@@ -88,8 +93,11 @@ class Outbox:
             if self.carrier.writable:
                 self.queue = []
                 self.carrier.send(queue)
+            elif self._failed is _tell_nobody:
+                queue.clear()  # the client has gone
             else:
                 self._held = Held(self._limit)
+                self._flusher.holding.add(self)
                 self._flush_held(self._held)
 
     def _flush_held(self, held: Held) -> None:
@@ -97,7 +105,7 @@ class Outbox:
         if self.carrier.writable:
             oldest = held.release(AT_ONCE)
             if held.is_empty:
-                self._held = None
+                self._let_go()
                 self.carrier.send(oldest + queue)
                 return
             self.carrier.send(oldest)
@@ -113,7 +121,7 @@ class Outbox:
         """Give the carrier all that waits, whether it is writable or not: nothing will come after."""
         queue = self.queue if self._held is None else self._held.release() + self.queue
         self.queue = []
-        self._held = None
+        self._let_go()
         if queue:
             self.carrier.send(queue)
 
@@ -133,10 +141,22 @@ class Flusher:
     `deliveries` counts messages, one for each client, and `bytes_out` their bytes as on a WebSocket; `bytes_in` the
     bytes of the messages that came. `turns` has the seconds from a turn's first message, received or put into an
     outbox, to the end of its writes. `dropped` counts the volatile messages that clients lost because they did not
-    read, one for each client; `cut_off` the clients that were given up for it.
+    read, one for each client; `cut_off` the clients that were given up for it. `holding` are the outboxes in which
+    something waits for a client that does not read.
     """
 
-    __slots__ = ("_began", "_dirty", "bytes_in", "bytes_out", "cut_off", "deliveries", "dropped", "is_armed", "turns")
+    __slots__ = (
+        "_began",
+        "_dirty",
+        "bytes_in",
+        "bytes_out",
+        "cut_off",
+        "deliveries",
+        "dropped",
+        "holding",
+        "is_armed",
+        "turns",
+    )
 
     def __init__(self) -> None:
         self._dirty: list[Outbox] = []
@@ -148,6 +168,7 @@ class Flusher:
         self.turns = Histogram(TURN_BOUNDS)
         self.dropped = 0
         self.cut_off = 0
+        self.holding: set[Outbox] = set()
 
     def broadcast(self, message: Outgoing, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
         """Put one message into all `outboxes` but `skip`."""

@@ -59,6 +59,7 @@ class Registry:
         self.is_closing = False
         self.open_websockets = 0
         self.opened: Counter[str] = Counter()  # sessions ever, by their first transport
+        self.transports: Counter[str] = Counter()  # sessions now, by their transport
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -78,6 +79,7 @@ class Registry:
         session = Session(new_id(), request, transport, self)
         self._sessions[session.sid] = session
         self.opened[transport.name] += 1
+        self.transports[transport.name] += 1
         settings = self.settings
         session.send(
             open_packet(
@@ -118,6 +120,11 @@ class Registry:
         """Stop that time."""
         self._probes.drop(session)
 
+    def upgraded(self, session: Session) -> None:
+        """Take note that a session has gone from polling to WebSocket."""
+        self.transports["polling"] -= 1
+        self.transports[session.transport.name] += 1
+
     def ended(self, session: Session) -> None:
         """Forget a session, or give one that lingers its time."""
         self.heartbeat.stop(session)
@@ -130,6 +137,7 @@ class Registry:
         self._lingering.drop(session)
         if self._sessions.pop(session.sid, None) is not None:
             self._gate.leave(session.request.address)
+            self.transports[session.transport.name] -= 1
 
     def close(self) -> None:
         """End all sessions and open no more."""

@@ -92,6 +92,10 @@ class Keeper(Protocol):
         """Stop that time."""
         ...
 
+    def upgraded(self, session: "Session") -> None:
+        """Take note that a session has gone from polling to WebSocket."""
+        ...
+
     def ended(self, session: "Session") -> None:
         """Forget a session, or give one that lingers its time."""
         ...
@@ -231,6 +235,7 @@ class Session:
         elif packet == engineio.UPGRADE and self._move(Event.UPGRADE):
             polling, self.transport, self._probe = self.transport, transport, None
             self._keeper.probe_ended(self)
+            self._keeper.upgraded(self)
             self.outbox.carrier = transport
             polling.discard()
             if self.state is State.CLOSING:

@@ -29,7 +29,8 @@ class Stage(Enum):
 class Socket:
     """A client in a namespace: what handlers get, and send with.
 
-    `id` is public: other clients may see it. `data` is the application's own.
+    `id` is public: other clients may see it. `issued` is when it asked to connect, in seconds since the epoch. `data`
+    is the application's own.
     """
 
     __slots__ = (
@@ -37,11 +38,11 @@ class Socket:
         "_adapter",
         "_closing",
         "_data",
-        "_issued",
         "_pending",
         "_rooms",
         "auth",
         "id",
+        "issued",
         "namespace",
         "session",
         "stage",
@@ -63,7 +64,7 @@ class Socket:
         self.stage = Stage.CONNECTING
         self._adapter = adapter
         self._closing = closing
-        self._issued = time.time()
+        self.issued = time.time()
         self._rooms: set[str] | None = None
         self._pending: list[Outgoing] | None = None
         self._acks: Acks | None = None
@@ -89,7 +90,7 @@ class Socket:
             address=request.address,
             auth=self.auth,
             secure=request.secure,
-            issued=self._issued,
+            issued=self.issued,
         )
 
     def snapshot(self) -> Snapshot:

@@ -25,3 +25,14 @@ async def test_it_ends_with_its_block() -> None:
     assert seen > 0
     await asyncio.sleep(0.05)
     assert sum(lag.durations.counts) == seen
+
+
+async def test_the_worst_is_told_once() -> None:
+    """Whoever asks gets the longest standstill since they asked last."""
+    with LoopLag(interval=0.02) as lag:
+        await asyncio.sleep(0.03)
+        time.sleep(0.2)  # noqa: ASYNC251  # that is what is to be seen
+        await asyncio.sleep(0.03)
+        worst = lag.take_worst()
+        assert worst >= 0.1
+        assert lag.take_worst() < worst

@@ -17,15 +17,16 @@ from synkora.app.values import LogFormat
 _LIBRARIES: Final = ("asyncio", "uvicorn")
 
 
-def configure_logs(level: str, form: LogFormat = "text") -> Repeats:
+def configure_logs(level: str, form: LogFormat = "text", tail: structlog.typing.Processor | None = None) -> Repeats:
     """Write events of `level` (debug, info, warning, error) and above to stdout, and libraries' errors with them.
 
-    Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). Returns what counts warnings and
-    errors, and tells of those that are repeated.
+    Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets what is written.
+    Returns what counts warnings and errors, and tells of those that are repeated.
     """
     repeats = Repeats()
+    renderer = render_json if form == "json" else _renderer_for_people()
     structlog.configure(
-        processors=[repeats, add_request_id, render_json if form == "json" else _renderer_for_people()],
+        processors=[repeats, add_request_id, *((tail,) if tail else ()), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Output(sys.stdout),
         cache_logger_on_first_use=True,

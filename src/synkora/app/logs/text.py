@@ -16,6 +16,7 @@ _LINES: Final = {
     "repeated": "! In the last minute, more of the same: {counts}",
     "caution": "! {text}",
     "playground": "✓ Playground: {address}",
+    "console": "✓ Console: {address}",
     "project_access": "✓ PROJECT_ACCESS={setting}: {text}",
     "one_of_several": "✓ One of several instances: {instance}",
     "redis_up": "✓ Redis is there: {address}",
@@ -23,6 +24,10 @@ _LINES: Final = {
     "redis_troubled": "! Redis in trouble: {problem}",
     "presence_refused": "! Presence over all instances is held up: {problem}",
     "instance_gone": "! Instance gone without a word: {instance}",
+    "console_disconnected": "✗ Disconnected from the console: {socketId}",
+    "console_noticed": "→ Notice from the console to project {projectId}",
+    "admin_ui_connected": "✓ Admin UI connected: {socketId} from {address}",
+    "admin_ui_disconnected": "✗ Disconnected from the admin UI: {room} in {namespace}",
     "stopping": "✓ Stopping, clients to tell: {clients}",
     "stopped": "✓ Stopped",
 }

@@ -21,6 +21,7 @@ from synkora.sockets.server import SocketServer
 INCIDENTS: Final = (
     "origin refused",
     "sign-in refused",
+    "console sign-in refused",
     "access check failed",
     "limit hit",
     "flooding client cut off",
@@ -76,14 +77,13 @@ class ServerCollector(Collector):
 
     def _connections(self) -> Iterator[Metric]:
         people, registry = self._collaboration, self._server.registry
-        transports: dict[str, int] = dict.fromkeys(self._server.settings.transports, 0)
-        waiting = waiting_bytes = 0
-        for session in registry:
-            transports[session.transport.name] += 1
-            if unread := session.outbox.waiting_bytes:
-                waiting += 1
-                waiting_bytes += unread
-        yield gauges("synkora_connections", "Connections that are open, by their transport.", "transport", transports)
+        waiting = registry.flusher.holding
+        yield gauges(
+            "synkora_connections",
+            "Connections that are open, by their transport.",
+            "transport",
+            {name: registry.transports[name] for name in self._server.settings.transports},
+        )
         yield gauge("synkora_signed_in_connections", "Connections that somebody is signed in over.", people.connections)
         yield gauge("synkora_users", "Users with a connection here.", people.users)
         yield gauge("synkora_projects", "Projects with somebody in them here.", people.presence.projects)
@@ -101,8 +101,12 @@ class ServerCollector(Collector):
             [reason.value for reason in Reason],
             people.disconnects,
         )
-        yield gauge("synkora_outbox_bytes", "Bytes that wait for clients which do not read.", waiting_bytes)
-        yield gauge("synkora_outbox_clients", "Clients that something waits for, since they do not read.", waiting)
+        yield gauge(
+            "synkora_outbox_bytes",
+            "Bytes that wait for clients which do not read.",
+            sum(outbox.waiting_bytes for outbox in waiting),
+        )
+        yield gauge("synkora_outbox_clients", "Clients that something waits for, since they do not read.", len(waiting))
 
     def _traffic(self) -> Iterator[Metric]:
         people, flusher = self._collaboration, self._server.registry.flusher

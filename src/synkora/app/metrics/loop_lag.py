@@ -20,6 +20,7 @@ class LoopLag:
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self.durations = Histogram(LAG_BOUNDS)
+        self._worst = 0.0
         self._interval = interval
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -37,6 +38,11 @@ class LoopLag:
         if self._timer is not None:
             self._timer.cancel()
 
+    def take_worst(self) -> float:
+        """The longest since this was asked last, in seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
     def _wait(self) -> None:
         self._due += self._interval
         delay = self._due - monotonic()
@@ -44,7 +50,9 @@ class LoopLag:
 
     def _wake(self) -> None:
         now = monotonic()
-        self.durations.observe(max(now - self._due, 0.0))
+        lag = max(now - self._due, 0.0)
+        self._worst = max(self._worst, lag)
+        self.durations.observe(lag)
         while now - self._due > self._interval:
             self._due += self._interval
             self.durations.observe(now - self._due)

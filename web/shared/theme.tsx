@@ -6,7 +6,7 @@ type Theme = "light" | "dark";
 const KEY = "synkora-theme";
 
 const system = matchMedia("(prefers-color-scheme: dark)");
-const theme = signal<Theme>(chosen() ?? preferred());
+export const theme = signal<Theme>(chosen() ?? preferred());
 theme.subscribe((name) => (document.documentElement.dataset.theme = name));
 system.addEventListener("change", () => (theme.value = chosen() ?? preferred()));
 addEventListener("storage", () => (theme.value = chosen() ?? preferred()));

@@ -1,0 +1,1 @@
+"""The console: what operators see of the server, and the little that they can do there."""

@@ -1,0 +1,71 @@
+"""Who may use the console."""
+
+import hmac
+from typing import Final
+
+from starlette.requests import Request
+
+from synkora.app.local_requests import is_local, is_of_same_origin
+from synkora.engine.addresses import TrustedProxies
+from synkora.engine.failures import Failures
+from synkora.engine.incidents import Incidents
+from synkora.engine.request import Headers
+
+MOST_FAILURES: Final = 10  # of one address in a row, a minute from one to the next
+RETRY_AFTER: Final = 60  # seconds
+
+_ELSEWHERE: Final = (
+    "Without CONSOLE_TOKEN the console is for browsers on the machine that the server runs on: open it there at "
+    "http://localhost, bring the server's port to yours with ssh -L 3001:localhost:3001, or set CONSOLE_TOKEN."
+)
+_OTHER_SITE: Final = "Only the console's own page may ask for this."
+_SIGN_IN: Final = "Sign in with CONSOLE_TOKEN."
+_WRONG: Final = "This is not the server's CONSOLE_TOKEN."
+_TOO_MANY: Final = "Too many wrong tokens have come from your address: wait a minute."
+
+
+class Refused(Exception):
+    """An answer that says why not; `headers` go with it."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
+
+
+class Guard:
+    """Lets in who brings the token; where there is none, who asks from this machine.
+
+    An address with too many wrong tokens, however it came by the right one, has to wait. `proxies` say whose word on an
+    address counts.
+    """
+
+    def __init__(self, token: str | None, proxies: TrustedProxies, incidents: Incidents) -> None:
+        self._token = None if token is None else token.encode()
+        self._proxies = proxies
+        self._incidents = incidents
+        self._failures = Failures(MOST_FAILURES)
+
+    def check(self, request: Request) -> None:
+        """Raises `Refused` for who may not."""
+        if self._token is None:
+            if not is_local(request):
+                raise Refused(403, _ELSEWHERE)
+            return
+        if not is_of_same_origin(request):
+            raise Refused(403, _OTHER_SITE)
+        self._check_token(request, self._token)
+
+    def _check_token(self, request: Request, token: bytes) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not given.strip():  # RFC 6750 section 2.1
+            raise Refused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
+        peer = request.client.host if request.client is not None else ""
+        address = self._proxies.address(peer, Headers(request.scope["headers"]))
+        if self._failures.has_enough(address):
+            self._incidents.note("console sign-in refused", "too many")
+            raise Refused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
+        if not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
+            self._failures.note(address)
+            self._incidents.note("console sign-in refused", "wrong token")
+            raise Refused(401, _WRONG, {"www-authenticate": "Bearer"})

@@ -1,0 +1,82 @@
+"""What one instance answers, whichever instance's console asks."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from synkora import __version__
+from synkora.app.console import tables
+from synkora.app.console.fleet import Fleet
+from synkora.app.console.log_tail import LogTail
+from synkora.app.console.sampling import Sampler
+from synkora.app.console.topics import (
+    CONNECTIONS,
+    COUNT,
+    DISCONNECT,
+    LOG,
+    NEWS,
+    PROJECTS,
+    Condition,
+    ConnectionsSought,
+    LogPage,
+    LogSought,
+    News,
+    ProjectNamed,
+    ProjectsSought,
+    Rows,
+    SocketNamed,
+)
+from synkora.app.status import Status
+from synkora.collaboration.service import Collaboration
+
+
+class Instance:
+    """Answers for this instance; `port` is known when it listens."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        collaboration: Collaboration,
+        sampler: Sampler,
+        log_tail: LogTail,
+        status: Callable[[], Status],
+    ) -> None:
+        self.port: int | None = None
+        self._id = fleet.id
+        self._collaboration = collaboration
+        self._sampler = sampler
+        self._log_tail = log_tail
+        self._status = status
+        self._started_at = time.time()
+        fleet.answer(NEWS, self._news)
+        fleet.answer(CONNECTIONS, self._connections)
+        fleet.answer(PROJECTS, self._projects)
+        fleet.answer(LOG, self._log)
+        fleet.answer(DISCONNECT, self._disconnect)
+        fleet.answer(COUNT, self._count)
+
+    @property
+    def name(self) -> str:
+        """What operators know it by."""
+        return f"{socket.gethostname()}:{self.port or '?'} {os.getpid()}"
+
+    async def _news(self, news: News) -> Condition:
+        status, reason = self._status()
+        samples = self._sampler.after(news.after.get(self._id, 0.0))
+        return Condition(self.name, __version__, self._started_at, status, reason, samples)
+
+    async def _connections(self, sought: ConnectionsSought) -> Rows:
+        return await tables.connections(self._collaboration, self._id, sought)
+
+    async def _projects(self, sought: ProjectsSought) -> Rows:
+        return await tables.projects(self._collaboration.presence, sought)
+
+    async def _log(self, sought: LogSought) -> LogPage:
+        return self._log_tail.after(sought.after.get(self._id, 0), sought.level, self._id)
+
+    async def _disconnect(self, named: SocketNamed) -> bool:
+        return self._collaboration.disconnect(named.socket_id)
+
+    async def _count(self, named: ProjectNamed) -> int:
+        return self._collaboration.count_here(named.project_id)

@@ -1,0 +1,126 @@
+"""What the console's charts are made of: the server's own counts, taken every two seconds."""
+
+import asyncio
+import resource
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from synkora.protocol.json import Raw, encode
+
+INTERVAL: Final = 2.0  # seconds
+KEEPS: Final = 900.0  # seconds
+
+_STATM: Final = Path("/proc/self/statm")  # proc_pid_statm(5): its second number is pages
+_HAS_PROC: Final = _STATM.exists()
+_PAGE: Final = resource.getpagesize()
+_MAXRSS: Final = 1 if sys.platform == "darwin" else 1024  # bytes
+
+
+class Connections(msgspec.Struct):
+    """Connections by their transport."""
+
+    websocket: int
+    polling: int
+
+
+class Waiting(msgspec.Struct):
+    """Clients that do not read, and the bytes that wait for them."""
+
+    clients: int
+    bytes: int
+
+
+class RedisSample(msgspec.Struct, rename="camel"):
+    """The link to Redis."""
+
+    is_up: bool
+    round_trip: float | None
+    published: int
+    received: int
+    dropped: int
+    reconnects: int
+
+
+class Sample(msgspec.Struct, rename="camel"):
+    """An instance at one moment: what is there now, and totals since its start.
+
+    `loop_lag` is the worst since the sample before, `cpu` the process's seconds of CPU, `memory` its resident bytes.
+    """
+
+    at: float
+    connections: Connections
+    signed_in: int
+    users: int
+    projects: int
+    events: dict[str, int]
+    refused: int
+    deliveries: int
+    bytes_in: int
+    bytes_out: int
+    loop_lag: float
+    cpu: float
+    memory: int
+    incidents: dict[str, int]
+    limits: dict[str, int]
+    waiting: Waiting
+    dropped: int
+    cut_off: int
+    redis: RedisSample | None
+
+
+class Sampler:
+    """Takes a sample every `interval` seconds within a `with` block in a running loop, and keeps those of `keeps`.
+
+    They are kept as JSON, which is all that is ever done with them.
+    """
+
+    def __init__(self, take: Callable[[], Sample], interval: float = INTERVAL, keeps: float = KEEPS) -> None:
+        self._take = take
+        self._interval = interval
+        self._samples: deque[tuple[float, Raw]] = deque(maxlen=round(keeps / interval))
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._due = asyncio.get_running_loop().time()
+        self._wake()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def after(self, at: float) -> list[Raw]:
+        """The samples that were taken after a time, the oldest first."""
+        newer = []
+        for taken, sample in reversed(self._samples):
+            if taken <= at:
+                break
+            newer.append(sample)
+        newer.reverse()
+        return newer
+
+    def _wake(self) -> None:
+        loop = asyncio.get_running_loop()
+        # What was missed while the loop stood still is not made up for.
+        self._due = max(self._due + self._interval, loop.time())
+        self._timer = loop.call_at(self._due, self._wake)
+        sample = self._take()
+        self._samples.append((sample.at, Raw(encode(sample))))
+
+
+def resident_memory() -> int:
+    """The process's resident memory in bytes; the most that it ever was, where there is no /proc."""
+    if _HAS_PROC:
+        return int(_STATM.read_bytes().split()[1]) * _PAGE
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS

@@ -1,0 +1,62 @@
+"""The settings in force, without what is secret in them."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import SecretStr
+
+from synkora.app.settings import Settings, written
+
+_SET: Final = "set"
+_URLS: Final = ("APP_URL", "DATABASE_URL", "REDIS_URL")  # of which not all is secret
+
+
+class SettingInForce(msgspec.Struct, rename="camel"):
+    """A variable; `value` is None where it is not set and has no default."""
+
+    variable: str
+    value: str | None
+    is_default: bool
+    description: str
+
+
+def settings_in_force(settings: Settings) -> list[SettingInForce]:
+    """Each variable with its value; of what is secret only whether it is set."""
+    return [
+        SettingInForce(
+            variable=str(field.validation_alias),
+            value=_shown(str(field.validation_alias), getattr(settings, name)) or None,
+            is_default=name not in settings.model_fields_set,
+            description=field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _shown(variable: str, value: object) -> str:
+    is_secret = isinstance(value, SecretStr)
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if variable in _URLS and isinstance(value, str):
+        return masked(value)
+    if is_secret or (isinstance(value, tuple) and any(isinstance(item, SecretStr) for item in value)):
+        return _SET
+    return written(value)
+
+
+def masked(url: str) -> str:
+    """A URL without its password, and without its options, which may have one too.
+
+    Of one that cannot be taken apart for certain it says no more than that it is set.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _SET
+    if "@" in parts.path + parts.query + parts.fragment or parts.fragment or not parts.scheme:
+        return _SET  # what ought to have been escaped in a password has ended it too early
+    credentials, at, address = parts.netloc.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    options = "?…" if parts.query else ""
+    return f"{parts.scheme}://{user}{':***' if colon else ''}{at}{address}{parts.path}{options}"

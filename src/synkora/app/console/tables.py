@@ -1,0 +1,101 @@
+"""The tables of connections and projects: this instance's part of them."""
+
+import time
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Final
+
+from synkora.app.console.selection import Column, select
+from synkora.app.console.topics import Connection, ConnectionsSought, Key, Project, ProjectsSought, Rows
+from synkora.collaboration.members import Member
+from synkora.collaboration.presence import Occupancy, Presence
+from synkora.collaboration.service import Collaboration
+from synkora.protocol.json import encode
+
+_FIRST_TIME: Final = time.time() - time.monotonic()  # what to add to the monotonic clock for seconds since 1970
+
+CONNECTION_KEYS: Final[dict[str, Callable[[Member], Key]]] = {
+    "since": lambda member: member.since + _FIRST_TIME,  # the instances' monotonic clocks are not the same
+    "user": lambda member: f"{member.user.name.casefold()}\n{member.user.id}",
+    "transport": attrgetter("socket.session.transport.name"),
+    "address": attrgetter("socket.session.request.address"),
+    "waiting": attrgetter("socket.session.outbox.waiting_bytes"),
+    "project": lambda member: min(member.projects, default=""),
+}
+PROJECT_KEYS: Final[dict[str, Callable[[str, Occupancy], Key]]] = {
+    "project": lambda project_id, _: project_id,
+    "users": lambda _, occupancy: occupancy.users,
+    "connections": lambda _, occupancy: occupancy.connections,
+}
+
+
+async def connections(collaboration: Collaboration, instance: str, sought: ConnectionsSought) -> Rows:
+    """The connections of this instance that somebody is signed in over."""
+    members = list(collaboration.members.values())  # in the order of their coming
+    if sought.is_descending:
+        members.reverse()
+    column = Column(CONNECTION_KEYS[sought.sort], attrgetter("socket.id"), sought.is_descending)
+    matched, rows = await select(
+        members, column, sought.most, lambda member: encode(_connection(member, instance)), _filter(sought)
+    )
+    return Rows(len(members), matched, rows)
+
+
+def _filter(sought: ConnectionsSought) -> Callable[[Member], bool] | None:
+    needle, project, transport = sought.search.casefold(), sought.project, sought.transport
+    if not (needle or project or transport):
+        return None
+
+    def fits(member: Member) -> bool:
+        if project and project not in member.projects:
+            return False
+        if transport and member.socket.transport != transport:
+            return False
+        return not needle or needle in _text_of(member)
+
+    return fits
+
+
+def _text_of(member: Member) -> str:
+    """What a search looks through."""
+    user, socket = member.user, member.socket
+    return "\n".join((user.name, user.id, socket.id, socket.session.request.address, *member.projects)).casefold()
+
+
+def _connection(member: Member, instance: str) -> Connection:
+    socket, user = member.socket, member.user
+    return Connection(
+        socket_id=socket.id,
+        instance=instance,
+        user_id=user.id,
+        user_name=user.name,
+        transport=socket.transport,
+        address=socket.session.request.address,
+        since=round(member.since + _FIRST_TIME, 3),
+        projects=list(member.projects),
+        waiting=socket.session.outbox.waiting_bytes,
+        received=member.received,
+    )
+
+
+async def projects(presence: Presence, sought: ProjectsSought) -> Rows:
+    """The projects that somebody here is in. Each is counted on one of the instances that tell of it."""
+    needle, key = sought.search.casefold(), PROJECT_KEYS[sought.sort]
+    total = matched = 0
+
+    def fits(project_id: str) -> bool:
+        nonlocal total, matched
+        is_counted_here = presence.occupancy(project_id).is_counted_here
+        total += is_counted_here
+        if needle not in project_id.casefold():
+            return False
+        matched += is_counted_here
+        return True
+
+    def write(project_id: str) -> bytes:
+        occupancy = presence.occupancy(project_id)
+        return encode(Project(project_id, occupancy.users, occupancy.connections, []))
+
+    column = Column(lambda project_id: key(project_id, presence.occupancy(project_id)), str, sought.is_descending)
+    _, rows = await select(presence.here, column, sought.most, write, fits)
+    return Rows(total, matched, rows)

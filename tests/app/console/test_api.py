@@ -1,0 +1,329 @@
+"""The console over HTTP: what it answers, and what it refuses."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from starlette.applications import Starlette
+from tests.collaboration.site import Person, Site, turn
+
+from synkora import __version__
+from synkora.app.console.api import MAX_BODY
+from synkora.app.console.console import Console, has_console
+from synkora.app.console.log_tail import LogTail
+from synkora.app.console.parameters import MAX_NOTICE, REACH
+from synkora.app.logs.text import render_text
+from synkora.app.metrics.loop_lag import LoopLag
+from synkora.app.routes import make_app
+from synkora.app.settings import Settings
+
+SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
+TOKEN = "0123456789abcdef-of-the-console"
+
+
+class Desk:
+    """A site with its console, which is asked as the page does."""
+
+    def __init__(self, files: Path, **given: Any) -> None:
+        self.site = Site()
+        self.tail = LogTail()
+        settings = Settings(**{"NEXTAUTH_SECRET": SECRET, "CONSOLE_TOKEN": TOKEN, **given}, _env_file=None)
+        collaboration = self.site.collaboration
+        self.console = Console(
+            settings,
+            self.site.server,
+            collaboration,
+            lag=LoopLag(),
+            log_tail=self.tail,
+            files=files,
+        )
+        self.app: Starlette = make_app(collaboration, lambda: False, lambda: None, self.console.routes)
+
+    async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """What is answered to a request with the token."""
+        options.setdefault("headers", {})
+        options["headers"] = {"authorization": f"Bearer {TOKEN}", **options["headers"]}
+        transport = httpx.ASGITransport(self.app, client=("192.0.2.1", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://synkora.example") as http:
+            return await http.request(method, f"/console{path}", **options)
+
+    async def ask(self, path: str, **parameters: Any) -> Any:
+        """What a question is answered with."""
+        answer = await self.send("GET", f"/api/{path}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["cache-control"] == "no-store"
+        return answer.json()
+
+    async def act(self, path: str, **body: Any) -> Any:
+        """What comes of an action."""
+        answer = await self.send("POST", f"/api/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def refusal(self, method: str, path: str, **options: Any) -> tuple[int, str]:
+        """The status and the words of a refusal."""
+        answer = await self.send(method, f"/api/{path}", **options)
+        assert list(answer.json()) == ["message"]
+        return answer.status_code, answer.json()["message"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """The page, as it has been built."""
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html><title>Console</title>")
+    (tmp_path / "assets" / "main-1a2b.js").write_text("start();")
+    return tmp_path
+
+
+@pytest.fixture
+async def desk(files: Path) -> AsyncIterator[Desk]:
+    """A site with its console, while both run."""
+    desk = Desk(files)
+    # The loggers of the server's modules must not stay with this test's tail.
+    structlog.configure(processors=[desk.tail, render_text], cache_logger_on_first_use=False)
+    with desk.console:
+        yield desk
+    structlog.reset_defaults()
+
+
+async def test_the_page(desk: Desk) -> None:
+    """It is there for everyone, with its assets, and loads nothing from elsewhere: what it shows takes the token."""
+    answer = await desk.send("GET", "", headers={"authorization": ""})
+    assert (answer.status_code, answer.text) == (200, "<!doctype html><title>Console</title>")
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
+    assert (await desk.send("GET", "/assets/main-1a2b.js")).text == "start();"
+    answer = await desk.send("GET", "/")
+    assert (answer.status_code, answer.headers["location"]) == (308, "/console")
+
+
+async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
+    """It says how to come by it; the rest works without it."""
+    desk = Desk(tmp_path / "nowhere")
+    answer = await desk.send("GET", "")
+    assert answer.status_code == 503
+    assert "make web" in answer.text
+    assert (await desk.ask("connections"))["total"] == 0
+
+
+@pytest.mark.parametrize("path", ["overview", "connections", "projects", "log", "settings", "disconnect", "notice"])
+async def test_nothing_without_the_token(desk: Desk, path: str) -> None:
+    """Neither a question nor an action."""
+    method = "POST" if path in ("disconnect", "notice") else "GET"
+    status, words = await desk.refusal(method, path, headers={"authorization": ""}, json={})
+    assert status == 401
+    assert "CONSOLE_TOKEN" in words
+
+
+def test_where_there_is_a_console() -> None:
+    """In development always, in production with a token alone."""
+    tokens: tuple[dict[str, Any], ...] = ({}, {"CONSOLE_TOKEN": TOKEN})
+    found = [
+        has_console(Settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}, _env_file=None))
+        for environment in ("development", "production")
+        for token in tokens
+    ]
+    assert found == [True, True, False, True]
+
+
+async def test_the_overview(desk: Desk) -> None:
+    """Which instances there are, how each is, and its samples."""
+    desk.console.listens_on(3001)
+    overview = await desk.ask("overview")
+    assert (overview["interval"], overview["keeps"]) == (2, 900)
+    (instance,) = overview["instances"]
+    assert ":3001 " in instance["name"]
+    assert (instance["version"], instance["isThis"], instance["unanswered"]) == (__version__, True, False)
+    assert (instance["status"], instance["reason"]) == ("healthy", None)
+    (sample,) = instance["samples"]
+    assert instance["startedAt"] <= sample["at"]
+    later = await desk.ask("overview", after=f"{instance['id']}:{sample['at']!r},other:12")
+    assert later["instances"][0]["samples"] == []
+    desk.site.server.registry.is_closing = True
+    (instance,) = (await desk.ask("overview"))["instances"]
+    assert (instance["status"], instance["reason"]) == ("shutting down", None)
+
+
+async def test_the_table_of_connections(desk: Desk) -> None:
+    """Pages of those that fit, with how many there are and how many fit."""
+    await desk.site.meet(*(f"Person {number}" for number in range(5)))
+    table = await desk.ask("connections", search="person", sort="user", order="desc", offset=1, limit=2)
+    assert [row["userName"] for row in table.pop("rows")] == ["Person 3", "Person 2"]
+    assert table == {"total": 5, "matched": 5, "reachable": 5}
+    table = await desk.ask("connections", search="person 4")
+    assert (table["total"], table["matched"]) == (5, 1)
+    (instance,) = (await desk.ask("overview"))["instances"]
+    assert table["rows"][0]["instance"] == instance["id"]
+    assert len((await desk.ask("connections", instance=instance["id"]))["rows"]) == 5
+    assert (await desk.ask("connections", instance="other")) == {
+        "total": 0,
+        "matched": 0,
+        "reachable": 0,
+        "rows": [],
+    }
+
+
+async def test_the_table_of_projects(desk: Desk) -> None:
+    """Who is where, and on which instances."""
+    await desk.site.meet("Alice", "Bob", project="p1")
+    await desk.site.meet("Carol", project="p2")
+    table = await desk.ask("projects", sort="users", order="desc")
+    (instance,) = (await desk.ask("overview"))["instances"]
+    assert table["rows"] == [
+        {"projectId": "p1", "users": 2, "connections": 2, "instances": [instance["id"]]},
+        {"projectId": "p2", "users": 1, "connections": 1, "instances": [instance["id"]]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "named"),
+    [
+        ("connections", {"sort": "socketId"}, "sort"),
+        ("connections", {"order": "up"}, "order"),
+        ("connections", {"transport": "pigeon"}, "transport"),
+        ("connections", {"limit": "0"}, "limit"),
+        ("connections", {"limit": "many"}, "limit"),
+        ("connections", {"offset": "-1"}, "offset"),
+        ("connections", {"offset": str(REACH), "limit": "1"}, str(REACH)),
+        ("connections", {"search": "x" * 201}, "search"),
+        ("projects", {"sort": "since"}, "sort"),
+        ("projects", {"offset": "1", "limit": str(REACH)}, str(REACH)),
+        ("log", {"level": "loud"}, "level"),
+        ("log", {"after": "x"}, "after"),
+        ("log", {"after": "a:1,,"}, "after"),
+        ("overview", {"after": "a:1:2"}, "after"),
+        ("overview", {"after": "a:inf"}, "after"),
+    ],
+)
+async def test_what_cannot_be_asked(desk: Desk, path: str, parameters: dict[str, str], named: str) -> None:
+    """The refusal names what is wrong."""
+    status, words = await desk.refusal("GET", path, params=parameters)
+    assert status == 422
+    assert named in words
+
+
+async def test_the_log(desk: Desk) -> None:
+    """What is new since the cursor, and the cursor for the next time; of one level and instance where that is asked."""
+    log = structlog.get_logger()
+    log.info("project_joined", userName="Alice", projectId="p1")
+    page = await desk.ask("log")
+    (instance,) = (await desk.ask("overview"))["instances"]
+    (entry,) = page["entries"]
+    assert entry.pop("at") > 0
+    assert entry == {
+        "instance": instance["id"],
+        "level": "info",
+        "event": "project_joined",
+        "text": "✓ Alice joined project p1",
+    }
+    assert (await desk.ask("log", after=page["cursor"])) == {"cursor": page["cursor"], "entries": []}
+    log.warning("odd")
+    log.error("broken")
+    assert [entry["event"] for entry in (await desk.ask("log", after=page["cursor"]))["entries"]] == ["odd", "broken"]
+    assert [entry["event"] for entry in (await desk.ask("log", level="error"))["entries"]] == ["broken"]
+    assert (await desk.ask("log", instance="other"))["entries"] == []
+
+
+async def test_a_cursor_of_a_server_that_is_gone(desk: Desk) -> None:
+    """One that has been started again has another id: all that it has is new, and the old one is forgotten."""
+    structlog.get_logger().info("first")
+    page = await desk.ask("log", after="gone:17")
+    assert [entry["event"] for entry in page["entries"]] == ["first"]
+    assert "gone" not in page["cursor"]
+
+
+async def test_the_settings(desk: Desk) -> None:
+    """What is set, without what is secret."""
+    answer = await desk.send("GET", "/api/settings")
+    settings = {row["variable"]: row for row in answer.json()["settings"]}
+    assert settings["CONSOLE_TOKEN"]["value"] == settings["NEXTAUTH_SECRET"]["value"] == "set"
+    assert settings["WS_PORT"]["isDefault"] is True
+    assert SECRET not in answer.text
+    assert TOKEN not in answer.text
+
+
+async def test_a_client_is_disconnected(desk: Desk) -> None:
+    """With Socket.IO's own packet, and its whole connection; others stay, and the log says who it was."""
+    alice, bob = await desk.site.meet("Alice", "Bob")
+    assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": True}
+    await turn()
+    assert alice.transport.packets[-1] == b"41"
+    assert alice.transport.closed_with is not None
+    assert bob.transport.closed_with is None
+    assert desk.site.collaboration.connections == 1
+    assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": False}
+    texts = [entry["text"] for entry in (await desk.ask("log"))["entries"]]
+    assert texts.count(f"✗ Disconnected from the console: {alice.id}") == 1
+
+
+def notices(person: Person) -> list[Any]:
+    return [payload for event, *payload in person.take_events() if event == "server:notice"]
+
+
+async def test_a_notice(desk: Desk) -> None:
+    """All in the project get it, nobody else does; the log has the project, and none of the words."""
+    alice, alice_too, bob = await desk.site.meet("Alice", "Alice", "Bob", project="p1")
+    (carol,) = await desk.site.meet("Carol", project="p2")
+    assert await desk.act("notice", projectId="p1", message="  At noon \u2713 ") == {"recipients": 3}
+    await turn()
+    for person in (alice, alice_too, bob):
+        ((notice,),) = notices(person)
+        assert notice["message"] == "At noon \u2713"
+        assert notice["timestamp"].endswith("Z")
+    assert notices(carol) == []
+    log = json.dumps(await desk.ask("log"), ensure_ascii=False)
+    assert "→ Notice from the console to project p1" in log
+    assert "At noon" not in log
+    assert await desk.act("notice", projectId="p3", message="x") == {"recipients": 0}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("notice", {"projectId": "p1"}, "message"),
+        ("notice", {"projectId": "p1", "message": ""}, "message"),
+        ("notice", {"projectId": "p1", "message": " \n "}, "message"),
+        ("notice", {"projectId": "p1", "message": "x" * (MAX_NOTICE + 1)}, "message"),
+        ("notice", {"projectId": "p1", "message": 5}, "message"),
+        ("notice", {"projectId": "", "message": "x"}, "projectId"),
+        ("disconnect", {}, "socketId"),
+        ("disconnect", {"socketId": ["a"]}, "socketId"),
+        ("disconnect", [], "object"),
+    ],
+)
+async def test_what_cannot_be_done(desk: Desk, path: str, body: Any, named: str) -> None:
+    """The refusal names what is wrong, and nothing is done."""
+    (alice,) = await desk.site.meet("Alice", project="p1")
+    status, words = await desk.refusal("POST", path, json=body)
+    assert status == 422
+    assert named in words
+    assert notices(alice) == []
+
+
+async def test_bodies_are_json_and_small(desk: Desk) -> None:
+    """A form, which a page of another site could send, is none; nor is anything read that is too large."""
+    body = json.dumps({"socketId": "x"})
+    for kind in ("", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"):
+        assert (await desk.refusal("POST", "disconnect", content=body, headers={"content-type": kind}))[0] == 415
+    kind = "application/json"
+    large = {"content": " " * (MAX_BODY + 1), "headers": {"content-type": kind}}
+    assert (await desk.refusal("POST", "disconnect", **large))[0] == 413
+    assert (await desk.refusal("POST", "disconnect", content=b"{", headers={"content-type": kind}))[0] == 422
+    answer = await desk.send(
+        "POST", "/api/disconnect", content=body, headers={"content-type": f"{kind}; charset=utf-8"}
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/overview"), ("GET", "/api/notice"), ("GET", "/api/other"), ("GET", "/api"), ("PUT", "")],
+)
+async def test_nothing_else_is_there(desk: Desk, method: str, path: str) -> None:
+    """Other paths and methods are 404."""
+    assert (await desk.send(method, path)).status_code == 404

@@ -1,0 +1,127 @@
+"""Who may use the console."""
+
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from tests.support.clocks import Clock
+
+from synkora.app.console.guard import MOST_FAILURES, Guard, Refused
+from synkora.engine import failures as failures_module
+from synkora.engine.addresses import TrustedProxies
+from synkora.engine.incidents import Incidents
+
+TOKEN = "0123456789abcdef"
+HOST = "synkora.example"
+
+
+def request_of(peer: str | None = "192.0.2.1", **headers: str) -> Request:
+    """A request; underscores in a header's name are hyphens."""
+    given = {"host": HOST, **headers}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/console/api/notice",
+        "client": None if peer is None else (peer, 50_000),
+        "server": ("127.0.0.1", 3001),
+        "headers": [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in given.items()],
+    }
+    return Request(scope)
+
+
+def guard_of(token: str | None = TOKEN, proxies: tuple[str, ...] = ()) -> Guard:
+    return Guard(token, TrustedProxies(proxies), Incidents())
+
+
+def refusal(guard: Guard, request: Request) -> Refused:
+    with pytest.raises(Refused) as caught:
+        guard.check(request)
+    return caught.value
+
+
+@pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN} "])
+def test_who_brings_the_token(given: str) -> None:
+    """They may ask, from anywhere."""
+    guard_of().check(request_of(authorization=given))
+
+
+@pytest.mark.parametrize("given", ["Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, ""])
+def test_who_brings_none_is_asked_to_sign_in(given: str) -> None:
+    """That is no failure: so a page begins."""
+    guard = guard_of()
+    for _ in range(MOST_FAILURES + 1):
+        refused = refusal(guard, request_of(authorization=given))
+        assert (refused.status, refused.headers) == (401, {"www-authenticate": "Bearer"})
+        assert "CONSOLE_TOKEN" in str(refused)
+    assert not guard._incidents.totals
+
+
+@pytest.mark.parametrize("given", [f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer é"])
+def test_a_wrong_token_is_refused_and_counted(given: str) -> None:
+    """The incident says nothing of what was given."""
+    guard = guard_of()
+    refused = refusal(guard, request_of(authorization=given))
+    assert refused.status == 401
+    assert TOKEN not in str(refused)
+    (tally,) = guard._incidents.take()
+    assert (tally.kind, tally.times, tally.label) == ("console sign-in refused", 1, "wrong token")
+
+
+def test_guessing_is_over_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many wrong tokens an address is told to wait, with the right one too; others are not, and a minute ends
+    it."""
+    clock = Clock()
+    monkeypatch.setattr(failures_module, "monotonic", clock)
+    guard = guard_of()
+    for _ in range(MOST_FAILURES):
+        assert refusal(guard, request_of(authorization="Bearer wrong")).status == 401
+    for given in ("wrong", TOKEN):
+        refused = refusal(guard, request_of(authorization=f"Bearer {given}"))
+        assert (refused.status, refused.headers) == (429, {"retry-after": "60"})
+    guard.check(request_of("192.0.2.2", authorization=f"Bearer {TOKEN}"))
+    clock.now += 60
+    guard.check(request_of(authorization=f"Bearer {TOKEN}"))
+
+
+def test_behind_a_proxy_each_client_has_its_own_count() -> None:
+    """The address is the one that a trusted proxy names; what others write counts nothing."""
+    guard = guard_of(proxies=("10.0.0.1",))
+    for _ in range(MOST_FAILURES):
+        refusal(guard, request_of("10.0.0.1", x_forwarded_for="192.0.2.1", authorization="Bearer wrong"))
+    assert refusal(guard, request_of("192.0.2.1", authorization=f"Bearer {TOKEN}")).status == 429
+    guard.check(request_of("10.0.0.1", x_forwarded_for="192.0.2.2", authorization=f"Bearer {TOKEN}"))
+    guard.check(request_of("192.0.2.3", x_forwarded_for="192.0.2.1", authorization=f"Bearer {TOKEN}"))
+
+
+def test_a_unix_socket_has_no_address() -> None:
+    """Who comes over one is counted together."""
+    guard = guard_of()
+    for _ in range(MOST_FAILURES):
+        refusal(guard, request_of(None, authorization="Bearer wrong"))
+    assert refusal(guard, request_of(None, authorization=f"Bearer {TOKEN}")).status == 429
+
+
+def test_pages_of_other_sites_may_not_ask() -> None:
+    """Though they have the token; the console's own page may."""
+    guard = guard_of()
+    for origin in ("https://evil.example", "null", f"https://{HOST}:8443"):
+        assert refusal(guard, request_of(origin=origin, authorization=f"Bearer {TOKEN}")).status == 403
+    guard.check(request_of(origin=f"https://{HOST}", authorization=f"Bearer {TOKEN}"))
+
+
+def test_without_a_token_this_machine_may_ask() -> None:
+    """And nobody else; the refusal says what to do."""
+    guard = guard_of(None)
+    guard.check(request_of("127.0.0.1", host="localhost:3001"))
+    guard.check(request_of("::1", host="localhost:3001", origin="http://localhost:3001"))
+    for request in (
+        request_of("192.0.2.1", host="localhost:3001"),
+        request_of("127.0.0.1"),
+        request_of("127.0.0.1", host="localhost:3001", x_forwarded_for="192.0.2.1"),
+        request_of("127.0.0.1", host="localhost:3001", origin="http://localhost:3000"),
+        request_of(None, host="localhost:3001"),
+    ):
+        refused = refusal(guard, request)
+        assert refused.status == 403
+        assert "CONSOLE_TOKEN" in str(refused)
+        assert "ssh -L" in str(refused)

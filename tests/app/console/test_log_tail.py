@@ -1,0 +1,123 @@
+"""The log's last entries, as operators read them."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+import structlog
+from tests.support.logs import configured_logs
+
+from synkora.app.console.log_tail import KEEPS, LEVELS, LogTail
+from synkora.app.console.topics import Level
+from synkora.app.values import LogFormat
+
+
+@pytest.fixture
+def tail() -> Iterator[LogTail]:
+    """A tail of a log that people read, at the usual level."""
+    tail = LogTail()
+    with configured_logs("info", tail=tail):
+        yield tail
+
+
+def lines(tail: LogTail, number: int = 0, level: Level = "debug") -> list[str]:
+    return [entry.text for entry in tail.after(number, level, "i").entries]
+
+
+def say(count: int = 1) -> None:
+    for number in range(count):
+        structlog.get_logger().info("project_left", userName=f"Person {number}", projectId="p")
+
+
+@pytest.mark.parametrize("form", get_args(LogFormat))
+def test_lines_are_those_for_people(form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without colour, whatever the log itself is written in."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    tail = LogTail()
+    with configured_logs("info", form, tail):
+        say()
+        assert lines(tail) == ["✓ Person 0 left project p"]
+        (entry,) = tail.after(0, "debug", "i").entries
+        assert (entry.instance, entry.level, entry.event) == ("i", "info", "project_left")
+
+
+def test_the_log_itself_is_what_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    """The tail takes nothing from what is written."""
+    with configured_logs("info", "json", LogTail()):
+        say()
+    assert '"event":"project_left","userName":"Person 0","projectId":"p"}' in capsys.readouterr().out
+
+
+def test_what_is_not_shown_is_not_kept(tail: LogTail) -> None:
+    """The level that is set is that of the tail too, and of repeated warnings the first is all there is."""
+    log = structlog.get_logger()
+    log.debug("detail")
+    log.warning("odd", problem="x")
+    assert [line.split()[0] for line in lines(tail)] == ["warning:"]
+
+
+def test_levels(tail: LogTail) -> None:
+    """Each level has what is more serious too."""
+    log = structlog.get_logger()
+    log.info("a")
+    log.warning("b")
+    log.error("c")
+    log.exception("d", exc_info=ValueError("e"))
+    events = {level: [entry.event for entry in tail.after(0, level, "i").entries] for level in LEVELS}
+    assert events == {
+        "debug": ["a", "b", "c", "d"],
+        "info": ["a", "b", "c", "d"],
+        "warning": ["b", "c", "d"],
+        "error": ["c", "d"],
+    }
+    assert {entry.level for entry in tail.after(0, "error", "i").entries} == {"error"}
+
+
+def test_only_what_has_come_since_is_told(tail: LogTail) -> None:
+    """After the number that came with the last page; the number moves on where nothing of that level came."""
+    say(3)
+    page = tail.after(0, "info", "i")
+    assert len(page.entries) == 3
+    assert tail.after(page.last, "info", "i").entries == []
+    say(2)
+    assert len(tail.after(page.last, "info", "i").entries) == 2
+    assert tail.after(page.last, "error", "i").last == page.last + 2
+
+
+def test_the_oldest_are_forgotten(tail: LogTail) -> None:
+    """However much is logged, so many are kept."""
+    say(KEEPS + 5)
+    assert len(lines(tail)) == KEEPS
+    assert lines(tail)[0] == "✓ Person 5 left project p"
+
+
+def test_nothing_can_forge_a_line(tail: LogTail) -> None:
+    """What clients choose is escaped as in the log itself."""
+    structlog.get_logger().info("project_left", userName="Eve\n✓ Admin joined\x1b[2J", projectId="p")
+    (line,) = lines(tail)
+    assert line == "✓ Eve\\n✓ Admin joined\\x1b[2J left project p"
+
+
+class Held:
+    """Something that an error's frames have in hand."""
+
+
+def test_what_an_error_holds_is_let_go(tail: LogTail) -> None:
+    """Its line, with the traceback, is there; what was in its frames is not kept alive by the tail."""
+
+    def fail() -> weakref.ref[Held]:
+        held = Held()
+        try:
+            raise ValueError("a fault")
+        except ValueError:
+            structlog.get_logger().exception("handler_failed", eventName="x")
+        return weakref.ref(held)
+
+    reference = fail()
+    gc.collect()
+    assert reference() is None
+    (text,) = lines(tail)
+    assert text.startswith("error: handler_failed eventName=x")
+    assert "ValueError: a fault" in text

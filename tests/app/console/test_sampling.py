@@ -1,0 +1,104 @@
+"""Samples: what is in one, how many are kept, and which are told."""
+
+import asyncio
+import json
+from typing import Any
+
+from tests.collaboration.site import Site, turn
+from tests.support.servers import until
+
+from synkora.app.console.reading import Reading
+from synkora.app.console.sampling import Sample, Sampler, resident_memory
+from synkora.app.metrics.loop_lag import LoopLag
+from synkora.protocol.json import encode
+
+HEAD = 2  # bytes of a small WebSocket frame that are none of its message (RFC 6455 section 5.2)
+
+
+def reading_of(site: Site) -> Reading:
+    return Reading(site.server, site.collaboration, LoopLag(), None)
+
+
+def taken(reading: Reading) -> dict[str, Any]:
+    sample: dict[str, Any] = json.loads(encode(reading.take()))
+    return sample
+
+
+async def test_a_sample_is_what_clients_did() -> None:
+    """The figures are those of what happened, by the names that the page knows."""
+    site = Site()
+    alice, _, bob = await site.meet("Alice", "Alice", "Bob", project="p1")
+    alice.emit("task:create", {"projectId": "p1", "task": 1})
+    alice.emit("unheard-of")
+    alice.emit("canvas:cursor", {"projectId": "p2"})
+    await turn()
+    bob.transport.writable = False
+    alice.emit("task:create", {"projectId": "p1", "task": 2})
+    await turn()
+    sample = taken(reading_of(site))
+    assert sample["connections"] == {"websocket": 3, "polling": 0}
+    assert (sample["signedIn"], sample["users"], sample["projects"]) == (3, 2, 1)
+    assert sample["events"] == {"join-project": 3, "task:create": 2, "canvas:cursor": 1, "other": 1}
+    assert sample["refused"] == 2
+    assert sample["waiting"] == {"clients": 1, "bytes": HEAD + len('42["task:create",2]')}
+    flusher = site.server.registry.flusher
+    assert (sample["deliveries"], sample["bytesIn"], sample["bytesOut"]) == (
+        flusher.deliveries,
+        flusher.bytes_in,
+        flusher.bytes_out,
+    )
+    assert (sample["dropped"], sample["cutOff"], sample["redis"]) == (0, 0, None)
+    assert sample["cpu"] > 0
+
+
+async def test_trouble_is_in_a_sample() -> None:
+    """Incidents by their kind, and limits by which it was."""
+    site = Site()
+    site.server.incidents.note("origin refused", "https://evil.example")
+    site.server.incidents.note_limit("edit events")
+    sample = taken(reading_of(site))
+    assert sample["incidents"] == {"origin refused": 1, "limit hit": 1}
+    assert sample["limits"] == {"edit events": 1}
+
+
+def test_memory_is_that_of_this_process() -> None:
+    """In bytes: a Python with all of this loaded has more than ten megabytes, and grows by what it is given."""
+    before = resident_memory()
+    assert before > 10_000_000
+    more = bytearray(b"x" * 50_000_000)
+    assert resident_memory() > before + 40_000_000
+    del more
+
+
+async def test_samples_are_taken_kept_and_forgotten() -> None:
+    """The first at once, then one after the other; as many are kept as fit into the time that they are kept for."""
+    with Sampler(reading_of(Site()).take, interval=0.01, keeps=0.05) as sampler:
+        assert len(sampler.after(0)) == 1
+        (first,) = [json.loads(bytes(sample)) for sample in sampler.after(0)]
+        await until(lambda: len(sampler.after(first["at"])) == 5)
+        times = [json.loads(bytes(sample))["at"] for sample in sampler.after(0)]
+        assert times == sorted(times)
+        assert len(times) == 5
+        assert [json.loads(bytes(sample))["at"] for sample in sampler.after(times[2])][:2] == times[3:5]
+    kept = sampler.after(0)
+    await asyncio.sleep(0.05)
+    assert sampler.after(0) == kept
+
+
+async def test_a_sample_that_fails_is_not_the_last() -> None:
+    """The next one is taken all the same."""
+    reading, times = reading_of(Site()), 0
+
+    def take() -> Sample:
+        nonlocal times
+        times += 1
+        if times == 2:
+            raise RuntimeError("a fault")
+        return reading.take()
+
+    loop = asyncio.get_running_loop()
+    faults: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    with Sampler(take, interval=0.01) as sampler:
+        await until(lambda: len(sampler.after(0)) >= 2)
+    assert len(faults) == 1

@@ -1,0 +1,98 @@
+"""The first rows of a table: chosen on each instance, and put together."""
+
+import json
+from typing import Any, NamedTuple
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from synkora.app.console import selection
+from synkora.app.console.selection import Column, merged, select
+from synkora.app.console.topics import Rows
+from synkora.protocol.json import encode
+
+
+class Item(NamedTuple):
+    """What is in a table: `key` is what it is sorted by."""
+
+    key: Any
+    id: str
+
+
+KEYS = (st.integers(0, 3), st.floats(0, 10, allow_nan=False), st.sampled_from(("", "a", "b", "ä")))
+ORDERS = st.booleans()
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[Item]:
+    """Items of different ids whose keys are of one type."""
+    keys = draw(st.sampled_from(KEYS))
+    ids = draw(st.lists(st.text("abcxyz", min_size=1, max_size=4), unique=True, max_size=40))
+    return [Item(draw(keys), row_id) for row_id in ids]
+
+
+def column(*, is_descending: bool) -> Column:
+    return Column(lambda item: item.key, lambda item: item.id, is_descending)
+
+
+async def rows_of(items: list[Item], most: int, *, is_descending: bool) -> Rows:
+    matched, rows = await select(items, column(is_descending=is_descending), most, lambda item: encode(item.id))
+    return Rows(len(items), matched, rows)
+
+
+@pytest.fixture(autouse=True)
+def slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices so small that every table has some."""
+    monkeypatch.setattr(selection, "_LOOKED_AT", 3)
+    monkeypatch.setattr(selection, "_WRITTEN", 2)
+
+
+@given(tables(), st.integers(1, 50), ORDERS, st.integers(0, 3))
+async def test_the_first_of_many(items: list[Item], most: int, is_descending: bool, fitting: int) -> None:
+    """They are those that sorting all that fit would put first, and all that fit are counted."""
+    wanted = [item for item in items if len(item.id) >= fitting]
+    matched, rows = await select(
+        items, column(is_descending=is_descending), most, lambda item: encode(item.id), lambda item: item in wanted
+    )
+    assert matched == len(wanted)
+    found = [(key, row_id) for key, row_id, _ in rows]
+    assert found == sorted(wanted, reverse=is_descending)[:most]
+    assert [json.loads(bytes(row)) for _, _, row in rows] == [row_id for _, row_id in found]
+
+
+@given(tables(), st.data(), ORDERS, st.integers(0, 50), st.integers(1, 50))
+async def test_rows_of_several_instances_are_rows_of_the_whole(
+    items: list[Item], data: st.DataObject, is_descending: bool, offset: int, limit: int
+) -> None:
+    """For every order and page, though each instance tells no more than its own first rows."""
+    homes = {item.id: data.draw(st.integers(0, 3)) for item in items}
+    answers = {
+        str(home): await rows_of(
+            [item for item in items if homes[item.id] == home], offset + limit, is_descending=is_descending
+        )
+        for home in range(4)
+    }
+    page = merged(answers, offset, limit, is_descending=is_descending)
+    whole = sorted(items, reverse=is_descending)[offset : offset + limit]
+    assert [json.loads(bytes(row)) for row, _ in page] == [item.id for item in whole]
+    assert [instances for _, instances in page] == [[str(homes[item.id])] for item in whole]
+
+
+@given(tables(), st.data(), ORDERS, st.integers(0, 50), st.integers(1, 50))
+async def test_a_row_that_several_instances_tell_of_comes_once(
+    items: list[Item], data: st.DataObject, is_descending: bool, offset: int, limit: int
+) -> None:
+    """With all who tell of it, for every order and page."""
+    homes = {item.id: data.draw(st.sets(st.sampled_from("0123"), min_size=1)) for item in items}
+    answers = {
+        home: await rows_of(
+            [item for item in items if home in homes[item.id]], offset + limit, is_descending=is_descending
+        )
+        for home in "0123"
+    }
+    page = merged(answers, offset, limit, is_descending=is_descending)
+    whole = sorted(items, reverse=is_descending)[offset : offset + limit]
+    assert [(json.loads(bytes(row)), sorted(instances)) for row, instances in page] == [
+        (item.id, sorted(homes[item.id])) for item in whole
+    ]

@@ -1,0 +1,140 @@
+"""One instance's part of the tables."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.collaboration.site import Site, turn
+
+from synkora.app.console import tables
+from synkora.app.console.topics import ConnectionsSought, ProjectsSought, Rows
+
+HEAD = 2  # bytes of a small WebSocket frame that are none of its message (RFC 6455 section 5.2)
+
+
+def connections_sought(**given: Any) -> ConnectionsSought:
+    asked = {"search": "", "project": "", "transport": "", "sort": "since", "is_descending": False, "most": 100}
+    return ConnectionsSought(**{**asked, **given})
+
+
+def shown(rows: Rows) -> list[dict[str, Any]]:
+    return [json.loads(bytes(row)) for _, _, row in rows.rows]
+
+
+async def names(site: Site, **given: Any) -> list[str]:
+    rows = await tables.connections(site.collaboration, "i", connections_sought(**given))
+    assert rows.matched == len(rows.rows)
+    return [row["userName"] for row in shown(rows)]
+
+
+async def site_of(*names: str) -> Site:
+    """A site with these people, who have joined a project named by the first letter of their names."""
+    site = Site()
+    for name in names:
+        person = site.come(name)
+        person.emit("join-project", f"project-{name[0].lower()}")
+        await turn()
+    return site
+
+
+async def test_a_row_tells_of_a_connection() -> None:
+    """Who it is, from where, how, since when, where they are, what waits for them and how many events have come."""
+    site = Site()
+    alice = site.come("Alice")
+    for project in ("p1", "p2"):
+        alice.emit("join-project", project)
+    await turn()
+    alice.transport.writable = False
+    alice.emit("ping")
+    await turn()
+    (row,) = shown(await tables.connections(site.collaboration, "i", connections_sought()))
+    assert row.pop("since") == pytest.approx(site.server.of("/").sockets[alice.id].issued, abs=5)
+    assert row.pop("waiting") == HEAD + len(b'42["pong",{"timestamp":"2026-01-02T03:04:05.678Z"}]')
+    assert row == {
+        "socketId": alice.id,
+        "instance": "i",
+        "userId": "alice",
+        "userName": "Alice",
+        "transport": "websocket",
+        "address": "192.0.2.1",
+        "projects": ["p1", "p2"],
+        "received": 3,
+    }
+
+
+async def test_orders() -> None:
+    """By time as they came, by name whatever its case, by the first of their projects; each the other way round too."""
+    site = await site_of("carol", "Bob", "alice", "Äda")
+    assert await names(site) == ["carol", "Bob", "alice", "Äda"]
+    assert await names(site, is_descending=True) == ["Äda", "alice", "Bob", "carol"]
+    assert await names(site, sort="user") == ["alice", "Bob", "carol", "Äda"]
+    assert await names(site, sort="project", is_descending=True) == ["Äda", "carol", "Bob", "alice"]
+    for sort in tables.CONNECTION_KEYS:
+        assert sorted(await names(site, sort=sort)) == ["Bob", "alice", "carol", "Äda"]
+
+
+async def test_the_slowest_come_first() -> None:
+    """By the bytes that wait for them."""
+    site = Site()
+    people = await site.meet("Alice", "Bob", "Carol")
+    for person, times in zip(people, (1, 3, 2), strict=True):
+        person.transport.writable = False
+        for _ in range(times):
+            person.emit("ping")
+    await turn()
+    assert await names(site, sort="waiting", is_descending=True) == ["Bob", "Carol", "Alice"]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("ALI", ["Alice", "Alina"]),
+        ("alice", ["Alice"]),
+        ("192.0.2", ["Alice", "Alina", "Bob"]),
+        ("PROJECT-B", ["Bob"]),
+        ("zzz", []),
+        ("e\nalice", ["Alice"]),
+    ],
+)
+async def test_a_search_looks_through_names_ids_addresses_and_projects(search: str, found: list[str]) -> None:
+    """For a part of any of them, whatever its case."""
+    site = await site_of("Alice", "Alina", "Bob")
+    assert await names(site, search=search) == found
+
+
+async def test_filters() -> None:
+    """One project, one transport, both together with a search; of who does not fit nothing is said but the total."""
+    site = await site_of("Alice", "Alina", "Bob")
+    assert await names(site, project="project-a") == ["Alice", "Alina"]
+    assert await names(site, project="project") == []
+    assert await names(site, transport="polling") == []
+    assert await names(site, transport="websocket", project="project-a", search="ina") == ["Alina"]
+    rows = await tables.connections(site.collaboration, "i", connections_sought(search="ali", most=1))
+    assert (rows.total, rows.matched, len(rows.rows)) == (3, 2, 1)
+
+
+async def test_a_socket_is_found_by_its_id() -> None:
+    """Which is in the log, and in what other clients see."""
+    site = Site()
+    alice, _ = await site.meet("Alice", "Bob")
+    assert await names(site, search=alice.id) == ["Alice"]
+
+
+async def test_projects() -> None:
+    """Each with its users, who count once however many connections they have, and with their connections."""
+    site = Site()
+    for name, project in (("Alice", "p1"), ("Alice", "p1"), ("Bob", "p1"), ("Bob", "p2"), ("Carol", "other")):
+        person = site.come(name)
+        person.emit("join-project", project)
+        await turn()
+
+    async def found(**given: Any) -> list[tuple[str, int, int]]:
+        asked = {"search": "", "sort": "project", "is_descending": False, "most": 100}
+        rows = await tables.projects(site.collaboration.presence, ProjectsSought(**{**asked, **given}))
+        assert rows.total == 3
+        return [(row["projectId"], row["users"], row["connections"]) for row in shown(rows)]
+
+    assert await found() == [("other", 1, 1), ("p1", 2, 3), ("p2", 1, 1)]
+    assert await found(sort="connections", is_descending=True, most=1) == [("p1", 2, 3)]
+    assert await found(sort="users") == [("other", 1, 1), ("p2", 1, 1), ("p1", 2, 3)]
+    assert await found(search="P") == [("p1", 2, 3), ("p2", 1, 1)]

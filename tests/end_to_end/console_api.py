@@ -1,0 +1,48 @@
+"""The console as its page asks for it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+
+TOKEN = "the-token-of-the-console-5be01c9a"
+
+
+class ConsoleApi:
+    """The console of one server, asked with the token; all that it has ever answered is in `told`."""
+
+    def __init__(self, server: ServerProcess, token: str | None = TOKEN) -> None:
+        self.told: list[str] = []
+        self._url = f"{server.url}/console/api/"
+        self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
+
+    async def ask(self, path: str, **parameters: str | int) -> Any:
+        """What it answers a question."""
+        answer = await self._send("GET", path, params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def act(self, path: str, **body: str) -> Any:
+        """Have it do something."""
+        answer = await self._send("POST", path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, headers=self._headers) as http:
+            answer = await http.request(method, self._url + path, **options)
+        self.told.append(answer.text)
+        return answer
+
+    async def until(self, path: str, wanted: Callable[[Any], bool], **parameters: str | int) -> Any:
+        """Its answer as soon as it is as wanted; fails if it never is."""
+        found: Any = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not wanted(found := await self.ask(path, **parameters)):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"not as wanted: {found}") from None
+        return found

@@ -1,0 +1,251 @@
+"""The consoles of two servers that share a Redis: each shows, and reaches, both."""
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import pytest_asyncio
+from tests.end_to_end.clients import WAYS, Client
+from tests.end_to_end.console_api import TOKEN, ConsoleApi
+from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import Connect, StartServer
+from tests.support.redis_server import RedisServer, running_redis
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PASSWORD = "the-password-of-redis-7d1e"
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    with running_redis(password=PASSWORD) as redis:
+        yield redis
+
+
+class World(NamedTuple):
+    """Two servers and their consoles: Alice and Carol on the first, Bob and Alice's other window on the second.
+
+    Alice, twice, and Bob are in the project p1, Carol is in p2.
+    """
+
+    servers: tuple[ServerProcess, ServerProcess]
+    consoles: tuple[ConsoleApi, ConsoleApi]
+    alice: Client
+    carol: Client
+    bob: Client
+    other_alice: Client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(redis: RedisServer, start_server: StartServer, connect_by: Connect) -> World:
+    """All connected and joined, and each server aware of the other."""
+    first, second = (start_server(REDIS_URL=redis.url, CONSOLE_TOKEN=TOKEN) for _ in range(2))
+    people = []
+    for person, server, way, project in (
+        (ALICE, first, "js-websocket", "p1"),
+        (CAROL, first, "js-polling", "p2"),
+        (BOB, second, "js-polling", "p1"),
+        (ALICE, second, "js-websocket", "p1"),
+    ):
+        client = await connect_by(person, url=server.url, way=WAYS[way])
+        await client.emit("join-project", project)
+        people.append(client)
+    consoles = (ConsoleApi(first), ConsoleApi(second))
+    for console in consoles:
+        await console.until("projects", lambda table: [row["users"] for row in table["rows"]] == [2, 1])
+    return World((first, second), consoles, *people)
+
+
+async def heard(client: Client, name: str) -> Any:
+    """The next event of this name, whatever comes before it."""
+    while True:
+        event, *args = await client.next()
+        if event == name:
+            return args[0]
+
+
+def newest(overview: dict[str, Any]) -> dict[str, Any]:
+    """The newest sample of each instance that has one, by the port in the instance's name."""
+    return {
+        instance["name"].split()[0].rpartition(":")[2]: instance["samples"][-1]
+        for instance in overview["instances"]
+        if instance["samples"]
+    }
+
+
+async def test_figures_of_both(world: World) -> None:
+    """Each console has the samples of both: the connections by transport, the people, the events and Redis."""
+    await world.alice.emit("task:create", {"projectId": "p1", "task": 1})
+    await heard(world.bob, "task:create")
+    ports = [str(server.port) for server in world.servers]
+
+    def is_complete(overview: dict[str, Any]) -> bool:
+        samples = newest(overview)
+        if samples.keys() != set(ports) or samples[ports[1]]["signedIn"] < 2:
+            return False
+        return bool(samples[ports[0]]["events"].get("task:create") == 1)
+
+    for console, own in zip(world.consoles, ports, strict=True):
+        overview = await console.until("overview", is_complete)
+        samples = newest(overview)
+        for port in ports:
+            assert samples[port]["connections"] == {"websocket": 1, "polling": 1}
+            assert (samples[port]["signedIn"], samples[port]["users"]) == (2, 2)
+            assert samples[port]["redis"]["isUp"] is True
+            assert samples[port]["redis"]["published"] > 0
+        assert (samples[ports[0]]["projects"], samples[ports[1]]["projects"]) == (2, 1)
+        this = [instance for instance in overview["instances"] if instance["isThis"]]
+        assert [instance["name"].split()[0].rpartition(":")[2] for instance in this] == [own]
+        assert {instance["status"] for instance in overview["instances"]} == {"healthy"}
+
+
+async def test_only_newer_samples_are_told(world: World) -> None:
+    """A page that says how far it is with each instance gets what has come since then, and no more."""
+    console = world.consoles[0]
+    overview = await console.until("overview", lambda overview: len(newest(overview)) == 2)
+    marks = {instance["id"]: instance["samples"][-1]["at"] for instance in overview["instances"]}
+    after = ",".join(f"{instance}:{at!r}" for instance, at in marks.items())
+    later = await console.until("overview", lambda overview: len(newest(overview)) == 2, after=after)
+    for instance in later["instances"]:
+        assert all(sample["at"] > marks[instance["id"]] for sample in instance["samples"])
+
+
+async def test_tables_of_both(world: World) -> None:
+    """Both consoles have the same rows: sorted, searched, filtered and paged over all instances."""
+    for console in world.consoles:
+        table = await console.ask("connections", sort="user", order="desc")
+        assert (table["total"], table["matched"]) == (4, 4)
+        assert [row["userName"] for row in table["rows"]] == ["Carol", "Bob", "Alice", "Alice"]
+        rows = {row["socketId"]: row for row in table["rows"]}
+        assert rows[world.bob.id]["transport"] == "polling"
+        assert rows[world.bob.id]["projects"] == ["p1"]
+        assert rows[world.bob.id]["address"] == "127.0.0.1"
+        assert rows[world.alice.id]["instance"] != rows[world.other_alice.id]["instance"]
+        pages = [await console.ask("connections", sort="since", offset=offset, limit=1) for offset in range(5)]
+        assert [row["socketId"] for page in pages for row in page["rows"]] == [
+            world.alice.id,
+            world.carol.id,
+            world.bob.id,
+            world.other_alice.id,
+        ]
+        found = await console.ask("connections", search="ALICE", transport="websocket")
+        assert (found["total"], found["matched"]) == (4, 2)
+        there = rows[world.bob.id]["instance"]
+        found = await console.ask("connections", instance=there)
+        assert {row["socketId"] for row in found["rows"]} == {world.bob.id, world.other_alice.id}
+        (bob,) = (await console.ask("connections", search=world.bob.id))["rows"]
+        assert bob == rows[world.bob.id]
+
+
+async def test_projects_of_both(world: World) -> None:
+    """A project on two instances is one row, with its users counted once each and both instances."""
+    for console in world.consoles:
+        table = await console.ask("projects", sort="connections", order="desc")
+        assert (table["total"], table["matched"]) == (2, 2)
+        first, second = table["rows"]
+        assert (first["projectId"], first["users"], first["connections"]) == ("p1", 2, 3)
+        assert (second["projectId"], second["users"], second["connections"]) == ("p2", 1, 1)
+        assert (len(first["instances"]), len(second["instances"])) == (2, 1)
+        found = await console.ask("projects", search="P2")
+        assert (found["total"], found["matched"], len(found["rows"])) == (2, 1, 1)
+
+
+async def test_a_client_is_disconnected_from_either_console(world: World) -> None:
+    """It is told so by Socket.IO's own packet, whichever instance it is on; there is no second time."""
+    for client, console in ((world.bob, world.consoles[0]), (world.carol, world.consoles[0])):
+        assert await console.act("disconnect", socketId=client.id) == {"disconnected": True}
+        assert (await client.changes.next())[:2] == ["disconnect", "io server disconnect"]
+        assert await console.act("disconnect", socketId=client.id) == {"disconnected": False}
+    table = await world.consoles[1].until("connections", lambda table: table["total"] == 2)
+    assert {row["userName"] for row in table["rows"]} == {"Alice"}
+    assert f"✗ Disconnected from the console: {world.bob.id}" in world.servers[0].stdout
+
+
+async def test_a_notice_reaches_a_project_on_both(world: World) -> None:
+    """Everyone in it gets the words and the time, nobody else does, and the operator learns how many they were."""
+    words = "The server restarts at noon: Größe ✓"
+    assert await world.consoles[1].act("notice", projectId="p1", message=words) == {"recipients": 3}
+    for client in (world.alice, world.bob, world.other_alice):
+        notice = await heard(client, "server:notice")
+        assert notice["message"] == words
+        assert notice["timestamp"].endswith("Z")
+    await world.carol.emit("ping")
+    await heard(world.carol, "pong")
+    assert not [event for event in world.carol.events.items if event[0] == "server:notice"]
+    assert not [line for line in world.servers[1].stdout if words in line]
+    assert await world.consoles[0].act("notice", projectId="p3", message=words) == {"recipients": 0}
+
+
+async def test_the_logs_of_both(world: World) -> None:
+    """Their lines come in the order of their times, once, and of one instance or level alone where that is asked."""
+    console = world.consoles[0]
+    page = await console.ask("log")
+    joined = [entry for entry in page["entries"] if entry["event"] == "project_joined"]
+    assert [entry["text"] for entry in joined] == [
+        "✓ Alice joined project p1",
+        "✓ Carol joined project p2",
+        "✓ Bob joined project p1",
+        "✓ Alice joined project p1",
+    ]
+    assert len({entry["instance"] for entry in joined}) == 2
+    assert [entry["at"] for entry in page["entries"]] == sorted(entry["at"] for entry in page["entries"])
+    await world.carol.emit("leave-project", "p2")
+    news = await console.until("log", lambda page: page["entries"], after=page["cursor"])
+    assert [entry["text"] for entry in news["entries"]] == ["✓ Carol left project p2"]
+    one = await console.ask("log", instance=joined[-1]["instance"])
+    assert {entry["instance"] for entry in one["entries"]} == {joined[-1]["instance"]}
+    serious = await console.ask("log", level="error")
+    assert serious["entries"] == []
+
+
+async def test_an_instance_that_is_silent(world: World) -> None:
+    """It is shown as such, the others' figures are there all the same, and it is back as soon as it answers again."""
+    console, frozen = world.consoles[0], world.servers[1]
+    await console.until("overview", lambda overview: len(newest(overview)) == 2)
+    frozen.process.send_signal(signal.SIGSTOP)
+    try:
+        overview = await console.ask("overview")
+        silent = [instance for instance in overview["instances"] if instance["unanswered"]]
+        assert [instance["samples"] for instance in silent] == [[]]
+        assert f":{frozen.port} " in silent[0]["name"]
+        assert newest(overview).keys() == {str(world.servers[0].port)}
+        table = await console.ask("connections")
+        assert {row["userName"] for row in table["rows"]} == {"Alice", "Carol"}
+    finally:
+        frozen.process.send_signal(signal.SIGCONT)
+    await console.until("overview", lambda overview: len(newest(overview)) == 2)
+
+
+async def test_without_redis_each_shows_itself(world: World, redis: RedisServer) -> None:
+    """The console goes on with what its own instance has, says what is wrong, and shows both again afterwards."""
+    console = world.consoles[0]
+    redis.kill()
+
+    def is_apart(overview: dict[str, Any]) -> bool:
+        (this,) = [instance for instance in overview["instances"] if not instance["unanswered"]]
+        return bool(this["status"] == "degraded" and this["reason"])
+
+    await console.until("overview", is_apart)
+    table = await console.ask("connections")
+    assert {row["userName"] for row in table["rows"]} == {"Alice", "Carol"}
+    redis.start()
+    await console.until("connections", lambda table: table["total"] == 4)
+
+
+async def test_no_secret_is_told(world: World) -> None:
+    """Settings name what is set, and nothing that the console answers has a secret, a token or a password in it."""
+    console = world.consoles[0]
+    settings = {row["variable"]: row for row in (await console.ask("settings"))["settings"]}
+    for secret in ("NEXTAUTH_SECRET", "CONSOLE_TOKEN"):
+        assert (settings[secret]["value"], settings[secret]["isDefault"]) == ("set", False)
+    assert "***@127.0.0.1" in settings["REDIS_URL"]["value"]
+    for path in ("overview", "connections", "projects", "log"):
+        await console.ask(path)
+    told = "\n".join(console.told)
+    for secret in (SECRET, TOKEN, PASSWORD):
+        assert secret not in told
+        assert json.dumps(secret)[1:-1] not in told

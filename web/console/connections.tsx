@@ -1,0 +1,129 @@
+/** Who is connected: found, sorted, and disconnected. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { Connection } from "./answers";
+import { DisconnectDialog } from "./disconnect-dialog";
+import { chosen, instances, nameOf, serverTime } from "./feed";
+import { count, duration, moment, size } from "./formats";
+import { Listing } from "./listing";
+import { type Column, Table } from "./table";
+
+/** It is kept while another view is shown. */
+const listing = new Listing<Connection>("connections", "since", "desc");
+const TRANSPORTS = { websocket: "WebSocket", polling: "polling" };
+const PROJECTS_SHOWN = 2;
+
+export function Connections() {
+  const disconnecting = useSignal<Connection | null>(null);
+  const instance = chosen.value ?? "";
+  useEffect(() => {
+    if ((listing.query.peek().filters.instance ?? "") !== instance) listing.filter("instance", instance);
+  }, [instance]);
+
+  const columns: Column<Connection>[] = [
+    { title: "User", sort: ["user", "asc"], cell: (row) => <Who row={row} /> },
+    { title: "Projects", sort: ["project", "asc"], isMinor: true, cell: ({ projects }) => <Projects ids={projects} /> },
+    { title: "Transport", sort: ["transport", "asc"], isMinor: true, cell: ({ transport }) => TRANSPORTS[transport] },
+    { title: "Address", sort: ["address", "asc"], isMinor: true, cell: ({ address }) => <code>{address}</code> },
+    {
+      title: "Connected",
+      sort: ["since", "desc"],
+      isNumber: true,
+      cell: ({ since }) => <time title={moment(since)}>{duration(serverTime.value - since)}</time>,
+    },
+    { title: "Events", isNumber: true, isMinor: true, cell: ({ received }) => count(received) },
+    {
+      title: "Waiting",
+      sort: ["waiting", "desc"],
+      isNumber: true,
+      isMinor: true,
+      cell: ({ waiting }) => size(waiting),
+    },
+    ...(instances.value.length > 1
+      ? [{ title: "Instance", isMinor: true, cell: ({ instance }: Connection) => nameOf(instance) }]
+      : []),
+    {
+      title: "",
+      cell: (row) => (
+        <button type="button" class="quiet bad" onClick={() => (disconnecting.value = row)}>
+          Disconnect<span class="unseen"> {row.userName || row.socketId}</span>
+        </button>
+      ),
+    },
+  ];
+  return (
+    <>
+      <Table
+        title="Connections"
+        noun="connection"
+        hint="User, id, address or project"
+        listing={listing}
+        columns={columns}
+        keyOf={({ socketId }) => socketId}
+      >
+        <label>
+          Transport
+          <select
+            value={listing.query.value.filters.transport ?? ""}
+            onChange={({ currentTarget }) => listing.filter("transport", currentTarget.value)}
+          >
+            <option value="">Any</option>
+            <option value="websocket">WebSocket</option>
+            <option value="polling">Polling</option>
+          </select>
+        </label>
+        <ProjectFilter />
+      </Table>
+      {disconnecting.value && (
+        <DisconnectDialog
+          connection={disconnecting.value}
+          onDone={() => listing.refresh()}
+          onClose={() => (disconnecting.value = null)}
+        />
+      )}
+    </>
+  );
+}
+
+/** Show the connections of one project. */
+export function showProject(projectId: string): void {
+  listing.change({ search: "", filters: { ...listing.query.peek().filters, project: projectId } });
+  location.hash = "#connections";
+}
+
+function ProjectFilter() {
+  const project = listing.query.value.filters.project;
+  if (!project) return null;
+  return (
+    <button type="button" class="filter" onClick={() => listing.filter("project", "")}>
+      Project {project} <span aria-hidden="true">×</span>
+      <span class="unseen">: show those of all projects</span>
+    </button>
+  );
+}
+
+function Who({ row: { userId, userName, socketId, transport, address } }: { row: Connection }) {
+  return (
+    <div class="who">
+      <strong>{userName}</strong> <code>{userId}</code>
+      <small>
+        <code>{socketId}</code>
+        <span class="only-narrow">
+          {TRANSPORTS[transport]} · {address}
+        </span>
+      </small>
+    </div>
+  );
+}
+
+function Projects({ ids }: { ids: string[] }) {
+  const more = ids.length - PROJECTS_SHOWN;
+  return (
+    <span class="projects" title={ids.join("\n")}>
+      {ids.slice(0, PROJECTS_SHOWN).join(", ")}
+      {more > 0 && ` and ${count(more)} more`}
+      {ids.length === 0 && <span class="none">none</span>}
+    </span>
+  );
+}

@@ -1,0 +1,44 @@
+/** Writes to everybody in a project. */
+
+import { useState } from "preact/hooks";
+import type { Project } from "./answers";
+import { post } from "./api";
+import { Dialog } from "./dialog";
+import { counted } from "./formats";
+import { tell } from "./outcome";
+
+const LONGEST = 500; // characters
+
+export function NoticeDialog({ project: { projectId }, onClose }: { project: Project; onClose: () => void }) {
+  const [text, setText] = useState("");
+  const message = text.trim();
+  const length = [...message].length;
+  const isTooLong = length > LONGEST;
+  const send = async () => {
+    const { recipients } = await post<{ recipients: number }>("notice", { projectId, message });
+    tell("good", `The notice has reached ${counted(recipients, "connection")} in ${projectId}.`);
+  };
+  return (
+    <Dialog
+      title={`Notice to ${projectId}`}
+      action="Post"
+      isReady={length > 0 && !isTooLong}
+      onAct={send}
+      onClose={onClose}
+    >
+      <label>
+        What everybody in the project is told
+        <textarea
+          rows={4}
+          required
+          aria-describedby="notice-length"
+          aria-invalid={isTooLong}
+          onInput={({ currentTarget }) => setText(currentTarget.value)}
+        />
+      </label>
+      <p id="notice-length" class={isTooLong ? "length failure" : "length"}>
+        {length} of {LONGEST} characters{isTooLong && ": too many"}
+      </p>
+    </Dialog>
+  );
+}

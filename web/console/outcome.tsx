@@ -1,0 +1,22 @@
+/** What came of the last thing that somebody did here. */
+
+import { signal } from "@preact/signals";
+
+const SHOWN = 10_000; // milliseconds
+
+const outcome = signal<{ kind: "good" | "bad"; words: string } | null>(null);
+let forgetting: ReturnType<typeof setTimeout> | undefined;
+
+export function tell(kind: "good" | "bad", words: string): void {
+  outcome.value = { kind, words };
+  clearTimeout(forgetting);
+  forgetting = setTimeout(() => (outcome.value = null), SHOWN);
+}
+
+export function Outcome() {
+  return (
+    <div role="status" class="outcome">
+      {outcome.value && <p class={`notice ${outcome.value.kind}`}>{outcome.value.words}</p>}
+    </div>
+  );
+}

@@ -1,0 +1,73 @@
+/** The settings that the instance which answers runs with. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { Setting } from "./answers";
+import { type Unanswered, get } from "./api";
+import { instances } from "./feed";
+import { SearchField } from "./search-field";
+
+export function Settings() {
+  const settings = useSignal<Setting[]>([]);
+  const failure = useSignal("");
+  const words = useSignal("");
+  const asked = instances.value.find((instance) => !instance.unanswered && instance.isThis);
+  useEffect(() => {
+    get<{ settings: Setting[] }>("settings").then(
+      (answer) => {
+        settings.value = answer.settings;
+        failure.value = "";
+      },
+      (error: Unanswered) => (failure.value = error.message),
+    );
+  }, [asked?.id]);
+  const wanted = words.value.toLowerCase();
+  const shown = settings.value.filter(({ variable, description }) =>
+    `${variable} ${description}`.toLowerCase().includes(wanted),
+  );
+  return (
+    <section class="panel settings" aria-labelledby="settings-title">
+      <header>
+        <h2 id="settings-title">Settings in force</h2>
+        <p>{asked && `of ${asked.name}, since its start`}</p>
+      </header>
+      <div class="filters" role="search">
+        <SearchField
+          label="Search settings"
+          hint="Name or meaning"
+          value=""
+          onSearch={(given) => (words.value = given)}
+        />
+      </div>
+      {failure.value && <p class="notice bad">{failure.value}</p>}
+      <div class="rows">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Variable</th>
+              <th scope="col">Value</th>
+              <th scope="col" class="minor">
+                From
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map(({ variable, value, isDefault, description }) => (
+              <tr key={variable}>
+                <td>
+                  <code class="variable">{variable}</code>
+                  <small>{description}</small>
+                </td>
+                <td>
+                  {value === null || value === "" ? <span class="none">not set</span> : <code>{value}</code>}
+                  {isDefault && <small class="only-narrow">default</small>}
+                </td>
+                <td class="minor">{isDefault ? <span class="none">default</span> : "set"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
