@@ -1,0 +1,55 @@
+"""What has changed between two looks, in the admin UI's words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from synkora.app.admin_ui.messages import Growth, ServerStats, SocketDescription, SocketUpdate, Statistics
+from synkora.collaboration.timestamps import now
+
+#: An event for the UI: its name and its arguments.
+Event = tuple[str, *tuple[object, ...]]
+#: The sockets by their namespace and their id.
+Sockets = Mapping[tuple[str, str], SocketDescription]
+
+_REASON: Final = "the reason is in the server's log"  # to keep the ends between two looks would cost each of them
+
+
+def server_stats(statistics: Statistics, before: Statistics | None, time: float) -> ServerStats:
+    """How an instance is at a time, in seconds since the epoch, with what has happened there since `before`."""
+    totals = statistics.totals if before is None else before.totals
+    grown = {kind: count - totals.get(kind, 0) for kind, count in statistics.totals.items()}
+    return ServerStats(
+        server_id=statistics.server_id,
+        hostname=statistics.hostname,
+        pid=statistics.pid,
+        uptime=statistics.uptime,
+        clients_count=statistics.clients_count,
+        polling_clients_count=statistics.polling_clients_count,
+        aggregated_events=[Growth(int(time) * 1000, kind, count) for kind, count in grown.items() if count > 0],
+        namespaces=statistics.namespaces,
+    )
+
+
+def changes(before: Sockets, after: Sockets) -> Iterator[Event]:
+    """The events that make the UI's tables of sockets those of now."""
+    at = now()
+    for key in before.keys() - after.keys():
+        for room in before[key].rooms:  # the UI does not take it out of them by itself
+            yield "room_left", key[0], room, key[1], at
+        yield "socket_disconnected", *key, _REASON, at
+    for key, socket in after.items():
+        known = before.get(key)
+        if known is None:
+            yield "socket_connected", socket, at
+        elif known != socket:
+            yield from _updates(known, socket, at)
+
+
+def _updates(before: SocketDescription, after: SocketDescription, at: str) -> Iterator[Event]:
+    nsp, sid = after.nsp, after.id
+    for room in set(before.rooms).difference(after.rooms):
+        yield "room_left", nsp, room, sid, at
+    for room in set(after.rooms).difference(before.rooms):
+        yield "room_joined", nsp, room, sid, at
+    if (before.transport, before.data) != (after.transport, after.data):
+        yield "socket_updated", SocketUpdate(sid, nsp, after.transport, after.data)

@@ -1,0 +1,66 @@
+"""The namespace that the admin UI connects to."""
+
+from typing import Any, Final
+
+import structlog
+
+from synkora.app.admin_ui.credentials import Credentials
+from synkora.app.admin_ui.instance import Instance
+from synkora.app.admin_ui.watch import INTERVAL, Watch
+from synkora.app.console.guard import MOST_FAILURES
+from synkora.collaboration.service import Collaboration
+from synkora.engine.failures import Failures
+from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.server import SocketServer
+from synkora.sockets.socket import Socket
+
+NAMESPACE: Final = "/admin"
+
+_WRONG: Final = "invalid credentials"  # the words that the UI shows its form again for
+_TOO_MANY: Final = "too many wrong passwords have come from your address: wait a minute"
+
+log = structlog.get_logger(__name__)
+
+
+def serve_admin_ui(
+    server: SocketServer, collaboration: Collaboration, token: str, *, interval: float = INTERVAL
+) -> None:
+    """Let the admin UI connect, with any user name and `token` as its password.
+
+    Admins are told the figures of all instances every `interval` seconds, and can disconnect sockets. An address with
+    too many wrong passwords has to wait, however it came by the right one.
+    """
+    credentials, failures = Credentials(token), Failures(MOST_FAILURES)
+    namespace = server.of(NAMESPACE)
+    watch = Watch(namespace, Instance(server, collaboration), interval)
+
+    def check_password(given: object, address: str) -> None:
+        if failures.has_enough(address):
+            server.incidents.note("console sign-in refused", "too many")
+            raise ConnectRefused(_TOO_MANY)
+        if not credentials.are_password(given):
+            failures.note(address)
+            server.incidents.note("console sign-in refused", "wrong password of the admin UI")
+            raise ConnectRefused(_WRONG)
+
+    def welcome(socket: Socket, auth: dict[str, Any]) -> None:
+        address = socket.session.request.address
+        if not credentials.are_session(auth.get("sessionId")):
+            check_password(auth.get("password"), address)
+            socket.emit("session", credentials.new_session())
+        log.info("admin_ui_connected", socketId=socket.id, address=address)
+        watch.enter(socket)
+
+    def dismiss(socket: Socket, _: str) -> None:
+        watch.leave(socket)
+
+    def disconnect(admin: Socket, name: object = None, close: object = False, room: object = None, *_: object) -> None:
+        chosen = server.namespaces.get(name) if isinstance(name, str) else None
+        if chosen is None or not isinstance(room, str) or not room:
+            raise EventRefused("_disconnect: a namespace, whether to close, and a room or a socket's id are needed")
+        log.info("admin_ui_disconnected", room=room, namespace=name, address=admin.session.request.address)
+        chosen.to(room).disconnect_sockets(close is True)
+
+    namespace.on_connect(welcome)
+    namespace.on_disconnect(dismiss)
+    namespace.on("_disconnect", disconnect)

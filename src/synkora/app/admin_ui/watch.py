@@ -1,0 +1,117 @@
+"""Keeps admins informed of all instances, while there are any."""
+
+import asyncio
+import time
+from typing import Final, TypeVar
+
+import msgspec
+
+from synkora.app.admin_ui.changes import Sockets, changes, server_stats
+from synkora.app.admin_ui.instance import Instance
+from synkora.app.admin_ui.messages import FEATURES, TABLES, Config, SocketDescription, Statistics
+from synkora.sockets.errors import AckTimeout
+from synkora.sockets.namespace import Namespace
+from synkora.sockets.socket import Socket
+
+T = TypeVar("T")
+
+INTERVAL: Final = 2  # seconds, as in Node.js: after ten without a word the UI takes a server for dead
+MOST_SOCKETS: Final = 500  # of all instances; the UI looks through all it has for each that it is told of
+_MOST_CHANGES: Final = 1000  # that are told one by one
+_PATIENCE: Final = 1  # seconds that the others have to answer
+_STATISTICS: Final = "synkora:statistics"
+_SOCKETS: Final = "synkora:sockets"
+
+
+class Watch:
+    """Looks at all instances every `interval` seconds, and tells the admins who are connected to this one.
+
+    What an instance is asked it answers from what it has at hand, and keeps nothing for it: all that has to be
+    remembered between two looks is here, and forgotten with the last admin.
+    """
+
+    def __init__(self, namespace: Namespace, instance: Instance, interval: float = INTERVAL) -> None:
+        self._namespace = namespace
+        self._instance = instance
+        self._interval = interval
+        self._admins: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._forget()
+        namespace.on_server_side(_STATISTICS, instance.statistics)
+        namespace.on_server_side(_SOCKETS, instance.sockets)
+
+    def _forget(self) -> None:
+        self._config: Config | None = None
+        self._statistics: dict[str, Statistics] = {}
+        self._sockets: Sockets | None = None  # before they are shown, and while there are too many
+
+    def enter(self, admin: Socket) -> None:
+        """Keep an admin informed from now on."""
+        self._admins.add(admin.id)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again())
+        elif self._config is not None:
+            admin.emit("config", self._config)
+            admin.emit("all_sockets", list((self._sockets or {}).values()))
+
+    def leave(self, admin: Socket) -> None:
+        """Let go of an admin, and of all that is known with the last."""
+        self._admins.discard(admin.id)
+        if not self._admins and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+            self._forget()
+
+    async def _look_again_and_again(self) -> None:
+        while True:
+            await self._look()
+            await asyncio.sleep(self._interval)
+
+    async def _look(self) -> None:
+        statistics = [self._instance.statistics(), *await self._ask(_STATISTICS, Statistics)]
+        if sum(size.sockets_count for each in statistics for size in each.namespaces) <= MOST_SOCKETS:
+            others = await self._ask(_SOCKETS, list[SocketDescription])
+            sockets = [*await self._instance.sockets(), *(socket for each in others for socket in each)]
+            self._show({(socket.nsp, socket.id): socket for socket in sockets})
+        else:
+            self._show(None)
+        self._tell(statistics)
+
+    async def _ask(self, question: str, kind: type[T]) -> list[T]:
+        """The answers of the other instances; those that do not answer in time are left out, as Node.js' are."""
+        try:
+            answers = await self._namespace.server_side_call(question, timeout=_PATIENCE)
+        except AckTimeout as error:
+            answers = error.answers
+        return [converted for answer in answers if (converted := _convert(answer, kind)) is not None]
+
+    def _show(self, sockets: Sockets | None) -> None:
+        """Tell of the sockets as they are now, or that there are too many to be told of."""
+        admins = self._namespace.local
+        config = Config([*FEATURES] if sockets is None else [*FEATURES, TABLES])
+        before, self._sockets = self._sockets, sockets
+        if config != self._config:
+            self._config = config
+            admins.emit("config", config)
+        elif sockets is None:
+            return
+        events = None if sockets is None or before is None else list(changes(before, sockets))
+        if events is None or len(events) > _MOST_CHANGES:
+            admins.emit("all_sockets", list((sockets or {}).values()))
+        else:
+            for name, *args in events:
+                admins.emit(name, *args)
+
+    def _tell(self, statistics: list[Statistics]) -> None:
+        now = time.time()
+        for each in statistics:
+            self._namespace.local.emit("server_stats", server_stats(each, self._statistics.get(each.server_id), now))
+        self._statistics = {each.server_id: each for each in statistics}
+
+
+def _convert(answer: object, kind: type[T]) -> T | None:
+    """The answer of another instance, None where it is none: it may be of another version."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError:
+        return None

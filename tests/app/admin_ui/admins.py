@@ -1,0 +1,81 @@
+"""Synkora with its admin UI, and clients that speak as that does."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.collaboration.site import Site
+from tests.support.clients import WebSocket, websocket
+from tests.support.servers import Address, serving
+
+from synkora.app.admin_ui.serve import NAMESPACE, serve_admin_ui
+
+TOKEN = "the-token-of-this-console-2f7d"
+INTERVAL = 0.02  # seconds between two looks
+
+
+class Admin:
+    """A client of the admin namespace."""
+
+    def __init__(self, client: WebSocket) -> None:
+        self.client = client
+        self._early: list[str] = []
+
+    async def sign_in(self, **auth: object) -> Any:
+        """Connect to the namespace; return the answer: that of CONNECT or of CONNECT_ERROR."""
+        await self.client.send(f"40{NAMESPACE},{json.dumps(auth)}")
+        while (answer := str(await self.client.receive())).startswith("42"):
+            self._early.append(answer)  # what Node.js sends before it answers
+        assert answer[:2] in {"40", "44"}
+        return json.loads(answer[2 + len(NAMESPACE) + 1 :])
+
+    async def event(self) -> list[Any]:
+        """The next event, whatever it is."""
+        message = self._early.pop(0) if self._early else str(await self.client.receive())
+        assert message.startswith(f"42{NAMESPACE},["), message
+        event: list[Any] = json.loads(message[2 + len(NAMESPACE) + 1 :])
+        return event
+
+    async def told(self, name: str) -> list[Any]:
+        """The arguments of the next event of this name."""
+        async with asyncio.timeout(5):
+            while (event := await self.event())[0] != name:
+                pass
+        return event[1:]
+
+    async def emit(self, *event: object) -> None:
+        await self.client.send(f"42{NAMESPACE}," + json.dumps(event))
+
+
+class AdminSite(Site):
+    """Synkora with its admin UI."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        serve_admin_ui(self.server, self.collaboration, TOKEN, interval=INTERVAL)
+
+
+@asynccontextmanager
+async def admin_site() -> AsyncIterator[AdminSite]:
+    """Synkora with its admin UI, on a port."""
+    site = AdminSite()
+    async with serving(site.server) as address:
+        site.address = address
+        yield site
+
+
+@asynccontextmanager
+async def visitor(address: Address) -> AsyncIterator[Admin]:
+    """Somebody who has opened a connection, and is not signed in."""
+    async with websocket(address) as client:
+        yield Admin(client)
+
+
+@asynccontextmanager
+async def admin(address: Address) -> AsyncIterator[Admin]:
+    """Somebody who has signed in with the password, and has not yet read what they are told."""
+    async with visitor(address) as someone:
+        assert "sid" in await someone.sign_in(username="ann", password=TOKEN)
+        yield someone

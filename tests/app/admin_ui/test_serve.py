@@ -1,0 +1,163 @@
+"""Whom the admin namespace lets in, and what they can do."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+from tests.app.admin_ui.admins import TOKEN, AdminSite, admin, admin_site, visitor
+from tests.collaboration.site import token_of
+from tests.support.clients import socketio
+from tests.support.servers import until
+
+from synkora.app.console.guard import MOST_FAILURES
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[AdminSite]:
+    """Synkora with its admin UI."""
+    async with admin_site() as site:
+        yield site
+
+
+async def test_the_token_is_the_password_of_any_user_name(site: AdminSite) -> None:
+    """Whoever has it is in, and gets a session."""
+    for username in ("ann", "", None):
+        async with visitor(site.address) as someone:
+            assert "sid" in await someone.sign_in(username=username, password=TOKEN)
+            (session,) = await someone.told("session")
+            assert TOKEN not in session
+
+
+async def test_a_session_needs_no_password(site: AdminSite) -> None:
+    """It is no longer made new then."""
+    async with admin(site.address) as someone:
+        (session,) = await someone.told("session")
+    async with visitor(site.address) as again:
+        assert "sid" in await again.sign_in(sessionId=session)
+        assert (await again.event())[0] == "config"
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {},
+        {"username": "ann"},
+        {"username": "ann", "password": "the-token-of-this-console"},
+        {"username": TOKEN, "password": ""},
+        {"password": [TOKEN]},
+        {"sessionId": None},
+        {"sessionId": TOKEN},
+        {"sessionId": 7, "password": None},
+        {"token": token_of("Alice")},
+    ],
+)
+async def test_nobody_else_is_let_in(site: AdminSite, auth: dict[str, object]) -> None:
+    """A user's token is of no use either; the words are those that the UI shows its form again for."""
+    async with visitor(site.address) as someone:
+        assert await someone.sign_in(**auth) == {"message": "invalid credentials"}
+        await someone.emit("_disconnect", "/", True, "p")
+        assert await someone.client.closed() is not None  # nobody sends events to where they are not
+    assert site.server.incidents.totals["console sign-in refused"] == 1
+
+
+async def test_the_password_opens_nothing_but_the_admin_namespace(site: AdminSite) -> None:
+    """Who has it is no user of the app's."""
+    async with admin(site.address) as someone:
+        await someone.told("server_stats")
+        await someone.client.send('40{"password":"' + TOKEN + '"}')
+        while (answer := str(await someone.client.receive())).startswith("42/admin,"):
+            pass
+        assert answer == '44{"message":"Authentication required"}'
+
+
+async def test_after_too_many_wrong_passwords_the_right_one_has_to_wait(site: AdminSite) -> None:
+    """Its address alone, and not whoever is in already, comes with a session, or is a user of the app's."""
+    async with admin(site.address) as someone, visitor(site.address) as guesser:
+        (session,) = await someone.told("session")
+        for _ in range(MOST_FAILURES):
+            assert await guesser.sign_in(password="guess") == {"message": "invalid credentials"}
+        assert "wait a minute" in (await guesser.sign_in(password=TOKEN))["message"]
+        assert "sid" in await guesser.sign_in(sessionId=session)
+        await someone.told("server_stats")
+        async with socketio(site.address, {"token": token_of("Alice")}) as alice:
+            assert (await alice.event())[0] == "connected"
+    assert site.server.incidents.totals["console sign-in refused"] == MOST_FAILURES + 1
+
+
+async def test_no_password_is_logged(site: AdminSite) -> None:
+    """Neither the right one nor a wrong one; who came and from where is."""
+    with capture_logs() as logged:
+        async with visitor(site.address) as someone:
+            await someone.sign_in(username="ann", password="the-wrong-password")
+            await someone.sign_in(username="ann", password=TOKEN)
+            (session,) = await someone.told("session")
+    assert [entry["event"] for entry in logged] == ["admin_ui_connected"]
+    assert logged[0]["address"] == "127.0.0.1"
+    for secret in (TOKEN, session, "the-wrong-password"):
+        assert secret not in str(logged) + str(site.server.incidents.take())
+
+
+async def test_a_socket_is_disconnected(site: AdminSite) -> None:
+    """It alone; its connection goes on where it is not to be closed, and ends where it is."""
+    async with (
+        socketio(site.address, {"token": token_of("Alice")}) as alice,
+        socketio(site.address, {"token": token_of("Bob")}) as bob,
+        admin(site.address) as someone,
+    ):
+        ids = {client: (await client.event())[1]["socketId"] for client in (alice, bob)}
+        await someone.emit("_disconnect", "/", False, ids[alice])
+        assert await alice.receive() == "41"
+        await alice.connect(auth={"token": token_of("Alice")})
+        await someone.emit("_disconnect", "/", True, ids[bob])
+        await bob.closed()
+        assert site.collaboration.connections == 1
+
+
+async def test_all_in_a_room_are_disconnected(site: AdminSite) -> None:
+    """And nobody else."""
+    alice, bob, carol = await site.meet("Alice", "Bob", "Carol")
+    for person in (alice, bob):
+        person.emit("join-project", "p")
+    with capture_logs() as logged:
+        async with admin(site.address) as someone:
+            await someone.emit("_disconnect", "/", False, "p")
+            await until(lambda: site.collaboration.connections == 1)
+    assert carol.id in site.collaboration.members
+    (entry,) = [entry for entry in logged if entry["event"] == "admin_ui_disconnected"]
+    assert (entry["room"], entry["namespace"], entry["address"]) == ("p", "/", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("/",), ("/", True), ("/", True, ""), ("/", True, None), ("/none", True, "p"), ({}, 1, [])]
+)
+async def test_nobody_is_disconnected_by_mistake(site: AdminSite, arguments: tuple[object, ...]) -> None:
+    """What names no room, or no namespace that there is, is answered with an error."""
+    await site.meet("Alice", project="p")
+    async with admin(site.address) as someone:
+        await someone.emit("_disconnect", *arguments)
+        (error,) = await someone.told("error")
+        assert error["event"] == "_disconnect"
+    assert site.collaboration.connections == 1
+
+
+@pytest.mark.parametrize("command", ["join", "leave", "emit"])
+async def test_admins_do_not_change_who_is_in_a_project(site: AdminSite, command: str) -> None:
+    """Joins and leaves are the server's own matter, and so is what a project is told: such commands are refused."""
+    (alice,) = await site.meet("Alice", project="p")
+    async with admin(site.address) as someone:
+        await someone.emit(command, "/", "p", alice.id)
+        (error,) = await someone.told("error")
+        assert error == {"message": f"Unknown event: {command}", "event": command}
+    assert site.collaboration.members[alice.id].socket.rooms == {alice.id, "p"}
+    assert alice.take() == []
+
+
+async def test_clients_are_not_sent_what_admins_are(site: AdminSite) -> None:
+    """The namespace is the admins' alone."""
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice, admin(site.address) as someone:
+        await alice.event()
+        for _ in range(3):
+            await someone.told("server_stats")
+        await alice.emit("ping")
+        assert (await alice.event())[0] == "pong"

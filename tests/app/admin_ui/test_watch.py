@@ -1,0 +1,176 @@
+"""What admins are told."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.app.admin_ui.admins import AdminSite, admin, admin_site
+from tests.collaboration.site import token_of
+from tests.support.clients import Polling, WebSocket, socketio
+from tests.support.servers import until
+
+from synkora.app.admin_ui import watch
+
+FIGURES = ["DISCONNECT", "MDISCONNECT", "AGGREGATED_EVENTS"]
+TABLES = [*FIGURES, "ALL_EVENTS"]
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[AdminSite]:
+    """Synkora with its admin UI."""
+    async with admin_site() as site:
+        yield site
+
+
+def by_id(sockets: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {socket["id"]: socket for socket in sockets}
+
+
+async def enter(client: WebSocket, project: str = "p") -> str:
+    """Have a new client join a project; return the id of its socket."""
+    sid: str = (await client.event())[1]["socketId"]
+    await client.emit("join-project", project)
+    await client.event()
+    return sid
+
+
+async def test_who_is_there_is_told_first(site: AdminSite) -> None:
+    """What the UI can do, then all sockets with their rooms and their users, admins too, and the figures."""
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice, Polling(site.address) as polling:
+        sid = await enter(alice)
+        await polling.open()
+        async with admin(site.address) as someone:
+            assert (await someone.event())[0] == "session"
+            assert await someone.event() == ["config", {"supportedFeatures": TABLES}]
+            name, sockets = await someone.event()
+            assert name == "all_sockets"
+            name, stats = await someone.event()
+            assert name == "server_stats"
+    assert len(sockets) == 2
+    described = by_id(sockets)[sid]
+    assert described["nsp"] == "/"
+    assert described["transport"] == "websocket"
+    assert set(described["rooms"]) == {sid, "p"}
+    assert described["data"] == {"userId": "alice", "userName": "Alice"}
+    assert described["handshake"]["address"] == "127.0.0.1"
+    assert (stats["clientsCount"], stats["pollingClientsCount"]) == (3, 1)
+    assert stats["namespaces"] == [{"name": "/", "socketsCount": 1}, {"name": "/admin", "socketsCount": 1}]
+    assert stats["aggregatedEvents"] == []
+
+
+async def test_secrets_are_not_told(site: AdminSite) -> None:
+    """Neither tokens nor cookies, wherever they came, nor what opens the session itself."""
+    token, cookie = token_of("Alice"), "next-auth.session-token=" + token_of("Alice", image="cookie")
+    headers = {"authorization": f"Bearer {token}", "cookie": cookie, "x-secret": "hush", "user-agent": "a browser"}
+    async with Polling(site.address, headers) as polling:
+        await polling.http.get(site.address.url(token=token))
+        await polling.open()
+        await polling.post("40" + '{"token":"' + token + '"}')
+        await until(lambda: site.collaboration.connections == 1)
+        async with admin(site.address) as someone:
+            (sockets,) = await someone.told("all_sockets")
+    (described,) = [socket for socket in sockets if socket["nsp"] == "/"]
+    assert described["handshake"]["headers"]["user-agent"] == "a browser"
+    assert described["handshake"]["url"] == "/socket.io/?EIO=4&transport=polling"
+    for secret in (token, cookie, "hush", polling.sid, polling.sid[:12]):
+        assert secret not in str(sockets)
+
+
+async def test_changes_are_told(site: AdminSite) -> None:
+    """Who comes, where they go, on which transport they are, and that they leave."""
+    async with admin(site.address) as someone:
+        await someone.told("all_sockets")
+        async with Polling(site.address) as alice:
+            await alice.open()
+            await alice.post("40" + '{"token":"' + token_of("Alice") + '"}')
+            connected, _ = await someone.told("socket_connected")
+            assert connected["transport"] == "polling"
+            sid = connected["id"]
+            await alice.post('42["join-project","p"]')
+            assert (await someone.told("room_joined"))[:3] == ["/", "p", sid]
+            await alice.post('42["leave-project","p"]')
+            assert (await someone.told("room_left"))[:3] == ["/", "p", sid]
+            await alice.post("41")
+            assert (await someone.told("socket_disconnected"))[:2] == ["/", sid]
+
+
+async def test_growth_is_told(site: AdminSite) -> None:
+    """Connections, messages and bytes, since the last look."""
+    async with admin(site.address) as someone:
+        await someone.told("server_stats")
+        async with socketio(site.address, {"token": token_of("Alice")}) as alice:
+            await alice.event()
+        grown: dict[str, int] = {}
+        while grown.keys() < {"rawConnection", "rawDisconnection", "bytesIn", "bytesOut"}:
+            (stats,) = await someone.told("server_stats")
+            for each in stats["aggregatedEvents"]:
+                assert abs(each["timestamp"] / 1000 - time.time()) < 60
+                grown[each["type"]] = grown.get(each["type"], 0) + each["count"]
+        assert (grown["rawConnection"], grown["rawDisconnection"]) == (1, 1)
+
+
+async def test_one_who_comes_later_is_told_what_is_known(site: AdminSite) -> None:
+    """At once, and the changes from then on."""
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice, admin(site.address) as first:
+        sid = await enter(alice)
+        await first.told("server_stats")
+        await first.told("server_stats")  # a whole look after the join
+        async with admin(site.address) as second:
+            assert await second.told("config") == [{"supportedFeatures": TABLES}]
+            name, sockets = await second.event()
+            assert name == "all_sockets"
+            assert set(by_id(sockets)[sid]["rooms"]) == {sid, "p"}
+            await alice.emit("join-project", "q")
+            assert (await second.told("room_joined"))[:3] == ["/", "q", sid]
+
+
+async def test_too_many_sockets_are_not_told(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The UI shows figures alone then, and tables again when there are fewer."""
+    monkeypatch.setattr(watch, "MOST_SOCKETS", 3)
+    async with admin(site.address) as someone:
+        await someone.told("all_sockets")
+        people = await site.meet("Alice", "Bob", "Carol")
+        assert await someone.told("config") == [{"supportedFeatures": FIGURES}]
+        assert await someone.told("all_sockets") == [[]]
+        names = {(await someone.event())[0] for _ in range(5)}
+        assert names == {"server_stats"}
+        async with admin(site.address) as late:
+            assert await late.told("config") == [{"supportedFeatures": FIGURES}]
+            assert await late.told("all_sockets") == [[]]
+        people[0].send("41")
+        assert await someone.told("config") == [{"supportedFeatures": TABLES}]
+        (sockets,) = await someone.told("all_sockets")
+        assert len(sockets) == 3
+
+
+async def test_many_changes_are_told_as_one(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As all that there is now."""
+    monkeypatch.setattr(watch, "_MOST_CHANGES", 2)
+    async with admin(site.address) as someone:
+        await someone.told("all_sockets")
+        await site.meet("Alice", "Bob", "Carol")
+        (sockets,) = await someone.told("all_sockets")
+        assert {socket["data"].get("userName") for socket in sockets} == {"Alice", "Bob", "Carol", None}
+
+
+async def test_nothing_goes_on_while_nobody_looks(site: AdminSite) -> None:
+    """No task is left behind by the last admin, and the next one begins anew."""
+    before = asyncio.all_tasks()
+
+    def ours() -> list[str]:
+        new = asyncio.all_tasks() - before
+        return [name for task in new if "look" in (name := getattr(task.get_coro(), "__qualname__", ""))]
+
+    async with admin(site.address) as first, admin(site.address) as second:
+        await first.told("server_stats")
+        await second.told("server_stats")
+        assert len(ours()) == 1
+        await first.client.connection.close()
+        for _ in range(3):
+            await second.told("server_stats")
+    await until(lambda: not ours())
+    async with admin(site.address) as again:
+        assert [(await again.event())[0] for _ in range(4)] == ["session", "config", "all_sockets", "server_stats"]
