@@ -20,6 +20,7 @@ _ORIGIN = re.compile(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 _Item = TypeVar("_Item")
@@ -112,6 +113,12 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise _refusal(value)
+    return value
+
+
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Transport = Literal["polling", "websocket"]
@@ -148,6 +155,7 @@ Environment = Annotated[
 Token = Annotated[SecretStr, AfterValidator(_filled)] | None
 Redis = Annotated[SecretStr, AfterValidator(_redis)] | None
 Prefix = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
+Name = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
 File = Annotated[FilePath | None, Allowed("the path of a file")]
 Transports = Annotated[
     tuple[Annotated[Transport, BeforeValidator(_lower)], ...],
