@@ -27,6 +27,11 @@ def greet(settings: Settings, sockets: list[socket.socket]) -> None:
         log.info("started", port=_port(sockets), allowedOrigins=settings.allowed_origins)
     if settings.environment == "development" and is_built():
         log.info("playground", address=f"{_address(settings, sockets)}/playground")
+    advise(settings)
+
+
+def advise(settings: Settings) -> None:
+    """Say who may join, and what ought to be set otherwise."""
     log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
     for line in settings.cautions():
         log.warning("caution", text=line)

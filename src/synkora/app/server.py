@@ -21,7 +21,8 @@ from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
 from synkora.app.serving import serve
 from synkora.app.settings import Settings
-from synkora.app.tls import TlsError, tls_context
+from synkora.app.systemd import notify
+from synkora.app.tls import TlsError, renew, tls_context
 from synkora.collaboration.access import AccessPolicy, OpenAccess
 from synkora.collaboration.limits import Limits
 from synkora.collaboration.service import Collaboration
@@ -41,13 +42,13 @@ def run(settings: Settings) -> None:
     failures = Failures(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
-        policy = _policy(settings)
-        cluster = _cluster(settings, failures)
+        policy = access_policy(settings)
+        cluster = make_cluster(settings, failures)
     except (TlsError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    server = _socket_server(settings, cluster)
-    collaboration = _collaboration(settings, server, policy, failures, cluster)
+    server = make_socket_server(settings, cluster)
+    collaboration = make_collaboration(settings, server, policy, failures, cluster)
     patterns = Patterns(server.incidents)
     lag = LoopLag()
     metrics = metrics_route(
@@ -55,7 +56,17 @@ def run(settings: Settings) -> None:
         None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
     )
 
+    def started(sockets: list[socket.socket]) -> None:
+        greet(settings, sockets)
+        notify("READY=1")
+
+    async def send_elsewhere() -> None:
+        log.info("draining", clients=collaboration.connections, seconds=settings.shutdown_drain)
+        parting = collaboration.begin_parting()
+        await server.drain(settings.shutdown_drain, parting.groups, parting.tell)
+
     async def say_goodbye() -> None:
+        notify("STOPPING=1")
         log.info("stopping", clients=collaboration.connections)
         collaboration.say_goodbye()
         if cluster is not None:
@@ -74,10 +85,13 @@ def run(settings: Settings) -> None:
                 [metrics, *playground_routes(settings)],
             ),
             around=_around(lag, cluster),
+            # Alone there would be nowhere to go: whoever is told to leave early would only be away for longer.
+            drain=send_elsewhere if settings.shutdown_drain and cluster is not None else None,
             farewell=say_goodbye,
-            started=lambda sockets: greet(settings, sockets),
+            started=started,
             shutdown_timeout=settings.shutdown_timeout,
             tls=tls,
+            reload=lambda: _reload(settings, tls),
         )
     except OSError as error:
         print(_explain(error, settings), file=sys.stderr)
@@ -94,13 +108,15 @@ async def _around(lag: LoopLag, cluster: Cluster | None) -> AsyncIterator[None]:
             yield
 
 
-def _cluster(settings: Settings, failures: Failures) -> Cluster | None:
+def make_cluster(settings: Settings, failures: Failures) -> Cluster | None:
+    """What joins this instance to others, if it is one of several. Raises `ValueError`."""
     if settings.redis_url is None:
         return None
     return Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures)
 
 
-def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
+def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
+    """The Socket.IO server that the settings describe."""
     return SocketServer(
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
@@ -108,6 +124,7 @@ def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
         connect_timeout=settings.connect_timeout,
         upgrade_timeout=settings.upgrade_timeout,
         path=settings.path,
+        instance=settings.instance,
         transports=settings.transports,
         origins=Origins(settings.allowed_origins, hint=": add it to ALLOWED_ORIGINS"),
         proxies=settings.trusted_proxies,
@@ -126,9 +143,10 @@ def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
     )
 
 
-def _collaboration(
+def make_collaboration(
     settings: Settings, server: SocketServer, policy: AccessPolicy, failures: Failures, cluster: Cluster | None
 ) -> Collaboration:
+    """Synkora's events on that server's main namespace."""
     keyring = Keyring(
         settings.secret.get_secret_value(), [secret.get_secret_value() for secret in settings.previous_secrets]
     )
@@ -156,7 +174,20 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return tls_context(settings.ssl_certfile, settings.ssl_keyfile)
 
 
-def _policy(settings: Settings) -> AccessPolicy:
+def _reload(settings: Settings, tls: ssl.SSLContext | None) -> None:
+    """Take a renewed certificate; settings are read at the start alone."""
+    if tls is None or settings.ssl_certfile is None or settings.ssl_keyfile is None:
+        log.info("reloaded", text="Nothing to reload: there is no certificate, and settings take a restart")
+        return
+    try:
+        renew(tls, settings.ssl_certfile, settings.ssl_keyfile)
+    except TlsError as error:
+        log.warning("not_reloaded", problem=str(error))
+    else:
+        log.info("reloaded", text="The certificate has been read again")
+
+
+def access_policy(settings: Settings) -> AccessPolicy:
     """Whom to ask who may join what. Raises `ValueError` with a line for who set it."""
     variable = ""
     try:
