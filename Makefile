@@ -41,7 +41,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run web try-web screenshots test check fmt bench bench-full lock clean install tools compiler node
+.PHONY: help run web try-web dist screenshots site test check fmt bench bench-full lock clean install tools compiler node
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -51,13 +51,20 @@ help: ## list the targets
 run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: install it and make .env.local)
 	@exec $(BIN)/synkora serve $(ARGS)
 
-test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool ## install what the tests need and run them all
+test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
 	@$(BIN)/python -m pytest $(ARGS)
 
 web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
 
+dist: node $(DEV_READY) web ## build the wheel and the sdist, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build $(ARGS)
+
 screenshots: node $(DEV_READY) $(CLIENTS_READY) web ## take the pictures of the playground and the console anew
 	@$(BIN)/python -m tests.end_to_end.screenshots $(ARGS)
+
+site: $(DEV_READY) ## build the documents as a site, in site/ (ARGS=serve shows it while it is written)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(or $(ARGS),build --strict --quiet) --config-file docs/site/mkdocs.yml
 
 check: $(DEV_READY) ## lint, formatting, types and import rules
 	@$(BIN)/ruff check
@@ -130,22 +137,27 @@ $(DEV_READY): $(VENV_READY) requirements/dev.txt pyproject.toml
 tools: compiler
 	@missing=; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing="$$missing haproxy"; \
 	command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$$missing nginx-light"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	$(INSTALL_MISSING)
 
-# Alerts are tested by Prometheus' own tool. Its package would also install and start a server: one file is all we take.
-.PHONY: promtool
-promtool: $(VENV_READY)
-	@command -v promtool >/dev/null || [ -x $(BIN)/promtool ] || { \
+# Alerts are tried by Prometheus' own tool, and a configuration by Caddy. Their packages would also start servers: one
+# file of each is all we take.
+.PHONY: promtool caddy
+promtool: PACKAGE_OF := prometheus
+caddy: PACKAGE_OF := caddy
+promtool caddy: $(VENV_READY)
+	@command -v $@ >/dev/null || [ -x $(BIN)/$@ ] || { \
 		command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || { \
-			echo "This needs promtool, which comes with Prometheus" >&2; exit 1; }; \
-		echo 'Unpacking promtool …'; \
+			echo "This needs $@, which comes with $(PACKAGE_OF)" >&2; exit 1; }; \
+		echo 'Unpacking $@ …'; \
 		folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && chmod 755 "$$folder" && cd "$$folder" && \
-		{ [ "$$(id -u)" != 0 ] || apt-get update -qq; } && apt-get download -qq prometheus 2>/dev/null && \
-		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && \
-		install -m 755 promtool "$(CURDIR)/$(BIN)/promtool"; \
+		{ [ "$$(id -u)" != 0 ] || apt-get update -qq; } && apt-get download -qq $(PACKAGE_OF) 2>/dev/null && \
+		dpkg-deb --fsys-tarfile $(PACKAGE_OF)_*.deb | tar -xO ./usr/bin/$@ > $@ && \
+		install -m 755 $@ "$(CURDIR)/$(BIN)/$@"; \
 	}
 
 compiler:

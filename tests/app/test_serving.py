@@ -41,6 +41,25 @@ def started(sockets):
 serve(server, host="127.0.0.1", port=0, farewell=farewell, started=started, shutdown_timeout=3600)
 print("stopped", flush=True)
 """
+DRAINS = """
+import asyncio
+from synkora import SocketServer, serve
+
+async def drain():
+    print("draining", flush=True)
+    {drain}
+
+async def farewell():
+    print("stopping", flush=True)
+    {farewell}
+
+def started(sockets):
+    print("port", sockets[0].getsockname()[1], flush=True)
+
+serve(SocketServer(), host="127.0.0.1", port=0, drain=drain, farewell=farewell, started=started, shutdown_timeout=3600)
+print("stopped", flush=True)
+"""
+HOURS = "await asyncio.sleep(3600)"
 Start = Callable[[bool], tuple[Program, Address]]
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 
@@ -200,3 +219,29 @@ async def test_what_is_around_it_begins_before_it_and_ends_after_its_clients() -
     ):
         await clients.enter_async_context(socketio(address))
     assert steps == ["entered", "started", "farewell, with 1 clients", "left, with 0 clients"]
+
+
+def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path) -> None:
+    """The second one has it go on as if there were nothing to drain; the third ends the process at once."""
+    with Program([sys.executable, "-c", DRAINS.format(drain=HOURS, farewell=HOURS)], tmp_path) as program:
+        program.line(lambda line: line.startswith("port "))
+        program.signal(signal.SIGTERM)
+        program.line(lambda line: line == "draining")
+        program.signal(signal.SIGTERM)
+        program.line(lambda line: line == "stopping")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 128 + signal.SIGTERM
+        assert program.stdout[1:] == ["draining", "stopping"]
+        assert program.stderr == []
+
+
+@pytest.mark.parametrize(("drain", "complains"), [("pass", False), ("1 / 0", True)], ids=["well", "badly"])
+def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path: Path) -> None:
+    """However it has ended; what it raised is in the log."""
+    with Program([sys.executable, "-c", DRAINS.format(drain=drain, farewell="pass")], tmp_path) as program:
+        program.line(lambda line: line.startswith("port "))
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+        lines = [line for line in program.stdout[1:] if line in ("draining", "stopping", "stopped")]
+        assert lines == ["draining", "stopping", "stopped"]
+        assert ("drain_failed" in program.output) is complains

@@ -50,6 +50,7 @@ def test_defaults() -> None:
         "upgrade_timeout": 10.0,
         "max_outbox": 4_000_000,
         "shutdown_timeout": 5.0,
+        "shutdown_drain": 0.0,
         "log_level": "info",
         "log_format": "text",
         "metrics_token": None,
@@ -69,6 +70,8 @@ def test_defaults() -> None:
         "limit_clients": 50_000,
         "redis_url": None,
         "redis_prefix": "socket.io",
+        "instance": "",
+        "is_integrated": True,
     }
 
 
@@ -194,6 +197,7 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
         ("WS_CONNECT_TIMEOUT", "inf", "inf", SECONDS),
         ("WS_UPGRADE_TIMEOUT", "10s", "10s", SECONDS),
         ("SHUTDOWN_TIMEOUT", "-1", "-1", "a number of seconds from 0 to 3600"),
+        ("SHUTDOWN_DRAIN", "30s", "30s", "a number of seconds from 0 to 3600"),
         ("WS_TRANSPORTS", "polling,carrier-pigeon", "carrier-pigeon", TRANSPORT),
         ("WS_TRANSPORTS", " , ", " , ", TRANSPORT),
         ("WS_MAX_PAYLOAD", "1023", "1023", "a size in bytes: a whole number from 1024 to 100000000"),
@@ -248,6 +252,7 @@ def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WS_COMPRESSION", "true", "compression", True),
         ("WS_PING_INTERVAL", "0.3", "ping_interval", 0.3),
         ("SHUTDOWN_TIMEOUT", "0", "shutdown_timeout", 0.0),
+        ("SHUTDOWN_DRAIN", "30", "shutdown_drain", 30.0),
         ("LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("LOG_FORMAT", "JSON", "log_format", "json"),
         ("SYNKORA_ENV", "Development", "environment", "development"),
@@ -342,6 +347,15 @@ def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusals() == ["ADMIN_UI is true, but CONSOLE_TOKEN is not set: it is the password"]
     monkeypatch.setenv("CONSOLE_TOKEN", "sixteen-characters")
     assert load_settings().admin_ui
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "a/b", "ä", "x" * 64])
+def test_names_of_instances_that_a_proxy_could_mistake_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dot ends the name in a session's id, and an id is part of a query."""
+    monkeypatch.setenv("WS_INSTANCE", name)
+    (refusal,) = refusals()
+    assert refusal.startswith("WS_INSTANCE: ")
+    assert refusal.endswith(" is not up to 63 letters, digits, _ and -")
 
 
 def test_production_takes_no_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:

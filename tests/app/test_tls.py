@@ -1,6 +1,7 @@
 """TLS: real certificates, real clients, and what is said of files that will not do."""
 
 import asyncio
+import signal
 import ssl
 import subprocess
 import sys
@@ -65,6 +66,31 @@ async def test_the_banner_and_the_health_say_https(program: Program, trust: ssl.
     async with httpx.AsyncClient(trust_env=False) as http:
         with pytest.raises(httpx.TransportError):
             await http.get(f"{origin.replace('https', 'http')}/health")
+
+
+def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
+    """After SIGHUP who comes is shown what is in the files then; what cannot be used is told, and changes nothing."""
+    certfile, keyfile = make_certificate(tmp_path, "server")
+    variables = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
+    with Program(SERVE, tmp_path, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
+        origin, port = origin_of(program), int(origin_of(program).rpartition(":")[2])
+        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+        assert shown == certfile.read_text()
+        trust = ssl.create_default_context(cafile=certfile)
+        with httpx.Client(verify=trust, trust_env=False) as early:
+            assert early.get(f"{origin}/health").status_code == 200
+
+            certfile.write_text("no certificate")
+            program.signal(signal.SIGHUP)
+            program.line(lambda line: line.startswith("! Not reloaded: SSL_CERTFILE, SSL_KEYFILE: "))
+            assert ssl.get_server_certificate(("127.0.0.1", port), timeout=10) == shown
+
+            make_certificate(tmp_path, "server")
+            program.signal(signal.SIGHUP)
+            program.line(lambda line: line == "✓ The certificate has been read again")
+            renewed = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+            assert renewed == certfile.read_text() != shown
+            assert early.get(f"{origin}/health").status_code == 200  # by the connection that it has
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="-".join)

@@ -12,7 +12,8 @@ from tests.support.servers import until
 
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.collaboration.local_presence import LocalPresence
-from synkora.collaboration.service import SHUTDOWN_MESSAGE, Collaboration
+from synkora.collaboration.parting import SHUTDOWN_MESSAGE
+from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring

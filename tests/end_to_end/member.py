@@ -10,11 +10,12 @@ from tests.end_to_end.session import PROJECT
 
 
 class Member(Client):
-    """A client that joins the project after every connect, as the app's pages do, and reads what it is told later."""
+    """A client that joins a project after every connect, as the app's pages do, and reads what it is told later."""
 
-    def __init__(self, person: Person, way: Way, node: NodeProcess) -> None:
+    def __init__(self, person: Person, way: Way, node: NodeProcess, *, project: str = PROJECT) -> None:
         super().__init__(person.name, way, node)
         self.person = person
+        self.project = project
         self.ids: list[str] = []  # one for each time that it has connected
         self._joining: set[asyncio.Task[None]] = set()
 
@@ -23,7 +24,7 @@ class Member(Client):
         super().changed(change)
         if change[0] == "connect":
             self.ids.append(change[1])
-            joining = asyncio.create_task(self.emit("join-project", PROJECT))
+            joining = asyncio.create_task(self.emit("join-project", self.project))
             self._joining.add(joining)
             joining.add_done_callback(self._joining.discard)
 

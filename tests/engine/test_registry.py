@@ -31,6 +31,18 @@ async def test_a_session_is_found_by_its_id_until_it_ends() -> None:
     registry.close()
 
 
+async def test_ids_tell_whose_they_are() -> None:
+    """An instance that has a name puts it before the ids of its sessions, with a dot, and finds them by the whole."""
+    registry = Engine(instance="a").registry
+    session = registry.open(request_of(), MemoryTransport())
+    name, _, rest = session.sid.partition(".")
+    assert (name, len(rest)) == ("a", 20)
+    assert registry.find(session.sid) is session
+    with pytest.raises(HandshakeRefused):
+        registry.find(rest)
+    registry.close()
+
+
 async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
     """Everyone is told that the server is shutting down; who comes then is turned away with 503."""
     engine = Engine()

@@ -56,6 +56,11 @@ def to_closing(connection: Connection) -> None:
     connection.session.close(Reason.SERVER_SHUTTING_DOWN)
 
 
+def to_parting(connection: Connection) -> None:
+    connection.first.writable = False  # between two polls
+    connection.session.part(Reason.SERVER_SHUTTING_DOWN)
+
+
 def to_probed(connection: Connection) -> None:
     connection.start_probe()
     connection.answer_probe()
@@ -70,6 +75,7 @@ PATHS: dict[State, Callable[[Connection], object]] = {
     State.OPEN: to_open,
     State.PROBING: Connection.start_probe,
     State.PROBED: to_probed,
+    State.PARTING: to_parting,
     State.CLOSING: to_closing,
     State.CLOSED: end,
 }
@@ -78,6 +84,7 @@ ACTIONS: dict[Event, Callable[[Connection], object]] = {
     Event.PROBE_ANSWERED: Connection.answer_probe,
     Event.UPGRADE: lambda connection: connection.session.receive_text(connection.probe, b"5"),
     Event.PROBE_FAILED: lambda connection: connection.session.probe_failed(),
+    Event.PART: to_parting,
     Event.LINGER: to_closing,
     Event.END: end,
 }

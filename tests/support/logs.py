@@ -19,7 +19,7 @@ def configured_logs(
     libraries = [logging.getLogger(name) for name in ("asyncio", "uvicorn")]
     before = [(library.level, library.handlers, library.propagate) for library in libraries]
     try:
-        yield configure_logs(level, form, tail)
+        yield configure_logs(level, form, tail=tail)
     finally:
         structlog.reset_defaults()
         for library, (former, handlers, propagate) in zip(libraries, before, strict=True):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +11,13 @@ from types import TracebackType
 from typing import IO, Self
 
 PATIENCE = 10  # seconds: far more than anything here takes, so that only what never comes fails
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on, for programs that have to be told one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 class Program:

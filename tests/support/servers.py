@@ -1,6 +1,7 @@
 """Servers of the tests: real ones, in the test's own event loop, on a free port of the loopback address."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from synkora.engine.outgoing import Outgoing
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
+from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.sockets.server import SocketServer
@@ -43,7 +45,8 @@ class Address:
 
 
 @asynccontextmanager
-async def _running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
+async def running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
+    """Run a uvicorn server as it runs by itself, without signals."""
     # uvicorn's own loop between start and stop looks ten times a second whether to stop: tests do not wait for that.
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
@@ -59,7 +62,7 @@ async def _running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
 async def serving(server: SocketServer, **options: Any) -> AsyncIterator[Address]:
     """Run a Socket.IO server; clients that the test leaves behind are cut off."""
     options.setdefault("shutdown_timeout", 0.05)
-    async with _running(Server(server, **options), server.settings.path) as address:
+    async with running(Server(server, **options), server.settings.path) as address:
         yield address
 
 
@@ -93,6 +96,9 @@ class Binary(Outgoing):
         super().__init__(b"", (data,))
         self.frames = self.frames.removeprefix(b"\x81\x00")  # an empty text frame
 
+    def messages(self) -> list[str | bytes]:
+        return [*self.attachments]
+
     def deflated_frames(self, threshold: int) -> bytes:
         return super().deflated_frames(threshold).removeprefix(b"\x81\x00")
 
@@ -115,22 +121,28 @@ class Engine:
 
 
 @asynccontextmanager
-async def serving_engine(engine: Engine, *, polls_by_call: bool = False) -> AsyncIterator[Address]:
-    """Run an Engine.IO server, its polls by ASGI as with any ASGI server, or by the plain call of `serve`."""
+async def serving_engine(
+    engine: Engine, *, polls_by_call: bool = False, portable: bool = False
+) -> AsyncIterator[Address]:
+    """Run an Engine.IO server, its polls by ASGI as with any ASGI server, or by the plain call of `serve`.
+
+    Its WebSockets are picows', or where it is `portable` uvicorn's, by ASGI as well.
+    """
     endpoint = PollingEndpoint(engine.registry)
     path = engine.registry.settings.path
     patience = Patience(engine.registry.incidents)
+    picows: Any = functools.partial(WebSocketProtocol, engine.registry)  # uvicorn calls it as it would a class
     config = uvicorn.Config(
-        endpoint,
+        AsgiEndpoint(engine.registry, endpoint, contextlib.nullcontext),
         http=functools.partial(PollingProtocol, endpoint, path, patience) if polls_by_call else "httptools",  # type: ignore[arg-type]  # called as a class would be
-        ws=functools.partial(WebSocketProtocol, engine.registry),  # type: ignore[arg-type]  # called as a class would be
+        ws="auto" if portable else picows,
         lifespan="off",
         interface="asgi3",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    async with _running(uvicorn.Server(config), path) as address:
+    async with running(uvicorn.Server(config), path) as address:
         try:
             yield address
         finally:

@@ -28,6 +28,7 @@ class MemoryTransport:
         self.writable = writable
         self.writes: list[list[Outgoing]] = []
         self.closed_with: tuple[Reason, Exception | None] | None = None
+        self.parted_with: Reason | None = None
         self.discarded = False
         self.lingers = False
 
@@ -45,6 +46,12 @@ class MemoryTransport:
     @property
     def farewell(self) -> Outgoing | None:
         return CLOSE if self.name == "polling" else None
+
+    def part(self, reason: Reason) -> bool:
+        self.parted_with = reason
+        if self.name == "websocket":
+            self.writable = False
+        return True
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
         self.closed_with = (reason, error)

@@ -168,4 +168,11 @@ io.on("connection", (socket) => {
   console.log(`✓ Client connected: ${socket.id} (User: ${userName})`);
 });
 
+// Everyone at once, by what the library has for it.
+process.on("SIGTERM", () => {
+  io.local.emit("server:shutdown", { message: "Server is shutting down. You will be reconnected." });
+  io.close(() => process.exit());
+  setTimeout(() => process.exit(), 5_000);
+});
+
 http.listen(Number(env.WS_PORT ?? 3001), env.WS_HOST);

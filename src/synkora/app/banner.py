@@ -31,6 +31,11 @@ def greet(settings: Settings, sockets: list[socket.socket]) -> None:
         log.info("playground", address=f"{_address(settings, sockets)}/playground")
     if console.has_console(settings) and is_built(console.FILES):
         log.info("console", address=f"{_address(settings, sockets)}/console")
+    advise(settings)
+
+
+def advise(settings: Settings) -> None:
+    """Say who may join, and what ought to be set otherwise."""
     log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
     for line in settings.cautions():
         log.warning("caution", text=line)

@@ -1,7 +1,8 @@
 """The `synkora` command."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -78,6 +79,36 @@ def serve(
 
 
 @app.command()
+def check(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, whatever WS_HOST says.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on, whatever WS_PORT says.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for what is risky, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look at the settings and at all that the server needs, and tell what is well, risky or wrong, and what to do.
+
+    Exits with 1 if something is wrong. Nothing is changed, and no secret is shown.
+    """
+    import uvloop
+
+    from synkora.app.check.examination import examine
+    from synkora.app.check.finding import Status, worst
+    from synkora.app.check.rendering import as_json, print_findings, standard_output
+
+    findings = uvloop.run(examine(host=host, port=port))
+    console = standard_output()
+    if json:
+        typer.echo(as_json(findings))
+    else:
+        print_findings(findings, console)
+    failing = (Status.WRONG, Status.RISKY) if strict else (Status.WRONG,)
+    if worst(findings) in failing:
+        raise typer.Exit(1)
+
+
+@app.command()
 def token(
     id_: Annotated[str, typer.Option("--id", help="The user's id.")],
     name: Annotated[str, typer.Option(help="The name that others see.")],
@@ -97,6 +128,33 @@ def token(
     given = {"id": id_, "name": name, "email": email, "picture": picture}
     claims: dict[str, object] = {claim: value for claim, value in given.items() if value is not None}
     typer.echo(sign(claims, settings.secret.get_secret_value(), expires_in=expires_in))
+
+
+@app.command()
+def schema(
+    form: Annotated[
+        Literal["asyncapi", "json-schema", "typescript"], typer.Argument(help="What to print it as.")
+    ] = "asyncapi",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", dir_okay=False, help="File to write, instead of standard output.")
+    ] = None,
+) -> None:
+    """Print what clients and server say to each other: every event with its payload, as this version serves it.
+
+    asyncapi is an AsyncAPI 3.0 document in JSON, json-schema a JSON Schema (2020-12).
+    typescript is declarations for socket.io-client.
+    """
+    from synkora.app.schema.forms import FORMS
+
+    text = FORMS[form]()
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        typer.echo(f"{output} cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _settings(*, host: str | None = None, port: int | None = None) -> Settings:

@@ -24,7 +24,8 @@ from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
 from synkora.app.serving import serve
 from synkora.app.settings import Settings
-from synkora.app.tls import TlsError, tls_context
+from synkora.app.systemd import notify
+from synkora.app.tls import TlsError, renew, tls_context
 from synkora.collaboration.access import AccessPolicy, OpenAccess
 from synkora.collaboration.limits import Limits
 from synkora.collaboration.service import Collaboration
@@ -41,17 +42,17 @@ log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
     log_tail = LogTail() if has_console(settings) else None
-    repeats = configure_logs(settings.log_level, settings.log_format, log_tail)
+    repeats = configure_logs(settings.log_level, settings.log_format, tail=log_tail)
     failures = Failures(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
-        policy = _policy(settings)
-        cluster = _cluster(settings, failures)
+        policy = access_policy(settings)
+        cluster = make_cluster(settings, failures)
     except (TlsError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    server = _socket_server(settings, cluster)
-    collaboration = _collaboration(settings, server, policy, failures, cluster)
+    server = make_socket_server(settings, cluster)
+    collaboration = make_collaboration(settings, server, policy, failures, cluster)
     if settings.admin_ui and settings.console_token is not None:
         serve_admin_ui(server, collaboration, settings.console_token.get_secret_value())
     patterns = Patterns(server.incidents)
@@ -69,8 +70,15 @@ def run(settings: Settings) -> None:
         if console is not None:
             console.listens_on(sockets[0].getsockname()[1])
         greet(settings, sockets)
+        notify("READY=1")
+
+    async def send_elsewhere() -> None:
+        log.info("draining", clients=collaboration.connections, seconds=settings.shutdown_drain)
+        parting = collaboration.begin_parting()
+        await server.drain(settings.shutdown_drain, parting.groups, parting.tell)
 
     async def say_goodbye() -> None:
+        notify("STOPPING=1")
         log.info("stopping", clients=collaboration.connections)
         collaboration.say_goodbye()
         if cluster is not None:
@@ -89,10 +97,13 @@ def run(settings: Settings) -> None:
                 [metrics, *playground_routes(settings), *(console.routes if console else ())],
             ),
             around=_around(lag, console, cluster),
+            # Alone there would be nowhere to go: whoever is told to leave early would only be away for longer.
+            drain=send_elsewhere if settings.shutdown_drain and cluster is not None else None,
             farewell=say_goodbye,
             started=started,
             shutdown_timeout=settings.shutdown_timeout,
             tls=tls,
+            reload=lambda: _reload(settings, tls),
         )
     except OSError as error:
         print(_explain(error, settings), file=sys.stderr)
@@ -109,13 +120,15 @@ async def _around(lag: LoopLag, console: Console | None, cluster: Cluster | None
             yield
 
 
-def _cluster(settings: Settings, failures: Failures) -> Cluster | None:
+def make_cluster(settings: Settings, failures: Failures) -> Cluster | None:
+    """What joins this instance to others, if it is one of several. Raises `ValueError`."""
     if settings.redis_url is None:
         return None
     return Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures)
 
 
-def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
+def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
+    """The Socket.IO server that the settings describe."""
     return SocketServer(
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
@@ -123,6 +136,7 @@ def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
         connect_timeout=settings.connect_timeout,
         upgrade_timeout=settings.upgrade_timeout,
         path=settings.path,
+        instance=settings.instance,
         transports=settings.transports,
         origins=Origins(settings.allowed_origins, hint=": add it to ALLOWED_ORIGINS"),
         proxies=settings.trusted_proxies,
@@ -141,9 +155,10 @@ def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
     )
 
 
-def _collaboration(
+def make_collaboration(
     settings: Settings, server: SocketServer, policy: AccessPolicy, failures: Failures, cluster: Cluster | None
 ) -> Collaboration:
+    """Synkora's events on that server's main namespace."""
     keyring = Keyring(
         settings.secret.get_secret_value(), [secret.get_secret_value() for secret in settings.previous_secrets]
     )
@@ -171,7 +186,20 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return tls_context(settings.ssl_certfile, settings.ssl_keyfile)
 
 
-def _policy(settings: Settings) -> AccessPolicy:
+def _reload(settings: Settings, tls: ssl.SSLContext | None) -> None:
+    """Take a renewed certificate; settings are read at the start alone."""
+    if tls is None or settings.ssl_certfile is None or settings.ssl_keyfile is None:
+        log.info("reloaded", text="Nothing to reload: there is no certificate, and settings take a restart")
+        return
+    try:
+        renew(tls, settings.ssl_certfile, settings.ssl_keyfile)
+    except TlsError as error:
+        log.warning("not_reloaded", problem=str(error))
+    else:
+        log.info("reloaded", text="The certificate has been read again")
+
+
+def access_policy(settings: Settings) -> AccessPolicy:
     """Whom to ask who may join what. Raises `ValueError` with a line for who set it."""
     variable = ""
     try:

@@ -9,23 +9,29 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import FrameType
 from typing import Final
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from synkora.app.http import HEAD_TIME, Patience
 from synkora.app.listen import BACKLOG, listen
 from synkora.app.polls import PollingProtocol
+from synkora.app.systemd import passed_sockets
+from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.sockets.server import SocketServer
+
+log = structlog.get_logger(__name__)
 
 _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
 _TLS_GOODBYE: Final = 2  # seconds
 _KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_STDIN: Final = 0
 # Connections live long and are made of many objects: young collections would walk them again and again.
 _GC_THRESHOLDS: Final = (20_000, 10, 20)
 
@@ -33,9 +39,10 @@ _GC_THRESHOLDS: Final = (20_000, 10, 20)
 class Server(uvicorn.Server):
     """uvicorn's server, which ends a Socket.IO server's connections before its own.
 
-    `around` is entered before it listens, and left when the connections have ended. `farewell` is awaited first when
-    it stops, while all clients are still there. The first signal stops it within `shutdown_timeout` seconds, a second
-    one ends the process at once.
+    `around` is entered before it listens, and left when the connections have ended. When it is to stop it takes no new
+    clients and awaits `drain`, if given; then `farewell`, before the connections of all who are left end within
+    `shutdown_timeout` seconds. Another signal cuts the drain short; one that comes later ends the process. `reload` is
+    called on SIGHUP, except in a terminal, whose end that is.
     """
 
     def __init__(
@@ -44,17 +51,23 @@ class Server(uvicorn.Server):
         *,
         app: ASGIApp | None = None,
         around: AbstractAsyncContextManager[object] | None = None,
+        drain: Callable[[], Coroutine[None, None, None]] | None = None,
         farewell: Callable[[], Awaitable[None]] | None = None,
         started: Callable[[list[socket.socket]], None] | None = None,
         shutdown_timeout: float = 5,
         tls: ssl.SSLContext | None = None,
+        reload: Callable[[], None] | None = None,
     ) -> None:
         self._sockets_server = server
+        self._reload = reload
         self._around = around or contextlib.nullcontext()
         self._entered = AsyncExitStack()
         self._patience = Patience(server.incidents)
-        self._make_protocol = functools.partial(PollingProtocol, server.asgi, server.settings.path, self._patience)
+        self._make_protocol = functools.partial(PollingProtocol, server.polling, server.settings.path, self._patience)
         self._tls = tls
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
+        self._is_patient = drain is not None
         self._farewell = farewell
         self._started = started
         self._shutdown_timeout = shutdown_timeout
@@ -62,7 +75,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 _Front(server, app),
                 http=self._make_protocol,  # type: ignore[arg-type]  # called as a class would be
-                ws=server.websocket_protocol,  # type: ignore[arg-type]  # uvicorn calls it as it would a class
+                ws=functools.partial(WebSocketProtocol, server.registry),  # type: ignore[arg-type]  # called as a class would be
                 loop="uvloop",
                 lifespan="off",
                 interface="asgi3",
@@ -108,6 +121,9 @@ class Server(uvicorn.Server):
 
         It listens until all are gone, since a poll for the last messages may be a connection of its own.
         """
+        self._sockets_server.registry.shut()
+        if self._drain is not None:
+            await self._drain_first(self._drain)
         loop = asyncio.get_running_loop()
         within = max(self._shutdown_timeout - _LAST_STEPS, 0)
         deadline = loop.time() + within
@@ -118,6 +134,16 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         self._patience.cancel()
         await self._entered.aclose()
+
+    async def _drain_first(self, drain: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Drain, unless somebody is in a hurry."""
+        self._draining = asyncio.get_running_loop().create_task(drain())
+        if not self._is_patient:
+            self._draining.cancel()
+        await asyncio.wait((self._draining,))
+        self._is_patient = False
+        if not self._draining.cancelled() and (error := self._draining.exception()) is not None:
+            log.error("drain_failed", exc_info=error)  # those who are left are told as if there were none
 
     def _give_up(self) -> None:
         """Wait for nobody any more."""
@@ -130,6 +156,9 @@ class Server(uvicorn.Server):
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        if self._reload is not None and not os.isatty(_STDIN):
+            reload = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._reload)
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: reload())
         try:
             yield
         finally:
@@ -137,10 +166,15 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop, or end at once if that has begun already."""
-        if self.should_exit:
+        """Begin to stop; cut the drain short where that has begun already, or else end at once."""
+        if not self.should_exit:
+            self.should_exit = True
+        elif not self._is_patient:
             os._exit(128 + sig)
-        self.should_exit = True
+        else:
+            self._is_patient = False
+            if self._draining is not None:
+                self._draining.get_loop().call_soon_threadsafe(self._draining.cancel)
 
 
 class _Front:
@@ -171,25 +205,31 @@ def serve(
     port: int = 3000,
     app: ASGIApp | None = None,
     around: AbstractAsyncContextManager[object] | None = None,
+    drain: Callable[[], Coroutine[None, None, None]] | None = None,
     farewell: Callable[[], Awaitable[None]] | None = None,
     started: Callable[[list[socket.socket]], None] | None = None,
     shutdown_timeout: float = 5,
     tls: ssl.SSLContext | None = None,
+    reload: Callable[[], None] | None = None,
 ) -> None:
     """Run `server` until SIGINT or SIGTERM; `app` answers the HTTP requests that are not Socket.IO's.
 
     An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `around` is entered
     before clients are taken, and left when their connections have ended. `started` is called with the sockets it
-    listens on; `farewell` is awaited before the connections are ended, within `shutdown_timeout` seconds. Raises
-    `OSError` where it cannot listen.
+    listens on. When it is to stop, `drain` is awaited first, which another signal cuts short, while new clients are
+    refused; then `farewell`, before the connections of those who are left end within `shutdown_timeout` seconds.
+    `reload` is called on SIGHUP, except in a terminal. Sockets that a service manager passes take the place of `host`
+    and `port` (sd_listen_fds(3)). Raises `OSError` where it cannot listen.
     """
-    sockets = listen(host, port)
+    sockets = passed_sockets() or listen(host, port)
     Server(
         server,
         app=app,
         around=around,
+        drain=drain,
         farewell=farewell,
         started=started,
         shutdown_timeout=shutdown_timeout,
         tls=tls,
+        reload=reload,
     ).run(sockets)

@@ -22,6 +22,7 @@ from synkora.app.values import (
     Host,
     Interval,
     Level,
+    Name,
     Origins,
     OutboxSize,
     Path,
@@ -173,6 +174,12 @@ class Settings(BaseSettings):
         validation_alias="SHUTDOWN_TIMEOUT",
         description="Seconds that clients have to get their last messages when the server stops.",
     )
+    shutdown_drain: GracePeriod = Field(
+        default=0,
+        validation_alias="SHUTDOWN_DRAIN",
+        description="Seconds over which an instance sends its clients to the others before it stops; 0 is all at once. "
+        "Only with REDIS_URL.",
+    )
     log_level: Level = Field(
         default="info",
         validation_alias="LOG_LEVEL",
@@ -273,16 +280,38 @@ class Settings(BaseSettings):
         description="What the names of the channels in Redis begin with, the key of Node.js' adapter; deployments that "
         "share a Redis need one each.",
     )
+    instance: Name = Field(
+        default="",
+        validation_alias="WS_INSTANCE",
+        description="Set: the ids of this instance's sessions begin with this name and a dot, so that a proxy can tell "
+        "whose they are.",
+    )
+
+    is_integrated: Flag = Field(
+        default=True,
+        validation_alias="ENABLE_INTEGRATED_WEBSOCKET",
+        description="false: a Python web app that has this server inside does not serve Socket.IO itself. It changes "
+        "nothing for synkora serve.",
+    )
 
     def cautions(self) -> list[str]:
         """What ought to be set otherwise, one line each, without any secret."""
-        return [*self._weak_secrets(), *origin_cautions(self.allowed_origins)]
+        return [*self._weak_secrets(), *origin_cautions(self.allowed_origins), *self._idle()]
+
+    def _idle(self) -> list[str]:
+        """What is set and does nothing, one line each."""
+        if self.shutdown_drain and self.redis_url is None:
+            return ["SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to"]
+        return []
 
     def problems(self) -> list[str]:
-        """What cannot be used together, one line each, without any secret."""
+        """Why a server cannot be started with them, one line each, without any secret."""
+        weak = self._weak_secrets() if self.environment == "production" else []
+        return [*(f"SYNKORA_ENV is production, and {line}" for line in weak), *self.contradictions()]
+
+    def contradictions(self) -> list[str]:
+        """Which settings contradict each other, one line each, without any secret."""
         found: list[str] = []
-        if self.environment == "production":
-            found += [f"SYNKORA_ENV is production, and {line}" for line in self._weak_secrets()]
         if (self.ssl_certfile is None) is not (self.ssl_keyfile is None):
             given, missing = ("SSL_CERTFILE", "SSL_KEYFILE")[:: 1 if self.ssl_certfile else -1]
             found.append(f"{given} is set, but {missing} is not: TLS needs both")
@@ -309,19 +338,24 @@ def load_settings(*, host: str | None = None, port: int | None = None) -> Settin
 
     Raises `SettingsError` with one line for each variable that cannot be used, or not with the others.
     """
+    settings = read_settings(host=host, port=port)
+    if problems := settings.problems():
+        raise SettingsError(problems)
+    return settings
+
+
+def read_settings(*, host: str | None = None, port: int | None = None) -> Settings:
+    """Read the settings, whether they can be used together or not; the rest as `load_settings` does."""
     options = {"WS_HOST": host, "WS_PORT": port}
     given: dict[str, Any] = {variable: value for variable, value in options.items() if value is not None}
     try:
-        settings = Settings(**given)
+        return Settings(**given)
     except ValidationError as error:
         raise SettingsError(list(dict.fromkeys(map(_sentence, error.errors())))) from None
     except UnicodeDecodeError:
         raise SettingsError([".env.local or .env is not text in UTF-8"]) from None
     except OSError as error:
         raise SettingsError([f"{error.filename} cannot be read: {error.strerror}"]) from None
-    if problems := settings.problems():
-        raise SettingsError(problems)
-    return settings
 
 
 def describe() -> Iterator[Variable]:
@@ -358,9 +392,10 @@ def _sentence(error: ErrorDetails) -> str:
     shown = json.dumps(value, ensure_ascii=False, default=str)
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "…"
-    return f"{variable}: {shown} is not {_allowed(variable)}"
+    return f"{variable}: {shown} is not {allowed(variable)}"
 
 
-def _allowed(variable: str) -> str:
+def allowed(variable: str) -> str:
+    """What a variable's value may be, in the words that end a sentence; empty where there is more to say than a few."""
     field = next(field for field in Settings.model_fields.values() if field.validation_alias == variable)
-    return next(note.words for note in field.metadata if isinstance(note, Allowed))
+    return next((note.words for note in field.metadata if isinstance(note, Allowed)), "")

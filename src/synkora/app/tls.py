@@ -34,6 +34,15 @@ def tls_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
     return context
 
 
+def renew(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
+    """Have new connections of a server be shown what is in the files now; those that there are go on.
+
+    Raises `TlsError`, and changes nothing, where that cannot be used.
+    """
+    tls_context(certfile, keyfile)
+    context.load_cert_chain(certfile, keyfile, _no_password)
+
+
 class _Encrypted(Exception):
     """A key asks for its passphrase."""
 

@@ -21,6 +21,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _CONSOLE_TOKEN = re.compile(r"[!-~]{16,}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 _Item = TypeVar("_Item")
@@ -120,6 +121,12 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise _refusal(value)
+    return value
+
+
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Transport = Literal["polling", "websocket"]
@@ -157,6 +164,7 @@ Token = Annotated[SecretStr, AfterValidator(_filled)] | None
 ConsoleToken = Annotated[SecretStr, AfterValidator(_console_token)] | None
 Redis = Annotated[SecretStr, AfterValidator(_redis)] | None
 Prefix = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
+Name = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
 File = Annotated[FilePath | None, Allowed("the path of a file")]
 Transports = Annotated[
     tuple[Annotated[Transport, BeforeValidator(_lower)], ...],

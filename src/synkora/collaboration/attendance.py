@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import Final
 
-from synkora.collaboration.presence import Entry, Presentee, Roster
+from synkora.collaboration.payloads import ActiveUser
+from synkora.collaboration.presence import Presentee, Roster
 from synkora.protocol.json import Raw, encode
 
 
@@ -33,7 +34,7 @@ class Attendance:
         if presentee.socketId in self._presentees:
             return False
         self._presentees[presentee.socketId] = presentee
-        entry = Entry(presentee.userId, presentee.userName, presentee.joinedAt, presentee.userImage)
+        entry = ActiveUser(presentee.userId, presentee.userName, presentee.joinedAt, presentee.userImage)
         connections = self._users.setdefault(presentee.userId, {})
         connections[presentee.socketId] = (presentee.joinedAt, Raw(encode(entry)))
         return True

@@ -3,14 +3,15 @@
 A row is all that a new one takes: its payload's type, its check and its delivery follow from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from synkora.collaboration.limits import Kind
+from synkora.collaboration.payloads import SocketId, UserId, UserName
 from synkora.protocol.errors import InvalidPayload
 from synkora.protocol.json import Decoder, Raw
 from synkora.sockets.errors import EventRefused
@@ -19,6 +20,10 @@ MAX_PROJECT_ID: Final = 200  # characters
 _NULL: Final = Raw(b"null")
 _ABSENT: Final = Raw()
 
+ProjectId = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=MAX_PROJECT_ID, description="The project's id.", examples=["project_1"]),
+]
 SenderField = Literal["socketId", "userId", "userName"]
 
 
@@ -29,10 +34,13 @@ class Event:
     What the others get is the value of the field `whole`, or an object with `sender`'s fields and `fields`: values go
     on as they came, a missing one as null where it is the whole, and left out elsewhere. `volatile` marks what the next
     of its kind outdates: it may be dropped for a client that does not keep up. `edits` marks what changes the project,
-    and so is not for viewers to send. `logged` is what the log says of it.
+    and so is not for viewers to send. `logged` is what the log says of it. `description` and `example`, which has a
+    value for each of the app's fields, are for the documents.
     """
 
     name: str
+    description: str
+    example: Mapping[str, object]
     whole: str | None = None
     fields: tuple[str, ...] = ()
     sender: tuple[SenderField, ...] = ()
@@ -47,18 +55,96 @@ class Event:
 
 
 CATALOGUE: Final = (
-    Event("task:create", whole="task", edits=True, logged="Task created"),
-    Event("task:update", whole="task", edits=True, logged="Task updated"),
-    Event("task:delete", fields=("taskId",), edits=True, logged="Task deleted"),
-    Event("task:move", fields=("taskId", "status"), edits=True, logged="Task moved"),
-    Event("canvas:update", whole="changes", edits=True),
-    Event("canvas:cursor", sender=("socketId",), fields=("position",), volatile=True),
-    Event("markdown:update", fields=("fileId", "content"), edits=True, logged="Markdown updated"),
-    Event("markdown:cursor", sender=("socketId",), fields=("fileId", "position"), volatile=True),
-    Event("spreadsheet:cell-update", fields=("cell", "value"), edits=True, logged="Cell updated"),
-    Event("spreadsheet:selection", sender=("socketId",), fields=("selection",), volatile=True),
-    Event("typing:start", sender=("socketId", "userId", "userName"), fields=("context", "timestamp"), volatile=True),
-    Event("typing:stop", sender=("socketId", "userId"), fields=("context",), volatile=True),
+    Event(
+        "task:create",
+        "A task is new.",
+        {"task": {"id": "task_1", "title": "Say hello", "status": "TODO"}},
+        whole="task",
+        edits=True,
+        logged="Task created",
+    ),
+    Event(
+        "task:update",
+        "A task has changed.",
+        {"task": {"id": "task_1", "title": "Say hello to everyone", "status": "TODO"}},
+        whole="task",
+        edits=True,
+        logged="Task updated",
+    ),
+    Event(
+        "task:delete", "A task is gone.", {"taskId": "task_1"}, fields=("taskId",), edits=True, logged="Task deleted"
+    ),
+    Event(
+        "task:move",
+        "A task is in another column.",
+        {"taskId": "task_1", "status": "DONE"},
+        fields=("taskId", "status"),
+        edits=True,
+        logged="Task moved",
+    ),
+    Event(
+        "canvas:update",
+        "The canvas has changed.",
+        {"changes": [{"id": "shape_1", "x": 120, "y": 80}]},
+        whole="changes",
+        edits=True,
+    ),
+    Event(
+        "canvas:cursor",
+        "A cursor has moved over the canvas.",
+        {"position": {"x": 120, "y": 80}},
+        sender=("socketId",),
+        fields=("position",),
+        volatile=True,
+    ),
+    Event(
+        "markdown:update",
+        "A document has changed.",
+        {"fileId": "file_1", "content": "# Notes"},
+        fields=("fileId", "content"),
+        edits=True,
+        logged="Markdown updated",
+    ),
+    Event(
+        "markdown:cursor",
+        "A cursor has moved in a document.",
+        {"fileId": "file_1", "position": 7},
+        sender=("socketId",),
+        fields=("fileId", "position"),
+        volatile=True,
+    ),
+    Event(
+        "spreadsheet:cell-update",
+        "A cell of the spreadsheet has changed.",
+        {"cell": "B2", "value": 42},
+        fields=("cell", "value"),
+        edits=True,
+        logged="Cell updated",
+    ),
+    Event(
+        "spreadsheet:selection",
+        "Other cells of the spreadsheet are selected.",
+        {"selection": {"from": "A1", "to": "B2"}},
+        sender=("socketId",),
+        fields=("selection",),
+        volatile=True,
+    ),
+    Event(
+        "typing:start",
+        "Somebody begins to type.",
+        {"context": "task_1", "timestamp": 1795426200000},
+        sender=("socketId", "userId", "userName"),
+        fields=("context", "timestamp"),
+        volatile=True,
+    ),
+    Event(
+        "typing:stop",
+        "Somebody types no more.",
+        {"context": "task_1"},
+        sender=("socketId", "userId"),
+        fields=("context",),
+        volatile=True,
+    ),
 )
 
 
@@ -66,9 +152,9 @@ CATALOGUE: Final = (
 class Sender:
     """Who sends, as the others see them."""
 
-    socketId: str
-    userId: str
-    userName: str
+    socketId: SocketId
+    userId: UserId
+    userName: UserName
 
 
 class Codec:

@@ -28,10 +28,21 @@ class Member:
     """A socket with who is signed in over it.
 
     `projects` are those that it has joined, each with the role in it. `joining` are those whose answer is awaited.
-    `since` is when it was signed in, by the monotonic clock. `received` is how many events have come from it.
+    `since` is when it was signed in, by the monotonic clock. `received` is how many events have come from it. One that
+    `is_parting` has left as far as others are told.
     """
 
-    __slots__ = ("allowance", "joining", "projects", "received", "sender", "signed_in", "since", "socket")
+    __slots__ = (
+        "allowance",
+        "is_parting",
+        "joining",
+        "projects",
+        "received",
+        "sender",
+        "signed_in",
+        "since",
+        "socket",
+    )
 
     def __init__(self, socket: Socket, signed_in: SignedIn, allowance: Allowance) -> None:
         self.socket = socket
@@ -42,6 +53,7 @@ class Member:
         self.sender = Sender(socketId=socket.id, userId=signed_in.user.id, userName=signed_in.user.name)
         self.projects: dict[str, Role] = {}
         self.joining: dict[str, Joining] | None = None
+        self.is_parting = False
 
     @property
     def user(self) -> User:

@@ -17,17 +17,8 @@ class Presentee(msgspec.Struct, frozen=True, omit_defaults=True):
     userImage: str | None = None
 
 
-class Entry(msgspec.Struct, omit_defaults=True, frozen=True):
-    """A user in a project, as the app lists them."""
-
-    userId: str
-    userName: str
-    joinedAt: str
-    userImage: str | None = None
-
-
 class Roster(msgspec.Struct, frozen=True):
-    """The payload of `users:active`."""
+    """`ActiveUsers`, whose users are encoded already."""
 
     users: list[Raw]
     count: int

@@ -1,13 +1,14 @@
 """Joining and leaving projects, and telling who is there."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 import structlog
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.members import Member
+from synkora.collaboration.payloads import UserJoined, UserLeft, UsersCount
 from synkora.collaboration.presence import Presence, Presentee
 from synkora.collaboration.timestamps import now
 from synkora.sockets import packets
@@ -18,31 +19,6 @@ from synkora.sockets.socket import Socket
 log = structlog.get_logger(__name__)
 
 _ACTIVE: Final = "users:active"
-
-
-class Joined(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The payload of `user:joined`."""
-
-    socketId: str
-    userId: str
-    userName: str
-    timestamp: str
-    userImage: str | None = None
-
-
-class Left(msgspec.Struct, frozen=True):
-    """The payload of `user:left`."""
-
-    socketId: str
-    userId: str
-    userName: str
-    timestamp: str
-
-
-class Count(msgspec.Struct, frozen=True):
-    """The payload of `users:count`."""
-
-    count: int
 
 
 class _Changes:
@@ -109,13 +85,23 @@ class Projects:
             self._presence.leave(project_id, member.socket.id)
         member.projects.clear()
 
+    def step_out(self, members: Sequence[Member]) -> None:
+        """Let members out for everyone else, while the edits that they still send are relayed."""
+        for member in members:
+            member.is_parting = True
+            for project_id in member.projects:
+                member.socket.leave(project_id)  # all of them first: who goes is not told who goes along
+        for member in members:
+            for project_id in member.projects:
+                self._presence.leave(project_id, member.socket.id)
+
     # What presence tells
 
     def joined(self, project_id: str, presentee: Presentee) -> None:
         """Tell the others in a project of a connection that has come."""
         self._note(project_id).changed = True
         who = presentee
-        payload = Joined(who.socketId, who.userId, who.userName, who.joinedAt, who.userImage)
+        payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.userImage)
         self._namespace.to(project_id).except_(who.socketId).local.emit("user:joined", payload)
 
     def left(self, project_id: str, presentee: Presentee) -> None:
@@ -124,7 +110,7 @@ class Projects:
             return
         changes = self._note(project_id)
         changes.changed = changes.left = True
-        payload = Left(presentee.socketId, presentee.userId, presentee.userName, now())
+        payload = UserLeft(presentee.socketId, presentee.userId, presentee.userName, now())
         self._namespace.to(project_id).local.emit("user:left", payload)
 
     def completed(self, project_id: str) -> None:
@@ -154,4 +140,4 @@ class Projects:
                 for socket in change.asked.values():
                     socket.put(roster)
             if change.changed:
-                members.emit("users:count", Count(self._presence.count(project_id)))
+                members.emit("users:count", UsersCount(self._presence.count(project_id)))

@@ -17,6 +17,9 @@ from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyRefusals
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
+from synkora.collaboration.own_events import ASKS
+from synkora.collaboration.parting import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, Parting
+from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.received import Received
@@ -36,9 +39,7 @@ from synkora.sockets.socket import Socket
 
 log = structlog.get_logger(__name__)
 
-_OWN_EVENTS: Final = ("ping", "auth:refresh", "join-project", "leave-project")
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
-SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
 
 
 class _ProjectArguments(msgspec.Struct, array_like=True):
@@ -88,11 +89,12 @@ class Collaboration:
         self._admission = Admission(
             self.access, self.projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
         )
+        self._parting: Parting | None = None
         self._expiry = Expiry(authenticator)
         self.signing_in = SigningIn(authenticator, failures or Failures(0), self._incidents, self._admit)
         self.disconnects: Counter[str] = Counter()  # by reason
         self.received = {event.name: Received(event.kind) for event in CATALOGUE}
-        self.received |= {name: Received(Kind.OTHER) for name in _OWN_EVENTS}
+        self.received |= {ask.name: Received(Kind.OTHER) for ask in ASKS}
         self.received_others = Received(Kind.OTHER)
         namespace.on_connect(self.signing_in.welcome)
         namespace.on_disconnect(self._dismiss)
@@ -129,16 +131,21 @@ class Collaboration:
 
     def post_notice(self, project_id: str, message: str) -> None:
         """Tell everyone in a project, on all servers, what operators have to say."""
-        self._namespace.to(project_id).emit("server:notice", {"message": message, "timestamp": now()})
+        self._namespace.to(project_id).emit("server:notice", ServerNotice(message, now()))
 
     def count_here(self, project_id: str) -> int:
         """How many of the connections here are in a project."""
         return len(self._namespace.adapter.rooms[project_id])
 
+    def begin_parting(self) -> Parting:
+        """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
+        self._parting = Parting(self._members.values(), self.projects)
+        return self._parting
+
     def say_goodbye(self) -> None:
         """Tell everyone here that the server is about to stop; of those who then leave nobody here is told."""
         self.projects.is_closing = True
-        self._namespace.local.emit("server:shutdown", {"message": SHUTDOWN_MESSAGE})
+        self._namespace.local.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
 
     async def close(self) -> None:
         """Let go of the connections to whoever knows who may join what."""
@@ -154,7 +161,9 @@ class Collaboration:
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
-        socket.emit("connected", {"socketId": socket.id, "userId": user.id, "timestamp": now()})
+        if self._parting is not None:
+            self._parting.add(member)
+        socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
     def _allowance(self, socket: Socket) -> Allowance:
@@ -206,7 +215,7 @@ class Collaboration:
             raise EventRefused("disconnected") from None
 
     def _answer_ping(self, socket: Socket, *_: object) -> None:
-        socket.emit("pong", {"timestamp": now()})
+        socket.emit("pong", Pong(now()))
 
     def _refresh(self, socket: Socket, payload: object = None, *_: object) -> dict[str, object]:
         return self._expiry.refresh(self._members[socket.id], payload)
@@ -224,6 +233,8 @@ class Collaboration:
         def pass_on(member: Member, project_id: str, message: Outgoing) -> None:
             if event.edits and not member.projects[project_id].may_write:
                 raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
+            if event.volatile and member.is_parting:
+                return  # a cursor would be drawn anew where it has just been taken away
             adapter.broadcast(message, (project_id,), (member.socket.id,))
             if event.logged:
                 log.info(

@@ -30,6 +30,10 @@ class Outgoing:
         """Its bytes on a WebSocket, about those on any transport."""
         return len(self.frames)
 
+    def messages(self) -> list[str | bytes]:
+        """Its WebSocket messages, for a server that makes the frames itself."""
+        return [self.packet.decode(), *self.attachments]
+
     def deflated_frames(self, threshold: int) -> bytes:
         """Its WebSocket frames, those of `threshold` bytes and more compressed; the threshold is the server's one."""
         if self._deflated is None:

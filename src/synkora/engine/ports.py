@@ -29,6 +29,13 @@ class Transport(Protocol):
         """The packet that ends a session over it, if it takes one."""
         ...
 
+    def part(self, reason: Reason) -> bool:
+        """Tell the client that the connection ends, and go on receiving; return False where it can only be closed.
+
+        Nothing is sent over it afterwards, unless the client is to come for its last messages.
+        """
+        ...
+
     def close(self, reason: Reason, error: Exception | None) -> bool:
         """End the connection; return False where the client may still come for what is in the outbox."""
         ...

@@ -47,6 +47,7 @@ class Registry:
         self, settings: EngineSettings, accept: Callable[[Session], Listener], gate: Gate | None = None
     ) -> None:
         self.settings = settings
+        self._before_ids = f"{settings.instance}." if settings.instance else ""
         self._gate = gate or Gate(GateSettings())
         self.flusher = Flusher()
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
@@ -57,6 +58,7 @@ class Registry:
         self._probes: Deadlines[Session] = Deadlines(settings.upgrade_timeout, lambda session: session.probe_failed())
         self._lingering: Deadlines[Session] = Deadlines(LINGER, lambda session: session.linger_timed_out())
         self.is_closing = False
+        self.obstacle: tuple[int, str] | None = None  # the status and words for whoever would open a session
         self.open_websockets = 0
         self.opened: Counter[str] = Counter()  # sessions ever, by their first transport
         self.transports: Counter[str] = Counter()  # sessions now, by their transport
@@ -71,12 +73,15 @@ class Registry:
         """Make sure that a session may be opened. Raises `HandshakeRefused`."""
         if self.is_closing:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "Server is shutting down", status=503)
+        if self.obstacle is not None:
+            status, words = self.obstacle
+            raise HandshakeRefused(Refusal.BAD_REQUEST, words, status=status)
         self._gate.check(request.address)
 
     def open(self, request: Request, transport: Transport) -> Session:
         """A new session, its handshake on the way, for a request that has been admitted."""
         self._gate.enter(request.address)
-        session = Session(new_id(), request, transport, self)
+        session = Session(self._before_ids + new_id(), request, transport, self)
         self._sessions[session.sid] = session
         self.opened[transport.name] += 1
         self.transports[transport.name] += 1
@@ -139,9 +144,13 @@ class Registry:
             self._gate.leave(session.request.address)
             self.transports[session.transport.name] -= 1
 
+    def shut(self) -> None:
+        """Open no more sessions; those that are open go on."""
+        self.is_closing = True
+
     def close(self) -> None:
         """End all sessions and open no more."""
-        self.is_closing = True
+        self.shut()
         for session in list(self._sessions.values()):
             session.close(Reason.SERVER_SHUTTING_DOWN)
         self.heartbeat.cancel()

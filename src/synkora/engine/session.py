@@ -29,6 +29,7 @@ class State(Enum):
     OPEN = auto()
     PROBING = auto()  # a WebSocket has come beside the polling
     PROBED = auto()  # the WebSocket has been shown to work
+    PARTING = auto()  # its client is told to go, and what it sent before it knew is still taken
     CLOSING = auto()  # over, but what was sent last still waits for the client's poll
     CLOSED = auto()
 
@@ -40,6 +41,7 @@ class Event(Enum):
     PROBE_ANSWERED = auto()
     UPGRADE = auto()
     PROBE_FAILED = auto()
+    PART = auto()
     LINGER = auto()
     END = auto()
 
@@ -50,16 +52,20 @@ TRANSITIONS: Final = {
     (State.PROBED, Event.UPGRADE): State.OPEN,
     (State.PROBING, Event.PROBE_FAILED): State.OPEN,
     (State.PROBED, Event.PROBE_FAILED): State.OPEN,
+    (State.OPEN, Event.PART): State.PARTING,
     (State.OPEN, Event.LINGER): State.CLOSING,
     (State.PROBING, Event.LINGER): State.CLOSING,
     (State.PROBED, Event.LINGER): State.CLOSING,
+    (State.PARTING, Event.LINGER): State.CLOSING,
     (State.OPEN, Event.END): State.CLOSED,
     (State.PROBING, Event.END): State.CLOSED,
     (State.PROBED, Event.END): State.CLOSED,
+    (State.PARTING, Event.END): State.CLOSED,
     (State.CLOSING, Event.UPGRADE): State.CLOSING,
     (State.CLOSING, Event.END): State.CLOSED,
 }
-LIVE: Final = (State.OPEN, State.PROBING, State.PROBED)  # a set would call Python code for each hash of an enum
+# A set would call Python code for each hash of an enum.
+LIVE: Final = (State.OPEN, State.PROBING, State.PROBED, State.PARTING)
 
 
 class _Nobody:
@@ -288,6 +294,8 @@ class Session:
             self._release_poll()
             if self.state is State.CLOSING:
                 self._end_if_fetched()
+            elif self.state is State.PARTING:
+                self._close_if_fetched()
 
     # The end
 
@@ -312,6 +320,25 @@ class Session:
         elif transport is self._probe:
             self.probe_failed()
 
+    def part(self, reason: Reason) -> None:
+        """End from the server's side as `close` does, but go on taking what the client sends until it knows.
+
+        Over a WebSocket it knows when it answers the close frame, over polling when it has fetched its last messages.
+        """
+        self.outbox.flush()
+        is_told_last = self.outbox.is_empty or self.transport.name == "polling"
+        if self.state is State.OPEN and is_told_last and self.transport.part(reason):
+            self._end_reason = reason
+            self._move(Event.PART)
+            self._close_if_fetched()
+        else:
+            self.close(reason)
+
+    def _close_if_fetched(self) -> None:
+        """End a session that parts when a poll waits and there is nothing to answer it with but the end."""
+        if self.transport.writable and self.outbox.is_empty:
+            self.close(self._end_reason)
+
     def close(self, reason: Reason, error: Exception | None = None) -> None:
         """End from the server's side. What was sent before still goes out, as far as the client takes it."""
         if self.is_live:
@@ -321,8 +348,8 @@ class Session:
             self.outbox.flush()
             if self.state not in LIVE:
                 return  # what was still to go out was too much, and has ended it already
-            if reason in ORDERLY and self.transport.name == "websocket":
-                self.outbox.hand_over()
+            if reason in ORDERLY and self.transport.name == "websocket" and self.state is not State.PARTING:
+                self.outbox.hand_over()  # nothing may follow the close frame of one that parts
             if self.transport.close(reason, error):
                 self._say_farewell()
                 self._end()
@@ -357,10 +384,11 @@ class Session:
             self.probe_failed()
         elif transport is self.transport and self.state is not State.CLOSED:
             was_live = self.is_live
+            told = self._end_reason if self.state is State.PARTING else reason
             self._end()
             transport.discard()
             if was_live:
-                self._tell_end(reason)
+                self._tell_end(told)
 
     def linger_timed_out(self) -> None:
         """End, since the client did not come for its last messages."""

@@ -17,10 +17,12 @@ class EngineSettings:
     `upgrade_timeout`. `max_payload` is the largest message (or POST) that is taken, its attachments included.
     `proxies` are those whose word on a client's address counts. A client that does not read may
     have up to `max_outbox` waiting for it. `compression` offers permessage-deflate for messages, and
-    gzip for answers to polls, from `compression_threshold` up.
+    gzip for answers to polls, from `compression_threshold` up. `instance`, where it has one, is the name that
+    the ids of its sessions begin with, and a dot.
     """
 
     path: str = "/socket.io/"
+    instance: str = ""
     transports: tuple[TransportName, ...] = ("polling", "websocket")
     origins: Origins = field(default_factory=Origins)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)

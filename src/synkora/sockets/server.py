@@ -2,20 +2,24 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.disconnect import Reason
+from synkora.engine.drain import drain
 from synkora.engine.gate import Gate
 from synkora.engine.incidents import Incidents
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings, TransportName
+from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
-from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.sockets.audience import Audience
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.client import Client
@@ -34,7 +38,7 @@ class SocketServer(Audience):
     most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
     the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages,
     and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace to those of
-    other servers.
+    other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
 
     What is sent through the server itself goes to its main namespace.
     """
@@ -48,6 +52,7 @@ class SocketServer(Audience):
         connect_timeout: float = 45,
         upgrade_timeout: float = 10,
         path: str = "/socket.io/",
+        instance: str = "",
         transports: Sequence[TransportName] = ("polling", "websocket"),
         origins: Origins | Sequence[str] = (),
         proxies: TrustedProxies | Sequence[str] = (),
@@ -59,6 +64,7 @@ class SocketServer(Audience):
     ) -> None:
         self.settings = EngineSettings(
             path=path.rstrip("/") + "/",
+            instance=instance,
             transports=tuple(transports),
             origins=origins if isinstance(origins, Origins) else Origins(origins),
             proxies=proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies),
@@ -74,7 +80,8 @@ class SocketServer(Audience):
         self._adapter = adapter
         self.max_attachments = MAX_ATTACHMENTS
         self.registry = Registry(self.settings, self._accept, gate)
-        self.asgi = PollingEndpoint(self.registry)
+        self.polling = PollingEndpoint(self.registry)
+        self.asgi = AsgiEndpoint(self.registry, self.polling, self.lifespan)
         self._connecting: Deadlines[Client] = Deadlines(
             connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
         )
@@ -95,14 +102,33 @@ class SocketServer(Audience):
         return self.registry.incidents
 
     @property
-    def websocket_protocol(self) -> Callable[..., asyncio.BaseProtocol]:
-        """What uvicorn takes as `ws`."""
-        return functools.partial(WebSocketProtocol, self.registry)
+    def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
+        """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
+        return functools.partial(UvicornWebSocket, self.registry, self.registry.close)
 
     @property
     def everyone(self) -> Broadcast:
         """A broadcast to all in the main namespace."""
         return self.of("/").everyone
+
+    @asynccontextmanager
+    async def lifespan(self, _: object = None) -> AsyncIterator[None]:
+        """What Starlette and FastAPI take as `lifespan`: ends all connections when the application stops."""
+        yield
+        await self.close(CLOSING_TIME)
+
+    async def drain(
+        self,
+        seconds: float,
+        groups: Iterable[Sequence[Session]] = (),
+        tell: Callable[[Sequence[Session]], None] | None = None,
+    ) -> None:
+        """Send all clients away within `seconds`, evenly and in random order, and take no new ones.
+
+        What they sent before they knew is still handled. Those of a group go together, a hundred of them at most;
+        `tell` is called with those who are about to go. Returns when all have gone, or the time is over.
+        """
+        await drain(self.registry, seconds, groups, tell)
 
     async def close(self, within: float) -> bool:
         """End all connections with what was sent before, and wait up to `within` seconds until all are gone.

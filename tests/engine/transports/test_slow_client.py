@@ -22,9 +22,9 @@ def engine() -> Engine:
     return Engine(max_outbox=LIMIT)
 
 
-@pytest.fixture
-async def address(engine: Engine) -> AsyncIterator[Address]:
-    async with serving_engine(engine) as address:
+@pytest.fixture(params=["picows", "asgi"])
+async def address(request: pytest.FixtureRequest, engine: Engine) -> AsyncIterator[Address]:
+    async with serving_engine(engine, portable=request.param == "asgi") as address:
         yield address
 
 
@@ -122,6 +122,7 @@ async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow
     await until(lambda: engine.registry.is_drained)
 
 
+@pytest.mark.parametrize("address", ["picows"], indirect=True)  # of pings an ASGI server tells nothing
 async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: RawWebSocket, engine: Engine) -> None:
     """The answers would else be one more thing that waits for it, without a limit."""
     count = await stuff(engine)

@@ -9,13 +9,13 @@ import websockets.exceptions
 from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # it is private
 from structlog.testing import capture_logs
-from tests.support.clients import Polling, websocket
+from tests.contracts.websocket import WebSocketContract, echoing_engine
+from tests.support.clients import websocket
 from tests.support.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
     PING,
-    PONG,
     TEXT,
     RawWebSocket,
     client_frame,
@@ -23,19 +23,15 @@ from tests.support.frames import (
 )
 from tests.support.servers import Address, Engine, serving_engine, until
 from websockets.asyncio.client import connect
-from websockets.frames import Opcode
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.origins import Origins
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.protocol.websocket import EXTENSION
-
-MAX = 100_000
 
 
 @pytest.fixture
 def engine() -> Engine:
-    return Engine(echoes=True, max_payload=MAX, compression=True, origins=Origins(["https://app.example.com"]))
+    return echoing_engine()
 
 
 @pytest.fixture
@@ -87,68 +83,8 @@ async def test_the_protocol_is_made_as_uvicorn_makes_one() -> None:
     assert isinstance(make(config=None, server_state=None, app_state=None), asyncio.BaseProtocol)
 
 
-class TestMessages:
-    @pytest.mark.parametrize("size", [1, 124, 125, 126, 2_000, 65_535, 65_536, MAX])
-    async def test_a_message_of_any_size_comes_back(self, raw: RawWebSocket, size: int) -> None:
-        """All three lengths of a frame's header are read and written, up to the largest payload."""
-        payload = b"4" + b"x" * (size - 1)
-        await raw.send(client_frame(TEXT, payload))
-        assert (await raw.frame()).data == payload
-
-    async def test_a_binary_message_comes_back(self, raw: RawWebSocket) -> None:
-        """Binary packets travel as they are, whatever is in them."""
-        payload = bytes(range(256))
-        await raw.send(client_frame(BINARY, payload))
-        frame = await raw.frame()
-        assert (frame.opcode, frame.data) == (Opcode.BINARY, payload)
-
-    async def test_many_messages_in_one_segment_are_all_taken(self, raw: RawWebSocket) -> None:
-        """Frames that arrive together are handled one by one, and answered in one write."""
-        await raw.send(*(client_frame(TEXT, b"4%d" % number) for number in range(100)))
-        assert [await raw.text() for _ in range(100)] == [f"4{number}" for number in range(100)]
-
-    async def test_a_message_may_come_byte_by_byte(self, raw: RawWebSocket) -> None:
-        """A frame that is torn apart by the network is put together."""
-        for byte in client_frame(TEXT, b"4torn"):
-            await raw.send(bytes([byte]))
-            await asyncio.sleep(0)
-        assert await raw.text() == "4torn"
-
-
-class TestFragments:
-    async def test_a_fragmented_text_is_one_message(self, raw: RawWebSocket, engine: Engine) -> None:
-        """Parts are put together, also where they split a character."""
-        text = "4grüße".encode()
-        cut = text.index(b"\xc3") + 1
-        await raw.send(
-            client_frame(TEXT, text[:cut], fin=False),
-            client_frame(CONTINUATION, b"", fin=False),
-            client_frame(CONTINUATION, text[cut:]),
-        )
-        assert await raw.text() == "4grüße"
-        assert engine.recorders[0].messages == ["grüße".encode()]
-
-    async def test_a_fragmented_binary_is_one_message(self, raw: RawWebSocket) -> None:
-        """The first part says what the message is."""
-        await raw.send(client_frame(BINARY, b"\x01", fin=False), client_frame(CONTINUATION, b"\x02"))
-        frame = await raw.frame()
-        assert (frame.opcode, frame.data) == (Opcode.BINARY, b"\x01\x02")
-
-    async def test_control_frames_may_come_between(self, raw: RawWebSocket) -> None:
-        """A ping between two parts is answered at once, and the message is whole nevertheless."""
-        await raw.send(
-            client_frame(TEXT, b"4a", fin=False), client_frame(PING, b"are you there"), client_frame(PONG, b"unasked")
-        )
-        pong = await raw.frame()
-        assert (pong.opcode, pong.data) == (Opcode.PONG, b"are you there")
-        await raw.send(client_frame(CONTINUATION, b"b"))
-        assert await raw.text() == "4ab"
-
-    async def test_two_fragmented_messages_follow_each_other(self, raw: RawWebSocket) -> None:
-        """After the last part the next message starts afresh."""
-        for _ in range(2):
-            await raw.send(client_frame(TEXT, b"4a", fin=False), client_frame(CONTINUATION, b"b"))
-            assert await raw.text() == "4ab"
+class TestWebSocket(WebSocketContract):
+    pass
 
 
 ERRORS = {
@@ -180,20 +116,7 @@ ERRORS = {
     "a long ping": ([client_frame(PING, bytes(126))], 1002),
     "a length that is longer than need be": ([b"\x81\xfe\x00\x02\x00\x00\x00\x00" + b"4a"], 1002),
     "a negative length": ([b"\x81\xff" + b"\xff" * 8 + bytes(4)], 1002),
-    "a frame over the limit": ([client_frame(TEXT, b"4" + bytes(MAX))], 1009),
     "a frame that says it is of an exabyte": ([b"\x81\xff\x0f" + b"\xff" * 7 + bytes(4)], 1009),
-    "fragments over the limit": (
-        [client_frame(TEXT, b"4" + bytes(MAX // 2), fin=False), client_frame(CONTINUATION, bytes(MAX // 2))],
-        1009,
-    ),
-    "a text that is no UTF-8": ([client_frame(TEXT, b"4\xff")], 1007),
-    "a surrogate in UTF-8": ([client_frame(TEXT, b"4\xed\xa0\x80")], 1007),
-    "fragments that are no UTF-8": (
-        [client_frame(TEXT, b"4\xc3", fin=False), client_frame(CONTINUATION, b"a")],
-        1007,
-    ),
-    "an empty text": ([client_frame(TEXT, b"")], 1002),
-    "a packet of no type": ([client_frame(TEXT, b"abc")], 1002),
     "a close frame of one byte": ([client_frame(CLOSE, b"\x03")], 1002),
     "a close frame with a code of nobody": ([client_frame(CLOSE, b"\x00\x01")], 1002),
     "a close frame whose words are no UTF-8": ([client_frame(CLOSE, b"\x03\xe8\xff")], 1007),
@@ -224,24 +147,8 @@ class TestErrors:
         await raw.send(client_frame(TEXT, b"abc"))
         await raw.ended()
 
-    async def test_another_client_notices_nothing(self, raw: RawWebSocket, address: Address) -> None:
-        """One client's fault is its own."""
-        async with websocket(address) as other:
-            await raw.send(client_frame(TEXT, b"4\xff"))
-            await raw.closed()
-            await other.send("4still here")
-            assert await other.receive() == "4still here"
-
 
 class TestClosing:
-    async def test_the_clients_close_is_answered_with_its_code(self, raw: RawWebSocket, engine: Engine) -> None:
-        """The closing handshake ends the session as a transport close, and the connection is ended by the server."""
-        await raw.send(client_frame(CLOSE, (1001).to_bytes(2, "big") + b"going away"))
-        assert (await raw.closed()).code == 1001
-        await raw.ended()
-        await until(lambda: engine.recorders[0].reasons)
-        assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
-
     @pytest.mark.parametrize(("payload", "code"), [(b"", 1000), ((4321).to_bytes(2, "big"), 4321)])
     async def test_a_close_without_a_code_or_with_an_own_one_is_answered(
         self, raw: RawWebSocket, engine: Engine, payload: bytes, code: int
@@ -250,18 +157,6 @@ class TestClosing:
         await raw.send(client_frame(CLOSE, payload))
         assert (await raw.closed()).code == code
         await until(lambda: engine.recorders[0].reasons)
-        assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
-
-    async def test_a_connection_that_is_cut_is_a_transport_close(self, raw: RawWebSocket, engine: Engine) -> None:
-        """A client that goes away without a word, as a page that is left does."""
-        raw.writer.transport.abort()
-        await until(lambda: engine.recorders[0].reasons)
-        assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
-
-    async def test_a_close_packet_ends_the_connection(self, raw: RawWebSocket, engine: Engine) -> None:
-        """Engine.IO's own end is answered by a normal close."""
-        await raw.send(client_frame(TEXT, b"1"))
-        assert (await raw.closed()).code == 1000
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
     async def test_a_client_that_closes_and_does_not_read_is_cut_off(
@@ -277,48 +172,8 @@ class TestClosing:
         await until(lambda: engine.registry.open_websockets == 0)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_the_servers_close_comes_after_what_was_sent(self, raw: RawWebSocket, engine: Engine) -> None:
-        """Last words arrive before the close frame, whose code says that the server restarts."""
-        session = engine.recorders[0].session
-        session.send(b"4last words")
-        session.close(Reason.SERVER_SHUTTING_DOWN)
-        assert await raw.text() == "4last words"
-        closed = await raw.closed()
-        assert (closed.code, closed.reason) == (1012, "server shutting down")
-
-    async def test_what_comes_after_the_servers_close_is_not_taken(self, raw: RawWebSocket, engine: Engine) -> None:
-        """A session that is over listens no more, though its client may still talk."""
-        engine.recorders[0].session.close(Reason.FORCED_SERVER_CLOSE)
-        await raw.send(client_frame(TEXT, b"4too late"), client_frame(PING, b"x"))
-        await raw.closed()
-        assert engine.recorders[0].messages == []
-
 
 class TestHandshake:
-    @pytest.mark.parametrize(
-        ("query", "status"),
-        [
-            ("transport=websocket", 400),
-            ("EIO=3&transport=websocket", 400),
-            ("EIO=4", 400),
-            ("EIO=4&transport=polling", 400),
-            ("EIO=4&transport=websocket&sid=unknown", 400),
-        ],
-    )
-    async def test_a_bad_request_is_refused_before_the_upgrade(self, address: Address, query: str, status: int) -> None:
-        """The answer is an HTTP status and Engine.IO's error, and no WebSocket."""
-        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
-            await connect(f"ws://127.0.0.1:{address.port}{address.path}?{query}", proxy=None)
-        response = refused.value.response
-        assert response.status_code == status
-        assert b'"code"' in response.body
-
-    async def test_a_page_that_is_not_allowed_is_forbidden(self, address: Address) -> None:
-        """Browsers let any page open a WebSocket: the server has to refuse."""
-        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
-            await connect(address.url("websocket"), origin="https://evil.net", proxy=None)  # type: ignore[arg-type]  # a str will do
-        assert refused.value.response.status_code == 403
-
     async def test_another_path_is_not_found(self, address: Address) -> None:
         """WebSockets are for Engine.IO's path alone."""
         with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
@@ -346,64 +201,6 @@ class TestHandshake:
             writer.close()
         assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
         assert engine.recorders == []
-
-    async def test_a_server_that_stops_tells_new_clients(self, address: Address, engine: Engine) -> None:
-        """Who comes while it shuts down is answered 503."""
-        engine.registry.close()
-        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
-            await connect(address.url("websocket"), proxy=None)
-        assert refused.value.response.status_code == 503
-
-    async def test_the_request_is_kept_for_the_application(self, address: Address, engine: Engine) -> None:
-        """Headers, query, address and the page that it came from are there as the client sent them."""
-        headers = {"Cookie": "a=1; b=2", "X-Custom": "yes"}
-        async with websocket(address, additional_headers=headers, origin="https://app.example.com"):
-            request = engine.recorders[0].session.request
-            assert (request.headers.get("cookie"), request.headers.get("x-custom")) == ("a=1; b=2", "yes")
-            assert request.origin == "https://app.example.com"
-            assert request.query == {"EIO": "4", "transport": "websocket"}
-            assert request.address == "127.0.0.1"
-            assert not request.secure
-
-
-class TestUpgrade:
-    async def test_a_second_websocket_of_a_session_is_closed(self, address: Address) -> None:
-        """The first goes on, before and after its upgrade."""
-        async with Polling(address) as client:
-            await client.open()
-            async with websocket(address, client.sid) as first:
-                async with websocket(address, client.sid) as second:
-                    await second.closed()
-                await first.send("2probe")
-                assert await first.receive() == "3probe"
-                await first.send("5")
-                async with websocket(address, client.sid) as third:
-                    await third.closed()
-                await first.send("4hello")
-                assert await first.receive() == "4hello"
-
-    async def test_a_probe_that_is_cut_leaves_the_session_polling(self, address: Address, engine: Engine) -> None:
-        """A proxy that lets no WebSocket through costs the upgrade, not the connection."""
-        async with Polling(address) as client:
-            await client.open()
-            async with raw_websocket(address, client.sid) as raw:
-                await raw.send(client_frame(TEXT, b"2probe"))
-                assert await raw.text() == "3probe"
-            await until(lambda: engine.registry.open_websockets == 0)
-            await client.post("4still here")
-            assert await client.poll() == ["4still here"]
-            assert engine.recorders[0].reasons == []
-
-    async def test_a_probes_fault_is_closed_and_leaves_the_session(self, address: Address, engine: Engine) -> None:
-        """A broken frame of a probe ends the probe alone."""
-        async with Polling(address) as client:
-            await client.open()
-            async with raw_websocket(address, client.sid) as raw:
-                await raw.send(client_frame(TEXT, b"2probe", rsv=1))
-                await raw.closed()
-            await client.post("4x")
-            assert await client.poll() == ["4x"]
-            assert engine.recorders[0].reasons == []
 
 
 def deflate(payload: bytes) -> bytes:

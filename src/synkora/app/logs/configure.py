@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -14,11 +15,16 @@ from synkora.app.logs.text import render_colored, render_text
 from synkora.app.values import LogFormat
 
 #: Libraries whose own words have to be in the log: what goes wrong in them is not seen elsewhere.
-_LIBRARIES: Final = ("asyncio", "uvicorn")
+LIBRARIES: Final = ("asyncio", "uvicorn")
 
 
-def configure_logs(level: str, form: LogFormat = "text", tail: structlog.typing.Processor | None = None) -> Repeats:
-    """Write events of `level` (debug, info, warning, error) and above to stdout, and libraries' errors with them.
+def configure_logs(
+    level: str,
+    form: LogFormat = "text",
+    libraries: Sequence[str] = LIBRARIES,
+    tail: structlog.typing.Processor | None = None,
+) -> Repeats:
+    """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
     Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets what is written.
     Returns what counts warnings and errors, and tells of those that are repeated.
@@ -31,7 +37,7 @@ def configure_logs(level: str, form: LogFormat = "text", tail: structlog.typing.
         logger_factory=lambda *_: _Output(sys.stdout),
         cache_logger_on_first_use=True,
     )
-    for name in _LIBRARIES:
+    for name in libraries:
         library = logging.getLogger(name)
         library.setLevel(logging.ERROR)  # a bad HTTP request is the client's fault, and is answered
         library.handlers = [_Forwarder()]

@@ -18,6 +18,7 @@ _LINES: Final = {
     "playground": "✓ Playground: {address}",
     "console": "✓ Console: {address}",
     "project_access": "✓ PROJECT_ACCESS={setting}: {text}",
+    "integrated": "✓ Synkora WebSocket Server inside this application, at {path}",
     "one_of_several": "✓ One of several instances: {instance}",
     "redis_up": "✓ Redis is there: {address}",
     "redis_down": "! Redis is away: {problem}",
@@ -28,6 +29,9 @@ _LINES: Final = {
     "console_noticed": "→ Notice from the console to project {projectId}",
     "admin_ui_connected": "✓ Admin UI connected: {socketId} from {address}",
     "admin_ui_disconnected": "✗ Disconnected from the admin UI: {room} in {namespace}",
+    "reloaded": "✓ {text}",
+    "not_reloaded": "! Not reloaded: {problem}",
+    "draining": "✓ Draining, clients to send elsewhere: {clients}",
     "stopping": "✓ Stopping, clients to tell: {clients}",
     "stopped": "✓ Stopped",
 }

@@ -22,6 +22,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_OVER_TLS: Final = ("https", "wss")
 _SLICE: Final = 200  # packets of one request that are taken at a time: a few milliseconds
 
 
@@ -43,16 +44,16 @@ class PollingEndpoint:
             await _send(answer, send)
 
     def request(self, scope: Mapping[str, Any]) -> Request:
-        """The request of an ASGI scope."""
+        """The request of an ASGI scope, of HTTP or of a WebSocket."""
         client, headers, proxies = scope.get("client"), Headers(scope["headers"]), self._settings.proxies
         peer: str = client[0] if client else ""
         return Request(
-            method=scope["method"],
+            method=scope.get("method", "GET"),  # a WebSocket's scope has none
             path=scope["path"],
             query_string=scope["query_string"].decode("latin-1"),
             headers=headers,
             address=proxies.address(peer, headers),
-            secure=proxies.secure(peer, headers, over_tls=scope.get("scheme") == "https"),
+            secure=proxies.secure(peer, headers, over_tls=scope.get("scheme") in _OVER_TLS),
         )
 
     # Polls

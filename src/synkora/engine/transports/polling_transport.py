@@ -35,6 +35,10 @@ class PollingTransport:
         """The packet that ends a session."""
         return CLOSE
 
+    def part(self, reason: Reason) -> bool:
+        """Leave it to the poll after the last messages to tell the client."""
+        return True
+
     def close(self, reason: Reason, error: Exception | None) -> bool:
         """Return whether the session is over at once, or its last messages may wait for another poll."""
         self.failed = error is not None or reason not in ORDERLY

@@ -58,6 +58,7 @@ class WebSocketTransport(WSListener):
     __slots__ = (
         "_closing",
         "_fragments",
+        "_parting",
         "_ping",
         "_registry",
         "_request",
@@ -81,6 +82,7 @@ class WebSocketTransport(WSListener):
         self._fragments: Fragments | None = None
         self._ping: bytes | None = None
         self._closing = False
+        self._parting = False  # a close frame has been sent, and what the client sends before its own is taken
 
     # What picows calls
 
@@ -113,7 +115,7 @@ class WebSocketTransport(WSListener):
         kind = frame.msg_type
         if kind is _CLOSE:
             self._receive_close(frame)
-        elif session is None or transport.is_close_frame_sent:
+        elif session is None or (transport.is_close_frame_sent and not self._parting):
             return  # picows goes on reading for a moment after bad framing
         elif kind is _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3) and self._fragments is None:
             session.receive_text(self, frame.get_payload_as_bytes())
@@ -207,6 +209,13 @@ class WebSocketTransport(WSListener):
             self._write(messages[0].frames)
         else:
             self._write(b"".join([message.frames for message in messages]))
+
+    def part(self, reason: Reason) -> bool:
+        """Send a close frame, and take what the client sends until it answers; not where it does not read."""
+        if self._closing or not self.writable:
+            return False
+        self._parting = True
+        return self.close(reason, None)
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
         """Close with a code, and with words where the error is the client's.

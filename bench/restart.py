@@ -1,0 +1,177 @@
+"""Restarts instances behind nginx, one after the other, while people work: python -m bench.restart --help"""
+
+import argparse
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from bench.cluster import redis
+from bench.servers import PEERS, SECRET, Server, ServerFailed, node, prepare_peers, running, synkora
+from rich.console import Console
+from rich.table import Table
+from tests.support.nginx import running_nginx
+from tests.support.processes import free_port
+
+_INSTANCES: Final = 3
+_PATIENCE: Final = 60  # seconds that a process has to do what is waited for, besides draining
+#: What is told of a server: the field of what the clients have counted, how it is named, and how it is written.
+_FIGURES: Final = (
+    ("reconnects", "reconnects in all", "{:,}"),
+    ("peak", "reconnects within a second, at most", "{:,}"),
+    ("failedAttempts", "attempts to connect that failed", "{:,}"),
+    ("medianGap", "s away, median", "{:.2f}"),
+    ("p99Gap", "s away, 99 of 100 less than", "{:.2f}"),
+    ("longestGap", "s away, at most", "{:.2f}"),
+    ("due", "deliveries due", "{:,}"),
+    ("lost", "of them lost", "{:,}"),
+    ("away", "missed by who was away", "{:,}"),
+)
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many clients work in how many projects, and how long each pauses between two messages, in seconds."""
+
+    clients: int
+    projects: int
+    pause: float
+
+
+class Instance:
+    """A process of a server, which comes back on its port."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.port = free_port()
+        self._server = server
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and return when it answers. Raises `ServerFailed`."""
+        self._process = subprocess.Popen(
+            self._server.command(self.port),
+            cwd=self._folder,
+            env={"PATH": os.environ["PATH"], **self._server.environment},
+            stdout=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            if self._answers():
+                return
+            time.sleep(0.05)
+        raise ServerFailed(f"{self._server.name} does not answer on port {self.port}")
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def stop(self, within: float) -> None:
+        """Have it stop as a service manager does, in so many seconds at most."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(within)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def measure(server: Server, load: Load, *, drain: float, pause: float) -> dict[str, Any]:
+    """What the clients have counted while each of three instances was restarted, `pause` seconds after the last."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as started:
+        folder = Path(name)
+        _, port = started.enter_context(running(redis(), folder, 0))
+        server = replace(server, environment=server.environment | {"REDIS_URL": f"redis://127.0.0.1:{port}"})
+        instances = [started.enter_context(_running(server, folder)) for _ in range(_INSTANCES)]
+        nginx = started.enter_context(running_nginx([instance.port for instance in instances]))
+        clients = started.enter_context(_clients(nginx.url, load))
+        for instance in instances:
+            instance.stop(drain + _PATIENCE)
+            instance.start()
+            time.sleep(pause)
+        counted, _ = clients.communicate(timeout=_PATIENCE)
+    figures: dict[str, Any] = json.loads(counted)
+    return figures
+
+
+@contextmanager
+def _running(server: Server, folder: Path) -> Iterator[Instance]:
+    instance = Instance(server, folder)
+    try:
+        instance.start()
+        yield instance
+    finally:
+        instance.stop(_PATIENCE)
+
+
+@contextmanager
+def _clients(url: str, load: Load) -> Iterator[subprocess.Popen[bytes]]:
+    """The clients, when all of them are at work."""
+    script = str(PEERS / "node" / "clients.mjs")
+    command = ["node", script, url, *map(str, (load.clients, load.projects, load.pause))]
+    environment = {"PATH": os.environ["PATH"], "NEXTAUTH_SECRET": SECRET}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"working\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure, and show the figures side by side."""
+    parser = argparse.ArgumentParser(
+        prog="bench.restart", description="Restart three instances in turn, and count what their clients miss."
+    )
+    parser.add_argument("--clients", type=int, default=600, metavar="N")
+    parser.add_argument("--projects", type=int, default=60, metavar="N")
+    parser.add_argument("--every", type=float, default=5, metavar="S", help="seconds between two messages of a client")
+    parser.add_argument("--drain", type=float, default=10, metavar="S", help="SHUTDOWN_DRAIN")
+    parser.add_argument("--pause", type=float, default=5, metavar="S", help="seconds between two restarts")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    chosen = parser.parse_args(given)
+    console = Console(stderr=True)
+    if not prepare_peers({"Node.js"}, console.print):
+        return 1
+    ours = synkora()
+    load = Load(chosen.clients, chosen.projects, chosen.every)
+    measured = {}
+    for name, server, drain in (
+        (f"synkora, {chosen.drain:g} s", _with(ours, SHUTDOWN_DRAIN=f"{chosen.drain:g}"), chosen.drain),
+        ("synkora, at once", ours, 0),
+        ("Node.js", node(), 0),
+    ):
+        console.print(f"{name} …")
+        measured[name] = measure(server, load, drain=drain, pause=chosen.pause)
+    table = Table("", *measured)
+    for field, label, form in _FIGURES:
+        table.add_row(label, *(form.format(figures[field]) for figures in measured.values()))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _with(server: Server, **variables: str) -> Server:
+    return replace(server, environment=server.environment | variables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

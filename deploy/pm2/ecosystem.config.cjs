@@ -1,0 +1,31 @@
+// Synkora's web app and its WebSocket server under PM2: pm2 start ecosystem.config.cjs && pm2 save
+// To change: the folders. How to: docs/deploying.md, "PM2". The secret is in neither: each reads its own .env.local.
+
+module.exports = {
+  apps: [
+    {
+      name: "synkora-app",
+      cwd: "/opt/synkora-app",
+      script: "npm",
+      args: "start",
+      env: { NODE_ENV: "production", ENABLE_INTEGRATED_WEBSOCKET: "false" },
+    },
+    {
+      name: "synkora-ws",
+      cwd: "/opt/synkora",
+      script: ".venv/bin/synkora",
+      args: "serve",
+      interpreter: "none", // it names its own
+      env: { SYNKORA_ENV: "production", WS_HOST: "127.0.0.1", WS_PORT: "3001" },
+      // Three instances on ports 3001 to 3003, whose sessions' ids begin with 0, 1 and 2, joined by REDIS_URL:
+      // instances: 3, increment_var: "WS_PORT", instance_var: "WS_INSTANCE",
+
+      // Milliseconds: above SHUTDOWN_DRAIN and SHUTDOWN_TIMEOUT together. PM2 stops it by SIGINT, and then kills.
+      kill_timeout: 60000,
+      // One that ends at once, by wrong settings say, is tried ten times, with growing pauses.
+      exp_backoff_restart_delay: 200,
+      max_restarts: 10,
+      min_uptime: "5s",
+    },
+  ],
+};

@@ -1,0 +1,102 @@
+"""Writes docs/configuration.md from the settings: `python docs/site/configuration.py`."""
+
+from pathlib import Path
+from typing import Final
+
+from synkora.app.settings import Variable, allowed, describe
+
+PAGE: Final = Path(__file__).parents[1] / "configuration.md"
+
+#: Each group: its heading, what begins its variables' names, and what to know of them together.
+GROUPS: Final = (
+    (
+        "The web app",
+        ("NEXTAUTH_", "SYNKORA_", "ALLOWED_", "PROJECT_", "APP_", "DATABASE_"),
+        "What this server and the app have to agree on. [Security](security.md) has the reasons.",
+    ),
+    (
+        "Where it listens",
+        ("WS_PORT", "WS_HOST", "WS_PATH", "SSL_", "TRUSTED_"),
+        "[Deploying](deploying.md) has proxies and TLS.",
+    ),
+    ("Several instances", ("REDIS_", "WS_INSTANCE"), "[Scaling](scaling.md) has the rest."),
+    (
+        "Connections",
+        ("WS_",),
+        "The names in brackets are Socket.IO's, in the options of its server on Node.js.",
+    ),
+    (
+        "Limits",
+        ("LIMIT_",),
+        "Who is refused learns when to come back; [security](security.md#limits) has what happens at each.",
+    ),
+    ("Operation", ("",), "[Deploying](deploying.md) and [metrics](metrics.md) have the rest."),
+)
+SOCKET_IO: Final = {
+    "WS_PING_INTERVAL": "pingInterval",
+    "WS_PING_TIMEOUT": "pingTimeout",
+    "WS_TRANSPORTS": "transports",
+    "WS_MAX_PAYLOAD": "maxHttpBufferSize",
+    "WS_COMPRESSION": "perMessageDeflate, httpCompression",
+    "WS_COMPRESSION_THRESHOLD": "perMessageDeflate.threshold",
+    "WS_CONNECT_TIMEOUT": "connectTimeout",
+    "WS_UPGRADE_TIMEOUT": "upgradeTimeout",
+}
+HEAD: Final = """# Configuration
+
+Variables of the environment, or lines `NAME=value` of a file `.env.local` or `.env` in the working folder. The
+environment wins over `.env.local`, and `.env.local` over `.env`. Durations are seconds, sizes are bytes; lists are
+comma-separated. A value that cannot be used is told on stderr, a line for each variable, and the server does not start.
+
+Required is `NEXTAUTH_SECRET` alone.
+
+For development, `make run` writes a `.env.local`; the app's own secret in it lets the app's users in:
+
+```sh
+NEXTAUTH_SECRET=the-app-s-secret
+ALLOWED_ORIGINS=http://localhost:3000
+```
+
+For production, behind a proxy on the same host:
+
+```sh
+SYNKORA_ENV=production
+NEXTAUTH_SECRET=…
+ALLOWED_ORIGINS=https://app.example.com
+WS_HOST=127.0.0.1
+TRUSTED_PROXIES=127.0.0.1
+PROJECT_ACCESS=postgres
+DATABASE_URL=postgresql://synkora_ws:…@127.0.0.1:5432/synkora?schema=public
+```
+"""
+
+
+def configuration() -> str:
+    """The page: every variable once, in the first group that its name begins like."""
+    left = list(describe())
+    parts = [HEAD]
+    for heading, beginnings, about in GROUPS:
+        group = [variable for variable in left if variable.name.startswith(beginnings)]
+        left = [variable for variable in left if variable not in group]
+        parts.append(f"\n## {heading}\n\n{about}\n")
+        parts += map(_entry, group)
+    return "".join(parts)
+
+
+def _entry(variable: Variable) -> str:
+    default = "required" if variable.default is None else f"`{variable.default}`" if variable.default else "not set"
+    lines = [
+        f"\n### {variable.name}\n",
+        f"{variable.description}",
+        "",
+        f"- Default: {default}",
+    ]
+    if words := allowed(variable.name):
+        lines.append(f"- Allowed: {words}")
+    if variable.name in SOCKET_IO:
+        lines.append(f"- In Socket.IO: `{SOCKET_IO[variable.name]}`")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(configuration(), encoding="utf-8")

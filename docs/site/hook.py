@@ -1,0 +1,67 @@
+"""Brings what the documents link to, and is not in their folder, into the site (a hook of MkDocs).
+
+A file of the repository is in the site at its own path, and one of `docs/` at its path below that.
+Source: mkdocs.org, "Configuration", hooks; "Plugins", events.
+"""
+
+import re
+from os.path import relpath
+from pathlib import Path
+from typing import Any, Final
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+DOCS: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = DOCS.parent
+#: What the site has in the place of what leads to it in the repository.
+INSTEAD: Final = {ROOT / "README.md": DOCS / "index.md"}
+#: What the navigation names and is not in `docs/`.
+OUTSIDE: Final = ("CHANGELOG.md", "CONTRIBUTING.md")
+
+_LINK: Final = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the files of the repository that pages link to."""
+    waiting = [_source(page.src_uri) for page in files.documentation_pages()] + [ROOT / name for name in OUTSIDE]
+    while waiting:
+        source = waiting.pop()
+        name = _in_site(source)
+        if files.get_file_from_path(name) is None:
+            files.append(File.generated(config, name, abs_src_path=str(source)))
+        if source.suffix == ".md":
+            targets = {_target(source, link) for _, link, _ in _LINK.findall(source.read_text(encoding="utf-8"))}
+            waiting += [
+                target for target in targets if target.is_file() and files.get_file_from_path(_in_site(target)) is None
+            ]
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Have links lead to where the files are in the site; of those to folders only their words are left."""
+    source = _source(page.file.src_uri)
+    here = Path(page.file.src_uri).parent
+
+    def moved(match: re.Match[str]) -> str:
+        words, link, anchor = match.groups(default="")
+        target = _target(source, link)
+        if target.is_dir():
+            return words.strip("[]")
+        return f"{words}({relpath(_in_site(target), here)}{anchor})" if target.is_file() else match[0]
+
+    return _LINK.sub(moved, markdown)
+
+
+def _source(name: str) -> Path:
+    """Where in the repository the site's file of a name is."""
+    return DOCS / name if (DOCS / name).is_file() else ROOT / name
+
+
+def _target(source: Path, link: str) -> Path:
+    target = (source.parent / link).resolve()
+    return INSTEAD.get(target, target)
+
+
+def _in_site(source: Path) -> str:
+    return source.relative_to(DOCS if source.is_relative_to(DOCS) else ROOT).as_posix()

@@ -1,0 +1,41 @@
+"""Socket.IO inside a Starlette application, on its port.
+
+Run from this folder, by uvicorn or any other ASGI server:
+
+    uvicorn starlette_app:app --port 3000 --ws starlette_app:server.websocket_protocol
+    hypercorn starlette_app:app --bind 127.0.0.1:3000
+    granian --interface asgi starlette_app:app --port 3000
+
+Then, in a page of this application that has loaded socket.io-client:
+
+    const socket = io();
+    socket.on("said", console.log);
+    socket.emit("say", "Hello!", console.log);
+"""
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from synkora import Socket, SocketServer
+
+server = SocketServer()
+main = server.of("/")
+
+
+@main.on("say")
+def say(socket: Socket, text: object = None) -> str:
+    socket.broadcast.emit("said", text)
+    return "told the others"
+
+
+async def announce(request: Request) -> PlainTextResponse:
+    main.emit("announced", request.query_params.get("text", ""))
+    return PlainTextResponse(f"{len(main.sockets)} people were told")
+
+
+app = Starlette(
+    routes=[Route("/announce", announce, methods=["POST"]), Mount("/socket.io", app=server.asgi)],
+    lifespan=server.lifespan,
+)

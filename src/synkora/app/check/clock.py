@@ -1,0 +1,21 @@
+"""This machine's clock, held against another's."""
+
+from typing import Final
+
+from synkora.app.check.finding import Finding, risky, well, wrong
+
+_ODD: Final = 5.0  # seconds: more than a clock that is kept is ever off
+_LARGEST: Final = 30.0  # seconds: twice what the times of a token are taken with
+_ADVICE: Final = "Have both machines keep their time by NTP: timedatectl set-ntp true"
+
+
+def judge_clock(check: str, whose: str, theirs: float, before: float, after: float) -> Finding:
+    """What to say of the time `theirs` that was asked for between `before` and `after`; in seconds since 1970."""
+    ahead = theirs - min(max(theirs, before), after)
+    if abs(ahead) < _ODD:
+        return well(check, f"{whose} clock and this machine's agree")
+    way = "ahead of" if ahead > 0 else "behind"
+    message = f"{whose} clock is {abs(ahead):.0f} s {way} this machine's"
+    if abs(ahead) > _LARGEST:
+        return wrong(check, f"{message}: tokens seem expired, or not yet good", _ADVICE)
+    return risky(check, f"{message}; tokens are taken with 15 s of difference", _ADVICE)

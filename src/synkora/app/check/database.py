@@ -1,0 +1,155 @@
+"""The web app's database at `DATABASE_URL`."""
+
+import socket
+import ssl
+from time import time
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from synkora.access import PostgresAccess
+from synkora.access.database_url import DatabaseUrl
+from synkora.app.check.clock import judge_clock
+from synkora.app.check.finding import Finding, risky, skipped, well, wrong
+from synkora.app.check.origin import is_loopback
+from synkora.app.settings import Settings
+from synkora.collaboration.access import AccessUnavailable
+from synkora.identity.handshake import SignedIn
+from synkora.identity.user import User
+
+_PATIENCE: Final = 2.5  # seconds, as a join has
+_REST: Final = ("database-tables", "database-rights", "database-clock")
+_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+_NOBODY: Final = SignedIn(User("synkora-check"), "")
+_CORRECT: Final = "Correct DATABASE_URL: it is the app's own, or has a user of this server's"
+_TOO_MUCH: Final = """
+    SELECT coalesce(bool_or(has_table_privilege(name, 'INSERT, UPDATE, DELETE, TRUNCATE')), false)
+    FROM (VALUES (to_regclass($1)), (to_regclass($2))) AS tables (name) WHERE name IS NOT NULL
+"""
+
+_Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # a generic in its stubs alone
+
+
+async def check_database(settings: Settings) -> list[Finding]:
+    """Whether the database can be asked who may join, by a user who may do nothing else."""
+    names = ("database", *_REST)
+    if settings.project_access != "postgres":
+        return [skipped(name, f"PROJECT_ACCESS is {settings.project_access}: it is not asked") for name in names]
+    if settings.database_url is None:
+        return [skipped(name, "DATABASE_URL is not set") for name in names]
+    given = settings.database_url.get_secret_value()
+    try:
+        url = DatabaseUrl.parse(given)
+        connection = await _connect(url)
+    except ValueError as error:
+        return _not_asked(wrong("database", f"DATABASE_URL {error}", "Write it as the app has it"))
+    except _FAILURES as error:
+        return _not_asked(_unreachable(error))
+    try:
+        return [
+            _reached(url, connection),
+            await _tables(given),
+            await _rights(url, connection),
+            await _clock(connection),
+        ]
+    finally:
+        await connection.close(timeout=_PATIENCE)
+
+
+async def _connect(url: DatabaseUrl) -> _Connection:
+    return await asyncpg.connect(
+        host=url.host,
+        port=url.port,
+        user=url.user,
+        password=url.password,
+        database=url.database,
+        ssl=url.ssl,
+        timeout=_PATIENCE,
+        command_timeout=_PATIENCE,
+        server_settings={"application_name": "synkora"},
+        statement_cache_size=0,
+    )
+
+
+def _unreachable(error: Exception) -> Finding:
+    words = str(error).partition("\n")[0]
+    match error:
+        case TimeoutError():
+            why = f"it did not answer within {_PATIENCE} s"
+            advice = "See whether the database is overloaded, or a firewall is in between"
+        case socket.gaierror():
+            why, advice = "its name cannot be resolved", _CORRECT
+        case ssl.SSLCertVerificationError():
+            why = f"its certificate is not accepted: {error.verify_message}"
+            advice = "Name the authority that has issued it: sslrootcert=… in DATABASE_URL"
+        case ConnectionRefusedError():
+            why, advice = "nothing listens where DATABASE_URL says", "Start the database, or correct DATABASE_URL"
+        case asyncpg.InvalidAuthorizationSpecificationError():  # a wrong password is one
+            why = f"it does not let the user in: {words}"
+            advice = f"{_CORRECT}; characters like @ : / ? # in a password must be percent-encoded"
+        case asyncpg.InvalidCatalogNameError():
+            why, advice = words, _CORRECT
+        case asyncpg.TooManyConnectionsError():
+            why, advice = words, "Raise max_connections, or lower the connection_limit of those who ask"
+        case asyncpg.PostgresError():
+            why, advice = f"{type(error).__name__}: {words}", "See the database's log"
+        case _:
+            why, advice = type(error).__name__, "See that DATABASE_URL leads to PostgreSQL, and which TLS it speaks"
+    return wrong("database", f"the database cannot be asked: {why}", advice)
+
+
+def _reached(url: DatabaseUrl, connection: _Connection) -> Finding:
+    version = connection.get_server_version()
+    answer = f"PostgreSQL {version.major}.{version.minor} answers"
+    if url.host.startswith("/") or is_loopback(url.host) or isinstance(url.ssl, ssl.SSLContext):
+        return well("database", answer)
+    return risky(
+        "database",
+        f"{answer}; but whoever is on the way may pose as it: its certificate is not looked at",
+        "Put sslmode=verify-full into DATABASE_URL, or sslmode=require&sslaccept=strict as Prisma has it",
+    )
+
+
+async def _tables(url: str) -> Finding:
+    """Ask as the server will, for a project that there is not."""
+    policy = PostgresAccess(url)
+    try:
+        await policy.role(_NOBODY, "synkora-check")
+    except AccessUnavailable as error:
+        # Its own words are whole, and its context is what the advice depends on.
+        if isinstance(error.__context__, asyncpg.InsufficientPrivilegeError):
+            advice = 'GRANT USAGE ON SCHEMA … and GRANT SELECT ON "Project", "TeamMember" to the user of DATABASE_URL'
+        else:
+            advice = "See that DATABASE_URL names the app's database and schema, and that its migrations have been run"
+        return wrong("database-tables", str(error), advice)
+    finally:
+        await policy.close()
+    return well("database-tables", '"Project" and "TeamMember" are there, and can be read')
+
+
+async def _rights(url: DatabaseUrl, connection: _Connection) -> Finding:
+    schema = '"' + url.schema.replace('"', '""') + '"'
+    try:
+        too_much = await connection.fetchval(_TOO_MUCH, f'{schema}."Project"', f'{schema}."TeamMember"')
+    except _FAILURES as error:
+        return skipped("database-rights", f"not looked at: {type(error).__name__}")
+    if too_much:
+        return risky(
+            "database-rights",
+            "the user of DATABASE_URL may change the app's data, and this server only reads it",
+            "Give this server a user of its own with USAGE of the schema and SELECT on the two tables",
+        )
+    return well("database-rights", "the user of DATABASE_URL may read, and change nothing")
+
+
+async def _clock(connection: _Connection) -> Finding:
+    before = time()
+    try:
+        theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    except _FAILURES as error:
+        return skipped("database-clock", f"not looked at: {type(error).__name__}")
+    return judge_clock("database-clock", "the database's", theirs, before, time())
+
+
+def _not_asked(failure: Finding) -> list[Finding]:
+    return [failure, *(skipped(name, "not looked at: the database cannot be asked") for name in _REST)]

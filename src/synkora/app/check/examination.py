@@ -1,0 +1,43 @@
+"""All checks at once."""
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from typing import Final
+
+from synkora.app.check.configuration import read_configuration
+from synkora.app.check.finding import Finding, skipped, wrong
+from synkora.app.check.registry import CHECKS, Group
+from synkora.app.settings import Settings
+
+#: Seconds that what is asked over a network has.
+PATIENCE: Final = 6.0
+
+
+async def examine(
+    *, host: str | None = None, port: int | None = None, groups: Sequence[Group] = CHECKS
+) -> list[Finding]:
+    """What each check found, in their order; `host` and `port` win over the settings, as they do for `synkora serve`.
+
+    A check that fails, or does not end in time, has found that. Never raises for what it finds.
+    """
+    settings, findings = read_configuration(host=host, port=port)
+    if settings is None:
+        names = [name for group in groups for name in group.names]
+        return [*findings, *(skipped(name, "not looked at before the settings can be read") for name in names)]
+    for found in await asyncio.gather(*(_run(group, settings) for group in groups)):
+        findings += found
+    return findings
+
+
+async def _run(group: Group, settings: Settings) -> list[Finding]:
+    first, *rest = group.names
+    try:
+        async with asyncio.timeout(PATIENCE):
+            found = group.run(settings)
+            return list(await found if inspect.isawaitable(found) else found)
+    except TimeoutError:
+        failure = wrong(first, f"no answer within {PATIENCE:g} s", "See whether what is asked is overloaded, or frozen")
+    except Exception as error:  # noqa: BLE001  # the other checks are still worth reading; its words may hold a secret
+        failure = wrong(first, f"the check itself failed: {type(error).__name__}", "Report this: it is a fault of ours")
+    return [failure, *(skipped(name, f"not looked at, since {first} was not") for name in rest)]

@@ -1,0 +1,92 @@
+"""The machine: whether it can hold as many clients as may come."""
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from synkora.app.check.finding import Finding, risky, skipped, well
+from synkora.app.listen import BACKLOG
+from synkora.app.settings import Settings
+
+_OTHER_FILES: Final = 100  # beside clients: Redis, the app or its database, libraries, sockets that listen
+_SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
+# A container's own limit, of either version of control groups.
+_MEMORY_LIMITS: Final = tuple(map(Path, ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")))
+_GB: Final = 1_000_000_000
+
+
+def check_files(settings: Settings) -> Iterator[Finding]:
+    """Whether each client can have its file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clients = settings.limit_clients
+    if soft == resource.RLIM_INFINITY:
+        yield well("files", "a process may have any number of files open")
+    elif not clients:
+        yield risky("files", f"LIMIT_CLIENTS is 0, and {soft} files may be open", f"Set it below {soft}")
+    elif clients + _OTHER_FILES > soft:
+        needed = clients + _OTHER_FILES
+        may = "" if hard == resource.RLIM_INFINITY or hard >= needed else f", which takes root: the limit is {hard}"
+        yield risky(
+            "files",
+            f"{clients} clients may come (LIMIT_CLIENTS), and {soft} files may be open, one for each",
+            f"Set LIMIT_CLIENTS to the clients that you expect; or allow {needed} files: LimitNOFILE={needed} for "
+            f"systemd, ulimit -n {needed} in a shell{may}",
+        )
+    else:
+        yield well("files", f"{soft} may be open, and {clients} clients may come")
+
+
+def check_memory(settings: Settings) -> Iterator[Finding]:
+    """Whether the memory lasts if all clients stop reading."""
+    memory, clients, outbox = _memory(), settings.limit_clients, settings.max_outbox
+    if not clients:
+        yield risky("memory", "LIMIT_CLIENTS is 0: clients may fill any memory", "Set it to those that you expect")
+    elif clients * outbox > memory:
+        yield risky(
+            "memory",
+            f"{clients} clients (LIMIT_CLIENTS) that all stop reading could hold {_size(clients * outbox)} "
+            f"(WS_MAX_OUTBOX each), and there are {_size(memory)}",
+            f"Set LIMIT_CLIENTS to the clients that you expect: {memory // outbox} could hold no more than there is. "
+            "Or have the process end alone when memory does: MemoryMax= for systemd",
+        )
+    else:
+        yield well("memory", f"{_size(memory)}, more than {clients} clients that all stop reading could hold")
+
+
+def check_backlog(settings: Settings) -> Iterator[Finding]:
+    """Whether clients that come back all at once are kept waiting, or turned away."""
+    if not _SOMAXCONN.exists():
+        yield skipped("backlog", "this system does not say how many connections may wait")
+        return
+    most, wanted = int(_SOMAXCONN.read_text()), min(BACKLOG, settings.limit_clients or BACKLOG)
+    if most < wanted:
+        yield risky(
+            "backlog",
+            f"{most} connections may wait to be taken, and after a restart {wanted} may come at once",
+            f"sysctl -w net.core.somaxconn={BACKLOG}, and the same in /etc/sysctl.d",
+        )
+    else:
+        yield well("backlog", f"{most} connections may wait to be taken")
+
+
+def check_user(settings: Settings) -> Iterator[Finding]:
+    """Whether the server would run with every right there is."""
+    if os.geteuid():
+        yield well("user", "not root")
+    elif settings.environment == "production":
+        yield risky("user", "this is root, who may do anything here", "Run the server as a user of its own")
+    else:
+        yield skipped("user", "this is root, which will do for development")
+
+
+def _memory() -> int:
+    """Bytes that the process can have."""
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [path.read_text().strip() for path in _MEMORY_LIMITS if path.exists()]
+    return min([most, *(int(limit) for limit in limits if limit.isdigit())])
+
+
+def _size(size: int) -> str:
+    return f"{size / _GB:.1f} GB"

@@ -1,0 +1,109 @@
+"""The port: free, or taken by this very server."""
+
+import errno
+import math
+import socket
+import ssl
+from typing import Final
+
+import httpx
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from synkora.app.check.finding import Finding, risky, well, wrong
+from synkora.app.listen import listen
+from synkora.app.routes import SERVICE
+from synkora.app.settings import Settings
+from synkora.protocol.json import Decoder
+
+_PATIENCE: Final = 3.0  # seconds
+
+_EVERYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104  # to be asked there, not to listen
+
+
+class _Health(msgspec.Struct):
+    service: str
+    status: str
+    uptime: float
+    connections: int
+    reason: str = ""
+
+
+_DECODER: Final[Decoder[_Health]] = Decoder(_Health)
+
+
+async def check_port(settings: Settings) -> list[Finding]:
+    """Whether the server could listen where it is to."""
+    port = settings.port
+    place = f"{settings.host or 'every interface'}, port {port}"
+    try:
+        for bound in listen(settings.host, port):
+            bound.close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return [await _occupant(settings)]
+        return [_refused(error, settings)]
+    return [well("port", f"{place} is free" if port else f"any free one ({place})")]
+
+
+def _refused(error: OSError, settings: Settings) -> Finding:
+    port, host = settings.port, settings.host
+    address = "Set WS_HOST to an address of this machine, or leave it unset"
+    if isinstance(error, socket.gaierror):
+        return wrong("port", f"{host} cannot be resolved", address)
+    match error.errno:
+        case errno.EACCES:
+            return wrong("port", f"port {port} may not be opened by this user", "Set WS_PORT to one above 1023")
+        case errno.EADDRNOTAVAIL:
+            return wrong("port", f"{host} is not an address of this machine", address)
+        case _:
+            return wrong("port", f"port {port} cannot be opened: {error.strerror or type(error).__name__}", address)
+
+
+async def _occupant(settings: Settings) -> Finding:
+    """What is to be said of whoever listens there."""
+    port = settings.port
+    message = f"port {port} is in use, and not by this server"
+    advice = "Stop what listens there, or set WS_PORT to another port"
+    if settings.ssl_certfile is not None:
+        message += " with this certificate"
+        advice += "; or restart the server, if it has the certificate from before a renewal"
+    taken = wrong("port", message, advice)
+    try:
+        health = await _health(settings)
+    except (httpx.HTTPError, ValueError, OSError):
+        return taken
+    if health.service != SERVICE:
+        return taken
+    serving = f"this server runs there, {health.status}, for {_time(health.uptime)}, clients: {health.connections}"
+    if health.reason:
+        return risky("port", f"{serving}; {health.reason}", "See what is said of Redis, and the server's log")
+    return well("port", serving)
+
+
+async def _health(settings: Settings) -> _Health:
+    host = settings.host if settings.host not in _EVERYWHERE else "127.0.0.1"
+    scheme = "https" if settings.ssl_certfile else "http"
+    url = f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"
+    async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, verify=_trusting(settings)) as client:
+        response = await client.get(f"{url}:{settings.port}/health")
+        return _DECODER.decode(response.content)
+
+
+def _trusting(settings: Settings) -> ssl.SSLContext | bool:
+    """Trust in the server's own certificate, whoever has issued it, and in no other."""
+    if settings.ssl_certfile is None:
+        return False  # there is none to be looked at
+    own = x509.load_pem_x509_certificates(settings.ssl_certfile.read_bytes())[0]
+    context = ssl.create_default_context(cadata=own.public_bytes(Encoding.DER))
+    # Without VERIFY_X509_STRICT, which is a default from Python 3.13 on.
+    context.verify_flags = ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_TRUSTED_FIRST
+    context.check_hostname = False  # it is asked by its address
+    return context
+
+
+def _time(seconds: float) -> str:
+    units = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
+    size, unit = next(((size, unit) for size, unit in units if seconds >= 2 * size), (1, "seconds"))
+    return f"{math.floor(seconds / size)} {unit}"

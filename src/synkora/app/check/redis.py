@@ -1,0 +1,128 @@
+"""Redis at `REDIS_URL`."""
+
+import asyncio
+import secrets
+from time import monotonic, time
+from typing import Final
+
+from synkora.app.check.clock import judge_clock
+from synkora.app.check.finding import Finding, risky, skipped, well, wrong
+from synkora.app.check.origin import is_loopback
+from synkora.app.check.redis_visit import Visit
+from synkora.app.settings import Settings
+from synkora.cluster.errors import LinkDown, RedisRefused, unreachable
+from synkora.cluster.script import Script
+from synkora.cluster.url import RedisUrl
+
+_PATIENCE: Final = 4.0  # seconds for all
+_REST: Final = ("redis-rights", "redis-memory", "redis-clock")
+_LIFETIME: Final = 60  # seconds
+_FULL: Final = 0.9  # of maxmemory
+#: What the scripts of presence ask, each with what follows its key. One by one, since a script does not say which right
+#: is lacking; in an order in which nothing is kept if one is.
+PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
+    ("DEL",),
+    ("EXPIRE", _LIFETIME),
+    ("HSET", "field", "1"),
+    ("EXPIRE", _LIFETIME),
+    ("HGET", "field"),
+    ("HGETALL",),
+    ("HLEN",),
+    ("HDEL", "field"),
+    ("SADD", "member"),
+    ("EXPIRE", _LIFETIME),
+    ("SREM", "member"),
+    ("SPOP",),
+    ("ZADD", 1, "member"),
+    ("EXPIRE", _LIFETIME),
+    ("ZSCORE", "member"),
+    ("ZRANGEBYSCORE", "-inf", 1),
+    ("ZREM", "member"),
+)
+
+
+async def check_redis(settings: Settings) -> list[Finding]:
+    """Whether Redis can join this instance to others."""
+    if settings.redis_url is None:
+        return [skipped(name, "REDIS_URL is not set: this instance is the only one") for name in ("redis", *_REST)]
+    url = RedisUrl.parse(settings.redis_url.get_secret_value())
+    visit = Visit()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await visit.begin(url)
+            reached, memory, clock = await _reached(visit, url), await _memory(visit), await _clock(visit)
+            # The last, since a right that is lacking may end the connection.
+            return [reached, await _rights(visit, settings.redis_prefix), memory, clock]
+    except TimeoutError:
+        return _not_asked(f"Redis did not answer within {_PATIENCE:g} s")
+    except (LinkDown, RedisRefused) as error:
+        return _not_asked(str(error))
+    except OSError as error:
+        return _not_asked(unreachable(error))
+    finally:
+        visit.end()
+
+
+async def _reached(visit: Visit, url: RedisUrl) -> Finding:
+    before = monotonic()
+    hello = await visit.ask("HELLO")
+    name, version = (hello.get(word, b"?").decode() for word in (b"server", b"version"))  # it may be Valkey
+    answer = f"{name.capitalize()} {version} answers in {(monotonic() - before) * 1000:.1f} ms"
+    if url.path is not None or is_loopback(url.host):
+        return well("redis", answer)
+    if url.password is None:
+        message = "but wants no password: whoever reaches it may say anything to every client"
+        return risky("redis", f"{answer}, {message}", "Give it one (requirepass, or a user by ACL SETUSER)")
+    if url.ssl is None:
+        message = "but without TLS: whoever is on the way reads and changes what clients are told"
+        return risky("redis", f"{answer}, {message}", "Use rediss://, unless the network is yours alone")
+    return well("redis", answer)
+
+
+async def _rights(visit: Visit, prefix: str) -> Finding:
+    own = f"synkora:{prefix}:check:{secrets.token_hex(8)}"
+    try:
+        for command, *arguments in PROBES:
+            await visit.ask(command, own, *arguments)
+        await visit.ask("EVALSHA", Script("return 1").sha, 0)  # known from the greeting
+        await visit.hear_itself(f"{prefix}#check".encode(), own.encode())
+    except (LinkDown, RedisRefused) as error:
+        advice = "Give the user of REDIS_URL what the line in docs/scaling.md has (ACL SETUSER …)"
+        return wrong("redis-rights", str(error), advice)
+    return well("redis-rights", "the user of REDIS_URL may do all that is needed, and messages come through")
+
+
+async def _memory(visit: Visit) -> Finding:
+    name = "redis-memory"
+    try:
+        lines = (await visit.ask("INFO", "memory")).decode().splitlines()
+    except RedisRefused:
+        return skipped(name, "REDIS_URL's user may not ask (INFO); redis-cli CONFIG GET maxmemory-policy: noeviction")
+    info = dict(line.split(":", 1) for line in lines if ":" in line)
+    used, most, policy = int(info["used_memory"]), int(info.get("maxmemory", 0)), info.get("maxmemory_policy", "")
+    if not most:
+        return well(name, "Redis has no limit of memory (maxmemory), and throws nothing away")
+    if policy != "noeviction":
+        return risky(
+            name,
+            f"when its memory is full Redis throws away who is where: maxmemory-policy is {policy}",
+            "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf",
+        )
+    if used > _FULL * most:
+        message = f"Redis has used {used} of {most} bytes (maxmemory): full, it takes no changes of who is where"
+        return risky(name, message, "Raise maxmemory, or see who else uses this Redis")
+    return well(name, f"{used * 100 // most} % of maxmemory is used, and nothing is thrown away")
+
+
+async def _clock(visit: Visit) -> Finding:
+    before = time()
+    try:
+        seconds, microseconds = await visit.ask("TIME")
+    except RedisRefused as error:
+        return skipped("redis-clock", str(error))
+    return judge_clock("redis-clock", "Redis'", int(seconds) + int(microseconds) / 1e6, before, time())
+
+
+def _not_asked(why: str) -> list[Finding]:
+    advice = "Start Redis, or correct REDIS_URL: until it is there, people on other instances are not seen from here"
+    return [wrong("redis", why, advice), *(skipped(name, "not looked at: Redis cannot be asked") for name in _REST)]

@@ -1,0 +1,50 @@
+"""The checks that there are, in the order in which they are reported."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, NamedTuple
+
+from synkora.app.check.access import check_access
+from synkora.app.check.clients import check_console, check_limits, check_metrics, check_origins
+from synkora.app.check.database import check_database
+from synkora.app.check.encryption import check_tls
+from synkora.app.check.finding import Finding
+from synkora.app.check.host import check_backlog, check_files, check_memory, check_user
+from synkora.app.check.mode import check_environment, check_previous_secrets, check_secret
+from synkora.app.check.port import check_port
+from synkora.app.check.proxies import check_proxies
+from synkora.app.check.redis import check_redis
+from synkora.app.check.versions import check_versions
+from synkora.app.check.web_app import check_app
+from synkora.app.settings import Settings
+
+_Found = Iterable[Finding]
+
+
+class Group(NamedTuple):
+    """Checks that are made together: each name has at least one finding, in this order."""
+
+    run: Callable[[Settings], _Found | Awaitable[_Found]]
+    names: tuple[str, ...]
+
+
+CHECKS: Final = (
+    Group(check_secret, ("secret",)),
+    Group(check_previous_secrets, ("previous-secrets",)),
+    Group(check_environment, ("environment",)),
+    Group(check_origins, ("origins",)),
+    Group(check_tls, ("tls",)),
+    Group(check_proxies, ("proxies",)),
+    Group(check_port, ("port",)),
+    Group(check_access, ("access",)),
+    Group(check_app, ("app", "app-session", "app-clock")),
+    Group(check_database, ("database", "database-tables", "database-rights", "database-clock")),
+    Group(check_redis, ("redis", "redis-rights", "redis-memory", "redis-clock")),
+    Group(check_limits, ("limits",)),
+    Group(check_metrics, ("metrics",)),
+    Group(check_console, ("console",)),
+    Group(check_files, ("files",)),
+    Group(check_memory, ("memory",)),
+    Group(check_backlog, ("backlog",)),
+    Group(check_user, ("user",)),
+    Group(check_versions, ("versions",)),
+)

@@ -1,0 +1,60 @@
+"""Findings, for people and for programs."""
+
+import io
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from synkora import __version__
+from synkora.app.check.finding import Finding, Status, worst
+from synkora.protocol.json import encode
+
+#: Those of the log.
+SIGNS: Final = {Status.WELL: "✓", Status.RISKY: "!", Status.WRONG: "✗", Status.SKIPPED: "-"}
+_STYLES: Final = {Status.WELL: "green", Status.RISKY: "yellow", Status.WRONG: "bold red", Status.SKIPPED: "dim"}
+_LEAST: Final = 20  # characters for the text, however narrow the terminal
+
+
+def standard_output() -> Console:
+    """Where the command writes; a sign that its encoding lacks becomes a question mark there."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    return Console(file=sys.stdout)
+
+
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Write a line for each finding and one for what to do, and count them.
+
+    On a terminal they are coloured, unless NO_COLOR is set, and wrapped beside their names. Checks that were skipped in
+    a row for one reason are one line.
+    """
+    indent = max(len(finding.check) for finding in findings) + len("✓  … ")
+    for _, same in groupby(findings, lambda finding: finding.message if finding.status is Status.SKIPPED else finding):
+        first, *more = same
+        names = f"{first.check} …" if more else first.check
+        line = Text.assemble((f"{SIGNS[first.status]} {names}".ljust(indent), _STYLES[first.status]))
+        line.append(_beside(first.message, console, indent), "dim" if first.status is Status.SKIPPED else "")
+        if first.advice:
+            line.append("\n" + " " * indent + _beside(f"→ {first.advice}", console, indent), "bold")
+        console.print(line, soft_wrap=True)
+    counts = Counter(finding.status for finding in findings)
+    told = ", ".join(f"{counts[status]} {status}" for status in reversed(Status) if counts[status])
+    console.print(Text(f"\n{told}", _STYLES[worst(findings)]), soft_wrap=True)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """One object: the version, the worst status, and the findings."""
+    return encode({"version": __version__, "status": worst(findings), "checks": findings}).decode()
+
+
+def _beside(text: str, console: Console, indent: int) -> str:
+    if not console.is_terminal:
+        return text  # for programs that look for lines
+    width = max(console.width - indent, _LEAST)
+    return f"\n{' ' * indent}".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))

@@ -1,0 +1,115 @@
+"""The web app at `APP_URL`."""
+
+import ssl
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+from synkora.access import HttpAccess
+from synkora.app.check.clock import judge_clock
+from synkora.app.check.finding import Finding, Status, risky, skipped, well
+from synkora.app.check.origin import is_loopback
+from synkora.app.check.sessions import nobodys_session
+from synkora.app.settings import Settings
+
+_PATIENCE: Final = 2.5  # seconds, as a join has
+_REST: Final = ("app-session", "app-clock")
+_NO_PROJECT: Final = "/api/projects/synkora-check"
+_UNAUTHORIZED: Final = 401
+_NO_ACCESS: Final = (403, 404)
+
+
+class _Answer(NamedTuple):
+    status: int
+    date: str | None
+    before: float  # seconds since 1970
+    after: float
+
+
+async def check_app(settings: Settings) -> list[Finding]:
+    """Whether the app answers as it is asked who may join, takes sessions made with our secret, and has our time."""
+    url = settings.app_url
+    if url is None:
+        return [skipped(name, "APP_URL is not set") for name in ("app", *_REST)]
+    # It may be set for this check alone.
+    bad = Status.WRONG if settings.project_access == "http" else Status.RISKY
+    try:
+        HttpAccess(url)
+        secure = url.lower().startswith("https:")
+        session = nobodys_session(settings.secret.get_secret_value(), secure=secure)
+        trust = ssl.create_default_context() if secure else False
+        async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, verify=trust) as client:
+            project = url.rstrip("/") + _NO_PROJECT
+            stranger = await _ask(client, project)
+            somebody = await _ask(client, project, cookie=session)
+    except ValueError as error:
+        return _not_asked(Finding("app", bad, f"APP_URL {error}", "Write it as this server reaches the app"))
+    except httpx.TimeoutException:
+        advice = "See whether the app is overloaded, or a firewall is in between"
+        return _not_asked(Finding("app", bad, f"the app did not answer within {_PATIENCE} s", advice))
+    except httpx.ConnectError as error:
+        advice = "Start the app, or correct APP_URL: the app's address as this server reaches it"
+        return _not_asked(Finding("app", bad, f"the app cannot be reached: {error}", advice))
+    except httpx.HTTPError as error:
+        advice = "See whether APP_URL has the right port, and http or https as the app speaks it"
+        return _not_asked(Finding("app", bad, f"the app did not answer: {type(error).__name__}", advice))
+    return [_judged(stranger, url, bad), _session(stranger, somebody), _clock(stranger)]
+
+
+async def _ask(client: httpx.AsyncClient, url: str, **headers: str) -> _Answer:
+    before = time()
+    async with client.stream("GET", url, headers={"accept": "application/json", **headers}) as response:
+        return _Answer(response.status_code, response.headers.get("date"), before, time())
+
+
+def _judged(stranger: _Answer, url: str, bad: Status) -> Finding:
+    parts, status = urlsplit(url), stranger.status
+    if status == _UNAUTHORIZED:
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            message = "the app is asked without TLS: whoever is on the way reads people's sessions"
+            return risky("app", message, "Write https:// into APP_URL, unless the network is yours alone")
+        return well("app", "it is there, and tells nothing to whoever is not signed in")
+    match status // 100:
+        case 2:
+            why = "shows projects to whoever is not signed in"
+            advice = "See that APP_URL leads to the app itself, and that its /api/projects/ wants a session"
+        case 3:
+            why = "sends whoever asks elsewhere, where this server does not follow"
+            advice = "Write the address that it leads to, with https if so; or have the app's middleware spare /api/"
+        case 4:
+            why = "is not where APP_URL says, or does not let this server ask"
+            advice = "See that APP_URL has the app's base path, if it has one, and that nothing in front refuses"
+        case _:
+            why = "is in trouble"
+            advice = "See the app's log"
+    return Finding("app", bad, f"the app {why}: status {status} for {_NO_PROJECT}, where 401 is due", advice)
+
+
+def _session(stranger: _Answer, somebody: _Answer) -> Finding:
+    if stranger.status != _UNAUTHORIZED:
+        return skipped("app-session", "not looked at: the app does not answer as it should")
+    if somebody.status in _NO_ACCESS:
+        return well("app-session", "the app takes sessions made with NEXTAUTH_SECRET")
+    if somebody.status == _UNAUTHORIZED:
+        return risky(
+            "app-session",
+            "the app does not take a session made with NEXTAUTH_SECRET: then its people cannot sign in here either",
+            "Set NEXTAUTH_SECRET to the app's own; ignore this if the app looks users up, or names its cookies itself",
+        )
+    message = f"asked with a session of nobody, the app fails with status {somebody.status}"
+    return risky("app-session", message, "See the app's log")
+
+
+def _clock(answer: _Answer) -> Finding:
+    try:
+        theirs = parsedate_to_datetime(answer.date or "").timestamp()
+    except ValueError:
+        return skipped("app-clock", "the app does not say what time it is")
+    return judge_clock("app-clock", "the app's", theirs, answer.before, answer.after)
+
+
+def _not_asked(failure: Finding) -> list[Finding]:
+    return [failure, *(skipped(name, "not looked at: the app cannot be asked") for name in _REST)]

@@ -1,0 +1,97 @@
+"""The catalogue as JSON Schema (draft 2020-12)."""
+
+from collections.abc import Iterable
+from inspect import cleandoc
+from typing import Any, Final
+
+import msgspec
+
+from synkora import __version__
+from synkora.app.schema.messages import Message, from_clients, to_clients
+
+Schema = dict[str, Any]
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_CANNOT_SAY: Final = (
+    "A schema speaks of values alone. The server also refuses data that is nested too deeply or larger than "
+    "WS_MAX_PAYLOAD, events into a project that the client has not joined, edits of viewers, and what is above the "
+    "limits. Of a key that comes twice it takes the last, and half a surrogate pair becomes U+FFFD. To auth:refresh it "
+    "answers whatever comes, with `ok: false` where it is no token."
+)
+
+
+def document() -> Schema:
+    """The schema of an event as it is on the wire: a Socket.IO array of its name and its argument.
+
+    `$defs` has the payload of each event, and `ClientEvent` and `ServerEvent`, which say which event has which. Further
+    arguments and further fields of objects are ignored.
+    """
+    sent, got = list(from_clients()), list(to_clients())
+    payloads, definitions = payload_schemas([*sent, *got], "#/$defs/{name}")
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:synkora:events:{__version__}",
+        "title": f"Events of Synkora {__version__}",
+        "description": f"An event as it is on the wire: an array of its name and its argument. {_CANNOT_SAY}",
+        "anyOf": [{"$ref": "#/$defs/ClientEvent"}, {"$ref": "#/$defs/ServerEvent"}],
+        "$defs": {
+            "ClientEvent": _events("What a client may send.", sent, payloads),
+            "ServerEvent": _events("What a client may get.", got, payloads),
+            **definitions,
+        },
+    }
+
+
+def payload_schemas(messages: Iterable[Message], reference: str) -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """References to the payloads of messages, by the messages' titles, and the definitions that they lead to, by name.
+
+    `reference` has `{name}` in it. A message without an argument has none. What is written is understood by draft 7 as
+    well, which AsyncAPI goes by.
+    """
+    having = [message for message in messages if message.payload is not None]
+    schemas, definitions = schemas_of([message.payload for message in having], reference)
+    payloads = {}
+    for message, schema in zip(having, schemas, strict=True):
+        if "$ref" in schema:
+            payloads[message.title] = schema
+        else:
+            definitions[message.title] = {"title": message.title, **schema}
+            payloads[message.title] = {"$ref": reference.format(name=message.title)}
+    return payloads, definitions
+
+
+def schemas_of(types: Iterable[Any], reference: str) -> tuple[list[Schema], dict[str, Schema]]:
+    """The schema of each type, and the definitions of the Structs that they lead to, by name."""
+    schemas, definitions = msgspec.json.schema_components(types, ref_template=reference)
+    for definition in definitions.values():
+        if "description" in definition:
+            definition["description"] = cleandoc(definition["description"])
+        definition["properties"] = {
+            name: _left_out(schema) for name, schema in definition.get("properties", {}).items()
+        }
+    return list(schemas), definitions
+
+
+def _left_out(schema: Schema) -> Schema:
+    """A field's schema, without the null that stands in a Struct for what is left out of its JSON."""
+    if "default" not in schema:
+        return schema
+    value: Schema
+    (value,) = (each for each in schema["anyOf"] if each != {"type": "null"})
+    return {name: each for name, each in schema.items() if name not in ("anyOf", "default")} | value
+
+
+def _events(description: str, messages: Iterable[Message], payloads: dict[str, Schema]) -> Schema:
+    return {"description": description, "anyOf": [_event(message, payloads.get(message.title)) for message in messages]}
+
+
+def _event(message: Message, payload: Schema | None) -> Schema:
+    items: list[Schema] = [{"const": message.name}] + ([payload] if payload is not None else [])
+    return {
+        "title": message.name,
+        "description": message.description,
+        "type": "array",
+        "prefixItems": items,
+        "minItems": len(items),
+        "examples": [[message.name] + ([message.example] if payload is not None else [])],
+    }

@@ -1,0 +1,92 @@
+"""Every event in each direction, with the type of its payload: what all forms of the schema are made from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from synkora.collaboration.events import CATALOGUE, Event, ProjectId, Sender
+from synkora.collaboration.own_events import ASKS, NOTICES
+
+EDIT: Final = "Viewers may not send it."
+VOLATILE: Final = "The next of its kind outdates it: a client that does not keep up may miss it."
+EXAMPLE_OF_SENDER: Final = Sender("2b1f9c4e8a7d4c0fAAAB", "user_1", "Alice")
+EXAMPLE_OF_PROJECT: Final = "project_1"
+_SENDER: Final = get_type_hints(Sender, include_extras=True)
+_Field = tuple[str, Any] | tuple[str, Any, UnsetType]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event in one direction. `title` is its name in the form of a type's, and no other message's.
+
+    `payload` is the type of its argument, None where it has none, and `example` is one. The ack to it has one argument,
+    of one of the types `answers`, or none; `replies` are the events that answer it, by name.
+    """
+
+    name: str
+    title: str
+    description: str
+    payload: Any
+    example: object
+    answers: tuple[Any, ...] = ()
+    replies: tuple[str, ...] = ()
+
+
+def from_clients() -> Iterator[Message]:
+    """What a client may send."""
+    for ask in ASKS:
+        yield Message(ask.name, title(ask.name), ask.description, ask.payload, ask.example, ask.answers, ask.replies)
+    for event in CATALOGUE:
+        example = {"projectId": EXAMPLE_OF_PROJECT, **event.example}
+        yield Message(event.name, title(event.name), describe(event), _sent(event), example)
+
+
+def to_clients() -> Iterator[Message]:
+    """What a client may get."""
+    for notice in NOTICES:
+        yield Message(notice.name, title(notice.name), notice.description, notice.payload, notice.example)
+    for event in CATALOGUE:
+        example = event.example[event.whole] if event.whole else {**_signature(event), **event.example}
+        yield Message(event.name, f"{title(event.name)}Delivery", describe(event), _delivered(event), example)
+
+
+def title(name: str) -> str:
+    """An event's name as the name of a type: `task:create` is `TaskCreate`."""
+    return "".join(word.capitalize() for word in name.replace("-", ":").split(":"))
+
+
+def describe(event: Event) -> str:
+    """What an event says, and what follows from its row for who sends it and who gets it."""
+    return " ".join([event.description, *([EDIT] if event.edits else []), *([VOLATILE] if event.volatile else [])])
+
+
+def _sent(event: Event) -> type:
+    names = (event.whole,) if event.whole else event.fields
+    fields: list[_Field] = [("projectId", ProjectId), *_own(event, names)]
+    return msgspec.defstruct(title(event.name), fields, namespace={"__doc__": "What a client sends."})
+
+
+def _delivered(event: Event) -> Any:
+    if event.whole:
+        return Annotated[Any, Meta(description="The app's own data; null where the sender left it out.")]
+    fields: list[_Field] = [*((name, _SENDER[name]) for name in event.sender), *_own(event, event.fields)]
+    return msgspec.defstruct(f"{title(event.name)}Delivery", fields, namespace={"__doc__": "What the others get."})
+
+
+def _own(event: Event, names: tuple[str, ...]) -> list[_Field]:
+    """The app's own fields, each with its example: of any type, and left out where the sender left them out."""
+    return [
+        (
+            name,
+            Annotated[Any | UnsetType, Meta(description="The app's own data.", examples=[event.example[name]])],
+            UNSET,
+        )
+        for name in names
+    ]
+
+
+def _signature(event: Event) -> dict[str, object]:
+    return {name: getattr(EXAMPLE_OF_SENDER, name) for name in event.sender}

@@ -1,0 +1,142 @@
+"""What the server says of its own: the payload of each of its events, as the app reads it."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+_MOMENT: Final = "2026-11-23T09:30:00.000Z"
+
+SocketId = Annotated[str, Meta(description="The connection's id.", examples=["2b1f9c4e8a7d4c0fAAAB"])]
+UserId = Annotated[str, Meta(description="The user's id.", examples=["user_1"])]
+UserName = Annotated[str, Meta(description="The user's name.", examples=["Alice"])]
+UserImage = Annotated[
+    str | None,
+    Meta(
+        description="Address of the user's picture; left out where there is none.",
+        examples=["https://app.example.com/alice.png"],
+    ),
+]
+Timestamp = Annotated[
+    str,
+    Meta(
+        description="When, in UTC: ISO 8601 with milliseconds and a `Z`.",
+        examples=[_MOMENT],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+UserCount = Annotated[int, Meta(ge=0, description="How many users are in the project.", examples=[1])]
+Message = Annotated[str, Meta(description="What to know, in words for people.")]
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """Who the client is to the others."""
+
+    socketId: SocketId
+    userId: UserId
+    timestamp: Timestamp
+
+
+class ActiveUser(msgspec.Struct, omit_defaults=True, frozen=True):
+    """A user in the project."""
+
+    userId: UserId
+    userName: UserName
+    joinedAt: Annotated[
+        str,
+        Meta(
+            description="When the earliest of the user's connections that are still there came, as in `timestamp`.",
+            examples=[_MOMENT],
+            extra_json_schema={"format": "date-time"},
+        ),
+    ]
+    userImage: UserImage = None
+
+
+class ActiveUsers(msgspec.Struct, frozen=True):
+    """Who is in the project."""
+
+    users: Annotated[
+        list[ActiveUser], Meta(description="Each user once, however many tabs they have open; in order of arrival.")
+    ]
+    count: UserCount
+
+
+class UsersCount(msgspec.Struct, frozen=True):
+    """How many users are in the project."""
+
+    count: UserCount
+
+
+class UserJoined(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A connection that has come into the project."""
+
+    socketId: SocketId
+    userId: UserId
+    userName: UserName
+    timestamp: Timestamp
+    userImage: UserImage = None
+
+
+class UserLeft(msgspec.Struct, frozen=True):
+    """A connection that has left the project."""
+
+    socketId: SocketId
+    userId: UserId
+    userName: UserName
+    timestamp: Timestamp
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """The server's time."""
+
+    timestamp: Timestamp
+
+
+class Shutdown(msgspec.Struct, frozen=True):
+    """That the server is about to stop."""
+
+    message: Message
+
+
+class ServerNotice(msgspec.Struct, frozen=True):
+    """What those who run the server have to say."""
+
+    message: Message
+    timestamp: Timestamp
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """What was refused, or has ended, and why."""
+
+    message: Message
+    event: Annotated[str | UnsetType, Meta(description="Name of the event that was refused, cut at 64 characters.")] = (
+        UNSET
+    )
+    projectId: Annotated[str | UnsetType, Meta(description="The project, where access to it is what is missing.")] = (
+        UNSET
+    )
+    retryAfter: Annotated[float | UnsetType, Meta(description="Seconds to wait, where there was too much.")] = UNSET
+
+
+class FreshToken(msgspec.Struct, frozen=True):
+    """A fresh token of the user who is signed in."""
+
+    token: Annotated[str, Meta(description="The token.", examples=["eyJhbGciOiJIUzI1NiJ9..."])]
+
+
+class Refreshed(msgspec.Struct, frozen=True):
+    """The session goes on under the fresh token."""
+
+    ok: Annotated[bool, Meta(extra_json_schema={"const": True})]
+    expiresAt: Annotated[
+        str | None,
+        Meta(description="When it ends, as in `timestamp`; null for a token without an end.", examples=[_MOMENT]),
+    ]
+
+
+class NotRefreshed(msgspec.Struct, frozen=True):
+    """The session goes on as it was."""
+
+    ok: Annotated[bool, Meta(extra_json_schema={"const": False})]
+    message: Message

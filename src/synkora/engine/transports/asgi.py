@@ -1,0 +1,86 @@
+"""Engine.IO as an ASGI application, for any server and inside any other application.
+
+Sources: asgiref, specs/www.rst and specs/lifespan.rst; ASGI's extension "Websocket Denial Response".
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import structlog
+
+from synkora.engine.handshake import HandshakeRefused, check
+from synkora.engine.registry import Registry
+from synkora.engine.transports.asgi_websocket import AsgiWebSocket
+from synkora.engine.transports.polling import PollingEndpoint, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+
+class AsgiEndpoint:
+    """Takes the requests and WebSockets that it is handed, whatever their path: where it is mounted is not its affair.
+
+    `lifespan` is entered before clients are taken and left when the application stops, if ASGI's `lifespan` comes here
+    too; an application around it that has one of its own enters it there.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        polling: PollingEndpoint,
+        lifespan: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self._registry = registry
+        self._polling = polling
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, WebSocket or lifespan (ASGI 3)."""
+        match scope["type"]:
+            case "http":
+                await self._polling(scope, receive, send)
+            case "websocket":
+                await self._carry(scope, receive, send)
+            case "lifespan":
+                await _live(self._lifespan(), receive, send)
+
+    async def _carry(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        request = self._polling.request(scope)
+        try:
+            sid = check(request, self._registry.settings, websocket=True)
+            if sid is None:
+                self._registry.admit(request)
+            else:
+                self._registry.find(sid)
+        except HandshakeRefused as refusal:
+            self._registry.note_refusal(refusal, request)
+            await _refuse(refusal, scope, send)
+        else:
+            await AsgiWebSocket(self._registry, request, send).run(sid, receive)
+
+
+async def _refuse(refusal: HandshakeRefused, scope: Scope, send: Send) -> None:
+    """Answer a WebSocket's handshake as an HTTP request; by a plain 403 where the server knows no other."""
+    if "websocket.http.response" not in (scope.get("extensions") or ()):
+        await send({"type": "websocket.close"})
+        return
+    body = refusal.body
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if refusal.retry_after:
+        headers.append((b"retry-after", b"%d" % refusal.retry_after))
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+async def _live(lifespan: AbstractAsyncContextManager[None], receive: Receive, send: Send) -> None:
+    await receive()  # lifespan.startup
+    async with AsyncExitStack() as entered:
+        try:
+            await entered.enter_async_context(lifespan)
+        except Exception as error:
+            log.error("start_failed", exc_info=error)
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,84 @@
+"""uvicorn's WebSocket protocol for an application that has WebSockets of its own beside Engine.IO's."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+
+from synkora.engine.registry import Registry
+from synkora.engine.transports.websocket import WebSocketProtocol
+
+
+class ServerState(Protocol):
+    """What uvicorn's connections share: those that are in `connections` are told when it stops."""
+
+    connections: set[Any]
+
+
+class UvicornWebSocket(asyncio.Protocol):
+    """Gives a WebSocket under the path of Engine.IO to picows, and any other to what uvicorn would have taken.
+
+    Its connection is handed on as soon as its request is there. `stop` is called when uvicorn begins to stop and there
+    are WebSockets of ours: uvicorn would wait for their clients to leave. Bind both with `functools.partial` and give
+    the result to uvicorn as `ws`.
+    """
+
+    def __init__(
+        self, registry: Registry, stop: Callable[[], object], *, config: Any, server_state: ServerState, app_state: Any
+    ) -> None:
+        self._registry = registry
+        self._stop = stop
+        self._given = {"config": config, "server_state": server_state, "app_state": app_state}
+        self._protocol: asyncio.Protocol | None = None
+        self._is_lost = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
+        """Take over a connection from uvicorn's HTTP protocol."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take the request that uvicorn has read, once, and hand the connection on."""
+        if self._protocol is not None:
+            self._transport.abort()  # a client may send nothing before it has been answered
+            return
+        target = data.split(b" ", 2)[1]
+        if AutoWebSocketsProtocol is None or target.startswith(self._registry.settings.path.encode()):
+            self._protocol = _CountedWebSocket(self._registry, self._stop, **self._given)
+        else:
+            self._protocol = AutoWebSocketsProtocol(**self._given)
+        self._protocol.connection_made(self._transport)
+        self._protocol.data_received(data)
+        # As soon as this call has ended uvicorn makes this object the connection's protocol.
+        asyncio.get_running_loop().call_soon(self._hand_on, self._protocol)
+
+    def _hand_on(self, protocol: asyncio.Protocol) -> None:
+        if not self._is_lost:
+            self._transport.set_protocol(protocol)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the one that it was handed to, where it was refused at once."""
+        self._is_lost = True
+        if self._protocol is not None:
+            self._protocol.connection_lost(exc)
+
+
+class _CountedWebSocket(WebSocketProtocol):
+    """picows' WebSocket, among the connections that uvicorn knows of."""
+
+    def __init__(
+        self, registry: Registry, stop: Callable[[], object], *, server_state: ServerState, **given: Any
+    ) -> None:
+        super().__init__(registry, server_state=server_state, **given)
+        self._connections = server_state.connections
+        self.shutdown = stop  # uvicorn calls it
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin with a connection."""
+        self._connections.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        self._connections.discard(self)
+        super().connection_lost(exc)

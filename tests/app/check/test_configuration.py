@@ -1,0 +1,88 @@
+"""The settings themselves, as files and the environment have them."""
+
+from pathlib import Path
+
+import pytest
+from tests.app.check.conftest import GOOD
+
+from synkora.app.check.configuration import NAMES, read_configuration
+from synkora.app.check.finding import Finding, Status
+
+
+def found(check: str) -> list[Finding]:
+    """What the check of this name finds here."""
+    return [finding for finding in read_configuration()[1] if finding.check == check]
+
+
+def test_good_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """They are read as the server reads them, and counted by where they come from."""
+    (folder / ".env.local").write_text(f"NEXTAUTH_SECRET={GOOD}\nWS_PORT=4000\nWS_HOST=127.0.0.1\nOTHER=1\n")
+    (folder / ".env").write_text("LOG_LEVEL=debug\n")
+    for file in (".env", ".env.local"):
+        (folder / file).chmod(0o600)
+    monkeypatch.setenv("WS_PORT", "5000")
+    settings, findings = read_configuration(host="127.0.0.2")
+    assert settings is not None
+    assert (settings.port, settings.host) == (5000, "127.0.0.2")
+    assert [finding.check for finding in findings] == list(NAMES)
+    assert {finding.status for finding in findings} == {Status.WELL}
+    assert findings[0].message == "they can be read, and agree: 1 from the environment, 3 from .env.local, 1 from .env"
+
+
+def test_values_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is wrong, in the words of the server, and nothing is raised."""
+    monkeypatch.setenv("WS_PORT", "abc")
+    settings, findings = read_configuration()
+    assert settings is None
+    assert [(finding.check, finding.status) for finding in findings] == [("settings", Status.WRONG)] * 2
+    assert "NEXTAUTH_SECRET is not set" in findings[0].message
+    assert findings[1].message == 'WS_PORT: "abc" is not a port: a whole number from 0 to 65535'
+    assert all(finding.advice for finding in findings)
+
+
+def test_a_file_that_is_no_text(folder: Path) -> None:
+    """So is a file that cannot be read at all."""
+    (folder / ".env.local").write_bytes(b"NEXTAUTH_SECRET=\xff\xfe")
+    settings, findings = read_configuration()
+    assert settings is None
+    assert [finding.message for finding in findings] == [".env.local or .env is not text in UTF-8"]
+
+
+def test_settings_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server would not start, and the other checks can still be made."""
+    monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
+    monkeypatch.setenv("PROJECT_ACCESS", "http")
+    settings, _ = read_configuration()
+    assert settings is not None
+    (finding,) = found("settings")
+    assert (finding.status, finding.message) == (
+        Status.WRONG,
+        "PROJECT_ACCESS is http, but APP_URL is not set: it is where to ask",
+    )
+
+
+@pytest.mark.parametrize(("mode", "status"), [(0o600, Status.WELL), (0o640, Status.WELL), (0o644, Status.RISKY)])
+def test_who_may_read_the_file(monkeypatch: pytest.MonkeyPatch, folder: Path, mode: int, status: Status) -> None:
+    """A file with the secret is for the server's user, and for its group at most."""
+    monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
+    (folder / ".env.local").write_text("WS_PORT=4000\n")
+    (folder / ".env.local").chmod(mode)
+    (finding,) = found("settings-files")
+    assert finding.status is status
+    assert (finding.advice == "chmod 600 .env.local") is (status is Status.RISKY)
+
+
+def test_names_that_look_like_mistakes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A variable that the server would pass over in silence is told, with the one that it is like; others are not."""
+    monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
+    monkeypatch.setenv("LIMIT_CLIENT", "100")
+    (folder / ".env.local").write_text("REDIS_URI=redis://:hunter2@localhost\nREDIS_TLS_URL=x\nNEXTAUTH_URL=y\n")
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/ssl/certs")
+    findings = found("settings-names")
+    assert {finding.status for finding in findings} == {Status.RISKY}
+    assert [finding.message for finding in findings] == [
+        "LIMIT_CLIENT, from the environment, is no setting of this server's",
+        "REDIS_URI, from .env.local, is no setting of this server's",
+    ]
+    assert [finding.advice.split(",")[0] for finding in findings] == ["Write LIMIT_CLIENTS", "Write REDIS_URL"]
+    assert "hunter2" not in str(findings)

@@ -1,0 +1,149 @@
+"""The app's database, as a real one that will do and that will not."""
+
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import pytest
+from tests.access.fixtures import Database
+from tests.access.listeners import listening
+from tests.access.processes import Postgres
+from tests.app.check.conftest import ELSEWHERE, MakeSettings
+
+from synkora.app.check.database import check_database
+from synkora.app.check.finding import Finding, Status
+
+SECRETS = (Postgres.password, quote(Postgres.password, safe=""), "hunter2")
+GRANTS = 'GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON "Project", "TeamMember" TO reader'
+
+
+@pytest.fixture
+async def reader(database: Database) -> AsyncIterator[str]:
+    """The URL of a user who may sign in, and nothing else yet."""
+    await database.connection.execute("CREATE ROLE reader LOGIN PASSWORD 'hunter2'")
+    yield f"postgresql://reader:hunter2@127.0.0.1:{database.server.port}/postgres"
+    await database.connection.execute("DROP OWNED BY reader; DROP ROLE reader")
+
+
+async def look(settings: MakeSettings, url: str) -> dict[str, Finding]:
+    """The one finding of each check, none of which shows a password."""
+    findings = await check_database(settings(PROJECT_ACCESS="postgres", DATABASE_URL=url))
+    assert [finding.check for finding in findings] == [
+        "database",
+        "database-tables",
+        "database-rights",
+        "database-clock",
+    ]
+    assert not any(secret in str(findings) for secret in SECRETS)
+    return {finding.check: finding for finding in findings}
+
+
+@pytest.mark.parametrize("access", ["open", "http"])
+async def test_a_database_that_is_not_asked(settings: MakeSettings, access: str) -> None:
+    """The app's own DATABASE_URL, in a shared .env.local, is let be."""
+    made = settings(PROJECT_ACCESS=access, APP_URL="http://localhost", DATABASE_URL="postgresql://127.0.0.1:1/x")
+    assert {finding.status for finding in await check_database(made)} == {Status.SKIPPED}
+
+
+async def test_a_url_that_is_missing(settings: MakeSettings) -> None:
+    """That is for the settings to say."""
+    findings = await check_database(settings(PROJECT_ACCESS="postgres"))
+    assert {finding.status for finding in findings} == {Status.SKIPPED}
+
+
+async def test_a_good_one(settings: MakeSettings, database: Database, reader: str) -> None:
+    """It says its version, and has the tables for a user who may only read them."""
+    await database.connection.execute(GRANTS)
+    found = await look(settings, reader)
+    assert {finding.status for finding in found.values()} == {Status.WELL}, found
+    assert found["database"].message.startswith("PostgreSQL ")
+    assert await database.clients() == 0
+
+
+async def test_the_apps_own_user(settings: MakeSettings, database: Database) -> None:
+    """Who may change the app's data may do too much, by grants or as a superuser."""
+    found = await look(settings, database.server.url())
+    assert found["database-tables"].status is Status.WELL
+    assert found["database-rights"].status is Status.RISKY
+    assert found["database-rights"].advice
+
+
+async def test_one_grant_too_many(settings: MakeSettings, database: Database, reader: str) -> None:
+    """To write into one of the tables is enough."""
+    await database.connection.execute(GRANTS + '; GRANT UPDATE ON "TeamMember" TO reader')
+    assert (await look(settings, reader))["database-rights"].status is Status.RISKY
+
+
+async def test_no_right_to_read(settings: MakeSettings, database: Database, reader: str) -> None:
+    """The grants that are needed are told."""
+    await database.connection.execute('GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON "Project" TO reader')
+    finding = (await look(settings, reader))["database-tables"]
+    assert finding.status is Status.WRONG
+    assert "TeamMember" in finding.message
+    assert "GRANT SELECT" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ('DROP TABLE "TeamMember" CASCADE', "TeamMember"),
+        ('ALTER TABLE "TeamMember" RENAME COLUMN "userId" TO "user_id"', "userId"),
+        ('ALTER TABLE "Project" DROP COLUMN "teamId" CASCADE', "teamId"),
+    ],
+)
+async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database, change: str, words: str) -> None:
+    """A table or a column that the server asks for is not there."""
+    await database.connection.execute(change)
+    finding = (await look(settings, database.server.url()))["database-tables"]
+    assert finding.status is Status.WRONG
+    assert words in finding.message
+    assert "migrations" in finding.advice
+
+
+async def test_another_schema(settings: MakeSettings, database: Database) -> None:
+    """The tables are looked for where the URL says."""
+    found = await look(settings, database.server.url(parameters="?schema=nowhere"))
+    assert found["database-tables"].status is Status.WRONG
+
+
+async def test_what_cannot_be_asked(settings: MakeSettings, database: Database) -> None:
+    """Why it cannot be asked is told, without a password, and nothing else is looked at."""
+    url = database.server.url()
+    for bad, words in (
+        (url.replace(SECRETS[1], "hunter2"), "does not let the user in: password authentication failed"),
+        (url.replace("/postgres", "/nowhere"), 'database "nowhere" does not exist'),
+        (url.replace("127.0.0.1", "nowhere.invalid"), "its name cannot be resolved"),
+        (url.replace(str(database.server.port), "1"), "nothing listens where DATABASE_URL says"),
+        (url.replace("postgresql:", "mysql:"), "DATABASE_URL must begin with postgresql://"),
+        (url + "?sslmode=verify-full", "the database cannot be asked"),
+    ):
+        found = await look(settings, bad)
+        assert found["database"].status is Status.WRONG
+        assert words in found["database"].message
+        assert found["database"].advice
+        assert {finding.status for name, finding in found.items() if name != "database"} == {Status.SKIPPED}
+
+
+async def test_a_database_that_says_nothing(settings: MakeSettings) -> None:
+    """It is given up."""
+    async with listening(lambda reader, _: reader.read()) as listener:
+        found = await look(settings, f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode=disable")
+    assert found["database"].message == "the database cannot be asked: it did not answer within 2.5 s"
+
+
+async def test_a_database_over_the_network(settings: MakeSettings, database: Database) -> None:
+    """Whose certificate is not looked at may be anybody's."""
+    found = await look(settings, database.server.url(host=ELSEWHERE))
+    assert (found["database"].status, "may pose as it" in found["database"].message) == (Status.RISKY, True)
+
+
+async def test_a_unix_socket(settings: MakeSettings, database: Database) -> None:
+    """Nobody is on the way to it."""
+    parameters = f"?host={quote(str(database.server.folder), safe='')}"
+    assert (await look(settings, database.server.url(parameters=parameters)))["database"].status is Status.WELL
+
+
+async def test_clocks_that_differ(settings: MakeSettings, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that lives in another hour than the database is told so."""
+    monkeypatch.setattr("synkora.app.check.database.time", lambda: time.time() - 3600)
+    assert (await look(settings, database.server.url()))["database-clock"].status is Status.WRONG

@@ -1,0 +1,86 @@
+"""All checks at once."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from tests.app.check.conftest import GOOD
+
+from synkora.app.check import examination
+from synkora.app.check.configuration import NAMES
+from synkora.app.check.examination import examine
+from synkora.app.check.finding import Finding, Status, well
+from synkora.app.check.registry import CHECKS, Group
+from synkora.app.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one setting that there has to be."""
+    monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
+
+
+def statuses(findings: Iterable[Finding]) -> list[tuple[str, Status]]:
+    return [(finding.check, finding.status) for finding in findings if finding.check not in NAMES]
+
+
+async def test_every_check_has_a_finding() -> None:
+    """Each name of the registry has at least one, in its order, and nothing else has."""
+    findings = await examine(host="127.0.0.1", port=0)
+    named = [*NAMES, *(name for group in CHECKS for name in group.names)]
+    assert list(dict.fromkeys(finding.check for finding in findings)) == named
+    assert len(set(named)) == len(named)
+
+
+async def test_options_win() -> None:
+    """The port of the command line is the one that is looked at."""
+    findings = await examine(host="127.0.0.1", port=0)
+    (port,) = (finding for finding in findings if finding.check == "port")
+    assert port.message == "any free one (127.0.0.1, port 0)"
+
+
+async def test_settings_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else is looked at, and each check says so."""
+    monkeypatch.setenv("WS_PORT", "abc")
+    findings = await examine()
+    assert (findings[0].check, findings[0].status) == ("settings", Status.WRONG)
+    assert statuses(findings) == [(name, Status.SKIPPED) for group in CHECKS for name in group.names]
+
+
+async def test_checks_run_together() -> None:
+    """Each waits for the other, so that one after the other they would not end."""
+    met = asyncio.Barrier(2)
+
+    async def meet(_: Settings) -> list[Finding]:
+        await met.wait()
+        return [well("x", "met")]
+
+    assert statuses(await examine(groups=[Group(meet, ("x",))] * 2)) == [("x", Status.WELL)] * 2
+
+
+async def test_a_check_that_fails() -> None:
+    """Its failure is a finding without the words of it, which may hold a secret; the other checks are made."""
+
+    def fail(_: Settings) -> list[Finding]:
+        raise RuntimeError("hunter2")
+
+    async def go(_: Settings) -> list[Finding]:
+        return [well("z", "good")]
+
+    findings = await examine(groups=[Group(fail, ("x", "x-more")), Group(go, ("z",))])
+    assert statuses(findings) == [("x", Status.WRONG), ("x-more", Status.SKIPPED), ("z", Status.WELL)]
+    assert "RuntimeError" in str(findings)
+    assert "hunter2" not in str(findings)
+
+
+async def test_a_check_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up."""
+
+    async def wait(_: Settings) -> list[Finding]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(examination, "PATIENCE", 0.01)
+    findings = await examine(groups=[Group(wait, ("x",))])
+    assert statuses(findings) == [("x", Status.WRONG)]
+    assert findings[-1].message == "no answer within 0.01 s"

@@ -1,0 +1,68 @@
+"""The machine, as it is and as it might be."""
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.app.check.conftest import MakeSettings
+
+from synkora.app.check import host
+from synkora.app.check.finding import Status
+from synkora.app.check.host import check_backlog, check_files, check_memory, check_user
+
+
+@pytest.fixture
+def files() -> Iterator[int]:
+    """How many files this process may have open, which are few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+    yield 1000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("clients", "status"), [("900", Status.WELL), ("901", Status.RISKY), ("50000", Status.RISKY), ("0", Status.RISKY)]
+)
+def test_files(settings: MakeSettings, files: int, clients: str, status: Status) -> None:
+    """Each client takes one, and the server some more."""
+    (finding,) = check_files(settings(LIMIT_CLIENTS=clients))
+    assert finding.status is status
+    assert str(files) in finding.message
+
+
+def test_memory(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What all clients may hold is no more than the machine has, or the container."""
+    (finding,) = check_memory(settings(LIMIT_CLIENTS="1", WS_MAX_OUTBOX="1000000"))
+    assert finding.status is Status.WELL
+    (finding,) = check_memory(settings(LIMIT_CLIENTS="1000000", WS_MAX_OUTBOX="1000000000"))
+    assert finding.status is Status.RISKY
+    assert "1000000.0 GB" in finding.message
+    (tmp_path / "memory.max").write_text("64000000\n")
+    (tmp_path / "none").write_text("max\n")
+    monkeypatch.setattr(host, "_MEMORY_LIMITS", (tmp_path / "memory.max", tmp_path / "none", tmp_path / "nowhere"))
+    (finding,) = check_memory(settings(LIMIT_CLIENTS="17"))
+    assert finding.status is Status.RISKY
+    assert "LIMIT_CLIENTS to the clients that you expect: 16 " in finding.advice
+    assert [finding.status for finding in check_memory(settings(LIMIT_CLIENTS="16"))] == [Status.WELL]
+    assert [finding.status for finding in check_memory(settings(LIMIT_CLIENTS="0"))] == [Status.RISKY]
+
+
+def test_connections_that_wait(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As many may wait as may come at once."""
+    assert [finding.status for finding in check_backlog(settings(LIMIT_CLIENTS="1"))] == [Status.WELL]
+    (tmp_path / "somaxconn").write_text("128\n")
+    monkeypatch.setattr(host, "_SOMAXCONN", tmp_path / "somaxconn")
+    for clients, status in (("128", Status.WELL), ("129", Status.RISKY), ("0", Status.RISKY)):
+        assert [finding.status for finding in check_backlog(settings(LIMIT_CLIENTS=clients))] == [status]
+    monkeypatch.setattr(host, "_SOMAXCONN", tmp_path / "nowhere")
+    assert [finding.status for finding in check_backlog(settings())] == [Status.SKIPPED]
+
+
+def test_the_user(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root is for development alone."""
+    development, production = settings(), settings(SYNKORA_ENV="production")
+    for user, expected in ((0, (Status.SKIPPED, Status.RISKY)), (1000, (Status.WELL, Status.WELL))):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        assert tuple(next(iter(check_user(each))).status for each in (development, production)) == expected

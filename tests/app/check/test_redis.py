@@ -1,0 +1,172 @@
+"""Redis, as real ones that will do and that will not."""
+
+import re
+import time
+from importlib.resources import files
+from urllib.parse import quote
+
+import pytest
+from tests.access.listeners import listening
+from tests.app.check.conftest import ELSEWHERE, MakeSettings
+from tests.support.redis_server import running_redis
+
+from synkora.app.check.finding import Finding, Status
+from synkora.app.check.redis import PROBES, check_redis
+
+PASSWORD = "p@ss:w/o?r#d% with more"  # as nobody should write it into a URL without escapes
+ESCAPED = quote(PASSWORD, safe="")
+#: The rights of the user in docs/scaling.md.
+RIGHTS = (
+    "resetchannels &socket.io* &synkora:* ~synkora:* -@all +@connection +@pubsub +@scripting +@hash +@set +@sortedset "
+    "+del +expire +time -@dangerous"
+)
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    """The one finding of each check."""
+    assert len({finding.check for finding in findings}) == len(findings)
+    assert not any(secret in str(findings) for secret in (PASSWORD, ESCAPED))
+    return {finding.check: finding for finding in findings}
+
+
+async def test_no_redis(settings: MakeSettings) -> None:
+    """An instance that is alone needs none."""
+    assert {finding.status for finding in await check_redis(settings())} == {Status.SKIPPED}
+
+
+async def test_a_good_one(settings: MakeSettings) -> None:
+    """It says its version, lets its user do all that is needed, keeps what it is given, and knows the time."""
+    with running_redis(password=PASSWORD) as redis:
+        found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
+        assert redis.do("KEYS", "*") == []
+    assert list(found) == ["redis", "redis-rights", "redis-memory", "redis-clock"]
+    assert {finding.status for finding in found.values()} == {Status.WELL}
+    assert re.fullmatch(r"Redis \d+\.\d+\.\d+ answers in \d+\.\d ms", found["redis"].message)
+
+
+async def test_the_documented_user(settings: MakeSettings) -> None:
+    """The rights that the documentation gives are enough; what they leave out is told as not looked at."""
+    with running_redis() as redis:
+        redis.do("ACL", "SETUSER", "synkora", "on", f">{PASSWORD}", *RIGHTS.split())
+        url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
+        found = by_name(await check_redis(settings(REDIS_URL=url)))
+    statuses = {name: finding.status for name, finding in found.items()}
+    assert statuses == {
+        "redis": Status.WELL,
+        "redis-rights": Status.WELL,
+        "redis-memory": Status.SKIPPED,
+        "redis-clock": Status.WELL,
+    }
+
+
+@pytest.mark.parametrize(
+    ("lacking", "words"),
+    [
+        ("-hset", "the command HSET"),
+        ("-spop", "the command SPOP"),
+        ("-subscribe", "the command SUBSCRIBE"),
+        ("resetchannels &synkora:*", "a channel"),
+        ("resetchannels &socket.io*", "a channel"),
+        ("resetkeys", "a key"),
+    ],
+)
+async def test_a_right_that_is_lacking(settings: MakeSettings, lacking: str, words: str) -> None:
+    """It is named, with the place that has them all, and nothing stays in Redis."""
+    with running_redis() as redis:
+        redis.do("ACL", "SETUSER", "synkora", "on", f">{PASSWORD}", *RIGHTS.split(), *lacking.split())
+        url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
+        finding = by_name(await check_redis(settings(REDIS_URL=url)))["redis-rights"]
+        assert [key for key in redis.do("KEYS", "*") if redis.do("TTL", key) < 0] == []
+    assert finding.status is Status.WRONG
+    assert words in finding.message
+    assert "docs/scaling.md" in finding.advice
+
+
+def test_every_command_is_tried() -> None:
+    """What presence asks of Redis is what the check asks, besides what it asks elsewhere."""
+    scripts = [file.read_text() for file in files("synkora.cluster").iterdir() if file.name.endswith(".lua")]
+    asked = set(re.findall(r"redis\.call\('(\w+)'", "".join(scripts)))
+    assert len(asked) > 10
+    assert asked == {command for command, *_ in PROBES} | {"TIME", "PUBLISH"}
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (("--maxmemory", "100mb"), Status.WELL, "nothing is thrown away"),
+        (("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), Status.RISKY, "allkeys-lru"),
+        (("--maxmemory-policy", "allkeys-lru"), Status.WELL, "no limit"),
+        (("--maxmemory", "1mb"), Status.RISKY, "full"),
+    ],
+)
+async def test_memory(settings: MakeSettings, options: tuple[str, ...], status: Status, words: str) -> None:
+    """Redis may not throw away who is where, and has room for it."""
+    with running_redis(*options) as redis:
+        findings = await check_redis(settings(REDIS_URL=redis.url))
+    finding = by_name(findings).get("redis-memory")
+    assert finding is not None
+    assert finding.status is status
+    assert words in finding.message
+
+
+@pytest.mark.parametrize(
+    ("credentials", "words"),
+    [("", "Redis wants a password"), (f":{ESCAPED}x@", "does not accept the user and password")],
+)
+async def test_a_password_that_is_not_right(settings: MakeSettings, credentials: str, words: str) -> None:
+    """It is told apart from one that is missing, and neither is shown."""
+    with running_redis(password=PASSWORD) as redis:
+        found = by_name(await check_redis(settings(REDIS_URL=f"redis://{credentials}127.0.0.1:{redis.port}")))
+    assert found["redis"].status is Status.WRONG
+    assert words in found["redis"].message
+    assert {found[name].status for name in ("redis-rights", "redis-memory", "redis-clock")} == {Status.SKIPPED}
+
+
+async def test_nobody_there(settings: MakeSettings) -> None:
+    """A port that nobody listens on."""
+    found = by_name(await check_redis(settings(REDIS_URL="redis://127.0.0.1:1")))
+    assert (found["redis"].status, found["redis"].message) == (Status.WRONG, "nothing listens where REDIS_URL says")
+    assert found["redis"].advice
+
+
+async def test_a_frozen_one(settings: MakeSettings) -> None:
+    """One that does not answer is given up."""
+    with running_redis() as redis:
+        redis.pause()
+        found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
+        redis.resume()
+    assert (found["redis"].status, found["redis"].message) == (Status.WRONG, "Redis did not answer within 4 s")
+
+
+async def test_what_is_no_redis(settings: MakeSettings) -> None:
+    """Another program's port."""
+
+    async def serve(reader: object, writer: object) -> None:
+        del reader
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # type: ignore[attr-defined]
+
+    async with listening(serve) as listener:
+        found = by_name(await check_redis(settings(REDIS_URL=f"redis://127.0.0.1:{listener.port}")))
+    assert (found["redis"].status, found["redis"].message) == (
+        Status.WRONG,
+        "what answers where REDIS_URL says is no Redis",
+    )
+
+
+async def test_a_redis_over_the_network(settings: MakeSettings) -> None:
+    """Without a password, or without TLS, it is for this machine alone."""
+    with running_redis() as redis:
+        open_one = by_name(await check_redis(settings(REDIS_URL=f"redis://{ELSEWHERE}:{redis.port}")))
+        redis.do("CONFIG", "SET", "requirepass", PASSWORD)
+        plain = by_name(await check_redis(settings(REDIS_URL=f"redis://:{ESCAPED}@{ELSEWHERE}:{redis.port}")))
+    assert (open_one["redis"].status, "no password" in open_one["redis"].message) == (Status.RISKY, True)
+    assert (plain["redis"].status, "without TLS" in plain["redis"].message) == (Status.RISKY, True)
+
+
+async def test_clocks_that_differ(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that lives in another hour than Redis is told so."""
+    with running_redis() as redis:
+        monkeypatch.setattr("synkora.app.check.redis.time", lambda: time.time() + 3600)
+        found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
+    assert found["redis-clock"].status is Status.WRONG
+    assert re.search(r"3600 s behind|3599 s behind", found["redis-clock"].message)

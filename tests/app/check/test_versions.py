@@ -1,0 +1,28 @@
+"""Libraries that fit, and those that do not."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.app.check.conftest import MakeSettings
+
+from synkora.app.check.finding import Status
+from synkora.app.check.versions import check_versions
+
+
+def test_what_is_installed(settings: MakeSettings) -> None:
+    """The tests run with libraries that fit."""
+    (finding,) = check_versions(settings())
+    assert finding.status is Status.WELL
+    assert f"Python {sys.version_info.major}.{sys.version_info.minor}." in finding.message
+
+
+def test_another_version(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that somebody has put in its place is told, with what is needed."""
+    (tmp_path / "picows-9.9.dist-info").mkdir()
+    (tmp_path / "picows-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: picows\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (finding,) = check_versions(settings())
+    assert finding.status is Status.WRONG
+    assert "picows 9.9 is installed" in finding.message
+    assert "<2.4" in finding.message

@@ -1,0 +1,155 @@
+"""The web app, as a real one and as what may be there in its place."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.access.listeners import listening
+from tests.access.processes import App
+from tests.access.world import SECRET, small_world
+from tests.app.check.conftest import ELSEWHERE, GOOD, MakeSettings
+from tests.end_to_end.web_app import WebApp
+from tests.support.certificates import make_certificate
+
+from synkora.app.check.finding import Finding, Status
+from synkora.app.check.web_app import check_app
+
+
+@pytest.fixture
+def authjs_app(tmp_path: Path) -> Iterator[App]:
+    """The web app with Auth.js v5."""
+    app = App(tmp_path, version="v5", cookie="authjs.session-token")
+    app.show(small_world())
+    app.start()
+    yield app
+    app.stop()
+
+
+async def look(settings: MakeSettings, url: str, secret: str = SECRET, access: str = "http") -> dict[str, Finding]:
+    """The one finding of each check."""
+    findings = await check_app(settings(PROJECT_ACCESS=access, APP_URL=url, NEXTAUTH_SECRET=secret))
+    assert [finding.check for finding in findings] == ["app", "app-session", "app-clock"]
+    assert secret not in str(findings)
+    return {finding.check: finding for finding in findings}
+
+
+async def test_no_app(settings: MakeSettings) -> None:
+    """Without its address nobody is asked."""
+    assert {finding.status for finding in await check_app(settings())} == {Status.SKIPPED}
+
+
+async def test_a_good_one(settings: MakeSettings, app: App) -> None:
+    """It tells nothing to strangers, takes sessions made with our secret, and has our time."""
+    found = await look(settings, app.url)
+    assert {finding.status for finding in found.values()} == {Status.WELL}, found
+
+
+async def test_auth_js(settings: MakeSettings, authjs_app: App) -> None:
+    """So does one with sessions of version 5."""
+    found = await look(settings, authjs_app.url + "/")
+    assert {finding.status for finding in found.values()} == {Status.WELL}, found
+
+
+async def test_an_app_over_the_network(settings: MakeSettings, app: App) -> None:
+    """Without TLS whoever is on the way reads the sessions with which it is asked."""
+    found = await look(settings, app.url.replace("127.0.0.1", ELSEWHERE))
+    assert (found["app"].status, "without TLS" in found["app"].message) == (Status.RISKY, True)
+    assert found["app-session"].status is Status.WELL
+
+
+@pytest.mark.parametrize("version", ["v4", "v5"])
+async def test_another_secret(settings: MakeSettings, app: App, authjs_app: App, version: str) -> None:
+    """An app that has another secret takes no session of ours."""
+    found = await look(settings, app.url if version == "v4" else authjs_app.url, secret=GOOD)
+    assert found["app"].status is Status.WELL
+    assert found["app-session"].status is Status.RISKY
+    assert "NEXTAUTH_SECRET" in found["app-session"].advice
+
+
+async def test_a_page_for_everyone(settings: MakeSettings) -> None:
+    """What answers whoever asks is not the app."""
+    async with WebApp().running() as page:
+        found = await look(settings, page.origin)
+    assert found["app"].status is Status.WRONG
+    assert "status 200" in found["app"].message
+    assert found["app-session"].status is Status.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("307 x\r\nLocation: /login", "elsewhere"), ("404 x", "is not where"), ("502 x", "in trouble")],
+)
+async def test_other_answers(settings: MakeSettings, status: str, words: str) -> None:
+    """A redirection, a refusal and a failure are told apart; a missing date cannot be compared."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+
+    async with listening(serve) as listener:
+        found = await look(settings, listener.url)
+        alone = await look(settings, listener.url, access="open")
+    assert found["app"].status is Status.WRONG
+    assert words in found["app"].message
+    assert found["app"].advice
+    assert found["app-clock"].status is Status.SKIPPED
+    # Set for this check alone, it keeps no server from working.
+    assert alone["app"].status is Status.RISKY
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:1", "the app cannot be reached"),
+        ("http://nowhere.invalid", "the app cannot be reached"),
+        ("app.example.com", "APP_URL must be the app's address"),
+        ("http://user:hunter2@127.0.0.1:1", "the app cannot be reached"),
+    ],
+)
+async def test_an_app_that_cannot_be_asked(settings: MakeSettings, url: str, words: str) -> None:
+    """Why is told, without what the address may hold."""
+    found = await look(settings, url)
+    assert found["app"].status is Status.WRONG
+    assert words in found["app"].message
+    assert "hunter2" not in str(found)
+    assert found["app-session"].status is found["app-clock"].status is Status.SKIPPED
+
+
+@pytest.mark.parametrize("words", ["the app did not answer: ", "the app did not answer within 2.5 s"])
+async def test_an_app_that_says_nothing(settings: MakeSettings, words: str) -> None:
+    """Whether it hangs up or stays silent."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (reader.read() if "within" in words else reader.read(1))
+
+    async with listening(serve) as listener:
+        found = await look(settings, listener.url)
+    assert found["app"].status is Status.WRONG
+    assert words in found["app"].message
+
+
+async def test_certificates(settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app is trusted as the server trusts it, by the system's certificates or those of SSL_CERT_FILE."""
+    certificate, key = make_certificate(tmp_path, "app")
+    app = App(tmp_path, cookie="__Secure-next-auth.session-token")
+    app.tls = {"certificate": str(certificate), "key": str(key)}
+    app.show(small_world())
+    app.start()
+    try:
+        distrusted = await look(settings, app.url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        trusted = await look(settings, app.url)
+    finally:
+        app.stop()
+    assert distrusted["app"].status is Status.WRONG
+    assert "certificate" in distrusted["app"].message
+    assert {finding.status for finding in trusted.values()} == {Status.WELL}
+
+
+async def test_clocks_that_differ(settings: MakeSettings, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that lives in another hour than the app is told so: tokens would be good, or not yet, by its clock."""
+    monkeypatch.setattr("synkora.app.check.web_app.time", lambda: time.time() - 3600)
+    found = await look(settings, app.url)
+    assert found["app-clock"].status is Status.WRONG

@@ -1,0 +1,3 @@
+from tests.collaboration.conftest import site
+
+__all__ = ["site"]

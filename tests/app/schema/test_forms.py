@@ -1,0 +1,58 @@
+"""`synkora schema`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synkora.app.schema import asyncapi, json_schema, typescript
+
+SYNKORA = Path(sys.executable).with_name("synkora")
+
+
+def schema(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command, in a folder without any settings."""
+    return subprocess.run(
+        [SYNKORA, "schema", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((), asyncapi.document()), (("asyncapi",), asyncapi.document()), (("json-schema",), json_schema.document())],
+)
+def test_json(tmp_path: Path, arguments: tuple[str, ...], expected: object) -> None:
+    """It prints one document in JSON, that of AsyncAPI unless another is asked for, and needs no settings."""
+    done = schema(tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == expected
+
+
+def test_typescript_into_a_file(tmp_path: Path) -> None:
+    """With `--output` it writes a file, and prints nothing."""
+    done = schema(tmp_path, "typescript", "--output", "synkora-events.d.ts")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "synkora-events.d.ts").read_text(encoding="utf-8") == typescript.document()
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """It is told in a line, and the exit status is 1."""
+    done = schema(tmp_path, "--output", "nowhere/asyncapi.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "nowhere/asyncapi.json cannot be written: No such file or directory\n"
+
+
+def test_a_form_that_there_is_none_of(tmp_path: Path) -> None:
+    """It is a usage error, which names those that there are."""
+    done = schema(tmp_path, "xml")
+    assert done.returncode == 2
+    for form in ("asyncapi", "json-schema", "typescript"):
+        assert form in done.stderr

@@ -1,0 +1,99 @@
+"""The messages of the schema, held against the server at work."""
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from tests.collaboration.site import Person, Site, token_of, turn
+
+from synkora.app.schema.json_schema import document, schemas_of
+from synkora.app.schema.messages import from_clients, title, to_clients
+from synkora.collaboration.events import CATALOGUE
+from synkora.collaboration.own_events import ASKS, NOTICES
+
+_IDS = itertools.count()
+
+
+def exactly(definition: str) -> Draft202012Validator:
+    """What holds values against a definition, and takes no field that the schema does not tell of."""
+    schema = document()
+    for each in schema["$defs"].values():
+        if each.get("type") == "object":
+            each["additionalProperties"] = False
+    return Draft202012Validator({**schema, "anyOf": [{"$ref": f"#/$defs/{definition}"}]})
+
+
+def test_every_event_is_there_once_in_each_direction() -> None:
+    """The catalogue's in both, the server's own in one; no two messages have one title."""
+    sent, got = list(from_clients()), list(to_clients())
+    relayed = [event.name for event in CATALOGUE]
+    assert [message.name for message in sent] == [*(ask.name for ask in ASKS), *relayed]
+    assert [message.name for message in got] == [*(notice.name for notice in NOTICES), *relayed]
+    assert len({message.title for message in (*sent, *got)}) == len(sent) + len(got)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("task:create", "TaskCreate"), ("spreadsheet:cell-update", "SpreadsheetCellUpdate")]
+)
+def test_titles(name: str, expected: str) -> None:
+    """An event's title is its name as that of a type."""
+    assert title(name) == expected
+
+
+async def ask(person: Person, *event: object) -> list[Any]:
+    """What acknowledges an event: one that is answered within the turn."""
+    number = next(_IDS)
+    person.send(f"42{number}{json.dumps(event)}")
+    await turn()
+    beginning = f"43{number}".encode()
+    (ack,) = (packet for packet in person.transport.packets if packet.startswith(beginning + b"["))
+    answer: list[Any] = json.loads(ack.removeprefix(beginning))
+    return answer
+
+
+async def test_whatever_the_server_says_is_in_the_schema(site: Site) -> None:
+    """All that two people get who do everything, rightly and wrongly, is as the schema has it; nothing is left out."""
+    alice, bob = site.come("Alice", picture="https://a.test/a.png"), site.come("Bob")
+    for person in (alice, bob, alice):
+        person.emit("join-project", "project_1")
+        await turn()
+    for event in CATALOGUE:
+        alice.emit(event.name, {"projectId": "project_1", **event.example})
+        alice.emit(event.name, {"projectId": "project_1"})
+        alice.emit(event.name, {"projectId": "project_2"})
+        alice.emit(event.name)
+    for wrong in (["join-project", 7], ["no-such-event"], ["auth:refresh"]):
+        alice.emit(*wrong)
+    for _ in range(70):
+        alice.emit("ping")  # until it is too much
+    site.collaboration.post_notice("project_1", "Maintenance at noon.")
+    bob.emit("leave-project", "project_1")
+    await turn()
+    site.collaboration.say_goodbye()
+    await turn()
+    validator = exactly("ServerEvent")
+    heard = [*alice.take_events(), *bob.take_events()]
+    for each in heard:
+        validator.validate(each)
+    assert {each[0] for each in heard} == {message.name for message in to_clients()}
+    errors = [each[1] for each in heard if each[0] == "error"]
+    assert any("retryAfter" in error for error in errors)
+
+
+async def test_acks_are_in_the_schema(site: Site) -> None:
+    """Each event that a client may send is acknowledged as it is said: with nothing, or with one of the answers."""
+    alice = site.come("Alice")
+    assert await ask(alice, "join-project", "project_1") == []
+    for message in from_clients():
+        event = [message.name] if message.payload is None else [message.name, message.example]
+        if not message.answers:
+            assert await ask(alice, *event) == []
+            await ask(alice, "join-project", "project_1")  # again, after leaving
+            continue
+        schemas, definitions = schemas_of(message.answers, "#/$defs/{name}")
+        alternatives = [Draft202012Validator({**schema, "$defs": definitions}) for schema in schemas]
+        answers = [await ask(alice, message.name, token) for token in (token_of("Alice"), "no token", token_of("Bob"))]
+        taken = [[validator.is_valid(argument) for validator in alternatives] for (argument,) in answers]
+        assert taken == [[True, False], [False, True], [False, True]]

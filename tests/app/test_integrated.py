@@ -1,0 +1,59 @@
+"""Synkora's server inside another application, where that leaves something out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from synkora.app.integrated import CollaborationServer
+from synkora.app.settings import Settings, SettingsError
+
+SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
+HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
+
+
+@pytest.fixture
+def configuration() -> Iterator[dict[str, object]]:
+    """structlog, configured by an application of its own."""
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    yield structlog.get_config()
+    structlog.reset_defaults()
+
+
+def client_of(collaboration: CollaborationServer) -> httpx.AsyncClient:
+    """A client of an application that has it mounted, and has not been started."""
+    app = Starlette(routes=[Mount("/socket.io", collaboration.asgi), Mount("/synkora", collaboration.pages)])
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
+
+
+async def test_without_its_lifespan_it_lets_nobody_in(configuration: dict[str, object]) -> None:
+    """The answer says what the application has left out, and so does its readiness."""
+    collaboration = CollaborationServer(Settings(secret=SecretStr(SECRET), shutdown_timeout=0))
+    async with client_of(collaboration) as http:
+        answer, ready = await http.get(HANDSHAKE), await http.get("/synkora/ready")
+        assert answer.status_code == 500
+        assert "does not enter the lifespan" in answer.json()["message"]
+        assert ready.status_code == 503
+        assert ready.json()["reason"] == answer.json()["message"]
+        async with collaboration.lifespan():
+            assert (await http.get(HANDSHAKE)).status_code == 200
+            assert (await http.get("/synkora/ready")).status_code == 200
+
+
+async def test_an_applications_own_log_is_left_alone(configuration: dict[str, object]) -> None:
+    """Where structlog has been configured its lines go where the application's go."""
+    CollaborationServer(Settings(secret=SecretStr(SECRET)))
+    assert structlog.get_config() == configuration
+
+
+def test_settings_that_cannot_be_used_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As by `synkora serve`, by the lines of an exception."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEXTAUTH_SECRET", "")
+    with pytest.raises(SettingsError, match="NEXTAUTH_SECRET is not set"):
+        CollaborationServer()

@@ -1,0 +1,21 @@
+"""Instances that are restarted while clients count what they miss."""
+
+from dataclasses import replace
+
+from bench.restart import Load, measure
+from bench.servers import prepare_peers, synkora
+
+
+def test_everyone_moves_and_what_they_are_due_is_counted() -> None:
+    """Each client moves at least once, nobody fails to come back, and what was sent was due to the others."""
+    said: list[str] = []
+    assert prepare_peers({"Node.js"}, said.append), said
+    server = synkora()
+    server = replace(server, environment=server.environment | {"SHUTDOWN_DRAIN": "0.5"})
+    counted = measure(server, Load(clients=6, projects=2, pause=0.1), drain=0.5, pause=0)
+    assert counted["clients"] == 6
+    assert counted["reconnects"] >= 6
+    assert counted["failedAttempts"] == 0
+    assert 0 < counted["peak"] <= counted["reconnects"]
+    assert 0 < counted["medianGap"] <= counted["longestGap"]
+    assert counted["sent"] <= counted["due"] + counted["away"] <= 2 * counted["sent"]

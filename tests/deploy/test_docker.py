@@ -1,0 +1,114 @@
+"""The image: its file is linted, and what it does is done here without a container, in a folder that stands for it."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.deploy.dockerfile import Builder, command, environment, stages, texts
+from tests.docs.documents import ROOT
+from tests.end_to_end.clients import WAYS, Client
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import ALICE, SECRET
+from tests.support.processes import PATIENCE, Program
+
+DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
+WEB, SERVER, IMAGE = stages(DOCKERFILE)
+PAGES = ROOT / "src" / "synkora" / "app" / "web"
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that the image has: what the lock file names, from the registry, and the wheel, and no more."""
+    builder = Builder(tmp_path_factory.mktemp("image"), ROOT, Path(sys.executable).resolve(), PAGES)
+    builder.build(SERVER)
+    return builder.path("/opt/synkora")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def node() -> AsyncIterator[NodeProcess]:
+    """What runs the JavaScript clients."""
+    node = await NodeProcess.start("remote-sockets.mjs")
+    yield node
+    await node.stop()
+
+
+def is_healthy(image: Path, variables: dict[str, str]) -> bool:
+    """Whether the image's health check says so."""
+    check: list[str | Path] = [image / "bin" / "python", *command(IMAGE, "HEALTHCHECK")[1:]]
+    return subprocess.run(check, env=variables, timeout=PATIENCE, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def test_the_linter_finds_nothing() -> None:
+    """hadolint has no word to say, not even advice."""
+    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_pages_are_built_as_make_does() -> None:
+    """By the same commands, so that what `make web` has built stands for theirs."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert texts(WEB, "RUN") == ["npm ci", "npm run build"]
+    assert "npm ci --prefix web" in makefile
+    assert "npm run --prefix web --silent build" in makefile
+
+
+def test_what_runs_is_not_root() -> None:
+    """It is a number that is not 0, of whom no file is."""
+    assert [user.split(":") for user in texts(IMAGE, "USER")] == [["10001", "10001"]]
+    assert not any("--chown" in text for text in texts(IMAGE, "COPY"))
+
+
+def test_what_is_copied_is_not_ignored() -> None:
+    """Each file that the stages copy is let through to the builder, and nothing that is secret is."""
+    ignored = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    let_through = {line[1:] for line in ignored if line.startswith("!")}
+    copied = {
+        word.partition("/")[0]
+        for stage in (WEB, SERVER)
+        for text in texts(stage, "COPY")
+        if not text.startswith("--from")
+        for word in text.split()[:-1]
+    }
+    assert ignored[1] == "*"
+    assert copied == let_through
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_it_serves_in_a_clean_environment(image: Path, node: NodeProcess, tmp_path: Path) -> None:
+    """Its command answers its health check, a client joins a project, and it ends well; then the check fails."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    variables = {**environment(IMAGE), "WS_PORT": str(port), "NEXTAUTH_SECRET": SECRET}
+    variables["PATH"] = f"{image / 'bin'}:{variables['PATH'].partition(':')[2]}"
+    assert not (image / "bin" / "pip").exists()
+    url = f"http://127.0.0.1:{port}"
+
+    with Program([image / "bin" / "synkora", *command(IMAGE, "CMD")[1:]], tmp_path, **variables) as program:
+        program.line(lambda line: line.startswith("✓ Ready"))
+        assert is_healthy(image, variables)
+        client = Client("Alice", WAYS["js-upgrade"], node)
+        await client.connect(url, {"token": ALICE.token})
+        await client.expect("connected")
+        await client.emit("join-project", "p")
+        assert (await client.expect("users:active"))["count"] == 1
+        await client.close()
+        program.process.terminate()
+        assert program.wait() == 0, program.output
+    assert not is_healthy(image, variables)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_its_pages_are_there(image: Path, tmp_path: Path) -> None:
+    """What is installed has the playground, for those who try it in development."""
+    with Program(
+        [image / "bin" / "synkora"], tmp_path, NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0"
+    ) as program:
+        address = program.line(lambda line: line.startswith("✓ Playground: ")).partition(": ")[2]
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
+            assert "<script" in (await http.get(address)).text

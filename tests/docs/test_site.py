@@ -1,0 +1,84 @@
+"""The documents as a site."""
+
+import re
+import runpy
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from tests.docs.documents import ROOT
+
+SOURCE = ROOT / "docs/site"
+
+
+class Addresses(HTMLParser):
+    """What a page has the browser fetch by itself, and where its links lead."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fetched: set[str] = set()
+        self.linked: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag in ("script", "img", "source", "iframe") and given.get("src"):
+            self.fetched.add(str(given["src"]))
+        elif tag == "link" and given.get("rel") != "canonical":
+            self.fetched.add(str(given["href"]))
+        elif tag == "a" and given.get("href"):
+            self.linked.add(str(given["href"]))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built so that each warning ends the build: of links that lead nowhere, and pages out of its menu."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", SOURCE / "mkdocs.yml", "-d", folder],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_files_outside_of_the_documents_are_in_it(site: Path) -> None:
+    """A link to a file to copy leads to that file, and the history is a page."""
+    assert (site / "deploy/nginx/synkora.conf").read_bytes() == (ROOT / "deploy/nginx/synkora.conf").read_bytes()
+    assert (site / "CHANGELOG/index.html").is_file()
+    linked = Addresses((site / "scaling/index.html").read_text(encoding="utf-8")).linked
+    assert "../deploy/nginx/synkora.conf" in linked
+
+
+def test_every_link_of_every_page_leads_somewhere(site: Path) -> None:
+    """Within the site, each names a file that was built."""
+    dead = set()
+    for page in site.rglob("*.html"):
+        if page.name == "404.html":
+            continue
+        for link in Addresses(page.read_text(encoding="utf-8")).linked:
+            target = link.partition("#")[0]
+            if not target or re.match(r"[a-z]+:", target):
+                continue
+            file = (page.parent / target).resolve()
+            if not (file / "index.html").is_file() and not file.is_file():
+                dead.add((page.relative_to(site).as_posix(), link))
+    assert dead == set()
+
+
+def test_pages_ask_nobody_else_for_anything(site: Path) -> None:
+    """What a page needs comes with the site: it works within a company's own network."""
+    pages = [Addresses(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")]
+    assert len(pages) > 20
+    assert {address for page in pages for address in page.fetched if re.match(r"(https?:)?//", address)} == set()
+
+
+def test_configuration_is_made_of_the_settings() -> None:
+    """The page of the variables is what its script writes."""
+    script = runpy.run_path(str(SOURCE / "configuration.py"))
+    assert script["PAGE"].read_text(encoding="utf-8") == script["configuration"](), (
+        "run: .venv/bin/python docs/site/configuration.py"
+    )

@@ -1,0 +1,129 @@
+"""Somebody who is moved from instance to instance, and a record of what they miss."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.end_to_end.clients import Way
+from tests.end_to_end.inbox import Inbox
+from tests.end_to_end.member import Member
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import Person
+
+#: Numbers what happens, in the order in which the test learns of it.
+_CLOCK: Final = itertools.count()
+
+
+@dataclass
+class Visit:
+    """One connection: when its client was in the project, whether it has been told to go, and the numbers it got."""
+
+    joined: int | None = None
+    is_ending: bool = False
+    got: dict[str, list[int]] = field(default_factory=dict)  # by who sent them
+
+
+class _Heard(Inbox):
+    """The events of somebody, each also noted in their record."""
+
+    def __init__(self, mover: "Mover") -> None:
+        super().__init__(mover.person.name)
+        self._mover = mover
+
+    def put(self, item: Any) -> None:
+        super().put(item)
+        self._mover.heard(*item)
+
+
+class Mover(Member):
+    """A member who sends numbers, and notes which of the others' have come, connection by connection."""
+
+    def __init__(self, person: Person, way: Way, node: NodeProcess, *, project: str) -> None:
+        super().__init__(person, way, node, project=project)
+        self.events = _Heard(self)
+        self.visits: list[Visit] = []
+        self.sent: list[int] = []  # when each number was sent
+        self.accepted: set[int] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def changed(self, change: list[Any]) -> None:
+        """Take note of what became of the connection."""
+        if change[0] == "connect":
+            self.visits.append(Visit())
+        elif change[0] == "disconnect":
+            self.visits[-1].is_ending = True
+        super().changed(change)
+
+    def heard(self, event: str, *args: Any) -> None:
+        """Take note of an event."""
+        visit = self.visits[-1]
+        match event:
+            case "users:active" if visit.joined is None:
+                visit.joined = next(_CLOCK)
+            case "server:shutdown":
+                visit.is_ending = True
+            case "task:update":
+                visit.got.setdefault(args[0]["from"], []).append(args[0]["number"])
+
+    @property
+    def is_in(self) -> bool:
+        """Whether it is in the project, and not about to go."""
+        return bool(self.visits) and self.visits[-1].joined is not None and not self.visits[-1].is_ending
+
+    @property
+    def failures(self) -> list[list[Any]]:
+        """Its attempts to connect that came to nothing."""
+        return [change for change in self.changes.items if change[0] == "connect_error"]
+
+    async def work(self) -> None:
+        """Send number after number while it is in."""
+        while True:
+            if self.is_in:
+                number = len(self.sent)
+                self.sent.append(next(_CLOCK))
+                call = asyncio.create_task(self._send(number))
+                self._calls.add(call)
+                call.add_done_callback(self._calls.discard)
+            await asyncio.sleep(0.1)
+
+    async def _send(self, number: int) -> None:
+        task = {"from": self.person.id, "number": number}
+        try:
+            await self.call("task:update", {"projectId": self.project, "task": task})
+        except AssertionError:
+            return  # nobody has acknowledged it: it came to an instance too late
+        self.accepted.add(number)
+
+    async def rest(self) -> None:
+        """Wait for nothing any more that was sent."""
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    def lacks(self, sender: "Mover", *, at_the_end: bool = False) -> list[int]:
+        """The accepted numbers of somebody that it has not got though it was there throughout, and those out of place.
+
+        It was there where it got one that was sent later, or `at_the_end`.
+        """
+        wrong = []
+        for visit in self.visits:
+            got = visit.got.get(sender.person.id, [])
+            wrong += [after for before, after in itertools.pairwise(got) if before >= after]
+            is_last = at_the_end and visit is self.visits[-1]
+            until = len(sender.sent) if is_last else max(got, default=-1)
+            if visit.joined is not None:
+                wanted = {number for number in sender.accepted if sender.sent[number] > visit.joined and number < until}
+                wrong += sorted(wanted - set(got))
+        return wrong
+
+
+def accept_what_came(movers: Iterable[Mover]) -> None:
+    """What anybody has got was accepted, though its sender may have been moved before it was acknowledged."""
+    movers = list(movers)
+    by_id = {mover.person.id: mover for mover in movers}
+    for mover in movers:
+        for visit in mover.visits:
+            for sender, numbers in visit.got.items():
+                by_id[sender].accepted.update(numbers)

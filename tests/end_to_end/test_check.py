@@ -1,0 +1,142 @@
+"""`synkora check`, as people run it, with all that a server needs, and with none of it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from tests.access.processes import App, Postgres
+from tests.access.world import SECRET
+from tests.end_to_end.session import StartServer
+from tests.support.redis_server import RedisServer, running_redis
+
+PASSWORD = "p@ss:w/o?r#d% of Redis"
+METRICS = "a-token-of-prometheus"
+SECRETS = (
+    SECRET,
+    METRICS,
+    *(written for password in (PASSWORD, Postgres.password) for written in (password, quote(password, safe=""))),
+)
+
+
+class Place:
+    """A folder to run the command in."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run it with these settings; fails if a secret is shown."""
+        done = subprocess.run(
+            [sys.executable, "-m", "synkora", "check", *options],
+            cwd=self._folder,
+            env={"PATH": os.environ["PATH"], **variables},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+        assert done.stderr == ""
+        leaked = [secret for secret in SECRETS if secret in done.stdout]
+        assert not leaked, done.stdout
+        return done
+
+    def report(self, *options: str, **variables: str) -> tuple[int, dict[str, str]]:
+        """Its exit status, and each check with the worst that was found."""
+        done = self.run("--json", *options, **variables)
+        report: dict[str, Any] = json.loads(done.stdout)
+        order = ["skipped", "well", "risky", "wrong"]
+        found: dict[str, str] = {}
+        for finding in report["checks"]:
+            assert finding.keys() == {"check", "status", "message", "advice"}
+            assert bool(finding["advice"]) is (finding["status"] in ("risky", "wrong"))
+            found[finding["check"]] = max(found.get(finding["check"], "skipped"), finding["status"], key=order.index)
+        assert report["status"] == max((*found.values(), "well"), key=order.index)
+        return done.returncode, found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis that wants a password."""
+    with running_redis(password=PASSWORD) as redis:
+        yield redis
+
+
+def test_all_is_there(place: Place, redis: RedisServer, postgres: Postgres, app: App) -> None:
+    """With Redis, the database and the app, nothing is wrong, but that a database lacks the tables of the app."""
+    variables = {
+        "NEXTAUTH_SECRET": SECRET,
+        "SYNKORA_ENV": "production",
+        "ALLOWED_ORIGINS": "https://app.example.com",
+        "WS_HOST": "127.0.0.1",
+        "WS_PORT": "0",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "LIMIT_CLIENTS": "100",
+        "METRICS_TOKEN": METRICS,
+        "REDIS_URL": redis.url,
+        "APP_URL": app.url,
+    }
+    code, found = place.report(**variables, PROJECT_ACCESS="http")
+    assert code == 0
+    assert {name for name, status in found.items() if status == "risky"} <= {"user"}  # who may be root
+    assert {name for name, status in found.items() if status == "skipped"} == {
+        *("previous-secrets", "tls"),
+        *("database", "database-tables", "database-rights", "database-clock"),
+    }
+    code, found = place.report(**variables, PROJECT_ACCESS="postgres", DATABASE_URL=postgres.url("template1"))
+    assert code == 1
+    assert found["database"] == found["app"] == found["app-session"] == "well"
+    assert {name for name, status in found.items() if status == "wrong"} == {"database-tables"}
+
+
+def test_nothing_is_there(place: Place, redis: RedisServer, postgres: Postgres) -> None:
+    """Closed ports and wrong passwords are wrong, and each is told with what to do."""
+    closed = {"APP_URL": "http://127.0.0.1:1", "REDIS_URL": f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:1"}
+    code, found = place.report(NEXTAUTH_SECRET=SECRET, PROJECT_ACCESS="http", WS_PORT="0", **closed)
+    assert code == 1
+    assert {name for name, status in found.items() if status == "wrong"} == {"app", "redis"}
+    wrong_passwords = {
+        "REDIS_URL": f"redis://:{quote(PASSWORD, safe='')}x@127.0.0.1:{redis.port}",
+        "DATABASE_URL": postgres.url().replace("@127", "x@127"),
+    }
+    code, found = place.report(NEXTAUTH_SECRET=SECRET, PROJECT_ACCESS="postgres", WS_PORT="0", **wrong_passwords)
+    assert code == 1
+    assert {name for name, status in found.items() if status == "wrong"} == {"database", "redis"}
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--strict",), 1)])
+def test_risks(place: Place, options: tuple[str, ...], code: int) -> None:
+    """What is risky fails the command if that is asked for."""
+    done = place.run("--port", "0", *options, NEXTAUTH_SECRET="hunter2")
+    assert done.returncode == code
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("! secret"))
+    assert line.endswith(" NEXTAUTH_SECRET is shorter than 32 bytes")
+    assert "hunter2" not in done.stdout
+
+
+def test_a_broken_setting(place: Place) -> None:
+    """It is a line, and no crash, whatever the language of the terminal can write."""
+    done = place.run(NEXTAUTH_SECRET=SECRET, WS_PORT="abc", PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0].split(maxsplit=2) == [
+        *("?", "settings"),
+        'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',
+    ]
+
+
+def test_a_server_that_runs(place: Place, start_server: StartServer) -> None:
+    """Its port is its own."""
+    server = start_server()
+    done = place.run("--host", "127.0.0.1", "--port", str(server.port), NEXTAUTH_SECRET=SECRET)
+    assert done.returncode == 0
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("✓ port"))
+    assert "this server runs there, healthy" in line

@@ -1,0 +1,137 @@
+"""An instance that sends its clients to the others, one project after the other, before it stops."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+from tests.end_to_end.behind_nginx import HANDSHAKE, client_of
+from tests.end_to_end.clients import WAYS, Client
+from tests.end_to_end.people import ALICE, BOB, CAROL
+from tests.end_to_end.raw import RawClient, RawWebSocket
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.session import Connect, StartServer, expect_health, join
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HOURS = "3600"  # seconds: a test has to bring the end about itself
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """What joins the instances."""
+    with running_redis() as server:
+        yield server
+
+
+@dataclass
+class Halfway:
+    """Two are on the instance that drains, in a project each: one is gone, one is left. Carol is on another one."""
+
+    draining: ServerProcess
+    gone: Client
+    left: Client
+    project: str  # of the one who is left
+    carol: Client
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["js-polling", "js-websocket"])
+async def halfway(
+    request: pytest.FixtureRequest, redis: RedisServer, start_server: StartServer, connect_by: Connect
+) -> AsyncIterator[Halfway]:
+    """An instance that has been told to stop, and has sent away the first of its two clients."""
+    draining, other = start_server(REDIS_URL=redis.url, SHUTDOWN_DRAIN=HOURS), start_server(REDIS_URL=redis.url)
+    carol = await connect_by(CAROL, url=other.url)
+    people = {}
+    for person in (ALICE, BOB):
+        client = people[person.name] = await connect_by(person, url=draining.url, way=WAYS[request.param])
+        await join(client, project=person.name)
+        await carol.emit("join-project", person.name)
+        await client.expect("user:joined")
+        await client.expect("users:count")
+        await carol.expect("users:active")
+        await carol.expect("users:count")
+    draining.signal()
+    await until(lambda: any(map(has_gone, people.values())), PATIENCE)
+    (gone,) = [client for client in people.values() if has_gone(client)]
+    ((project, left),) = [(name, client) for name, client in people.items() if client is not gone]
+    yield Halfway(draining, gone, left, project, carol)
+
+
+def has_gone(client: Client) -> bool:
+    """Whether its connection has ended in the way after which it comes back."""
+    return ["disconnect", "transport close"] in client.changes.items
+
+
+async def test_one_goes_and_the_other_is_left(halfway: Halfway) -> None:
+    """Who goes is told and seen to leave; who is left works on with other instances, until another signal comes."""
+    await expect_gone(halfway)
+    await expect_shut(halfway.draining)
+    await halfway.left.emit("task:create", {"projectId": halfway.project, "task": 1})
+    await until(lambda: ["task:create", 1] in halfway.carol.events.items, PATIENCE)
+    await halfway.carol.emit("task:create", {"projectId": halfway.project, "task": 2})
+    assert await halfway.left.next() == ["task:create", 2]  # of the one who has gone nothing has been told here
+
+    halfway.draining.signal(signal.SIGINT)
+    await halfway.left.expect("server:shutdown")
+    assert await asyncio.to_thread(halfway.draining.wait) == 0
+    assert halfway.draining.stderr == []
+    lines = [line for line in halfway.draining.stdout if "raining" in line or "topp" in line]
+    assert lines == [
+        "✓ Draining, clients to send elsewhere: 2",
+        "✓ Stopping, clients to tell: 1",
+        "✓ Stopped",
+    ]
+
+
+async def expect_gone(halfway: Halfway) -> None:
+    """Check that one client has been told that the server stops, and that others have seen it leave."""
+    assert list(await halfway.gone.expect("server:shutdown")) == ["message"]
+    await until(lambda: ["users:count", {"count": 1}] in halfway.carol.events.items, PATIENCE)
+    (left,) = [args[0] for name, *args in halfway.carol.events.items if name == "user:left"]
+    assert left["socketId"] == halfway.gone.id
+
+
+async def expect_shut(server: ServerProcess) -> None:
+    """Check that nobody new is taken, and that a load balancer can see it."""
+    async with client_of(server.url) as http:
+        refused = await http.get("", params=HANDSHAKE)
+        assert (refused.status_code, refused.json()["message"]) == (503, "Server is shutting down")
+        ready = await http.get(f"{server.url}/ready")
+        assert (ready.status_code, ready.json()["reason"]) == (503, "the server is shutting down")
+    await expect_health(server, status="shutting down", connections=1)
+
+
+async def test_it_ends_when_the_last_client_has_gone(redis: RedisServer, start_server: StartServer) -> None:
+    """Whether there never was one, or they leave by themselves."""
+    server = start_server(REDIS_URL=redis.url, SHUTDOWN_DRAIN=HOURS)
+    both = [await RawWebSocket.open(server), await RawWebSocket.open(server)]
+    for number, carrier in enumerate(both):
+        client = RawClient(carrier)
+        await client.sign_in((ALICE, BOB)[number])
+    server.signal()
+    for carrier in both:
+        await carrier.close()
+    assert await asyncio.to_thread(server.wait) == 0
+    deserted = start_server(REDIS_URL=redis.url, SHUTDOWN_DRAIN=HOURS)
+    deserted.signal()
+    assert await asyncio.to_thread(deserted.wait) == 0
+
+
+async def test_one_that_is_alone_tells_everyone_at_once(start_server: StartServer) -> None:
+    """Since there is nobody to send them to, and says at its start that it will."""
+    server = start_server(SHUTDOWN_DRAIN=HOURS)
+    server.wait_for_line(lambda line: line.startswith("! SHUTDOWN_DRAIN does nothing without REDIS_URL"))
+    both = [await RawWebSocket.open(server), await RawWebSocket.open(server)]
+    for number, carrier in enumerate(both):
+        await RawClient(carrier).sign_in((ALICE, BOB)[number])
+    server.signal()
+    for carrier in both:
+        await RawClient(carrier).expect("server:shutdown")
+    assert await asyncio.to_thread(server.wait) == 0
+    for carrier in both:
+        await carrier.close()

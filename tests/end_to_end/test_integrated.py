@@ -1,0 +1,170 @@
+"""Socket.IO inside other web applications, under the servers that people run those with."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.docs.documents import blocks
+from tests.end_to_end.asgi_servers import COMMANDS, App, AsgiServer, asgi_server
+from tests.end_to_end.clients import WAYS, Client, Refused
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
+from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.processes import PATIENCE
+from tests.support.redis_server import running_redis
+
+StartWeb = Callable[..., AsgiServer]
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+APPS: Final = {
+    "starlette": App("starlette_app", "app"),
+    "fastapi": App("fastapi_app", "app"),
+    "django": App("django_app", "application"),
+}
+BY_UVICORN: Final = '"WebSocket /socket.io/'  # what uvicorn logs of a WebSocket that it has taken itself
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request: pytest.FixtureRequest) -> str:
+    """Which server."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=APPS.values(), ids=list(APPS))
+def example(request: pytest.FixtureRequest, command: str) -> Iterator[AsgiServer]:
+    """One of the examples, under one of the servers."""
+    with asgi_server(command, request.param, EXAMPLES) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def people(example: AsgiServer, node: NodeProcess) -> AsyncIterator[list[Client]]:
+    """The real client three times: as it is by default, over polling alone, and over WebSocket alone."""
+    people = [Client(way, WAYS[way], node) for way in ("js-upgrade", "js-polling", "js-websocket")]
+    for person in people:
+        await person.connect(example.url, None)
+    await people[0].upgraded()
+    yield people
+    for person in people:
+        await person.close()
+    async with asyncio.timeout(PATIENCE):  # some servers wait for clients when they are to stop
+        while await announce(example, "Is anybody there?") != "0 people were told":
+            await asyncio.sleep(0.02)
+
+
+async def announce(example: AsgiServer, text: str) -> str:
+    """Have an application tell everyone something; return what it says of it."""
+    async with httpx.AsyncClient(base_url=example.url, timeout=PATIENCE, trust_env=False) as http:
+        return (await http.post("/announce", params={"text": text})).text
+
+
+async def test_examples(people: list[Client], example: AsgiServer, command: str) -> None:
+    """Clients hear each other and the application, whatever it is made with, runs under, and they connect over."""
+    for person in people:
+        assert await person.call("say", "Grüße") == "told the others"
+        for other in people:
+            if other is not person:
+                assert await other.next() == ["said", "Grüße"]
+    assert await announce(example, "Tea!") == "3 people were told"
+    for person in people:
+        assert await person.next() == ["announced", "Tea!"]
+    if command.startswith("uvicorn"):
+        assert (BY_UVICORN in example.output) is (command == "uvicorn")
+
+
+# Synkora's server inside an application: the one that the documentation shows.
+
+WEB: Final = App("web", "app", "collaboration")
+ELSEWHERE: Final = "ENABLE_INTEGRATED_WEBSOCKET is false"
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[StartWeb]:
+    """Starts applications with Synkora's server inside."""
+    document = Path(__file__).parents[2] / "docs" / "integrating.md"
+    (tmp_path / "web.py").write_text(blocks(document, "python")[0].text, encoding="utf-8")
+    with ExitStack() as running:
+
+        def start(command: str, **variables: str) -> AsgiServer:
+            given = {"NEXTAUTH_SECRET": SECRET, "SHUTDOWN_TIMEOUT": "1", **variables}
+            return running.enter_context(asgi_server(command, WEB, tmp_path, **given))
+
+        yield start
+
+
+@pytest.mark.parametrize("command", ["uvicorn-fast", "hypercorn"])
+async def test_people_work_in_an_integrated_server(web: StartWeb, connect_by: Connect, command: str) -> None:
+    """It signs them in, shows who is there and relays what they do; its own pages count them."""
+    server = web(command)
+    alice = await connect_by(ALICE, url=server.url, way=WAYS["js-upgrade"])
+    bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
+    await join(alice)
+    await join(bob, alice)
+    await alice.emit("task:create", {"projectId": PROJECT, "task": {"title": "Tea"}})
+    assert await bob.next() == ["task:create", {"title": "Tea"}]
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
+        health = (await http.get("/synkora/health")).json()
+        metrics = (await http.get("/synkora/metrics")).text
+    assert (health["status"], health["connections"], health["rooms"]) == ("healthy", 2, 1)
+    assert "synkora_connections" in metrics
+    server.line(lambda line: line == "→ Task created in proj_456 by Alice")
+    with pytest.raises(Refused, match="Authentication required"):
+        await connect_by(CAROL, url=server.url, auth={})
+    for person in (alice, bob):
+        await person.close()
+
+
+async def test_clients_are_told_when_the_application_stops(web: StartWeb, connect_by: Connect) -> None:
+    """Under uvicorn with `--ws` a goodbye reaches everyone, and nobody keeps it from stopping."""
+    server = web("uvicorn-fast")
+    alice = await connect_by(ALICE, url=server.url, way=WAYS["js-websocket"])
+    bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
+    server.signal(signal.SIGTERM)
+    for person in (alice, bob):
+        assert (await person.expect("server:shutdown"))["message"]
+        assert (await person.changes.next())[0] == "disconnect"
+        await person.close()
+
+
+@pytest.mark.parametrize("command", ["uvicorn-fast", "uvicorn"])
+async def test_switched_off_it_is_not_there(web: StartWeb, connect_by: Connect, command: str) -> None:
+    """Nobody is let in, over whatever transport; the answer and the log say where to go."""
+    server = web(command, ENABLE_INTEGRATED_WEBSOCKET="false")
+    server.line(lambda line: line.startswith(f"! {ELSEWHERE}"))
+    for way in ("js-polling", "js-websocket"):
+        with pytest.raises(Refused):
+            await connect_by(ALICE, url=server.url, way=WAYS[way])
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
+        answer = await http.get("/socket.io/", params={"EIO": "4", "transport": "polling"})
+    assert answer.status_code == 404
+    assert answer.json()["message"].startswith(ELSEWHERE)
+
+
+async def test_integrated_servers_are_one_over_redis(web: StartWeb, connect_by: Connect) -> None:
+    """What is done in one application is seen in the other, by whichever server each is run."""
+    with running_redis() as redis:
+        first, second = (web(command, REDIS_URL=redis.url) for command in ("uvicorn-fast", "hypercorn"))
+        alice = await connect_by(ALICE, url=first.url)
+        bob = await connect_by(BOB, url=second.url)
+        await join(alice)
+        await bob.emit("join-project", PROJECT)
+        users = (await bob.expect("users:active"))["users"]
+        assert {user["userId"] for user in users} == {ALICE.id, BOB.id}
+        assert (await alice.expect("user:joined"))["userId"] == BOB.id
+        assert await alice.expect("users:count") == {"count": 2}
+        await alice.emit("task:create", {"projectId": PROJECT, "task": {"title": "Tea"}})
+        assert await bob.expect("users:count") == {"count": 2}
+        assert await bob.next() == ["task:create", {"title": "Tea"}]
+        for person in (alice, bob):
+            await person.close()
+        for server in (first, second):
+            server.stop()

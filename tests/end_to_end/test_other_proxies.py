@@ -1,0 +1,188 @@
+"""Three instances behind HAProxy and behind Caddy, by deploy/haproxy/haproxy.cfg and deploy/caddy/Caddyfile."""
+
+import re
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.docs.documents import ROOT, blocks
+from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
+from tests.end_to_end.clients import WAYS, Way
+from tests.end_to_end.people import ALICE, BOB
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.end_to_end.web_app import WebApp
+from tests.support.certificates import make_certificate
+from tests.support.proxies import CADDY, HAPROXY, INSTANCES, NOBODY, Kind, running_proxy
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_SID = re.compile(r'0\{"sid":"(?P<sid>(?P<name>[a-z])\.[\w-]{20})"')
+
+
+def opened_session(answer: httpx.Response) -> tuple[str, str]:
+    """The id of a session that has been opened, and whose it says that it is."""
+    found = _SID.match(answer.text)
+    assert found is not None, answer.text
+    return found["sid"], found["name"]
+
+
+@pytest.fixture(params=[HAPROXY, CADDY], ids=["haproxy", "caddy"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Which proxy."""
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServerProcess]]:
+    """Three instances that know nothing of each other, so that only the right one can answer."""
+    folder = tmp_path_factory.mktemp("instances")
+    instances = [ServerProcess(folder, **BEHIND_PROXY, WS_INSTANCE=name) for name in INSTANCES]
+    yield instances
+    for instance in instances:
+        assert instance.stop() == 0, instance.output
+        assert instance.stderr == []
+
+
+async def test_clients_stay_with_the_instance_that_opened_their_session(
+    kind: Kind, instances: list[ServerProcess], connect_by: Connect
+) -> None:
+    """By polling alone, by WebSocket alone or by both, at the first try, and spread over all the instances."""
+    ways = [WAYS["js-polling"]] * 3 + [WAYS["js-upgrade"]] * 3 + [WAYS["js-websocket"]] * 3
+    with running_proxy(kind, ports_of(instances)) as address:
+        clients = [await connect_by(ALICE, url=f"http://{address}", way=way) for way in ways]
+        for client in clients:
+            await client.hears_nothing()
+            assert [change[0] for change in client.changes.items] == ["connect"]
+        for instance in instances:
+            await expect_health(instance, connections=3)
+        for client in clients:
+            await client.close()
+        for instance in instances:
+            await expect_health(instance, connections=0)
+
+
+@pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-websocket"]], ids=["polling", "websocket"])
+async def test_large_messages_go_through(kind: Kind, start_server: StartServer, connect_by: Connect, way: Way) -> None:
+    """As large as WS_MAX_PAYLOAD allows, and unchanged."""
+    server = start_server(**BEHIND_PROXY, WS_INSTANCE="a")
+    with running_proxy(kind, [server.port, NOBODY, NOBODY]) as address:
+        alice = await connect_by(ALICE, url=f"http://{address}", way=way)
+        bob = await connect_by(BOB, url=f"http://{address}", way=way)
+        await join(alice)
+        await join(bob, alice)
+        task = ['0{"sid":"', "x" * 990_000]
+        await alice.emit("task:create", {"projectId": PROJECT, "task": task})
+        assert await bob.next() == ["task:create", task]
+        await alice.close()
+        await bob.close()
+
+
+async def test_whom_an_instance_cannot_take_another_takes(
+    kind: Kind, start_server: StartServer, connect_by: Connect
+) -> None:
+    """Of a dead and of a full instance who comes notices nothing or has to come once more; whoever has got in stays."""
+    full, free = (
+        start_server(**BEHIND_PROXY, WS_INSTANCE=name, LIMIT_CLIENTS=limit) for name, limit in (("b", "1"), ("c", "0"))
+    )
+    with running_proxy(kind, [NOBODY, full.port, free.port]) as address:
+        async with client_of(f"http://{address}") as http:
+            names = []
+            for _ in range(6):
+                answer = await http.get("", params=HANDSHAKE)
+                if answer.status_code == 503:
+                    assert kind is CADDY  # which hands on the refusal once, and then leaves the instance alone
+                    names.append("")
+                    continue
+                sid, name = opened_session(answer)
+                names.append(name)
+                assert await knows(http, sid)
+            assert names.count("b") == 1
+            assert names.count("c") >= 4
+            assert names.count("") <= 1
+        for _ in range(3):
+            client = await connect_by(ALICE, url=f"http://{address}", way=WAYS["js-websocket"])
+            assert len(client.changes.items) == 1
+            await client.close()
+
+
+async def test_a_session_of_a_dead_instance_is_refused(kind: Kind, start_server: StartServer) -> None:
+    """Its client is told so at once, so that it opens another; so is one with an id of nobody's."""
+    instances = [start_server(**BEHIND_PROXY, WS_INSTANCE=name) for name in INSTANCES]
+    with running_proxy(kind, ports_of(instances)) as address:
+        async with client_of(f"http://{address}") as http:
+            answer = await http.get("", params=HANDSHAKE)
+            dead, name = opened_session(answer)
+            instances[list(INSTANCES).index(name)].kill()
+            for sid in (dead, "z.unknown", "unknown", "a."):
+                status = (await http.get("", params={**HANDSHAKE, "sid": sid})).status_code
+                assert status in (400, 502, 503), sid
+            assert (await http.get("", params=HANDSHAKE)).status_code == 200
+
+
+async def test_what_is_public_and_who_is_who(kind: Kind, start_server: StartServer) -> None:
+    """All but Socket.IO's path is the web app's; clients are told apart by their addresses, whatever they say; and
+    pages of the name's own origin are let in.
+    """
+    server = start_server(**BEHIND_PROXY, WS_INSTANCE="a", LIMIT_CONNECTIONS_PER_ADDRESS="2")
+    async with WebApp().running() as app:
+        with running_proxy(kind, [server.port, NOBODY, NOBODY], app=app.port) as address:
+            async with httpx.AsyncClient(base_url=f"http://{address}", timeout=PATIENCE, trust_env=False) as http:
+                paths = ("/", "/health", "/ready", "/metrics", "/console", "/playground", "/socket.io/../health")
+                for path in (*paths, "/socket.io/%2e%2e/health", "//health", "/socket.io/health"):
+                    answer = await http.get(path)
+                    assert "<title>A project</title>" in answer.text, path
+
+            async def knock(client: str, **headers: str) -> int:
+                transport = httpx.AsyncHTTPTransport(local_address=client)
+                async with client_of(f"http://{address}", transport=transport) as http:
+                    return (await http.get("", params=HANDSHAKE, headers=headers)).status_code
+
+            assert await knock("127.0.0.2", Origin=f"http://{address}") == 200
+            assert await knock("127.0.0.2", Origin="https://example.com") == 403
+            assert await knock("127.0.0.2") == 200
+            assert await knock("127.0.0.2", **{"X-Forwarded-For": "192.0.2.1"}) == 429
+            assert await knock("127.0.0.3") == 200
+
+
+async def test_with_tls(kind: Kind, start_server: StartServer, tmp_path: Path) -> None:
+    """With a certificate, a page of that https origin opens a session and polls it."""
+    certfile, keyfile = make_certificate(tmp_path, "server")
+    both = tmp_path / "both.pem"
+    both.write_text(certfile.read_text() + keyfile.read_text())
+
+    def with_certificate(text: str, address: str) -> str:
+        if kind is CADDY:
+            own = text.replace("admin off", "admin off\n\tauto_https disable_redirects\n\tskip_install_trust")
+            return own.replace(f"http://{address} {{", f"https://{address} {{\n\ttls {certfile} {keyfile}")
+        text = text.replace(f"    bind {address}\n", "")
+        return text.replace("# bind :443 ssl crt /etc/ssl/app.example.com.pem", f"bind {address} ssl crt {both}")
+
+    server = start_server(**BEHIND_PROXY, WS_INSTANCE="a")
+    with running_proxy(kind, [server.port, NOBODY, NOBODY], change=with_certificate) as address:
+        url = f"https://{address}"
+        async with client_of(url, verify=ssl.create_default_context(cafile=certfile)) as http:
+            opened = await http.get("", params=HANDSHAKE, headers={"Origin": url})
+            assert opened.status_code == 200, opened.text
+            assert await knows(http, opened_session(opened)[0])
+
+
+@pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-upgrade"]], ids=["polling", "upgrade"])
+async def test_caddy_before_one_instance(start_server: StartServer, connect_by: Connect, way: Way) -> None:
+    """What docs/deploying.md has for it is all that it takes."""
+    (block,) = blocks(ROOT / "docs" / "deploying.md", "caddyfile")
+    server = start_server(**BEHIND_PROXY)
+
+    def alone(text: str, address: str) -> str:
+        own = text[: text.index("#")]
+        lines = block.text.replace("app.example.com", f"http://{address}").replace(":3001", f":{server.port}")
+        return own + lines
+
+    with running_proxy(CADDY, [NOBODY] * 3, change=alone) as address:
+        client = await connect_by(ALICE, url=f"http://{address}", way=way)
+        await join(client)
+        await client.close()
+        await expect_health(server, connections=0)

@@ -1,0 +1,121 @@
+"""Three instances behind nginx, restarted one after the other while people work."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.mover import Mover, accept_what_came
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.people import Person
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.site import Site, calm
+from tests.support.redis_server import RedisServer, running_redis
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DRAINING = {"SHUTDOWN_DRAIN": "2", "LOG_LEVEL": "warning"}
+PEOPLE = 60
+PROJECTS = 6
+SENDERS = 2  # of each project
+#: In an order that gives no instance, and no project, a kind of its own.
+_KINDS = [WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket", "js-upgrade", "js-websocket")]
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """What joins the instances."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
+    """Three instances, without anybody."""
+    site = Site(tmp_path, redis, node)
+    try:
+        for _ in range(3):
+            site.add(**DRAINING)
+        site.balance(3)
+        yield site
+    finally:
+        await site.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def movers(site: Site, node: NodeProcess) -> list[Mover]:
+    """People in several projects, each with some on every instance."""
+    movers = []
+    for number in range(PEOPLE):
+        person = Person(f"user-{number}", f"Person {number}")
+        mover = Mover(person, _KINDS[number % len(_KINDS)], node, project=f"project {number // (PEOPLE // PROJECTS)}")
+        movers.append(mover)
+        site.members.append(mover)
+        await mover.connect(site.nginx.url, {"token": person.token})
+    await calm(lambda: all(mover.is_in for mover in movers), lambda: [mover.visits for mover in movers])
+    return movers
+
+
+@asynccontextmanager
+async def working(movers: list[Mover]) -> AsyncIterator[None]:
+    """Some of each project work all the time."""
+    tasks = [asyncio.create_task(mover.work()) for mover in movers if movers.index(mover) % 10 < SENDERS]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def restart(site: Site, instance: ServerProcess) -> None:
+    """Have an instance stop, and start one in its place; return when that says that it is ready."""
+    instance.signal()
+    assert await asyncio.to_thread(instance.wait) == 0
+    assert instance.stderr == []
+    site.instances.remove(instance)
+    again = await asyncio.to_thread(site.add, WS_PORT=str(instance.port), **DRAINING)
+    async with httpx.AsyncClient(base_url=again.url, timeout=PATIENCE, trust_env=False) as http:
+        while (await http.get("/ready")).status_code != 200:
+            await asyncio.sleep(0.05)
+
+
+def companions(mover: Mover, movers: list[Mover]) -> list[Mover]:
+    """The others of somebody's project."""
+    return [other for other in movers if other.project == mover.project and other is not mover]
+
+
+async def test_nobody_is_away_for_longer_than_a_reconnect_and_no_relay_is_lost(site: Site, movers: list[Mover]) -> None:
+    """Each client comes back at its first try, and gets all that others sent while it was there, once and in order."""
+    async with working(movers):
+        for instance in list(site.instances):
+            await restart(site, instance)
+        await calm(lambda: all(mover.is_in for mover in movers), lambda: [mover.visits[-1] for mover in movers])
+    assert [mover.failures for mover in movers if mover.failures] == []
+    assert all(mover.got("server:shutdown") for mover in movers)
+
+    def missing() -> dict[str, list[int]]:
+        accept_what_came(movers)
+        lacks = {
+            f"{mover.person.id} from {other.person.id}": mover.lacks(other, at_the_end=True)
+            for mover in movers
+            for other in companions(mover, movers)
+        }
+        return {who: numbers for who, numbers in lacks.items() if numbers}
+
+    await calm(lambda: not missing(), missing)
+    for mover in movers:
+        await mover.rest()
+    assert sum(len(mover.accepted) for mover in movers) > PROJECTS * SENDERS * 10
+
+    def whole() -> list[bool]:
+        return [
+            mover.sees == {mover.person.id, *(other.person.id for other in companions(mover, movers))}
+            for mover in movers
+        ]
+
+    await calm(lambda: all(whole()), whole)

@@ -1,0 +1,229 @@
+"""Parting with all sessions over a time: whom, when, and what they may still send."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from tests.support.clients import Polling, websocket
+from tests.support.servers import Engine, serving_engine, until
+from tests.support.sessions import MemoryTransport, request_of
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.drain import MOST_TOGETHER, drain
+from synkora.engine.handshake import HandshakeRefused
+from synkora.engine.session import Session, State
+
+PARTED = Reason.SERVER_SHUTTING_DOWN
+
+
+class Crowd:
+    """Sessions whose clients answer the close frame at once; `batches` are those who were told at the same time."""
+
+    def __init__(self, size: int) -> None:
+        self.engine = Engine()
+        self.registry = self.engine.registry
+        self.sessions = [self.registry.open(request_of(), MemoryTransport()) for _ in range(size)]
+        self.batches: list[Sequence[Session]] = []
+        self.times: list[float] = []
+
+    def tell(self, sessions: Sequence[Session]) -> None:
+        loop = asyncio.get_running_loop()
+        self.batches.append(sessions)
+        self.times.append(loop.time())
+        for session in sessions:
+            assert session.state is State.OPEN
+            loop.call_soon(session.transport_closed, session.transport, Reason.TRANSPORT_CLOSE)
+
+    @property
+    def order(self) -> list[Session]:
+        return [session for batch in self.batches for session in batch]
+
+
+async def test_everyone_parts_once_and_nobody_is_left() -> None:
+    """It returns when the last session has ended, for the reason that the server stops."""
+    crowd = Crowd(50)
+    await drain(crowd.registry, 0.2, tell=crowd.tell)
+    assert Counter(crowd.order) == Counter(crowd.sessions)
+    assert len(crowd.registry) == 0
+    assert [recorder.reasons for recorder in crowd.engine.recorders] == [[PARTED]] * 50
+
+
+async def test_they_part_in_another_order_than_they_came() -> None:
+    """So that it is not always the same who are first."""
+    crowd = Crowd(50)
+    await drain(crowd.registry, 0, tell=crowd.tell)
+    assert crowd.order != crowd.sessions
+
+
+async def test_they_part_one_after_the_other() -> None:
+    """Nobody before their share of the time has passed: by then as many have gone as had to."""
+    crowd = Crowd(20)
+    await drain(crowd.registry, 0.4, tell=crowd.tell)
+    begun = crowd.times[0]
+    pace = 0.9 * 0.4 / 20
+    assert all(time - begun > number * pace - 0.01 for number, time in enumerate(crowd.times))
+
+
+async def test_those_of_a_group_part_together() -> None:
+    """In one turn, however many groups there are; who is in none parts alone."""
+    crowd = Crowd(30)
+    groups = [crowd.sessions[:10], crowd.sessions[10:20]]
+    await drain(crowd.registry, 0.1, groups, crowd.tell)
+    assert sorted(map(len, crowd.batches)) == [1] * 10 + [10, 10]
+    assert all(group in crowd.batches for group in groups)
+
+
+async def test_a_large_group_parts_in_pieces() -> None:
+    """A project of thousands is not to come back at once."""
+    crowd = Crowd(2 * MOST_TOGETHER + 1)
+    await drain(crowd.registry, 0.1, [crowd.sessions], crowd.tell)
+    assert sorted(map(len, crowd.batches)) == [1, MOST_TOGETHER, MOST_TOGETHER]
+
+
+async def test_nobody_new_is_taken() -> None:
+    """From its first turn on; a session that is open already goes on."""
+    crowd = Crowd(1)
+    draining = asyncio.create_task(drain(crowd.registry, 3600, [], lambda _: None))
+    await until(lambda: crowd.registry.is_closing)
+    with pytest.raises(HandshakeRefused, match="shutting down") as refusal:
+        crowd.registry.admit(request_of())
+    assert refusal.value.status == 503
+    draining.cancel()
+
+
+async def test_an_upgrade_goes_on() -> None:
+    """A session that is still to part moves to WebSocket as at any time."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        engine.registry.shut()
+        async with websocket(address, client.sid) as upgrading:
+            await upgrading.send("2probe")
+            assert await upgrading.receive() == "3probe"
+            await upgrading.send("5", "4over WebSocket")
+            await until(lambda: engine.recorders[0].messages == [b"over WebSocket"])
+
+
+async def test_it_ends_when_nobody_is_left() -> None:
+    """Those who have left by themselves are not waited for."""
+    crowd = Crowd(2)
+    draining = asyncio.create_task(drain(crowd.registry, 3600, tell=crowd.tell))
+    await until(lambda: crowd.batches)
+    for session in crowd.sessions:
+        session.transport_closed(session.transport, Reason.TRANSPORT_CLOSE)
+    async with asyncio.timeout(5):
+        await draining
+    assert len(crowd.order) == 1
+
+
+async def test_it_ends_after_its_time_whoever_is_left() -> None:
+    """A client that answers nothing keeps nobody waiting."""
+    crowd = Crowd(3)
+    async with asyncio.timeout(5):
+        await drain(crowd.registry, 0.1)
+    assert [session.state for session in crowd.sessions] == [State.PARTING] * 3
+
+
+async def test_nothing_is_sent_after_the_close_frame() -> None:
+    """What others send to a session that parts is let go of, also when it is then closed."""
+    crowd = Crowd(1)
+    (session,) = crowd.sessions
+    await drain(crowd.registry, 0.01)
+    transport = session.transport
+    assert isinstance(transport, MemoryTransport)
+    before = len(transport.packets)
+    session.send(b"4late")
+    session.close(PARTED)
+    assert len(transport.packets) == before
+    assert session.state is State.CLOSED
+    assert crowd.engine.recorders[0].reasons == [PARTED]
+
+
+async def test_a_backlog_goes_out_before_the_end() -> None:
+    """A session with more than goes out in a turn is closed in the way that hands all of it over."""
+    crowd = Crowd(1)
+    (session,) = crowd.sessions
+    transport = session.transport
+    assert isinstance(transport, MemoryTransport)
+    transport.writable = False
+    for number in range(100):
+        session.send(b"4%d" % number + b"." * 10_000)
+    session.outbox.flush()
+    transport.writable = True
+    session.part(PARTED)
+    assert transport.parted_with is None
+    assert len(transport.packets) == 101
+    assert transport.closed_with == (PARTED, None)
+
+
+async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
+    """Up to its answer to the close frame, which says that the service restarts."""
+    engine = Engine()
+    async with serving_engine(engine) as address, websocket(address) as client:
+        session = engine.recorders[0].session
+        # The close frame is under way, and the client has not read it: `websockets` reads in a task of its own.
+        session.part(PARTED)
+        await client.send("4one", "4two")
+        assert await client.closed() == 1012
+        await until(lambda: len(engine.registry) == 0)
+    assert engine.recorders[0].messages == [b"one", b"two"]
+    assert engine.recorders[0].reasons == [PARTED]
+
+
+async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
+    """Until the poll that comes after its last messages is answered with the end."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        session = engine.recorders[0].session
+        session.send(b"4last")
+        session.part(PARTED)
+        assert (await client.post("4one")).status_code == 200
+        assert await client.poll() == ["4last"]
+        assert (await client.post("4two")).status_code == 200
+        assert await client.poll() == ["1"]
+        assert (await client.post("4three")).status_code == 400
+    assert engine.recorders[0].messages == [b"one", b"two"]
+    assert engine.recorders[0].reasons == [PARTED]
+
+
+async def test_a_poll_that_hangs_is_answered_with_the_end() -> None:
+    """Where there is nothing else to say."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        session = engine.recorders[0].session
+        polling = asyncio.create_task(client.poll())
+        await until(lambda: session.transport.writable)
+        session.part(PARTED)
+        assert await polling == ["1"]
+        assert len(engine.registry) == 0
+
+
+async def test_a_client_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would never answer: it ends at once, as when the server stops without draining."""
+    crowd = Crowd(1)
+    (session,) = crowd.sessions
+    transport = session.transport
+    assert isinstance(transport, MemoryTransport)
+    session.outbox.flush()
+    transport.writable = False
+    session.send(b"4waiting")
+    monkeypatch.setattr(transport, "send", transport.writes.append)  # as one that is about to be closed does
+    session.part(PARTED)
+    assert session.state is State.CLOSED
+    assert transport.packets[-1] == b"4waiting"
+
+
+async def test_a_session_in_the_middle_of_its_upgrade_is_closed() -> None:
+    """Its client gets its last messages, and the end, by either transport, as at any orderly end."""
+    engine = Engine()
+    polling, probe = MemoryTransport("polling"), MemoryTransport()
+    session = engine.registry.open(request_of(), polling)
+    session.outbox.flush()
+    session.probe(probe, request_of("EIO=4&transport=websocket&sid=x"))
+    polling.lingers = True
+    session.part(PARTED)
+    assert session.state is State.CLOSING
+    assert engine.recorders[0].reasons == [PARTED]

@@ -1,0 +1,64 @@
+"""An ASGI server by hand: one scope, whose messages a test sends and reads."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+Message = dict[str, Any]
+
+
+class Wire:
+    """Runs an application for one scope; `fails_with` is what its sending raises, if anything."""
+
+    def __init__(self, app: Any, scope: Message) -> None:
+        self.fails_with: Exception | None = None
+        self.is_held = False
+        self._app = app
+        self._scope = scope
+        self._received: asyncio.Queue[Message] = asyncio.Queue()
+        self._sent: asyncio.Queue[Message] = asyncio.Queue()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._app(self._scope, self._received.get, self._send))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+
+    async def _send(self, message: Message) -> None:
+        if self.fails_with is not None:
+            raise self.fails_with
+        self.is_held = not self._open.is_set()
+        await self._open.wait()
+        self._sent.put_nowait(message)
+
+    def receive(self, message: Message) -> None:
+        """Have the application receive a message."""
+        self._received.put_nowait(message)
+
+    async def sent(self) -> Message:
+        """The next message that the application has sent."""
+        async with asyncio.timeout(5):
+            return await self._sent.get()
+
+    def hold(self) -> None:
+        """Take nothing any more, as a server whose client does not read."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Go on with taking."""
+        self._open.set()
+
+    def cancel(self) -> None:
+        """Cancel the application's task."""
+        self._task.cancel()
+
+    async def returned(self) -> None:
+        """Wait until the application has returned. Raises what it raises."""
+        async with asyncio.timeout(5):
+            await self._task
