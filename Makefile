@@ -52,7 +52,7 @@ run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: insta
 	@exec $(BIN)/synkora serve $(ARGS)
 
 test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
 

@@ -1,5 +1,6 @@
 """What is measured: the servers, each started alone on one core."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -124,11 +125,13 @@ def _install_python_socketio(say: Callable[[str], object]) -> None:
 def _installing(lock: Path, target: Path, say: Callable[[str], object]) -> Iterator[bool]:
     """Whether what a lock file names has to be installed; what has been is noted in `target`."""
     note, state = target / ".installed", hashlib.sha256(lock.read_bytes()).hexdigest()
-    needed = not note.exists() or note.read_text() != state
-    if needed:
-        say(f"Installing what {lock.relative_to(PEERS.parent)} names …")
-    yield needed
-    note.write_text(state)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # tests run side by side
+        needed = not note.exists() or note.read_text() != state
+        if needed:
+            say(f"Installing what {lock.relative_to(PEERS.parent)} names …")
+        yield needed
+        note.write_text(state)
 
 
 @contextmanager
