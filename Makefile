@@ -65,6 +65,7 @@ screenshots: node $(DEV_READY) $(CLIENTS_READY) web ## take the pictures of the 
 
 site: $(DEV_READY) ## build the documents as a site, in site/ (ARGS=serve shows it while it is written)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(or $(ARGS),build --strict --quiet) --config-file docs/site/mkdocs.yml
+	@$(if $(ARGS),,echo 'The site is in site/, for a web server; make site ARGS=serve shows it here.')
 
 check: $(DEV_READY) ## lint, formatting, types and import rules
 	@$(BIN)/ruff check
@@ -92,7 +93,7 @@ lock: ## bring requirements/ up to date with pyproject.toml (needs uv; ARGS=--up
 		--constraints requirements/dev.txt --output-file requirements/build.txt >/dev/null
 
 clean: ## remove everything that make has installed, and the caches
-	@rm -rf .venv web/node_modules src/synkora/app/web $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv build dist
+	@rm -rf .venv web/node_modules src/synkora/app/web site $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv build dist
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -169,9 +170,9 @@ compiler:
 
 node:
 	@command -v node >/dev/null && command -v npm >/dev/null || { \
-		echo 'The tests run the JavaScript clients and the playground: install Node.js 20.19 or newer, with npm' >&2; exit 1; }
+		echo 'This needs Node.js 20.19, 22.12 or newer, with npm' >&2; exit 1; }
 	@node -e "$(NODE_FOR_WEB)" || { \
-		echo "The tests need Node.js 20.19, 22.12 or newer, and node is $$(node --version)" >&2; exit 1; }
+		echo "This needs Node.js 20.19, 22.12 or newer, and node is $$(node --version)" >&2; exit 1; }
 
 # The server starts without its pages as well.
 try-web:
@@ -188,6 +189,7 @@ src/synkora/app/web/%/index.html: $(WEB_READY) $(WEB_SOURCES)
 	@touch $@
 
 $(WEB_READY): web/package-lock.json
+	@command -v npm >/dev/null || { echo 'This needs Node.js 20.19, 22.12 or newer, with npm' >&2; exit 1; }
 	@echo 'Installing what the playground and the console are built with …'
 	@npm ci --prefix web --silent --no-audit --no-fund
 	@touch $@

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+import structlog
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
@@ -25,3 +26,16 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return _shown((yield))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_logger_outlives_its_test() -> Generator[None]:
+    """Have loggers look their configuration up each time: one that keeps a test's is deaf to what others capture."""
+    configure = structlog.configure
+
+    def configure_without_cache(**options: Any) -> None:
+        configure(**{**options, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", configure_without_cache)
+        yield

@@ -19,6 +19,7 @@ INSTEAD: Final = {ROOT / "README.md": DOCS / "index.md"}
 #: What the navigation names and is not in `docs/`.
 OUTSIDE: Final = ("CHANGELOG.md", "CONTRIBUTING.md")
 
+_PICTURE: Final = re.compile(r'\b(src|srcset)="([^":]+)"')
 _LINK: Final = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -50,7 +51,10 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
             return words.strip("[]")
         return f"{words}({relpath(_in_site(target), here)}{anchor})" if target.is_file() else match[0]
 
-    return _LINK.sub(moved, markdown)
+    def shown(match: re.Match[str]) -> str:
+        return f'{match[1]}="{relpath(_in_site(_target(source, match[2])), page.url or ".")}"'
+
+    return _PICTURE.sub(shown, _LINK.sub(moved, markdown))
 
 
 def _source(name: str) -> Path:

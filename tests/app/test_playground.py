@@ -158,6 +158,16 @@ async def test_browsers_of_this_machine_get_tokens(app: Starlette, host: str, pe
         {"forwarded": "for=192.0.2.7"},
         {"x_real_ip": "192.0.2.7"},
         {"via": "1.1 proxy"},
+        {"x_forwarded": "for=192.0.2.7"},
+        {"x_forwarded_proto": "https"},
+        {"x_forwarded_port": "443"},
+        {"x_forwarded_server": "proxy"},
+        {"x_client_ip": "192.0.2.7"},
+        {"cf_connecting_ip": "192.0.2.7"},
+        {"true_client_ip": "192.0.2.7"},
+        {"x_original_host": "evil.example"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
     ],
     ids=str,
 )
@@ -166,6 +176,29 @@ async def test_other_sites_and_proxies_get_no_token(app: Starlette, headers: dic
     answer = await ask(app, "POST", "/playground/token", **headers)
     assert answer.status_code == 403
     assert "ssh -L" in answer.text
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+async def test_its_own_page_gets_tokens(app: Starlette, site: str) -> None:
+    """A browser says of it that it is of the server's own origin, and of what somebody typed that it is of no page."""
+    assert (await ask(app, "POST", "/playground/token", origin=HERE, sec_fetch_site=site)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example@localhost",
+        "localhost/evil",
+        "localhost#evil",
+        "localhost?evil",
+        "localhost\\.evil.example",
+        "local\thost",
+        "",
+    ],
+)
+async def test_a_host_that_is_none_gets_no_token(app: Starlette, host: str) -> None:
+    """The header is a name and a port, and nothing else of an address (RFC 9110 section 7.2)."""
+    assert (await ask(app, "POST", "/playground/token", host=host)).status_code == 403
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.7", "10.0.0.8", "fe80::1", "::ffff:192.0.2.7", ""])

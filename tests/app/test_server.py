@@ -85,7 +85,7 @@ def test_the_log_level(tmp_path: Path) -> None:
 def test_a_port_in_use(tmp_path: Path, taken: int, host: str) -> None:
     """One line says so, and what to do."""
     said = failure(tmp_path, WS_HOST=host, WS_PORT=str(taken))
-    assert said == f"Port {taken} is in use: stop what listens there, or set WS_PORT to another port"
+    assert said == f"Port {taken} is in use: stop what listens there, or take another by WS_PORT or --port"
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host"])

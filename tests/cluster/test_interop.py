@@ -249,14 +249,14 @@ async def test_sockets_are_fetched(world: World, asker: str) -> None:
 
 
 async def test_a_handshake_has_the_fields_that_node_gives_it(world: World) -> None:
-    """Of a socket of ours, as Node.js gets it: the same fields with values of the same kinds."""
+    """Of a socket of ours, as Node.js gets it: the same fields with values of the same kinds, and the request's id."""
     found = {socket["data"]["name"]: socket["handshake"] for socket in await world.server("js1").fetch(EVERYONE)}
     ours, theirs = found["py1"], found["js2"]
     assert set(ours) == set(theirs)
     for field in ("xdomain", "secure", "query"):
         assert ours[field] == theirs[field]
     assert (ours["auth"], theirs["auth"]) == ({"name": "py1"}, {"name": "js2"})
-    assert set(ours["headers"]) == set(theirs["headers"])
+    assert set(ours["headers"]) == {*theirs["headers"], "x-request-id"}
     assert ours["address"].rpartition(":")[2] == theirs["address"].rpartition(":")[2] == "127.0.0.1"
     assert ours["url"] == theirs["url"]
     assert abs(ours["issued"] - theirs["issued"]) < 60_000

@@ -18,6 +18,7 @@ from synkora.protocol.errors import InvalidPayload
 
 LONG = 60.0  # seconds: longer than the test has
 SHORT = 0.2
+ODD = b'{"id":"x","asker":"../y","topic":"whose","body":1,"within":1}'
 
 
 class Instance:
@@ -132,6 +133,61 @@ async def test_a_flood_of_questions_is_not_answered_whole(gather: Gather) -> Non
     assert await a.ask("slow") == ["b"]
 
 
+async def test_a_flood_of_one_topic_takes_no_answers_from_another(gather: Gather) -> None:
+    """Each topic has places of its own."""
+    a, b = await gather(2)
+    may_answer = asyncio.Event()
+
+    async def answer_later(question: bytes) -> bytes:
+        await may_answer.wait()
+        return json.dumps(["b", json.loads(question)]).encode()
+
+    b.questions.on("slow", answer_later)
+    waiting = [asyncio.create_task(a.ask("slow")) for _ in range(MOST_AT_ONCE + 1)]
+    await until(lambda: any(task.done() for task in waiting))
+    assert await a.ask() == ["b"]
+    may_answer.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_what_nobody_waits_for_any_more_is_given_up(gather: Gather) -> None:
+    """An answer is worked at for as long as the question says that it is waited for."""
+    a, b = await gather(2)
+    given_up = asyncio.Event()
+
+    async def never(_: bytes) -> bytes:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+        return b""
+
+    b.questions.on("slow", never)
+    with capture_logs() as logs:
+        assert await a.ask("slow", within=SHORT) == []
+        await asyncio.wait_for(given_up.wait(), PATIENCE)
+        assert await a.ask() == ["b"]
+    assert logs == []
+
+
+@pytest.mark.parametrize("forged", ["own", "", "a b,c:1\n", "x\n", "../x", "x" * 41])
+async def test_nobody_answers_in_the_name_of_the_asker_or_under_an_odd_one(
+    gather: Gather, redis: RedisServer, forged: str
+) -> None:
+    """Such an answer is not taken: what has an instance's id is shown, and is part of what is asked next."""
+    a, b = await gather(2)
+
+    async def forge(_: bytes) -> bytes:
+        (number,) = a.questions._asked
+        answer = {"id": number, "instance": a.link.uid if forged == "own" else forged, "body": 1}
+        redis.do("PUBLISH", f"synkora:answers:{a.link.uid}", json.dumps(answer))
+        return b"2"
+
+    b.questions.on("forged", forge)
+    assert await a.questions.ask("forged", b"1", within=LONG) == {b.link.uid: b"2"}
+    assert a.questions.unreadable == 1
+
+
 async def test_nobody_is_asked_where_nobody_is_known_or_redis_is_away(gather: Gather, redis: RedisServer) -> None:
     """Then there is nothing to wait for."""
     (alone,) = await gather(1)
@@ -154,7 +210,9 @@ async def test_servers_of_nodejs_hear_nothing_of_it(gather: Gather, redis: Redis
     assert not [channel for channel in ours if channel.startswith(b"socket.io")]
 
 
-@pytest.mark.parametrize("message", [b"", b"{", b"[]", b'{"id":1}', b'{"id":"x","asker":"y","topic":"whose"}', b"\xff"])
+@pytest.mark.parametrize(
+    "message", [b"", b"{", b"[]", b'{"id":1}', b'{"id":"x","asker":"y","topic":"whose"}', b"\xff", ODD]
+)
 async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServer, message: bytes) -> None:
     """It is counted, and the next question is answered."""
     a, b = await gather(2)

@@ -1,9 +1,12 @@
 """Sending people to another server: who goes with whom, what is told of it, and what they may still send."""
 
+import json
 from typing import Any
 
-from tests.collaboration.site import Person, Site, turn
+from tests.collaboration.guarded import Guarded, Roles, settle
+from tests.collaboration.site import Person, Site, token_of, turn
 
+from synkora.collaboration.access import Role
 from synkora.collaboration.parting import SHUTDOWN_MESSAGE, Parting
 from synkora.engine.disconnect import Reason
 
@@ -79,3 +82,40 @@ async def test_who_never_signed_in_is_told_nothing(site: Site) -> None:
     alice.take()
     await part(parting, alice)
     assert alice.take_events() == []
+
+
+async def test_who_goes_does_not_come_in_again() -> None:
+    """Neither by a join whose answer is awaited, nor by one that comes now: others see one leaving, and no coming."""
+    roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
+    site = Guarded(roles)
+    bob = await site.join("bob")
+    roles.roles["ann", "q"] = Role.EDITOR
+    ann = await site.join("ann", "q")
+    roles.gate.clear()
+    ann.emit("join-project", "p")
+    await turn()
+    await part(site.collaboration.begin_parting(), ann)
+    roles.gate.set()
+    bob.take()
+    await settle()
+    for project in ("p", "q"):
+        ann.emit("join-project", project)  # the first is remembered by now
+    await settle()
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    await settle()
+    assert bob.take_events() == []
+    assert [site.collaboration.presence.count(project) for project in ("p", "q")] == [1, 0]
+
+
+async def test_who_signs_in_while_going_comes_in_nowhere(site: Site) -> None:
+    """Their session was told to go before they signed in over it."""
+    (bob,) = await site.meet("Bob", project=PROJECT)
+    (alice,) = await site.meet("Alice")
+    alice.send("41")
+    await part(site.collaboration.begin_parting(), alice)
+    alice.send("40" + json.dumps({"token": token_of("Alice")}))
+    await turn()
+    alice.emit("join-project", PROJECT)
+    await turn()
+    assert site.collaboration.connections == 2
+    assert bob.take_events() == []

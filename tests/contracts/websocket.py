@@ -123,6 +123,11 @@ class WebSocketContract:
 
     # Errors
 
+    async def test_what_was_answered_before_takes_no_code_away(self, raw: RawWebSocket) -> None:
+        """A fault right behind a message that is answered is told as if it stood alone."""
+        await raw.send(client_frame(TEXT, b"4hello"), client_frame(TEXT, b"4" + bytes(MAX)))
+        assert (await raw.closed()).code == 1009
+
     @pytest.mark.parametrize("case", ERRORS)
     async def test_what_is_no_message_is_closed_with_its_code(
         self, raw: RawWebSocket, engine: Engine, case: str

@@ -24,8 +24,8 @@ class Addresses(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = dict(attributes)
-        if tag in ("script", "img", "source", "iframe") and given.get("src"):
-            self.fetched.add(str(given["src"]))
+        if tag in ("script", "img", "source", "iframe"):
+            self.fetched |= {str(given[name]) for name in ("src", "srcset") if given.get(name)}
         elif tag == "link" and given.get("rel") != "canonical":
             self.fetched.add(str(given["href"]))
         elif tag == "a" and given.get("href"):
@@ -53,13 +53,14 @@ def test_files_outside_of_the_documents_are_in_it(site: Path) -> None:
     assert "../deploy/nginx/synkora.conf" in linked
 
 
-def test_every_link_of_every_page_leads_somewhere(site: Path) -> None:
+def test_every_link_and_picture_of_every_page_is_there(site: Path) -> None:
     """Within the site, each names a file that was built."""
     dead = set()
     for page in site.rglob("*.html"):
         if page.name == "404.html":
             continue
-        for link in Addresses(page.read_text(encoding="utf-8")).linked:
+        addresses = Addresses(page.read_text(encoding="utf-8"))
+        for link in addresses.linked | addresses.fetched:
             target = link.partition("#")[0]
             if not target or re.match(r"[a-z]+:", target):
                 continue

@@ -14,7 +14,7 @@ from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.held import VOLATILE_LIMIT
-from synkora.engine.registry import COMPLETION, LINGER
+from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
 from synkora.engine.session import TRANSITIONS, State
 from synkora.engine.transports.websocket import CLOSING_TIME, MAX_FRAGMENTS
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
@@ -35,7 +35,7 @@ BOUNDS: Final = {
     "fragments of a message": {MAX_FRAGMENTS, COMPLETION},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},
     "acks that a client owes": {MAX_UNANSWERED},
-    "session that has ended and is not polled": {LINGER},
+    "session that has ended and is not polled": {LINGER, LAST_LINGER},
     "answer to a close frame": {CLOSING_TIME},
     "project id, user id": {MAX_PROJECT_ID, MAX_ID_LENGTH},
     "name, image address": {MAX_NAME_LENGTH, MAX_IMAGE_LENGTH},

@@ -170,6 +170,34 @@ async def test_one_of_several_instances(
     second.kill()
 
 
+async def test_an_instance_that_does_not_answer_is_named(
+    redis: RedisServer, start_server: StartServer, connect_by: Connect, watch: Watch
+) -> None:
+    """Wherever something of it may be missing, or may not have been done: in tables, and after actions."""
+    first, second = (start_server(REDIS_URL=redis.url) for _ in range(2))
+    alice, bob = await connect_by(ALICE, url=first.url), await connect_by(BOB, url=second.url)
+    for client in (alice, bob):
+        await client.emit("join-project", PROJECT)
+    operator = await watch("Connections", server=first)
+    await operator.play("await row('Bob').getByRole('button', { name: 'Disconnect' }).click();")
+    second.signal(signal.SIGSTOP)
+    try:
+        await operator.play(f"""
+            await dialog.getByRole('button', {{ name: 'Disconnect' }}).click();
+            await outcome.getByText(/Bob .* may still be connected: .*:{second.port} .* has not answered/).waitFor();
+            await page.getByText(/There may be more: .*:{second.port} .* has not answered/).waitFor();
+            await show('Projects');
+            await row('{PROJECT}').getByRole('button', {{ name: 'Notice' }}).click();
+            await dialog.getByLabel('What everybody in the project is told').fill('At noon');
+            await dialog.getByRole('button', {{ name: 'Post' }}).click();
+            await outcome.getByText(/has reached 1 connection .*, and perhaps others: .*:{second.port} /).waitFor();
+        """)
+    finally:
+        second.signal(signal.SIGCONT)
+    assert operator.console == []
+    second.kill()
+
+
 async def test_who_does_not_read_is_seen(start_server: StartServer, connect_by: Connect, watch: Watch) -> None:
     """How many they are, what waits for them, what they have lost, and in the table who it is."""
     server = start_server(LIMIT_VOLATILE_RATE="0")
@@ -224,6 +252,20 @@ async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect
         await page.getByRole('combobox', { name: 'Transport' }).selectOption('Any');
         await page.getByLabel('Search connections').fill('nobody');
         await page.getByText('None of the connections is like that.').waitFor();
+    """)
+    assert operator.console == []
+
+
+async def test_of_many_projects_the_first_are_shown(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """With how many more there are."""
+    alice = await connect_by(ALICE, url=server.url)
+    for number in range(7):
+        await alice.emit("join-project", f"p{number}")
+    operator = await watch("Connections")
+    await operator.play("""
+        const projects = row('Alice').locator('.projects');
+        await shows(() => projects.textContent(), 'p0, p1 +5');
+        await shows(() => projects.getAttribute('title'), 'p0\\np1\\np2\\np3\\np4\\n+2');
     """)
     assert operator.console == []
 

@@ -1,5 +1,6 @@
 """The consoles of two servers that share a Redis: each shows, and reaches, both."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer
 from tests.support.redis_server import RedisServer, running_redis
+
+from synkora.app.console.turns import AT_ONCE, MOST_WAITING
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -157,9 +160,9 @@ async def test_projects_of_both(world: World) -> None:
 async def test_a_client_is_disconnected_from_either_console(world: World) -> None:
     """It is told so by Socket.IO's own packet, whichever instance it is on; there is no second time."""
     for client, console in ((world.bob, world.consoles[0]), (world.carol, world.consoles[0])):
-        assert await console.act("disconnect", socketId=client.id) == {"disconnected": True}
+        assert await console.act("disconnect", socketId=client.id) == {"disconnected": True, "unanswered": []}
         assert (await client.changes.next())[:2] == ["disconnect", "io server disconnect"]
-        assert await console.act("disconnect", socketId=client.id) == {"disconnected": False}
+        assert await console.act("disconnect", socketId=client.id) == {"disconnected": False, "unanswered": []}
     table = await world.consoles[1].until("connections", lambda table: table["total"] == 2)
     assert {row["userName"] for row in table["rows"]} == {"Alice"}
     assert f"✗ Disconnected from the console: {world.bob.id}" in world.servers[0].stdout
@@ -168,7 +171,7 @@ async def test_a_client_is_disconnected_from_either_console(world: World) -> Non
 async def test_a_notice_reaches_a_project_on_both(world: World) -> None:
     """Everyone in it gets the words and the time, nobody else does, and the operator learns how many they were."""
     words = "The server restarts at noon: Größe ✓"
-    assert await world.consoles[1].act("notice", projectId="p1", message=words) == {"recipients": 3}
+    assert await world.consoles[1].act("notice", projectId="p1", message=words) == {"recipients": 3, "unanswered": []}
     for client in (world.alice, world.bob, world.other_alice):
         notice = await heard(client, "server:notice")
         assert notice["message"] == words
@@ -177,7 +180,7 @@ async def test_a_notice_reaches_a_project_on_both(world: World) -> None:
     await heard(world.carol, "pong")
     assert not [event for event in world.carol.events.items if event[0] == "server:notice"]
     assert not [line for line in world.servers[1].stdout if words in line]
-    assert await world.consoles[0].act("notice", projectId="p3", message=words) == {"recipients": 0}
+    assert await world.consoles[0].act("notice", projectId="p3", message=words) == {"recipients": 0, "unanswered": []}
 
 
 async def test_the_logs_of_both(world: World) -> None:
@@ -215,9 +218,25 @@ async def test_an_instance_that_is_silent(world: World) -> None:
         assert newest(overview).keys() == {str(world.servers[0].port)}
         table = await console.ask("connections")
         assert {row["userName"] for row in table["rows"]} == {"Alice", "Carol"}
+        assert table["unanswered"] == [silent[0]["id"]]
+        done = await console.act("disconnect", socketId=world.bob.id)
+        assert done == {"disconnected": False, "unanswered": [silent[0]["id"]]}
+        done = await console.act("notice", projectId="p1", message="x")
+        assert done == {"recipients": 1, "unanswered": [silent[0]["id"]]}
     finally:
         frozen.process.send_signal(signal.SIGCONT)
     await console.until("overview", lambda overview: len(newest(overview)) == 2)
+
+
+async def test_many_tables_silence_nobody(world: World) -> None:
+    """While as many are asked for as may wait, each has the rows of both, and a client of the other is reached."""
+    console = world.consoles[0]
+    asked = AT_ONCE + MOST_WAITING
+    tables = [asyncio.create_task(console.ask("connections", search="a", sort="user")) for _ in range(asked)]
+    done = await console.act("disconnect", socketId="nobody")
+    assert done == {"disconnected": False, "unanswered": []}
+    for table in await asyncio.gather(*tables):
+        assert (table["total"], table["unanswered"]) == (4, [])
 
 
 async def test_without_redis_each_shows_itself(world: World, redis: RedisServer) -> None:

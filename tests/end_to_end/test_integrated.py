@@ -145,6 +145,7 @@ async def test_switched_off_it_is_not_there(web: StartWeb, connect_by: Connect, 
             await connect_by(ALICE, url=server.url, way=WAYS[way])
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
         answer = await http.get("/socket.io/", params={"EIO": "4", "transport": "polling"})
+        assert (await http.get("/synkora/ready")).status_code == 200
     assert answer.status_code == 404
     assert answer.json()["message"].startswith(ELSEWHERE)
 

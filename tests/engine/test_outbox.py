@@ -368,6 +368,23 @@ async def test_a_turn_is_timed_from_the_first_message_that_came(monkeypatch: pyt
     assert flusher.turns.sum == 3
 
 
+async def test_what_a_turn_leaves_for_the_next_does_not_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that fails while it is written to is told so in the next turn; this one took what it took."""
+    clock = Clock()
+    monkeypatch.setattr(outbox_module, "perf_counter", clock)
+    flusher = Flusher()
+    client, other = Client(flusher), Client(flusher)
+
+    def send(_: object) -> None:
+        clock.now += 3
+        other.outbox.put(message("b"))
+
+    monkeypatch.setattr(client.carrier, "send", send)
+    client.outbox.put(message("a"))
+    await turn()
+    assert flusher.turns.sum == 3
+
+
 async def test_who_does_not_read_is_known() -> None:
     """Their outboxes are among those that hold something, until all has gone out, is dropped, or is handed over."""
     flusher = Flusher()

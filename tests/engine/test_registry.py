@@ -83,6 +83,22 @@ async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch
     await until(lambda: len(engine.registry) == 0)
 
 
+async def test_last_messages_wait_for_a_shorter_time_once_the_server_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of a session that had ended before: who does not come in it may be gone for good."""
+    monkeypatch.setattr(registry_module, "LAST_LINGER", 0.02)
+    engine = Engine()
+    for reason in (Reason.FORCED_SERVER_CLOSE, None):
+        polling = MemoryTransport("polling")
+        polling.lingers = True
+        session = engine.registry.open(request_of(), polling)
+        await turn()
+        if reason is not None:
+            session.close(reason)
+    engine.registry.close()
+    assert len(engine.registry) == 2
+    await until(lambda: engine.registry.is_drained)
+
+
 async def test_sessions_are_counted_by_the_transport_that_they_began_with() -> None:
     """The count only grows; those that are there can be gone through."""
     registry = Engine().registry

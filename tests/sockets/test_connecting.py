@@ -114,6 +114,26 @@ async def test_a_refusal_without_data_has_words_alone(server: SocketServer, addr
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
+async def test_a_refusal_may_end_the_connection(server: SocketServer, address: Address, late: bool) -> None:
+    """After the words that refuse, and in all namespaces."""
+
+    def refuse(socket: Socket, auth: dict[str, Any]) -> None:
+        raise ConnectRefused("No more", close=True)
+
+    async def refuse_later(socket: Socket, auth: dict[str, Any]) -> None:
+        refuse(socket, auth)
+
+    server.of("/").on_connect(refuse_later if late else refuse)
+    server.of("/other")
+    async with websocket(address) as client:
+        await client.send("40/other,", "40")
+        assert str(await client.receive()).startswith("40/other,")
+        assert await client.receive() == '44{"message":"No more"}'
+        assert await client.closed() is not None
+    assert server.of("/other").sockets == {}
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
 async def test_an_error_of_the_handler_refuses_and_is_logged(
     server: SocketServer, address: Address, late: bool
 ) -> None:

@@ -60,6 +60,14 @@ async def test_it_is_where_it_is_mounted(server: SocketServer, ws: Any, root_pat
             assert await socket.event() == ["echoed", "websocket"]
 
 
+async def test_its_connections_end_with_a_lifespan_that_fails(server: SocketServer) -> None:
+    """An application that ends by an error leaves nobody connected."""
+    with pytest.raises(ZeroDivisionError):
+        async with server.lifespan():
+            raise ZeroDivisionError
+    assert server.registry.is_closing
+
+
 async def test_its_connections_end_with_its_lifespan(server: SocketServer, ws: Any) -> None:
     """Clients are told that the server restarts, and none is left."""
     async with running(host(server, ws), server.settings.path) as address:

@@ -68,7 +68,9 @@ export interface Connection {
   transport: "websocket" | "polling";
   address: string;
   since: number;
+  /** The first of them. */
   projects: string[];
+  projectCount: number;
   waiting: number;
   received: number;
 }
@@ -80,8 +82,14 @@ export interface Project {
   instances: string[];
 }
 
+/** What all instances have been asked for. */
+export interface Answered {
+  /** The ids of those that have not answered. */
+  unanswered: string[];
+}
+
 /** A page of the rows that match. */
-export interface Rows<Row> {
+export interface Rows<Row> extends Answered {
   total: number;
   matched: number;
   /** How many of them can be paged through. */

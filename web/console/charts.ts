@@ -113,6 +113,7 @@ export const CHARTS: readonly ChartKind[] = [
     unit: "what slow clients have yet to read",
     merging: "sum",
     format: size,
+    isWhole: true,
     lines: () => [state("waiting", ({ waiting }) => waiting.bytes)],
   },
   {

@@ -23,7 +23,7 @@ export function Connections() {
 
   const columns: Column<Connection>[] = [
     { title: "User", sort: ["user", "asc"], cell: (row) => <Who row={row} /> },
-    { title: "Projects", sort: ["project", "asc"], isMinor: true, cell: ({ projects }) => <Projects ids={projects} /> },
+    { title: "Projects", sort: ["project", "asc"], isMinor: true, cell: (row) => <Projects row={row} /> },
     { title: "Transport", sort: ["transport", "asc"], isMinor: true, cell: ({ transport }) => TRANSPORTS[transport] },
     { title: "Address", sort: ["address", "asc"], isMinor: true, cell: ({ address }) => <code>{address}</code> },
     {
@@ -117,13 +117,13 @@ function Who({ row: { userId, userName, socketId, transport, address } }: { row:
   );
 }
 
-function Projects({ ids }: { ids: string[] }) {
-  const more = ids.length - PROJECTS_SHOWN;
+function Projects({ row: { projects, projectCount } }: { row: Connection }) {
+  const more = (shown: string[]) => (projectCount > shown.length ? `+${count(projectCount - shown.length)}` : "");
+  const shown = projects.slice(0, PROJECTS_SHOWN);
   return (
-    <span class="projects" title={ids.join("\n")}>
-      {ids.slice(0, PROJECTS_SHOWN).join(", ")}
-      {more > 0 && ` and ${count(more)} more`}
-      {ids.length === 0 && <span class="none">none</span>}
+    <span class="projects" title={[...projects, more(projects)].join("\n").trim()}>
+      {shown.join(", ")} {more(shown)}
+      {projectCount === 0 && <span class="none">none</span>}
     </span>
   );
 }

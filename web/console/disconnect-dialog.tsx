@@ -1,8 +1,9 @@
 /** Asks before a client is disconnected. */
 
-import type { Connection } from "./answers";
+import type { Answered, Connection } from "./answers";
 import { post } from "./api";
 import { Dialog } from "./dialog";
+import { silent } from "./feed";
 import { tell } from "./outcome";
 
 interface DisconnectDialogProps {
@@ -13,8 +14,11 @@ interface DisconnectDialogProps {
 
 export function DisconnectDialog({ connection: { socketId, userName }, onDone, onClose }: DisconnectDialogProps) {
   const disconnect = async () => {
-    const { disconnected } = await post<{ disconnected: boolean }>("disconnect", { socketId });
+    type Answer = { disconnected: boolean } & Answered;
+    const { disconnected, unanswered } = await post<Answer>("disconnect", { socketId });
     if (disconnected) tell("good", `${userName} (${socketId}) has been disconnected.`);
+    else if (unanswered.length > 0)
+      tell("bad", `${userName} (${socketId}) may still be connected: ${silent(unanswered)}. Try it again.`);
     else tell("bad", `${userName} (${socketId}) was not there any more.`);
     onDone();
   };

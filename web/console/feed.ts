@@ -37,6 +37,11 @@ export function nameOf(id: string): string {
   return instances.value.find((instance) => instance.id === id)?.name ?? id;
 }
 
+/** That instances have not answered, in words without a full stop. */
+export function silent(ids: string[]): string {
+  return `${ids.map(nameOf).join(", ")} ${ids.length === 1 ? "has" : "have"} not answered`;
+}
+
 /** Begin, and go on for as long as the page is open and somebody is signed in. */
 export function start(): void {
   setInterval(tick, 1_000);

@@ -56,5 +56,6 @@ const minuteOf = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-
 const momentOf = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
 export const clock = (at: number): string => clockOf.format(at * 1_000);
-export const minute = (at: number): string => minuteOf.format(at * 1_000);
+/** A mark on an axis: seconds are only told where they are not a minute's first. */
+export const marked = (at: number): string => (at % 60 === 0 ? minuteOf : clockOf).format(at * 1_000);
 export const moment = (at: number): string => momentOf.format(at * 1_000);

@@ -1,9 +1,10 @@
 /** Writes to everybody in a project. */
 
 import { useState } from "preact/hooks";
-import type { Project } from "./answers";
+import type { Answered, Project } from "./answers";
 import { post } from "./api";
 import { Dialog } from "./dialog";
+import { silent } from "./feed";
 import { counted } from "./formats";
 import { tell } from "./outcome";
 
@@ -15,8 +16,11 @@ export function NoticeDialog({ project: { projectId }, onClose }: { project: Pro
   const length = [...message].length;
   const isTooLong = length > LONGEST;
   const send = async () => {
-    const { recipients } = await post<{ recipients: number }>("notice", { projectId, message });
-    tell("good", `The notice has reached ${counted(recipients, "connection")} in ${projectId}.`);
+    type Answer = { recipients: number } & Answered;
+    const { recipients, unanswered } = await post<Answer>("notice", { projectId, message });
+    const reached = `The notice has reached ${counted(recipients, "connection")} in ${projectId}`;
+    if (unanswered.length === 0) tell("good", `${reached}.`);
+    else tell("bad", `${reached}, and perhaps others: ${silent(unanswered)}.`);
   };
   return (
     <Dialog

@@ -5,7 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { type ChartKind, OTHERS } from "./charts";
 import { colour } from "./colours";
-import { minute } from "./formats";
+import { marked } from "./formats";
 import type { Table } from "./series";
 
 const WHOLE_STEPS = Array.from({ length: 8 }, (_, zeros) => [1, 2, 5].map((step) => step * 10 ** zeros)).flat();
@@ -93,7 +93,7 @@ function plotOptions(
       y: { range: (_, __, most) => [0, most > 0 ? most * 1.12 : 1] },
     },
     axes: [
-      { ...axis, size: 24, space: 60, grid: { show: false }, values: (_, times) => times.map(minute) },
+      { ...axis, size: 24, space: 60, grid: { show: false }, values: (_, times) => times.map(marked) },
       {
         ...axis,
         size: 58,

@@ -62,7 +62,7 @@ export function Settings() {
                   {value === null || value === "" ? <span class="none">not set</span> : <code>{value}</code>}
                   {isDefault && <small class="only-narrow">default</small>}
                 </td>
-                <td class="minor">{isDefault ? <span class="none">default</span> : "set"}</td>
+                <td class="minor">{isDefault ? <span class="none">default</span> : "configured"}</td>
               </tr>
             ))}
           </tbody>

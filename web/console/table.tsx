@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
+import { silent } from "./feed";
 import { count, counted } from "./formats";
 import type { Listing, Order } from "./listing";
 import { Pager } from "./pager";
@@ -50,6 +51,9 @@ export function Table<Row>({ title, noun, hint, listing, columns, keyOf, childre
         <SortField listing={listing} columns={columns} />
       </div>
       {failure.value && <p class="notice bad">{failure.value.message}</p>}
+      {answer.value && answer.value.unanswered.length > 0 && (
+        <p class="notice bad">There may be more: {silent(answer.value.unanswered)}.</p>
+      )}
       {answer.value && (
         <>
           <div class="rows">

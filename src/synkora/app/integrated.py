@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Final
@@ -13,6 +12,7 @@ from starlette.applications import Starlette
 from synkora.app.banner import advise
 from synkora.app.logs.configure import configure_logs
 from synkora.app.logs.patterns import Patterns
+from synkora.app.logs.repeats import Repeats
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
@@ -43,9 +43,9 @@ class CollaborationServer:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings = settings or load_settings()
-        levels: Counter[str] = Counter()
+        self._repeats = Repeats()
         if not structlog.is_configured():
-            levels = configure_logs(settings.log_level, settings.log_format, libraries=()).levels
+            self._repeats = configure_logs(settings.log_level, settings.log_format, libraries=())
         failures = Failures(settings.limit_failed_sign_ins)
         self._cluster = cluster = make_cluster(settings, failures)
         self._server = server = make_socket_server(settings, cluster)
@@ -55,7 +55,7 @@ class CollaborationServer:
         self._stopping: asyncio.Task[None] | None = None
         server.registry.obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
         self.asgi = AsgiEndpoint(server.registry, server.polling, self.lifespan)
-        self.pages = self._make_pages(levels)
+        self.pages = self._make_pages()
 
     @property
     def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
@@ -79,6 +79,7 @@ class CollaborationServer:
                 finally:
                     await self._begin_to_stop()
         self._patterns.tell()
+        self._repeats.tell()
 
     def _begin_to_stop(self) -> asyncio.Task[None]:
         if self._stopping is None:
@@ -94,16 +95,16 @@ class CollaborationServer:
         await self._collaboration.close()
         await self._server.close(self._settings.shutdown_timeout)
 
-    def _make_pages(self, levels: Counter[str]) -> Starlette:
+    def _make_pages(self) -> Starlette:
         settings, registry = self._settings, self._server.registry
         token = None if settings.metrics_token is None else settings.metrics_token.get_secret_value()
-        collector = ServerCollector(self._server, self._collaboration, self._lag, levels, self._cluster)
+        collector = ServerCollector(self._server, self._collaboration, self._lag, self._repeats.levels, self._cluster)
         return make_app(
             self._collaboration, lambda: registry.is_closing, self._problem, [metrics_route(collector, token)]
         )
 
     def _problem(self) -> str | None:
         obstacle = self._server.registry.obstacle
-        if obstacle is not None:
+        if obstacle is not None and self._settings.is_integrated:
             return obstacle[1]
         return None if self._cluster is None else self._cluster.problem

@@ -8,8 +8,17 @@ from starlette.requests import Request
 from synkora.engine.addresses import parse_address
 from synkora.engine.origins import Origins
 
-# What proxies add. A proxy on this machine has a local address, whoever it asks for.
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+# What proxies add, besides all that begins with x-forwarded. A proxy on this machine has a local address, whoever it
+# asks for; one that adds nothing often asks by HTTP/1.0.
+_FORWARDED: Final = (
+    "cf-connecting-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-original-host",
+    "x-real-ip",
+)
 
 
 def is_local(request: Request) -> bool:
@@ -20,14 +29,19 @@ def is_local(request: Request) -> bool:
     """
     return (
         _comes_from_here(request)
-        and not any(name in request.headers for name in _FORWARDED)
+        and not _is_forwarded(request)
         and _is_local_name(request.headers.get("host", ""))
         and is_of_same_origin(request)
     )
 
 
 def is_of_same_origin(request: Request) -> bool:
-    """Whether a request was made by a page of this server's, or by no page at all."""
+    """Whether a request was made by a page of this server's, or by no page at all.
+
+    Browsers say so by `Sec-Fetch-Site` (W3C Fetch Metadata, section 2.3), also where they send no origin.
+    """
+    if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+        return False
     origin = request.headers.get("origin")
     return origin is None or Origins.is_same(origin, request.headers.get("host"))
 
@@ -40,9 +54,18 @@ def _comes_from_here(request: Request) -> bool:
     return peer is not None and (peer.is_loopback or peer == own)
 
 
+def _is_forwarded(request: Request) -> bool:
+    return request.scope["http_version"] < "1.1" or any(
+        name in _FORWARDED or name.startswith("x-forwarded") for name in request.headers
+    )
+
+
 def _is_local_name(host: str) -> bool:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        url = urlsplit(f"//{host}")
     except ValueError:
         return False
+    if url.netloc != host or "@" in host:  # a path, say: a host is a name and a port
+        return False
+    name = url.hostname or ""
     return name == "localhost" or name.endswith(".localhost") or parse_address(name) is not None

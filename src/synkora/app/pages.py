@@ -46,8 +46,8 @@ def page_routes(name: str, files: Path) -> list[Route]:
         if file.suffix in _TYPES
     }
     not_built = (
-        f"The {name} has not been built: run `make web`, which takes Node.js 20.19 or newer, and start the server "
-        "again."
+        f"The {name} has not been built: run `make web`, which takes Node.js 20.19 or newer, install the server again "
+        "where it is not `make run` that starts it, and start it."
     )
 
     async def show(_: Request) -> Response:

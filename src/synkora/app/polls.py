@@ -84,7 +84,7 @@ class PollingProtocol(HttpProtocol):
             return
         # No line break can have come from a request: httptools has refused those that have one in a header.
         lines = [STATUS_LINE[answer.status], b"content-length: %d\r\n" % len(answer.body)]
-        lines += [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        lines += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         lines += [b"%b: %b\r\n" % header for header in answer.headers]
         if answer.status != 200:
             lines.append(b"%b: %b\r\n" % (HEADER, handling.id))

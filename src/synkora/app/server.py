@@ -218,7 +218,7 @@ def _explain(error: OSError, settings: Settings) -> str:
     place = f"{settings.host or 'every interface'}, port {settings.port}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"Port {settings.port} is in use: stop what listens there, or set WS_PORT to another port"
+            return f"Port {settings.port} is in use: stop what listens there, or take another by WS_PORT or --port"
         case errno.EACCES:
             return f"Port {settings.port} may not be opened by this user: set WS_PORT to one above 1023"
         case errno.EADDRNOTAVAIL:

@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     shutdown_timeout: GracePeriod = Field(
         default=5,
         validation_alias="SHUTDOWN_TIMEOUT",
-        description="Seconds that clients have to get their last messages when the server stops.",
+        description="Seconds that stopping takes at most; clients have up to two of them to get their last messages.",
     )
     shutdown_drain: GracePeriod = Field(
         default=0,

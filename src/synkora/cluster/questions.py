@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import structlog
@@ -13,7 +14,7 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 
 PREFIX: Final = "synkora:"
-MOST_AT_ONCE: Final = 16  # questions that are being answered; further ones are not
+MOST_AT_ONCE: Final = 16  # questions of one topic that are being answered; further ones are not
 MOST_BYTES: Final = 8_000_000  # of an answer: what is more is not sent
 
 log = structlog.get_logger(__name__)
@@ -24,21 +25,26 @@ Answerer = Callable[[bytes], Awaitable[bytes]]
 
 _NO_BODY: Final = Raw()  # a Raw cannot be one of several types
 
+#: An instance's id: it is part of a channel's name here, and of what pages ask for.
+InstanceId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9]{1,40}\Z")]
+Within = Annotated[float, msgspec.Meta(ge=0, le=60)]
+
 
 class Question(msgspec.Struct):
-    """A question of the instance `asker`."""
+    """A question of the instance `asker`, which waits for its answer `within` so many seconds."""
 
     id: str
-    asker: str
+    asker: InstanceId
     topic: str
     body: Raw
+    within: Within
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
     """The answer of `instance` to the question with that `id`; one without a body says that there is none to come."""
 
     id: str
-    instance: str
+    instance: InstanceId
     body: Raw = _NO_BODY
 
 
@@ -84,6 +90,7 @@ class Questions:
         self._answerers: dict[str, Answerer] = {}
         self._asked: dict[str, _Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answering: Counter[str] = Counter()  # by topic
         for channel, take in self._channels.items():
             link.subscribe(channel, take)
 
@@ -108,7 +115,7 @@ class Questions:
         channel = self._questions if to is None else _channel(self._questions, to)
         number = secrets.token_urlsafe(9)
         self._asked[number] = asked = _Asked(expected)
-        self._link.publish(channel, encode(Question(number, self._link.uid, topic, Raw(question))))
+        self._link.publish(channel, encode(Question(number, self._link.uid, topic, Raw(question), within)))
         try:
             async with asyncio.timeout(within):
                 await asked.complete.wait()
@@ -134,9 +141,10 @@ class Questions:
         if question.asker == self._link.uid:
             return
         answerer = self._answerers.get(question.topic)
-        if answerer is None or len(self._tasks) >= MOST_AT_ONCE:
+        if answerer is None or self._answering[question.topic] >= MOST_AT_ONCE:
             self._reply(question, None)
             return
+        self._answering[question.topic] += 1
         task = asyncio.get_running_loop().create_task(self._answer(question, answerer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -144,14 +152,19 @@ class Questions:
     async def _answer(self, question: Question, answerer: Answerer) -> None:
         body = None
         try:
-            body = await answerer(bytes(question.body))
+            async with asyncio.timeout(question.within):
+                body = await answerer(bytes(question.body))
             if len(body) > MOST_BYTES:
                 log.warning("answer_too_large", eventName=question.topic, size=len(body))
                 body = None
+        except TimeoutError:
+            pass  # nobody waits for it any more
         except (ProtocolError, InvalidPayload):  # of another version of the server
             self.unreadable += 1
         except Exception as error:
             log.error("question_failed", eventName=question.topic, exc_info=error)
+        finally:
+            self._answering[question.topic] -= 1
         self._reply(question, body)
 
     def _reply(self, question: Question, body: bytes | None) -> None:
@@ -164,6 +177,9 @@ class Questions:
         try:
             answer = _ANSWER.decode(message)
         except (ProtocolError, InvalidPayload):
+            self.unreadable += 1
+            return
+        if answer.instance == self._link.uid:  # nobody else may speak for this one
             self.unreadable += 1
             return
         asked = self._asked.get(answer.id)

@@ -42,7 +42,12 @@ class Admission:
         self._checks: set[asyncio.Task[None]] = set()
 
     def join(self, member: Member, project_id: str) -> Awaitable[None] | None:
-        """Let a member in, at once or when what is returned has been awaited. Raises `EventRefused`."""
+        """Let a member in, at once or when what is returned has been awaited. Raises `EventRefused`.
+
+        One that is parting stays out.
+        """
+        if member.is_parting:
+            return None
         if project_id in member.projects:
             self._projects.welcome_again(member, project_id)
             return None

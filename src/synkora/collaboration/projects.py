@@ -89,6 +89,7 @@ class Projects:
         """Let members out for everyone else, while the edits that they still send are relayed."""
         for member in members:
             member.is_parting = True
+            member.joining = None
             for project_id in member.projects:
                 member.socket.leave(project_id)  # all of them first: who goes is not told who goes along
         for member in members:

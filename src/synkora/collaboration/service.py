@@ -29,7 +29,7 @@ from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.engine.outgoing import Outgoing
-from synkora.engine.session import Session
+from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.protocol.json import Decoder
 from synkora.sockets import packets
@@ -163,6 +163,7 @@ class Collaboration:
         self._expiry.start(member)
         if self._parting is not None:
             self._parting.add(member)
+        member.is_parting = socket.session.state is State.PARTING  # where signing in took longer than the telling
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 

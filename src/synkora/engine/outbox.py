@@ -203,11 +203,11 @@ class Flusher:
         self._began = perf_counter()
 
     def _flush(self) -> None:
-        dirty, self._dirty, self.is_armed = self._dirty, [], False
+        dirty, self._dirty, self.is_armed, began = self._dirty, [], False, self._began
         for outbox in dirty:
             try:
                 outbox.flush()
             except Exception as error:
                 outbox.fail(error)
         if dirty:
-            self.turns.observe(perf_counter() - self._began)
+            self.turns.observe(perf_counter() - began)

@@ -1,5 +1,6 @@
 """The sessions by their ids, and what they share."""
 
+import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from synkora.engine.settings import EngineSettings
 from synkora.protocol.engineio import open_packet
 
 LINGER = 30  # seconds: how long the last messages of a session wait for a poll
+LAST_LINGER = 2  # seconds: the same once the server closes; who is there polls at once
 COMPLETION = 30  # seconds that a client has for the rest of a message that it has begun: fragments, attachments
 
 
@@ -149,13 +151,19 @@ class Registry:
         self.is_closing = True
 
     def close(self) -> None:
-        """End all sessions and open no more."""
+        """End all sessions and open no more; those that linger have `LAST_LINGER` seconds left."""
         self.shut()
         for session in list(self._sessions.values()):
             session.close(Reason.SERVER_SHUTTING_DOWN)
+        if self._sessions:
+            asyncio.get_running_loop().call_later(LAST_LINGER, self._give_up)
         self.heartbeat.cancel()
         self._probes.cancel()
         self.incomplete.cancel()
+
+    def _give_up(self) -> None:
+        for session in list(self._sessions.values()):
+            session.linger_timed_out()
 
     @property
     def is_drained(self) -> bool:

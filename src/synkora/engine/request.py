@@ -1,9 +1,13 @@
 """The HTTP request that opens, carries or upgrades a session."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
+
+#: An id of a request that can be written anywhere: in a header, in a line of a log.
+SANE_ID: Final = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
 _MAX_PARAMETERS: Final = 100
 
@@ -48,6 +52,12 @@ class Request:
     headers: Headers
     address: str
     secure: bool
+
+    @property
+    def id(self) -> str | None:
+        """The request's id, if it came with one that is sane."""
+        given = self.headers.get("x-request-id")
+        return given if given is not None and SANE_ID.fullmatch(given) else None
 
     @property
     def query(self) -> dict[str, str]:

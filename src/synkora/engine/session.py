@@ -330,6 +330,8 @@ class Session:
         if self.state is State.OPEN and is_told_last and self.transport.part(reason):
             self._end_reason = reason
             self._move(Event.PART)
+            if self.transport.name == "websocket":
+                self.outbox.retire()  # nothing may follow the close frame
             self._close_if_fetched()
         else:
             self.close(reason)
@@ -342,21 +344,22 @@ class Session:
     def close(self, reason: Reason, error: Exception | None = None) -> None:
         """End from the server's side. What was sent before still goes out, as far as the client takes it."""
         if self.is_live:
-            self._end_reason = reason
+            if self.state is not State.PARTING:
+                self._end_reason = reason
             if self.state is not State.PROBED or reason not in ORDERLY:
                 self._drop_probe()  # else the client polls no more, and is to get its last messages by the WebSocket
             self.outbox.flush()
             if self.state not in LIVE:
                 return  # what was still to go out was too much, and has ended it already
-            if reason in ORDERLY and self.transport.name == "websocket" and self.state is not State.PARTING:
-                self.outbox.hand_over()  # nothing may follow the close frame of one that parts
+            if reason in ORDERLY and self.transport.name == "websocket":
+                self.outbox.hand_over()
             if self.transport.close(reason, error):
                 self._say_farewell()
                 self._end()
             elif not self._end_if_fetched():
                 self._move(Event.LINGER)
                 self._keeper.ended(self)
-            self._tell_end(reason)
+            self._tell_end(self._end_reason)
 
     def _end_if_fetched(self) -> bool:
         """End a session whose last messages the client has; return whether it has.

@@ -5,11 +5,15 @@ from typing import Any
 
 
 class ConnectRefused(Exception):
-    """Refuses a client's CONNECT: it gets a `connect_error` with `message`, and with `data` where there is some."""
+    """Refuses a client's CONNECT: it gets a `connect_error` with `message`, and with `data` where there is some.
 
-    def __init__(self, message: str, data: object = None) -> None:
+    With `close` the whole connection ends then.
+    """
+
+    def __init__(self, message: str, data: object = None, *, close: bool = False) -> None:
         super().__init__(message)
         self.data = data
+        self.close = close
 
 
 class EventRefused(Exception):

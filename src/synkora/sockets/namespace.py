@@ -215,6 +215,8 @@ class Namespace(Audience):
         if socket.stage is Stage.CONNECTING:
             socket.close()
             socket.session.send(self._refusal(socket, error))
+            if isinstance(error, ConnectRefused) and error.close:
+                socket.session.close(Reason.FORCED_SERVER_CLOSE)
 
     def _refusal(self, socket: Socket, error: BaseException) -> bytes:
         if isinstance(error, ConnectRefused):

@@ -114,8 +114,10 @@ class SocketServer(Audience):
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
         """What Starlette and FastAPI take as `lifespan`: ends all connections when the application stops."""
-        yield
-        await self.close(CLOSING_TIME)
+        try:
+            yield
+        finally:
+            await self.close(CLOSING_TIME)
 
     async def drain(
         self,
@@ -125,7 +127,8 @@ class SocketServer(Audience):
     ) -> None:
         """Send all clients away within `seconds`, evenly and in random order, and take no new ones.
 
-        What they sent before they knew is still handled. Those of a group go together, a hundred of them at most;
+        What they sent before they knew is still handled, but over the WebSocket of an ASGI server that is not uvicorn's
+        with `websocket_protocol`. Those of a group go together, a hundred of them at most;
         `tell` is called with those who are about to go. Returns when all have gone, or the time is over.
         """
         await drain(self.registry, seconds, groups, tell)

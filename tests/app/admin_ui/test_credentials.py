@@ -63,6 +63,13 @@ def test_a_session_cannot_be_made_up(credentials: Credentials, clock: Clock) -> 
         assert not credentials.are_session(given)
 
 
+def test_what_is_too_long_is_no_session(credentials: Credentials, clock: Clock) -> None:
+    """It is refused before its signature is made, be it a right one: what clients send costs next to nothing."""
+    for zeros, holds in ((0, True), (20, True), (100, False)):
+        end = "0" * zeros + str(int(clock.now) + SESSION)
+        assert credentials.are_session(f"{end}.{credentials._sign(end)}") is holds
+
+
 @pytest.mark.parametrize("given", [None, "", ".", 7, ["a"], {}, "é.é", TOKEN])
 def test_anything_else_is_no_session(credentials: Credentials, given: object) -> None:
     """Whatever it is, without an error."""

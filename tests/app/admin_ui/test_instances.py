@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import msgspec
 import pytest
 from tests.app.admin_ui.admins import INTERVAL, TOKEN, Admin, visitor
 from tests.collaboration.site import SECRET, token_of
@@ -13,6 +15,10 @@ from tests.support.servers import Address, serving
 from synkora.app.admin_ui.messages import Statistics
 from synkora.app.admin_ui.serve import NAMESPACE, serve_admin_ui
 from synkora.app.cluster import Cluster
+from synkora.cluster.channels import Channels
+from synkora.cluster.formats import RequestType, Response, read_request, write
+from synkora.cluster.link import Link
+from synkora.cluster.url import RedisUrl
 from synkora.collaboration.service import Collaboration
 from synkora.engine.failures import Failures
 from synkora.identity.handshake import Authenticator
@@ -101,6 +107,42 @@ async def test_one_that_does_not_answer_keeps_nothing_from_admins(
         assert [socket["nsp"] for socket in sockets] == [NAMESPACE]
         seen = {(await someone.told("server_stats"))[0]["serverId"] for _ in range(3)}
         assert len(seen) == told
+
+
+@asynccontextmanager
+async def odd_instance(redis: RedisServer, told: object) -> AsyncIterator[list[Any]]:
+    """One with a socket whose data is what no server of ours would tell; gives how often it has told it."""
+    link, channels = Link(RedisUrl.parse(redis.url)), Channels.of("socket.io", NAMESPACE)
+    sockets = [{"id": "odd", "clientId": "c", "transport": "polling", "nsp": "/", "handshake": {}, "rooms": []}]
+    answers: dict[str, Any] = {
+        STATISTICS: msgspec.to_builtins(Statistics("odd#1", "odd", 1, 2.5, 1, 0, [], {})),
+        SOCKETS: [{**socket, "data": {"x": told}} for socket in sockets],
+    }
+    asked = []
+
+    def answer(message: bytes) -> None:
+        request = read_request(message)
+        asked.append(request.data[0])
+        response = Response(
+            type=RequestType.SERVER_SIDE_EMIT, request_id=str(request.request_id), data=answers[asked[-1]]
+        )
+        link.publish(channels.responses_to(str(request.uid)), write(response))
+
+    link.subscribe(channels.requests, answer)
+    assert await link.start(5)
+    yield asked
+    await link.close()
+
+
+@pytest.mark.parametrize("told", [{(1, 2): 1}, {None: 1}, float("nan"), b"\x00"], ids=repr)
+async def test_what_json_cannot_hold_ends_nothing(redis: RedisServer, told: object) -> None:
+    """Admins are told of all else, look after look, whatever an instance says in MessagePack."""
+    async with instance(redis) as first, odd_instance(redis, told) as asked, admin_of(first) as someone:
+        seen: set[str] = set()
+        while asked.count(SOCKETS) < 3 or "odd#1" not in seen:
+            (stats,) = await someone.told("server_stats")
+            seen.add(stats["serverId"])
+    assert len(seen) == 2
 
 
 async def test_without_redis_admins_are_told_of_their_own_instance(redis: RedisServer) -> None:

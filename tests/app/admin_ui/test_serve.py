@@ -7,7 +7,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 from tests.app.admin_ui.admins import TOKEN, AdminSite, admin, admin_site, visitor
 from tests.collaboration.site import token_of
-from tests.support.clients import socketio
+from tests.support.clients import Polling, socketio
 from tests.support.servers import until
 
 from synkora.app.console.guard import MOST_FAILURES
@@ -78,10 +78,38 @@ async def test_after_too_many_wrong_passwords_the_right_one_has_to_wait(site: Ad
         for _ in range(MOST_FAILURES):
             assert await guesser.sign_in(password="guess") == {"message": "invalid credentials"}
         assert "wait a minute" in (await guesser.sign_in(password=TOKEN))["message"]
-        assert "sid" in await guesser.sign_in(sessionId=session)
+        async with visitor(site.address) as again:
+            assert "sid" in await again.sign_in(sessionId=session)
         await someone.told("server_stats")
         async with socketio(site.address, {"token": token_of("Alice")}) as alice:
             assert (await alice.event())[0] == "connected"
+    assert site.server.incidents.totals["console sign-in refused"] == MOST_FAILURES + 1
+
+
+async def test_who_goes_on_guessing_is_cut_off(site: AdminSite) -> None:
+    """With the words why: each further guess costs a connection. An operator's own goes on."""
+    async with admin(site.address) as someone, visitor(site.address) as guesser:
+        for _ in range(MOST_FAILURES):
+            await guesser.sign_in(password="guess")
+        for _ in range(3):
+            async with visitor(site.address) as again:
+                assert "wait a minute" in (await again.sign_in(password="guess"))["message"]
+                assert await again.client.closed() is not None
+        await guesser.client.send('40/admin,{"password":"guess"}')
+        assert "wait a minute" in str(await guesser.client.receive())
+        assert await guesser.client.closed() is not None
+        await someone.told("server_stats")
+
+
+async def test_guesses_that_come_together_are_not_all_judged(site: AdminSite) -> None:
+    """Of the many in one request those after the one that is too many are dropped with the connection."""
+    async with Polling(site.address) as guesser:
+        await guesser.open()
+        guess = '40/admin,{"password":"guess"}'
+        await guesser.post(*[guess] * 1000)
+        answers = [packet for packet in await guesser.poll() if packet.startswith("44/admin,")]
+        assert len(answers) == MOST_FAILURES + 1
+        assert "wait a minute" in answers[-1]
     assert site.server.incidents.totals["console sign-in refused"] == MOST_FAILURES + 1
 
 

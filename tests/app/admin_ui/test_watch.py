@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 from tests.app.admin_ui.admins import AdminSite, admin, admin_site
 from tests.collaboration.site import token_of
 from tests.support.clients import Polling, WebSocket, socketio
 from tests.support.servers import until
 
 from synkora.app.admin_ui import watch
+from synkora.app.admin_ui.instance import Instance
+from synkora.app.admin_ui.messages import SocketDescription
 
 FIGURES = ["DISCONNECT", "MDISCONNECT", "AGGREGATED_EVENTS"]
 TABLES = [*FIGURES, "ALL_EVENTS"]
@@ -174,3 +177,22 @@ async def test_nothing_goes_on_while_nobody_looks(site: AdminSite) -> None:
     await until(lambda: not ours())
     async with admin(site.address) as again:
         assert [(await again.event())[0] for _ in range(4)] == ["session", "config", "all_sockets", "server_stats"]
+
+
+async def test_a_look_that_fails_is_not_the_last(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, and the next tells all that there is."""
+    describe, failures = Instance.sockets, [ZeroDivisionError("a fault of ours")]
+
+    async def sockets(instance: Instance) -> list[SocketDescription]:
+        if failures:
+            raise failures.pop()
+        return await describe(instance)
+
+    with capture_logs() as logged:
+        async with admin(site.address) as someone:
+            await someone.told("all_sockets")
+            monkeypatch.setattr(Instance, "sockets", sockets)
+            (sockets_told,) = await someone.told("all_sockets")
+            assert len(sockets_told) == 1
+            await someone.told("server_stats")
+    assert [entry["event"] for entry in logged].count("admin_ui_look_failed") == 1

@@ -27,26 +27,38 @@ def files() -> Iterator[int]:
 )
 def test_files(settings: MakeSettings, files: int, clients: str, status: Status) -> None:
     """Each client takes one, and the server some more."""
-    (finding,) = check_files(settings(LIMIT_CLIENTS=clients))
+    (finding,) = check_files(settings(SYNKORA_ENV="production", LIMIT_CLIENTS=clients))
     assert finding.status is status
     assert str(files) in finding.message
 
 
 def test_memory(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What all clients may hold is no more than the machine has, or the container."""
-    (finding,) = check_memory(settings(LIMIT_CLIENTS="1", WS_MAX_OUTBOX="1000000"))
+    (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="1", WS_MAX_OUTBOX="1000000"))
     assert finding.status is Status.WELL
-    (finding,) = check_memory(settings(LIMIT_CLIENTS="1000000", WS_MAX_OUTBOX="1000000000"))
+    (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="1000000", WS_MAX_OUTBOX="1000000000"))
     assert finding.status is Status.RISKY
     assert "1000000.0 GB" in finding.message
     (tmp_path / "memory.max").write_text("64000000\n")
     (tmp_path / "none").write_text("max\n")
     monkeypatch.setattr(host, "_MEMORY_LIMITS", (tmp_path / "memory.max", tmp_path / "none", tmp_path / "nowhere"))
-    (finding,) = check_memory(settings(LIMIT_CLIENTS="17"))
+    (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="17"))
     assert finding.status is Status.RISKY
     assert "LIMIT_CLIENTS to the clients that you expect: 16 " in finding.advice
-    assert [finding.status for finding in check_memory(settings(LIMIT_CLIENTS="16"))] == [Status.WELL]
-    assert [finding.status for finding in check_memory(settings(LIMIT_CLIENTS="0"))] == [Status.RISKY]
+    assert [finding.status for finding in check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="16"))] == [
+        Status.WELL
+    ]
+    assert [finding.status for finding in check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="0"))] == [
+        Status.RISKY
+    ]
+
+
+def test_a_desk_need_not_hold_them_all(settings: MakeSettings, files: int) -> None:
+    """In development nobody expects as many clients as the defaults allow."""
+    for check in (check_files, check_memory):
+        (finding,) = check(settings(LIMIT_CLIENTS="50000", WS_MAX_OUTBOX="1000000000"))
+        assert finding.status is Status.SKIPPED
+        assert "development" in finding.message
 
 
 def test_connections_that_wait(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The console over HTTP: what it answers, and what it refuses."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,10 +13,13 @@ from starlette.applications import Starlette
 from tests.collaboration.site import Person, Site, turn
 
 from synkora import __version__
+from synkora.app.console import tables
 from synkora.app.console.api import MAX_BODY
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
-from synkora.app.console.parameters import MAX_NOTICE, REACH
+from synkora.app.console.parameters import MAX_NOTICE
+from synkora.app.console.topics import REACH, ConnectionsSought
+from synkora.app.console.turns import AT_ONCE, MOST_WAITING
 from synkora.app.logs.text import render_text
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.routes import make_app
@@ -154,7 +158,7 @@ async def test_the_table_of_connections(desk: Desk) -> None:
     await desk.site.meet(*(f"Person {number}" for number in range(5)))
     table = await desk.ask("connections", search="person", sort="user", order="desc", offset=1, limit=2)
     assert [row["userName"] for row in table.pop("rows")] == ["Person 3", "Person 2"]
-    assert table == {"total": 5, "matched": 5, "reachable": 5}
+    assert table == {"total": 5, "matched": 5, "reachable": 5, "unanswered": []}
     table = await desk.ask("connections", search="person 4")
     assert (table["total"], table["matched"]) == (5, 1)
     (instance,) = (await desk.ask("overview"))["instances"]
@@ -165,7 +169,46 @@ async def test_the_table_of_connections(desk: Desk) -> None:
         "matched": 0,
         "reachable": 0,
         "rows": [],
+        "unanswered": ["other"],
     }
+
+
+class Slowly:
+    """Makes tables of connections as they are made otherwise, in a turn more; `most` is how many it made at once."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._now = 0
+        self._make = tables.connections
+
+    async def __call__(self, *given: Any) -> Any:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        await turn()
+        self._now -= 1
+        return await self._make(*given)
+
+
+async def test_too_many_tables_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few are made at a time; so many wait, further ones are refused in words, and afterwards all is as before."""
+    monkeypatch.setattr(tables, "connections", slowly := Slowly())
+    asked = AT_ONCE + MOST_WAITING + 3
+    answers = await asyncio.gather(*(desk.send("GET", "/api/connections") for _ in range(asked)))
+    assert slowly.most == AT_ONCE
+    assert [answer.status_code for answer in answers].count(200) == AT_ONCE + MOST_WAITING
+    refusals = [answer for answer in answers if answer.status_code == 503]
+    assert len(refusals) == 3
+    assert "Too many tables" in refusals[0].json()["message"]
+    assert refusals[0].headers["retry-after"] == "1"
+    assert (await desk.ask("connections"))["total"] == 0
+
+
+async def test_tables_for_others_are_made_few_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of the instances ask, and whatever each of them lets through."""
+    monkeypatch.setattr(tables, "connections", slowly := Slowly())
+    sought = ConnectionsSought("", "", "", "since", is_descending=False, most=10)
+    await asyncio.gather(*(desk.console._instance._connections(sought) for _ in range(AT_ONCE + 3)))
+    assert slowly.most == AT_ONCE
 
 
 async def test_the_table_of_projects(desk: Desk) -> None:
@@ -196,6 +239,7 @@ async def test_the_table_of_projects(desk: Desk) -> None:
         ("log", {"level": "loud"}, "level"),
         ("log", {"after": "x"}, "after"),
         ("log", {"after": "a:1,,"}, "after"),
+        ("log", {"after": "a:\u0661"}, "after"),  # a digit, but none of JSON's
         ("overview", {"after": "a:1:2"}, "after"),
         ("overview", {"after": "a:inf"}, "after"),
     ],
@@ -250,13 +294,13 @@ async def test_the_settings(desk: Desk) -> None:
 async def test_a_client_is_disconnected(desk: Desk) -> None:
     """With Socket.IO's own packet, and its whole connection; others stay, and the log says who it was."""
     alice, bob = await desk.site.meet("Alice", "Bob")
-    assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": True}
+    assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": True, "unanswered": []}
     await turn()
     assert alice.transport.packets[-1] == b"41"
     assert alice.transport.closed_with is not None
     assert bob.transport.closed_with is None
     assert desk.site.collaboration.connections == 1
-    assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": False}
+    assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": False, "unanswered": []}
     texts = [entry["text"] for entry in (await desk.ask("log"))["entries"]]
     assert texts.count(f"✗ Disconnected from the console: {alice.id}") == 1
 
@@ -269,7 +313,7 @@ async def test_a_notice(desk: Desk) -> None:
     """All in the project get it, nobody else does; the log has the project, and none of the words."""
     alice, alice_too, bob = await desk.site.meet("Alice", "Alice", "Bob", project="p1")
     (carol,) = await desk.site.meet("Carol", project="p2")
-    assert await desk.act("notice", projectId="p1", message="  At noon \u2713 ") == {"recipients": 3}
+    assert await desk.act("notice", projectId="p1", message="  At noon \u2713 ") == {"recipients": 3, "unanswered": []}
     await turn()
     for person in (alice, alice_too, bob):
         ((notice,),) = notices(person)
@@ -279,7 +323,17 @@ async def test_a_notice(desk: Desk) -> None:
     log = json.dumps(await desk.ask("log"), ensure_ascii=False)
     assert "→ Notice from the console to project p1" in log
     assert "At noon" not in log
-    assert await desk.act("notice", projectId="p3", message="x") == {"recipients": 0}
+    assert await desk.act("notice", projectId="p3", message="x") == {"recipients": 0, "unanswered": []}
+
+
+async def test_a_notice_is_for_a_project(desk: Desk) -> None:
+    """A socket's id would reach one client alone, and the log would call it a project."""
+    (alice,) = await desk.site.meet("Alice", project="p1")
+    status, words = await desk.refusal("POST", "notice", json={"projectId": alice.id, "message": "x"})
+    assert status == 422
+    assert "socket" in words
+    await turn()
+    assert notices(alice) == []
 
 
 @pytest.mark.parametrize(

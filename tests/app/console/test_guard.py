@@ -20,6 +20,7 @@ def request_of(peer: str | None = "192.0.2.1", **headers: str) -> Request:
     given = {"host": HOST, **headers}
     scope: dict[str, Any] = {
         "type": "http",
+        "http_version": "1.1",
         "method": "POST",
         "path": "/console/api/notice",
         "client": None if peer is None else (peer, 50_000),
@@ -125,3 +126,24 @@ def test_without_a_token_this_machine_may_ask() -> None:
         assert refused.status == 403
         assert "CONSOLE_TOKEN" in str(refused)
         assert "ssh -L" in str(refused)
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.0"])
+def test_old_http_is_a_proxys(version: str) -> None:
+    """Browsers have left it behind, and a plain proxy on this machine asks by it, for whoever asks the proxy."""
+    request = request_of("127.0.0.1", host="localhost:3001")
+    request.scope["http_version"] = version
+    assert refusal(guard_of(None), request).status == 403
+    request.scope["http_version"] = "2"
+    guard_of(None).check(request)
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_what_a_browser_says_of_the_page(token: str | None) -> None:
+    """Other pages are refused where they have no origin to be known by, those on other ports of this machine too."""
+    guard = guard_of(token)
+    given = {"host": "localhost:3001", "authorization": f"Bearer {TOKEN}"}
+    for site in ("cross-site", "same-site"):
+        assert refusal(guard, request_of("127.0.0.1", **given, sec_fetch_site=site)).status == 403
+    for site in ("same-origin", "none"):
+        guard.check(request_of("127.0.0.1", **given, sec_fetch_site=site))

@@ -1,6 +1,6 @@
 """The first rows of a table: chosen on each instance, and put together."""
 
-import json
+import asyncio
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -9,8 +9,7 @@ from hypothesis import given
 
 from synkora.app.console import selection
 from synkora.app.console.selection import Column, merged, select
-from synkora.app.console.topics import Rows
-from synkora.protocol.json import encode
+from synkora.app.console.topics import Row, Rows
 
 
 class Item(NamedTuple):
@@ -36,16 +35,15 @@ def column(*, is_descending: bool) -> Column:
     return Column(lambda item: item.key, lambda item: item.id, is_descending)
 
 
-async def rows_of(items: list[Item], most: int, *, is_descending: bool) -> Rows:
-    matched, rows = await select(items, column(is_descending=is_descending), most, lambda item: encode(item.id))
+async def rows_of(items: list[Item], most: int, *, is_descending: bool) -> Rows[str]:
+    matched, rows = await select(items, column(is_descending=is_descending), most, lambda item: item.id)
     return Rows(len(items), matched, rows)
 
 
 @pytest.fixture(autouse=True)
 def slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slices so small that every table has some."""
-    monkeypatch.setattr(selection, "_LOOKED_AT", 3)
-    monkeypatch.setattr(selection, "_WRITTEN", 2)
+    """Turns so short that every table has some."""
+    monkeypatch.setattr(selection, "_TURN", 0.0)
 
 
 @given(tables(), st.integers(1, 50), ORDERS, st.integers(0, 3))
@@ -53,12 +51,13 @@ async def test_the_first_of_many(items: list[Item], most: int, is_descending: bo
     """They are those that sorting all that fit would put first, and all that fit are counted."""
     wanted = [item for item in items if len(item.id) >= fitting]
     matched, rows = await select(
-        items, column(is_descending=is_descending), most, lambda item: encode(item.id), lambda item: item in wanted
+        items, column(is_descending=is_descending), most, lambda item: item.id, lambda item: item in wanted
     )
     assert matched == len(wanted)
-    found = [(key, row_id) for key, row_id, _ in rows]
+    is_text = bool(items) and isinstance(items[0].key, str)
+    found = [(row.text if is_text else row.number, row.id) for row in rows]
     assert found == sorted(wanted, reverse=is_descending)[:most]
-    assert [json.loads(bytes(row)) for _, _, row in rows] == [row_id for _, row_id in found]
+    assert [row.shown for row in rows] == [row_id for _, row_id in found]
 
 
 @given(tables(), st.data(), ORDERS, st.integers(0, 50), st.integers(1, 50))
@@ -75,7 +74,7 @@ async def test_rows_of_several_instances_are_rows_of_the_whole(
     }
     page = merged(answers, offset, limit, is_descending=is_descending)
     whole = sorted(items, reverse=is_descending)[offset : offset + limit]
-    assert [json.loads(bytes(row)) for row, _ in page] == [item.id for item in whole]
+    assert [row for row, _ in page] == [item.id for item in whole]
     assert [instances for _, instances in page] == [[str(homes[item.id])] for item in whole]
 
 
@@ -93,6 +92,46 @@ async def test_a_row_that_several_instances_tell_of_comes_once(
     }
     page = merged(answers, offset, limit, is_descending=is_descending)
     whole = sorted(items, reverse=is_descending)[offset : offset + limit]
-    assert [(json.loads(bytes(row)), sorted(instances)) for row, instances in page] == [
+    assert [(row, sorted(instances)) for row, instances in page] == [
         (item.id, sorted(homes[item.id])) for item in whole
     ]
+
+
+async def test_the_loop_goes_on_while_a_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have their turns whenever a millisecond is over, be it over few items or over many."""
+    clock = 0.0
+    turns_of_others = 0
+
+    def fits(_: Item) -> bool:
+        nonlocal clock
+        clock += 0.0006
+        return True
+
+    def show(item: Item) -> str:
+        nonlocal clock
+        clock += 0.0003
+        return item.id
+
+    async def go_on() -> None:
+        nonlocal turns_of_others
+        while True:
+            turns_of_others += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(selection, "perf_counter", lambda: clock)
+    monkeypatch.setattr(selection, "_TURN", 0.001)
+    other = asyncio.create_task(go_on())
+    items = [Item(number, str(number)) for number in range(20)]
+    assert (await select(items, column(is_descending=False), 20, show, fits))[0] == 20
+    other.cancel()
+    assert turns_of_others == 9 + 5  # after every second item, and after every fourth row
+
+
+def test_rows_that_make_no_sense_are_put_together_all_the_same() -> None:
+    """Whatever stands in them, each comes once."""
+    answers = {
+        "a": Rows(2, 2, [Row(2, "", "x", "x of a"), Row(1, "", "y", "y")]),
+        "b": Rows(2, 2, [Row(0, "one", "z", "z"), Row(1, "", "x", "x of b"), Row(0, "", "z", "z again")]),
+    }
+    page = merged(answers, 0, 10, is_descending=False)
+    assert sorted(shown for shown, _ in page) in (["x of a", "y", "z"], ["x of b", "y", "z"])

@@ -16,6 +16,7 @@ from tests.support.clients import Polling, WebSocket, socketio
 from tests.support.servers import serving, until
 
 from synkora import __version__
+from synkora.app.metrics import page
 from synkora.app.metrics.collector import INCIDENTS, LIMITS, ServerCollector
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
@@ -50,8 +51,9 @@ class MeasuredSite(Site):
 
 
 @pytest_asyncio.fixture
-async def site() -> AsyncIterator[MeasuredSite]:
-    """Synkora on a port, with its metrics."""
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MeasuredSite]:
+    """Synkora on a port, with its metrics, made anew for each who asks."""
+    monkeypatch.setattr(page, "KEPT", 0)
     site = MeasuredSite()
     async with serving(site.server, app=site.app) as address:
         site.address = address

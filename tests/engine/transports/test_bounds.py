@@ -76,7 +76,7 @@ async def test_a_client_that_leaves_in_the_middle_is_not_waited_for(engine: Engi
 @pytest.mark.parametrize("requests", [1, 20])
 async def test_a_session_that_is_never_polled_ends(requests: int) -> None:
     """It gets its ping like any other, and nobody answers."""
-    engine = Engine(ping_interval=0.1, ping_timeout=0.1)
+    engine = Engine(ping_interval=0.5, ping_timeout=0.5)
     async with serving_engine(engine) as address, Polling(address) as polling:
         for _ in range(requests):
             await polling.open()

@@ -28,7 +28,7 @@ def serve_admin_ui(
     """Let the admin UI connect, with any user name and `token` as its password.
 
     Admins are told the figures of all instances every `interval` seconds, and can disconnect sockets. An address with
-    too many wrong passwords has to wait, however it came by the right one.
+    too many wrong passwords has to wait, however it came by the right one, and loses its connection when it does not.
     """
     credentials, failures = Credentials(token), Failures(MOST_FAILURES)
     namespace = server.of(NAMESPACE)
@@ -37,7 +37,7 @@ def serve_admin_ui(
     def check_password(given: object, address: str) -> None:
         if failures.has_enough(address):
             server.incidents.note("console sign-in refused", "too many")
-            raise ConnectRefused(_TOO_MANY)
+            raise ConnectRefused(_TOO_MANY, close=True)
         if not credentials.are_password(given):
             failures.note(address)
             server.incidents.note("console sign-in refused", "wrong password of the admin UI")

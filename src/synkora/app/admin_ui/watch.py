@@ -5,10 +5,12 @@ import time
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
 from synkora.app.admin_ui.instance import Instance
 from synkora.app.admin_ui.messages import FEATURES, TABLES, Config, SocketDescription, Statistics
+from synkora.protocol.json import encode
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
@@ -21,6 +23,8 @@ _MOST_CHANGES: Final = 1000  # that are told one by one
 _PATIENCE: Final = 1  # seconds that the others have to answer
 _STATISTICS: Final = "synkora:statistics"
 _SOCKETS: Final = "synkora:sockets"
+
+log = structlog.get_logger(__name__)
 
 
 class Watch:
@@ -64,7 +68,11 @@ class Watch:
 
     async def _look_again_and_again(self) -> None:
         while True:
-            await self._look()
+            try:
+                await self._look()
+            except Exception as error:
+                log.error("admin_ui_look_failed", exc_info=error)
+                self._sockets = None  # which of them admins were told of is not known: the next look tells all
             await asyncio.sleep(self._interval)
 
     async def _look(self) -> None:
@@ -110,8 +118,11 @@ class Watch:
 
 
 def _convert(answer: object, kind: type[T]) -> T | None:
-    """The answer of another instance, None where it is none: it may be of another version."""
+    """The answer of another instance, None where it is none: it may be of another version.
+
+    What comes over Redis may be MessagePack, and hold what cannot be told to admins in JSON.
+    """
     try:
-        return msgspec.convert(answer, kind)
-    except msgspec.ValidationError:
+        return msgspec.json.decode(encode(answer), type=kind)
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError):
         return None

@@ -3,18 +3,18 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from synkora.app.console.fleet import Fleet
+from synkora.app.console.fleet import Answers, Fleet
 from synkora.app.console.guard import Guard, Refused
 from synkora.app.console.log_tail import KEEPS as MOST_ENTRIES
 from synkora.app.console.parameters import (
     DISCONNECT_BODY,
     NOTICE_BODY,
-    REACH,
     ConnectionsParameters,
     LogParameters,
     OverviewParameters,
@@ -34,23 +34,23 @@ from synkora.app.console.topics import (
     LOG,
     NEWS,
     PROJECTS,
+    REACH,
     ConnectionsSought,
     LogSought,
     News,
-    Project,
     ProjectNamed,
     ProjectsSought,
     Rows,
     SocketNamed,
 )
+from synkora.app.console.turns import Turns
 from synkora.collaboration.service import Collaboration
-from synkora.protocol.json import Decoder, encode
+from synkora.protocol.json import encode
 
 MAX_BODY: Final = 8192  # bytes
 
 log = structlog.get_logger(__name__)
 
-_PROJECT: Final[Decoder[Project]] = Decoder(Project)
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 #: What answers a request with something that JSON can hold.
@@ -67,6 +67,7 @@ class Api:
         self._guard = guard
         self._collaboration = collaboration
         self._settings = settings
+        self._turns = Turns()
         self._names: dict[str, str] = {}  # of instances that have ever answered
 
     @property
@@ -99,7 +100,7 @@ class Api:
         asked = parameters(request.query_params, OverviewParameters)
         after = {instance: float(mark) for instance, mark in marks(asked.after).items()}
         others = self._fleet.others
-        conditions = await self._fleet.ask(NEWS, News(after))
+        conditions, unanswered = await self._fleet.ask(NEWS, News(after))
         self._names = {instance: name for instance, name in self._names.items() if instance in others}
         self._names |= {instance: condition.name for instance, condition in conditions.items()}
         instances: list[dict[str, object]] = [
@@ -118,8 +119,7 @@ class Api:
         ]
         instances += [
             {"id": instance, "name": self._names.get(instance, instance), "unanswered": True, "samples": []}
-            for instance in others
-            if instance not in conditions
+            for instance in unanswered
         ]
         return {"interval": INTERVAL, "keeps": KEEPS, "instances": instances}
 
@@ -128,22 +128,25 @@ class Api:
         is_descending = asked.order == "desc"
         most = reach(asked.offset, asked.limit)
         sought = ConnectionsSought(asked.search, asked.project, asked.transport, asked.sort, is_descending, most)
-        answers = await self._fleet.ask(CONNECTIONS, sought, asked.instance)
-        page = merged(answers, asked.offset, asked.limit, is_descending=is_descending)
-        return _table(answers, [row for row, _ in page])
+        async with self._turns.turn():
+            answers = await self._fleet.ask(CONNECTIONS, sought, asked.instance)
+        page = merged(answers.by_instance, asked.offset, asked.limit, is_descending=is_descending)
+        return _table(answers, [connection for connection, _ in page])
 
     async def _projects(self, request: Request) -> object:
         asked = parameters(request.query_params, ProjectsParameters)
         is_descending = asked.order == "desc"
         most = reach(asked.offset, asked.limit)
-        answers = await self._fleet.ask(PROJECTS, ProjectsSought(asked.search, asked.sort, is_descending, most))
-        page = merged(answers, asked.offset, asked.limit, is_descending=is_descending)
-        return _table(answers, [_project(bytes(row), instances) for row, instances in page])
+        sought = ProjectsSought(asked.search, asked.sort, is_descending, most)
+        async with self._turns.turn():
+            answers = await self._fleet.ask(PROJECTS, sought)
+        page = merged(answers.by_instance, asked.offset, asked.limit, is_descending=is_descending)
+        return _table(answers, [msgspec.structs.replace(row, instances=instances) for row, instances in page])
 
     async def _log(self, request: Request) -> object:
         asked = parameters(request.query_params, LogParameters)
         after = {instance: int(float(mark)) for instance, mark in marks(asked.after).items()}
-        pages = await self._fleet.ask(LOG, LogSought(after, asked.level), asked.instance)
+        pages, _ = await self._fleet.ask(LOG, LogSought(after, asked.level), asked.instance)
         entries = sorted((entry for page in pages.values() for entry in page.entries), key=lambda entry: entry.at)
         known = {self._fleet.id, *self._fleet.others}
         last = {instance: number for instance, number in after.items() if instance in known}
@@ -158,37 +161,34 @@ class Api:
 
     async def _disconnect(self, request: Request) -> object:
         named = body(await _json_body(request), DISCONNECT_BODY)
-        answers = await self._fleet.ask(DISCONNECT, SocketNamed(named.socket_id))
+        answers, unanswered = await self._fleet.ask(DISCONNECT, SocketNamed(named.socket_id))
         is_disconnected = any(answers.values())
         if is_disconnected:
             log.info("console_disconnected", socketId=named.socket_id)
-        return {"disconnected": is_disconnected}
+        return {"disconnected": is_disconnected, "unanswered": unanswered}
 
     async def _notice(self, request: Request) -> object:
         notice = body(await _json_body(request), NOTICE_BODY)
         message = notice.message.strip()
         if not message:
             raise Refused(422, "message: there is nothing in it")
+        if notice.project_id in self._collaboration.members:
+            raise Refused(422, "projectId: this is the id of a socket, and a notice is for a project")
         self._collaboration.post_notice(notice.project_id, message)
-        counts = await self._fleet.ask(COUNT, ProjectNamed(notice.project_id))
+        counts, unanswered = await self._fleet.ask(COUNT, ProjectNamed(notice.project_id))
         log.info("console_noticed", projectId=notice.project_id)
-        return {"recipients": sum(counts.values())}
+        return {"recipients": sum(counts.values()), "unanswered": unanswered}
 
 
-def _table(answers: dict[str, Rows], rows: list[Any]) -> object:
-    matched = sum(answer.matched for answer in answers.values())
+def _table(answers: Answers[Rows[Any]], rows: list[Any]) -> object:
+    matched = sum(part.matched for part in answers.by_instance.values())
     return {
-        "total": sum(answer.total for answer in answers.values()),
+        "total": sum(part.total for part in answers.by_instance.values()),
         "matched": matched,
         "reachable": min(matched, REACH),
         "rows": rows,
+        "unanswered": answers.unanswered,
     }
-
-
-def _project(row: bytes, instances: list[str]) -> Project:
-    project = _PROJECT.decode(row)
-    project.instances = instances
-    return project
 
 
 async def _json_body(request: Request) -> bytes:

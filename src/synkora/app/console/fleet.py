@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Generic, NamedTuple
 
 import structlog
 
@@ -15,6 +15,13 @@ from synkora.protocol.json import encode
 WITHIN: Final = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+class Answers(NamedTuple, Generic[A]):
+    """What each instance has answered, by their ids, and the ids of those that have not, or not so that it is known."""
+
+    by_instance: dict[str, A]
+    unanswered: list[str]
 
 
 class Fleet:
@@ -40,8 +47,13 @@ class Fleet:
         if self._questions is not None:
             self._questions.on(topic.name, answer_in_json)
 
-    async def ask(self, topic: Topic[Q, A], question: Q, to: str = "") -> dict[str, A]:
-        """The answers by instance, of all, or of the one whose id is `to`; of who says nothing there is none."""
+    async def ask(self, topic: Topic[Q, A], question: Q, to: str = "") -> Answers[A]:
+        """The answers of all, or of the one whose id is `to`."""
+        asked = {to} if to else {self.id, *self.others}
+        answers = await self._ask(topic, question, to)
+        return Answers(answers, sorted(asked - answers.keys()))
+
+    async def _ask(self, topic: Topic[Q, A], question: Q, to: str) -> dict[str, A]:
         if to == self.id or self._questions is None:
             return {} if to not in ("", self.id) else {self.id: await self._answers[topic.name](question)}
         elsewhere = self._questions.ask(topic.name, encode(question), to=to or None, within=WITHIN)

@@ -1,5 +1,6 @@
 """What one instance answers, whichever instance's console asks."""
 
+import asyncio
 import os
 import socket
 import time
@@ -18,15 +19,18 @@ from synkora.app.console.topics import (
     NEWS,
     PROJECTS,
     Condition,
+    Connection,
     ConnectionsSought,
     LogPage,
     LogSought,
     News,
+    Project,
     ProjectNamed,
     ProjectsSought,
     Rows,
     SocketNamed,
 )
+from synkora.app.console.turns import AT_ONCE
 from synkora.app.status import Status
 from synkora.collaboration.service import Collaboration
 
@@ -49,6 +53,7 @@ class Instance:
         self._log_tail = log_tail
         self._status = status
         self._started_at = time.time()
+        self._tables = asyncio.Semaphore(AT_ONCE)  # whoever asks for them
         fleet.answer(NEWS, self._news)
         fleet.answer(CONNECTIONS, self._connections)
         fleet.answer(PROJECTS, self._projects)
@@ -66,11 +71,13 @@ class Instance:
         samples = self._sampler.after(news.after.get(self._id, 0.0))
         return Condition(self.name, __version__, self._started_at, status, reason, samples)
 
-    async def _connections(self, sought: ConnectionsSought) -> Rows:
-        return await tables.connections(self._collaboration, self._id, sought)
+    async def _connections(self, sought: ConnectionsSought) -> Rows[Connection]:
+        async with self._tables:
+            return await tables.connections(self._collaboration, self._id, sought)
 
-    async def _projects(self, sought: ProjectsSought) -> Rows:
-        return await tables.projects(self._collaboration.presence, sought)
+    async def _projects(self, sought: ProjectsSought) -> Rows[Project]:
+        async with self._tables:
+            return await tables.projects(self._collaboration.presence, sought)
 
     async def _log(self, sought: LogSought) -> LogPage:
         return self._log_tail.after(sought.after.get(self._id, 0), sought.level, self._id)

@@ -7,22 +7,26 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from synkora.app.console.guard import Refused
-from synkora.app.console.topics import Level
+from synkora.app.console.topics import (
+    REACH,
+    ConnectionsOrder,
+    Level,
+    Most,
+    ProjectsOrder,
+    Transport,
+    Words,
+)
 from synkora.collaboration.events import MAX_PROJECT_ID
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder
 
-#: How far a table can be paged through: of what is behind it each instance would have to send all.
-REACH: Final = 1000
 MAX_NOTICE: Final = 500  # characters
 _MOST_INSTANCES: Final = 1000  # in a list of marks
-_MARK: Final = re.compile(r"(?P<instance>[A-Za-z0-9]{1,40}):(?P<mark>\d{1,15}(?:\.\d{1,20})?)")
+_MARK: Final = re.compile(r"(?P<instance>[A-Za-z0-9]{1,40}):(?P<mark>[0-9]{1,15}(?:\.[0-9]{1,20})?)")
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<name>[^`]*)`$", re.DOTALL)
 
-Words = Annotated[str, msgspec.Meta(max_length=200)]
 Order = Literal["asc", "desc"]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=REACH)]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=REACH)]
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -32,22 +36,22 @@ class ConnectionsParameters(msgspec.Struct):
 
     search: Words = ""
     project: Words = ""
-    transport: Literal["", "websocket", "polling"] = ""
+    transport: Transport = ""
     instance: Words = ""
-    sort: Literal["since", "user", "transport", "address", "waiting", "project"] = "since"
+    sort: ConnectionsOrder = "since"
     order: Order = "asc"
     offset: Offset = 0
-    limit: Limit = 100
+    limit: Most = 100
 
 
 class ProjectsParameters(msgspec.Struct):
     """Of `GET /console/api/projects`."""
 
     search: Words = ""
-    sort: Literal["project", "users", "connections"] = "project"
+    sort: ProjectsOrder = "project"
     order: Order = "asc"
     offset: Offset = 0
-    limit: Limit = 100
+    limit: Most = 100
 
 
 class LogParameters(msgspec.Struct):

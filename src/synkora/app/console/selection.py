@@ -3,21 +3,24 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from heapq import merge
-from operator import itemgetter
-from typing import Any, Final, NamedTuple, TypeVar
+from operator import attrgetter
+from time import perf_counter
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from synkora.app.console.topics import Key, Rows
-from synkora.protocol.json import Raw
+from synkora.app.console.topics import Row, Rows
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 
-# In one turn of the event loop, which takes half a millisecond.
-_LOOKED_AT: Final = 500
-_WRITTEN: Final = 100
+_TURN: Final = 0.001  # seconds of work, after which others have their turns
+_PLACE: Final = attrgetter("number", "text", "id")
 
 
 class Column(NamedTuple):
-    """What rows are sorted by: `key` of each, those of equal keys by their `id`, so that all instances agree on it."""
+    """What rows are sorted by: `key` of each, those of equal keys by their `id`, so that all instances agree on it.
+
+    All keys are numbers, or all are texts.
+    """
 
     key: Callable[[Any], Any]
     id: Callable[[Any], str]
@@ -25,72 +28,63 @@ class Column(NamedTuple):
 
 
 async def select(
-    items: Sequence[T],
+    items: Sequence[Item],
     column: Column,
     most: int,
-    write: Callable[[T], bytes],
-    fits: Callable[[T], bool] | None = None,
-) -> tuple[int, list[tuple[Key, str, Raw]]]:
-    """How many items fit, and the first `most` of them in order, as JSON; the event loop goes on meanwhile.
+    show: Callable[[Item], T],
+    fits: Callable[[Item], bool] | None = None,
+) -> tuple[int, list[Row[T]]]:
+    """How many items fit, and the first `most` of them in order; the event loop goes on meanwhile.
 
     It is quickest where items come in that order.
     """
+    key, id_of, is_descending = column
     matched = 0
     first: list[tuple[Any, str, int]] = []
-    for start in range(0, len(items), _LOOKED_AT):
-        found = range(start, min(start + _LOOKED_AT, len(items)))
-        fitting = found if fits is None else [index for index in found if fits(items[index])]
-        matched += len(fitting)
-        first = _first(first, items, fitting, column, most)
-        await asyncio.sleep(0)
-    rows: list[tuple[Key, str, Raw]] = []
-    for start in range(0, len(first), _WRITTEN):
-        rows += [(key, row_id, Raw(write(items[index]))) for key, row_id, index in first[start : start + _WRITTEN]]
-        await asyncio.sleep(0)
+    new: list[tuple[Any, str, int]] = []
+    last = None  # key of a full list
+    over = perf_counter() + _TURN
+    for index, item in enumerate(items):
+        if perf_counter() >= over:
+            first, new = sorted(first + new, reverse=is_descending)[:most], []
+            last = first[-1][0] if len(first) == most else None
+            await asyncio.sleep(0)
+            over = perf_counter() + _TURN
+        if fits is not None and not fits(item):
+            continue
+        matched += 1
+        found = key(item)
+        # Most come after the last of a full list, and cost no more than this.
+        if last is None or (found >= last if is_descending else found <= last):
+            new.append((found, id_of(item), index))
+    rows: list[Row[T]] = []
+    for found, row_id, index in sorted(first + new, reverse=is_descending)[:most]:
+        if perf_counter() >= over:
+            await asyncio.sleep(0)
+            over = perf_counter() + _TURN
+        number, text = (0, found) if isinstance(found, str) else (found, "")
+        rows.append(Row(number, text, row_id, show(items[index])))
     return matched, rows
 
 
-def _first(
-    first: list[tuple[Any, str, int]], items: Sequence[Any], more: Sequence[int], column: Column, most: int
-) -> list[tuple[Any, str, int]]:
-    """The first `most` of some that are in order and of some more."""
-    key, row_id, is_descending = column
-    is_full = len(first) == most
-    last, last_id, _ = first[-1] if is_full else (None, "", 0)
-    new = []
-    for index in more:
-        item = items[index]
-        found = key(item)
-        # Most come after the last of a full list, and cost no more than this.
-        if is_full and (found < last if is_descending else found > last):
-            continue
-        found_id = row_id(item)
-        if is_full and found == last and (found_id < last_id if is_descending else found_id > last_id):
-            continue
-        new.append((found, found_id, index))
-    return sorted(first + new, reverse=is_descending)[:most] if new else first
+class Merged(NamedTuple, Generic[T]):
+    """What is shown of something, and the instances that have told of it."""
 
-
-class Merged(NamedTuple):
-    """A row as JSON, and the instances that have told of it."""
-
-    row: Raw
+    shown: T
     instances: list[str]
 
 
-def merged(answers: Mapping[str, Rows], offset: int, limit: int, *, is_descending: bool) -> list[Merged]:
-    """The rows from `offset` on, up to `limit` of them, from each instance's first `offset + limit` ones.
+def merged(answers: Mapping[str, Rows[T]], offset: int, limit: int, *, is_descending: bool) -> list[Merged[T]]:
+    """What is in the rows from `offset` on, up to `limit` of them, from each instance's first `offset + limit` ones.
 
-    One that several instances tell of comes once, as the first of them has it.
+    What several instances tell of comes once, as the first of them has it.
     """
-    told = [
-        [(key, row_id, row, instance) for key, row_id, row in rows.rows] for instance, rows in sorted(answers.items())
-    ]
-    found: dict[str, Merged] = {}
-    for _, row_id, row, instance in merge(*told, key=itemgetter(0, 1), reverse=is_descending):
-        known = found.get(row_id)
+    told = [[(row, instance) for row in rows.rows] for instance, rows in sorted(answers.items())]
+    found: dict[str, Merged[T]] = {}
+    for row, instance in merge(*told, key=lambda one: _PLACE(one[0]), reverse=is_descending):
+        known = found.get(row.id)
         if known is None:
-            found[row_id] = Merged(row, [instance])
+            found[row.id] = Merged(row.shown, [instance])
         else:
             known.instances.append(instance)
     return list(found.values())[offset : offset + limit]

@@ -2,19 +2,28 @@
 
 import time
 from collections.abc import Callable
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
 from synkora.app.console.selection import Column, select
-from synkora.app.console.topics import Connection, ConnectionsSought, Key, Project, ProjectsSought, Rows
+from synkora.app.console.topics import (
+    Connection,
+    ConnectionsOrder,
+    ConnectionsSought,
+    Project,
+    ProjectsOrder,
+    ProjectsSought,
+    Rows,
+)
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Occupancy, Presence
 from synkora.collaboration.service import Collaboration
-from synkora.protocol.json import encode
 
 _FIRST_TIME: Final = time.time() - time.monotonic()  # what to add to the monotonic clock for seconds since 1970
+MOST_PROJECTS: Final = 5  # of a connection that are told by their ids
 
-CONNECTION_KEYS: Final[dict[str, Callable[[Member], Key]]] = {
+CONNECTION_KEYS: Final[dict[ConnectionsOrder, Callable[[Member], float | str]]] = {
     "since": lambda member: member.since + _FIRST_TIME,  # the instances' monotonic clocks are not the same
     "user": lambda member: f"{member.user.name.casefold()}\n{member.user.id}",
     "transport": attrgetter("socket.session.transport.name"),
@@ -22,21 +31,21 @@ CONNECTION_KEYS: Final[dict[str, Callable[[Member], Key]]] = {
     "waiting": attrgetter("socket.session.outbox.waiting_bytes"),
     "project": lambda member: min(member.projects, default=""),
 }
-PROJECT_KEYS: Final[dict[str, Callable[[str, Occupancy], Key]]] = {
+PROJECT_KEYS: Final[dict[ProjectsOrder, Callable[[str, Occupancy], float | str]]] = {
     "project": lambda project_id, _: project_id,
     "users": lambda _, occupancy: occupancy.users,
     "connections": lambda _, occupancy: occupancy.connections,
 }
 
 
-async def connections(collaboration: Collaboration, instance: str, sought: ConnectionsSought) -> Rows:
+async def connections(collaboration: Collaboration, instance: str, sought: ConnectionsSought) -> Rows[Connection]:
     """The connections of this instance that somebody is signed in over."""
     members = list(collaboration.members.values())  # in the order of their coming
     if sought.is_descending:
         members.reverse()
     column = Column(CONNECTION_KEYS[sought.sort], attrgetter("socket.id"), sought.is_descending)
     matched, rows = await select(
-        members, column, sought.most, lambda member: encode(_connection(member, instance)), _filter(sought)
+        members, column, sought.most, lambda member: _connection(member, instance), _filter(sought)
     )
     return Rows(len(members), matched, rows)
 
@@ -51,15 +60,16 @@ def _filter(sought: ConnectionsSought) -> Callable[[Member], bool] | None:
             return False
         if transport and member.socket.transport != transport:
             return False
-        return not needle or needle in _text_of(member)
+        return not needle or _has(member, needle)
 
     return fits
 
 
-def _text_of(member: Member) -> str:
-    """What a search looks through."""
+def _has(member: Member, needle: str) -> bool:
     user, socket = member.user, member.socket
-    return "\n".join((user.name, user.id, socket.id, socket.session.request.address, *member.projects)).casefold()
+    if needle in "\n".join((user.name, user.id, socket.id, socket.session.request.address)).casefold():
+        return True
+    return any(needle in project_id.casefold() for project_id in member.projects)
 
 
 def _connection(member: Member, instance: str) -> Connection:
@@ -72,13 +82,14 @@ def _connection(member: Member, instance: str) -> Connection:
         transport=socket.transport,
         address=socket.session.request.address,
         since=round(member.since + _FIRST_TIME, 3),
-        projects=list(member.projects),
+        projects=list(islice(member.projects, MOST_PROJECTS)),
+        project_count=len(member.projects),
         waiting=socket.session.outbox.waiting_bytes,
         received=member.received,
     )
 
 
-async def projects(presence: Presence, sought: ProjectsSought) -> Rows:
+async def projects(presence: Presence, sought: ProjectsSought) -> Rows[Project]:
     """The projects that somebody here is in. Each is counted on one of the instances that tell of it."""
     needle, key = sought.search.casefold(), PROJECT_KEYS[sought.sort]
     total = matched = 0
@@ -92,10 +103,10 @@ async def projects(presence: Presence, sought: ProjectsSought) -> Rows:
         matched += is_counted_here
         return True
 
-    def write(project_id: str) -> bytes:
+    def show(project_id: str) -> Project:
         occupancy = presence.occupancy(project_id)
-        return encode(Project(project_id, occupancy.users, occupancy.connections, []))
+        return Project(project_id, occupancy.users, occupancy.connections, [])
 
     column = Column(lambda project_id: key(project_id, presence.occupancy(project_id)), str, sought.is_descending)
-    _, rows = await select(presence.here, column, sought.most, write, fits)
+    _, rows = await select(presence.here, column, sought.most, show, fits)
     return Rows(total, matched, rows)

@@ -4,7 +4,7 @@ Times are seconds since 1970, durations seconds, sizes bytes. Numbers that are c
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -12,10 +12,18 @@ from synkora.protocol.json import Decoder, Raw
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+T = TypeVar("T")
+
+#: How far a table can be paged through: of what is behind it each instance would have to send all.
+REACH: Final = 1000
 
 Level = Literal["debug", "info", "warning", "error"]
-#: What a row is sorted by, and what tells it from those of which that is the same.
-Key = float | int | str
+ConnectionsOrder = Literal["since", "user", "transport", "address", "waiting", "project"]
+ProjectsOrder = Literal["project", "users", "connections"]
+Transport = Literal["", "websocket", "polling"]
+Words = Annotated[str, msgspec.Meta(max_length=200)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=10**15)]  # the log's cursor takes 15 digits
+Most = Annotated[int, msgspec.Meta(ge=1, le=REACH)]
 
 
 @dataclass(frozen=True)
@@ -53,33 +61,42 @@ class Condition(msgspec.Struct, rename="camel"):
 class ConnectionsSought(msgspec.Struct):
     """Which connections are there? What is empty is no filter. Of those that fit the first `most` are told."""
 
-    search: str
-    project: str
-    transport: str
-    sort: str
+    search: Words
+    project: Words
+    transport: Transport
+    sort: ConnectionsOrder
     is_descending: bool
-    most: int
+    most: Most
 
 
 class ProjectsSought(msgspec.Struct):
     """Which projects have somebody in them?"""
 
-    search: str
-    sort: str
+    search: Words
+    sort: ProjectsOrder
     is_descending: bool
-    most: int
+    most: Most
 
 
-class Rows(msgspec.Struct):
-    """How many there are, how many of them fit, and the first of those: their key, their id, and what they are."""
+class Row(msgspec.Struct, Generic[T], array_like=True):
+    """What is `shown` of something, and where that stands: sorted by a number, then by a text, then by its id."""
 
-    total: int
-    matched: int
-    rows: list[tuple[Key, str, Raw]]
+    number: float
+    text: str
+    id: str
+    shown: T
+
+
+class Rows(msgspec.Struct, Generic[T]):
+    """How many there are, how many of them fit, and the first of those."""
+
+    total: Count
+    matched: Count
+    rows: Annotated[list[Row[T]], msgspec.Meta(max_length=REACH)]
 
 
 class Connection(msgspec.Struct, rename="camel"):
-    """A row of the table of connections; `received` are events."""
+    """A row of the table of connections; `received` are events, `projects` the first of so many as are counted."""
 
     socket_id: str
     instance: str
@@ -89,6 +106,7 @@ class Connection(msgspec.Struct, rename="camel"):
     address: str
     since: float
     projects: list[str]
+    project_count: int
     waiting: int
     received: int
 
@@ -122,7 +140,7 @@ class Entry(msgspec.Struct):
 class LogPage(msgspec.Struct):
     """Entries, the oldest first, and the number of the last that there is, shown here or not."""
 
-    last: int
+    last: Count
     entries: list[Entry]
 
 
@@ -139,8 +157,8 @@ class ProjectNamed(msgspec.Struct, rename="camel"):
 
 
 NEWS: Final = Topic[News, Condition]("news", News, Condition)
-CONNECTIONS: Final = Topic[ConnectionsSought, Rows]("connections", ConnectionsSought, Rows)
-PROJECTS: Final = Topic[ProjectsSought, Rows]("projects", ProjectsSought, Rows)
+CONNECTIONS: Final = Topic[ConnectionsSought, Rows[Connection]]("connections", ConnectionsSought, Rows[Connection])
+PROJECTS: Final = Topic[ProjectsSought, Rows[Project]]("projects", ProjectsSought, Rows[Project])
 LOG: Final = Topic[LogSought, LogPage]("log", LogSought, LogPage)
 DISCONNECT: Final = Topic[SocketNamed, bool]("disconnect", SocketNamed, bool)
-COUNT: Final = Topic[ProjectNamed, int]("count", ProjectNamed, int)
+COUNT: Final = Topic[ProjectNamed, int]("count", ProjectNamed, Count)

@@ -1,6 +1,5 @@
 """An id for each HTTP request: in its answer, and in what the log says while it is handled."""
 
-import re
 import secrets
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -10,8 +9,9 @@ from typing import Any, Final
 
 import structlog
 
+from synkora.engine.request import SANE_ID
+
 HEADER: Final = b"x-request-id"
-_SANE: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 # The ids of a process share what begins them: random bytes for each request would be a call into the kernel for each.
 _PREFIX: Final = secrets.token_hex(6).encode() + b"-"
 _NUMBERS: Final = count(1)
@@ -36,10 +36,9 @@ class Handling:
     def id(self) -> bytes:
         """The request's id."""
         if self._id is None:
-            self._id = next(
-                (value for name, value in self._headers if name == HEADER and _SANE.fullmatch(value)),
-                b"%b%x" % (_PREFIX, next(_NUMBERS)),
-            )
+            given = (value for name, value in self._headers if name == HEADER)
+            sane = (value for value in given if SANE_ID.fullmatch(value.decode("latin-1")))
+            self._id = next(sane, b"%b%x" % (_PREFIX, next(_NUMBERS)))
         return self._id
 
     def __enter__(self) -> None:

@@ -152,7 +152,9 @@ class ServerCollector(Collector):
         )
         yield counters("synkora_incidents", "What should not happen, by its kind.", "kind", INCIDENTS, incidents.totals)
         yield counters("synkora_limits_hit", "Limits that were hit.", "limit", LIMITS, incidents.limits)
-        yield counters("synkora_log_entries", "Entries of the log, shown or not.", "level", LOG_LEVELS, self._logged)
+        yield counters(
+            "synkora_log_entries", "Entries of the log, written or counted.", "level", LOG_LEVELS, self._logged
+        )
 
 
 def _redis(cluster: Cluster) -> Iterator[Metric]:

@@ -1,6 +1,8 @@
 """The page that Prometheus reads."""
 
 import hmac
+from time import monotonic
+from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -9,6 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+KEPT: Final = 1.0  # seconds that a page is answered with again
+
+_OPEN_METRICS: Final = "application/openmetrics-text"
+
 
 def metrics_route(collector: Collector, token: str | None) -> Route:
     """`/metrics`: what `collector` has, and the process itself, for who brings the token, or for all without one."""
@@ -16,14 +22,27 @@ def metrics_route(collector: Collector, token: str | None) -> Route:
     registry.register(collector)
     ProcessCollector(registry=registry)
     GCCollector(registry)
+    pages: dict[str, tuple[float, bytes]] = {}
 
     async def metrics(request: Request) -> Response:
         if token is not None and not _has_token(request, token):
             return PlainTextResponse("METRICS_TOKEN is needed", 401, {"WWW-Authenticate": "Bearer"})
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
+        encode, content_type = choose_encoder(_format(request.headers.get("accept", "")))
+        made, page = pages.get(content_type, (0.0, b""))
+        if not page or monotonic() - made >= KEPT:
+            made, page = pages[content_type] = monotonic(), encode(registry)
+        return Response(page, headers={"Content-Type": content_type})
 
     return Route("/metrics", metrics)
+
+
+def _format(accept: str) -> str:
+    """The one of the two formats that is asked for: with the versions that clients name there would be many pages."""
+    try:
+        _, content_type = choose_encoder(accept)
+    except TypeError:  # by a version that is no number
+        return ""
+    return _OPEN_METRICS if content_type.startswith(_OPEN_METRICS) else ""
 
 
 def _has_token(request: Request, token: str) -> bool:

@@ -152,7 +152,8 @@ class AsgiWebSocket:
         """
         if not self._closing:
             self._closing = True
-            if self.writable or reason in ORDERLY:
+            # What has just been given, and not begun on yet, does not mean that the client does not read.
+            if self.writable or self._wake.is_set() or reason in ORDERLY:
                 words = str(error if isinstance(error, ProtocolError) else reason)  # errors of ours are in the log
                 code = int(close_code(reason, error))
                 self._goodbye = {"type": "websocket.close", "code": code, "reason": words[:_LONGEST_REASON]}

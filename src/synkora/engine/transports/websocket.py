@@ -301,7 +301,7 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc]  # picows' protocol i
     def data_received(self, data: bytes) -> None:
         """Take the request that uvicorn has read, once."""
         request = _parse(data, self._transport, self._registry.settings.proxies)
-        self._request_id = request.headers.get("x-request-id")
+        self._request_id = request.id
         try:
             if not request.path.startswith(self._registry.settings.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
