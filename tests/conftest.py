@@ -39,3 +39,10 @@ def _no_logger_outlives_its_test() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structlog, "configure", configure_without_cache)
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _logs_are_configured_for_a_module_alone() -> Generator[None]:
+    """Forget how a module's tests have had logs written."""
+    yield
+    structlog.reset_defaults()
