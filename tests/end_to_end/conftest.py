@@ -31,9 +31,9 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
             assert server.stop() == 0, server.output
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for all tests that need no settings of their own."""
+    """A server for all tests of a module that need no settings of their own."""
     # All tests come from one address, and some send more at once than people do.
     limits = {"LIMIT_FAILED_SIGN_INS": "0", "LIMIT_EDIT_RATE": "1000"}
     server = ServerProcess(tmp_path_factory.mktemp("server"), **limits)

@@ -103,5 +103,5 @@ async def _pipe(head: bytes, reader: asyncio.StreamReader, writer: asyncio.Strea
     finally:
         for each in copies:
             each.cancel()
+        server_writer.close()  # before the wait, which may be cancelled as well
         await asyncio.gather(*copies, return_exceptions=True)
-        server_writer.close()
