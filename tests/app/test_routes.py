@@ -80,9 +80,15 @@ async def test_head(site: Site) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/", "/health"])
+async def test_options_is_a_health_check(site: Site, path: str) -> None:
+    """HAProxy's default check asks by OPTIONS."""
+    assert (await ask(site.address, path, "OPTIONS")).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_other_methods(site: Site, method: str) -> None:
-    """They are not found: only GET (and so HEAD) is served."""
+    """They are not found: only GET, HEAD and OPTIONS are served."""
     assert (await ask(site.address, "/health", method)).status_code == 404
 
 

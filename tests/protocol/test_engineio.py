@@ -52,11 +52,21 @@ def test_an_empty_packet_breaks_the_protocol(payload: bytes) -> None:
         split_payload(payload)
 
 
-@pytest.mark.parametrize("payload", [b"bAQ", b"b!!!!", b"bAQID BA==", b"bAQIDBA==AA", b"b\xff\xff\xff\xff"])
+@pytest.mark.parametrize("payload", [b"bA", b"b!!!!", b"bAQIDB", b"bAQIDBA==AA", b"b\xff\xff\xff\xff"])
 def test_a_binary_packet_that_is_no_base64_breaks_the_protocol(payload: bytes) -> None:
-    """Base64 is read strictly: padded, and without anything else in it."""
+    """A group of one character, a character of no alphabet, and data behind the padding are refused."""
     with pytest.raises(ProtocolError, match="base64"):
         split_payload(payload)
+
+
+@given(data=st.binary(), width=st.integers(1, 76), padded=st.booleans(), alphabet=st.sampled_from([b"+/", b"-_"]))
+def test_base64_is_read_as_nodejs_reads_it(data: bytes, width: int, padded: bool, alphabet: bytes) -> None:
+    """Line breaks, missing padding and the URL alphabet make no difference (Node.js: `Buffer.from(text, "base64")`)."""
+    text = base64.b64encode(data, alphabet)
+    if not padded:
+        text = text.rstrip(b"=")
+    lines = b"\r\n".join(text[at : at + width] for at in range(0, len(text), width))
+    assert split_payload(b"b" + lines) == [(True, data)]
 
 
 @given(st.binary())

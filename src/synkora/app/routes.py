@@ -12,6 +12,7 @@ from synkora.app.status import status_of
 from synkora.collaboration.service import Collaboration
 
 SERVICE = "Synkora WebSocket Server"
+_CHECKS = ("GET", "OPTIONS")  # HAProxy's default health check is OPTIONS
 
 
 def make_app(
@@ -48,7 +49,12 @@ def make_app(
     async def not_found(_: Request, __: Exception) -> PlainTextResponse:
         return PlainTextResponse("Not Found", 404)
 
-    routes = [Route("/", health), Route("/health", health), Route("/ready", ready), *pages]
+    routes = [
+        Route("/", health, methods=_CHECKS),
+        Route("/health", health, methods=_CHECKS),
+        Route("/ready", ready),
+        *pages,
+    ]
     app = Starlette(routes=routes, exception_handlers={405: not_found})
     app.router.redirect_slashes = False
     return app

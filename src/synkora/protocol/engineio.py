@@ -39,6 +39,7 @@ PROBE_PONG: Final = b"3probe"
 _SEPARATOR: Final = b"\x1e"
 _STORED_SEPARATOR: Final = stored_blocks(_SEPARATOR)
 _BINARY: Final = b"b"
+_STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def open_packet(sid: str, upgrades: list[str], ping_interval: float, ping_timeout: float, max_payload: int) -> bytes:
@@ -87,7 +88,19 @@ def _read_part(part: bytes) -> tuple[bool, bytes]:
         raise ProtocolError("empty packet")
     if not part.startswith(_BINARY):
         return False, part
+    return True, decode_base64(part[1:])
+
+
+def decode_base64(text: bytes) -> bytes:
+    """The bytes that base64 stands for, also with line breaks, without padding or in the URL alphabet, as Node.js does.
+
+    Raises `ProtocolError`.
+    """
     try:
-        return True, base64.b64decode(part[1:], validate=True)
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        text = text.translate(_STANDARD_ALPHABET, b" \t\r\n\f\v").rstrip(b"=")
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error:
         raise ProtocolError("binary packet is not base64") from None
