@@ -105,15 +105,40 @@ async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
 
 @both_signals
 async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
-    """Whatever it still waits for, the process ends, with the exit code of the signal."""
+    """Whatever it still waits for, the process ends, with the exit code of SIGINT."""
     program, address = start(True)
     async with talking(address) as client:
         program.signal(number)
         assert await client.event() == ["server:shutdown"]
-        program.signal(number)
+        program.signal(signal.SIGINT)
         assert await client.closed() == 1006
-    assert program.wait() == 128 + number
+    assert program.wait() == 128 + signal.SIGINT
     assert program.stdout[1:] == ["stopping"]
+    assert program.stderr == []
+
+
+async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> None:
+    """A supervisor, and what it runs the program by, may each send one: clients are told all the same."""
+    program, address = start(False)
+    async with talking(address) as client:
+        for _ in range(5):
+            program.signal(signal.SIGTERM)
+        assert await client.event() == ["server:shutdown"]
+        assert await client.closed() == 1012
+    assert program.wait() == 0
+    assert program.stdout[1:] == ["stopping", "stopped"]
+    assert program.stderr == []
+
+
+async def test_sigterm_again_later_ends_it(start: Start) -> None:
+    """Whoever sends it again and again is heeded."""
+    program, address = start(True)
+    async with talking(address) as client:
+        while program.process.poll() is None:
+            program.signal(signal.SIGTERM)
+            await asyncio.sleep(0.1)
+        assert await client.event() == ["server:shutdown"]
+    assert program.wait() == 128 + signal.SIGTERM
     assert program.stderr == []
 
 
@@ -227,10 +252,12 @@ def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path
         program.line(lambda line: line.startswith("port "))
         program.signal(signal.SIGTERM)
         program.line(lambda line: line == "draining")
-        program.signal(signal.SIGTERM)
+        program.signal(signal.SIGTERM)  # the same, once more: it does not count
+        program.signal(signal.SIGINT)
         program.line(lambda line: line == "stopping")
         program.signal(signal.SIGTERM)
-        assert program.wait() == 128 + signal.SIGTERM
+        program.signal(signal.SIGINT)
+        assert program.wait() == 128 + signal.SIGINT
         assert program.stdout[1:] == ["draining", "stopping"]
         assert program.stderr == []
 

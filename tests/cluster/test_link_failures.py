@@ -207,6 +207,28 @@ async def test_attempts_are_not_made_without_a_pause(relay: Relay, relayed: Link
     assert 1 <= relay.connections - before <= 21
 
 
+async def test_the_delay_begins_again_after_a_connection_that_worked(relay: Relay, make_link: MakeLink) -> None:
+    """However often connections that worked are lost, the next attempt comes soon."""
+    settings = replace(QUICK, first_delay=0.001, longest_delay=3600, steady_after=0)
+    link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
+    assert await link.start(PATIENCE)
+    for number in range(1, 16):  # the delay before the last attempt would have grown to at least 8 s
+        relay.cut()
+        await until(lambda number=number: link.reconnects == number)
+
+
+async def test_a_redis_that_drops_connections_at_once_is_not_asked_without_a_pause(
+    relay: Relay, make_link: MakeLink
+) -> None:
+    """A connection that answered, but did not last, leaves the delay as it was: it goes on growing."""
+    link = make_link(f"redis://127.0.0.1:{relay.port}", replace(QUICK, steady_after=3600))
+    link.on_up.append(relay.cut)
+    await link.start(PATIENCE)
+    before = relay.connections
+    await asyncio.sleep(0.5)
+    assert 1 <= relay.connections - before <= 21
+
+
 async def test_messages_are_not_received_before_the_link_is_up(make_link: MakeLink) -> None:
     """Who is told that the link is up has heard nothing since it went down."""
 

@@ -15,8 +15,13 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import expiry as expiry_module
 from synkora.collaboration.access import Role
+from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
+from synkora.engine.failures import Failures
+from synkora.identity.handshake import Authenticator
 from synkora.identity.keys import signing_key
+from synkora.identity.tokens import Keyring
+from synkora.sockets.server import SocketServer
 
 EXPIRED = {"message": "Session expired"}
 SOON = 0.3  # seconds
@@ -246,6 +251,27 @@ async def test_another_users_token_is_refused(site: Site, wrapped: bool) -> None
     answer = await refreshed(ann, {"token": other} if wrapped else other)
     assert answer == {"ok": False, "message": "The token is another user's"}
     await until(lambda: ended(ann))
+
+
+async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
+    """Forged ones and other users': past the limit each answer comes later. A good token never waits."""
+    failures = Failures(2)
+    server = SocketServer()
+    Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=failures, incidents=server.incidents)
+    ann = Person(server, token("Ann", 3600), MemoryTransport(), request_of())
+    await settle()
+    for wrong in (tampered(token("Ann", 3600)), token("Bob", 3600)):
+        assert (await refreshed(ann, wrong))["ok"] is False
+    assert list(failures.counts.values()) == [2]
+    assert server.incidents.totals["sign-in refused"] == 2
+    before = len(acks(ann))
+    ann.send('429["auth:refresh","guess"]')
+    await settle()
+    assert len(acks(ann)) == before  # it waits
+    assert (await refreshed(ann, token("Ann", 7200)))["ok"] is True
+    await until(lambda: len(acks(ann)) == before + 2)
+    (answer,) = acks(ann)[-1]
+    assert answer == {"ok": False, "message": "Authentication failed"}
 
 
 @pytest.mark.parametrize(

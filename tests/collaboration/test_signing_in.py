@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,6 +235,18 @@ async def test_cookies_of_a_strangers_page_do_not_count(site: Site, patience: No
     session.receive_text(transport, b"40")
     await turn()
     assert refused(transport.packets[-1].decode()) == "Authentication required"
+
+
+async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(site: Site, patience: None) -> None:
+    """Though it has the server's own host: anybody on the line can write such a page."""
+    for scheme, is_admitted in (("http", False), ("https", True)):
+        transport = MemoryTransport()
+        cookie = f"{COOKIE}={token_of('Alice')}"
+        request = replace(request_of(origin=f"{scheme}://ws.test", host="ws.test", cookie=cookie), secure=True)
+        session = site.server.registry.open(request, transport)
+        session.receive_text(transport, b"40")
+        await turn()
+        assert (b'"userId":"alice"' in transport.packets[-1]) is is_admitted
 
 
 async def test_whoever_leaves_while_waiting_is_not_admitted(site: Site, patience: None) -> None:

@@ -97,10 +97,21 @@ async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> Non
     await RawClient(witness).expect("server:shutdown")
     assert isinstance(await witness.receive(), Closed)
     assert server.process.poll() is None
-    server.signal()
-    assert await asyncio.to_thread(server.wait) == 128 + signal.SIGTERM
+    server.signal(signal.SIGINT)
+    assert await asyncio.to_thread(server.wait) == 128 + signal.SIGINT
     await witness.close()
     await stuck.http.aclose()
+
+
+async def test_two_sigterms_of_a_supervisor_are_one(start_server: StartServer, connect_by: Connect) -> None:
+    """Clients over every transport are told, come to their end in order, and the server exits with 0."""
+    server = start_server()
+    everyone = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGTERM)
+    await asyncio.gather(*map(expect_farewell, everyone))
+    assert await asyncio.to_thread(server.wait) == 0
+    assert server.stderr == []
 
 
 async def test_nobody_new_is_taken_while_stopping(start_server: StartServer) -> None:

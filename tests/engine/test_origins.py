@@ -52,6 +52,17 @@ def test_any_other_page_is_neither(allowed: list[str], origin: str) -> None:
     assert not origins.trusts(origin, HOST)
 
 
+def test_over_tls_a_page_without_tls_is_not_the_servers_own() -> None:
+    """Anybody on the line can write such a page; one over TLS is the server's own though a proxy took TLS off."""
+    origins = Origins()
+    assert not origins.trusts("http://ws.example.com", HOST, secure=True)
+    assert not origins.admits("http://ws.example.com", HOST, secure=True)
+    assert origins.trusts("https://ws.example.com", HOST, secure=True)
+    assert origins.trusts("https://ws.example.com", HOST, secure=False)
+    assert origins.trusts("http://ws.example.com", HOST, secure=False)
+    assert Origins(["http://ws.example.com"]).trusts("http://ws.example.com", HOST, secure=True)
+
+
 def test_the_servers_own_page_is_always_allowed() -> None:
     """A page of the address that the request was sent to needs no entry; its port belongs to it."""
     origins = Origins()

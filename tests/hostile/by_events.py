@@ -355,3 +355,14 @@ async def refreshes_by_others(a: Attacker) -> None:
                 pass
             assert b'"ok":false' in answer, answer
         await a.expect_life(socket)
+
+
+async def wrong_refresh_tokens(a: Attacker) -> None:
+    """Tokens guessed by `auth:refresh`, all at once: they count as failed sign-ins, and the connection goes on."""
+    async with a.member() as socket:
+        for number in range(20):
+            a.count()
+            guess = signed(_claims(), f"guess-{number}")
+            await socket.text(b"42%d" % number + json.dumps(["auth:refresh", guess]).encode())
+            await asyncio.sleep(0.05)  # below the rate of events
+        await a.expect_life(socket)

@@ -69,5 +69,6 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.forged_tokens,
     by_events.expired_tokens,
     by_events.refreshes_by_others,
+    by_events.wrong_refresh_tokens,
 )
 KINDS: Mapping[str, Attack] = MappingProxyType({attack.__name__: attack for attack in _ATTACKS})

@@ -1,6 +1,7 @@
 """What the server says when it has started."""
 
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -21,10 +22,10 @@ _WHO_MAY_JOIN: Final = {
 }
 
 
-def greet(settings: Settings, sockets: list[socket.socket]) -> None:
-    """Say where the server listens, who may join, and what ought to be set otherwise."""
+def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str], None]) -> None:
+    """Say where the server listens, who may join, and what ought to be set otherwise; `write` takes the banner."""
     if settings.log_format == "text":
-        _print_banner(settings, sockets)
+        write(_banner(settings, sockets))
     else:
         log.info("started", port=_port(sockets), allowedOrigins=settings.allowed_origins)
     if settings.environment == "development" and is_built(playground.FILES):
@@ -41,7 +42,7 @@ def advise(settings: Settings) -> None:
         log.warning("caution", text=line)
 
 
-def _print_banner(settings: Settings, sockets: list[socket.socket]) -> None:
+def _banner(settings: Settings, sockets: list[socket.socket]) -> str:
     lines = (
         _RULE,
         f"🚀 {SERVICE}",
@@ -52,7 +53,7 @@ def _print_banner(settings: Settings, sockets: list[socket.socket]) -> None:
         "✓ Ready for connections!",
         _RULE,
     )
-    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
 
 
 def _port(sockets: list[socket.socket]) -> int:

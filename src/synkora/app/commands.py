@@ -1,5 +1,7 @@
 """The `synkora` command."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,7 +45,15 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line, and exit with its status."""
+    _open_standard_streams()
     app(prog_name="synkora")
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard stream was closed: a socket would get its number, and what is written there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest number, which is free
 
 
 def _version(wanted: bool) -> None:

@@ -10,7 +10,8 @@ import structlog
 from starlette.applications import Starlette
 
 from synkora.app.banner import advise
-from synkora.app.logs.configure import configure_logs
+from synkora.app.logs.configure import configure_logs, standard_output
+from synkora.app.logs.output import Output
 from synkora.app.logs.patterns import Patterns
 from synkora.app.logs.repeats import Repeats
 from synkora.app.metrics.collector import ServerCollector
@@ -44,8 +45,10 @@ class CollaborationServer:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings = settings or load_settings()
         self._repeats = Repeats()
+        self._output: Output | None = None
         if not structlog.is_configured():
-            self._repeats = configure_logs(settings.log_level, settings.log_format, libraries=())
+            self._output = standard_output(settings.log_format)
+            self._repeats = configure_logs(settings.log_level, settings.log_format, libraries=(), output=self._output)
         failures = Failures(settings.limit_failed_sign_ins)
         self._cluster = cluster = make_cluster(settings, failures)
         self._server = server = make_socket_server(settings, cluster)
@@ -98,7 +101,9 @@ class CollaborationServer:
     def _make_pages(self) -> Starlette:
         settings, registry = self._settings, self._server.registry
         token = None if settings.metrics_token is None else settings.metrics_token.get_secret_value()
-        collector = ServerCollector(self._server, self._collaboration, self._lag, self._repeats.levels, self._cluster)
+        collector = ServerCollector(
+            self._server, self._collaboration, self._lag, self._repeats.levels, self._cluster, self._output
+        )
         return make_app(
             self._collaboration, lambda: registry.is_closing, self._problem, [metrics_route(collector, token)]
         )

@@ -35,15 +35,17 @@ def is_local(request: Request) -> bool:
     )
 
 
-def is_of_same_origin(request: Request) -> bool:
-    """Whether a request was made by a page of this server's, or by no page at all.
+def is_of_same_origin(request: Request, *, secure: bool | None = None) -> bool:
+    """Whether a request was made by a page of this server's, or by no page at all; `secure` if it came over TLS.
 
     Browsers say so by `Sec-Fetch-Site` (W3C Fetch Metadata, section 2.3), also where they send no origin.
     """
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         return False
     origin = request.headers.get("origin")
-    return origin is None or Origins.is_same(origin, request.headers.get("host"))
+    if secure is None:
+        secure = request.url.scheme == "https"
+    return origin is None or Origins.is_same(origin, request.headers.get("host"), secure=secure)
 
 
 def _comes_from_here(request: Request) -> bool:

@@ -15,16 +15,17 @@ from synkora.app.banner import greet
 from synkora.app.cluster import Cluster
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
-from synkora.app.logs.configure import configure_logs
+from synkora.app.listen import listen
+from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.logs.patterns import Patterns
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
 from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
-from synkora.app.serving import serve
+from synkora.app.serving import Server
 from synkora.app.settings import Settings
-from synkora.app.systemd import notify
+from synkora.app.systemd import notify, passed_sockets
 from synkora.app.tls import TlsError, renew, tls_context
 from synkora.collaboration.access import AccessPolicy, OpenAccess
 from synkora.collaboration.limits import Limits
@@ -42,7 +43,8 @@ log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
     log_tail = LogTail() if has_console(settings) else None
-    repeats = configure_logs(settings.log_level, settings.log_format, tail=log_tail)
+    output = standard_output(settings.log_format)
+    repeats = configure_logs(settings.log_level, settings.log_format, tail=log_tail, output=output)
     failures = Failures(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
@@ -58,7 +60,7 @@ def run(settings: Settings) -> None:
     patterns = Patterns(server.incidents)
     lag = LoopLag()
     metrics = metrics_route(
-        ServerCollector(server, collaboration, lag, repeats.levels, cluster),
+        ServerCollector(server, collaboration, lag, repeats.levels, cluster, output),
         None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
     )
 
@@ -69,7 +71,7 @@ def run(settings: Settings) -> None:
     def started(sockets: list[socket.socket]) -> None:
         if console is not None:
             console.listens_on(sockets[0].getsockname()[1])
-        greet(settings, sockets)
+        greet(settings, sockets, output.write)
         notify("READY=1")
 
     async def send_elsewhere() -> None:
@@ -86,10 +88,13 @@ def run(settings: Settings) -> None:
         await collaboration.close()
 
     try:
-        serve(
+        sockets = passed_sockets() or listen(settings.host, settings.port)
+    except OSError as error:
+        print(_explain(error, settings), file=sys.stderr)
+        sys.exit(1)
+    try:
+        Server(
             server,
-            host=settings.host,
-            port=settings.port,
             app=make_app(
                 collaboration,
                 lambda: server.registry.is_closing,
@@ -104,9 +109,9 @@ def run(settings: Settings) -> None:
             shutdown_timeout=settings.shutdown_timeout,
             tls=tls,
             reload=lambda: _reload(settings, tls),
-        )
+        ).run(sockets)
     except OSError as error:
-        print(_explain(error, settings), file=sys.stderr)
+        print(f"The server cannot run: {error}", file=sys.stderr)
         sys.exit(1)
     patterns.tell()
     repeats.tell()

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import functools
 import gc
+import math
 import os
 import signal
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import FrameType
@@ -32,6 +34,8 @@ _TLS_GOODBYE: Final = 2  # seconds
 _KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STDIN: Final = 0
+#: Seconds in which a further SIGTERM is the same one: a supervisor sends it to a process, and to the process's group.
+_SAME_SIGTERM: Final = 2
 # Connections live long and are made of many objects: young collections would walk them again and again.
 _GC_THRESHOLDS: Final = (20_000, 10, 20)
 
@@ -41,8 +45,9 @@ class Server(uvicorn.Server):
 
     `around` is entered before it listens, and left when the connections have ended. When it is to stop it takes no new
     clients and awaits `drain`, if given; then `farewell`, before the connections of all who are left end within
-    `shutdown_timeout` seconds. Another signal cuts the drain short; one that comes later ends the process. `reload` is
-    called on SIGHUP, except in a terminal, whose end that is.
+    `shutdown_timeout` seconds. Another signal cuts the drain short; one that comes later ends the process. A SIGTERM
+    within two seconds of a signal that counted does not count. `reload` is called on SIGHUP, except in a terminal,
+    whose end that is.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Server(uvicorn.Server):
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
         self._is_patient = drain is not None
+        self._signalled_at = -math.inf
         self._farewell = farewell
         self._started = started
         self._shutdown_timeout = shutdown_timeout
@@ -167,6 +173,10 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; cut the drain short where that has begun already, or else end at once."""
+        now = time.monotonic()
+        if sig == signal.SIGTERM and now - self._signalled_at < _SAME_SIGTERM:
+            return
+        self._signalled_at = now
         if not self.should_exit:
             self.should_exit = True
         elif not self._is_patient:

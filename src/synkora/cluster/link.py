@@ -40,6 +40,7 @@ class LinkSettings:
     patience: float = 5.0  # for a connection to be made and greeted, and for Redis to take all when the link is closed
     first_delay: float = 0.1  # before a new attempt; each further one waits twice as long
     longest_delay: float = 5.0
+    steady_after: float = 1.0  # a connection that worked for so long has the delays begin again
     max_waiting: int = 33_554_432
 
 
@@ -65,6 +66,8 @@ class Link:
         self._subscriptions.add(self._beat_channel, self._heard)
         self._connection: Connection | None = None  # that has been greeted
         self._up: Connection | None = None  # that has also brought a beat back
+        self._up_for = -1.0  # seconds that this connection was up, once it has ended; negative where it never was
+        self._up_since = 0.0
         self._heartbeat: Heartbeat | None = None
         self._received = 0  # over former connections
         self._down: str | None = "Redis has not been connected yet"
@@ -187,12 +190,12 @@ class Link:
             log.warning("redis_troubled", problem=trouble or "none any more")
 
     async def _stay_connected(self) -> None:
-        settings, loop = self._settings, asyncio.get_running_loop()
+        settings = self._settings
         delay = settings.first_delay
         while True:
-            begun = loop.time()
+            self._up_for = -1.0
             await self._one_connection()
-            if loop.time() - begun > settings.longest_delay:
+            if self._up_for >= settings.steady_after:
                 delay = settings.first_delay
             # Not all instances at once.
             await asyncio.sleep(delay * secrets.SystemRandom().uniform(0.5, 1))
@@ -249,6 +252,7 @@ class Link:
         if self._up is None and connection is not None:
             connection.receivers = self._subscriptions.receivers
             self._up, self._down = connection, None
+            self._up_since = asyncio.get_running_loop().time()
             self.reconnects += self._came_up.is_set()
             self._came_up.set()
             log.info("redis_up", address=self._url.address)
@@ -256,6 +260,8 @@ class Link:
 
     def _ended(self, problem: str) -> None:
         up, self._up = self._up, None
+        if up is not None:
+            self._up_for = asyncio.get_running_loop().time() - self._up_since
         if self._connection is not None:
             self._received += self._connection.received
             self._connection = None

@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Final
 
 from synkora.collaboration.members import Member
+from synkora.engine.failures import Failures
+from synkora.engine.incidents import Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused
 
@@ -19,8 +22,10 @@ class Expiry:
     One timer serves all, set for the next end: ends are far apart, and a timer for each would cost every connection.
     """
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, failures: Failures, incidents: Incidents) -> None:
         self._authenticator = authenticator
+        self._failures = failures
+        self._incidents = incidents
         self._ends: dict[Member, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -56,18 +61,32 @@ class Expiry:
         if self._ends and self._timer is None:
             self._set_timer(min(self._ends.values()) - now)
 
-    def refresh(self, member: Member, payload: object) -> dict[str, object]:
-        """Take a fresh token of the same user, bare or as `{token}`; return what acknowledges it."""
+    def refresh(self, member: Member, payload: object) -> dict[str, object] | Awaitable[dict[str, object]]:
+        """Take a fresh token of the same user, bare or as `{token}`; return what acknowledges it.
+
+        A refusal counts as a failed sign-in of the client's address, and comes as late as one.
+        """
         auth = payload if isinstance(payload, dict) else {"token": payload}
         try:
             signed_in = self._authenticator.sign_in(auth, None, None)
         except SignInRefused as refusal:
-            return {"ok": False, "message": refusal.message}
+            return self._refuse(member, refusal.message, refusal.detail)
         if signed_in.user.id != member.user.id:
-            return {"ok": False, "message": "The token is another user's"}
+            return self._refuse(member, "The token is another user's", "auth:refresh")
         member.signed_in = signed_in
         self.start(member)
         return {"ok": True, "expiresAt": _written(signed_in.user.expires_at)}
+
+    def _refuse(self, member: Member, message: str, detail: str) -> dict[str, object] | Awaitable[dict[str, object]]:
+        answer: dict[str, object] = {"ok": False, "message": message}
+        delay = self._failures.note(member.socket.session.request.address)
+        self._incidents.note("sign-in refused", f"{message} ({detail})")
+        return _later(answer, delay) if delay else answer
+
+
+async def _later(answer: dict[str, object], delay: float) -> dict[str, object]:
+    await asyncio.sleep(delay)
+    return answer
 
 
 def _written(expires_at: float | None) -> str | None:

@@ -91,8 +91,9 @@ class Collaboration:
             self.access, self.projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
         )
         self._parting: Parting | None = None
-        self._expiry = Expiry(authenticator)
-        self.signing_in = SigningIn(authenticator, failures or Failures(0), self._incidents, self._admit)
+        failures = failures or Failures(0)
+        self._expiry = Expiry(authenticator, failures, self._incidents)
+        self.signing_in = SigningIn(authenticator, failures, self._incidents, self._admit)
         self.disconnects: Counter[str] = Counter()  # by reason
         self.received = {event.name: Received(event.kind) for event in CATALOGUE}
         self.received |= {ask.name: Received(Kind.OTHER) for ask in ASKS}
@@ -220,7 +221,9 @@ class Collaboration:
     def _answer_ping(self, socket: Socket, *_: object) -> None:
         socket.emit("pong", Pong(now()))
 
-    def _refresh(self, socket: Socket, payload: object = None, *_: object) -> dict[str, object]:
+    def _refresh(
+        self, socket: Socket, payload: object = None, *_: object
+    ) -> dict[str, object] | Awaitable[dict[str, object]]:
         return self._expiry.refresh(self._members[socket.id], payload)
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:

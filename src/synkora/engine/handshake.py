@@ -56,7 +56,7 @@ def check(request: Request, settings: EngineSettings, *, websocket: bool) -> str
     Raises `HandshakeRefused`.
     """
     origin = request.origin
-    if origin is not None and not settings.origins.admits(origin, request.host):
+    if origin is not None and not settings.origins.admits(origin, request.host, secure=request.secure):
         raise HandshakeRefused(Refusal.FORBIDDEN, settings.origins.refusal(origin))
     query = request.query
     transport = query.get("transport")

@@ -158,7 +158,8 @@ class Session:
 
         Of a page on another port only the WebSocket has cookies; a POST without them may come after it.
         """
-        if request.headers.get("cookie") and self._keeper.settings.origins.trusts(request.origin, request.host):
+        origins = self._keeper.settings.origins
+        if request.headers.get("cookie") and origins.trusts(request.origin, request.host, secure=request.secure):
             self.credentials = request
 
     def _move(self, event: Event) -> bool:

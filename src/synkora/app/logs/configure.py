@@ -1,5 +1,6 @@
 """The server's log: events with named fields, written as lines for people or as JSON."""
 
+import functools
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Final
 import structlog
 
 from synkora.app.logs.json import render_json
+from synkora.app.logs.output import Output
 from synkora.app.logs.repeats import Repeats
 from synkora.app.logs.request_ids import add_request_id
 from synkora.app.logs.text import render_colored, render_text
@@ -23,18 +25,21 @@ def configure_logs(
     form: LogFormat = "text",
     libraries: Sequence[str] = LIBRARIES,
     tail: structlog.typing.Processor | None = None,
+    output: Output | None = None,
 ) -> Repeats:
     """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
     Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets what is written.
+    `output` is what `standard_output` makes; without one it is made for the first line.
     Returns what counts warnings and errors, and tells of those that are repeated.
     """
     repeats = Repeats()
-    renderer = render_json if form == "json" else _renderer_for_people()
+    renderer = _renderer(form)
+    one_output = functools.cache(lambda: output or standard_output(form))
     structlog.configure(
         processors=[repeats, add_request_id, *((tail,) if tail else ()), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Output(sys.stdout),
+        logger_factory=lambda *_: _Logger(one_output()),
         cache_logger_on_first_use=True,
     )
     for name in libraries:
@@ -45,8 +50,20 @@ def configure_logs(
     return repeats
 
 
-def _renderer_for_people() -> structlog.typing.Processor:
-    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+def standard_output(form: LogFormat) -> Output:
+    """What writes lines to standard output, and tells in that form of lines that were lost."""
+
+    def tell_lost(lines: int) -> str:
+        return str(_renderer(form)(None, "warning", {"event": "lines_lost", "lines": lines}))
+
+    return Output(sys.stdout, tell_lost)
+
+
+def _renderer(form: LogFormat) -> structlog.typing.Processor:
+    if form == "json":
+        return render_json
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal
     return render_text if is_plain else render_colored
 
 
@@ -59,14 +76,8 @@ class _Forwarder(logging.Handler):
         structlog.get_logger().error("library_error", logger=record.name, message=record.getMessage(), exc_info=error)
 
 
-class _Output(structlog.PrintLogger):
-    """Where lines go; a full disk, or a reader that has gone, costs the lines and nothing else."""
+class _Logger:
+    """What structlog hands lines to."""
 
-    def msg(self, message: str) -> None:
-        """Write a line."""
-        try:
-            super().msg(message)
-        except OSError:
-            pass
-
-    debug = info = warning = error = exception = critical = msg
+    def __init__(self, output: Output) -> None:
+        self.debug = self.info = self.warning = self.error = self.exception = self.critical = output.write

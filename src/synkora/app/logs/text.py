@@ -14,6 +14,7 @@ _LINES: Final = {
     "incident": "! {what}: {reason}",
     "incidents": "! In the last minute: {counts}",
     "repeated": "! In the last minute, more of the same: {counts}",
+    "lines_lost": "! Lines of the log that were lost, since nothing took them: {lines}",
     "caution": "! {text}",
     "playground": "✓ Playground: {address}",
     "console": "✓ Console: {address}",

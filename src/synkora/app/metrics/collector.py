@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from synkora import __version__
 from synkora.app.cluster import Cluster
+from synkora.app.logs.output import Output
 from synkora.app.metrics.families import counter, counters, gauge, gauges, histogram
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.collaboration.service import Collaboration
@@ -45,7 +46,10 @@ LOG_LEVELS: Final = ("warning", "error")
 
 
 class ServerCollector(Collector):
-    """Reads a server's counts; `logged` are its log's entries by level. With a cluster there are those of Redis too."""
+    """Reads a server's counts; `logged` are its log's entries by level. With a cluster there are those of Redis too.
+
+    `output` is where the log's lines go, if they are written by the server itself.
+    """
 
     def __init__(
         self,
@@ -54,12 +58,14 @@ class ServerCollector(Collector):
         lag: LoopLag,
         logged: Mapping[str, int],
         cluster: Cluster | None,
+        output: Output | None = None,
     ) -> None:
         self._server = server
         self._collaboration = collaboration
         self._lag = lag
         self._logged = logged
         self._cluster = cluster
+        self._output = output
 
     def describe(self) -> list[Metric]:
         """Nothing, so that nothing is collected before the server runs."""
@@ -154,6 +160,11 @@ class ServerCollector(Collector):
         yield counters("synkora_limits_hit", "Limits that were hit.", "limit", LIMITS, incidents.limits)
         yield counters(
             "synkora_log_entries", "Entries of the log, written or counted.", "level", LOG_LEVELS, self._logged
+        )
+        yield counter(
+            "synkora_log_lines_lost",
+            "Lines of the log that were lost, since nobody read them or the disk was full.",
+            0 if self._output is None else self._output.lost,
         )
 
 

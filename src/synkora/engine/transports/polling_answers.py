@@ -74,7 +74,10 @@ class Answers:
     def _cors(self, request: Request) -> HeaderPairs:
         """What lets a page of an allowed origin read the answer."""
         origins, origin = self._settings.origins, request.origin
-        if origin is None or origins.is_same(origin, request.host) or not origins.admits(origin, request.host):
+        host, secure = request.host, request.secure
+        if origin is None or origins.is_same(origin, host, secure=secure):
+            return []
+        if not origins.admits(origin, host, secure=secure):
             return []
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),

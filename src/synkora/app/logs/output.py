@@ -1,0 +1,126 @@
+"""Where lines are written: by a thread, so that a reader that does not read never holds up the server."""
+
+import atexit
+import os
+import select
+import threading
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Final, TextIO
+
+MOST: Final = 1_048_576  # bytes that wait to be written
+_GOODBYE: Final = 2.0  # seconds that lines have at exit
+
+
+class Output:
+    """A stream, and a bounded queue of the lines that wait for a thread to write them.
+
+    A line past `most` bytes is lost, and so is each that follows until all that waits has been written: then
+    `tell_lost` makes a line of how many were lost in its place. A full disk, or a reader that has gone, costs the lines
+    and nothing else. `lost` counts all that were lost. A stream without a descriptor is written to at once; where the
+    stream is None the lines go nowhere.
+    """
+
+    def __init__(self, stream: TextIO | None, tell_lost: Callable[[int], str], *, most: int = MOST) -> None:
+        self.lost = 0
+        self._stream = stream
+        self._descriptor = _descriptor(stream)
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._tell_lost = tell_lost
+        self._most = most
+        self._begin()
+        if self._descriptor is not None:
+            atexit.register(self.close)
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._lines: list[bytes] = []
+        self._size = 0  # bytes of what waits and of what is being written
+        self._untold = 0  # lines that were lost since the last line that told of it
+        self._is_full = False
+        self._is_writing = False
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: str) -> None:
+        """Have a line written."""
+        if self._descriptor is None:
+            self._write_at_once(line)
+            return
+        if self._process != os.getpid():
+            self._begin()  # threads do not survive a fork
+        data = f"{line}\n".encode(self._encoding, "backslashreplace")
+        with self._changed:
+            if self._is_full or self._size + len(data) > self._most:
+                self._is_full = True
+                self._count_lost(1)
+            else:
+                self._lines.append(data)
+                self._size += len(data)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, args=(self._descriptor,), name="log", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self, within: float = _GOODBYE) -> bool:
+        """Wait up to `within` seconds until all has been written, or lost; return whether it has."""
+        if self._thread is None or self._process != os.getpid():
+            return True
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._lines or self._is_full or self._is_writing), within)
+
+    def _write_at_once(self, line: str) -> None:
+        if self._stream is not None:
+            try:
+                print(line, file=self._stream, flush=True)
+            except (OSError, ValueError):  # ValueError: it has been closed
+                self.lost += 1
+
+    def _count_lost(self, lines: int) -> None:
+        self.lost += lines
+        self._untold += lines
+
+    def _run(self, descriptor: int) -> None:
+        while True:
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._lines or self._is_full)
+                self._is_writing = True
+                lines, self._lines = self._lines, []
+                untold = 0
+                if not (lines and self._is_full):  # else the lost ones come after these lines
+                    untold, self._untold, self._is_full = self._untold, 0, False
+            told = [self._tell_lost(untold).encode(self._encoding, "backslashreplace") + b"\n"] if untold else []
+            written = _write(descriptor, [*told, *lines])
+            with self._changed:
+                self._size -= sum(map(len, lines))
+                if told and not written:
+                    self._untold += untold
+                self._count_lost(min(len(told) + len(lines) - written, len(lines)))
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):  # a stream in memory, or one that is closed
+        return None
+
+
+def _write(descriptor: int, lines: Sequence[bytes]) -> int:
+    """Write lines, waiting for as long as it takes; return how many could be written."""
+    data, done = memoryview(b"".join(lines)), 0
+    while done < len(data):
+        try:
+            done += os.write(descriptor, data[done:])
+        except BlockingIOError:
+            _wait_until_writable(descriptor)
+        except OSError:
+            break
+    return sum(end <= done for end in accumulate(map(len, lines)))
+
+
+def _wait_until_writable(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll()

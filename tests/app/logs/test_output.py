@@ -1,0 +1,139 @@
+"""Where the lines of the log go: a thread writes them, so that the server never waits for whoever reads them."""
+
+import fcntl
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from tests.support.processes import PATIENCE
+
+from synkora.app.logs.output import Output
+
+MOST = 10_000  # bytes
+PAGE = 4096  # bytes
+LINE = "x" * 99
+
+
+class Pipe:
+    """A pipe of the smallest size that the kernel makes, a page, and what writes into it."""
+
+    def __init__(self) -> None:
+        ours, theirs = os.pipe()
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, PAGE)
+        self.reader = os.fdopen(ours, "rb")
+        self.writer = os.fdopen(theirs, "w")
+        self.output = Output(self.writer, told, most=MOST)
+
+    def read(self, lines: int) -> list[bytes]:
+        return [self.reader.readline().removesuffix(b"\n") for _ in range(lines)]
+
+    def close(self) -> None:
+        self.reader.close()
+        assert self.output.close(PATIENCE)
+        self.writer.close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    """A pipe that is empty."""
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+def told(lost: int) -> str:
+    return f"lost: {lost}"
+
+
+def test_lines_keep_their_order(pipe: Pipe) -> None:
+    """Whatever fits into the queue is written, in order."""
+    for number in range(50):
+        pipe.output.write(f"line {number}")
+    assert pipe.read(50) == [b"line %d" % number for number in range(50)]
+    assert pipe.output.lost == 0
+
+
+def test_what_nobody_reads_is_bounded_counted_and_told(pipe: Pipe) -> None:
+    """Lines past the bound are lost. Once the reader is back, a line in the place of the lost ones says how many."""
+    for _ in range(1000):
+        pipe.output.write(LINE)
+    lost = pipe.output.lost
+    assert 1000 - (MOST + PAGE) // 100 - 1 <= lost <= 1000 - MOST // 100
+    assert pipe.read(1000 - lost) == [LINE.encode()] * (1000 - lost)
+    assert pipe.read(1) == [b"lost: %d" % lost]
+    pipe.output.write("after")
+    assert pipe.read(1) == [b"after"]
+    assert pipe.output.lost == lost
+
+
+def test_a_line_larger_than_the_bound_is_lost(pipe: Pipe) -> None:
+    """Nothing may take more memory than the bound."""
+    pipe.output.write("x" * MOST)
+    assert pipe.read(1) == [b"lost: 1"]
+
+
+def test_a_pipe_that_is_set_non_blocking_loses_nothing(pipe: Pipe) -> None:
+    """Programs that share the output may do that; the thread waits as before."""
+    os.set_blocking(pipe.writer.fileno(), False)
+    for _ in range(MOST // 100):
+        pipe.output.write(LINE)
+    assert pipe.read(MOST // 100) == [LINE.encode()] * (MOST // 100)
+    assert pipe.output.lost == 0
+
+
+def test_closing_waits_for_the_lines(pipe: Pipe) -> None:
+    """What fits is with the reader when `close` returns."""
+    pipe.output.write("last")
+    assert pipe.output.close(PATIENCE)
+    os.set_blocking(pipe.reader.fileno(), False)
+    assert os.read(pipe.reader.fileno(), 100) == b"last\n"
+
+
+def test_closing_does_not_wait_for_ever(pipe: Pipe) -> None:
+    """Where nobody reads, it gives up."""
+    for _ in range(1000):
+        pipe.output.write(LINE)
+    assert not pipe.output.close(0.01)
+
+
+def test_a_full_disk_costs_only_the_lines() -> None:
+    """They are counted, and the next ones are tried again."""
+    with open("/dev/full", "w") as full:  # any write to it fails for want of space
+        output = Output(full, told)
+        for number in range(3):
+            output.write("x")
+            assert output.close(PATIENCE)
+            assert output.lost == number + 1
+
+
+def test_a_stream_without_a_descriptor_is_written_to_at_once() -> None:
+    """An application may have put one in the place of standard output; and there may be none at all."""
+    stream = io.StringIO()
+    Output(stream, told).write("Ève\ud800")
+    assert stream.getvalue() == "Ève\ud800\n"
+    Output(None, told).write("x")
+
+
+def test_another_process_has_a_thread_of_its_own() -> None:
+    """A server that forks after it has written goes on writing in each process, and no line is written twice."""
+    script = (
+        "import os, sys; from synkora.app.logs.output import Output\n"
+        "output = Output(sys.stdout, str)\n"
+        "output.write('before'); output.close(10)\n"
+        "child = os.fork()\n"
+        "output.write('parent' if child else 'child'); output.close(10)\n"
+        "if child: os.waitpid(child, 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
+    assert sorted(done.stdout.split()) == [b"before", b"child", b"parent"]
+    assert done.returncode == 0
+
+
+def test_lines_of_a_program_that_ends_are_written() -> None:
+    """Nobody has to close it: at exit the queue is drained."""
+    script = "import sys; from synkora.app.logs.output import Output\nOutput(sys.stdout, str).write('x' * 200_000)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
+    assert len(done.stdout) == 200_001

@@ -1,0 +1,176 @@
+"""A standard output that is not read, cannot be written to, or is closed: the server works, and stops well."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.end_to_end.people import SECRET, Person
+from tests.end_to_end.raw import RawClient, RawWebSocket
+from tests.end_to_end.server_process import ServerProcess
+from tests.support.processes import PATIENCE, free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PAGE = 4096  # bytes: the smallest pipe
+SERVE = f"exec {sys.executable} -m synkora serve"
+TALKATIVE = Person("user-talkative", "x" * 200)  # each line about them is as long as one can be
+
+
+class Server(ServerProcess):
+    """`synkora serve`, started by a shell that does what a test says to its standard output."""
+
+    def __init__(self, folder: Path, shell: str, stdout: int | None = None, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.process = subprocess.Popen(
+            ["sh", "-c", shell],
+            cwd=folder,
+            env={"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": str(self.port)},
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    async def expect_health(self) -> None:
+        """Wait until it answers."""
+        async with asyncio.timeout(3 * PATIENCE), httpx.AsyncClient(trust_env=False) as http:
+            while True:
+                try:
+                    assert (await http.get(f"{self.url}/health")).json()["status"] == "healthy"
+                    return
+                except httpx.ConnectError:
+                    assert self.process.poll() is None, self.process.communicate()
+                    await asyncio.sleep(0.05)
+
+    async def expect_end(self) -> tuple[int, str]:
+        """Its exit code, and what it wrote to standard error."""
+        _, errors = await asyncio.to_thread(self.process.communicate, timeout=3 * PATIENCE)
+        return self.process.returncode, errors
+
+
+@contextmanager
+def running(folder: Path, shell: str, stdout: int | None = None, port: int | None = None) -> Iterator[Server]:
+    server = Server(folder, shell, stdout, port)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+        assert server.process.stderr is not None
+        server.process.stderr.close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe of the smallest size: its reader and its writer."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PAGE)
+    yield reader, writer
+    for end in (reader, writer):
+        os.close(end)
+
+
+async def be_talked_about(server: ServerProcess, times: int) -> None:
+    """Come and go, which the server writes two lines about."""
+    for _ in range(times):
+        carrier = await RawWebSocket.open(server)
+        await RawClient(carrier).sign_in(TALKATIVE)
+        await carrier.close()
+
+
+async def test_a_server_whose_output_nobody_reads_works_on(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    """Clients are served far beyond what the pipe holds, SIGTERM is heeded, and it exits with 0."""
+    with running(tmp_path, SERVE, stdout=pipe[1]) as server:
+        await server.expect_health()
+        await be_talked_about(server, 3 * PAGE // 200)
+        last = await RawWebSocket.open(server)
+        client = RawClient(last)
+        await client.sign_in(TALKATIVE)
+        server.process.send_signal(signal.SIGTERM)
+        await client.expect("server:shutdown")
+        assert await server.expect_end() == (0, "")
+        await last.close()
+
+
+async def test_a_reader_that_comes_back_gets_what_waited(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    """Nothing within the bound is lost, the banner is the first, and the lines keep their order."""
+    reader, writer = pipe
+    with running(tmp_path, SERVE, stdout=writer) as server:
+        await server.expect_health()
+        times = 3 * PAGE // 200
+        await be_talked_about(server, times)
+        server.process.send_signal(signal.SIGTERM)
+        data = b""
+        while b"Stopped" not in data:
+            data += await asyncio.to_thread(os.read, reader, 65536)
+        assert await server.expect_end() == (0, "")
+        lines = data.decode().splitlines()
+        assert lines[0] == "=" * 60
+        signs = "".join(line[0] for line in lines if "Client " in line)
+        assert (signs.count("✓"), signs.count("✗")) == (times, times)
+        assert lines[-1] == "✓ Stopped"
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [f"{SERVE} > /dev/full", f"{SERVE} >&-", f"{SERVE} <&- >&-"],
+    ids=["a full disk", "no output", "no input and no output"],
+)
+async def test_a_server_that_cannot_write_serves_and_stops_well(tmp_path: Path, shell: str) -> None:
+    """It says nothing of the port, clients are served, and it exits with 0."""
+    with running(tmp_path, shell) as server:
+        await server.expect_health()
+        await be_talked_about(server, 3)
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.expect_end() == (0, "")
+
+
+async def test_a_reader_that_is_gone_costs_only_the_lines(tmp_path: Path) -> None:
+    """Whether it goes before the start or later; the server exits with 0."""
+    for goes_early in (True, False):
+        reader, writer = os.pipe()
+        if goes_early:
+            os.close(reader)
+        with running(tmp_path, SERVE, stdout=writer) as server:
+            os.close(writer)
+            await server.expect_health()
+            if not goes_early:
+                os.close(reader)
+            await be_talked_about(server, 3)
+            server.process.send_signal(signal.SIGTERM)
+            assert await server.expect_end() == (0, "")
+
+
+async def test_a_port_in_use_is_told_without_an_output(tmp_path: Path) -> None:
+    """The one line on standard error gives the true cause."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for shell in (f"{SERVE} > /dev/full", f"{SERVE} >&-"):
+            with running(tmp_path, shell, port=port) as server:
+                code, errors = await server.expect_end()
+                assert code == 1
+                assert errors.splitlines() == [
+                    f"Port {port} is in use: stop what listens there, or take another by WS_PORT or --port"
+                ]
+
+
+async def test_what_was_lost_is_counted_for_prometheus(tmp_path: Path) -> None:
+    """A full disk takes no line: each is counted."""
+    with running(tmp_path, f"{SERVE} > /dev/full") as server:
+        await server.expect_health()
+        await be_talked_about(server, 3)
+        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False) as http:
+            lost = 0.0
+            while lost < 6:
+                page = (await http.get(f"{server.url}/metrics")).text
+                lost = float(page.split("\nsynkora_log_lines_lost_total ")[1].split("\n")[0])
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.expect_end() == (0, "")
