@@ -1,6 +1,7 @@
 """HTTP requests that are too large, too slow, or never read the answer, over real sockets."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,8 @@ from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.servers import Address, serving, until
 
 from synkora import SocketServer
-from synkora.app.http import MAX_HEAD
+from synkora.app.http import MAX_HEAD, MAX_HEADERS
+from synkora.app.pipeline import MAX_WAITING, MAX_WAITING_SIZE
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
@@ -231,11 +233,20 @@ class TestLargeHeads:
             b"GET /health?" + b"x" * MAX_HEAD + b" HTTP/1.1\r\n\r\n",
             b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD + b"\r\n\r\n",
             b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * (MAX_HEAD // 6) + b"\r\n",
+            b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * (MAX_HEADERS + 1) + b"\r\n",
             b"GET /health HTTP/1.1\r\nX: " + b"x" * 10 * MAX_HEAD,
             b"GET /" + b"x" * 10 * MAX_HEAD,
             b"POST /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 2 * MAX_HEAD + b"\r\n\r\n",
         ],
-        ids=["a long target", "a long header", "many headers", "a header without an end", "no end", "a long trailer"],
+        ids=[
+            "a long target",
+            "a long header",
+            "many headers",
+            "just too many",
+            "a header without an end",
+            "no end",
+            "a long trailer",
+        ],
     )
     @pytest.mark.parametrize("piece", [1_000, 10_000_000])
     async def test_it_is_refused(self, server: SocketServer, address: Address, request_: bytes, piece: int) -> None:
@@ -257,7 +268,15 @@ class TestLargeHeads:
             await client.send(b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD)
             answer = await client.ended()
         assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
-        assert answer.endswith(b'{"message":"The head of a request may have up to %d bytes"}' % MAX_HEAD)
+        words = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
+        assert answer.endswith(b'{"message":"%b"}' % words.encode())
+
+    async def test_as_many_headers_as_there_may_be(self, address: Address) -> None:
+        """The bound on headers counts for each request of a connection by itself."""
+        async with raw(address) as client:
+            for _ in range(2):
+                await client.send(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * MAX_HEADERS + b"\r\n")
+                assert await client.status() == 200
 
     @pytest.mark.parametrize("times", [1, 3])
     async def test_a_head_that_may_just_be(self, address: Address, times: int) -> None:
@@ -281,3 +300,96 @@ class TestLargeHeads:
             await client.send(b"\x16\x03\x01 hello\r\n\r\n")
             assert (await client.ended()).startswith(b"HTTP/1.1 400")
         assert counted(server) == [("request refused", 1, "not HTTP")]
+
+
+class TestPipelining:
+    @pytest.fixture
+    async def poll(self, address: Address) -> AsyncIterator[tuple[Polling, bytes]]:
+        """A session, and a request that waits for its messages."""
+        async with Polling(address) as polling:
+            await polling.open()
+            target = address.url(sid=polling.sid).removeprefix(address.http)
+            yield polling, f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+    async def test_requests_behind_a_poll_are_answered_in_turn(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """As many requests as may wait get their answers after the poll's."""
+        polling, request = poll
+        async with raw(address) as client:
+            await client.send(request + b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n" * MAX_WAITING)
+            await until(lambda: server.registry.find(polling.sid).transport.writable)
+            await asyncio.sleep(0.05)
+            server.registry.find(polling.sid).send(b"4hello")
+            head = await client.reader.readuntil(b"4hello")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert [await client.status() for _ in range(MAX_WAITING)] == [200] * MAX_WAITING
+        assert counted(server) == []
+
+    async def test_a_connection_may_pipeline_for_long(self, server: SocketServer, address: Address) -> None:
+        """The bounds are for what waits, not for what a connection sends in all."""
+        padded = b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 3000 + b"\r\n\r\n"
+        async with raw(address) as client:
+            await client.send(padded * (MAX_WAITING // 2))
+            for _ in range(100):
+                await client.send(padded)
+                assert await client.status() == 200
+        assert counted(server) == []
+
+    @pytest.mark.parametrize(
+        "waiting",
+        [
+            HEALTH * (MAX_WAITING + 1),
+            HEALTH * 14_000,
+            (b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 30_000 + b"\r\n\r\n") * 3,
+            b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + b"x" * (MAX_WAITING_SIZE + 1),
+        ],
+        ids=["one too many", "thousands", "large heads", "a large body"],
+    )
+    async def test_too_much_behind_a_poll_ends_the_connection(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes], waiting: bytes
+    ) -> None:
+        """The connection is closed without an answer, its session ends, and the incident is counted."""
+        async with raw(address) as client:
+            await client.send(poll[1])
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            with contextlib.suppress(ConnectionError):
+                await client.send(waiting)
+            assert await client.ended() == b""
+        await until(lambda: not len(server.registry))
+        assert counted(server) == [("request refused", 1, "too many pipelined")]
+
+    async def test_a_client_that_leaves_is_noticed(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """The session of a poll ends at once with its connection, although requests wait behind the poll."""
+        async with raw(address) as client:
+            await client.send(poll[1] + HEALTH * 3)
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await asyncio.sleep(0.05)
+        await until(lambda: not len(server.registry))
+
+    async def test_a_poll_with_a_large_body_ends_with_its_client(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """A body that nobody reads does not stop the server from reading."""
+        body = b"x" * 500_000
+        async with raw(address) as client:
+            await client.send(poll[1][:-2] + b"Content-Length: 500000\r\n\r\n" + body)
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await asyncio.sleep(0.05)
+        await until(lambda: not len(server.registry))
+
+    async def test_a_websocket_behind_a_poll(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """A connection cannot become a WebSocket while an answer is due: the answer would be bytes of no frame."""
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        key = b"Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n"
+        target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
+        async with raw(address) as client:
+            await client.send(poll[1])
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n".encode() + upgrade + key)
+            assert await client.ended() == b""
+        await until(lambda: not len(server.registry))

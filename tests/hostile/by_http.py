@@ -97,6 +97,36 @@ async def pipelined_requests(a: Attacker) -> None:
         await connection.send(request("GET", "/nowhere") * 30 + request("GET", f"{PATH}nonsense") * 20)
 
 
+async def pipelining_behind_a_poll(a: Attacker) -> None:
+    """Very many requests, large heads or a large body behind a poll that waits; then a RST, or waiting for the end."""
+    behind = (
+        b"GET / HTTP/1.1\r\n\r\n" * 14_000,
+        request("GET", "/", {"X": "x" * 30_000}) * 8,
+        b"GET / HTTP/1.1\r\n\r\n" * 9,
+    )
+    for data in (*behind, request("POST", "/", body=b"x" * 500_000), upgrade()):
+        sid = await a.open_polling()
+        async with a.connection() as connection:
+            a.count(2)
+            await connection.send(request("GET", f"{PATH}polling&sid={sid}"))
+            await asyncio.sleep(_SLOW)
+            await connection.send(data)
+            if data is behind[-1]:
+                connection.reset()  # so few requests may wait
+            else:
+                await a.expect_end(connection)
+
+
+async def resets_of_idle_requests(a: Attacker) -> None:
+    """Connections that are cut off by a RST after an answer, each with a large head."""
+    for _ in range(_FEW):
+        async with a.connection() as connection:
+            a.count()
+            await connection.send(request("GET", "/", {"X": "x" * 30_000}))
+            await connection.response()
+            connection.reset()
+
+
 async def nonsense_queries(a: Attacker) -> None:
     """Handshakes of other versions, transports and times."""
     for query in (

@@ -3,12 +3,12 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from synkora.app.pipeline import PipelineProtocol
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
 
 MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
+MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own
 HEAD_TIME: Final = 10  # seconds
 BODY_TIME: Final = 30  # seconds
 #: A client that does not keep up has to read so many bytes of an answer in so many seconds.
@@ -16,7 +16,7 @@ READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
 
-_TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes"
+_TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
 _TOO_SLOW: Final = "The request was not completed in time"
 
 
@@ -43,10 +43,10 @@ class Patience:
 
 
 class _TooLarge(Exception):
-    """A request's head has more than `MAX_HEAD` bytes."""
+    """A request's head has more than `MAX_HEAD` bytes, or `MAX_HEADERS` headers."""
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(PipelineProtocol):
     """Answers 408 where a request's head or body does not come in time, and 431 where its head is too large.
 
     A head has its time from the beginning of the connection, or from its own first byte. httptools would keep whatever
@@ -59,6 +59,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._patience = patience
         self._received = 0  # bytes since the request began, or since the last of its body
         self._head_size = 0
+        self._headers = 0
         self._head_came = False  # with the latest of the client's data
         self._in_body = False
         self._unread = 0
@@ -106,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Take note that a request begins."""
-        self._head_size = 0
+        self._head_size = self._headers = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -118,6 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer."""
         self._head_size += len(name) + len(value) + _PER_LINE
+        self._headers += 1
         self._check_size()
         super().on_header(name, value)
 
@@ -156,7 +158,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not read."""
-        if self._head_size > MAX_HEAD:
+        if self._is_overfull:
+            self._patience.incidents.note("request refused", "too many pipelined")
+            self.transport.close()
+        elif self._is_too_large:
             self._refuse_size()
         else:
             self._patience.incidents.note("request refused", "not HTTP")
@@ -209,8 +214,12 @@ class HttpProtocol(HttpToolsProtocol):
     def _is_incomplete(self) -> bool:
         return self in self._patience.heads or self in self._patience.bodies
 
+    @property
+    def _is_too_large(self) -> bool:
+        return self._head_size > MAX_HEAD or self._headers > MAX_HEADERS
+
     def _check_size(self) -> None:
-        if self._head_size > MAX_HEAD:
+        if self._is_too_large:
             raise _TooLarge
 
     def _refuse_size(self) -> None:

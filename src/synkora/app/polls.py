@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, which answers the polls of Socket.IO's clients without a task for each."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from synkora.app.http import HttpProtocol, Patience
 from synkora.app.logs.request_ids import HEADER, Handling
+from synkora.app.pipeline import nothing
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.polling_answers import Answer
 
@@ -43,12 +44,16 @@ class PollingProtocol(HttpProtocol):
         with handling:
             super().handle_websocket_upgrade()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body; a poll's is not kept, since nobody reads it."""
+        super().on_body(b"" if self._is_poll(self.scope) else body)
+
+    def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer a request."""
         scope = cycle.scope
         handling = Handling(scope["headers"])
         if (
-            scope["method"] == "GET"
-            and scope["path"].startswith(self._path)
+            self._is_poll(scope)
             and not cycle.waiting_for_100_continue
             and not self.flow.write_paused  # its client does not read, and ASGI's `send` waits for it
         ):
@@ -61,7 +66,11 @@ class PollingProtocol(HttpProtocol):
                 with handling:
                     await app(scope, receive, send)
 
-            super()._start_asgi_task(cycle, identified)
+            super().begin(cycle, identified)
+
+    def _is_poll(self, scope: Mapping[str, Any]) -> bool:
+        path: str = scope.get("path", "")  # an upgrade's scope has none yet
+        return path.startswith(self._path) and scope["method"] == "GET"
 
     def _poll(self, cycle: RequestResponseCycle, handling: Handling) -> None:
         if self.transport.is_closing():
@@ -96,3 +105,4 @@ class PollingProtocol(HttpProtocol):
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
+        cycle.on_response = nothing

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from synkora.app.http import HEAD_TIME, Patience
 from synkora.app.listen import BACKLOG, listen
+from synkora.app.memory import Upkeep
 from synkora.app.polls import PollingProtocol
 from synkora.app.systemd import passed_sockets
 from synkora.engine.transports.websocket import WebSocketProtocol
@@ -68,6 +69,7 @@ class Server(uvicorn.Server):
         self._around = around or contextlib.nullcontext()
         self._entered = AsyncExitStack()
         self._patience = Patience(server.incidents)
+        self._upkeep = Upkeep(lambda: len(server.registry))
         self._make_protocol = functools.partial(PollingProtocol, server.polling, server.settings.path, self._patience)
         self._tls = tls
         self._drain = drain
@@ -104,6 +106,7 @@ class Server(uvicorn.Server):
             self.servers = [await self._listen_with_tls(self._tls, listening) for listening in sockets or ()]
         gc.set_threshold(*_GC_THRESHOLDS)
         gc.freeze()
+        self._upkeep.start()
         if self._started is not None and sockets is not None:
             self._started(sockets)
 
@@ -139,6 +142,7 @@ class Server(uvicorn.Server):
         await self._sockets_server.close(max(deadline - loop.time(), 0))
         await super().shutdown(sockets)
         self._patience.cancel()
+        self._upkeep.stop()
         await self._entered.aclose()
 
     async def _drain_first(self, drain: Callable[[], Coroutine[None, None, None]]) -> None:
