@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import msgpack
 
 from synkora.cluster.deliveries import event_of, outgoing
 from synkora.cluster.formats import Broadcast, Event, InvalidMessage, Options, may_hold_binary, read_broadcast, write
 from synkora.engine.outgoing import Outgoing
+from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets import packets
 
 VALUES = st.recursive(
@@ -31,6 +32,7 @@ def received(data: list[Any], nsp: str = "/") -> Event:
 def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) -> None:
     """An event that has been to another server and back is what was sent, attachments included."""
     sent = packets.event(namespace, "x", values)
+    assume(len(sent.attachments) <= MAX_ATTACHMENTS)
     message = write(Broadcast("abcdef", event_of(sent, namespace), Options()))
     got = outgoing(read_broadcast(message).packet, is_plain=not may_hold_binary(message))
     assert got.attachments == sent.attachments
@@ -94,6 +96,8 @@ def test_an_events_name_may_be_a_number() -> None:
         Event(2, ["x", {(1, 2): 1}]),
         Event(2, ["x", b"a", {"_placeholder": True, "num": 7}]),
         Event(2, ["x", {"_placeholder": True, "num": "0"}, b"a"]),
+        Event(2, ["x", {"_placeholder": True, "num": 0}, b"a"]),
+        Event(2, ["x", *[b"a"] * 11]),
     ],
     ids=str,
 )
@@ -107,6 +111,19 @@ def test_a_date_is_text_within_binary_events_too() -> None:
     """Beside bytes, at any depth."""
     got = outgoing(Event(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
     assert json.loads(got.packet[4:]) == ["x", {"a": ["2024-01-02T00:00:00.000Z", {"_placeholder": True, "num": 0}]}]
+
+
+def test_an_event_is_not_larger_for_other_servers_than_for_clients() -> None:
+    """An attachment that is named many times is not written once for each."""
+    placeholder = b',{"_placeholder":true,"num":0}'
+    sent = Outgoing(b'451-["x"' + placeholder * 1000 + b"]", (bytes(10_000),))
+    with pytest.raises(InvalidMessage, match="illegal attachments"):
+        event_of(sent, "/")
+
+
+def test_an_attachment_that_a_relay_leaves_out_goes_no_further() -> None:
+    """What is left of the payload does."""
+    assert event_of(Outgoing(b'452-["x",{"_placeholder":true,"num":1}]', (b"a", b"b")), "/").data == ["x", b"b"]
 
 
 @pytest.mark.parametrize("text", [b"1" * 5000, b"[" * 5000 + b"]" * 5000], ids=["digits", "depth"])

@@ -240,6 +240,23 @@ async def bad_attachments(a: Attacker) -> None:
             await a.expect_end(socket)
 
 
+async def repeated_attachments(a: Attacker) -> None:
+    """Attachments that are named very many times, or never: in edits, unknown events, and acks."""
+    placeholders = ",".join([json.dumps(_placeholder(0))] * _FLOOD).encode()
+    payload = b'{"projectId":"%b","changes":[%b]}' % (a.project.encode(), placeholders)
+    for event in (b'51-["canvas:update",%b]' % payload, b'51-["nobody",%b]' % placeholders, b"61-0[%b]" % placeholders):
+        async with a.member() as socket:
+            a.count(2)
+            await socket.text(b"4" + event)
+            await socket.binary(b"x" * 100_000)
+            await a.expect_end(socket)
+    async with a.member() as socket:
+        a.count(2)
+        await socket.text(b'451-["canvas:update",{"projectId":"%b","changes":1}]' % a.project.encode())
+        await socket.binary(b"x")
+        await a.expect_end(socket)
+
+
 async def attachments_that_never_come(a: Attacker) -> None:
     """Packets that wait for ten attachments and get nine."""
     async with a.member() as socket:

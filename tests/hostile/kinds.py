@@ -61,6 +61,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.event_floods,
     by_events.large_edits,
     by_events.bad_attachments,
+    by_events.repeated_attachments,
     by_events.attachments_that_never_come,
     by_events.unasked_acks,
     by_events.acks_wanted_for_everything,

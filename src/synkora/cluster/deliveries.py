@@ -10,6 +10,7 @@ from synkora.engine.outgoing import Outgoing
 from synkora.protocol import json
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import (
+    MAX_ATTACHMENTS,
     RESERVED_EVENTS,
     PacketType,
     check_placeholders,
@@ -28,7 +29,10 @@ def event_of(message: Outgoing, namespace: str) -> Event:
     kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
     text = message.packet[len(encode_packet(kind, namespace, attachments=len(attachments))) :]
     try:
-        data = numbers.normalize(decode_arguments(text, attachments)) if attachments else _ARGUMENTS.decode(text)
+        if attachments:  # a relay passes on some fields of a payload: those left out may have had attachments
+            data = numbers.normalize(decode_arguments(text, attachments, may_leave_out=True))
+        else:
+            data = _ARGUMENTS.decode(text)
     except (InvalidPayload, ProtocolError, RecursionError) as error:
         raise InvalidMessage(str(error)) from None
     return Event(PacketType.EVENT, data, namespace)
@@ -47,6 +51,8 @@ def outgoing(event: Event, *, id: int | None = None, volatile: bool = False, is_
     attachments: list[bytes] = []
     try:
         data = event.data if is_plain else _portable(event.data, attachments)
+        if len(attachments) > MAX_ATTACHMENTS:
+            raise InvalidMessage("too many attachments")
         if attachments:
             check_placeholders(json.encode(data), attachments)
         kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT

@@ -38,6 +38,7 @@ class Packet(NamedTuple):
     expected: int = 0
 
 
+MAX_ATTACHMENTS: Final = 10  # of a packet: the official client takes no more
 RESERVED_EVENTS: Final = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
 )
@@ -145,13 +146,16 @@ def event_name(data: bytes) -> str:
     return name
 
 
-def decode_arguments(data: bytes, attachments: Sequence[bytes] = ()) -> list[Any]:
+def decode_arguments(data: bytes, attachments: Sequence[bytes] = (), *, may_leave_out: bool = False) -> list[Any]:
     """The JSON array of an event or an ack, each placeholder replaced by its attachment.
 
-    Raises `ProtocolError` for bad JSON or a placeholder without its attachment, `InvalidPayload` for nesting too deep.
+    Each attachment has exactly one placeholder; with `may_leave_out` one at most. Raises `ProtocolError` otherwise and
+    for bad JSON, `InvalidPayload` for nesting too deep.
     """
     values = _LIST.decode(data)
-    return _fill(values, attachments) if attachments else values
+    if attachments and _fill(values, attachments) and not may_leave_out:
+        raise ProtocolError("illegal attachments")
+    return values
 
 
 def check_placeholders(data: bytes, attachments: Sequence[bytes]) -> None:
@@ -162,19 +166,23 @@ def check_placeholders(data: bytes, attachments: Sequence[bytes]) -> None:
     decode_arguments(data, attachments)
 
 
-def _fill(values: list[Any], attachments: Sequence[bytes]) -> list[Any]:
+def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
+    """Replace placeholders; return the numbers of the attachments that have none."""
+    unused = set(range(len(attachments)))
     stack: list[Any] = [values]
     while stack:
         container = stack.pop()
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, dict) and value.get("_placeholder") is True:
                 number = value.get("num")
-                if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(attachments):
+                # Used twice, an attachment would make the message larger than it came.
+                if isinstance(number, bool) or not isinstance(number, int) or number not in unused:
                     raise ProtocolError("illegal attachments")
+                unused.remove(number)
                 container[key] = attachments[number]
             elif isinstance(value, dict | list):
                 stack.append(value)
-    return values
+    return unused
 
 
 def take_attachments(values: Sequence[object]) -> tuple[Sequence[object], tuple[bytes, ...]]:
