@@ -131,11 +131,12 @@ class Collaboration:
 
     def post_notice(self, project_id: str, message: str) -> None:
         """Tell everyone in a project, on all servers, what operators have to say."""
-        self._namespace.to(project_id).emit("server:notice", ServerNotice(message, now()))
+        notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
+        self._namespace.adapter.relay(notice, project_id)
 
     def count_here(self, project_id: str) -> int:
         """How many of the connections here are in a project."""
-        return len(self._namespace.adapter.rooms[project_id])
+        return len(self._namespace.adapter.rooms.joined(project_id))
 
     def begin_parting(self) -> Parting:
         """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
@@ -236,7 +237,7 @@ class Collaboration:
                 raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
             if event.volatile and member.is_parting:
                 return  # a cursor would be drawn anew where it has just been taken away
-            adapter.broadcast(message, (project_id,), (member.socket.id,))
+            adapter.relay(message, project_id, member.socket.id)
             if event.logged:
                 log.info(
                     "relayed",
