@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from msgspec import msgpack
+from msgspec import Raw, msgpack
 
-from synkora.cluster.deliveries import event_of, outgoing
+from synkora.cluster.deliveries import LARGE, event_of, outgoing
 from synkora.cluster.formats import Broadcast, Event, InvalidMessage, Options, may_hold_binary, read_broadcast, write
 from synkora.engine.outgoing import Outgoing
 from synkora.protocol.socketio import MAX_ATTACHMENTS
@@ -39,6 +39,75 @@ def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) 
     head = sent.packet.index(b'["x"')
     assert got.packet[:head] == sent.packet[:head]
     assert json.loads(got.packet[head:]) == json.loads(sent.packet[head:])
+
+
+def of_text(text: object, **more: Any) -> Event:
+    """An event that has come from another server as its JSON text."""
+    packet = {"type": 2, "id": text, "nsp": "/", **more}
+    return read_broadcast(msgpack.encode(["abcdef", packet, {}])).packet
+
+
+@pytest.mark.parametrize("namespace", ["/", "/other"])
+@pytest.mark.parametrize("volatile", [False, True])
+def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) -> None:
+    """Byte for byte, and no larger than it came: in the id, which Node.js writes to its clients as it is."""
+    content = Raw(b'[1.0, 1e400, "\xc3\xa9 \\ud83d", ' + b"[]," * 10_000 + b"{}]")
+    sent = packets.event(namespace, "x", [content], volatile=volatile)
+    event = event_of(sent, namespace, may_be_text=True)
+    message = write(Broadcast("abcdef", event, Options()))
+    assert len(message) < len(sent.packet) + 100
+    assert msgpack.decode(message)[1] == {"type": 2, "nsp": namespace, "id": event.id}
+    got = outgoing(read_broadcast(message).packet, volatile=volatile)
+    assert (got.packet, got.attachments, got.volatile) == (sent.packet, (), volatile)
+
+
+def test_an_event_becomes_text_from_a_size_on() -> None:
+    """Smaller ones, ones with attachments, and ones that need the id for acks keep the form of Node.js."""
+    text = "x" * (LARGE - len('["x",""]'))
+    assert event_of(packets.event("/", "x", [text[1:]]), "/", may_be_text=True).data == ["x", text[1:]]
+    large = packets.event("/", "x", [text])
+    assert event_of(large, "/", may_be_text=True).id == large.packet[2:].decode()
+    assert event_of(large, "/").data == ["x", text]
+    assert event_of(packets.event("/", "x", [text, b"a"]), "/", may_be_text=True).data == ["x", text, b"a"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        of_text(""),
+        of_text("{}"),
+        of_text("[]"),
+        of_text("7"),
+        of_text(7),
+        of_text(b'["x"]'),
+        of_text(["x"]),
+        of_text('["disconnect"]'),
+        of_text('["\\u0064isconnect"]'),
+        of_text("[null]"),
+        of_text(' ["x"]'),
+        of_text('7["x"]'),
+        of_text('["x"]]'),
+        of_text('["x"]["y"]'),
+        of_text('["x",[1,]]'),
+        of_text('["x",NaN]'),
+        of_text('["x","\x00"]'),
+        of_text('["x",' + "[" * 5000 + "]" * 5000 + "]"),
+        of_text('["x"]', type=0),
+        of_text('["x"]', type=5),
+        of_text('["x"]', data=[]),
+    ],
+    ids=lambda event: str(event)[:60],
+)
+def test_text_that_is_no_event_is_refused(event: Event) -> None:
+    """Whoever writes to Redis cannot make a packet of it: syntax, name and kind are checked to the end."""
+    with pytest.raises(InvalidMessage):
+        outgoing(event)
+
+
+def test_text_has_no_room_for_an_id() -> None:
+    """An event that wants acks does not come so."""
+    with pytest.raises(InvalidMessage):
+        outgoing(of_text('["x"]'), id=1)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +156,7 @@ def test_an_events_name_may_be_a_number() -> None:
 @pytest.mark.parametrize(
     "event",
     [
+        Event(2),
         Event(2, []),
         Event(2, [None]),
         Event(2, [True]),

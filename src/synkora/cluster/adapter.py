@@ -102,7 +102,7 @@ class RedisAdapter:
 
     def _publish(self, message: Outgoing, options: Options) -> None:
         try:
-            written = write(Broadcast(self._link.uid, event_of(message, self._namespace), options))
+            written = write(Broadcast(self._link.uid, event_of(message, self._namespace, may_be_text=True), options))
         except InvalidMessage:
             self.unwritable += 1
             return

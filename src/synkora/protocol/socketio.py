@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from synkora.protocol.errors import InvalidPayload, PayloadTooLarge, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 
@@ -54,7 +56,15 @@ _BYTES: Final = (bytes, bytearray, memoryview)
 _MAY_HOLD_BYTES: Final = (*_BYTES, dict, list, tuple)
 _ANYTHING: Final[Decoder[Any]] = Decoder(Any)
 _LIST: Final[Decoder[list[Any]]] = Decoder(list[Any])
-_RAW_LIST: Final[Decoder[list[Raw]]] = Decoder(list[Raw])
+
+
+class _Named(msgspec.Struct, array_like=True, gc=False):
+    """An event's JSON array: of what follows the name only the syntax is checked, and nothing is built."""
+
+    name: Raw = Raw(b"null")
+
+
+_NAMED: Final[Decoder[_Named]] = Decoder(_Named)
 
 
 def decode(data: bytes, max_attachments: int) -> Packet:
@@ -136,14 +146,24 @@ def event_name(data: bytes) -> str:
         except UnicodeDecodeError:
             raise ProtocolError("invalid payload") from None
     else:
-        items = _RAW_LIST.decode(data)
-        first = _ANYTHING.decode(bytes(items[0])) if items else None
+        first = _ANYTHING.decode(bytes(_NAMED.decode(data).name))
         if isinstance(first, bool) or not isinstance(first, str | int | float):
             raise ProtocolError("invalid payload")
         name = str(first)
     if name in RESERVED_EVENTS:
         raise ProtocolError("reserved event name")
     return name
+
+
+def check_event(data: bytes) -> None:
+    """Make sure that `data` is the whole JSON array of an event, without building what it holds.
+
+    Raises as `event_name` does. Invalid UTF-8 within texts is not noticed.
+    """
+    if not data.startswith(b"["):
+        raise ProtocolError("invalid payload")
+    _NAMED.decode(data)
+    event_name(data)
 
 
 def decode_arguments(data: bytes, attachments: Sequence[bytes] = (), *, may_leave_out: bool = False) -> list[Any]:

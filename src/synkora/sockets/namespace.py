@@ -14,6 +14,7 @@ from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
     RESERVED_EVENTS,
     PacketType,
+    check_event,
     check_placeholders,
     decode_arguments,
     encode_packet,
@@ -241,7 +242,10 @@ class Namespace(Audience):
             if self._before_event is not None:
                 self._before_event(socket, name)
             if route is None:
-                decode_arguments(data, attachments)
+                if attachments:
+                    check_placeholders(data, attachments)
+                else:
+                    check_event(data)
                 raise EventRefused(f"Unknown event: {name[:_NAME_SHOWN]}")
             result = route(socket, data, attachments)
         except ProtocolError:
