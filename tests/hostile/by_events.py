@@ -220,6 +220,20 @@ async def large_edits(a: Attacker) -> None:
         await a.expect_life(socket)
 
 
+async def floods_of_large_edits(a: Attacker) -> None:
+    """Edits of very many small values, as many bytes as the line takes; who keeps on is disconnected."""
+    changes = b",".join([b"[]"] * 300_000)
+    data = b'42["canvas:update",{"projectId":"%b","changes":[%b]}]' % (a.project.encode(), changes)
+    async with a.member() as socket:
+        a.count(40)
+        try:
+            for _ in range(40):
+                await socket.send(client_frame(TEXT, data))
+        except ConnectionError:
+            return
+        await a.expect_end(socket)
+
+
 async def bad_attachments(a: Attacker) -> None:
     """Attachments that are too many, missing, not asked for, or whose placeholders lead nowhere."""
     await _each_ends(a, b'4511-["canvas:update",{}]', b'452-["a"]' + b"x")

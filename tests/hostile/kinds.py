@@ -60,6 +60,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.joins_and_leaves,
     by_events.event_floods,
     by_events.large_edits,
+    by_events.floods_of_large_edits,
     by_events.bad_attachments,
     by_events.repeated_attachments,
     by_events.attachments_that_never_come,

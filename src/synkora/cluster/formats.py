@@ -43,8 +43,8 @@ class RequestType(IntEnum):
 class Event(Struct):
     """A packet: `data` is the event's name and its arguments, with their bytes in place.
 
-    A large event has no `data`, but its JSON text as its `id`: Node.js writes an id as it is, and then the data, if there
-    is any. So its clients get the same packet.
+    A large event has no `data`, but its JSON text as its `id`: Node.js writes an id as it is, and then the data, if
+    there is any. So its clients get the same packet.
     """
 
     type: int
