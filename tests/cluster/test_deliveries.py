@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from msgspec import msgpack
+from msgspec import Raw, msgpack
 
-from synkora.cluster.deliveries import event_of, outgoing
+from synkora.cluster.deliveries import LARGE, event_of, outgoing
 from synkora.cluster.formats import Broadcast, Event, InvalidMessage, Options, may_hold_binary, read_broadcast, write
 from synkora.engine.outgoing import Outgoing
+from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets import packets
 
 VALUES = st.recursive(
@@ -31,12 +32,82 @@ def received(data: list[Any], nsp: str = "/") -> Event:
 def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) -> None:
     """An event that has been to another server and back is what was sent, attachments included."""
     sent = packets.event(namespace, "x", values)
+    assume(len(sent.attachments) <= MAX_ATTACHMENTS)
     message = write(Broadcast("abcdef", event_of(sent, namespace), Options()))
     got = outgoing(read_broadcast(message).packet, is_plain=not may_hold_binary(message))
     assert got.attachments == sent.attachments
     head = sent.packet.index(b'["x"')
     assert got.packet[:head] == sent.packet[:head]
     assert json.loads(got.packet[head:]) == json.loads(sent.packet[head:])
+
+
+def of_text(text: object, **more: Any) -> Event:
+    """An event that has come from another server as its JSON text."""
+    packet = {"type": 2, "id": text, "nsp": "/", **more}
+    return read_broadcast(msgpack.encode(["abcdef", packet, {}])).packet
+
+
+@pytest.mark.parametrize("namespace", ["/", "/other"])
+@pytest.mark.parametrize("volatile", [False, True])
+def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) -> None:
+    """Byte for byte, and no larger than it came: in the id, which Node.js writes to its clients as it is."""
+    content = Raw(b'[1.0, 1e400, "\xc3\xa9 \\ud83d", ' + b"[]," * 10_000 + b"{}]")
+    sent = packets.event(namespace, "x", [content], volatile=volatile)
+    event = event_of(sent, namespace, may_be_text=True)
+    message = write(Broadcast("abcdef", event, Options()))
+    assert len(message) < len(sent.packet) + 100
+    assert msgpack.decode(message)[1] == {"type": 2, "nsp": namespace, "id": event.id}
+    got = outgoing(read_broadcast(message).packet, volatile=volatile)
+    assert (got.packet, got.attachments, got.volatile) == (sent.packet, (), volatile)
+
+
+def test_an_event_becomes_text_from_a_size_on() -> None:
+    """Smaller ones, ones with attachments, and ones that need the id for acks keep the form of Node.js."""
+    text = "x" * (LARGE - len('["x",""]'))
+    assert event_of(packets.event("/", "x", [text[1:]]), "/", may_be_text=True).data == ["x", text[1:]]
+    large = packets.event("/", "x", [text])
+    assert event_of(large, "/", may_be_text=True).id == large.packet[2:].decode()
+    assert event_of(large, "/").data == ["x", text]
+    assert event_of(packets.event("/", "x", [text, b"a"]), "/", may_be_text=True).data == ["x", text, b"a"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        of_text(""),
+        of_text("{}"),
+        of_text("[]"),
+        of_text("7"),
+        of_text(7),
+        of_text(b'["x"]'),
+        of_text(["x"]),
+        of_text('["disconnect"]'),
+        of_text('["\\u0064isconnect"]'),
+        of_text("[null]"),
+        of_text(' ["x"]'),
+        of_text('7["x"]'),
+        of_text('["x"]]'),
+        of_text('["x"]["y"]'),
+        of_text('["x",[1,]]'),
+        of_text('["x",NaN]'),
+        of_text('["x","\x00"]'),
+        of_text('["x",' + "[" * 5000 + "]" * 5000 + "]"),
+        of_text('["x"]', type=0),
+        of_text('["x"]', type=5),
+        of_text('["x"]', data=[]),
+    ],
+    ids=lambda event: str(event)[:60],
+)
+def test_text_that_is_no_event_is_refused(event: Event) -> None:
+    """Whoever writes to Redis cannot make a packet of it: syntax, name and kind are checked to the end."""
+    with pytest.raises(InvalidMessage):
+        outgoing(event)
+
+
+def test_text_has_no_room_for_an_id() -> None:
+    """An event that wants acks does not come so."""
+    with pytest.raises(InvalidMessage):
+        outgoing(of_text('["x"]'), id=1)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +156,7 @@ def test_an_events_name_may_be_a_number() -> None:
 @pytest.mark.parametrize(
     "event",
     [
+        Event(2),
         Event(2, []),
         Event(2, [None]),
         Event(2, [True]),
@@ -94,6 +166,8 @@ def test_an_events_name_may_be_a_number() -> None:
         Event(2, ["x", {(1, 2): 1}]),
         Event(2, ["x", b"a", {"_placeholder": True, "num": 7}]),
         Event(2, ["x", {"_placeholder": True, "num": "0"}, b"a"]),
+        Event(2, ["x", {"_placeholder": True, "num": 0}, b"a"]),
+        Event(2, ["x", *[b"a"] * 11]),
     ],
     ids=str,
 )
@@ -107,6 +181,19 @@ def test_a_date_is_text_within_binary_events_too() -> None:
     """Beside bytes, at any depth."""
     got = outgoing(Event(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
     assert json.loads(got.packet[4:]) == ["x", {"a": ["2024-01-02T00:00:00.000Z", {"_placeholder": True, "num": 0}]}]
+
+
+def test_an_event_is_not_larger_for_other_servers_than_for_clients() -> None:
+    """An attachment that is named many times is not written once for each."""
+    placeholder = b',{"_placeholder":true,"num":0}'
+    sent = Outgoing(b'451-["x"' + placeholder * 1000 + b"]", (bytes(10_000),))
+    with pytest.raises(InvalidMessage, match="illegal attachments"):
+        event_of(sent, "/")
+
+
+def test_an_attachment_that_a_relay_leaves_out_goes_no_further() -> None:
+    """What is left of the payload does."""
+    assert event_of(Outgoing(b'452-["x",{"_placeholder":true,"num":1}]', (b"a", b"b")), "/").data == ["x", b"b"]
 
 
 @pytest.mark.parametrize("text", [b"1" * 5000, b"[" * 5000 + b"]" * 5000], ids=["digits", "depth"])

@@ -184,7 +184,7 @@ HOSTILE = [
     b"[]",
     b'{"type":"2"}',
     b"\x93\xa6abcdef\xc0\xc0",
-    b"\x93\xa6abcdef\x81\xa4type\x02\x80",
+    b"\x93\xa6abcdef\x81\xa4data\x90\x80",
     b"\x93\xa1a\x82\xa4type\x02\xa4data\x81\xa1a\x01\x80",
     b"\x91" * 100_000 + b"\xc0",
     b'{"type":6,"data":' + b"[" * 100_000,

@@ -145,6 +145,19 @@ async def test_binary_data_arrives_everywhere(world: World, speaker: str) -> Non
     assert await world.who_gets(speaker, event) == RED
 
 
+@pytest.mark.parametrize("speaker", SPEAKERS)
+@pytest.mark.parametrize("namespace", ["/", "/other"])
+async def test_large_events_arrive_everywhere(running: World, speaker: str, namespace: str) -> None:
+    """Ours go to others as text: clients of Node.js get them too, whole, volatile ones as well, in order."""
+    async with AsyncExitStack() as stack:
+        world = await _gather(World(running.speakers, running.redis), stack, namespace)
+        event: list[Any] = ["canvas:update", {"shapes": [[], {"é": '"\\\u2028'}, 1.5, None] * 10_000}, "more"]
+        for volatile in (False, True):
+            for rooms, excepted, expected in (((), (), SERVERS), (("red",), ("blue",), ["py1", "js1"])):
+                await world.speakers[speaker].emit(Target(rooms, excepted, namespace, volatile), *event)
+                assert await world.who_gets(speaker, event, namespace) == expected
+
+
 @pytest.mark.parametrize("speaker", SERVERS)
 async def test_what_a_socket_sends_reaches_the_others(world: World, speaker: str) -> None:
     """And not itself, wherever they are."""

@@ -14,7 +14,7 @@ from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration.access import Role
-from synkora.collaboration.limits import Allowance, Kind, Limits, Rate, TooManyRefusals
+from synkora.collaboration.limits import Allowance, Kind, Limits, Rate, TooManyBytes, TooManyRefusals
 from synkora.engine.disconnect import Reason
 from synkora.sockets.errors import EventRefused
 
@@ -197,6 +197,124 @@ def test_who_is_a_little_too_fast_is_refused_and_not_lost(clock: Clock) -> None:
         except EventRefused:
             refused += 1
     assert refused == pytest.approx(3600 * 19, rel=0.01)
+
+
+# Bytes
+
+
+def test_bytes_have_a_rate_of_their_own(clock: Clock) -> None:
+    """Three seconds' worth may come at once; one message may go beyond, and its bytes are owed."""
+    allowance = Allowance(replace(UNLIMITED, byte_rate=1000))
+    allowance.take(Kind.EDIT, 2900)
+    allowance.take_bytes(1100)
+    for kind in Kind:
+        with pytest.raises(TooManyBytes) as refused:
+            allowance.take(kind, 1)
+    assert refused.value.details == {"retryAfter": pytest.approx(1, abs=0.002)}
+    with pytest.raises(TooManyBytes):
+        allowance.take_bytes(1)
+    clock.now += 1.002
+    allowance.take(Kind.VOLATILE, 1)
+
+
+@given(st.integers(1000, 10**6), st.lists(st.tuples(st.floats(0, 2), st.integers(1, 10**6)), max_size=60))
+def test_no_stretch_of_time_sees_more_bytes_than_the_rate_the_burst_and_a_message(
+    per_second: int, messages: list[tuple[float, int]]
+) -> None:
+    """Whatever the sizes and the pauses between them."""
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits_module, "monotonic", clock)
+        allowance, start, total = Allowance(replace(UNLIMITED, byte_rate=per_second)), clock.now, 0
+        for pause, size in messages:
+            clock.now += pause
+            try:
+                allowance.take(Kind.EDIT, size)
+            except (TooManyRefusals, EventRefused):
+                continue
+            total += size
+            assert total <= per_second * (clock.now - start + 3) + size + 1
+
+
+def test_a_document_of_20_kb_ten_times_a_second_is_never_refused(clock: Clock) -> None:
+    """For ten minutes, with five of them at once now and then."""
+    allowance = Allowance(Limits())
+    for number in range(6000):
+        allowance.take(Kind.EDIT, 20_500)
+        if number % 100 == 0:
+            for _ in range(5):
+                allowance.take(Kind.EDIT, 20_500)
+        clock.now += 0.1
+
+
+def test_large_refusals_weigh_more(clock: Clock) -> None:
+    """Who sends 13 MB/s against a rate of 1 MB/s is cut off within three seconds."""
+    allowance, outcomes = Allowance(Limits()), []
+    for _ in range(13 * 3):
+        try:
+            allowance.take(Kind.EDIT, 1_000_000)
+        except (EventRefused, TooManyRefusals) as refusal:
+            outcomes.append(type(refusal))
+        clock.now += 1 / 13
+    assert outcomes[:10] == [TooManyBytes] * 10
+    assert outcomes[-1] is TooManyRefusals
+
+
+async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(clock: Clock) -> None:
+    """Attachments and acks count; nobody gets what is refused, and it is taken after the wait."""
+    site = limited(byte_rate=1000)
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    await settle()
+    ann.take()
+    bob.take()
+    ann.emit("task:create", {"projectId": "p", "task": "x" * 6000})
+    ann.emit("task:create", "is not read")
+    ann.emit("no-such-event")
+    await settle()
+    (one, other) = errors(ann)
+    assert (one["message"], one["event"]) == ("Too much data: slow down", "task:create")
+    assert (other["message"], other["event"]) == ("Too much data: slow down", "no-such-event")
+    assert names(bob) == ["task:create"]
+    clock.now += max(one["retryAfter"], other["retryAfter"])
+    ann.emit(*EDIT)
+    await settle()
+    assert names(bob) == ["task:create"]
+    assert site.collaboration._incidents.limits["bytes"] == 2
+
+
+async def test_acks_count_too(clock: Clock) -> None:
+    """Those that nobody has asked for as well."""
+    site = limited(byte_rate=1000)
+    ann = site.come("Ann")
+    await settle()
+    ann.take()
+    for _ in range(2):
+        ann.send('430["' + "x" * 6000 + '"]')
+    await settle()
+    (error,) = errors(ann)
+    assert error["message"] == "ack: Too much data: slow down"
+    assert error["retryAfter"] > 0
+
+
+@pytest.mark.parametrize("event", ["ping", "auth:refresh", "join-project"])
+async def test_what_is_decoded_as_a_whole_is_small(event: str) -> None:
+    """An event that is not relayed, and one with attachments, has little JSON; attachments may be large."""
+    site = limited()
+    ann, bob = await site.join("Ann"), await site.join("Bob")
+    await settle()
+    ann.take()
+    bob.take()
+    ann.emit(event, [[]] * 40_000)
+    await settle()
+    (error,) = errors(ann)
+    assert error == {"message": "Too large: 65536 bytes of JSON at most", "event": event}
+    placeholder = {"_placeholder": True, "num": 0}
+    for extra in (40_000, 0):
+        payload = {"projectId": "p", "changes": [placeholder, [[]] * extra]}
+        ann.send("451-" + json.dumps(["canvas:update", payload]))
+        ann.session.receive_binary(ann.session.transport, bytes(200_000))
+    await settle()
+    assert [error["message"] for error in errors(ann)] == ["Too large: 65536 bytes of JSON at most"]
 
 
 # In the server

@@ -7,6 +7,7 @@ import pytest
 from tests.contracts.crowds import NAMES, Cluster, Crowd, crowd_in
 
 from synkora import AckTimeout
+from synkora.sockets import packets
 
 
 class AdapterContract:
@@ -56,6 +57,25 @@ class AdapterContract:
             assert await crowd.who_gets(["x"], server) == [other for other in ("alice", "bob") if other != name]
             socket.broadcast.emit("x")
             assert await crowd.who_gets(["x"], server) == [other for other in NAMES if other != name]
+
+    async def test_a_relay_reaches_members_and_no_socket_by_its_own_id(self, crowd: Crowd) -> None:
+        """A room may be named like a socket's id: those who have joined it get the message, the socket does not."""
+        dave = crowd.sockets["dave"].id
+        for name in ("alice", "bob"):
+            crowd.sockets[name].join(dave)
+        await crowd.cluster.settle()
+        for server in crowd.cluster.servers:
+            relay = server.of("/").adapter.relay
+            relay(packets.event("/", "x", (1,)), dave)
+            assert await crowd.who_gets(["x", 1], server) == ["alice", "bob"]
+            relay(packets.event("/", "x", (2,), volatile=True), dave)
+            assert await crowd.who_gets(["x", 2], server) == ["alice", "bob"]
+            relay(packets.event("/", "x", (3,)), dave, local=True)
+            beside = crowd.beside(server)
+            assert await crowd.who_gets(["x", 3], server) == [name for name in ("alice", "bob") if name in beside]
+        alice = crowd.sockets["alice"].id
+        crowd.server("alice").of("/").adapter.relay(packets.event("/", "x", ()), dave, alice)
+        assert await crowd.who_gets(["x"], crowd.server("alice")) == ["bob"]
 
     async def test_local_broadcasts_stay_on_their_server(self, crowd: Crowd) -> None:
         """`local` holds for everyone, for rooms and for what a socket sends."""

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.end_to_end.clients import WAYS, Client, Refused, Way
+from tests.end_to_end.console_api import TOKEN, ConsoleApi
 from tests.end_to_end.people import ALICE, BOB, CAROL, Person
 from tests.end_to_end.raw import RawWebSocket
 from tests.end_to_end.server_process import PATIENCE, ServerProcess
@@ -103,9 +104,9 @@ def lines(server: ServerProcess, beginning: str) -> list[str]:
     return [line for line in server.stdout if line.startswith(beginning)]
 
 
-async def relayed(sender: Client, receiver: Client, task: Any) -> None:
+async def relayed(sender: Client, receiver: Client, task: Any, project: str = PROJECT) -> None:
     """Check that what one sends is what the other gets next."""
-    await sender.emit("task:create", {"projectId": PROJECT, "task": task})
+    await sender.emit("task:create", {"projectId": project, "task": task})
     assert await receiver.next() == ["task:create", task]
 
 
@@ -117,6 +118,29 @@ async def test_relays_go_from_one_to_the_other(pair: Pair) -> None:
     assert await pair.bob.next() == ["canvas:cursor", {"socketId": pair.alice.id, "position": {"x": 1}}]
     await pair.alice.hears_nothing()
     await pair.bob.hears_nothing()
+
+
+async def test_a_project_named_like_a_socket_of_another_server_does_not_reach_it(
+    redis: RedisServer, start_server: StartServer, connect_by: Connect
+) -> None:
+    """Edits, typing, presence and notices of a project go to its members, and never to the socket with its name."""
+    first, second = (start_server(REDIS_URL=redis.url, CONSOLE_TOKEN=TOKEN) for _ in range(2))
+    way = WAYS["js-websocket"]
+    alice = await connect_by(ALICE, url=first.url, way=way)
+    bob, carol = [await connect_by(person, url=second.url, way=way) for person in (BOB, CAROL)]
+    named = alice.id
+    await join(bob, project=named)
+    await join(carol, bob, project=named)
+    await relayed(bob, carol, "secret", project=named)
+    await bob.emit("typing:start", {"projectId": named, "context": "secret"})
+    assert (await carol.next())[0] == "typing:start"
+    notice = {"projectId": named, "message": "secret"}
+    assert await ConsoleApi(second).act("notice", **notice) == {"recipients": 2, "unanswered": []}
+    for member in (bob, carol):
+        assert (await member.expect("server:notice"))["message"] == "secret"
+    await carol.emit("leave-project", named)
+    await expect_left(bob, CAROL, BOB)
+    await alice.hears_nothing()
 
 
 async def test_leaving_is_told_on_the_other(pair: Pair, connect_by: Connect) -> None:

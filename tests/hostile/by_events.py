@@ -218,10 +218,24 @@ async def event_floods(a: Attacker) -> None:
 async def large_edits(a: Attacker) -> None:
     """Edits as large as they may be, again and again."""
     async with a.member() as socket:
-        for _ in range(5):
+        for _ in range(3):  # what the rate of bytes lets through at once
             a.count()
             await socket.emit("canvas:update", {"projectId": a.project, "changes": "x" * 900_000})
         await a.expect_life(socket)
+
+
+async def floods_of_large_edits(a: Attacker) -> None:
+    """Edits of very many small values, as many bytes as the line takes; who keeps on is disconnected."""
+    changes = b",".join([b"[]"] * 300_000)
+    data = b'42["canvas:update",{"projectId":"%b","changes":[%b]}]' % (a.project.encode(), changes)
+    async with a.member() as socket:
+        a.count(40)
+        try:
+            for _ in range(40):
+                await socket.send(client_frame(TEXT, data))
+        except ConnectionError:
+            return
+        await a.expect_end(socket)
 
 
 async def bad_attachments(a: Attacker) -> None:
@@ -242,6 +256,23 @@ async def bad_attachments(a: Attacker) -> None:
             a.count()
             await socket.send(frames)
             await a.expect_end(socket)
+
+
+async def repeated_attachments(a: Attacker) -> None:
+    """Attachments that are named very many times, or never: in edits, unknown events, and acks."""
+    placeholders = ",".join([json.dumps(_placeholder(0))] * _FLOOD).encode()
+    payload = b'{"projectId":"%b","changes":[%b]}' % (a.project.encode(), placeholders)
+    for event in (b'51-["canvas:update",%b]' % payload, b'51-["nobody",%b]' % placeholders, b"61-0[%b]" % placeholders):
+        async with a.member() as socket:
+            a.count(2)
+            await socket.text(b"4" + event)
+            await socket.binary(b"x" * 100_000)
+            await a.expect_end(socket)
+    async with a.member() as socket:
+        a.count(2)
+        await socket.text(b'451-["canvas:update",{"projectId":"%b","changes":1}]' % a.project.encode())
+        await socket.binary(b"x")
+        await a.expect_end(socket)
 
 
 async def attachments_that_never_come(a: Attacker) -> None:

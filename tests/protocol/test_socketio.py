@@ -236,9 +236,24 @@ class TestAttachments:
         assert replaced is values
         assert attachments == ()
 
-    def test_one_attachment_may_be_used_twice(self) -> None:
-        """Two placeholders with the same number are the same bytes."""
-        assert decode_arguments(b"[" + PLACEHOLDER + b"," + PLACEHOLDER + b"]", (b"x",)) == [b"x", b"x"]
+    @pytest.mark.parametrize(
+        "placeholders",
+        [[0, 0], [0, 1, 0], [1, 1], [0], []],
+        ids=["twice", "twice beside the other", "one twice and one not", "one missing", "none"],
+    )
+    def test_each_attachment_is_named_exactly_once(self, placeholders: list[int]) -> None:
+        """A repeated placeholder would make a message larger than what was received."""
+        attachments = (b"x", b"y") if len(placeholders) != 2 or 1 in placeholders else (b"x",)
+        data = json.dumps(["a", *({"_placeholder": True, "num": number} for number in placeholders)]).encode()
+        for check in (decode_arguments, check_placeholders):
+            with pytest.raises(ProtocolError, match="illegal attachments"):
+                check(data, attachments)
+
+    def test_one_that_is_left_out_may_be_allowed(self) -> None:
+        """For what is passed on in part; used twice it is refused there too."""
+        assert decode_arguments(b'["a"]', (b"x",), may_leave_out=True) == ["a"]
+        with pytest.raises(ProtocolError, match="illegal attachments"):
+            decode_arguments(b"[" + PLACEHOLDER + b"," + PLACEHOLDER + b"]", (b"x", b"y"), may_leave_out=True)
 
     @pytest.mark.parametrize("number", [b"1", b"-1", b"true", b'"0"', b"null", b"0.0", b"1e3"])
     def test_a_placeholder_without_its_attachment_breaks_the_protocol(self, number: bytes) -> None:
@@ -255,7 +270,8 @@ class TestAttachments:
 
     def test_what_only_looks_like_a_placeholder_is_data(self) -> None:
         """Only `true` makes a placeholder."""
-        assert decode_arguments(b'[{"_placeholder":1,"num":9}]', (b"x",)) == [{"_placeholder": 1, "num": 9}]
+        data = b'[{"_placeholder":1,"num":9},' + PLACEHOLDER + b"]"
+        assert decode_arguments(data, (b"x",)) == [{"_placeholder": 1, "num": 9}, b"x"]
 
     def test_nesting_too_deep_is_an_invalid_payload(self) -> None:
         """Neither direction ends in a RecursionError."""

@@ -160,7 +160,8 @@ class TestBinary:
     async def test_as_many_attachments_as_allowed_are_taken(self, address: Address) -> None:
         """Ten are taken, eleven close the connection."""
         async with socketio(address) as client:
-            await client.send('4510-["echo"]', *[b"x"] * 10)
+            placeholders = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(10))
+            await client.send(f'4510-["echo",{placeholders}]', *[b"x"] * 10)
             await still_works(client)
             await client.send('4511-["echo"]')
             await client.closed()

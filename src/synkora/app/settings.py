@@ -12,6 +12,7 @@ from synkora.app.cautions import origin_cautions, secret_cautions
 from synkora.app.values import (
     Access,
     Allowed,
+    ByteRate,
     ConsoleToken,
     Count,
     Environment,
@@ -237,6 +238,11 @@ class Settings(BaseSettings):
         default=20,
         validation_alias="LIMIT_OTHER_RATE",
         description="Joins, leaves and anything else that one connection may send a second, for three seconds at once.",
+    )
+    limit_byte_rate: ByteRate = Field(
+        default=1_000_000,
+        validation_alias="LIMIT_BYTE_RATE",
+        description="Bytes of events that one connection may send a second, for three seconds at once.",
     )
     limit_projects: Count = Field(
         default=50,

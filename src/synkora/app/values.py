@@ -174,6 +174,11 @@ Transports = Annotated[
     Allowed("a transport: polling, websocket, or both with a comma between them"),
 ]
 Count = Annotated[int, Field(ge=0, le=1_000_000), Allowed("a whole number from 0, which is no limit, to 1000000")]
+ByteRate = Annotated[
+    float,
+    Field(ge=0, le=1_000_000_000),
+    Allowed("a number of bytes a second from 0, which is no limit, to 1000000000"),
+]
 Rate = Annotated[float, Field(ge=0, le=1_000_000), Allowed("a number a second from 0, which is no limit, to 1000000")]
 Access = Annotated[
     Literal["open", "http", "postgres"],

@@ -16,6 +16,7 @@ from synkora.cluster.formats import (
     Request,
     RequestType,
     Response,
+    RoomName,
     beginning,
     may_hold_binary,
     read_broadcast,
@@ -35,6 +36,10 @@ from synkora.sockets.snapshot import Snapshot
 DEFAULT_PREFIX: Final = "socket.io"
 _VOLATILE: Final[dict[str, Any]] = {"volatile": True}
 _NO_FLAGS: Final[dict[str, Any]] = {}
+#: Our own flag, which Node.js ignores: the room's own members get the message, and no socket by its id.
+_MEMBERS_ONLY: Final = "membersOnly"
+_RELAY: Final[dict[str, Any]] = {_MEMBERS_ONLY: True}
+_VOLATILE_RELAY: Final[dict[str, Any]] = {"volatile": True, _MEMBERS_ONLY: True}
 
 
 class RedisAdapter:
@@ -86,9 +91,18 @@ class RedisAdapter:
         self._local.broadcast(message, rooms, excepted)
         if local:
             return
-        options = _options(rooms, excepted, _VOLATILE if message.volatile else _NO_FLAGS)
+        self._publish(message, _options(rooms, excepted, _VOLATILE if message.volatile else _NO_FLAGS))
+
+    def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
+        """Send `message` to those who have joined `room`, on all servers."""
+        self._local.relay(message, room, but)
+        if not local:
+            excepted: list[RoomName] = [] if but is None else [but]
+            self._publish(message, Options([room], excepted, _VOLATILE_RELAY if message.volatile else _RELAY))
+
+    def _publish(self, message: Outgoing, options: Options) -> None:
         try:
-            written = write(Broadcast(self._link.uid, event_of(message, self._namespace), options))
+            written = write(Broadcast(self._link.uid, event_of(message, self._namespace, may_be_text=True), options))
         except InvalidMessage:
             self.unwritable += 1
             return
@@ -108,7 +122,12 @@ class RedisAdapter:
         except InvalidMessage:
             self._unreadable += 1
             return
-        self._local.broadcast(delivery, room_names(options.rooms), self._known(room_names(options.excepted)))
+        rooms = room_names(options.rooms)
+        if options.flag(_MEMBERS_ONLY):
+            for room in rooms:  # one, as `relay` writes them; whoever is excepted is on the server that sent it
+                self._local.relay(delivery, room)
+        else:
+            self._local.broadcast(delivery, rooms, self._known(room_names(options.excepted)))
 
     def _known(self, rooms: list[str]) -> list[str]:
         """Those that somebody here is in: to look for others, such as the sender, would cost each message."""

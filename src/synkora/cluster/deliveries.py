@@ -4,32 +4,45 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from synkora.cluster import numbers
 from synkora.cluster.formats import Event, InvalidMessage
 from synkora.engine.outgoing import Outgoing
 from synkora.protocol import json
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import (
+    MAX_ATTACHMENTS,
     RESERVED_EVENTS,
     PacketType,
+    check_event,
     check_placeholders,
     decode_arguments,
     encode_packet,
 )
 
 _ARGUMENTS: Final[json.Decoder[list[Any]]] = json.Decoder(list[Any], numbers.parse)
+LARGE: Final = 16_384  # bytes of JSON from which on an event is handed on as text: to read it would cost too much
 _EVENTS: Final = (PacketType.EVENT, PacketType.BINARY_EVENT)
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 
 
-def event_of(message: Outgoing, namespace: str) -> Event:
-    """The event that a message brings to clients. Raises `InvalidMessage` where it is nested too deeply."""
+def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) -> Event:
+    """The event that a message brings to clients; with `may_be_text` a large one as its JSON text.
+
+    Raises `InvalidMessage` where it is nested too deeply.
+    """
     attachments = message.attachments
     kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
     text = message.packet[len(encode_packet(kind, namespace, attachments=len(attachments))) :]
     try:
-        data = numbers.normalize(decode_arguments(text, attachments)) if attachments else _ARGUMENTS.decode(text)
-    except (InvalidPayload, ProtocolError, RecursionError) as error:
+        if attachments:  # a relay passes on some fields of a payload: those left out may have had attachments
+            data = numbers.normalize(decode_arguments(text, attachments, may_leave_out=True))
+        elif may_be_text and len(text) >= LARGE:
+            return Event(PacketType.EVENT, nsp=namespace, id=text.decode())
+        else:
+            data = _ARGUMENTS.decode(text)
+    except (InvalidPayload, ProtocolError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidMessage(str(error)) from None
     return Event(PacketType.EVENT, data, namespace)
 
@@ -39,6 +52,10 @@ def outgoing(event: Event, *, id: int | None = None, volatile: bool = False, is_
 
     Raises `InvalidMessage` for what is no event, or what JSON cannot hold.
     """
+    if event.data is UNSET:
+        if id is not None:
+            raise InvalidMessage("no event")  # the id is taken
+        return _of_text(event, volatile)
     name = event.data[0] if event.data else None
     if event.type not in _EVENTS or isinstance(name, bool) or not isinstance(name, str | int | float):
         raise InvalidMessage("no event")
@@ -47,6 +64,8 @@ def outgoing(event: Event, *, id: int | None = None, volatile: bool = False, is_
     attachments: list[bytes] = []
     try:
         data = event.data if is_plain else _portable(event.data, attachments)
+        if len(attachments) > MAX_ATTACHMENTS:
+            raise InvalidMessage("too many attachments")
         if attachments:
             check_placeholders(json.encode(data), attachments)
         kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
@@ -54,6 +73,17 @@ def outgoing(event: Event, *, id: int | None = None, volatile: bool = False, is_
     except (TypeError, RecursionError, InvalidPayload, ProtocolError) as error:
         raise InvalidMessage(str(error)) from None
     return Outgoing(packet, tuple(attachments), volatile=volatile)
+
+
+def _of_text(event: Event, volatile: bool) -> Outgoing:
+    if event.type != PacketType.EVENT or not isinstance(event.id, str):
+        raise InvalidMessage("no event")
+    text = event.id.encode()
+    try:
+        check_event(text)
+    except (InvalidPayload, ProtocolError) as error:
+        raise InvalidMessage(str(error)) from None
+    return Outgoing(encode_packet(PacketType.EVENT, event.nsp) + text, volatile=volatile)
 
 
 def _portable(value: Any, attachments: list[bytes]) -> Any:

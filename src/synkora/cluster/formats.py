@@ -41,11 +41,16 @@ class RequestType(IntEnum):
 
 
 class Event(Struct):
-    """A packet: `data` is the event's name and its arguments, with their bytes in place."""
+    """A packet: `data` is the event's name and its arguments, with their bytes in place.
+
+    A large event has no `data`, but its JSON text as its `id`: Node.js writes an id as it is, and then the data, if
+    there is any. So its clients get the same packet.
+    """
 
     type: int
-    data: list[Any]
+    data: list[Any] | UnsetType = UNSET
     nsp: str = "/"
+    id: Any = UNSET
 
 
 class Options(Struct, rename={"excepted": "except"}):

@@ -11,6 +11,7 @@ _BURST: Final = 3  # seconds' worth that may come at once: what a browser kept b
 _ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst an event too small
 _PATIENCE_RATE: Final = 20  # refusals a second
 _PATIENCE_BURST: Final = 200  # refusals
+_REFUSED_BYTES: Final = 100_000  # that weigh as much as one refusal: receiving them costs as much
 
 
 class Kind(IntEnum):
@@ -23,7 +24,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many events a second, and `burst` at once; none of either is no limit.
+    """So many events or bytes a second, and `burst` at once; none of either is no limit.
 
     An event is taken if it is not more than the burst ahead of the rate: the generic cell rate algorithm (ITU-T I.371),
     which needs one number for each client.
@@ -42,9 +43,12 @@ class Rate:
         """Seconds until another may come, of a client whose next one is `due`; none or less if it may come now."""
         return due - now - self._ahead
 
-    def after(self, due: float, now: float) -> float:
-        """When the next one is due, after one that was taken now."""
-        return max(due, now) + self._interval
+    def after(self, due: float, now: float, cost: float = 1) -> float:
+        """When the next one is due, after one that was taken now; one of several bytes costs so many.
+
+        It is taken whatever it costs, if anything is: what it costs more is owed, and the next one waits for it.
+        """
+        return max(due, now) + self._interval * cost
 
 
 def _rate(per_second: float) -> Rate:
@@ -53,7 +57,7 @@ def _rate(per_second: float) -> Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one client may do; rates are events a second, and 0 is no limit.
+    """The most that one client may do; rates are events or bytes a second, and 0 is no limit.
 
     `connections` is of one user, over all of their addresses.
     """
@@ -61,13 +65,16 @@ class Limits:
     volatile_rate: float = 100
     edit_rate: float = 100
     other_rate: float = 20
+    byte_rate: float = 1_000_000
     projects: int = 50
     connections: int = 1000
     rates: tuple[Rate | None, ...] = field(init=False, repr=False)
+    bytes: Rate | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         rates = (self.volatile_rate, self.edit_rate, self.other_rate)  # in the order of `Kind`
         object.__setattr__(self, "rates", tuple(_rate(rate) if rate else None for rate in rates))
+        object.__setattr__(self, "bytes", _rate(self.byte_rate) if self.byte_rate else None)
 
 
 class TooManyRefusals(Exception):
@@ -77,28 +84,60 @@ class TooManyRefusals(Exception):
 _PATIENCE: Final = Rate(_PATIENCE_RATE, _PATIENCE_BURST)
 
 
+class TooManyBytes(EventRefused):
+    """A client is refused for the bytes that it has sent, not for the number of its events."""
+
+
 class Allowance:
     """What one client has used of its limits."""
 
-    __slots__ = ("_due", "_patience_due", "_rates")
+    __slots__ = ("_bytes", "_bytes_due", "_due", "_patience_due", "_rates")
 
     def __init__(self, limits: Limits) -> None:
         self._rates = limits.rates
         self._due = [0.0] * len(Kind)
+        self._bytes = limits.bytes
+        self._bytes_due = 0.0
         self._patience_due = 0.0
 
-    def take(self, kind: Kind) -> None:
-        """Count an event. Raises `EventRefused` for one too many, `TooManyRefusals` for one too many of those."""
-        rate = self._rates[kind]
-        if rate is None:
+    def take(self, kind: Kind, size: int = 0) -> None:
+        """Count an event of `size` bytes.
+
+        Raises `EventRefused` for one too many, `TooManyBytes` for bytes too many, `TooManyRefusals` for one too many of
+        those.
+        """
+        rate, bytes_rate = self._rates[kind], self._bytes
+        if rate is None and bytes_rate is None:
             return
         now = monotonic()
-        due = self._due[kind]
-        wait = rate.excess(due, now)
-        if wait <= 0:
+        if rate is not None:
+            due = self._due[kind]
+            wait = rate.excess(due, now)
+            if wait > 0:
+                self._refuse(now, size)
+                raise EventRefused("Too many events: slow down", retryAfter=_rounded(wait))
+        if bytes_rate is not None:
+            self._take_bytes(bytes_rate, size, now)
+        if rate is not None:
             self._due[kind] = rate.after(due, now)
-            return
+
+    def take_bytes(self, size: int) -> None:
+        """Count bytes that are no event's, such as an ack's. Raises as `take` does."""
+        if self._bytes is not None:
+            self._take_bytes(self._bytes, size, monotonic())
+
+    def _take_bytes(self, rate: Rate, size: int, now: float) -> None:
+        wait = rate.excess(self._bytes_due, now)
+        if wait > 0:
+            self._refuse(now, size)
+            raise TooManyBytes("Too much data: slow down", retryAfter=_rounded(wait))
+        self._bytes_due = rate.after(self._bytes_due, now, size)
+
+    def _refuse(self, now: float, size: int) -> None:
         if _PATIENCE.excess(self._patience_due, now) > 0:
             raise TooManyRefusals
-        self._patience_due = _PATIENCE.after(self._patience_due, now)
-        raise EventRefused("Too many events: slow down", retryAfter=round(wait + 0.0005, 3))
+        self._patience_due = _PATIENCE.after(self._patience_due, now, 1 + size // _REFUSED_BYTES)
+
+
+def _rounded(wait: float) -> float:
+    return round(wait + 0.0005, 3)

@@ -139,7 +139,7 @@ class Projects:
         self._note(project_id).changed = True
         who = presentee
         payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.joinedAt, who.userImage)
-        self._namespace.to(project_id).except_(who.socketId).local.emit("user:joined", payload)
+        self._emit(project_id, "user:joined", payload, but=who.socketId)
 
     def left(self, project_id: str, presentee: Presentee) -> None:
         """Tell those left behind of a connection that has gone."""
@@ -148,11 +148,16 @@ class Projects:
         changes = self._note(project_id)
         changes.changed = changes.left = True
         payload = UserLeft(presentee.socketId, presentee.userId, presentee.userName, now())
-        self._namespace.to(project_id).local.emit("user:left", payload)
+        self._emit(project_id, "user:left", payload)
 
     def completed(self, project_id: str) -> None:
         """Tell those who wait for a project's list."""
         self._note(project_id).changed = True
+
+    def _emit(self, project_id: str, event: str, payload: object, but: str | None = None) -> None:
+        """Send an event to the members of this server."""
+        message = packets.event(self._namespace.name, event, (payload,))
+        self._namespace.adapter.relay(message, project_id, but, local=True)
 
     def _note(self, project_id: str) -> _Changes:
         if not self._changes:
@@ -169,12 +174,11 @@ class Projects:
             if not self._presence.is_complete(project_id):
                 self._held[project_id] = change
                 continue
-            members = self._namespace.to(project_id).local
             if change.left:
-                members.emit(_ACTIVE, self._presence.roster(project_id))
+                self._emit(project_id, _ACTIVE, self._presence.roster(project_id))
             elif change.asked:
                 roster = packets.event(self._namespace.name, _ACTIVE, [self._presence.roster(project_id)])
                 for socket in change.asked.values():
                     socket.put(roster)
             if change.changed:
-                members.emit("users:count", UsersCount(self._presence.count(project_id)))
+                self._emit(project_id, "users:count", UsersCount(self._presence.count(project_id)))

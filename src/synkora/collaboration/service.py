@@ -14,7 +14,7 @@ from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, Op
 from synkora.collaboration.admission import RECHECK, Admission
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
-from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyRefusals
+from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.own_events import ASKS
@@ -40,6 +40,8 @@ from synkora.sockets.socket import Socket
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
+#: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
+MAX_DECODED: Final = 65_536
 
 
 class _ProjectArguments(msgspec.Struct, array_like=True):
@@ -100,7 +102,8 @@ class Collaboration:
         self.received_others = Received(Kind.OTHER)
         namespace.on_connect(self.signing_in.welcome)
         namespace.on_disconnect(self._dismiss)
-        namespace.before_event(self._count)
+        namespace.before_data(self._count)
+        namespace.before_ack(self._count_ack)
         namespace.on("ping", self._answer_ping)
         namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
@@ -133,11 +136,12 @@ class Collaboration:
 
     def post_notice(self, project_id: str, message: str) -> None:
         """Tell everyone in a project, on all servers, what operators have to say."""
-        self._namespace.to(project_id).emit("server:notice", ServerNotice(message, now()))
+        notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
+        self._namespace.adapter.relay(notice, project_id)
 
     def count_here(self, project_id: str) -> int:
         """How many of the connections here are in a project."""
-        return len(self._namespace.adapter.rooms[project_id])
+        return len(self._namespace.adapter.rooms.joined(project_id))
 
     def begin_parting(self) -> Parting:
         """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
@@ -202,21 +206,44 @@ class Collaboration:
             duration=round(monotonic() - member.since, 3),
         )
 
-    def _count(self, socket: Socket, event: str) -> None:
+    def _count(self, socket: Socket, event: str, data: bytes, attachments: tuple[bytes, ...]) -> None:
         received = self.received.get(event, self.received_others)
         received.times += 1
         member = self._members[socket.id]
         member.received += 1
+        size = len(data)
+        is_decoded = received.kind is Kind.OTHER and received is not self.received_others
+        if attachments:
+            size += sum(map(len, attachments))
+            is_decoded = True
         try:
-            member.allowance.take(received.kind)
+            member.allowance.take(received.kind, size)
+        except TooManyBytes:
+            self._incidents.note_limit("bytes")
+            raise
         except EventRefused:
             self._incidents.note_limit(f"{received.kind.name.lower()} events")
             raise
         except TooManyRefusals:
-            self._incidents.note("flooding client cut off")
-            socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
-            socket.disconnect(close=True)
+            self._cut_off(socket)
             raise EventRefused("disconnected") from None
+        if is_decoded and len(data) > MAX_DECODED:
+            raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
+
+    def _count_ack(self, socket: Socket, size: int) -> None:
+        try:
+            self._members[socket.id].allowance.take_bytes(size)
+        except TooManyBytes:
+            self._incidents.note_limit("bytes")
+            raise
+        except TooManyRefusals:
+            self._cut_off(socket)
+            raise EventRefused("disconnected") from None
+
+    def _cut_off(self, socket: Socket) -> None:
+        self._incidents.note("flooding client cut off")
+        socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
+        socket.disconnect(close=True)
 
     def _answer_ping(self, socket: Socket, *_: object) -> None:
         socket.emit("pong", Pong(now()))
@@ -241,7 +268,7 @@ class Collaboration:
                 raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
             if event.volatile and member.is_parting:
                 return  # a cursor would be drawn anew where it has just been taken away
-            adapter.broadcast(message, (project_id,), (member.socket.id,))
+            adapter.relay(message, project_id, member.socket.id)
             if event.logged:
                 log.info(
                     "relayed",

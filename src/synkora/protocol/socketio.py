@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from synkora.protocol.errors import InvalidPayload, PayloadTooLarge, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 
@@ -38,6 +40,7 @@ class Packet(NamedTuple):
     expected: int = 0
 
 
+MAX_ATTACHMENTS: Final = 10  # of a packet: the official client takes no more
 RESERVED_EVENTS: Final = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
 )
@@ -53,7 +56,15 @@ _BYTES: Final = (bytes, bytearray, memoryview)
 _MAY_HOLD_BYTES: Final = (*_BYTES, dict, list, tuple)
 _ANYTHING: Final[Decoder[Any]] = Decoder(Any)
 _LIST: Final[Decoder[list[Any]]] = Decoder(list[Any])
-_RAW_LIST: Final[Decoder[list[Raw]]] = Decoder(list[Raw])
+
+
+class _Named(msgspec.Struct, array_like=True, gc=False):
+    """An event's JSON array: of what follows the name only the syntax is checked, and nothing is built."""
+
+    name: Raw = Raw(b"null")
+
+
+_NAMED: Final[Decoder[_Named]] = Decoder(_Named)
 
 
 def decode(data: bytes, max_attachments: int) -> Packet:
@@ -135,8 +146,7 @@ def event_name(data: bytes) -> str:
         except UnicodeDecodeError:
             raise ProtocolError("invalid payload") from None
     else:
-        items = _RAW_LIST.decode(data)
-        first = _ANYTHING.decode(bytes(items[0])) if items else None
+        first = _ANYTHING.decode(bytes(_NAMED.decode(data).name))
         if isinstance(first, bool) or not isinstance(first, str | int | float):
             raise ProtocolError("invalid payload")
         name = str(first)
@@ -145,13 +155,27 @@ def event_name(data: bytes) -> str:
     return name
 
 
-def decode_arguments(data: bytes, attachments: Sequence[bytes] = ()) -> list[Any]:
+def check_event(data: bytes) -> None:
+    """Make sure that `data` is the whole JSON array of an event, without building what it holds.
+
+    Raises as `event_name` does. Invalid UTF-8 within texts is not noticed.
+    """
+    if not data.startswith(b"["):
+        raise ProtocolError("invalid payload")
+    _NAMED.decode(data)
+    event_name(data)
+
+
+def decode_arguments(data: bytes, attachments: Sequence[bytes] = (), *, may_leave_out: bool = False) -> list[Any]:
     """The JSON array of an event or an ack, each placeholder replaced by its attachment.
 
-    Raises `ProtocolError` for bad JSON or a placeholder without its attachment, `InvalidPayload` for nesting too deep.
+    Each attachment has exactly one placeholder; with `may_leave_out` one at most. Raises `ProtocolError` otherwise and
+    for bad JSON, `InvalidPayload` for nesting too deep.
     """
     values = _LIST.decode(data)
-    return _fill(values, attachments) if attachments else values
+    if attachments and _fill(values, attachments) and not may_leave_out:
+        raise ProtocolError("illegal attachments")
+    return values
 
 
 def check_placeholders(data: bytes, attachments: Sequence[bytes]) -> None:
@@ -162,19 +186,23 @@ def check_placeholders(data: bytes, attachments: Sequence[bytes]) -> None:
     decode_arguments(data, attachments)
 
 
-def _fill(values: list[Any], attachments: Sequence[bytes]) -> list[Any]:
+def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
+    """Replace placeholders; return the numbers of the attachments that have none."""
+    unused = set(range(len(attachments)))
     stack: list[Any] = [values]
     while stack:
         container = stack.pop()
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, dict) and value.get("_placeholder") is True:
                 number = value.get("num")
-                if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(attachments):
+                # Used twice, an attachment would make the message larger than it came.
+                if isinstance(number, bool) or not isinstance(number, int) or number not in unused:
                     raise ProtocolError("illegal attachments")
+                unused.remove(number)
                 container[key] = attachments[number]
             elif isinstance(value, dict | list):
                 stack.append(value)
-    return values
+    return unused
 
 
 def take_attachments(values: Sequence[object]) -> tuple[Sequence[object], tuple[bytes, ...]]:

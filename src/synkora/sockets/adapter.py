@@ -35,6 +35,13 @@ class Adapter(Protocol):
         """Send `message`."""
         ...
 
+    def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
+        """Send `message` to those who have joined `room`, but not to the socket `but`.
+
+        Unlike a broadcast to the room it never reaches a socket whose id is the room's name: that has not joined.
+        """
+        ...
+
     async def call(
         self,
         message: Numbered,

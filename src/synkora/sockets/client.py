@@ -12,7 +12,6 @@ from synkora.protocol.socketio import (
     Assembler,
     Packet,
     PacketType,
-    decode_arguments,
     decode_auth,
     encode_packet,
 )
@@ -106,10 +105,7 @@ class Client:
     def _receive_ack(self, socket: Socket, packet: Packet) -> None:
         if packet.id is None:
             raise OutOfPlace("ack without an id")
-        try:
-            socket.receive_ack(packet.id, decode_arguments(packet.data, packet.attachments))
-        except InvalidPayload as error:
-            socket.emit("error", {"message": f"ack: {error}"})
+        self._host.namespaces[packet.namespace].receive_ack(socket, packet.id, packet.data, packet.attachments)
 
     def _connect(self, packet: Packet) -> None:
         name = packet.namespace

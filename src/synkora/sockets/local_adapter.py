@@ -64,6 +64,11 @@ class LocalAdapter:
                 return
         self._flusher.broadcast(message, self.rooms.select(rooms, excepted).values(), None)
 
+    def relay(self, message: Outgoing, room: str, but: str | None = None, local: bool = False) -> None:
+        """Send `message` to those who have joined `room`: the hot path of the application's events."""
+        skip = None if but is None else self.rooms.members.get(but)
+        self._flusher.broadcast(message, self.rooms.joined(room).values(), skip)
+
     def ask(
         self,
         message: Numbered,

@@ -14,6 +14,7 @@ from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
     RESERVED_EVENTS,
     PacketType,
+    check_event,
     check_placeholders,
     decode_arguments,
     encode_packet,
@@ -57,7 +58,8 @@ class Namespace(Audience):
         # The same by the bytes that an event's JSON array usually begins with: `["name"`.
         self._written: dict[bytes, tuple[str, Route]] = {}
         self.refused = 0  # events, with an answer that says why
-        self._before_event: Callable[[Socket, str], None] | None = None
+        self._before_data: Callable[[Socket, str, bytes, tuple[bytes, ...]], None] | None = None
+        self._before_ack: Callable[[Socket, int], None] | None = None
         self._on_connect: ConnectHandler | None = None
         self._on_disconnect: DisconnectHandler | None = None
 
@@ -131,8 +133,16 @@ class Namespace(Audience):
 
         It sees events that nobody handles too, and none of an event's data has been read yet.
         """
-        self._before_event = check
+        self._before_data = lambda socket, event, _, __: check(socket, event)
         return check
+
+    def before_data(self, check: Callable[[Socket, str, bytes, tuple[bytes, ...]], None]) -> None:
+        """Register such a check, in the place of `before_event`, that gets the undecoded data and attachments too."""
+        self._before_data = check
+
+    def before_ack(self, check: Callable[[Socket, int], None]) -> None:
+        """Register what sees each ack's size before it is decoded: `check(socket, size)` may raise `EventRefused`."""
+        self._before_ack = check
 
     # Other servers
 
@@ -238,10 +248,13 @@ class Namespace(Audience):
             if route is None:
                 name = event_name(data)
                 route = self._routes.get(name)
-            if self._before_event is not None:
-                self._before_event(socket, name)
+            if self._before_data is not None:
+                self._before_data(socket, name, data, attachments)
             if route is None:
-                decode_arguments(data, attachments)
+                if attachments:
+                    check_placeholders(data, attachments)
+                else:
+                    check_event(data)
                 raise EventRefused(f"Unknown event: {name[:_NAME_SHOWN]}")
             result = route(socket, data, attachments)
         except ProtocolError:
@@ -253,6 +266,18 @@ class Namespace(Audience):
             self._spawn(self._finish_later(socket, name, number, result))
         elif number is not None:
             self._acknowledge(socket, name, number, result)
+
+    def receive_ack(self, socket: Socket, number: int, data: bytes, attachments: tuple[bytes, ...]) -> None:
+        """Take an ack. Raises `ProtocolError` where it is none."""
+        try:
+            if self._before_ack is not None:
+                self._before_ack(socket, len(data) + sum(map(len, attachments)))
+            socket.receive_ack(number, decode_arguments(data, attachments))
+        except EventRefused as refusal:
+            self.refused += 1
+            socket.emit("error", {"message": f"ack: {refusal}", **refusal.details})
+        except InvalidPayload as error:
+            socket.emit("error", {"message": f"ack: {error}"})
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
         try:

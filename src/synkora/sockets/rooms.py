@@ -39,6 +39,10 @@ class Rooms:
         outbox = self.members.get(room)
         return found if outbox is None else {**found, room: outbox}
 
+    def joined(self, room: str) -> dict[str, Outbox]:
+        """Those who have joined a room: not the socket that has its name as an id."""
+        return self._rooms.get(room, _NOBODY)
+
     def add(self, sid: str, outbox: Outbox) -> None:
         """Let a socket in."""
         self.members[sid] = outbox

@@ -20,13 +20,13 @@ from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
 from synkora.engine.transports.websocket import CLOSING_TIME
+from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets.audience import Audience
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.client import Client
 from synkora.sockets.local_adapter import AdapterFactory
 from synkora.sockets.namespace import Namespace
 
-MAX_ATTACHMENTS: Final = 10
 _DRAIN_CHECK: Final = 0.02  # seconds
 
 
