@@ -5,10 +5,10 @@ from enum import IntEnum
 from time import monotonic
 from typing import Final
 
+from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
 _BURST: Final = 3  # seconds' worth that may come at once: what a browser kept back while it was busy
-_ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst an event too small
 _PATIENCE_RATE: Final = 20  # refusals a second
 _PATIENCE_BURST: Final = 200  # refusals
 
@@ -19,32 +19,6 @@ class Kind(IntEnum):
     VOLATILE = 0
     EDIT = 1
     OTHER = 2  # joining, leaving, and whatever is no event of the app
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many events a second, and `burst` at once; none of either is no limit.
-
-    An event is taken if it is not more than the burst ahead of the rate: the generic cell rate algorithm (ITU-T I.371),
-    which needs one number for each client.
-    """
-
-    per_second: float
-    burst: float
-    _interval: float = field(init=False, repr=False)
-    _ahead: float = field(init=False, repr=False)  # seconds
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_interval", 1 / self.per_second)
-        object.__setattr__(self, "_ahead", (self.burst - 1) / self.per_second + _ROUNDING)
-
-    def excess(self, due: float, now: float) -> float:
-        """Seconds until another may come, of a client whose next one is `due`; none or less if it may come now."""
-        return due - now - self._ahead
-
-    def after(self, due: float, now: float) -> float:
-        """When the next one is due, after one that was taken now."""
-        return max(due, now) + self._interval
 
 
 def _rate(per_second: float) -> Rate:

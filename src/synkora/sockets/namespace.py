@@ -236,8 +236,7 @@ class Namespace(Audience):
         name, route = self._written.get(data[: data.find(b'"', 2) + 1], ("", None))
         try:
             if route is None:
-                name = event_name(data)
-                route = self._routes.get(name)
+                name, route = self._look_up(socket, data)
             if self._before_event is not None:
                 self._before_event(socket, name)
             if route is None:
@@ -253,6 +252,18 @@ class Namespace(Audience):
             self._spawn(self._finish_later(socket, name, number, result))
         elif number is not None:
             self._acknowledge(socket, name, number, result)
+
+    def _look_up(self, socket: Socket, data: bytes) -> tuple[str, Route | None]:
+        """An event's name, and its route if it has one. What `_before_event` does not see is counted here."""
+        try:
+            name = event_name(data)
+        except InvalidPayload:
+            socket.session.count_odd()
+            raise
+        route = self._routes.get(name)
+        if route is None and self._before_event is None:
+            socket.session.count_odd()
+        return name, route
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
         try:
