@@ -14,8 +14,9 @@ from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration.access import Role
-from synkora.collaboration.limits import Allowance, Kind, Limits, Rate, TooManyBytes, TooManyRefusals
+from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
 from synkora.engine.disconnect import Reason
+from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
 RATES = st.builds(Rate, st.floats(0.1, 1000), st.floats(1, 500))

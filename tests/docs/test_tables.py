@@ -15,13 +15,15 @@ from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
-from synkora.engine.session import TRANSITIONS, State
-from synkora.engine.transports.websocket import CLOSING_TIME, MAX_FRAGMENTS
+from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_RATE, TRANSITIONS, State
+from synkora.engine.transports.fragments import SMALL
+from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
 from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_LENGTH, MAX_NAME_LENGTH
 from synkora.protocol.engineio import MAX_PACKETS
+from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets.acks import MAX_UNANSWERED
-from synkora.sockets.server import MAX_ATTACHMENTS
+from synkora.sockets.client import MAX_EARLY
 
 DOCS = ROOT / "docs"
 _ARROW = re.compile(r"^    (\w+) --> (\w+): (\w+)$", re.MULTILINE)
@@ -32,7 +34,10 @@ BOUNDS: Final = {
     "body of a request": {413, BODY_TIME, 408},
     "answer that a client reads slowly": {READ_LEAST, READ_TIME},
     "TLS handshake": {HEAD_TIME},
-    "fragments of a message": {MAX_FRAGMENTS, COMPLETION},
+    "message before CONNECT is answered": {MAX_EARLY},
+    "large frame, fragments of a message": {COMPLETION},
+    "packets without use": {ODD_RATE, ODD_BURST, SMALL},
+    "Engine.IO packet that is no message": {MAX_CONTROL},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},
     "acks that a client owes": {MAX_UNANSWERED},
     "session that has ended and is not polled": {LINGER, LAST_LINGER},

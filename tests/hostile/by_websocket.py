@@ -47,6 +47,8 @@ async def bad_control_frames(a: Attacker) -> None:
         client_frame(CLOSE, (5).to_bytes(2, "big")),
         client_frame(CLOSE, (1000).to_bytes(2, "big") + b"\xff\xfe"),
         client_frame(CLOSE, (65535).to_bytes(2, "big") + b"bye"),
+        *(client_frame(CLOSE, code.to_bytes(2, "big")) for code in (0, 1005, 1006, 1015, 2999)),
+        client_frame(CLOSE, (1000).to_bytes(2, "big"), rsv=4),
     )
 
 
@@ -57,6 +59,50 @@ async def floods_of_control_frames(a: Attacker) -> None:
             a.count(50)
             await socket.send(client_frame(PING, b"x" * 125) * 25 + client_frame(PONG, b"") * 25)
         await a.expect_life(socket)
+
+
+async def _flood(a: Attacker, frame: bytes) -> None:
+    """Send thousands of a frame at once, over a signed-in connection that the server must end."""
+    async with a.member() as socket:
+        a.count(50)
+        try:
+            await socket.send(frame * 5000)
+        except ConnectionError:
+            return
+        await a.expect_end(socket)
+
+
+async def floods_of_pings(a: Attacker) -> None:
+    """Thousands of WebSocket pings, or pongs, in one piece."""
+    await _flood(a, client_frame(PING, b"x" * 125))
+    await _flood(a, client_frame(PONG, b""))
+
+
+async def floods_of_idle_packets(a: Attacker) -> None:
+    """Thousands of Engine.IO packets, acks and namespaces that mean nothing."""
+    for packet in (b"6", b"3", b'430["x"]', b"40/nowhere,", b"40/nowhere,[]"):
+        await _flood(a, client_frame(TEXT, packet))
+
+
+async def large_messages_before_connect(a: Attacker) -> None:
+    """Nearly a megabyte from somebody who has not signed in: a packet, a fragment, a frame that does not end."""
+    for frame in (
+        client_frame(TEXT, b"40" + b"x" * 990_000),
+        client_frame(TEXT, b"4" + b"x" * 990_000, fin=False),
+        client_frame(TEXT, b"4" + b"x" * 990_000)[:-100],
+    ):
+        async with a.websocket() as socket:
+            a.count()
+            try:
+                await socket.send(frame)
+            except ConnectionError:
+                continue
+            await a.expect_end(socket)
+
+
+async def large_control_packets(a: Attacker) -> None:
+    """Engine.IO packets that say nothing, in nearly a megabyte."""
+    await _each_ends(a, *(client_frame(TEXT, packet + b"x" * 990_000) for packet in (b"6", b"3", b"5", b"0")))
 
 
 async def bad_fragments(a: Attacker) -> None:

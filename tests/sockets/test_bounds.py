@@ -1,14 +1,18 @@
-"""Attachments that never come or are too large, acks that are never answered, and where clients come from."""
+"""Attachments that never come or are too large, acks that are never answered, large messages before CONNECT, floods."""
 
 import asyncio
+import contextlib
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
 from tests.support.servers import serving, until
+from websockets.exceptions import ConnectionClosed
 
 from synkora import Socket, SocketServer, TooManyCalls
+from synkora.engine.session import ODD_BURST
 from synkora.protocol.websocket import CloseCode
 from synkora.sockets.acks import MAX_UNANSWERED
+from synkora.sockets.client import MAX_EARLY
 
 MAX = 10_000
 
@@ -104,3 +108,83 @@ async def test_the_address_behind_a_proxy(transport: str, proxies: list[str], ex
                 await polling.open()
                 assert (await polling.post("40")).status_code == 200
     assert seen == [expected]
+
+
+# Before CONNECT
+
+
+def connect_of(size: int) -> str:
+    """A CONNECT of so many bytes, Engine.IO's type included."""
+    empty = '40{"token":""}'
+    return empty.replace('""', f'"{"x" * (size - len(empty))}"')
+
+
+async def test_little_is_taken_before_connect() -> None:
+    """A CONNECT may be as large as any token needs, and no larger; WebSocket and polling alike."""
+    server = SocketServer()
+    server.of("/")
+    async with serving(server) as address:
+        async with websocket(address) as client:
+            await client.send(connect_of(MAX_EARLY))
+            assert str(await client.receive()).startswith("40")
+            await client.emit("x", "y" * 500_000)
+            assert (await client.event())[0] == "error"
+        async with websocket(address) as client:
+            await client.send(connect_of(MAX_EARLY + 1))
+            assert await client.closed() == CloseCode.TOO_BIG
+        async with Polling(address) as polling:
+            await polling.open()
+            url = address.url(sid=polling.sid)
+            answer = await polling.http.post(url, content=connect_of(MAX_EARLY + 1).encode())
+            assert answer.status_code == 413
+
+
+async def test_attachments_before_connect_are_little_too() -> None:
+    """What is announced before CONNECT is not collected past that size."""
+    async with serving(SocketServer()) as address, websocket(address) as client:
+        await client.send('452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
+        await client.send(b"x" * 40_000)
+        await client.send(b"x" * 40_000)
+        assert await client.closed() == CloseCode.TOO_BIG
+
+
+# Floods
+
+FLOODS = {
+    "acks that nobody asked for": '430["x"]',
+    "acks that are no arrays": "4317{}",
+    "unknown namespaces": "40/unknown,",
+    "unknown events where nothing counts them": '42["unknown"]',
+    "events of nothing but depth": "42" + "[" * 3000 + "]" * 3000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_packets_without_use_end_the_connection(flood: str) -> None:
+    """Whatever no other limit counts is counted together: who sends more than a burst of it is cut off."""
+    server = SocketServer()
+    server.of("/")
+    async with serving(server) as address, socketio(address) as client:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(2 * ODD_BURST):
+                await client.send(FLOODS[flood])
+            while True:
+                await client.receive()
+        code = await client.closed()
+        assert code == CloseCode.POLICY_VIOLATION
+        assert [tally.kind for tally in server.incidents.take()] == ["flooding client cut off"]
+
+
+async def test_acks_that_were_asked_for_are_not_counted() -> None:
+    """However many the server asks for, its client may answer."""
+    server = SocketServer()
+    sockets: list[Socket] = []
+    server.of("/").on_connect(lambda socket, _: sockets.append(socket))
+    async with serving(server) as address, socketio(address) as client:
+        for _ in range(3):
+            calls = [asyncio.ensure_future(sockets[0].call("ask")) for _ in range(ODD_BURST)]
+            await asyncio.sleep(0)
+            for _ in calls:
+                number = str(await client.receive())[2:].partition("[")[0]
+                await client.send(f"43{number}[1]")
+            assert await asyncio.gather(*calls) == [1] * ODD_BURST

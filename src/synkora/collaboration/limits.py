@@ -5,10 +5,10 @@ from enum import IntEnum
 from time import monotonic
 from typing import Final
 
+from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
 _BURST: Final = 3  # seconds' worth that may come at once: what a browser kept back while it was busy
-_ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst an event too small
 _PATIENCE_RATE: Final = 20  # refusals a second
 _PATIENCE_BURST: Final = 200  # refusals
 _REFUSED_BYTES: Final = 100_000  # that weigh as much as one refusal: receiving them costs as much
@@ -20,35 +20,6 @@ class Kind(IntEnum):
     VOLATILE = 0
     EDIT = 1
     OTHER = 2  # joining, leaving, and whatever is no event of the app
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many events or bytes a second, and `burst` at once; none of either is no limit.
-
-    An event is taken if it is not more than the burst ahead of the rate: the generic cell rate algorithm (ITU-T I.371),
-    which needs one number for each client.
-    """
-
-    per_second: float
-    burst: float
-    _interval: float = field(init=False, repr=False)
-    _ahead: float = field(init=False, repr=False)  # seconds
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_interval", 1 / self.per_second)
-        object.__setattr__(self, "_ahead", (self.burst - 1) / self.per_second + _ROUNDING)
-
-    def excess(self, due: float, now: float) -> float:
-        """Seconds until another may come, of a client whose next one is `due`; none or less if it may come now."""
-        return due - now - self._ahead
-
-    def after(self, due: float, now: float, cost: float = 1) -> float:
-        """When the next one is due, after one that was taken now; one of several bytes costs so many.
-
-        It is taken whatever it costs, if anything is: what it costs more is owed, and the next one waits for it.
-        """
-        return max(due, now) + self._interval * cost
 
 
 def _rate(per_second: float) -> Rate:

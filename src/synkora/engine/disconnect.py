@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from synkora.engine.incidents import Incidents
-from synkora.protocol.errors import InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import Flooding, InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
 from synkora.protocol.websocket import CloseCode
 
 
@@ -31,7 +31,7 @@ class OutboxFull(Exception):
 def reason_for(error: BaseException) -> Reason | None:
     """The reason for which `error` ends the connection it comes from; None means carry on."""
     match error:
-        case PayloadTooLarge() | OutboxFull() | OSError():
+        case PayloadTooLarge() | Flooding() | OutboxFull() | OSError():
             return Reason.TRANSPORT_ERROR
         case OutOfPlace():
             return Reason.FORCED_SERVER_CLOSE
@@ -46,6 +46,8 @@ def note_failure(incidents: Incidents, error: Exception) -> None:
     match error:
         case OutboxFull():
             incidents.note("slow client cut off")
+        case Flooding():
+            incidents.note("flooding client cut off")
         case ProtocolError():
             incidents.note("protocol error", str(error))
 
@@ -57,6 +59,8 @@ def close_code(reason: Reason, error: Exception | None) -> CloseCode:
             return CloseCode.INVALID_TEXT
         case PayloadTooLarge(), _:
             return CloseCode.TOO_BIG
+        case Flooding(), _:
+            return CloseCode.POLICY_VIOLATION
         case ProtocolError(), _:
             return CloseCode.PROTOCOL_ERROR
         case _, Reason.SERVER_SHUTTING_DOWN:

@@ -5,6 +5,7 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Upgrade" and
 
 import asyncio
 from enum import Enum, auto
+from time import monotonic
 from typing import Final, Protocol
 
 import structlog
@@ -15,11 +16,12 @@ from synkora.engine.incidents import Incidents
 from synkora.engine.outbox import Flusher, Outbox
 from synkora.engine.outgoing import NOOP, PING, PROBE_PONG, Outgoing
 from synkora.engine.ports import Listener, Transport
+from synkora.engine.rate import Rate
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.protocol import engineio
 from synkora.protocol.engineio import PacketType
-from synkora.protocol.errors import InvalidUtf8, ProtocolError
+from synkora.protocol.errors import Flooding, InvalidUtf8, PayloadTooLarge, ProtocolError
 from synkora.protocol.json import is_utf8
 
 
@@ -76,9 +78,15 @@ class _Nobody:
     def on_close(self, reason: Reason) -> None: ...
 
 
+MAX_CONTROL: Final = 1000  # bytes of an Engine.IO packet that is no message: it needs a few
+#: Packets that no other limit counts: a connection has use for one or two a minute.
+ODD_RATE: Final = 100  # a second
+ODD_BURST: Final = 300
+
 log = structlog.get_logger(__name__)
 
 _NOBODY: Final = _Nobody()
+_ODD: Final = Rate(ODD_RATE, ODD_BURST)
 _MESSAGE: Final = int(PacketType.MESSAGE)  # to look up an enum's member runs Python code in Python 3.11
 
 
@@ -111,17 +119,19 @@ class Session:
     """An Engine.IO session.
 
     `request` opened it. `credentials` is the latest of its requests with cookies that may be believed, because the page
-    that sent it is allowed to connect.
+    that sent it is allowed to connect. `max_message` is the largest message that it may send now, in bytes.
     """
 
     __slots__ = (
         "__weakref__",
         "_end_reason",
         "_keeper",
+        "_odd_due",
         "_probe",
         "_upgrade_waiters",
         "credentials",
         "listener",
+        "max_message",
         "outbox",
         "request",
         "sid",
@@ -138,7 +148,9 @@ class Session:
         self.state = State.OPEN
         self.transport = transport
         self.outbox = Outbox(keeper.flusher, transport, keeper.settings.max_outbox, self.fail)
+        self.max_message = keeper.settings.max_payload
         self._keeper = keeper
+        self._odd_due = 0.0
         self._end_reason = Reason.TRANSPORT_CLOSE
         self._probe: Transport | None = None
         self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
@@ -208,7 +220,22 @@ class Session:
             log.error("receive_failed", exc_info=error)  # a fault of ours: it ends one connection, on any transport
         self.transport_failed(transport, error)
 
+    def count_odd(self) -> None:
+        """Count a packet or frame that no other limit counts. Raises `Flooding` for one too many."""
+        now = monotonic()
+        if _ODD.excess(self._odd_due, now) > 0:
+            raise Flooding("too many packets without use")
+        self._odd_due = _ODD.after(self._odd_due, now)
+
+    def too_large(self) -> PayloadTooLarge:
+        """What ends a connection whose message is larger than `max_message`."""
+        when = "" if self.max_message >= self._keeper.settings.max_payload else " before CONNECT"
+        return PayloadTooLarge(f"message is larger than {self.max_message} bytes{when}")
+
     def _receive_control(self, packet: bytes) -> None:
+        if len(packet) > MAX_CONTROL:
+            raise ProtocolError(f"control packet is larger than {MAX_CONTROL} bytes")
+        self.count_odd()
         match packet[0]:
             case PacketType.PONG:
                 self._keeper.heartbeat.pong(self)

@@ -17,6 +17,10 @@ class PayloadTooLarge(ProtocolError):
     """More bytes than the server takes in one message."""
 
 
+class Flooding(ProtocolError):
+    """More packets than a connection may send of those that say nothing."""
+
+
 class MessageTimeout(ProtocolError):
     """A message whose rest did not come in time."""
 

@@ -240,11 +240,11 @@ class Assembler:
     A packet has up to `max_attachments`, and up to `max_size` bytes with them.
     """
 
-    __slots__ = ("_attachments", "_max_attachments", "_max_size", "_packet", "_size")
+    __slots__ = ("_attachments", "_max_attachments", "_packet", "_size", "max_size")
 
     def __init__(self, max_attachments: int, max_size: int = 1_000_000) -> None:
         self._max_attachments = max_attachments
-        self._max_size = max_size
+        self.max_size = max_size
         self._size = 0
         self._packet: Packet | None = None
         self._attachments: list[bytes] = []
@@ -274,8 +274,8 @@ class Assembler:
         if packet is None:
             raise ProtocolError("attachment without a packet")
         self._size += len(data)
-        if self._size > self._max_size:
-            raise PayloadTooLarge(f"message and attachments are larger than {self._max_size} bytes")
+        if self._size > self.max_size:
+            raise PayloadTooLarge(f"message and attachments are larger than {self.max_size} bytes")
         self._attachments.append(data)
         if len(self._attachments) < packet.expected:
             return None

@@ -9,7 +9,8 @@ from enum import IntEnum
 from typing import Final
 
 from synkora.protocol.compression import compressed_blocks
-from synkora.protocol.errors import PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError
+from synkora.protocol.json import is_utf8
 
 
 class CloseCode(IntEnum):
@@ -18,13 +19,19 @@ class CloseCode(IntEnum):
     NORMAL = 1000
     PROTOCOL_ERROR = 1002
     INVALID_TEXT = 1007
+    POLICY_VIOLATION = 1008
     TOO_BIG = 1009
     SERVICE_RESTART = 1012
 
 
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
+_CLOSE: Final = 0x88
+_PONG: Final = 0x8A
 _COMPRESSED: Final = 0x40
+_LONGEST_REASON: Final = 123  # bytes: a control frame has 125
+_DEFINED_CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
+_FREE_CODES: Final = range(3000, 5000)  # for libraries and applications
 _MEDIUM: Final = 126  # bytes from which a length takes two bytes more
 _SHORT_TEXT: Final = tuple(bytes((_TEXT, size)) for size in range(_MEDIUM))
 _TAIL: Final = b"\x00\x00\xff\xff"
@@ -49,6 +56,34 @@ def compressed_frame(payload: bytes, *, binary: bool = False) -> bytes:
     """A whole message, compressed without context, so that every recipient can be sent the same bytes."""
     data = compressed_blocks(payload).removesuffix(_TAIL)
     return _frame((_BINARY if binary else _TEXT) | _COMPRESSED, data)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """The answer to a ping with that payload, of 125 bytes at most."""
+    return _frame(_PONG, payload)
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame; a reason that is too long is cut."""
+    words = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")
+    return _frame(_CLOSE, code.to_bytes(2, "big") + words.encode())
+
+
+def is_close_frame(frame: bytes) -> bool:
+    """Whether a frame of the server is a close frame."""
+    return frame[0] == _CLOSE
+
+
+def read_close(payload: bytes) -> int:
+    """The code in a client's close frame, 1000 if it has none (RFC 6455 section 7.4). Raises `ProtocolError`."""
+    if not payload:
+        return CloseCode.NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or (code not in _DEFINED_CODES and code not in _FREE_CODES):
+        raise ProtocolError("close code that may not be sent")
+    if not is_utf8(payload[2:]):
+        raise InvalidUtf8("reason of a close is not UTF-8")
+    return code
 
 
 def _frame(first: int, payload: bytes) -> bytes:

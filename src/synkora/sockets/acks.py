@@ -37,12 +37,11 @@ class Acks:
             self._pending.pop(number, None)
 
     def resolve(self, number: int, args: list[Any]) -> bool:
-        """Take an answer, and return whether it was this socket alone that was asked; a second one changes nothing."""
+        """Take an answer; return whether this socket alone was asked for it, and has not answered yet."""
         future = self._pending.get(number)
-        if future is None:
+        if future is None or future.done():
             return False
-        if not future.done():
-            future.set_result(args)
+        future.set_result(args)
         return True
 
     def cancel(self) -> None:

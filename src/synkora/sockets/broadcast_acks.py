@@ -18,13 +18,15 @@ class Question:
         self._answered = answered
         self._questions = questions
 
-    def answer(self, sid: str, args: list[Any]) -> None:
+    def answer(self, sid: str, args: list[Any]) -> bool:
         """Take the ack of a socket, of which the first argument counts; each is heard once, and only if asked."""
-        if sid in self._owing:
-            self._owing.remove(sid)
-            if not self._owing:
-                self.close()
-            self._answered(args[0] if args else None)
+        if sid not in self._owing:
+            return False
+        self._owing.remove(sid)
+        if not self._owing:
+            self.close()
+        self._answered(args[0] if args else None)
+        return True
 
     def close(self) -> None:
         """Wait for no more acks."""
@@ -59,8 +61,7 @@ class BroadcastAcks:
             self._questions[number] = question
         return question
 
-    def resolve(self, number: int, sid: str, args: list[Any]) -> None:
-        """Take an ack; one that nobody waits for changes nothing."""
+    def resolve(self, number: int, sid: str, args: list[Any]) -> bool:
+        """Take an ack; one that nobody waits for changes nothing. Returns whether somebody did."""
         question = self._questions.get(number)
-        if question is not None:
-            question.answer(sid, args)
+        return question is not None and question.answer(sid, args)

@@ -18,6 +18,8 @@ from synkora.protocol.socketio import (
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket, Stage
 
+MAX_EARLY: Final = 65_536  # bytes of a message before CONNECT has been answered: a token has 16,384
+
 _CONNECTED: Final = Stage.CONNECTED
 
 
@@ -53,7 +55,8 @@ class Client:
     def __init__(self, session: Session, host: Host) -> None:
         self.session = session
         self._host = host
-        self._assembler = Assembler(host.max_attachments, host.settings.max_payload)
+        session.max_message = min(MAX_EARLY, host.settings.max_payload)
+        self._assembler = Assembler(host.max_attachments, session.max_message)
         self._sockets: dict[str, Socket] = {}
         self._left: set[str] | None = None
 
@@ -64,6 +67,8 @@ class Client:
             if main is not None and main.stage is _CONNECTED:
                 self._host.namespaces["/"].receive(main, None, data[1:], ())
                 return
+        if len(data) >= self.session.max_message:  # with the byte that said it is a message it is longer
+            raise self.session.too_large()
         packet = self._assembler.add_text(data)
         if packet is not None:
             self._receive(packet)
@@ -84,11 +89,14 @@ class Client:
     def _receive(self, packet: Packet) -> None:
         socket = self._sockets.get(packet.namespace)
         if packet.type is PacketType.CONNECT:
-            if socket is None:  # a page whose two hooks both connect sends a second CONNECT: the first one counts
+            if socket is None:
                 self._connect(packet)
+            else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
+                self.session.count_odd()
             return
         if socket is None or socket.stage is not Stage.CONNECTED:
             if self._left is not None and packet.namespace in self._left:
+                self.session.count_odd()
                 return  # sent before the client learned that it is out
             raise OutOfPlace("not connected to this namespace")
         match packet.type:
@@ -98,6 +106,7 @@ class Client:
             case PacketType.ACK | PacketType.BINARY_ACK:
                 self._receive_ack(socket, packet)
             case PacketType.DISCONNECT:
+                self.session.count_odd()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
             case PacketType.CONNECT_ERROR:
                 raise OutOfPlace("a client does not send CONNECT_ERROR")
@@ -105,9 +114,12 @@ class Client:
     def _receive_ack(self, socket: Socket, packet: Packet) -> None:
         if packet.id is None:
             raise OutOfPlace("ack without an id")
-        self._host.namespaces[packet.namespace].receive_ack(socket, packet.id, packet.data, packet.attachments)
+        namespace = self._host.namespaces[packet.namespace]
+        if not namespace.receive_ack(socket, packet.id, packet.data, packet.attachments):
+            self.session.count_odd()
 
     def _connect(self, packet: Packet) -> None:
+        self.session.count_odd()
         name = packet.namespace
         namespace = self._host.namespaces.get(name)
         problem = "Invalid namespace"
@@ -127,6 +139,7 @@ class Client:
 
     def _settled(self, socket: Socket) -> None:
         if socket.connected:
+            self.session.max_message = self._assembler.max_size = self._host.settings.max_payload
             self._host.client_connected(self)
         elif self._sockets.get(socket.namespace) is socket:
             del self._sockets[socket.namespace]

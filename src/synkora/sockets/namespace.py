@@ -246,8 +246,7 @@ class Namespace(Audience):
         name, route = self._written.get(data[: data.find(b'"', 2) + 1], ("", None))
         try:
             if route is None:
-                name = event_name(data)
-                route = self._routes.get(name)
+                name, route = self._look_up(socket, data)
             if self._before_data is not None:
                 self._before_data(socket, name, data, attachments)
             if route is None:
@@ -267,17 +266,30 @@ class Namespace(Audience):
         elif number is not None:
             self._acknowledge(socket, name, number, result)
 
-    def receive_ack(self, socket: Socket, number: int, data: bytes, attachments: tuple[bytes, ...]) -> None:
-        """Take an ack. Raises `ProtocolError` where it is none."""
+    def receive_ack(self, socket: Socket, number: int, data: bytes, attachments: tuple[bytes, ...]) -> bool:
+        """Take an ack; return whether it was asked for and could be read. Raises `ProtocolError` where it is none."""
         try:
             if self._before_ack is not None:
                 self._before_ack(socket, len(data) + sum(map(len, attachments)))
-            socket.receive_ack(number, decode_arguments(data, attachments))
+            return socket.receive_ack(number, decode_arguments(data, attachments))
         except EventRefused as refusal:
             self.refused += 1
             socket.emit("error", {"message": f"ack: {refusal}", **refusal.details})
         except InvalidPayload as error:
             socket.emit("error", {"message": f"ack: {error}"})
+        return False
+
+    def _look_up(self, socket: Socket, data: bytes) -> tuple[str, Route | None]:
+        """An event's name, and its route if it has one. What `_before_data` does not see is counted here."""
+        try:
+            name = event_name(data)
+        except InvalidPayload:
+            socket.session.count_odd()
+            raise
+        route = self._routes.get(name)
+        if route is None and self._before_data is None:
+            socket.session.count_odd()
+        return name, route
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
         try:

@@ -212,10 +212,11 @@ class Socket:
         if self._acks is not None:
             self._acks.cancel()
 
-    def receive_ack(self, number: int, args: list[Any]) -> None:
-        """Take the client's ack, of what was sent to it alone or to many."""
-        if self._acks is None or not self._acks.resolve(number, args):
-            self._adapter.acks.resolve(number, self.id, args)
+    def receive_ack(self, number: int, args: list[Any]) -> bool:
+        """Take the client's ack, of what was sent to it alone or to many; return whether it was asked for."""
+        if self._acks is not None and self._acks.resolve(number, args):
+            return True
+        return self._adapter.acks.resolve(number, self.id, args)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling
-from tests.support.frames import CONTINUATION, TEXT, RawWebSocket, client_frame, raw_websocket
+from tests.support.frames import TEXT, RawWebSocket, client_frame, raw_websocket
 from tests.support.servers import Address, Engine, serving_engine, until
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.origins import Origins
-from synkora.engine.transports.websocket import MAX_FRAGMENTS
 from synkora.protocol.websocket import CloseCode
 
 
@@ -29,31 +28,6 @@ async def raw(address: Address) -> AsyncIterator[RawWebSocket]:
     async with raw_websocket(address) as raw:
         assert (await raw.text()).startswith("0{")
         yield raw
-
-
-def fragments(number: int, *, complete: bool) -> bytes:
-    """The frames of a message, each of one byte."""
-    rest = [client_frame(CONTINUATION, b"x", fin=False)] * (number - 1 - complete)
-    last = [client_frame(CONTINUATION, b"x")] if complete else []
-    return b"".join([client_frame(TEXT, b"4", fin=False), *rest, *last])
-
-
-async def test_as_many_fragments_as_allowed(engine: Engine, raw: RawWebSocket) -> None:
-    """A message in very many frames is a message, and leaves nothing behind."""
-    await raw.send(fragments(MAX_FRAGMENTS, complete=True))
-    await until(lambda: engine.recorders[0].messages)
-    assert engine.recorders[0].messages == [b"x" * (MAX_FRAGMENTS - 1)]
-    assert not len(engine.registry.incomplete)
-
-
-async def test_too_many_fragments(engine: Engine, raw: RawWebSocket) -> None:
-    """One frame more ends the connection, which is counted."""
-    await raw.send(fragments(MAX_FRAGMENTS + 1, complete=False))
-    assert (await raw.closed()).code == CloseCode.PROTOCOL_ERROR
-    assert engine.recorders[0].reasons == [Reason.PARSE_ERROR]
-    assert [(tally.kind, tally.label) for tally in engine.registry.incidents.take()] == [
-        ("protocol error", "message of too many fragments")
-    ]
 
 
 async def test_fragments_that_never_end(engine: Engine, raw: RawWebSocket) -> None:

@@ -126,10 +126,10 @@ async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow
 async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: RawWebSocket, engine: Engine) -> None:
     """The answers would else be one more thing that waits for it, without a limit."""
     count = await stuff(engine)
-    await slow.send(*(client_frame(PING, b"%d" % number) for number in range(1000)), client_frame(TEXT, b"4done"))
+    await slow.send(*(client_frame(PING, b"%d" % number) for number in range(200)), client_frame(TEXT, b"4done"))
     await until(lambda: engine.recorders[0].messages)
     engine.recorders[0].session.send(b"4last")
     frames = [await slow.frame() for _ in range(count + 2)]
     pongs = [bytes(frame.data) for frame in frames if frame.opcode is Opcode.PONG]
-    assert pongs == [b"999"]
+    assert pongs == [b"199"]
     assert bytes(frames[-1].data) == b"4last"

@@ -118,6 +118,12 @@ ERRORS = {
     "a negative length": ([b"\x81\xff" + b"\xff" * 8 + bytes(4)], 1002),
     "a frame that says it is of an exabyte": ([b"\x81\xff\x0f" + b"\xff" * 7 + bytes(4)], 1009),
     "a close frame of one byte": ([client_frame(CLOSE, b"\x03")], 1002),
+    "a close frame with the first reserved bit": ([client_frame(CLOSE, b"\x03\xe8", rsv=4)], 1002),
+    "a close frame with all reserved bits": ([client_frame(CLOSE, b"\x03\xe8", rsv=7)], 1002),
+    **{
+        f"a close frame with the code {code}": ([client_frame(CLOSE, code.to_bytes(2, "big"))], 1002)
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+    },
     "a close frame with a code of nobody": ([client_frame(CLOSE, b"\x00\x01")], 1002),
     "a close frame whose words are no UTF-8": ([client_frame(CLOSE, b"\x03\xe8\xff")], 1007),
 }
@@ -158,6 +164,23 @@ class TestClosing:
         assert (await raw.closed()).code == code
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
+
+    async def test_of_two_close_frames_the_first_is_answered(self, raw: RawWebSocket, engine: Engine) -> None:
+        """RFC 6455 section 5.5.1: nothing counts after a close frame, not even in the same segment."""
+        first, second = (client_frame(CLOSE, code.to_bytes(2, "big")) for code in (1001, 3000))
+        await raw.send(first, second)
+        assert (await raw.closed()).code == 1001
+        await until(lambda: engine.recorders[0].reasons)
+        assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
+
+    async def test_what_came_before_a_bad_frame_is_answered(self, raw: RawWebSocket, engine: Engine) -> None:
+        """A message in the same segment counts, and its answer is sent before the close frame."""
+        await raw.send(client_frame(TEXT, b"4good"), client_frame(3, b"4bad"), client_frame(TEXT, b"4after"))
+        assert await raw.text() == "4good"
+        assert (await raw.closed()).code == 1002
+        await until(lambda: engine.recorders[0].reasons)
+        assert engine.recorders[0].messages == [b"good"]
+        assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
 
     async def test_a_client_that_closes_and_does_not_read_is_cut_off(
         self, raw: RawWebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ from synkora.engine.session import Session
 from synkora.engine.settings import TransportName
 from synkora.engine.transports.polling import Receive, Send
 from synkora.engine.transports.websocket import CLOSING_TIME
-from synkora.protocol.errors import PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import ProtocolError
 
 _LONGEST_REASON: Final = 120  # bytes of a close frame's 123
 
@@ -95,7 +95,6 @@ class AsgiWebSocket:
         self.close(Reason.TRANSPORT_ERROR, None)
 
     async def _read(self, receive: Receive) -> None:
-        limit = self._registry.settings.max_payload
         while (message := await receive())["type"] != "websocket.disconnect":
             session = self.session
             if session is None or self._closing:
@@ -104,8 +103,8 @@ class AsgiWebSocket:
             if data is None:
                 # Not every server has checked that it is UTF-8, which the session does.
                 data, is_binary = (message.get("text") or "").encode("utf-8", "surrogatepass"), False
-            if len(data) > limit:
-                session.transport_failed(self, PayloadTooLarge(f"message is larger than {limit} bytes"))
+            if len(data) > session.max_message:
+                session.transport_failed(self, session.too_large())
             elif is_binary:
                 session.receive_binary(self, data)
             else:

@@ -134,7 +134,7 @@ class PollingEndpoint:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two posts at a time")
         transport.is_posting = True
         try:
-            packets = split_payload(await _body(receive, self._settings.max_payload))
+            packets = split_payload(await _body(receive, session.max_message))
         except ProtocolError as error:
             session.fail(error)
             status = 413 if isinstance(error, PayloadTooLarge) else 400

@@ -30,7 +30,7 @@ class UvicornWebSocket(asyncio.Protocol):
         self._registry = registry
         self._stop = stop
         self._given = {"config": config, "server_state": server_state, "app_state": app_state}
-        self._protocol: asyncio.Protocol | None = None
+        self._protocol: Any = None
         self._is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
@@ -52,7 +52,7 @@ class UvicornWebSocket(asyncio.Protocol):
         # As soon as this call has ended uvicorn makes this object the connection's protocol.
         asyncio.get_running_loop().call_soon(self._hand_on, self._protocol)
 
-    def _hand_on(self, protocol: asyncio.Protocol) -> None:
+    def _hand_on(self, protocol: asyncio.BaseProtocol) -> None:
         if not self._is_lost:
             self._transport.set_protocol(protocol)
 
@@ -73,7 +73,7 @@ class _CountedWebSocket(WebSocketProtocol):
         self._connections = server_state.connections
         self.shutdown = stop  # uvicorn calls it
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
         """Begin with a connection."""
         self._connections.add(self)
         super().connection_made(transport)
