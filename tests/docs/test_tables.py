@@ -7,7 +7,8 @@ from typing import Final
 
 from tests.docs.documents import ROOT, blocks, table
 
-from synkora.app.http import BODY_TIME, HEAD_TIME, MAX_HEAD, READ_LEAST, READ_TIME
+from synkora.app.http import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
+from synkora.app.pipeline import MAX_WAITING, MAX_WAITING_SIZE
 from synkora.app.settings import describe
 from synkora.collaboration.access import MOST_REMEMBERED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
@@ -30,7 +31,8 @@ _ARROW = re.compile(r"^    (\w+) --> (\w+): (\w+)$", re.MULTILINE)
 _NUMBER = re.compile(r"\d[\d,]*")
 #: The rows of the table of bounds whose numbers are those of constants; the others name a setting, or are in words.
 BOUNDS: Final = {
-    "head of a request": {MAX_HEAD, 431, HEAD_TIME, 408},
+    "head of a request": {MAX_HEAD, MAX_HEADERS, 431, HEAD_TIME, 408},
+    "requests of a connection behind one that is not answered yet (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},
     "body of a request": {413, BODY_TIME, 408},
     "answer that a client reads slowly": {READ_LEAST, READ_TIME},
     "TLS handshake": {HEAD_TIME},

@@ -100,14 +100,14 @@ async def pipelined_requests(a: Attacker) -> None:
 async def pipelining_behind_a_poll(a: Attacker) -> None:
     """Very many requests, large heads or a large body behind a poll that waits; then a RST, or waiting for the end."""
     behind = (
-        b"GET / HTTP/1.1\r\n\r\n" * 14_000,
-        request("GET", "/", {"X": "x" * 30_000}) * 8,
+        b"GET / HTTP/1.1\r\n\r\n" * 1000,
+        request("GET", "/", {"X": "x" * 30_000}) * 3,
         b"GET / HTTP/1.1\r\n\r\n" * 9,
     )
-    for data in (*behind, request("POST", "/", body=b"x" * 500_000), upgrade()):
+    for data in (*behind, request("POST", "/", body=b"x" * 100_000), upgrade()):
         sid = await a.open_polling()
         async with a.connection() as connection:
-            a.count(2)
+            a.count(20)
             await connection.send(request("GET", f"{PATH}polling&sid={sid}"))
             await asyncio.sleep(_SLOW)
             await connection.send(data)
