@@ -219,9 +219,10 @@ async def oversize_posts(a: Attacker) -> None:
 async def payloads_of_very_many_packets(a: Attacker) -> None:
     """One request with as many packets as its size has room for."""
     for packet in (b"3", b"6", b"", b'42["ping"]'):
-        sid = await a.open_polling()
-        body = b"\x1e".join([packet] * (999_000 // (len(packet) + 1)))
-        await a.expect_refusal(request("POST", f"{PATH}polling&sid={sid}", body=body), 400)
+        for size in (65_000, 999_000):  # before CONNECT the smaller one is all that is taken
+            sid = await a.open_polling()
+            body = b"\x1e".join([packet] * (size // (len(packet) + 1)))
+            await a.expect_refusal(request("POST", f"{PATH}polling&sid={sid}", body=body), 400, 413)
 
 
 async def duplicate_polls(a: Attacker) -> None:

@@ -152,7 +152,7 @@ async def test_attachments_before_connect_are_little_too() -> None:
 
 FLOODS = {
     "acks that nobody asked for": '430["x"]',
-    "acks that are no arrays": "4317{}",
+    "acks of nothing but depth": "4317" + "[" * 3000 + "]" * 3000,
     "unknown namespaces": "40/unknown,",
     "unknown events where nothing counts them": '42["unknown"]',
     "events of nothing but depth": "42" + "[" * 3000 + "]" * 3000,

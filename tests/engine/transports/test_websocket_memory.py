@@ -53,7 +53,11 @@ def room(protocol: WebSocketProtocol) -> int:
 
 
 class TestBuffers:
-    @pytest.mark.parametrize("behind", [b"", client_frame(TEXT, b"4x")[:3], client_frame(TEXT, b"4" + bytes(20_000))])
+    @pytest.mark.parametrize(
+        "behind",
+        [b"", client_frame(TEXT, b"4x")[:3], client_frame(TEXT, b"4" + bytes(20_000))],
+        ids=["nothing", "half a frame", "a frame"],
+    )
     async def test_a_large_message_leaves_no_large_buffer(
         self, raw: RawWebSocket, engine: Engine, protocols: list[WebSocketProtocol], behind: bytes
     ) -> None:
