@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from synkora.app.http import HttpProtocol, Patience
 from synkora.app.logs.request_ids import HEADER, Handling
 from synkora.app.pipeline import nothing
+from synkora.engine.faults import fault
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.polling_answers import Answer
 
@@ -79,8 +80,8 @@ class PollingProtocol(HttpProtocol):
             try:
                 request = self._polling.request(cycle.scope)
                 self._leave = self._polling.get(request, functools.partial(self._reply, cycle, handling))
-            except Exception as error:
-                log.error("poll_failed", exc_info=error)
+            except Exception as error:  # noqa: BLE001  # it is logged
+                log.error("poll_failed", **fault(error))
                 self._reply(cycle, handling, Answer(500, [], b""))
 
     def _reply(self, cycle: RequestResponseCycle, handling: Handling, answer: Answer) -> None:

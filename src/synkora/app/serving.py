@@ -25,6 +25,7 @@ from synkora.app.listen import BACKLOG, listen
 from synkora.app.memory import Upkeep
 from synkora.app.polls import PollingProtocol
 from synkora.app.systemd import passed_sockets
+from synkora.engine.faults import fault
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.sockets.server import SocketServer
 
@@ -153,7 +154,7 @@ class Server(uvicorn.Server):
         await asyncio.wait((self._draining,))
         self._is_patient = False
         if not self._draining.cancelled() and (error := self._draining.exception()) is not None:
-            log.error("drain_failed", exc_info=error)  # those who are left are told as if there were none
+            log.error("drain_failed", **fault(error))  # those who are left are told as if there were none
 
     def _give_up(self) -> None:
         """Wait for nobody any more."""

@@ -13,6 +13,7 @@ import structlog
 
 from synkora.cluster.errors import ENDED_AT_ONCE, NO_REDIS, LinkDown, RedisRefused
 from synkora.cluster.subscriptions import Receiver
+from synkora.engine.faults import fault
 
 _PUBLISH: Final = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"  # in less than half of pack_command's time
 _LARGEST_WRITE: Final = 262_144  # bytes; what exceeds them need not wait for the end of the turn
@@ -209,5 +210,5 @@ def _packed(command: Command) -> bytes:
 def _hand(receive: Callable[[Any], None], what: Any) -> None:
     try:
         receive(what)
-    except Exception:  # one receiver's fault is no other's
-        log.exception("redis_receiver_failed")
+    except Exception as error:  # noqa: BLE001  # one receiver's fault is no other's
+        log.error("redis_receiver_failed", **fault(error))

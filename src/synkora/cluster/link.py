@@ -17,6 +17,7 @@ from synkora.cluster.heartbeat import Heartbeat
 from synkora.cluster.script import Script
 from synkora.cluster.subscriptions import Receiver, Subscriptions
 from synkora.cluster.url import RedisUrl
+from synkora.engine.faults import fault
 
 __all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused"]
 
@@ -216,8 +217,8 @@ class Link:
             connection.end(str(error))
         except OSError as error:
             connection.end(unreachable(error))
-        except Exception as error:  # whatever it is, it must not end the trying
-            log.exception("redis_connection_failed")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not end the trying
+            log.error("redis_connection_failed", **fault(error))
             connection.end(f"the connection to Redis failed: {type(error).__name__}")
         finally:
             connection.end(_STOPPING)
@@ -278,5 +279,5 @@ def _tell(listeners: list[Callable[[], None]]) -> None:
     for listener in listeners:
         try:
             listener()
-        except Exception:  # one listener's fault is no other's
-            log.exception("redis_listener_failed")
+        except Exception as error:  # noqa: BLE001  # one listener's fault is no other's
+            log.error("redis_listener_failed", **fault(error))

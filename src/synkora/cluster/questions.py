@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from synkora.cluster.link import Link
+from synkora.engine.faults import fault
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 
@@ -161,8 +162,8 @@ class Questions:
             pass  # nobody waits for it any more
         except (ProtocolError, InvalidPayload):  # of another version of the server
             self.unreadable += 1
-        except Exception as error:
-            log.error("question_failed", eventName=question.topic, exc_info=error)
+        except Exception as error:  # noqa: BLE001  # it is logged
+            log.error("question_failed", eventName=question.topic, **fault(error))
         finally:
             self._answering[question.topic] -= 1
         self._reply(question, body)

@@ -11,6 +11,7 @@ import structlog
 
 from synkora.cluster.link import Link, LinkDown, RedisRefused
 from synkora.cluster.presence_scripts import BEAT, REAP, Keys
+from synkora.engine.faults import fault
 
 _REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not held up
 _RENEWALS: Final = 3  # within a lifetime
@@ -110,8 +111,8 @@ class Registration:
                     pass  # of which the link tells
                 except RedisRefused as error:
                     self.refused(error)
-                except Exception:  # a fault of ours: without beats all clients would leave
-                    log.exception("beat_failed")
+                except Exception as error:  # noqa: BLE001  # a fault of ours: without beats all clients would leave
+                    log.error("beat_failed", **fault(error))
                 if not self._was_refused:
                     self.problem = None
                 self._was_refused = False

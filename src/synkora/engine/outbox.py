@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import structlog
 
 from synkora.engine.disconnect import OutboxFull
+from synkora.engine.faults import fault
 from synkora.engine.held import Held
 from synkora.engine.histogram import Histogram
 from synkora.engine.outgoing import Outgoing
@@ -127,12 +128,12 @@ class Outbox:
 
     def fail(self, error: Exception) -> None:
         """End this connection, since it cannot be sent to."""
-        log.error("flush_failed", exc_info=error)
+        log.error("flush_failed", **fault(error))
         self.clear()
         try:
             self._failed(error)
         except Exception as further:  # the others' turn goes on
-            log.error("flush_failed", exc_info=further)
+            log.error("flush_failed", **fault(further))
 
 
 class Flusher:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from synkora.engine.disconnect import ORDERLY, Reason, note_failure, reason_for
+from synkora.engine.faults import fault
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
 from synkora.engine.outbox import Flusher, Outbox
@@ -217,7 +218,7 @@ class Session:
 
     def _receive_failed(self, transport: Transport, error: Exception) -> None:
         if not isinstance(error, ProtocolError):
-            log.error("receive_failed", exc_info=error)  # a fault of ours: it ends one connection, on any transport
+            log.error("receive_failed", **fault(error))  # a fault of ours: it ends one connection, on any transport
         self.transport_failed(transport, error)
 
     def count_odd(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar, overload
 import structlog
 
 from synkora.engine.disconnect import Reason
+from synkora.engine.faults import fault
 from synkora.engine.outbox import Flusher
 from synkora.engine.outgoing import Outgoing
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -235,7 +236,7 @@ class Namespace(Audience):
                 return encode_packet(PacketType.CONNECT_ERROR, self.name, answer)
             except Exception as unwritable:
                 error = unwritable
-        log.error("handler_failed", eventName="connect", socketId=socket.id, exc_info=error)
+        log.error("handler_failed", eventName="connect", socketId=socket.id, **fault(error))
         return encode_packet(PacketType.CONNECT_ERROR, self.name, {"message": _INTERNAL})
 
     def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
@@ -319,7 +320,7 @@ class Namespace(Audience):
                 return
         except Exception as unwritable:  # details that JSON cannot hold
             error = unwritable
-        log.error("handler_failed", eventName=name, socketId=socket.id, exc_info=error)
+        log.error("handler_failed", eventName=name, socketId=socket.id, **fault(error))
         self._answer(socket, name, _INTERNAL)
 
     def _answer(self, socket: Socket, name: str, message: str, details: Mapping[str, object] = _NO_DETAILS) -> None:
@@ -333,7 +334,7 @@ class Namespace(Audience):
             try:
                 result = self._on_disconnect(socket, reason.value)
             except FAILURES as error:
-                log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
+                log.error("handler_failed", eventName="disconnect", socketId=socket.id, **fault(error))
             else:
                 if result is not None and isawaitable(result):
                     self._spawn(self._disconnect_later(socket, result), lasting=True)
@@ -342,7 +343,7 @@ class Namespace(Audience):
         try:
             await outcome(result)
         except Exception as error:
-            log.error("handler_failed", eventName="disconnect", socketId=socket.id, exc_info=error)
+            log.error("handler_failed", eventName="disconnect", socketId=socket.id, **fault(error))
 
     def disconnect_packet(self) -> Outgoing:
         """What tells a client that it is out of the namespace."""

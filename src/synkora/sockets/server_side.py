@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from synkora.engine.faults import fault
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import take_attachments
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
@@ -65,15 +66,15 @@ class ServerSide:
             elif answer is not None:
                 answer(result)
         except FAILURES as error:
-            log.error("handler_failed", eventName=name, exc_info=error)
+            log.error("handler_failed", eventName=name, **fault(error))
 
     async def _finish_later(self, name: str, result: Awaitable[object], answer: Answer | None) -> None:
         try:
             value = await outcome(result)
             if answer is not None:
                 answer(value)
-        except Exception as error:
-            log.error("handler_failed", eventName=name, exc_info=error)
+        except Exception as error:  # noqa: BLE001  # it is logged
+            log.error("handler_failed", eventName=name, **fault(error))
 
 
 def _check_name(name: str) -> None:

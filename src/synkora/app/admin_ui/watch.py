@@ -10,6 +10,7 @@ import structlog
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
 from synkora.app.admin_ui.instance import Instance
 from synkora.app.admin_ui.messages import FEATURES, TABLES, Config, SocketDescription, Statistics
+from synkora.engine.faults import fault
 from synkora.protocol.json import encode
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.namespace import Namespace
@@ -70,8 +71,8 @@ class Watch:
         while True:
             try:
                 await self._look()
-            except Exception as error:
-                log.error("admin_ui_look_failed", exc_info=error)
+            except Exception as error:  # noqa: BLE001  # it is logged
+                log.error("admin_ui_look_failed", **fault(error))
                 self._sockets = None  # which of them admins were told of is not known: the next look tells all
             await asyncio.sleep(self._interval)
 

@@ -16,11 +16,13 @@ def render_json(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
 
     All but ASCII is escaped, so that nothing can forge a line or move a terminal's cursor, and every value is whole.
     """
-    error = fields.pop("exc_info", None)
+    error, trace = fields.pop("exc_info", None), fields.pop("exception", None)
     entry = {"timestamp": now(), "level": _LEVELS.get(method, method), "event": fields.pop("event")}
     entry |= {name: _value(value) for name, value in fields.items()}
     if error:
-        entry["exception"] = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
+        trace = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
+    if trace:
+        entry["exception"] = trace
     return json.dumps(entry, separators=(",", ":"))
 
 

@@ -63,6 +63,8 @@ def _kind(fields: structlog.typing.EventDict) -> str:
     """What equal entries have in common, in words: `handler_failed (task:create)`."""
     details = [str(fields[name])[:100] for name in _TELLING if name in fields]
     error = fields.get("exc_info")
+    if "errorType" in fields:
+        details.append(str(fields["errorType"]))
     if isinstance(error, BaseException):
         details.append(type(error).__name__)
     return f"{fields['event']} ({', '.join(details)})" if details else str(fields["event"])

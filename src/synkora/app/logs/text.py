@@ -47,7 +47,8 @@ _ERROR: Final = 31
 def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
     """An entry as its line, with the traceback of an error below it (a processor of structlog's)."""
     event = str(fields.pop("event"))
-    error = fields.pop("exc_info", None)
+    error, trace = fields.pop("exc_info", None), fields.pop("exception", None)
+    fields.pop("errorType", None)
     line = _LINES.get(event)
     if fields.get("reason") is None:
         line = _WITHOUT_REASON.get(event, line)
@@ -57,7 +58,8 @@ def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
         text = " ".join([f"{method}: {event}", *(f"{name}={_printable(value)}" for name, value in fields.items())])
     if error:
         trace = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
-        text += "".join(f"\n    {_escaped(line)}" for line in trace.split("\n"))
+    if trace:
+        text += "".join(f"\n    {_escaped(line)}" for line in str(trace).split("\n"))
     return text
 
 

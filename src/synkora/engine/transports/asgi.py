@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
 
+from synkora.engine.faults import fault
 from synkora.engine.handshake import HandshakeRefused, check
 from synkora.engine.registry import Registry
 from synkora.engine.transports.asgi_websocket import AsgiWebSocket
@@ -77,8 +78,8 @@ async def _live(lifespan: AbstractAsyncContextManager[None], receive: Receive, s
     async with AsyncExitStack() as entered:
         try:
             await entered.enter_async_context(lifespan)
-        except Exception as error:
-            log.error("start_failed", exc_info=error)
+        except Exception as error:  # noqa: BLE001  # it is logged
+            log.error("start_failed", **fault(error))
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
+from synkora.engine.faults import fault
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.registry import Registry
@@ -128,8 +129,8 @@ class AsgiWebSocket:
             await self._send(goodbye)
         except (OSError, RuntimeError):  # what servers raise where the client has gone
             self._give(0)
-        except Exception as error:
-            log.error("websocket_failed", exc_info=error)  # a fault of ours: it ends one connection
+        except Exception as error:  # noqa: BLE001  # it is logged
+            log.error("websocket_failed", **fault(error))  # a fault of ours: it ends one connection
             self._give(0)
 
     # What the session calls
