@@ -38,15 +38,33 @@ static connection *unflushed[MOST];
 static int unflushed_count;
 static bool coalesce = true;
 
-static void flush(connection *c) {
-    for (size_t at = 0; at < c->out_length;) {
+/* Whether all has gone out. What a client does not read yet stays: waiting for one would keep all others waiting. */
+static bool flush(connection *c) {
+    size_t at = 0;
+    while (at < c->out_length) {
         ssize_t n = send(c->fd, c->out + at, c->out_length - at, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN) break;
-        if (n < 0) usleep(20);
+        if (n < 0 && errno == EAGAIN) break;
+        if (n < 0) at = c->out_length;
         else at += (size_t)n;
     }
-    c->out_length = 0;
-    c->waiting = false;
+    c->out_length -= at;
+    if (c->out_length) memmove(c->out, c->out + at, c->out_length);
+    return !c->out_length;
+}
+
+static void flush_later(connection *c) {
+    if (!c->waiting) unflushed[unflushed_count++] = c;
+    c->waiting = true;
+}
+
+static void flush_all(void) {
+    int left = 0;
+    for (int i = 0; i < unflushed_count; i++) {
+        connection *c = unflushed[i];
+        c->waiting = !flush(c);
+        if (c->waiting) unflushed[left++] = c;
+    }
+    unflushed_count = left;
 }
 
 static void put(connection *c, const char *bytes, size_t length) {
@@ -54,12 +72,7 @@ static void put(connection *c, const char *bytes, size_t length) {
     if (needed > c->out_capacity) c->out = realloc(c->out, c->out_capacity = 2 * needed);
     memcpy(c->out + c->out_length, bytes, length);
     c->out_length += length;
-    if (!coalesce) {
-        flush(c);
-    } else if (!c->waiting) {
-        c->waiting = true;
-        unflushed[unflushed_count++] = c;
-    }
+    if (coalesce || !flush(c)) flush_later(c);
 }
 
 static size_t text_frame(char *frame, const char *text, size_t length) {
@@ -160,6 +173,7 @@ static void receive(connection *c, int epoll) {
     if (n <= 0) {
         epoll_ctl(epoll, EPOLL_CTL_DEL, c->fd, NULL);
         close(c->fd);
+        c->fd = -1; /* what it was due is not for the next connection of this number */
         leave(c);
         return;
     }
@@ -187,12 +201,11 @@ int main(int argc, char **argv) {
     struct epoll_event ready[1024], readable = {.events = EPOLLIN};
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &readable);
     for (;;) {
-        int count = epoll_wait(epoll, ready, 1024, -1);
+        int count = epoll_wait(epoll, ready, 1024, unflushed_count ? 1 : -1);
         for (int i = 0; i < count; i++) {
             if (ready[i].data.ptr) receive(ready[i].data.ptr, epoll);
             else accept_one(listener, epoll);
         }
-        for (int i = 0; i < unflushed_count; i++) flush(unflushed[i]);
-        unflushed_count = 0;
+        flush_all();
     }
 }

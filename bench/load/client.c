@@ -43,7 +43,9 @@ void join(client *c) {
     c->state = JOINING;
 }
 
-void leave(client *c) { send_room(c, "leave-project"); }
+void leave(client *c) {
+    if (!c->gone) send_room(c, "leave-project");
+}
 
 /* Its connection is over, which is a fault of the server's unless it does not read. */
 void lose(client *c, const char *why, size_t length) {

@@ -38,6 +38,12 @@ void wake_every(uint64_t nanoseconds) {
     timerfd_settime(timer, 0, &due, NULL);
 }
 
+static void fail(connection *c, const char *what) {
+    char why[128];
+    lose(c->client, why, (size_t)snprintf(why, sizeof why, "%s: %s", what, strerror(errno)));
+}
+
+/* Leaves the connection closed where its client is lost by that. */
 void open_connection(connection *c) {
     static int opened;
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -54,9 +60,12 @@ void open_connection(connection *c) {
     inet_pton(AF_INET, options.host, &to.sin_addr);
     int on = 1, small = SMALL;
     if (c->client->stuck) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    /* bounds connect() too, which waits while the server's queue of new connections is full */
+    struct timeval patience = {.tv_sec = (time_t)options.patience + 1};
+    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (bind(c->fd, (void *)&from, sizeof from) || connect(c->fd, (void *)&to, sizeof to)) {
-        perror("connect");
-        exit(2);
+        fail(c, "connect");
+        return;
     }
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -67,27 +76,49 @@ void open_connection(connection *c) {
 void close_connection(connection *c) {
     if (c->fd >= 0) close(c->fd);
     c->fd = -1;
-    c->length = 0;
+    c->in.length = c->out.length = 0;
 }
 
-void send_all(connection *c, const char *bytes, size_t length) {
-    while (length) {
-        ssize_t n = send(c->fd, bytes, length, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN) return; /* its end is noticed by reading */
-        if (n < 0) {
-            usleep(50);
-            continue;
-        }
-        bytes += n;
-        length -= (size_t)n;
+static void keep(buffer *b, const char *bytes, size_t length) {
+    size_t needed = b->length + length;
+    if (needed > b->capacity) b->bytes = realloc(b->bytes, b->capacity = 2 * needed);
+    memcpy(b->bytes + b->length, bytes, length);
+    b->length = needed;
+}
+
+static void drop(buffer *b, size_t length) {
+    b->length -= length;
+    memmove(b->bytes, b->bytes + length, b->length);
+}
+
+/* How much of it is done with. After a failure that is all: the connection's end is noticed by reading. */
+static size_t send_some(int fd, const char *bytes, size_t length) {
+    size_t at = 0;
+    while (at < length) {
+        ssize_t n = send(fd, bytes + at, length - at, MSG_NOSIGNAL);
+        if (n < 0) return errno == EAGAIN ? at : length;
+        at += (size_t)n;
     }
+    return at;
 }
 
-static void keep(connection *c, const char *bytes, size_t length) {
-    size_t needed = c->length + length;
-    if (needed > c->capacity) c->in = realloc(c->in, c->capacity = 2 * needed);
-    memcpy(c->in + c->length, bytes, length);
-    c->length = needed;
+static void wait_for(connection *c, uint32_t events) {
+    struct epoll_event wanted = {.events = events, .data.ptr = c};
+    epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &wanted);
+}
+
+/* Never waits: a server that does not read, since nobody reads what it sends, would wait as well. */
+void send_all(connection *c, const char *bytes, size_t length) {
+    bool queued = c->out.length;
+    size_t sent = queued ? 0 : send_some(c->fd, bytes, length);
+    if (sent == length) return;
+    keep(&c->out, bytes + sent, length - sent);
+    if (!queued) wait_for(c, EPOLLIN | EPOLLOUT);
+}
+
+static void send_queued(connection *c) {
+    drop(&c->out, send_some(c->fd, c->out.bytes, c->out.length));
+    if (!c->out.length) wait_for(c, EPOLLIN);
 }
 
 static void receive(connection *c) {
@@ -100,16 +131,14 @@ static void receive(connection *c) {
         return;
     }
     counts.received_bytes += (uint64_t)n;
-    if (!c->length) { /* mostly whole messages come, which need not be copied */
+    if (!c->in.length) { /* mostly whole messages come, which need not be copied */
         size_t taken = options.transport->take(c, chunk, (size_t)n);
-        if (c->fd >= 0) keep(c, chunk + taken, (size_t)n - taken);
+        if (c->fd >= 0) keep(&c->in, chunk + taken, (size_t)n - taken);
         return;
     }
-    keep(c, chunk, (size_t)n);
-    size_t taken = options.transport->take(c, c->in, c->length);
-    if (c->fd < 0) return;
-    memmove(c->in, c->in + taken, c->length - taken);
-    c->length -= taken;
+    keep(&c->in, chunk, (size_t)n);
+    size_t taken = options.transport->take(c, c->in.bytes, c->in.length);
+    if (c->fd >= 0) drop(&c->in, taken);
 }
 
 /* Wait for something to come, and take it all. */
@@ -118,15 +147,16 @@ void turn(int milliseconds) {
     int ready = epoll_wait(epoll, events, 512, milliseconds);
     for (int i = 0; i < ready; i++) {
         uint64_t times;
-        if (events[i].data.ptr) receive(events[i].data.ptr);
-        else if (read(timer, &times, sizeof times) < 0) continue;
+        connection *c = events[i].data.ptr;
+        if (c && events[i].events & EPOLLOUT && c->fd >= 0) send_queued(c);
+        if (c && events[i].events & ~(uint32_t)EPOLLOUT) receive(c);
+        if (!c && read(timer, &times, sizeof times) < 0) continue;
     }
 }
 
 /* Read nothing more; only that the connection has been reset is still noticed. */
 void get_stuck(client *c) {
-    struct epoll_event nothing = {.events = 0, .data.ptr = &c->main};
-    epoll_ctl(epoll, EPOLL_CTL_MOD, c->main.fd, &nothing);
+    wait_for(&c->main, 0);
 }
 
 /* Find out which of the stuck were disconnected: what they never read may lie before the end. */

@@ -18,10 +18,14 @@ enum state { OPENING, SIGNING_IN, SIGNED_IN, JOINING, JOINED };
 typedef struct client client;
 
 typedef struct {
+    char *bytes;
+    size_t length, capacity;
+} buffer;
+
+typedef struct {
     client *client;
     int fd; /* -1 while closed */
-    char *in;
-    size_t length, capacity; /* of what has come and could not be taken yet */
+    buffer in, out; /* what has come and could not be taken yet; what waits until the server reads on */
 } connection;
 
 struct client {
@@ -52,7 +56,7 @@ enum { MOST_PORTS = 16 };
 
 typedef struct {
     int ports[MOST_PORTS], port_count, clients, rooms, window, senders, stuck, pad;
-    double seconds, rate;
+    double seconds, rate, patience;
     bool deflate, storm;
     char **tokens;
     int token_count;

@@ -17,7 +17,8 @@
  *
  * Prints one JSON object, in which what does not apply is null. Exit status: 0 measured, 1 usage,
  * 2 connection refused, closed or not upgraded before all had joined, 3 refused by the server at
- * CONNECT, 4 no client got any further for 30 seconds.
+ * CONNECT, 4 no client got any further for --patience seconds. Of a server that ends or stops later, the
+ * clients are counted as closed, and its messages as lost.
  */
 #include "load.h"
 
@@ -27,10 +28,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNANSWERED = 64, PATIENCE = 30, LATEST = 10 };
+enum { UNANSWERED = 64, LATEST = 10 };
 #define SECOND 1000000000u
 
-settings options = {.ports = {3001}, .port_count = 1, .clients = 200, .rooms = 20, .window = 4, .senders = 1, .seconds = 5,
+settings options = {.ports = {3001}, .port_count = 1, .clients = 200, .rooms = 20, .window = 4, .senders = 1, .seconds = 5, .patience = 30,
                     .host = "127.0.0.1", .event = EVENTS, .transport = &WEBSOCKET, .transport_name = "websocket"};
 tally counts;
 client *clients;
@@ -48,7 +49,7 @@ static void watch(int progress) {
     if (progress != before) {
         before = progress;
         since = now_ns();
-    } else if (now_ns() - since > PATIENCE * (uint64_t)SECOND) {
+    } else if (now_ns() - since > (uint64_t)(options.patience * SECOND)) {
         fprintf(stderr, "timed out: %d of %d clients signed in, %d joined\n", counts.signed_in, options.clients,
                 counts.joined);
         exit(4);
@@ -121,12 +122,14 @@ static void note_rss(void) {
     if (!(figures.rss_peak >= rss)) figures.rss_peak = rss;
 }
 
+static bool someone_reads(void) { return counts.closed < options.clients - options.stuck; }
+
 static void send_all_the_time(client **senders, int count) {
     double interval = options.rate > 0 ? SECOND / (options.rate * count) : 0;
     if (interval > 0) wake_every((uint64_t)(interval < 50000 ? 50000 : interval));
     uint64_t start = now_ns(), turns = 0, sampled = 0;
     for (int i = 0; i < options.rooms * options.window; i++) send_event(&clients[i % options.rooms]);
-    for (uint64_t now = start; now - start < (uint64_t)(options.seconds * SECOND); now = now_ns()) {
+    for (uint64_t now = start; now - start < (uint64_t)(options.seconds * SECOND) && someone_reads(); now = now_ns()) {
         while (interval > 0 && (double)turns * interval <= (double)(now - start))
             send_event(senders[turns++ % (unsigned)count]);
         if (now - sampled >= SECOND / 10) {
@@ -141,7 +144,8 @@ static void send_all_the_time(client **senders, int count) {
 /* Time for stragglers, which a busy machine may keep for seconds; and some in any case, to notice what comes twice. */
 static void wait_for_the_rest(void) {
     uint64_t last = now_ns(), before = counts.delivered;
-    while (now_ns() - last < (counts.delivered == counts.expected ? SECOND / 5 : LATEST * (uint64_t)SECOND)) {
+    uint64_t most = (uint64_t)((options.patience < LATEST ? options.patience : LATEST) * SECOND);
+    while (someone_reads() && now_ns() - last < (counts.delivered == counts.expected ? SECOND / 5 : most)) {
         turn(20);
         if (counts.delivered != before) last = now_ns();
         before = counts.delivered;
@@ -233,7 +237,8 @@ static void refuse(const char *why) {
             "usage: load --port N[,N] --tokens FILE --pids PID[,PID] [--redis PID] [--spare PID] [--host IP]\n"
             "            [--clients N] [--rooms N] [--seconds S]\n"
             "            [--window N | --rate PER_SECOND [--senders N] | --storm] [--event NAME] [--pad BYTES]\n"
-            "            [--transport websocket|polling] [--deflate] [--stuck N]\n", why);
+            "            [--transport websocket|polling] [--deflate] [--stuck N]\n"
+            "            [--patience S]\n", why);
     exit(1);
 }
 
@@ -259,7 +264,8 @@ static void parse_options(int argc, char **argv) {
         {"port", 1, 0, 'p'}, {"clients", 1, 0, 'c'}, {"rooms", 1, 0, 'r'}, {"seconds", 1, 0, 's'},
         {"window", 1, 0, 'w'}, {"rate", 1, 0, 'R'}, {"senders", 1, 0, 'S'}, {"storm", 0, 0, 'j'},
         {"tokens", 1, 0, 't'}, {"pids", 1, 0, 'i'}, {"event", 1, 0, 'e'}, {"pad", 1, 0, 'P'}, {"host", 1, 0, 'h'},
-        {"transport", 1, 0, 'T'}, {"deflate", 0, 0, 'd'}, {"stuck", 1, 0, 'k'}, {"redis", 1, 0, 'D'}, {"spare", 1, 0, 'x'}, {0}};
+        {"transport", 1, 0, 'T'}, {"deflate", 0, 0, 'd'}, {"stuck", 1, 0, 'k'}, {"redis", 1, 0, 'D'}, {"spare", 1, 0, 'x'},
+        {"patience", 1, 0, 'W'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", LONG, NULL)) != -1;) {
         switch (o) {
         case 'p': parse_ports(optarg); break;
@@ -276,6 +282,7 @@ static void parse_options(int argc, char **argv) {
         case 'x': options.spare = optarg; break;
         case 'P': options.pad = atoi(optarg); break;     /* bytes of text in each message */
         case 'h': options.host = optarg; break;
+        case 'W': options.patience = atof(optarg); break; /* seconds to wait for clients that get no further */
         case 'd': options.deflate = true; break;         /* accept compression */
         case 'k': options.stuck = atoi(optarg); break;   /* clients that stop reading when all have joined */
         case 'T':

@@ -1,7 +1,10 @@
 """The load generator, against the real server: what it says is what happened."""
 
 import json
+import os
+import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +15,7 @@ import pytest
 from bench.servers import SECRET, Server, node, prepare_peers, running, synkora
 from bench.workloads import cores
 from tests.support.clients import socketio
-from tests.support.processes import PATIENCE, Program
+from tests.support.processes import PATIENCE, Program, free_port
 from tests.support.servers import Address
 
 from synkora.identity.tokens import sign
@@ -140,19 +143,94 @@ def test_members_are_dealt_out_to_the_ports(folder: Path) -> None:
                     assert f"Host: localhost:{port}\r\n".encode() in client.recv(4096)
 
 
-async def test_a_server_that_ends_is_noticed(folder: Path) -> None:
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_server_that_ends_is_noticed(folder: Path, transport: str) -> None:
     """Of a server that ends while it is measured, every client is reported."""
-    with running(synkora(), folder, cores()[0]) as (pid, port):
-        given = [f"--port={port}", f"--pids={pid}", f"--tokens={folder / 'tokens.txt'}", "--seconds=2"]
-        load = Program([folder / "load", *given, "--clients=20", "--rooms=2", "--rate=100"], folder)
-        token = sign({"id": "someone"}, SECRET, expires_in=60)
-        async with socketio(Address(port, "/socket.io/"), {"token": token}) as someone:
-            await someone.emit("join-project", "room-0")
-            while (await someone.event())[0] != "canvas:cursor":
-                pass
+    with running(synkora(), folder, cores()[0]) as (pid, port), ExitStack() as ended:
+        load = ended.enter_context(measuring(folder, port, pid, f"--transport={transport}", "--rate=100"))
+        await until_it_sends(port)
+        ended.pop_all()
     with load:
         assert load.wait() == 0, load.output
     assert json.loads(load.output)["closed"] == 20
+
+
+async def test_a_server_that_hangs_is_not_waited_for(folder: Path) -> None:
+    """While it is measured, a server may stop reading and sending: what it still owes is reported as lost."""
+    with running(synkora(), folder, cores()[0]) as (pid, port):
+        options = ("--event=markdown:update", "--pad=60000", "--rate=500", "--patience=1")
+        with measuring(folder, port, pid, *options) as load:
+            await until_it_sends(port)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                assert load.wait() == 0, load.output
+            finally:
+                os.kill(pid, signal.SIGCONT)
+    figures = json.loads(load.output)
+    assert (figures["closed"], figures["lost"] > 0) == (0, True)
+
+
+def measuring(folder: Path, port: int, pid: int, *options: str) -> Program:
+    """The load, at work for two seconds at most."""
+    given = [f"--port={port}", f"--pids={pid}", f"--tokens={folder / 'tokens.txt'}", "--seconds=2"]
+    return Program([folder / "load", *given, "--clients=20", "--rooms=2", *options], folder)
+
+
+async def until_it_sends(port: int) -> None:
+    """Wait for the load to send, in a project of its own."""
+    token = sign({"id": "someone"}, SECRET, expires_in=60)
+    async with socketio(Address(port, "/socket.io/"), {"token": token}) as someone:
+        await someone.emit("join-project", "room-0")
+        while (await someone.event())[0] not in ("canvas:cursor", "markdown:update"):
+            pass
+
+
+def close(client: socket.socket) -> None:
+    client.close()
+
+
+def half_close(client: socket.socket) -> None:
+    client.shutdown(socket.SHUT_WR)
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def say_nothing(client: socket.socket) -> None:
+    pass
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (close, 2, "the server closed a connection"),
+        (half_close, 2, "the server closed a connection"),
+        (reset, 2, "the server closed a connection"),
+        (say_nothing, 4, "timed out: 0 of 1 clients signed in, 0 joined"),
+    ],
+)
+def test_a_server_that_does_not_serve_is_told(
+    folder: Path, answer: Callable[[socket.socket], None], code: int, said: str, transport: str
+) -> None:
+    """Nothing is measured of a server that hangs up, however it does, or that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
+        options = (f"--port={server.getsockname()[1]}", "--pids=1", f"--tokens={folder / 'tokens.txt'}")
+        few = ("--clients=1", "--rooms=1", "--patience=0.2", f"--transport={transport}")
+        with Program([folder / "load", *options, *few], folder) as load, server.accept()[0] as client:
+            client.recv(4096)
+            answer(client)
+            assert (load.wait(), load.output) == (code, said)
+
+
+def test_a_server_that_does_not_listen_is_told(folder: Path) -> None:
+    """Nothing is measured where nobody listens."""
+    options = (f"--port={free_port()}", "--pids=1", f"--tokens={folder / 'tokens.txt'}")
+    done = subprocess.run([folder / "load", *options], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "connect: Connection refused\n")
 
 
 @pytest.mark.parametrize(
