@@ -41,7 +41,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run web try-web dist screenshots site test check fmt bench bench-full lock clean install tools compiler node
+.PHONY: help run web try-web dist screenshots site test quick check fmt bench bench-full lock clean install tools compiler node
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,12 @@ run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: insta
 
 test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+# The layers that start no program. In each of them, a test that does has the mark `tools`.
+QUICK := $(addprefix tests/,protocol engine sockets identity collaboration contracts)
+
+quick: $(DEV_READY) ## run the tests that need nothing but make install (about a minute)
+	@$(BIN)/python -m pytest --numprocesses auto -m 'not tools' $(ARGS) $(QUICK)
 
 web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
 

@@ -8,6 +8,8 @@ import pytest
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign
 
+pytestmark = pytest.mark.tools
+
 SECRET = "a secret with ünïcode and a space"
 CLAIMS = {"id": "user-1", "name": "Zoë 🚀", "email": "zoe@example.com", "picture": "https://example.com/zoe.png"}
 
