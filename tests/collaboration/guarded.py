@@ -69,11 +69,7 @@ class Guarded(Site):
         self.roles = roles
         self.server = SocketServer(origins=[PAGE])
         self.collaboration = Collaboration(
-            self.server.of("/"),
-            Authenticator(Keyring(SECRET)),
-            policy=roles,
-            limits=limits,
-            **{"leave_delay": 0, **options},
+            self.server.of("/"), Authenticator(Keyring(SECRET)), policy=roles, limits=limits, **options
         )
 
     async def join(self, name: str, project: str = "p") -> Person:

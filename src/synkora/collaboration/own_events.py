@@ -95,9 +95,7 @@ NOTICES: Final = (
         UsersCount,
         {"count": 1},
     ),
-    Notice(
-        "user:joined", "A connection has come into the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
-    ),
+    Notice("user:joined", "A connection has come into the project.", "others", UserJoined, _ALICE),
     Notice("user:left", "A connection has left the project.", "others", UserLeft, _ALICE),
     Notice("pong", "Answers `ping`.", "the client itself", Pong, {"timestamp": _MOMENT}),
     Notice(

@@ -11,7 +11,6 @@ from synkora.collaboration.members import Member
 from synkora.collaboration.payloads import UserJoined, UserLeft, UsersCount
 from synkora.collaboration.presence import Presence, Presentee
 from synkora.collaboration.timestamps import now
-from synkora.engine.deadlines import Deadlines
 from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.namespace import Namespace
@@ -20,7 +19,6 @@ from synkora.sockets.socket import Socket
 log = structlog.get_logger(__name__)
 
 _ACTIVE: Final = "users:active"
-LEAVE_DELAY: Final = 1.0  # seconds: a page that changes its tab leaves and joins again within moments
 
 
 class _Changes:
@@ -39,13 +37,9 @@ class Projects:
 
     Who came or went is told as soon as presence knows. Lists and counts are told at the end of the turn of the event
     loop, once for all that happened in it, or as soon as presence knows them.
-
-    A leave is announced `leave_delay` seconds later, and not at all if the same connection joins again by then.
     """
 
-    def __init__(self, namespace: Namespace, presence: Presence, *, leave_delay: float = LEAVE_DELAY) -> None:
-        self._leave_delay = leave_delay
-        self._leaving: Deadlines[tuple[Member, str]] = Deadlines(leave_delay, lambda key: self._announce_leave(*key))
+    def __init__(self, namespace: Namespace, presence: Presence) -> None:
         self._namespace = namespace
         self._presence = presence
         self._changes: dict[str, _Changes] = {}
@@ -58,39 +52,25 @@ class Projects:
         """Tell a member who is in already who is there; nobody else hears of it."""
         self._note(project_id).asked[member.socket.id] = member.socket
 
-    def check_id(self, project_id: str) -> None:
-        """Make sure that an id is not the id of a connection, whose own room has that name. Raises `EventRefused`."""
-        if project_id in self._namespace.adapter.rooms.members:
-            raise EventRefused("Project ID is a connection's id")
-
     def join(self, member: Member, project_id: str, role: Role) -> None:
-        """Let a member in. Raises `EventRefused` for an id that belongs to a connection."""
-        self.check_id(project_id)
+        """Let a member in. Raises `EventRefused` for an id that is none of a project."""
         socket, user = member.socket, member.user
+        if project_id in self._namespace.adapter.rooms.members:
+            raise EventRefused("Project ID is a connection's id")  # whose own room has that name
         self._note(project_id).asked[socket.id] = socket
         member.projects[project_id] = role
         self.joins += 1
-        if project_id in member.leaving:
-            member.leaving.discard(project_id)
-            self._leaving.drop((member, project_id))
         socket.join(project_id)
         self._presence.join(project_id, Presentee(socket.id, user.id, user.name, now(), user.image))
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)
 
-    def leave(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
-        """Let a member out; one who is not in it may leave too, as a page's hooks do.
-
-        The member gets nothing more of the project from now on. The others are told after the delay, or `at_once`.
-        """
+    def leave(self, member: Member, project_id: str) -> None:
+        """Let a member out; one who is not in it may leave too, as a page's hooks do."""
         if project_id not in member.projects:
             return
         del member.projects[project_id]
         member.socket.leave(project_id)
-        if at_once or not self._leave_delay:
-            self._presence.leave(project_id, member.socket.id)
-        else:
-            member.leaving.add(project_id)
-            self._leaving.add((member, project_id))
+        self._presence.leave(project_id, member.socket.id)
         log.info(
             "project_left",
             userName=member.user.name,
@@ -99,22 +79,8 @@ class Projects:
             socketId=member.socket.id,
         )
 
-    def _announce_leave(self, member: Member, project_id: str) -> None:
-        member.leaving.discard(project_id)
-        self._presence.leave(project_id, member.socket.id)
-
-    def _announce_leaves(self, member: Member) -> None:
-        for project_id in tuple(member.leaving):
-            self._leaving.drop((member, project_id))
-            self._announce_leave(member, project_id)
-
-    def close(self) -> None:
-        """Announce nothing more."""
-        self._leaving.cancel()
-
     def leave_all(self, member: Member) -> None:
         """Let a member out of everything, since their connection has ended."""
-        self._announce_leaves(member)
         for project_id in member.projects:
             self._presence.leave(project_id, member.socket.id)
         member.projects.clear()
@@ -123,12 +89,10 @@ class Projects:
         """Let members out for everyone else, while the edits that they still send are relayed."""
         for member in members:
             member.is_parting = True
-            for pending in member.pending.values():
-                pending.settle_joins()
+            member.joining = None
             for project_id in member.projects:
                 member.socket.leave(project_id)  # all of them first: who goes is not told who goes along
         for member in members:
-            self._announce_leaves(member)
             for project_id in member.projects:
                 self._presence.leave(project_id, member.socket.id)
 
@@ -138,7 +102,7 @@ class Projects:
         """Tell the others in a project of a connection that has come."""
         self._note(project_id).changed = True
         who = presentee
-        payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.joinedAt, who.userImage)
+        payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.userImage)
         self._emit(project_id, "user:joined", payload, but=who.socketId)
 
     def left(self, project_id: str, presentee: Presentee) -> None:
