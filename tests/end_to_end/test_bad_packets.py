@@ -72,6 +72,8 @@ CLOSING: dict[str, list[str | bytes]] = {
     "a million attachments": [f"451000000-{relay(placeholder('0'))}"],
     "attachments without end": ["45" + "9" * 400 + f"-{relay('1')}"],
     "a text in place of an attachment": [f"451-{relay(placeholder('0'))}", '42["ping"]'],
+    "an attachment that nothing refers to": [f"451-{relay('1')}", b"\x00"],
+    "an attachment that two refer to": [f"451-{relay(f'[{placeholder(chr(48))},{placeholder(chr(48))}]')}", b"\x00"],
     "a placeholder past the attachments": [f"451-{relay(placeholder('1'))}", b"\x00"],
     "a placeholder below zero": [f"451-{relay(placeholder('-1'))}", b"\x00"],
     "a placeholder that is text": [f"451-{relay(placeholder(chr(34) + '0' + chr(34)))}", b"\x00"],
@@ -120,15 +122,12 @@ async def test_what_is_out_of_time_is_let_pass(
 SOUND = {
     "a placeholder in an event without attachments": ("42", placeholder("7"), []),
     "a placeholder where none are announced": ("450-", placeholder("7"), []),
-    "an attachment that nothing refers to": ("451-", "1", [b"\x00"]),
-    "an attachment that two refer to": ("451-", f"[{placeholder('0')},{placeholder('0')}]", [b"\x00"]),
     "a placeholder within a placeholder": (
         "451-",
         f'{{"_placeholder":true,"num":0,"a":{placeholder("7")}}}',
         [b"\x00"],
     ),
-    "a placeholder that is none": ("451-", '{"_placeholder":false,"num":7}', [b"\x00"]),
-    "a field that stands twice": ("451-", f'{placeholder("0")},"changes":1', [b"\x00"]),
+    "a placeholder that is none": ("451-", f'[{placeholder("0")},{{"_placeholder":false,"num":7}}]', [b"\x00"]),
     "ten attachments": (
         "4510-",
         f"[{','.join(map(placeholder, map(str, range(10))))}]",
