@@ -131,7 +131,7 @@ async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> Non
 
 
 async def test_sigterm_again_later_ends_it(start: Start) -> None:
-    """Whoever sends it again and again is heeded."""
+    """A later SIGTERM counts."""
     program, address = start(True)
     async with talking(address) as client:
         while program.process.poll() is None:

@@ -99,7 +99,7 @@ def test_an_event_becomes_text_from_a_size_on() -> None:
     ids=lambda event: str(event)[:60],
 )
 def test_text_that_is_no_event_is_refused(event: Event) -> None:
-    """Whoever writes to Redis cannot make a packet of it: syntax, name and kind are checked to the end."""
+    """A writer in Redis cannot forge a packet: syntax, name and kind are checked to the end."""
     with pytest.raises(InvalidMessage):
         outgoing(event)
 

@@ -59,7 +59,7 @@ class AdapterContract:
             assert await crowd.who_gets(["x"], server) == [other for other in NAMES if other != name]
 
     async def test_a_relay_reaches_members_and_no_socket_by_its_own_id(self, crowd: Crowd) -> None:
-        """A room may be named like a socket's id: those who have joined it get the message, the socket does not."""
+        """A room may be named like a socket's id: the members of the room get the message, the socket does not."""
         dave = crowd.sockets["dave"].id
         for name in ("alice", "bob"):
             crowd.sockets[name].join(dave)

@@ -73,8 +73,8 @@ class PipelineProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle.response_complete and not cycle.more_body:  # an idle connection does not keep its last request
             if self.scope is cycle.scope:
-                self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]
-            cycle.scope = {}  # type: ignore[typeddict-item]
+                self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]  # nobody reads it
+            cycle.scope = {}  # type: ignore[typeddict-item]  # nobody reads it
 
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer a request."""
@@ -99,6 +99,7 @@ class PipelineProtocol(HttpToolsProtocol):
                 cycle.on_response = nothing
         self.pipeline.clear()
         self._waiting.clear()
+        # The connection is gone, so nothing of this is used again.
         self._answering = self.cycle = self.scope = self.headers = self.parser = None  # type: ignore[assignment]
 
 

@@ -94,7 +94,7 @@ class RedisAdapter:
         self._publish(message, _options(rooms, excepted, _VOLATILE if message.volatile else _NO_FLAGS))
 
     def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
-        """Send `message` to those who have joined `room`, on all servers."""
+        """Send `message` to the members of `room`, on all servers."""
         self._local.relay(message, room, but)
         if not local:
             excepted: list[RoomName] = [] if but is None else [but]
@@ -124,7 +124,7 @@ class RedisAdapter:
             return
         rooms = room_names(options.rooms)
         if options.flag(_MEMBERS_ONLY):
-            for room in rooms:  # one, as `relay` writes them; whoever is excepted is on the server that sent it
+            for room in rooms:  # `relay` writes one room; the excepted socket is on the server that sent the message
                 self._local.relay(delivery, room)
         else:
             self._local.broadcast(delivery, rooms, self._known(room_names(options.excepted)))

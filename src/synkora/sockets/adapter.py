@@ -36,7 +36,7 @@ class Adapter(Protocol):
         ...
 
     def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
-        """Send `message` to those who have joined `room`, but not to the socket `but`.
+        """Send `message` to the members of `room`, but not to the socket `but`.
 
         Unlike a broadcast to the room it never reaches a socket whose id is the room's name: that has not joined.
         """

@@ -65,7 +65,7 @@ class LocalAdapter:
         self._flusher.broadcast(message, self.rooms.select(rooms, excepted).values(), None)
 
     def relay(self, message: Outgoing, room: str, but: str | None = None, local: bool = False) -> None:
-        """Send `message` to those who have joined `room`: the hot path of the application's events."""
+        """Send `message` to the members of `room`: the hot path of the application's events."""
         skip = None if but is None else self.rooms.members.get(but)
         self._flusher.broadcast(message, self.rooms.joined(room).values(), skip)
 

@@ -40,7 +40,7 @@ class Rooms:
         return found if outbox is None else {**found, room: outbox}
 
     def joined(self, room: str) -> dict[str, Outbox]:
-        """Those who have joined a room: not the socket that has its name as an id."""
+        """The members of a room, without the socket whose id is the name of the room."""
         return self._rooms.get(room, _NOBODY)
 
     def add(self, sid: str, outbox: Outbox) -> None:

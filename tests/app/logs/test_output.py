@@ -1,4 +1,4 @@
-"""Where the lines of the log go: a thread writes them, so that the server never waits for whoever reads them."""
+"""The output of the log: a thread writes the lines, so that the server never waits for a reader."""
 
 import fcntl
 import io

@@ -514,7 +514,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._listener.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the parser: the two would keep each other in memory."""
+        """Release the parser, since the parser and the protocol refer to each other."""
         parser, self._parser, self._listener = self._parser, _NO_PARSER, None
         parser.connection_lost(exc)
 
