@@ -27,7 +27,7 @@ const orders = {
   async open({ name, url, options }) {
     const context = await browser.newContext(options);
     const page = await context.newPage();
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(30_000);
     page.on("console", (message) => tell({ name, console: message.text() }));
     page.on("pageerror", (error) => tell({ name, console: String(error) }));
     await page.goto(url);
@@ -45,7 +45,7 @@ const orders = {
   },
   // Waits until the expression is true of the page.
   async wait({ name, expression }) {
-    await pages.get(name).waitForFunction(expression, undefined, { timeout: 10_000 });
+    await pages.get(name).waitForFunction(expression, undefined, { timeout: 30_000 });
   },
   async close({ name }) {
     await pages.get(name)?.context().close();

@@ -1,5 +1,6 @@
 """Programs that a test runs as people run them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-PATIENCE = 10  # seconds: far more than anything here takes, so that only what never comes fails
+import psutil
+
+PATIENCE = 60  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
 
 
 def free_port() -> int:
@@ -60,7 +63,12 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
+            # A server that the program started would outlive the program, and keep open the pipes that are read here.
+            family = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.process.wait()
         for reader in self._readers:
             reader.join()
