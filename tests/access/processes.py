@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.access.world import SECRET, World
+from tests.support.processes import free_port
 
 _HERE = Path(__file__).parent
 _PATIENCE = 30  # seconds: far more than a start takes
@@ -78,7 +78,7 @@ class Postgres:
             account = _account()
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self._account = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[Any] | None = None
         password_file = self.folder / "password"
         password_file.write_text(self.password)
@@ -154,9 +154,3 @@ def _account() -> pwd.struct_passwd:
         return pwd.getpwnam("postgres")
     except KeyError:
         return pwd.getpwnam("nobody")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.processes import Program
+from tests.support.processes import Program, free_port
 
 RULE = "=" * 60
 OPEN = "✓ PROJECT_ACCESS=open: everyone signed in may join every project"
@@ -111,8 +111,7 @@ def test_redis_of_a_kind_that_is_not_supported(tmp_path: Path) -> None:
 
 def test_it_starts_without_redis_and_says_what_is_wrong(tmp_path: Path) -> None:
     """Its own clients are served meanwhile; the password is not shown."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
     with Program(SERVE, tmp_path, REDIS_URL=f"redis://:hunter2@127.0.0.1:{port}", **given) as program:
         url = program.line(lambda line: "Health check" in line).removeprefix("✓ Health check: ")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.processes import PATIENCE, Program
+from tests.support.processes import PATIENCE, Program, free_port
 
 from synkora.app.systemd import notify, passed_sockets
 
@@ -25,12 +25,6 @@ os.set_inheritable(3, True)  # it may have been 3 before
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 os.execv(sys.executable, [sys.executable, "-m", "synkora", "serve"])
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_a_passed_socket_is_served(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The image: its file is linted, and what it does is done here without a container, in a folder that stands for it."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +13,7 @@ from tests.docs.documents import ROOT
 from tests.end_to_end.clients import WAYS, Client
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.people import ALICE, SECRET
-from tests.support.processes import PATIENCE, Program
+from tests.support.processes import PATIENCE, Program, free_port
 
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 WEB, SERVER, IMAGE = stages(DOCKERFILE)
@@ -82,8 +81,7 @@ def test_what_is_copied_is_not_ignored() -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_it_serves_in_a_clean_environment(image: Path, node: NodeProcess, tmp_path: Path) -> None:
     """Its command answers its health check, a client joins a project, and it ends well; then the check fails."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     variables = {**environment(IMAGE), "WS_PORT": str(port), "NEXTAUTH_SECRET": SECRET}
     variables["PATH"] = f"{image / 'bin'}:{variables['PATH'].partition(':')[2]}"
     assert not (image / "bin" / "pip").exists()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx
 import pytest
 from tests.docs.documents import ROOT
 from tests.end_to_end.people import CLIENTS, SECRET
+from tests.support.processes import free_port
 
 CONFIGURATION = ROOT / "deploy" / "pm2" / "ecosystem.config.cjs"
 PATIENCE = 30  # seconds: far more than anything here takes, so that only what never comes fails
@@ -24,13 +24,6 @@ STAND_IN = """
 require("node:http").createServer((_, response) => response.end(process.env.ENABLE_INTEGRATED_WEBSOCKET))
     .listen(Number(process.env.APP_PORT), "127.0.0.1");
 """
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class Pm2:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.docs.documents import ROOT
-from tests.support.processes import PATIENCE, Program
+from tests.support.processes import PATIENCE, Program, free_port
 
 from synkora.app.settings import Settings
 
@@ -29,9 +29,7 @@ def lines_of(unit: Path, name: str) -> list[str]:
 @pytest.fixture
 def port() -> int:
     """A free one, and so the instance's name."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        number: int = server.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.end_to_end.people import CLIENTS, SECRET
 from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
 from tests.support.nginx import CONFIGURATION, running_nginx
-from tests.support.processes import Program
+from tests.support.processes import Program, free_port
 from tests.support.redis_server import RedisServer, running_redis
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -204,13 +204,6 @@ def can_connect(port: int) -> bool:
     """Whether something listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def on(server: Program, members: list[Member]) -> list[Member]:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
+
+from tests.support.processes import free_port
 
 CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "synkora.conf"
 #: The instances' names in the configuration, and their ports.
@@ -46,7 +47,7 @@ class Nginx:
     def __init__(self, app: int, change: Callable[[str], str]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="synkora-nginx-"))
         self.folder.chmod(0o755)  # where the tests are run by root its workers are not
-        self.port = _free_port()
+        self.port = free_port()
         self._app = app
         self._change = change
         self._process: subprocess.Popen[bytes] | None = None
@@ -130,9 +131,3 @@ def running_nginx(
         yield server.start()
     finally:
         server.remove()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -15,12 +17,26 @@ import psutil
 
 PATIENCE = 60  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
 
+_PORTS = 1_000  # of a worker
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST_PORT = 12_000 + _WORKER % 20 * _PORTS
+_OFFSETS = count(random.randrange(_PORTS))  # two test runs on a machine rarely meet
+
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on, for programs that have to be told one."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port of the loopback address that nobody listens on, for programs that have to be told one.
+
+    The port is below those that the system gives to connections (32,768 and more on Linux), and each worker of a test
+    run has its own range: otherwise a connection, or another test, could take the port before the program does.
+    """
+    for offset in _OFFSETS:
+        port = _FIRST_PORT + offset % _PORTS
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            pass
+    raise AssertionError("unreachable: the offsets have no end")
 
 
 class Program:

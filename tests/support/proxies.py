@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.support.processes import free_port
+
 _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 #: The instances' names in the configurations, and their ports.
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
@@ -62,7 +64,7 @@ def running_proxy(
     `app` is the port of the web app. Where there is nothing, the port may be `NOBODY`.
     """
     folder = Path(tempfile.mkdtemp(prefix="synkora-proxy-"))
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     file = folder / kind.configuration.name
     file.write_text(change(kind.listen(_with_ports(kind.configuration.read_text(), instances, app), address), address))
     path = f"{os.environ['PATH']}:/usr/sbin:{Path(sys.executable).parent}"
@@ -101,9 +103,3 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
             time.sleep(0.005)
         else:
             return
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import hiredis
+from tests.support.processes import free_port
 
 _PATIENCE = 10  # seconds: far more than anything here takes, so that only what never comes fails
 
@@ -26,8 +27,8 @@ class RedisServer:
     def __init__(self, *options: str, password: str | None = None, tls: tuple[Path, Path] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="synkora-redis-"))
         self.socket = self.folder / "redis.sock"
-        self.port = _free_port()
-        self.tls_port = _free_port() if tls else 0
+        self.port = free_port()
+        self.tls_port = free_port() if tls else 0
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         # A Sentinel wants a file that it can write to; others take an empty one.
@@ -132,9 +133,3 @@ def _ask(client: socket.socket, *command: str | bytes | int) -> Any:
             raise ConnectionResetError
         reader.feed(received)
     return reply
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
