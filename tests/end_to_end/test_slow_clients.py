@@ -138,7 +138,9 @@ async def test_it_loses_old_cursors_and_nothing_else(
     bob = await connect_by(BOB, url=server.url, way=WAYS["python-websocket"])
     await join(alice)
     await join(bob, alice)
-    assert [name for name, _ in await catch_up(slow)] == ["user:joined", "users:count"] * 2
+    got = await catch_up(slow)
+    assert [name for name, _ in got].count("user:joined") == 2
+    assert got[-1] == ("users:count", {"count": 3})  # one that waits for a poll is replaced by the next
 
     events = busy_hour(500)
     await work(events, alice, bob)
