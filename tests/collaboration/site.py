@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from synkora.collaboration.presence import Presence
 from synkora.collaboration.service import Collaboration
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.request import Request
+from synkora.engine.updates import Bundle
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.sockets.server import SocketServer
@@ -53,7 +54,7 @@ class Person:
 
     def take(self) -> list[Outgoing]:
         """The events that have come since the last time, as they were sent."""
-        came = [message for write in self.transport.writes for message in write]
+        came = [part for write in self.transport.writes for message in write for part in parts(message)]
         new, self._taken = came[self._taken :], len(came)
         return [message for message in new if message.packet.startswith(EVENT)]
 
@@ -87,6 +88,11 @@ class Site:
         for person in people:
             person.take()
         return people
+
+
+def parts(message: Outgoing) -> Sequence[Outgoing]:
+    """The messages that go out as one."""
+    return message.updates if isinstance(message, Bundle) else (message,)
 
 
 async def turn() -> None:

@@ -20,7 +20,7 @@ from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_RATE, TRANSITIONS
 from synkora.engine.transports.fragments import SMALL
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
-from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_LENGTH, MAX_NAME_LENGTH
+from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES, MAX_NAME_LENGTH
 from synkora.protocol.engineio import MAX_PACKETS
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets.acks import MAX_UNANSWERED
@@ -45,7 +45,7 @@ BOUNDS: Final = {
     "session that has ended and is not polled": {LINGER, LAST_LINGER},
     "answer to a close frame": {CLOSING_TIME},
     "project id, user id": {MAX_PROJECT_ID, MAX_ID_LENGTH},
-    "name, image address": {MAX_NAME_LENGTH, MAX_IMAGE_LENGTH},
+    "name, image address": {MAX_NAME_LENGTH, MAX_NAME_BYTES, MAX_IMAGE_BYTES},
     "token": {MAX_TOKEN_LENGTH},
     "answers about access that are remembered": {MOST_REMEMBERED},
 }

@@ -182,7 +182,7 @@ async def test_a_project_forgets_who_has_gone(connect: Connect) -> None:
 
 async def test_names_are_shown_as_they_are(connect: Connect) -> None:
     """A name that the app would have to escape arrives as it is; somebody without one is Anonymous."""
-    odd = Person("<b>42</b>", 'Zoë "🚀" <script>\u2028', "data:image/png;base64,AAAA")
+    odd = Person("<b>42</b>", 'Zoë "🚀" <script>\u2028', "https://example.com/zoë.png?<b>&amp;")
     zoe, nobody = await connect(odd), await connect(Person("user-x", ""))
     await join(zoe)
     await join(nobody)

@@ -10,6 +10,7 @@ from synkora.engine.disconnect import OutboxFull
 from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.outbox import AT_ONCE, Flusher, Outbox
 from synkora.engine.outgoing import Outgoing
+from synkora.engine.updates import Bundle, Update
 
 LIMIT = 200_000
 
@@ -417,3 +418,79 @@ async def test_nothing_is_held_for_who_has_gone() -> None:
     await turn()
     assert client.outbox.is_empty
     assert flusher.holding == set()
+
+
+class Project:
+    """What updates are about."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.renewed: list[object] = []
+
+    def renew(self, outbox: object) -> list[Outgoing]:
+        self.renewed.append(outbox)
+        return [message(f"all of {self.name}")]
+
+
+async def test_a_client_is_never_cut_off_for_updates() -> None:
+    """However many come while it does not read, it stays, little is held, and it gets the whole state afterwards."""
+    flusher = Flusher()
+    client, project = Client(flusher), Project("p")
+    client.carrier.writable = False
+    client.outbox.put(message("edit"))
+    for number in range(1000):
+        client.outbox.put(Update(message(str(number), size=10_000).packet, project))
+        await turn()
+    assert client.failures == []
+    assert client.outbox.waiting_bytes < 100
+    client.outbox.put(message("last"))
+    client.carrier.writable = True
+    client.outbox.flush()
+    assert names(client) == ["edit", "last", "all of p"]
+    assert project.renewed == [client.outbox]
+    assert client.outbox.is_empty
+    assert flusher.holding == set()
+    client.outbox.put(Update(message("news").packet, project))
+    await turn()
+    assert names(client)[-1] == "news"
+
+
+async def test_each_subject_is_told_of_in_a_write_of_its_own() -> None:
+    """Where updates of several were dropped, the next state is written when the client has taken the one before."""
+    client, projects = Client(Flusher()), [Project("p"), Project("q")]
+    client.carrier.writable = False
+    for project in projects:
+        client.outbox.put(Update(message("x", size=70_000).packet, project))
+    await turn()
+    client.carrier.writable = True
+    client.outbox.flush()
+    assert len(client.carrier.packets) == 1
+    assert not client.outbox.is_empty
+    await turn()
+    assert sorted(names(client)) == ["all of p", "all of q"]
+    assert client.outbox.is_empty
+
+
+async def test_the_state_comes_in_one_answer_to_a_poll_with_what_waited() -> None:
+    """Between two polls everything is held; a poll that comes gets the state of what was dropped as well."""
+    client, project = Client(Flusher()), Project("p")
+    client.carrier.name = "polling"
+    client.carrier.writable = False
+    client.outbox.put(Update(message("list", size=70_000).packet, project))
+    client.outbox.put(message("edit"))
+    await turn()
+    client.carrier.writable = True
+    client.outbox.flush()
+    assert names(client) == ["edit", "all of p"]
+
+
+async def test_a_bundle_is_on_the_wire_what_its_updates_are() -> None:
+    """In each form the updates follow each other as if each had been sent by itself."""
+    project = Project("p")
+    updates = [Update(f"4update {number}".encode(), project) for number in range(3)]
+    bundle = Bundle(updates, project)
+    assert bundle.frames == b"".join(update.frames for update in updates)
+    assert bundle.messages() == ["4update 0", "4update 1", "4update 2"]
+    assert bundle.polling_part() == b"4update 0\x1e4update 1\x1e4update 2"
+    assert bundle.deflated_frames(5) == b"".join(update.deflated_frames(5) for update in updates)
+    assert bundle.size == sum(update.size for update in updates)

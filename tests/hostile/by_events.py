@@ -198,6 +198,20 @@ async def joins_and_leaves(a: Attacker) -> None:
             await socket.emit("leave-project", a.project)
 
 
+async def crowds_beside_a_deaf_member(a: Attacker) -> None:
+    """Members who come and go again and again beside one that reads nothing, who is not cut off for it."""
+    async with a.member(receive_buffer=4096) as deaf:
+        await deaf.emit("join-project", a.project)
+        for _ in range(5):
+            async with a.member() as socket:
+                for _ in range(20):
+                    a.count(2)
+                    await socket.emit("join-project", a.project)
+                    await socket.emit("leave-project", a.project)
+                await a.expect_life(socket)
+        await a.expect_life(deaf)
+
+
 async def event_floods(a: Attacker) -> None:
     """As many events as the line takes; who keeps on is disconnected."""
     name = a.pick("canvas:cursor", "task:update", "ping", "nobody")

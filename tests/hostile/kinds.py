@@ -64,6 +64,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.borrowed_names,
     by_events.joins_without_end,
     by_events.joins_and_leaves,
+    by_events.crowds_beside_a_deaf_member,
     by_events.event_floods,
     by_events.large_edits,
     by_events.floods_of_large_edits,

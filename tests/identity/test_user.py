@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synkora.identity.user import User, user_from_claims
+from synkora.protocol.json import encode
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.text(st.characters())),
@@ -82,11 +83,30 @@ def test_half_a_character_in_a_name_is_replaced() -> None:
     assert user(name="A🚀").name == "A🚀"
 
 
-@pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 4097, "\ud800"])
+@pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 1025, "\ud800"])
 def test_what_is_no_image_or_email_is_left_out(value: object) -> None:
     """An image or email of another type or of too great length is none at all."""
     assert user(email=value).email is None
     assert user(picture=value).image is None
+
+
+@pytest.mark.parametrize(("name", "kept"), [("\x01" * 100, 66), ("🚀" * 100, 100), ('"' * 100, 100)])
+def test_a_name_is_cut_where_it_is_too_long_in_json(name: str, kept: int) -> None:
+    """What a character costs when it is sent counts, too: 400 bytes are the most."""
+    assert user(name=name).name == name[:kept]
+
+
+@pytest.mark.parametrize("image", ["é" * 513, "\x01" * 200, '"' * 513, "data:image/png;base64,AAAA", " DATA:,x"])
+def test_an_image_that_everyone_would_pay_for_is_left_out(image: str) -> None:
+    """More than 1,024 bytes in JSON are left out, and so is a picture within the token itself."""
+    assert user(picture=image).image is None
+    assert user(picture=image, image="https://example.com/a.png").image == "https://example.com/a.png"
+
+
+@pytest.mark.parametrize("image", ["é" * 512, "x" * 1024, "https://example.com/data:x"])
+def test_an_address_of_a_usual_length_is_kept(image: str) -> None:
+    """Up to 1,024 bytes it is kept as it is."""
+    assert user(picture=image).image == image
 
 
 def test_picture_goes_before_image() -> None:
@@ -110,5 +130,7 @@ def test_any_claims_make_a_sound_user_or_none(claims: dict[str, object]) -> None
         return
     assert 1 <= len(found.id) <= 200
     assert 1 <= len(found.name) <= 100
+    assert len(encode(found.name)) <= 402
+    assert len(encode(found.image or "")) <= 1026
     for text in (found.id, found.name, found.email or "", found.image or ""):
         assert text.encode().decode() == text

@@ -40,8 +40,9 @@ class Carrier(Protocol):
 class Outbox:
     """The messages for one client, in order.
 
-    While its carrier is not writable they are held, all together up to `limit` bytes; where those that are not volatile
-    are more, `failed` is called with `OutboxFull`. What was held goes out `AT_ONCE` bytes at a time.
+    While its carrier is not writable they are held, all together up to `limit` bytes; where those that are neither
+    volatile nor updates are more, `failed` is called with `OutboxFull`. What was held goes out `AT_ONCE` bytes at a
+    time, then the present state of each subject whose updates were dropped, one in each write.
     """
 
     __slots__ = ("_failed", "_flusher", "_held", "_limit", "carrier", "queue", "scheduled")
@@ -104,12 +105,18 @@ class Outbox:
     def _flush_held(self, held: Held) -> None:
         queue, self.queue = self.queue, []
         if self.carrier.writable:
-            oldest = held.release(AT_ONCE)
+            messages = held.release(AT_ONCE)
             if held.is_empty:
-                self._let_go()
-                self.carrier.send(oldest + queue)
+                messages += queue
+                queue = []
+                if held.lost:
+                    messages += held.lost.pop().renew(self)
+                if not held.lost:
+                    self._let_go()
+            if messages:
+                self.carrier.send(messages)
+            if self._held is None:
                 return
-            self.carrier.send(oldest)
             if self.carrier.writable:
                 self._flusher.schedule(self)
         self._flusher.dropped += held.add(queue)

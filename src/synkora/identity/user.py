@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from synkora.protocol.json import encode
+
 ANONYMOUS: Final = "Anonymous"
 
 MAX_ID_LENGTH: Final = 200
 MAX_NAME_LENGTH: Final = 100
+MAX_NAME_BYTES: Final = 400  # in JSON, since everyone in a project is sent it
 MAX_EMAIL_LENGTH: Final = 254
-# Everyone in a project is sent it: long enough for any address, too short for most pictures within the token itself.
-MAX_IMAGE_LENGTH: Final = 4096
+MAX_IMAGE_BYTES: Final = 1024  # likewise: long enough for an address, too short for a picture within the token itself
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -33,9 +35,9 @@ class User:
 def user_from_claims(claims: Mapping[str, object]) -> User | None:
     """The user whom verified claims name by `id`, or else by `sub`; None if neither does.
 
-    An id is text of 1 to 200 characters without control characters, or an integer. A name is cut at 100 characters; an
-    email of more than 254 and an image of more than 4,096 are left out, for a part of one is of no use. `picture` goes
-    before `image`.
+    An id is text of 1 to 200 characters without control characters, or an integer. A name is cut at 100
+    characters and 400 bytes. An email of more than 254 characters and an image of more than 1,024 bytes are left out,
+    for a part of one is of no use, and so is a `data:` image. Bytes are those in JSON. `picture` goes before `image`.
     """
     user_id = _id(claims.get("id")) or _id(claims.get("sub"))
     if user_id is None:
@@ -45,7 +47,7 @@ def user_from_claims(claims: Mapping[str, object]) -> User | None:
         id=user_id,
         name=_name(claims.get("name")),
         email=_text(claims.get("email"), MAX_EMAIL_LENGTH),
-        image=_text(claims.get("picture"), MAX_IMAGE_LENGTH) or _text(claims.get("image"), MAX_IMAGE_LENGTH),
+        image=_image(claims.get("picture")) or _image(claims.get("image")),
         expires_at=float(expires_at) if isinstance(expires_at, int | float) else None,
     )
 
@@ -62,7 +64,22 @@ def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         return ANONYMOUS
     # JSON can hold half of a surrogate pair, which no later encoding to UTF-8 would survive.
-    return value[:MAX_NAME_LENGTH].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    name = value[:MAX_NAME_LENGTH].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    while _size(name) > MAX_NAME_BYTES:
+        name = name[:-1]
+    return name
+
+
+def _image(value: object) -> str | None:
+    image = _text(value, MAX_IMAGE_BYTES)
+    if image is None or _size(image) > MAX_IMAGE_BYTES or image.lstrip()[:5].lower() == "data:":
+        return None
+    return image
+
+
+def _size(text: str) -> int:
+    """The bytes of a text in JSON, without its quotes."""
+    return len(encode(text)) - 2
 
 
 def _text(value: object, limit: int) -> str | None:

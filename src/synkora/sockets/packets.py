@@ -44,7 +44,11 @@ class EventWriter:
         """The event with a Struct or a `Raw`; `attachments` are what placeholders in it refer to."""
         if attachments:
             return event(self._namespace, self._name, (argument,), volatile=self._volatile, attachments=attachments)
-        return Outgoing(self._head + encode(argument) + b"]", volatile=self._volatile)
+        return Outgoing(self.packet(argument), volatile=self._volatile)
+
+    def packet(self, argument: object) -> bytes:
+        """The packet with a Struct or a `Raw` that has no attachments."""
+        return self._head + encode(argument) + b"]"
 
 
 def ack(namespace: str, id: int, args: Sequence[object]) -> Outgoing:

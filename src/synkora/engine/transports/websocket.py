@@ -10,6 +10,7 @@ import http
 import logging
 import socket
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any, Final
 
 from multidict import CIMultiDict
@@ -39,6 +40,7 @@ from synkora.protocol.websocket import (
 
 CLOSING_TIME: Final = 2  # seconds that a client has to answer a close frame, and to read what was sent before it
 UNSENT: Final = 131_072  # bytes that the kernel takes beyond those under way; it would take megabytes of old cursors
+_LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does
 _VERSION: Final = "13"
 _READ_BUFFER: Final = 2048  # bytes, picows' least: it grows with the messages
 MOST_READ: Final = 16_384  # bytes that are read at a time
@@ -277,13 +279,28 @@ class WebSocketTransport(WSListener):
     # What the session calls
 
     def send(self, messages: list[Outgoing]) -> None:
-        """Write messages, all in one piece."""
+        """Write messages, all in one piece unless that is a large one."""
         if self.deflates:
-            self._write(b"".join([message.deflated_frames(self._threshold) for message in messages]))
+            frames = [message.deflated_frames(self._threshold) for message in messages]
         elif len(messages) == 1:
             self._write(messages[0].frames)
+            return
         else:
-            self._write(b"".join([message.frames for message in messages]))
+            frames = [message.frames for message in messages]
+        joined = b"".join(frames)
+        if len(joined) < _LARGE:
+            self._write(joined)
+        else:
+            self._write_parts(frames)
+
+    def _write_parts(self, frames: list[bytes]) -> None:
+        """Write frames, the large ones as they are: what waits of them is then not a copy for each client."""
+        for is_large, some in groupby(frames, lambda frame: len(frame) >= _LARGE):
+            if is_large:
+                for frame in some:
+                    self._write(frame)
+            else:
+                self._write(b"".join(some))
 
     def part(self, reason: Reason) -> bool:
         """Send a close frame, and take what the client sends until it answers; not where it does not read."""

@@ -1,0 +1,166 @@
+"""Telling the members of this server who is in their projects: changes at once, lists as often as they may cost."""
+
+import asyncio
+from collections.abc import Mapping
+
+from synkora.collaboration.payloads import UserJoined, UserLeft, UsersCount
+from synkora.collaboration.presence import Presence, Presentee
+from synkora.collaboration.timestamps import now
+from synkora.collaboration.told import (
+    CHANGES_RATE,
+    DELIVERIES_RATE,
+    ENCODING,
+    LEAVES_RATE,
+    MEMBER_RATE,
+    SERVED_AT_ONCE,
+    SERVED_RATE,
+    Batch,
+    Told,
+)
+from synkora.engine.outbox import Outbox
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.updates import Update
+from synkora.sockets import packets
+from synkora.sockets.namespace import Namespace
+
+
+class Lists:
+    """Who is told what of presence, and when.
+
+    Who came or went is told at once. Lists and counts are told at the end of the turn of the event loop, once for all
+    that happened in it. What would cost too much is told later, together with all that happened until then.
+    """
+
+    def __init__(self, namespace: Namespace, presence: Presence) -> None:
+        self._adapter = namespace.adapter
+        self._presence = presence
+        self._told: dict[str, Told] = {}
+        self._touched: dict[str, Told] = {}
+        self._joined, self._left, self._active, self._count = (
+            packets.EventWriter(namespace.name, name, volatile=False)
+            for name in ("user:joined", "user:left", "users:active", "users:count")
+        )
+
+    def ask(self, project_id: str, socket_id: str) -> None:
+        """Have a member get the list."""
+        self._touch(project_id).owed[socket_id] = None
+
+    def joined(self, project_id: str, who: Presentee) -> None:
+        """Tell the others of a connection that has come."""
+        payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.userImage)
+        told = self._change(project_id)
+        update = Update(self._joined.packet(payload), told)
+        if told.batch is not None:
+            told.batch.join(who.socketId, update)
+        else:
+            self._relay(update, told, but=who.socketId)
+
+    def left(self, project_id: str, who: Presentee) -> None:
+        """Tell those left behind of a connection that has gone."""
+        told = self._change(project_id)
+        told.left = True
+        update = Update(self._left.packet(UserLeft(who.socketId, who.userId, who.userName, now())), told)
+        if told.batch is not None:
+            told.batch.leave(who.socketId, update)
+        else:
+            self._relay(update, told)
+
+    def completed(self, project_id: str) -> None:
+        """Tell those who wait for a list that was not known."""
+        self._change(project_id)
+
+    def renew(self, told: Told, outbox: object) -> list[Outgoing]:
+        """The list and the count, for a member who has missed what was told; nothing for somebody who has left."""
+        present = self._told.get(told.id)  # everyone may have left meanwhile, and some come back
+        socket_id = next((sid for sid, candidate in self._members(told).items() if candidate is outbox), None)
+        if socket_id is None or present is None:
+            return []
+        if not self._presence.is_complete(present.id):
+            present.owed[socket_id] = None
+            return []
+        present.owed.pop(socket_id, None)
+        return [self._roster(present), self._counted(present)]
+
+    def _members(self, told: Told) -> Mapping[str, Outbox]:
+        return self._adapter.rooms.joined(told.id)
+
+    def _change(self, project_id: str) -> Told:
+        told = self._touch(project_id)
+        time = asyncio.get_running_loop().time()
+        if told.changes.due > time:
+            told.batch = told.batch or Batch()
+        elif told.batch is None or not told.changed:
+            told.batch = None
+            told.changes.spend(time, len(self._members(told)) / DELIVERIES_RATE)
+        told.changed = True
+        told.roster = None
+        return told
+
+    def _touch(self, project_id: str) -> Told:
+        if not self._touched:
+            asyncio.get_running_loop().call_soon(self._tell_touched)
+        told = self._told.get(project_id)
+        if told is None:
+            told = self._told[project_id] = Told(project_id, self.renew)
+        self._touched[project_id] = told
+        return told
+
+    def _tell_touched(self) -> None:
+        touched, self._touched = self._touched, {}
+        for told in touched.values():
+            if told.timer is not None:
+                told.timer.cancel()
+                told.timer = None
+            members = self._members(told)
+            if not members:
+                del self._told[told.id]
+            elif self._presence.is_complete(told.id):
+                self._tell(told, members)
+
+    def _tell(self, told: Told, members: Mapping[str, Outbox]) -> None:
+        loop = asyncio.get_running_loop()
+        time = loop.time()
+        if told.changed and told.batch is not None and told.changes.due > time:
+            told.timer = loop.call_at(told.changes.due, self._touch, told.id)
+            return
+        if told.batch is not None:
+            told.batch.send(told, members)
+            told.batch = None
+        if told.left and told.leaves.due <= time:
+            told.left = False
+            told.owed = dict.fromkeys(members)
+            size = self._roster(told).size
+            told.leaves.spend(time, max(size * len(members) / LEAVES_RATE, size / MEMBER_RATE))
+        if told.owed and told.served.due <= time:
+            self._serve(told, members, time)
+        if told.changed:
+            told.changed = False
+            self._relay(self._counted(told), told)
+            told.changes.spend(time, len(members) / CHANGES_RATE)
+        waits = [told.served.due] * bool(told.owed) + [told.leaves.due] * told.left
+        if waits:
+            told.timer = loop.call_at(min(waits), self._touch, told.id)
+
+    def _serve(self, told: Told, members: Mapping[str, Outbox], time: float) -> None:
+        """Send the list to those who are to get it, as many as one turn can bear."""
+        cost = ENCODING if told.roster is None else 0
+        roster = self._roster(told)
+        chosen = list(told.owed)[: max(SERVED_AT_ONCE // roster.size, 1)]
+        for socket_id in chosen:
+            del told.owed[socket_id]
+            outbox = members.get(socket_id)
+            if outbox is not None:
+                outbox.put(roster)
+        told.served.spend(time, (cost + len(chosen)) * roster.size / SERVED_RATE)
+
+    def _roster(self, told: Told) -> Update:
+        if told.roster is None:
+            packet = self._active.packet(self._presence.roster(told.id))
+            told.roster = Update(packet, told, (told, "users:active"))
+        return told.roster
+
+    def _counted(self, told: Told) -> Update:
+        return Update(self._count.packet(UsersCount(self._presence.count(told.id))), told, (told, "users:count"))
+
+    def _relay(self, update: Update, told: Told, *, but: str | None = None) -> None:
+        self._adapter.relay(update, told.id, but, local=True)

@@ -1,0 +1,90 @@
+"""What the members of a project are still to be told of who is in it, and how fast they may be told."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from synkora.collaboration.pace import Pace
+from synkora.engine.outbox import Outbox
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.updates import Bundle, Update
+
+CHANGES_RATE: Final = 5_000  # members a second who are told of a turn's changes in one project
+DELIVERIES_RATE: Final = 500_000  # deliveries a second of single changes in one project
+CHANGES_BURST: Final = 0.25  # seconds' worth
+LEAVES_RATE: Final = 4_000_000  # bytes a second of a project's lists that go to everyone, since somebody has left
+MEMBER_RATE: Final = 16_000  # bytes a second of these to one member
+LEAVES_BURST: Final = 0.5  # seconds' worth
+SERVED_RATE: Final = 128_000_000  # bytes a second of a project's lists, whoever they are for
+SERVED_BURST: Final = 0.05  # seconds' worth
+SERVED_AT_ONCE: Final = 16_000_000  # bytes that one project sends in a turn of the event loop
+ENCODING: Final = 10  # deliveries that cost as much as encoding a list
+
+
+class Batch:
+    """Changes that are told together. Those who have come meanwhile get the list instead of who else has come."""
+
+    __slots__ = ("_all", "_joined", "_left")
+
+    def __init__(self) -> None:
+        self._all: list[Update] = []
+        self._left: list[tuple[str, Update]] = []
+        self._joined: set[str] = set()
+
+    def join(self, socket_id: str, update: Update) -> None:
+        """Note a connection that has come."""
+        self._all.append(update)
+        self._joined.add(socket_id)
+
+    def leave(self, socket_id: str, update: Update) -> None:
+        """Note a connection that has gone."""
+        self._all.append(update)
+        self._left.append((socket_id, update))
+
+    def send(self, told: "Told", members: Mapping[str, Outbox]) -> None:
+        """Tell the members: once each, and nobody of itself."""
+        if not self._all:
+            return
+        bundle = Bundle(self._all, told)
+        for socket_id, outbox in members.items():
+            if socket_id not in self._joined:
+                outbox.put(bundle)
+            else:
+                for gone, update in self._left:
+                    if gone != socket_id:
+                        outbox.put(update)
+
+
+class Told:
+    """What the members of one project are still to be told."""
+
+    __slots__ = (
+        "_renew",
+        "batch",
+        "changed",
+        "changes",
+        "id",
+        "leaves",
+        "left",
+        "owed",
+        "roster",
+        "served",
+        "timer",
+    )
+
+    def __init__(self, id: str, renew: Callable[["Told", object], list[Outgoing]]) -> None:
+        self.id = id
+        self.owed: dict[str, None] = {}  # the ids of the sockets that are to get the list
+        self.changed = False  # so that everyone gets the count
+        self.left = False  # so that everyone gets the list
+        self.roster: Update | None = None  # until the next change
+        self.batch: Batch | None = None  # where changes are not told at once
+        self.changes = Pace(CHANGES_BURST)
+        self.leaves = Pace(LEAVES_BURST)
+        self.served = Pace(SERVED_BURST)
+        self.timer: asyncio.TimerHandle | None = None
+        self._renew = renew
+
+    def renew(self, outbox: object) -> list[Outgoing]:
+        """The list and the count, for a member who has missed what was told."""
+        return self._renew(self, outbox)

@@ -1,0 +1,37 @@
+"""What may be done now, and what has to wait."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.collaboration.pace import Pace
+
+
+def test_what_costs_little_is_done_at_once() -> None:
+    """Within the burst nothing waits; past it the next is due when the rest has been paid for."""
+    pace = Pace(1.0)
+    for _ in range(8):
+        pace.spend(100.0, 0.125)
+    assert pace.due <= 100.0
+    pace.spend(100.0, 0.5)
+    assert pace.due == pytest.approx(100.5)
+
+
+def test_what_costs_much_is_paid_for_afterwards() -> None:
+    """The first is due at once whatever it costs; the next waits for as long as that takes, but for the burst."""
+    pace = Pace(0.5)
+    assert pace.due <= 0
+    pace.spend(100.0, 20.0)
+    assert pace.due == 119.5
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0.001, 3)), max_size=50))
+def test_what_is_spent_is_bounded_by_the_time_that_has_gone_by(steps: list[tuple[float, float]]) -> None:
+    """Who spends only when it is due spends no more than the time, the burst, and the one that went past them."""
+    pace, time, spent = Pace(0.5), 100.0, 0.0
+    for wait, cost in steps:
+        time += wait
+        if pace.due <= time:
+            pace.spend(time, cost)
+            spent += cost
+        assert spent <= time - 100.0 + 0.5 + 3 + 1e-6
