@@ -151,12 +151,12 @@ async def test_what_makes_no_sense_is_refused(address: Address) -> None:
     async with person(address, "alice") as alice:
         await alice.emit("task:create")
         await alice.emit("task:create", {"task": {}})
-        await alice.emit("task:create", {"projectId": "elsewhere", "task": {}})
+        await alice.emit("canvas:cursor", {"projectId": "elsewhere", "position": {}})
         await alice.emit("join-project")
         messages = [(await alice.next("error"))["message"] for _ in range(4)]
         assert messages[1:] == [
             "Project ID is required",
-            "task:create: join the project first",
+            "canvas:cursor: join the project first",
             "Project ID is required",
         ]
         await alice.emit("ping")

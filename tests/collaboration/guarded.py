@@ -69,7 +69,11 @@ class Guarded(Site):
         self.roles = roles
         self.server = SocketServer(origins=[PAGE])
         self.collaboration = Collaboration(
-            self.server.of("/"), Authenticator(Keyring(SECRET)), policy=roles, limits=limits, **options
+            self.server.of("/"),
+            Authenticator(Keyring(SECRET)),
+            policy=roles,
+            limits=limits,
+            **{"leave_delay": 0, **options},
         )
 
     async def join(self, name: str, project: str = "p") -> Person:

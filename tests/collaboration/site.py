@@ -64,12 +64,16 @@ class Person:
 
 
 class Site:
-    """A Socket.IO server with Synkora on it."""
+    """A Socket.IO server with Synkora on it. Leaves are announced at once unless a test wants otherwise."""
 
-    def __init__(self, presence: Presence | None = None) -> None:
+    def __init__(self, presence: Presence | None = None, *, leave_delay: float = 0) -> None:
         self.server = SocketServer(origins=[PAGE])
         self.collaboration = Collaboration(
-            self.server.of("/"), Authenticator(Keyring(SECRET)), incidents=self.server.incidents, presence=presence
+            self.server.of("/"),
+            Authenticator(Keyring(SECRET)),
+            incidents=self.server.incidents,
+            presence=presence,
+            leave_delay=leave_delay,
         )
         self.address = Address(0, "/socket.io/")
 

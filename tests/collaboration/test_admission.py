@@ -189,7 +189,7 @@ async def test_attachments_are_held_as_well() -> None:
 
 @pytest.mark.parametrize("failure", [None, AccessUnavailable()])
 async def test_what_is_sent_right_behind_a_refused_join_goes_nowhere(failure: AccessUnavailable | None) -> None:
-    """Whether there is no access or no answer."""
+    """Whether there is no access or no answer; the sender learns that the join and the edit are refused."""
     site = Guarded(Roles(bob=Role.OWNER))
     bob = await site.join("Bob")
     site.roles.gate.clear()
@@ -201,7 +201,7 @@ async def test_what_is_sent_right_behind_a_refused_join_goes_nowhere(failure: Ac
     site.roles.gate.set()
     await settle()
     assert bob.take() == []
-    assert [error["event"] for error in errors(eve)] == ["join-project"]
+    assert [error["event"] for error in errors(eve)] == ["join-project", "task:create"]
 
 
 async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
@@ -261,7 +261,7 @@ async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
 
 
 async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
-    """Nobody hears of them, nor of what they had sent, and they hear of no refusal either."""
+    """Nobody hears of them. An edit that waits for the answer is relayed for a writer and refused for a stranger."""
     site = waiting("ann", "bob")
     site.roles.gate.set()
     bob = await site.join("Bob")
@@ -274,8 +274,9 @@ async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
     await settle()
     site.roles.gate.set()
     await settle()
-    assert bob.take() == []
-    assert names(ann) == names(eve) == ["connected"]
+    assert bob.take_events() == [["task:create", 1]]
+    assert names(ann) == ["connected"]
+    assert errors(eve) == [{"message": "task:create: join the project first", "event": "task:create"}]
     assert site.collaboration.presence.count("p") == 1
 
 
@@ -309,7 +310,10 @@ async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> N
     ann.emit("task:create", task(2))
     site.roles.gate.set()
     await settle()
-    assert [event for event in bob.take_events() if event[0] == "task:create"] == [["task:create", 2]]
+    assert [event for event in bob.take_events() if event[0] == "task:create"] == [
+        ["task:create", 1],
+        ["task:create", 2],
+    ]
     assert names(ann) == ["connected", "users:active", "users:count"]
     assert site.collaboration.presence.count("p") == 2
 

@@ -25,6 +25,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "markdown:update": ('"fileId": "f", "content": "a\\u0062"', '{"fileId":"f","content":"a\\u0062"}'),
     "markdown:cursor": ('"fileId": "f", "position": 3', '{"socketId":"s0cket","fileId":"f","position":3}'),
     "spreadsheet:cell-update": ('"cell": "A1", "value": -0', '{"cell":"A1","value":-0}'),
+    "spreadsheet:batch-update": ('"cells": [{"cell" : "A1"}]', '{"cells":[{"cell" : "A1"}]}'),
     "spreadsheet:selection": ('"selection": null', '{"socketId":"s0cket","selection":null}'),
     "typing:start": (
         '"context": "canvas", "timestamp": "2026-01-02T03:04:05.678Z"',

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.collaboration.site import Person, Site, turn
+from tests.support.servers import until
 
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.presence import Presentee
@@ -33,7 +34,7 @@ async def test_a_join_is_told_in_order(site: Site) -> None:
     bob.emit("join-project", PROJECT)
     await turn()
     joined, count = alice.take_events()
-    joined[1].pop("timestamp")
+    assert joined[1].pop("timestamp") == joined[1].pop("joinedAt")
     assert joined == ["user:joined", {"socketId": bob.id, "userId": "bob", "userName": "Bob"}]
     assert count == ["users:count", {"count": 2}]
     assert names(bob) == ["users:active", "users:count"]
@@ -50,6 +51,55 @@ async def test_a_leave_is_told_in_order(site: Site) -> None:
     assert [user["userName"] for user in users[1]["users"]] == ["Alice"]
     assert count == ["users:count", {"count": 1}]
     assert names(bob) == []
+
+
+async def test_a_leave_is_announced_after_a_delay() -> None:
+    """Who left gets nothing more from that moment on; the others are told later."""
+    site = Site(leave_delay=0.02)
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    alice.take()
+    bob.emit("leave-project", PROJECT)
+    alice.emit("task:create", {"projectId": PROJECT, "task": 1})
+    await turn()
+    assert names(alice) == names(bob) == []
+    assert site.collaboration.presence.count(PROJECT) == 2
+    await until(lambda: site.collaboration.presence.count(PROJECT) == 1)
+    await turn()
+    assert names(alice) == ["user:left", "users:active", "users:count"]
+
+
+async def test_a_leave_and_a_join_within_the_delay_are_announced_to_nobody() -> None:
+    """A page that changes its tab gets its list again and the project's events; the others see it stay."""
+    site = Site(leave_delay=3600)
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    alice.take()
+    for _ in range(3):
+        bob.emit("leave-project", PROJECT)
+        await turn()
+        bob.emit("join-project", PROJECT)
+        await turn()
+        assert names(bob) == ["users:active"]
+    assert names(alice) == []
+    assert len(site.collaboration.projects._leaving) == 0
+    alice.emit("task:create", {"projectId": PROJECT, "task": 1})
+    await turn()
+    assert names(bob) == ["task:create"]
+
+
+@pytest.mark.parametrize("end", ["disconnect", "drain"])
+async def test_a_leave_that_waits_is_announced_when_its_connection_ends(end: str) -> None:
+    """The connection leaves once, and nothing of it stays."""
+    site = Site(leave_delay=3600)
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    alice.take()
+    bob.emit("leave-project", PROJECT)
+    if end == "disconnect":
+        bob.send("41")
+    else:
+        site.collaboration.projects.step_out([site.collaboration.members[bob.id]])
+    await turn()
+    assert names(alice) == ["user:left", "users:active", "users:count"]
+    assert len(site.collaboration.projects._leaving) == 0
 
 
 async def test_a_picture_comes_with_who_joins(site: Site) -> None:
@@ -189,7 +239,7 @@ async def test_a_project_named_like_a_connection_is_refused(site: Site, whose: s
     await turn()
     assert [event[1]["message"] for event in alice.take_events()] == [
         "Project ID is a connection's id",
-        "canvas:update: join the project first",
+        "Project ID is a connection's id",
     ]
     assert names(bob) == []
 
@@ -296,6 +346,7 @@ async def test_those_of_other_servers_are_told_of_in_the_same_way(site: Site) ->
             "socketId": "s-elsewhere",
             "userId": "zoe",
             "userName": "Zoe",
+            "joinedAt": "2026-01-02T03:04:05.000Z",
             "timestamp": "2026-01-02T03:04:05.000Z",
             "userImage": "https://example.com/z.png",
         },

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from tests.collaboration.guarded import Guarded, Roles, errors, names, settle
+from tests.collaboration.guarded import Guarded, Roles, acks, errors, names, settle
 
-from synkora.collaboration.access import Role
+from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.collaboration.limits import Kind
 
@@ -39,7 +39,7 @@ async def told_of(event: Event, role: Role) -> tuple[list[str], list[dict[str, A
 
 
 def test_the_edits_are_what_changes_a_project() -> None:
-    """The app's seven events that change data; cursors, selections and typing change none."""
+    """The app's eight events that change data; cursors, selections and typing change none."""
     assert [event.name for event in EDITS] == [
         "task:create",
         "task:update",
@@ -48,6 +48,7 @@ def test_the_edits_are_what_changes_a_project() -> None:
         "canvas:update",
         "markdown:update",
         "spreadsheet:cell-update",
+        "spreadsheet:batch-update",
     ]
     assert [event.name for event in SIGNS] == [
         "canvas:cursor",
@@ -122,8 +123,101 @@ async def test_everyone_sees_who_is_there_and_is_seen(role: Role) -> None:
     assert names(bob) == ["user:left", "users:active", "users:count"]
 
 
-@pytest.mark.parametrize("event", CATALOGUE, ids=name_of)
-async def test_who_is_not_in_a_project_sends_nothing_into_it(event: Event) -> None:
+@pytest.mark.parametrize("role", WRITERS)
+@pytest.mark.parametrize("event", EDITS, ids=name_of)
+async def test_a_writer_who_has_not_joined_edits(event: Event, role: Role) -> None:
+    """A page that joins on mount only is no member after a reconnect; its edits reach the members all the same."""
+    site = site_with(role)
+    bob = await site.join("Bob")
+    ann = site.come("Ann")
+    for _ in range(2):
+        ann.emit(event.name, payload_of(event))
+        await settle()
+    assert names(bob) == [event.name, event.name]
+    assert names(ann) == ["connected"]
+    assert site.roles.asked["ann", "p"] == 1
+    assert site.collaboration.presence.count("p") == 1
+
+
+async def test_edits_of_a_writer_who_has_not_joined_keep_their_order() -> None:
+    """Those that wait for the answer come first, then the later ones; a join among them changes nothing."""
+    site = site_with(Role.EDITOR)
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    ann = site.come("Ann")
+    for number in range(3):
+        ann.emit("task:create", {"projectId": "p", "task": number})
+    ann.emit("join-project", "p")
+    ann.emit("task:create", {"projectId": "p", "task": 3})
+    await settle()
+    assert bob.take() == []
+    site.roles.gate.set()
+    await settle()
+    ann.emit("task:create", {"projectId": "p", "task": 4})
+    await settle()
+    assert [event[1] for event in bob.take_events() if event[0] == "task:create"] == list(range(5))
+    assert site.collaboration.presence.count("p") == 2
+
+
+@pytest.mark.parametrize("event", EDITS, ids=name_of)
+async def test_a_viewer_who_has_not_joined_is_refused(event: Event) -> None:
+    """The error is the same as for a viewer who has joined."""
+    site = site_with(Role.VIEWER)
+    bob = await site.join("Bob")
+    ann = site.come("Ann")
+    ann.emit(event.name, payload_of(event))
+    await settle()
+    assert bob.take() == []
+    message = f"{event.name}: viewers may not change the project"
+    assert errors(ann) == [{"message": message, "event": event.name, "projectId": "p"}]
+
+
+@pytest.mark.parametrize("event", EDITS, ids=name_of)
+async def test_a_stranger_edits_nothing(event: Event) -> None:
+    """Somebody without access to the project is told to join first, each time."""
+    site = site_with(Role.OWNER)
+    bob = await site.join("Bob")
+    eve = site.come("Eve")
+    for _ in range(2):
+        eve.emit(event.name, payload_of(event))
+        await settle()
+        assert errors(eve) == [{"message": f"{event.name}: join the project first", "event": event.name}]
+    assert bob.take() == []
+    assert site.roles.asked["eve", "p"] == 1
+
+
+async def test_an_edit_is_refused_while_nobody_can_be_asked() -> None:
+    """The sender learns that the edit was not relayed, and that a later attempt may be."""
+    site = site_with(Role.OWNER)
+    bob = await site.join("Bob")
+    ann = site.come("Ann")
+    site.roles.error = AccessUnavailable("the app is away")
+    ann.emit("task:create", {"projectId": "p", "task": 1})
+    await settle()
+    assert bob.take() == []
+    message = "Project access cannot be checked right now: try again"
+    assert errors(ann) == [{"message": message, "event": "task:create", "projectId": "p"}]
+
+
+async def test_an_edit_that_waits_is_acknowledged_when_it_is_decided() -> None:
+    """The ack comes with the relay, and no ack comes for a refused edit."""
+    site = site_with(Role.OWNER)
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    ann, eve = site.come("Ann"), site.come("Eve")
+    for person in (ann, eve):
+        person.send('427["task:create",{"projectId":"p","task":1}]')
+    await settle()
+    assert acks(ann) == []
+    site.roles.gate.set()
+    await settle()
+    assert acks(ann) == [[]]
+    assert acks(eve) == []
+    assert names(bob) == ["task:create"]
+
+
+@pytest.mark.parametrize("event", SIGNS, ids=name_of)
+async def test_who_is_not_in_a_project_sends_no_cursor_into_it(event: Event) -> None:
     """Whatever their role would be."""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")

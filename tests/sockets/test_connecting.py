@@ -52,6 +52,34 @@ async def test_a_plain_function_may_welcome(server: SocketServer, address: Addre
         assert await client.event() == ["hello", {}]
 
 
+@pytest.mark.parametrize("when", ["before the reply", "after the reply"])
+async def test_a_second_connect_is_a_repeat(server: SocketServer, address: Address, when: str) -> None:
+    """A page whose two hooks both connect sends two CONNECTs: the first one decides, and one reply comes."""
+    welcomed: list[object] = []
+    gate = asyncio.Event()
+
+    @server.of("/").on_connect
+    async def welcome(socket: Socket, auth: dict[str, Any]) -> None:
+        welcomed.append(auth)
+        await gate.wait()
+
+    server.of("/").on("echo", lambda socket, value: value)
+    async with websocket(address) as client:
+        await client.send('40{"token":"a"}')
+        if when == "before the reply":
+            await client.send('40{"token":"b"}')
+        await until(lambda: welcomed)
+        gate.set()
+        reply = await client.receive()
+        assert isinstance(reply, str)
+        assert reply.startswith('40{"sid"')
+        if when == "after the reply":
+            await client.send('40{"token":"b"}')
+        await client.send('421["echo",1]')
+        assert await client.receive() == "431[1]"
+    assert welcomed == [{"token": "a"}]
+
+
 @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
 async def test_a_refusal_is_answered_with_its_words_and_data(
     server: SocketServer, address: Address, late: bool

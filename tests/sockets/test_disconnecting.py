@@ -120,9 +120,9 @@ async def test_a_packet_that_cannot_be_read(watched: Watched, packet: str) -> No
     assert await watched.reason() == "parse error"
 
 
-@pytest.mark.parametrize("packet", ["40", '42/other,["echo"]', '44{"message":"x"}', "43[]"])
+@pytest.mark.parametrize("packet", ['42/other,["echo"]', '44{"message":"x"}', "43[]"])
 async def test_a_packet_out_of_place(watched: Watched, packet: str) -> None:
-    """is a forced server close: a second CONNECT, an event for a namespace it is not in, a server's packet."""
+    """is a forced server close: an event for a namespace it is not in, a server's packet."""
     async with socketio(watched.address) as client:
         await client.send(packet)
         await client.closed()

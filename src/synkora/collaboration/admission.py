@@ -1,11 +1,11 @@
 """Who may come into a project, and who may stay."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
-from synkora.collaboration.members import Joining, Member
+from synkora.collaboration.members import HeldEvent, Member, PendingAccess, settle
 from synkora.collaboration.projects import Projects
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
@@ -15,12 +15,15 @@ RECHECK: Final = 60  # seconds
 _CHECKS_AT_ONCE: Final = 50
 _MOST_HELD: Final = 100  # events of one member for one project
 _MOST_HELD_BYTES: Final = 1_000_000  # of one member for all projects
+_NO_ACCESS: Final = "You do not have access to this project"
+_UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
 
 
 class Admission:
     """Lets members into the projects that are theirs, and out of those that no longer are.
 
-    What a member sends into a project while the answer is awaited is held, and goes out once they are in. Every
+    Edits are relayed for everyone who may write to the project, joined or not. What a member sends into a project while
+    the answer is awaited is held, and relayed in order once the answer is there. Every
     `recheck` seconds it is asked again whether they may stay; while nobody can answer they stay.
     """
 
@@ -51,72 +54,119 @@ class Admission:
         if project_id in member.projects:
             self._projects.welcome_again(member, project_id)
             return None
-        if member.joining is not None and project_id in member.joining:
-            return None
-        if 0 < self._most_projects <= len(member.projects) + len(member.joining or ()):
-            raise EventRefused(f"Too many projects: {self._most_projects} is the most for one connection")
-        role = self._access.remembered(member.signed_in, project_id)
-        if role is None:
-            # Noted at once: what the client sends next may be in the same read, before any task has begun.
-            if member.joining is None:
-                member.joining = {}
-            joining = member.joining[project_id] = Joining()
-            return self._join_later(member, project_id, joining)
-        self._enter(member, project_id, role)
-        return None
+        pending = member.pending.get(project_id)
+        if pending is None:
+            role = self._access.remembered(member.signed_in, project_id)
+            if role is not None:
+                self._check_room(member)
+                self._enter(member, project_id, role)
+                return None
+            pending = self._ask(member, project_id)
+        return pending.want_join()
 
-    async def _join_later(self, member: Member, project_id: str, joining: Joining) -> None:
-        role, refusal = None, "You do not have access to this project"
+    def is_joining(self, member: Member, project_id: str) -> bool:
+        """Whether a member has asked to join a project and awaits the answer."""
+        pending = member.pending.get(project_id)
+        return pending is not None and bool(pending.joins)
+
+    def relay(
+        self, member: Member, project_id: str, event: str, size: int, relay: Callable[[Role], None]
+    ) -> Awaitable[None] | None:
+        """Relay an event of a member who is not in the project, by the role that the member has in the project.
+
+        The event of `size` bytes is relayed at once, or when what is returned has been awaited. Raises `EventRefused`.
+        """
+        self._projects.check_id(project_id)
+        pending = member.pending.get(project_id)
+        if pending is None:
+            role = self._access.remembered(member.signed_in, project_id)
+            if role is not None:
+                relay(role)
+                return None
+            pending = self._ask(member, project_id)
+        held_bytes = sum(each.size for each in member.pending.values())
+        if len(pending.held) >= _MOST_HELD or held_bytes + size > _MOST_HELD_BYTES:
+            raise EventRefused("Too many events before the project was joined: wait for users:active")
+        decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        pending.held.append(HeldEvent(event, relay, decided))
+        pending.size += size
+        return decided
+
+    def _check_room(self, member: Member) -> None:
+        if 0 < self._most_projects <= len(member.projects) + len(member.pending):
+            raise EventRefused(f"Too many projects: {self._most_projects} is the most for one connection")
+
+    def _ask(self, member: Member, project_id: str) -> PendingAccess:
+        # Noted at once: what the client sends next may be in the same read, before any task has begun.
+        self._check_room(member)
+        pending = member.pending[project_id] = PendingAccess()
+        self._start(self._answer(member, project_id, pending))
+        return pending
+
+    async def _answer(self, member: Member, project_id: str, pending: PendingAccess) -> None:
+        role, refusal = None, _NO_ACCESS
         try:
             role = await self._access.role(member.signed_in, project_id)
         except AccessUnavailable as error:
             self._incidents.note("access check failed", str(error))
-            refusal = "Project access cannot be checked right now: try again"
-        if member.joining is None or member.joining.get(project_id) is not joining:
-            return  # they have left meanwhile
-        del member.joining[project_id]
+            refusal = _UNAVAILABLE
+        if member.pending.get(project_id) is not pending:
+            return  # the connection has ended meanwhile
+        del member.pending[project_id]
+        if pending.joins:
+            pending.settle_joins(self._join_refusal(member, project_id, role, refusal))
+        for event in pending.held:
+            settle(event.decided, self._event_refusal(event, project_id, role, refusal))
+
+    def _join_refusal(self, member: Member, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
+        """Let a member in, or say why not."""
         if role is None:
-            raise EventRefused(refusal, projectId=project_id)
-        self._enter(member, project_id, role)
-        for event, pass_on in joining.held:
-            try:
-                pass_on()
-            except EventRefused as error:
-                member.socket.emit("error", {"message": str(error), "event": event, **error.details})
+            return EventRefused(refusal, projectId=project_id)
+        try:
+            self._enter(member, project_id, role)
+        except EventRefused as refused:
+            return refused
+        return None
+
+    @staticmethod
+    def _event_refusal(event: HeldEvent, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
+        """Relay a held event, or say why not."""
+        if role is None:
+            unasked = refusal is _UNAVAILABLE
+            return EventRefused(refusal, projectId=project_id) if unasked else _not_joined(event.name)
+        try:
+            event.relay(role)
+        except EventRefused as refused:
+            return refused
+        return None
 
     def _enter(self, member: Member, project_id: str, role: Role) -> None:
         self._projects.join(member, project_id, role)
         if not self._access.is_open:
             self._rechecks.add((member, project_id))
 
-    def joining(self, member: Member, project_id: str) -> Joining | None:
-        """The join of a member that an answer is awaited for, if there is one."""
-        return member.joining.get(project_id) if member.joining else None
-
-    def hold(self, member: Member, joining: Joining, event: str, size: int, pass_on: Callable[[], None]) -> None:
-        """Keep an event of `size` bytes until a join is done. Raises `EventRefused` where too much is kept already."""
-        kept = sum(each.size for each in (member.joining or {}).values())
-        if len(joining.held) >= _MOST_HELD or kept + size > _MOST_HELD_BYTES:
-            raise EventRefused("Too many events before the project was joined: wait for users:active")
-        joining.held.append((event, pass_on))
-        joining.size += size
-
     def leave(self, member: Member, project_id: str) -> None:
-        """Let a member out of a project, or stop letting them in."""
-        if member.joining:
-            member.joining.pop(project_id, None)
+        """Let a member out of a project, or stop letting them in. Edits that wait for an answer still wait."""
+        pending = member.pending.get(project_id)
+        if pending is not None:
+            pending.settle_joins()
         self._rechecks.drop((member, project_id))
         self._projects.leave(member, project_id)
 
     def leave_all(self, member: Member) -> None:
         """Let a member out of everything, since their connection has ended."""
-        member.joining = None
+        for pending in member.pending.values():
+            pending.drop()
+        member.pending.clear()
         for project_id in member.projects:
             self._rechecks.drop((member, project_id))
         self._projects.leave_all(member)
 
     def _start_recheck(self, key: tuple[Member, str]) -> None:
-        task = asyncio.get_running_loop().create_task(self._recheck(*key))
+        self._start(self._recheck(*key))
+
+    def _start(self, check: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(check)
         self._checks.add(task)
         task.add_done_callback(self._checks.discard)
 
@@ -132,9 +182,13 @@ class Admission:
         if project_id not in member.projects:
             return
         if role is None:
-            self._projects.leave(member, project_id)
+            self._projects.leave(member, project_id, at_once=True)
             message = "You no longer have access to this project"
             member.socket.emit("error", {"message": message, "projectId": project_id})
         else:
             member.projects[project_id] = role
             self._rechecks.add((member, project_id))
+
+
+def _not_joined(event: str) -> EventRefused:
+    return EventRefused(f"{event}: join the project first")

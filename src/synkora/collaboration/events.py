@@ -122,6 +122,14 @@ CATALOGUE: Final = (
         logged="Cell updated",
     ),
     Event(
+        "spreadsheet:batch-update",
+        "Several cells of the spreadsheet have changed.",
+        {"cells": [{"cell": "A1", "value": 1}, {"cell": "A2", "value": 2}]},
+        fields=("cells",),
+        edits=True,
+        logged="Cells updated",
+    ),
+    Event(
         "spreadsheet:selection",
         "Other cells of the spreadsheet are selected.",
         {"selection": {"from": "A1", "to": "B2"}},

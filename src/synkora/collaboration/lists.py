@@ -47,7 +47,7 @@ class Lists:
 
     def joined(self, project_id: str, who: Presentee) -> None:
         """Tell the others of a connection that has come."""
-        payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.userImage)
+        payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.joinedAt, who.userImage)
         told = self._change(project_id)
         update = Update(self._joined.packet(payload), told)
         if told.batch is not None:

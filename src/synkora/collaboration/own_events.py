@@ -95,7 +95,9 @@ NOTICES: Final = (
         UsersCount,
         {"count": 1},
     ),
-    Notice("user:joined", "A connection has come into the project.", "others", UserJoined, _ALICE),
+    Notice(
+        "user:joined", "A connection has come into the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
+    ),
     Notice("user:left", "A connection has left the project.", "others", UserLeft, _ALICE),
     Notice("pong", "Answers `ping`.", "the client itself", Pong, {"timestamp": _MOMENT}),
     Notice(

@@ -74,6 +74,14 @@ class UserJoined(msgspec.Struct, frozen=True, omit_defaults=True):
     socketId: SocketId
     userId: UserId
     userName: UserName
+    joinedAt: Annotated[
+        str,
+        Meta(
+            description="When the connection came, as in `timestamp`; the app reads it as in the list.",
+            examples=[_MOMENT],
+            extra_json_schema={"format": "date-time"},
+        ),
+    ]
     timestamp: Timestamp
     userImage: UserImage = None
 

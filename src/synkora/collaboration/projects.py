@@ -1,6 +1,7 @@
 """Joining and leaving projects, and telling who is there."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
@@ -9,19 +10,25 @@ from synkora.collaboration.lists import Lists
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence, Presentee
 from synkora.collaboration.timestamps import now
+from synkora.engine.deadlines import Deadlines
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.namespace import Namespace
 
 log = structlog.get_logger(__name__)
 
+LEAVE_DELAY: Final = 1.0  # seconds: a page that changes its tab leaves and joins again within moments
+
 
 class Projects:
     """Lets members into projects and out of them, and tells the members of this server who comes and goes.
 
-    `Lists` says when each of them is told what.
+    `Lists` says when each of them is told what. A leave is announced `leave_delay` seconds later, and not at all if the
+    same connection joins again by then.
     """
 
-    def __init__(self, namespace: Namespace, presence: Presence) -> None:
+    def __init__(self, namespace: Namespace, presence: Presence, *, leave_delay: float = LEAVE_DELAY) -> None:
+        self._leave_delay = leave_delay
+        self._leaving: Deadlines[tuple[Member, str]] = Deadlines(leave_delay, lambda key: self._announce_leave(*key))
         self._namespace = namespace
         self._presence = presence
         self._lists = Lists(namespace, presence)
@@ -33,25 +40,39 @@ class Projects:
         """Tell a member who is in already who is there; nobody else hears of it."""
         self._lists.ask(project_id, member.socket.id)
 
-    def join(self, member: Member, project_id: str, role: Role) -> None:
-        """Let a member in. Raises `EventRefused` for an id that is none of a project."""
-        socket, user = member.socket, member.user
+    def check_id(self, project_id: str) -> None:
+        """Make sure that an id is not the id of a connection, whose own room has that name. Raises `EventRefused`."""
         if project_id in self._namespace.adapter.rooms.members:
-            raise EventRefused("Project ID is a connection's id")  # whose own room has that name
+            raise EventRefused("Project ID is a connection's id")
+
+    def join(self, member: Member, project_id: str, role: Role) -> None:
+        """Let a member in. Raises `EventRefused` for an id that belongs to a connection."""
+        self.check_id(project_id)
+        socket, user = member.socket, member.user
         self._lists.ask(project_id, socket.id)
         member.projects[project_id] = role
         self.joins += 1
+        if project_id in member.leaving:
+            member.leaving.discard(project_id)
+            self._leaving.drop((member, project_id))
         socket.join(project_id)
         self._presence.join(project_id, Presentee(socket.id, user.id, user.name, now(), user.image))
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)
 
-    def leave(self, member: Member, project_id: str) -> None:
-        """Let a member out; one who is not in it may leave too, as a page's hooks do."""
+    def leave(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
+        """Let a member out; one who is not in it may leave too, as a page's hooks do.
+
+        The member gets nothing more of the project from now on. The others are told after the delay, or `at_once`.
+        """
         if project_id not in member.projects:
             return
         del member.projects[project_id]
         member.socket.leave(project_id)
-        self._presence.leave(project_id, member.socket.id)
+        if at_once or not self._leave_delay:
+            self._presence.leave(project_id, member.socket.id)
+        else:
+            member.leaving.add(project_id)
+            self._leaving.add((member, project_id))
         log.info(
             "project_left",
             userName=member.user.name,
@@ -60,8 +81,22 @@ class Projects:
             socketId=member.socket.id,
         )
 
+    def _announce_leave(self, member: Member, project_id: str) -> None:
+        member.leaving.discard(project_id)
+        self._presence.leave(project_id, member.socket.id)
+
+    def _announce_leaves(self, member: Member) -> None:
+        for project_id in tuple(member.leaving):
+            self._leaving.drop((member, project_id))
+            self._announce_leave(member, project_id)
+
+    def close(self) -> None:
+        """Announce nothing more."""
+        self._leaving.cancel()
+
     def leave_all(self, member: Member) -> None:
         """Let a member out of everything, since their connection has ended."""
+        self._announce_leaves(member)
         for project_id in member.projects:
             self._presence.leave(project_id, member.socket.id)
         member.projects.clear()
@@ -70,10 +105,12 @@ class Projects:
         """Let members out for everyone else, while the edits that they still send are relayed."""
         for member in members:
             member.is_parting = True
-            member.joining = None
+            for pending in member.pending.values():
+                pending.settle_joins()
             for project_id in member.projects:
                 member.socket.leave(project_id)  # all of them first: who goes is not told who goes along
         for member in members:
+            self._announce_leaves(member)
             for project_id in member.projects:
                 self._presence.leave(project_id, member.socket.id)
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import structlog
 
-from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess, Role
 from synkora.collaboration.admission import RECHECK, Admission
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
@@ -21,7 +21,7 @@ from synkora.collaboration.own_events import ASKS
 from synkora.collaboration.parting import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, Parting
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.presence import Presence
-from synkora.collaboration.projects import Projects
+from synkora.collaboration.projects import LEAVE_DELAY, Projects
 from synkora.collaboration.received import Received
 from synkora.collaboration.signing_in import SigningIn
 from synkora.collaboration.timestamps import now
@@ -77,6 +77,7 @@ class Collaboration:
         user_connections: Counts | None = None,
         recheck: float = RECHECK,
         answer_within: float = ANSWER_WITHIN,
+        leave_delay: float = LEAVE_DELAY,
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
@@ -87,7 +88,7 @@ class Collaboration:
         self._connections = LocalCounts() if user_connections is None else user_connections  # one without any is false
         # Of those who have left the namespace over a connection that goes on.
         self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
-        self.projects = Projects(namespace, self.presence)
+        self.projects = Projects(namespace, self.presence, leave_delay=leave_delay)
         self._admission = Admission(
             self.access, self.projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
         )
@@ -154,6 +155,7 @@ class Collaboration:
 
     async def close(self) -> None:
         """Let go of the connections to whoever knows who may join what."""
+        self.projects.close()
         await self.access.close()
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
@@ -261,8 +263,8 @@ class Collaboration:
         codec, adapter = Codec(event), self._namespace.adapter
         writer = packets.EventWriter(self._namespace.name, event.name, volatile=event.volatile)
 
-        def pass_on(member: Member, project_id: str, message: Outgoing) -> None:
-            if event.edits and not member.projects[project_id].may_write:
+        def pass_on(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
+            if event.edits and not role.may_write:
                 raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
             if event.volatile and member.is_parting:
                 return  # a cursor would be drawn anew where it has just been taken away
@@ -277,20 +279,22 @@ class Collaboration:
                     socketId=member.socket.id,
                 )
 
-        def relay(socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> None:
+        def pass_on_held(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
+            if event.edits or project_id in member.projects:
+                pass_on(member, project_id, message, role)
+
+        def relay(socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> Awaitable[None] | None:
             member = self._members[socket.id]
             project_id: str = payload.projectId
-            joining = None
-            if project_id not in member.projects:
-                joining = self._admission.joining(member, project_id)
-                if joining is None:
-                    raise EventRefused(f"{event.name}: join the project first")
+            role = member.projects.get(project_id)
+            if role is None and not event.edits and not self._admission.is_joining(member, project_id):
+                raise EventRefused(f"{event.name}: join the project first")
             message = writer.write(codec.deliver(payload, member.sender), attachments)
-            if joining is None:
-                pass_on(member, project_id, message)
-            else:
-                # Held as it will be sent: what else the client wrote beside it is let go of.
-                act = functools.partial(pass_on, member, project_id, message)
-                self._admission.hold(member, joining, event.name, message.size, act)
+            if role is not None:
+                pass_on(member, project_id, message, role)
+                return None
+            # Held as it will be sent: what else the client wrote beside it is let go of.
+            act = functools.partial(pass_on_held, member, project_id, message)
+            return self._admission.relay(member, project_id, event.name, message.size, act)
 
         self._namespace.route(event.name, codec.decode, relay)

@@ -89,9 +89,10 @@ class Client:
     def _receive(self, packet: Packet) -> None:
         socket = self._sockets.get(packet.namespace)
         if packet.type is PacketType.CONNECT:
-            if socket is not None:
-                raise OutOfPlace("connected to this namespace already")
-            self._connect(packet)
+            if socket is None:
+                self._connect(packet)
+            else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
+                self.session.count_odd()
             return
         if socket is None or socket.stage is not Stage.CONNECTED:
             if self._left is not None and packet.namespace in self._left:
