@@ -66,8 +66,9 @@ async def test_coming_and_going_is_told_as_on_one_instance(sites: Pair) -> None:
     tab = await arrive(sites[0], "Bob")
     tab.emit("join-project", PROJECT)
     await hears(tab, "users:active", "users:count")
+    time = joined_at(sites[0], tab)
     assert await hears(bob, "user:joined", "users:count") == [
-        {"socketId": tab.id, "userId": "bob", "userName": "Bob", "timestamp": joined_at(sites[0], tab)},
+        {"socketId": tab.id, "userId": "bob", "userName": "Bob", "joinedAt": time, "timestamp": time},
         {"count": 2},
     ]
     await hears(alice, "user:joined", "users:count")

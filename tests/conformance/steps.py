@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from synkora.engine.registry import Registry
 
-PATIENCE = 5  # seconds: far more than anything here takes
+PATIENCE = 60  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
 
 Check = str | bytes | Callable[[Any], object] | re.Pattern[str]
 

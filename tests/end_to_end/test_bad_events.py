@@ -6,7 +6,7 @@ import pytest
 from tests.end_to_end.bystanders import Bystanders
 from tests.end_to_end.raw import RawClient
 from tests.end_to_end.session import PROJECT
-from tests.end_to_end.test_relays import ROWS
+from tests.end_to_end.test_relays import ROWS, VOLATILE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -29,7 +29,6 @@ PAYLOADS: dict[str, tuple[list[Any], str]] = {
     "an object for a project id": ([{"projectId": {"$ne": None}}], ""),
     "an array for a project id": ([{"projectId": [PROJECT]}], ""),
     "a project id of 300 characters": ([{"projectId": "p" * 300}], "200"),
-    "a project not joined": ([{"projectId": "not joined"}], "join"),
 }
 PROJECT_IDS: dict[str, tuple[list[Any], str]] = {
     "no project id": ([], REQUIRED),
@@ -58,6 +57,15 @@ async def test_a_relay_with_a_bad_payload_is_answered(mallory: RawClient, bystan
     for event in RELAYED:
         await mallory.emit(event, *arguments)
         await expect_error(mallory, words)
+    await mallory.goes_on()
+    await bystanders.notice_nothing()
+
+
+async def test_a_volatile_event_needs_a_join(mallory: RawClient, bystanders: Bystanders) -> None:
+    """Cursors and typing of a project that the client has not joined are refused with words."""
+    for event in VOLATILE:
+        await mallory.emit(event, {"projectId": "not joined"})
+        await expect_error(mallory, f"{event}: join the project first")
     await mallory.goes_on()
     await bystanders.notice_nothing()
 

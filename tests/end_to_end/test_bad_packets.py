@@ -38,7 +38,6 @@ CLOSING: dict[str, list[str | bytes]] = {
     "an ack id of letters": ['42x["ping"]'],
     "an ack id of a hundred digits": ["42" + "9" * 100 + '["ping"]'],
     "an ack id below zero": ['42-1["ping"]'],
-    "a second CONNECT": ["40"],
     "a refusal from a client": ['44{"message":"no"}'],
     "an event of another namespace": ['42/admin,["ping"]'],
     "an ack without an id": ["43[]"],
@@ -103,6 +102,7 @@ HARMLESS: dict[str, list[str | bytes]] = {
     "a pong that nobody waits for": ["3"],
     "a probe": ["5"],
     "a noop": ["6"],
+    "a second CONNECT": ["40"],
     "a namespace left that was never joined": ["40/admin,"],
 }
 

@@ -20,7 +20,7 @@ def listed(person: Person) -> dict[str, Any]:
 
 
 def announced(person: Person, client: Client) -> dict[str, Any]:
-    """How `user:joined` shows somebody, but for the time."""
+    """How `user:joined` shows somebody, but for the times."""
     return {"socketId": client.id, **listed(person)}
 
 
@@ -32,7 +32,10 @@ def parted(person: Person, client: Client) -> dict[str, Any]:
 async def expect_timed(client: Client, event: str) -> dict[str, Any]:
     """The next event, which is to be this one, without its time, which is to be well written."""
     payload: dict[str, Any] = await client.expect(event)
-    assert TIME.fullmatch(payload.pop("timestamp"))
+    time = payload.pop("timestamp")
+    assert TIME.fullmatch(time)
+    if event == "user:joined":
+        assert payload.pop("joinedAt") == time
     return payload
 
 

@@ -18,7 +18,7 @@ CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "synkora
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
 _WORKERS: Final = 2
-_PATIENCE: Final = 10  # seconds: far more than anything here takes, so that only what never comes fails
+_PATIENCE: Final = 60  # seconds: far more than anything here takes, also on a busy machine
 # What an installation's nginx.conf says around it, for one that needs no rights and writes into its own folder alone.
 _AROUND: Final = """\
 daemon off;

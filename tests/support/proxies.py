@@ -21,7 +21,7 @@ INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
 #: A port that nobody listens on.
 NOBODY: Final = 9
-_PATIENCE: Final = 10  # seconds: far more than anything here takes, so that only what never comes fails
+_PATIENCE: Final = 60  # seconds: far more than anything here takes, also on a busy machine
 
 #: What else than ports is changed in a configuration; it is also given the address that the proxy listens on.
 Change = Callable[[str, str], str]

@@ -34,6 +34,7 @@ const RELAYED = {
   "markdown:update": edit(({ fileId, content }) => ({ fileId, content }), "Markdown updated"),
   "markdown:cursor": volatile(({ fileId, position }, { socketId }) => ({ socketId, fileId, position })),
   "spreadsheet:cell-update": edit(({ cell, value }) => ({ cell, value }), "Cell updated"),
+  "spreadsheet:batch-update": edit(({ cells }) => ({ cells }), "Cells updated"),
   "spreadsheet:selection": volatile(({ selection }, { socketId }) => ({ socketId, selection })),
   "typing:start": volatile(({ context, timestamp }, sender) => ({ ...sender, context, timestamp })),
   "typing:stop": volatile(({ context }, { socketId, userId }) => ({ socketId, userId, context })),
@@ -108,9 +109,10 @@ function join(socket, projectId) {
   const users = projects.get(projectId) ?? new Map();
   if (users.has(socket.id)) return socket.emit("users:active", listOf(users));
   projects.set(projectId, users);
-  users.set(socket.id, { userId, userName, userImage, joinedAt: now() });
+  const joinedAt = now();
+  users.set(socket.id, { userId, userName, userImage, joinedAt });
   socket.join(projectId);
-  const joined = { socketId: socket.id, userId, userName, userImage, timestamp: now() };
+  const joined = { socketId: socket.id, userId, userName, joinedAt, timestamp: joinedAt, userImage };
   socket.local.to(projectId).emit("user:joined", joined);
   (LIST_TO_EVERYONE ? io.local.to(projectId) : socket).emit("users:active", listOf(users));
   io.local.to(projectId).emit("users:count", { count: users.size });

@@ -131,10 +131,12 @@ async def join(member: Member, project: str) -> None:
     if member.sid in users:
         await tell_list(project, member.sid)
         return
-    users[member.sid] = {**member.shown, "joinedAt": now()}
+    joined_at = now()
+    users[member.sid] = {**member.shown, "joinedAt": joined_at}
     member.projects.add(project)
     await sio.enter_room(member.sid, project)
-    await tell("user:joined", {"socketId": member.sid, **member.shown, "timestamp": now()}, project, member.sid)
+    times = {"joinedAt": joined_at, "timestamp": joined_at}
+    await tell("user:joined", {"socketId": member.sid, **member.shown, **times}, project, member.sid)
     await tell_list(project, project)
     await tell("users:count", {"count": len(users)}, project)
     log.info("✓ %s joined project %s", member.user_name, project)
@@ -233,6 +235,7 @@ relay("canvas:cursor", "volatile", fields("position", sender=("socketId",)))
 relay("markdown:update", "edit", fields("fileId", "content"), "Markdown updated")
 relay("markdown:cursor", "volatile", fields("fileId", "position", sender=("socketId",)))
 relay("spreadsheet:cell-update", "edit", fields("cell", "value"), "Cell updated")
+relay("spreadsheet:batch-update", "edit", fields("cells"), "Cells updated")
 relay("spreadsheet:selection", "volatile", fields("selection", sender=("socketId",)))
 relay("typing:start", "volatile", fields("context", "timestamp", sender=("socketId", "userId", "userName")))
 relay("typing:stop", "volatile", fields("context", sender=("socketId", "userId")))
