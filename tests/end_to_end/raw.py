@@ -209,10 +209,16 @@ class RawClient:
     async def sign_in(self, person: Person) -> None:
         """Connect to the main namespace."""
         await self.carrier.send("40" + json.dumps({"token": person.token}))
-        answer = await self.carrier.receive()
+        answer = await self.receive()
         assert isinstance(answer, str)
-        assert answer.startswith("40{")
+        assert answer.startswith("40{"), answer
         await self.expect("connected")
+
+    async def receive(self) -> Packet:
+        """The next Engine.IO packet that is not a ping; pings are answered."""
+        while (packet := await self.carrier.receive()) == "2":
+            await self.carrier.send("3")
+        return packet
 
     async def emit(self, *event: Any) -> None:
         """Emit an event."""
@@ -220,7 +226,7 @@ class RawClient:
 
     async def expect(self, name: str) -> Any:
         """The argument of the next event, which is to be `name`."""
-        packet = await self.carrier.receive()
+        packet = await self.receive()
         assert isinstance(packet, str), f"{packet!r} instead of {name}"
         assert packet.startswith("42["), f"{packet!r} instead of {name}"
         event, *args = json.loads(packet[2:])
@@ -240,6 +246,6 @@ class RawClient:
 
     async def is_closed(self) -> Closed:
         """Wait for the end of the connection, which is to come before anything else; return how it was closed."""
-        packet = await self.carrier.receive()
+        packet = await self.receive()
         assert isinstance(packet, Closed), f"{packet!r} instead of the end"
         return packet

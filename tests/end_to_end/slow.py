@@ -85,10 +85,7 @@ async def catch_up(client: RawClient) -> list[tuple[str, Any]]:
     """Read all events up to the answer to a ping that is sent now, or to the end of the connection."""
     events: list[tuple[str, Any]] = []
     await client.emit("ping")
-    while not isinstance(packet := await client.carrier.receive(), Closed):
-        if packet == "2":
-            await client.carrier.send("3")
-            continue
+    while not isinstance(packet := await client.receive(), Closed):
         assert isinstance(packet, str)
         assert packet.startswith("42[")
         name, argument = json.loads(packet[2:])
