@@ -5,13 +5,13 @@ import json
 
 import pytest
 from tests.collaboration.site import Person, Site, turn
+from tests.support.processes import PATIENCE
 
 from synkora.collaboration import lists
 from synkora.collaboration.told import MEMBER_RATE
 from synkora.engine.updates import Bundle
 
 PROJECT = "proj_456"
-PATIENCE = 10  # seconds: far more than anything here takes
 
 
 def names(events: list[list[object]]) -> list[object]:
