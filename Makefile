@@ -146,7 +146,7 @@ $(DEV_READY): $(VENV_READY) requirements/dev.txt pyproject.toml
 # The tests run the real clients, a real browser, a real database, Redis and proxy, and measure with programs in C.
 tools: compiler
 	@missing=; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v chromium-headless-shell >/dev/null || missing="$$missing chromium-headless-shell"; \
 	command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing="$$missing haproxy"; \
 	command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$$missing nginx-light"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \

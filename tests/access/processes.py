@@ -13,10 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.access.world import SECRET, World
-from tests.support.processes import free_port
+from tests.support.processes import PATIENCE, free_port
 
 _HERE = Path(__file__).parent
-_PATIENCE = 30  # seconds: far more than a start takes
 
 
 class App:
@@ -89,7 +88,7 @@ class Postgres:
             cwd=self.folder,
             check=True,
             capture_output=True,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
             **self._account,
         )
 
@@ -116,7 +115,7 @@ class Postgres:
                 **self._account,
             )
         self._process = process
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         while not self._is_ready():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, "the database does not start"
@@ -126,7 +125,7 @@ class Postgres:
         """Have it cut off its clients and end."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def remove(self) -> None:
@@ -136,7 +135,7 @@ class Postgres:
 
     def _is_ready(self) -> bool:
         ready = subprocess.run(
-            [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], timeout=_PATIENCE
+            [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], timeout=PATIENCE
         )
         return ready.returncode == 0
 

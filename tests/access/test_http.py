@@ -23,6 +23,7 @@ from tests.access.world import (
     small_world,
 )
 from tests.contracts.access import AccessContract
+from tests.support.processes import PATIENCE
 from tests.support.servers import until
 
 from synkora.access import HttpAccess
@@ -295,7 +296,7 @@ async def test_closing_does_not_wait_for_an_app_that_does_not_answer() -> None:
         policy = HttpAccess(listener.url)
         question = asyncio.create_task(Access(policy).role(nextauth_v4("owner"), TEAM_PROJECT))
         await until(lambda: listener.now == 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await policy.close()
             with pytest.raises(AccessUnavailable):
                 await question

@@ -11,6 +11,7 @@ from tests.access.conftest import Database
 from tests.access.listeners import listening
 from tests.access.world import PEOPLE, TEAM_PROJECT, World, nextauth_v4, small_world
 from tests.contracts.access import AccessContract
+from tests.support.processes import PATIENCE
 from tests.support.servers import until
 
 from synkora.access import PostgresAccess
@@ -63,7 +64,7 @@ async def test_closing_lets_go_of_the_connections(policy: PostgresAccess, databa
     await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
     assert await database.clients() == 1
     await policy.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await database.clients():
             await asyncio.sleep(0.01)
 
@@ -159,7 +160,7 @@ async def test_a_locked_table_ends_in_time_and_leaves_nothing_behind(
             failures = await asyncio.gather(*questions, return_exceptions=True)
         assert all(isinstance(failure, AccessUnavailable) for failure in failures), failures
         assert await database.clients() <= 5
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while await waiting(database):
                 await asyncio.sleep(0.01)
         known = set(await pids(database))
@@ -265,7 +266,7 @@ async def test_closing_does_not_wait_for_a_database_that_does_not_answer(
     async with database.connection.transaction():
         await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
         question = asyncio.create_task(Access(policy).role(nextauth_v4("owner"), TEAM_PROJECT))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not await waiting(database):
                 await asyncio.sleep(0.01)
             await policy.close()

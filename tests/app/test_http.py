@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from tests.support.clients import Polling, websocket
 from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 
 from synkora import SocketServer
@@ -66,7 +67,7 @@ class Raw:
 
     async def status(self) -> int:
         """The status of the next answer, of which the body is read as well."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             head = await self.reader.readuntil(b"\r\n\r\n")
             size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await self.reader.readexactly(int(size))
@@ -74,7 +75,7 @@ class Raw:
 
     async def ended(self) -> bytes:
         """All that comes until the end of the connection."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read()
             except ConnectionError:
@@ -198,7 +199,7 @@ class TestSlowRequests:
         async with raw(hasty) as bystander:
             await bystander.send(HEALTH)
             assert await bystander.status() == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             answers = await asyncio.gather(*(reader.read() for reader, _ in opened))
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
         assert counted(server) == [("slow request cut off", count, "head")]

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.support.processes import PATIENCE
 
 from synkora.app.listen import listen
 
@@ -35,7 +36,7 @@ def test_one_address(opened: ExitStack) -> None:
     assert host == "127.0.0.1"
     assert port != 0
     assert bound.getblocking() is False
-    opened.enter_context(socket.create_connection((host, port), timeout=5))
+    opened.enter_context(socket.create_connection((host, port), timeout=PATIENCE))
 
 
 def test_every_interface(opened: ExitStack) -> None:
@@ -45,7 +46,7 @@ def test_every_interface(opened: ExitStack) -> None:
     assert len({bound.getsockname()[1] for bound in sockets}) == 1
     hosts = ["127.0.0.1", "::1"][: len(sockets)]
     for host in hosts:
-        opened.enter_context(socket.create_connection((host, sockets[0].getsockname()[1]), timeout=5))
+        opened.enter_context(socket.create_connection((host, sockets[0].getsockname()[1]), timeout=PATIENCE))
 
 
 def test_the_families_do_not_overlap(opened: ExitStack) -> None:
@@ -88,7 +89,7 @@ def test_a_port_can_be_listened_on_again_at_once(opened: ExitStack) -> None:
     """A server that is restarted does not wait for the connections of the last one to be forgotten."""
     (bound,) = listening(opened, "127.0.0.1")
     port = bound.getsockname()[1]
-    client = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+    client = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
     bound.setblocking(True)
     accepted, _ = bound.accept()
     accepted.close()  # the server ends the connection, whose end of it then lingers

@@ -7,6 +7,7 @@ import pytest
 from tests.app.test_http import LARGE, Raw, raw
 from tests.support.clients import Polling
 from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 from tests.support.sessions import turn
 
@@ -37,7 +38,7 @@ def get(address: Address, sid: str | None = None, head: str = "Host: a\r\n", ver
 
 async def answer(client: Raw) -> tuple[bytes, bytes]:
     """The head and the body of the next answer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         head = await client.reader.readuntil(b"\r\n\r\n")
         size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
         return head, await client.reader.readexactly(int(size))
@@ -114,7 +115,7 @@ async def test_a_client_that_waits_to_be_asked_for_a_body_is_asked(address: Addr
         await polling.open()
         head = "Host: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
         await client.send(get(address, polling.sid, head))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from tests.collaboration.site import Site, token_of
 from tests.support.clients import Polling, socketio
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 
 from synkora.app.routes import make_app
@@ -31,7 +32,7 @@ async def site() -> AsyncIterator[TroubledSite]:
 
 
 async def ask(address: Address, path: str, method: str = "GET") -> httpx.Response:
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         return await http.request(method, address.http + path)
 
 

@@ -17,7 +17,7 @@ from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
 from tests.support.frames import TEXT, client_frame
 from tests.support.loops import pytest_asyncio_loop_factories
-from tests.support.processes import Program
+from tests.support.processes import PATIENCE, Program
 from tests.support.servers import serving, until
 from websockets.asyncio.client import connect
 
@@ -74,7 +74,7 @@ def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
     variables = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
     with Program(SERVE, tmp_path, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
         origin, port = origin_of(program), int(origin_of(program).rpartition(":")[2])
-        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
         assert shown == certfile.read_text()
         trust = ssl.create_default_context(cafile=certfile)
         with httpx.Client(verify=trust, trust_env=False) as early:
@@ -83,12 +83,12 @@ def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
             certfile.write_text("no certificate")
             program.signal(signal.SIGHUP)
             program.line(lambda line: line.startswith("! Not reloaded: SSL_CERTFILE, SSL_KEYFILE: "))
-            assert ssl.get_server_certificate(("127.0.0.1", port), timeout=10) == shown
+            assert ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE) == shown
 
             make_certificate(tmp_path, "server")
             program.signal(signal.SIGHUP)
             program.line(lambda line: line == "✓ The certificate has been read again")
-            renewed = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+            renewed = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
             assert renewed == certfile.read_text() != shown
             assert early.get(f"{origin}/health").status_code == 200  # by the connection that it has
 
@@ -110,11 +110,11 @@ async def test_people_collaborate(program: Program, transports: list[str], trust
         token = sign({"id": name.lower(), "name": name}, SECRET, expires_in=600)
         await client.connect(origin, auth={"token": token}, transports=transports)
         await client.emit("join-project", "p1")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await joined.get()
     for task in ({"title": "small"}, {"title": "x" * 200_000}):
         await clients[0].emit("task:create", {"projectId": "p1", "task": task})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await seen.get() == task
     for client, session in zip(clients, sessions, strict=True):
         await client.disconnect()
@@ -181,7 +181,7 @@ async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch
     monkeypatch.setattr("synkora.app.serving.HEAD_TIME", 0.3)
     async with serving(SocketServer(), tls=tls_context(*files)) as address:
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             try:
                 assert await reader.read() == b""
             except ConnectionError:
@@ -196,7 +196,7 @@ async def test_a_client_that_speaks_no_tls_harms_nobody(program: Program, trust:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with closing(writer):
         writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert not (await reader.read()).startswith(b"HTTP")
     async with httpx.AsyncClient(verify=trust, trust_env=False) as http:
         assert (await http.get(f"{origin}/health")).status_code == 200

@@ -22,16 +22,18 @@ const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 const [executablePath] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
 const pages = new Map();
+// Far more than any step takes on a busy machine. Who gives the orders waits for longer, and so hears which step failed.
+const PATIENCE = 60_000;
 
 const orders = {
   async open({ name, url, options }) {
     const context = await browser.newContext(options);
     const page = await context.newPage();
-    page.setDefaultTimeout(30_000);
+    pages.set(name, page);
+    page.setDefaultTimeout(PATIENCE);
     page.on("console", (message) => tell({ name, console: message.text() }));
     page.on("pageerror", (error) => tell({ name, console: String(error) }));
     await page.goto(url);
-    pages.set(name, page);
   },
   evaluate: ({ name, expression }) => pages.get(name).evaluate(expression),
   // Runs lines of Playwright's own API, with `page` for the page.
@@ -45,7 +47,7 @@ const orders = {
   },
   // Waits until the expression is true of the page.
   async wait({ name, expression }) {
-    await pages.get(name).waitForFunction(expression, undefined, { timeout: 30_000 });
+    await pages.get(name).waitForFunction(expression, undefined, { timeout: PATIENCE });
   },
   async close({ name }) {
     await pages.get(name)?.context().close();

@@ -43,7 +43,7 @@ const orders = {
   async call({ name, event, id }) {
     try {
       const [first, ...args] = event.map(unpack);
-      tell({ id, answer: pack(await sockets.get(name).timeout(10_000).emitWithAck(first, ...args)) ?? null });
+      tell({ id, answer: pack(await sockets.get(name).timeout(60_000).emitWithAck(first, ...args)) ?? null });
     } catch (error) {
       tell({ id, error: String(error) });
     }

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.conftest import MakeLink
 from tests.contracts.crowds import Cluster
+from tests.support.processes import PATIENCE
 from tests.support.servers import serving
 
 from synkora import SocketServer

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 
 from synkora.cluster.link import Link, LinkSettings
@@ -12,7 +13,6 @@ from synkora.cluster.url import RedisUrl
 __all__ = ["pytest_asyncio_loop_factories"]
 
 QUICK = LinkSettings(beat_interval=0.05, missed_beats=6, patience=1.0, first_delay=0.01, longest_delay=0.05)
-PATIENCE = 60  # seconds: far more than a start takes on a busy machine, so that only what never comes fails
 
 MakeLink = Callable[..., Link]
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec import Raw, json, msgpack
 from tests.cluster.clusters import adapter_of, cluster_of, link_of, server_on, settle
-from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.conftest import MakeLink
 from tests.contracts.adapter import AdapterContract
 from tests.contracts.crowds import NAMES, Cluster, Crowd, crowd_in
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 

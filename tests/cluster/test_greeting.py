@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 from structlog.testing import capture_logs
 from tests.access.listeners import listening
-from tests.cluster.conftest import PATIENCE, QUICK, MakeLink
+from tests.cluster.conftest import QUICK, MakeLink
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.cluster.clusters import server_on
-from tests.cluster.conftest import PATIENCE, QUICK
+from tests.cluster.conftest import QUICK
 from tests.cluster.interop import EVERYONE, Guest, NodeServer, NodeSpeaker, PythonServer, Server, Speaker, Target
 from tests.end_to_end.node_process import NodeProcess
 from tests.support.clients import websocket
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import serving
 

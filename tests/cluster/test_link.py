@@ -5,7 +5,8 @@ import re
 from typing import Any
 
 import pytest
-from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.conftest import MakeLink
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 

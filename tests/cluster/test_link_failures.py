@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from tests.access.listeners import listening
-from tests.cluster.conftest import PATIENCE, QUICK, MakeLink
+from tests.cluster.conftest import QUICK, MakeLink
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
 from tests.support.servers import until

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.conftest import MakeLink
 from tests.cluster.instances import Instance, lifetimes
 from tests.contracts.presence import PresenceContract
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.conftest import MakeLink
 from tests.collaboration.site import Person, Site, turn
+from tests.support.processes import PATIENCE
 from tests.support.servers import until
 
 from synkora.cluster.presence import RedisPresence

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 from tests.cluster.clusters import settle
-from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.conftest import MakeLink
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
-from tests.cluster.conftest import PATIENCE, MakeLink
+from tests.cluster.conftest import MakeLink
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.relay import relaying
 from tests.support.servers import until

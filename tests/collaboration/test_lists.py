@@ -5,13 +5,13 @@ import json
 
 import pytest
 from tests.collaboration.site import Person, Site, turn
+from tests.support.processes import PATIENCE
 
 from synkora.collaboration import lists
 from synkora.collaboration.told import MEMBER_RATE
 from synkora.engine.updates import Bundle
 
 PROJECT = "proj_456"
-PATIENCE = 60  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
 
 
 def names(events: list[list[object]]) -> list[object]:

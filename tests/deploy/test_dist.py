@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.docs.documents import ROOT
+from tests.support.processes import PATIENCE
 
 PACKAGE = ROOT / "src" / "synkora"
-PATIENCE = 60  # seconds: far more than it takes
 
 
 def build(folder: Path, into: Path, *options: str) -> None:

@@ -14,10 +14,9 @@ import httpx
 import pytest
 from tests.docs.documents import ROOT
 from tests.end_to_end.people import CLIENTS, SECRET
-from tests.support.processes import free_port
+from tests.support.processes import PATIENCE, free_port
 
 CONFIGURATION = ROOT / "deploy" / "pm2" / "ecosystem.config.cjs"
-PATIENCE = 30  # seconds: far more than anything here takes, so that only what never comes fails
 APP, SERVER = "synkora-app", "synkora-ws"
 #: What the web app is here: it answers with what PM2 gives it.
 STAND_IN = """

@@ -14,7 +14,8 @@ import pytest
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 from tests.docs.documents import DOCUMENTS, ROOT, blocks
 from tests.end_to_end.people import ALICE, BOB, Person
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
+from tests.support.processes import PATIENCE
 from tests.support.servers import serving
 
 from synkora import SocketServer

@@ -3,7 +3,8 @@
 from typing import Any
 
 import httpx
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
+from tests.support.processes import PATIENCE
 
 HANDSHAKE = {"EIO": "4", "transport": "polling"}
 #: Sessions that a test leaves behind are not waited for.

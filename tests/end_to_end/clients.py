@@ -6,6 +6,7 @@ import aiohttp
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 from tests.end_to_end.inbox import Inbox
 from tests.end_to_end.node_process import Message, NodeProcess
+from tests.support.processes import PATIENCE
 
 #: What the web app gives its client, besides `auth`.
 APP_OPTIONS = {"autoConnect": False, "reconnection": True, "reconnectionDelay": 1000, "reconnectionDelayMax": 30000}
@@ -211,7 +212,7 @@ class PythonDriver:
     async def call(self, *event: Any) -> Any:
         """Emit an event and return what acknowledges it."""
         name, *args = event
-        return await self._sio.call(name, tuple(args), timeout=10)
+        return await self._sio.call(name, tuple(args), timeout=PATIENCE)
 
     async def close(self) -> None:
         """Disconnect for good."""

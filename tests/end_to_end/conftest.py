@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.access.fixtures import app, app_process, postgres
+from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.clients import WAYS, Client, Way
 from tests.end_to_end.node_process import NodeProcess
@@ -48,6 +49,14 @@ async def node() -> AsyncIterator[NodeProcess]:
     node = await NodeProcess.start("remote-sockets.mjs")
     yield node
     await node.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[NodeProcess]:
+    """One browser; who opens a page in it has cookies of their own."""
+    chromium = await start_chromium()
+    yield chromium
+    await chromium.stop()
 
 
 @pytest.fixture(params=WAYS.values(), ids=list(WAYS))

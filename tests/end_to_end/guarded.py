@@ -13,6 +13,7 @@ from tests.access.processes import App, Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, World, nextauth_v4
 from tests.end_to_end.people import ISSUED
 from tests.support.clients import WebSocket
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 
 from synkora.access import HttpAccess, PostgresAccess
@@ -221,7 +222,7 @@ def token_of(user_id: str) -> str:
 
 async def until_writes(guest: Guest, other: Guest, *, wanted: bool) -> None:
     """Edit until `other` gets it, or until it is refused, as is `wanted`; fail if that does not come."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         # At a pace that no limit is reached with.
         while await guest.writes("task:update", {"task": 1}, 1, other) is not wanted:
             await asyncio.sleep(0.1)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tests.end_to_end.server_process import PATIENCE
+from tests.support.processes import PATIENCE
 
 
 class Inbox:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.end_to_end.people import CLIENTS
-from tests.end_to_end.server_process import PATIENCE
+from tests.support.processes import PATIENCE
 
 Message = dict[str, Any]
 _LONGEST_LINE = 16_000_000
@@ -51,7 +51,8 @@ class NodeProcess:
         number = next(self._ids)
         self._answers[number] = answer = asyncio.get_running_loop().create_future()
         self.order(do, id=number, **details)
-        return await asyncio.wait_for(answer, 3 * PATIENCE)  # it has a patience of its own, with better words
+        # The scripts give up on each of their steps sooner, and say on which.
+        return await asyncio.wait_for(answer, 5 * PATIENCE)
 
     async def _read(self) -> None:
         assert self._process.stdout is not None

@@ -16,8 +16,9 @@ PHONE: dict[str, Any] = {
 #: Waits for what Playwright's own locators cannot wait for.
 UNTIL = """
 const until = async (condition, what) => {
-  for (let tries = 0; !(await condition()); tries++) {
-    if (tries === 200) throw new Error(`it never came to this: ${what ?? condition}`);
+  const end = Date.now() + 60_000;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`it never came to this: ${what ?? condition}`);
     await page.waitForTimeout(50);
   }
 };

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import httpx
 from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
+from tests.support.processes import PATIENCE
 
 TEXT, BINARY, CLOSE = 1, 2, 8
 SEPARATOR = "\x1e"

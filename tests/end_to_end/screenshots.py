@@ -1,12 +1,12 @@
 """Takes the documents' pictures of both pages: `make screenshots`, or ARGS=FOLDER to have them elsewhere."""
 
 import asyncio
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.console import Operator
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.office import at_work
@@ -63,9 +63,7 @@ await page.mouse.move({x}, {y}, {{ steps: 3 }});
 
 async def take(folder: Path) -> None:
     """Have people work on projects, and take pictures of what they see, and of what operators see."""
-    chromium_path = shutil.which("chromium")
-    assert chromium_path is not None, "chromium is not installed"
-    chromium = await NodeProcess.start("remote-browser.mjs", chromium_path)
+    chromium = await start_chromium()
     with tempfile.TemporaryDirectory() as empty:
         try:
             await _take_playground(chromium, Path(empty), folder)

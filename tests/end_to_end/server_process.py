@@ -12,8 +12,8 @@ from typing import IO
 
 import psutil
 from tests.end_to_end.people import ISSUED, SECRET
+from tests.support.processes import PATIENCE
 
-PATIENCE = 60  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
 _PORT = re.compile(r'(?:Server running on port: |"event":"started","port":)(\d+)')
 
 

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import httpx
 from tests.end_to_end.clients import Client, Way
 from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
+from tests.support.processes import PATIENCE
 
 PROJECT = "proj_456"
 

@@ -25,7 +25,7 @@ from tests.end_to_end.people import ISSUED, Person
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer
 from tests.support.clients import websocket
-from tests.support.processes import Program
+from tests.support.processes import PATIENCE, Program
 from tests.support.servers import Address
 
 NO_ACCESS = "You do not have access to this project"
@@ -339,7 +339,7 @@ async def test_members_stay_while_nobody_can_answer_whether_they_may(authority: 
         await viewer.join(owner)
         await asyncio.to_thread(authority.go_away)
         failed = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while failed < 4:  # two rechecks of each
                 await asyncio.sleep(0.02)
                 failed += sum(tally.times for tally in incidents.take() if tally.kind == "access check failed")

@@ -1,6 +1,5 @@
 """Socket.IO's own admin UI, as it comes from npm, on this server."""
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,16 +19,6 @@ from tests.support.servers import Address
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PATH = "/socket.io/"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chromium() -> AsyncIterator[NodeProcess]:
-    """Chromium."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is not installed"
-    chromium = await NodeProcess.start("remote-browser.mjs", path)
-    yield chromium
-    await chromium.stop()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.bystanders import Bystanders
 from tests.end_to_end.raw import RawClient, RawConnection, RawPolling
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,7 +1,6 @@
 """A real browser, with a session's cookie that no script can read, on a page that does what the web app's pages do."""
 
 import json
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -34,16 +33,6 @@ async def synkora(app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     yield server
     assert server.stop() == 0, server.output
     assert not server.stderr
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chromium() -> AsyncIterator[NodeProcess]:
-    """Chromium."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is not installed"
-    chromium = await NodeProcess.start("remote-browser.mjs", path)
-    yield chromium
-    await chromium.stop()
 
 
 class Visitor:

@@ -12,8 +12,9 @@ from tests.end_to_end.clients import WAYS, Client, Refused, Way
 from tests.end_to_end.console_api import TOKEN, ConsoleApi
 from tests.end_to_end.people import ALICE, BOB, CAROL, Person
 from tests.end_to_end.raw import RawWebSocket
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 

@@ -15,13 +15,11 @@ from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET, Person
 from tests.end_to_end.playground import DESK, PHONE, Visitor
 from tests.end_to_end.raw import RawClient
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 from tests.end_to_end.slow import SlowWebSocket, enter
-from tests.end_to_end.test_browser import chromium
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
-
-__all__ = ["chromium"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

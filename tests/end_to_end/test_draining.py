@@ -11,8 +11,9 @@ from tests.end_to_end.behind_nginx import HANDSHAKE, client_of
 from tests.end_to_end.clients import WAYS, Client
 from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.raw import RawClient, RawWebSocket
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer, expect_health, join
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 

@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 from tests.docs.documents import ROOT, blocks
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows
-from tests.end_to_end.server_process import PATIENCE
 from tests.end_to_end.session import StartServer
-from tests.end_to_end.test_browser import V4, Visitor, chromium, collaborate, visitors
+from tests.end_to_end.test_browser import V4, Visitor, collaborate, visitors
 from tests.end_to_end.web_app import WebApp
 from tests.support.nginx import running_nginx
+from tests.support.processes import PATIENCE
 
-__all__ = ["chromium", "visitors"]
+__all__ = ["visitors"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -17,16 +16,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 Visit = Callable[..., Awaitable[Visitor]]
 _projects = itertools.count()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chromium() -> AsyncIterator[NodeProcess]:
-    """Chromium."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is not installed"
-    chromium = await NodeProcess.start("remote-browser.mjs", path)
-    yield chromium
-    await chromium.stop()
 
 
 @pytest.fixture(scope="module")

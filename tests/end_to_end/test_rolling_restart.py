@@ -12,8 +12,9 @@ from tests.end_to_end.clients import WAYS
 from tests.end_to_end.mover import Mover, accept_what_came
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.site import Site, calm
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

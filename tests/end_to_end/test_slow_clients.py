@@ -14,10 +14,11 @@ import pytest_asyncio
 from tests.end_to_end.clients import WAYS, Client
 from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.raw import Carrier, RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.server_process import PATIENCE, ServerProcess
+from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
 from tests.end_to_end.slow import DEFLATE, SlowWebSocket, catch_up, enter
 from tests.support.certificates import make_certificate
+from tests.support.processes import PATIENCE
 
 from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.transports.websocket import UNSENT

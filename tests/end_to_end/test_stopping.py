@@ -8,8 +8,8 @@ import pytest
 from tests.end_to_end.clients import WAYS, Client
 from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.server_process import PATIENCE
 from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

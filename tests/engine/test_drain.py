@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from tests.support.clients import Polling, websocket
+from tests.support.processes import PATIENCE
 from tests.support.servers import Engine, serving_engine, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
@@ -114,7 +115,7 @@ async def test_it_ends_when_nobody_is_left() -> None:
     await until(lambda: crowd.batches)
     for session in crowd.sessions:
         session.transport_closed(session.transport, Reason.TRANSPORT_CLOSE)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await draining
     assert len(crowd.order) == 1
 
@@ -122,7 +123,7 @@ async def test_it_ends_when_nobody_is_left() -> None:
 async def test_it_ends_after_its_time_whoever_is_left() -> None:
     """A client that answers nothing keeps nobody waiting."""
     crowd = Crowd(3)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await drain(crowd.registry, 0.1)
     assert [session.state for session in crowd.sessions] == [State.PARTING] * 3
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from tests.support.clients import Polling, socketio, websocket
 from tests.support.frames import TEXT, RawWebSocket, client_frame, raw_websocket
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 from websockets.frames import Opcode
 
@@ -153,7 +154,7 @@ class TestGoodbyes:
                 raise
 
         async with serving(server) as address, socketio(address):
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(PATIENCE):
                 await server.close(0.1)
             await until(lambda: ends)
         assert ends == ["cancelled"]

@@ -4,6 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.processes import PATIENCE
+
 Message = dict[str, Any]
 
 
@@ -43,7 +45,7 @@ class Wire:
 
     async def sent(self) -> Message:
         """The next message that the application has sent."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await self._sent.get()
 
     def hold(self) -> None:
@@ -60,5 +62,5 @@ class Wire:
 
     async def returned(self) -> None:
         """Wait until the application has returned. Raises what it raises."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self._task

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -25,7 +26,7 @@ class Polling:
 
     def __init__(self, address: Address, headers: dict[str, str] | None = None) -> None:
         self.address = address
-        self.http = httpx.AsyncClient(timeout=5, headers=headers, trust_env=False)
+        self.http = httpx.AsyncClient(timeout=PATIENCE, headers=headers, trust_env=False)
         self.sid = ""
 
     async def __aenter__(self) -> Self:
@@ -70,7 +71,7 @@ class WebSocket:
 
     async def receive(self) -> str | bytes:
         """The next message that is no ping."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (message := await self.connection.recv()) == "2":
                 await self.connection.send("3")
         return message
@@ -80,7 +81,7 @@ class WebSocket:
 
     async def closed(self) -> int | None:
         """Wait for the end of the connection, and return its close code."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self.connection.wait_closed()
         return self.connection.close_code
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address
 from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode
@@ -70,7 +71,7 @@ class RawWebSocket:
 
     async def frame(self) -> Frame:
         """The next frame. Raises `IncompleteReadError` at the end."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             head = await self.reader.readexactly(2)
             size = head[1] & 0x7F
             assert not head[1] & 0x80, "a server does not mask"
@@ -99,7 +100,7 @@ class RawWebSocket:
 
     async def ended(self) -> None:
         """Wait for the end of the connection."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             try:
                 while await self.reader.read(65536):
                     pass
@@ -132,7 +133,7 @@ async def raw_websocket(
         head += f"Sec-WebSocket-Extensions: {extensions}\r\n"
     try:
         writer.write(head.encode() + b"\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             answer = await reader.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 101"), answer
         yield RawWebSocket(reader, writer)

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from tests.support.processes import free_port
+from tests.support.processes import PATIENCE, free_port
 
 CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "synkora.conf"
 #: The instances' names in the configuration, and their ports.
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
 _WORKERS: Final = 2
-_PATIENCE: Final = 60  # seconds: far more than anything here takes, also on a busy machine
 # What an installation's nginx.conf says around it, for one that needs no rights and writes into its own folder alone.
 _AROUND: Final = """\
 daemon off;
@@ -78,7 +77,7 @@ class Nginx:
             else:
                 text = re.sub(rf"^.*(?::{port}\b|\bsynkora_{name}\b).*\n", "", text, flags=re.MULTILINE)
         (self.folder / "synkora.conf").write_text(self._change(text))
-        checked = subprocess.run([*self._command, "-t"], capture_output=True, encoding="utf-8", timeout=_PATIENCE)
+        checked = subprocess.run([*self._command, "-t"], capture_output=True, encoding="utf-8", timeout=PATIENCE)
         assert checked.returncode == 0, checked.stderr
 
     @property
@@ -100,7 +99,7 @@ class Nginx:
         self._wait_for("gracefully shutting down", before + _WORKERS)
 
     def _wait_for(self, words: str, times: int) -> None:
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         log = self.folder / "error.log"
         while not log.exists() or self.log.count(words) < times:
             assert self._process is not None
@@ -113,7 +112,7 @@ class Nginx:
         log = ""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
             log = self.log
         shutil.rmtree(self.folder)
         # Workers that are still to end after a reload are alarmed by being ended at once.

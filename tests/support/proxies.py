@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.support.processes import free_port
+from tests.support.processes import PATIENCE, free_port
 
 _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 #: The instances' names in the configurations, and their ports.
@@ -21,7 +21,6 @@ INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
 #: A port that nobody listens on.
 NOBODY: Final = 9
-_PATIENCE: Final = 60  # seconds: far more than anything here takes, also on a busy machine
 
 #: What else than ports is changed in a configuration; it is also given the address that the proxy listens on.
 Change = Callable[[str, str], str]
@@ -72,7 +71,7 @@ def running_proxy(
     log = folder / "log"
     try:
         with log.open("wb") as output:
-            checked = subprocess.run([*kind.check, file], env=environment, capture_output=True, timeout=_PATIENCE)
+            checked = subprocess.run([*kind.check, file], env=environment, capture_output=True, timeout=PATIENCE)
             assert checked.returncode == 0, checked.stderr.decode()
             process = subprocess.Popen([*kind.run, file], env=environment, stdout=output, stderr=output)
         try:
@@ -93,11 +92,11 @@ def _with_ports(text: str, instances: Sequence[int], app: int) -> str:
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     host, _, port = address.partition(":")
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     while True:
         assert process.poll() is None, log.read_text()
         try:
-            socket.create_connection((host, int(port)), _PATIENCE).close()
+            socket.create_connection((host, int(port)), PATIENCE).close()
         except ConnectionRefusedError:
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.005)

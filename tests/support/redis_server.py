@@ -13,9 +13,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import hiredis
-from tests.support.processes import free_port
-
-_PATIENCE = 60  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
+from tests.support.processes import PATIENCE, free_port
 
 
 class RedisServer:
@@ -61,7 +59,7 @@ class RedisServer:
         log = self.folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(["redis-server", *self._options], stdout=output, stderr=output)
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None, log.read_text()
             assert time.monotonic() < until, "Redis does not start"
@@ -90,7 +88,7 @@ class RedisServer:
 
     def do(self, *command: str | bytes | int) -> Any:
         """Redis' reply to a command of the test's own; an error is raised."""
-        with socket.create_connection(("127.0.0.1", self.port), _PATIENCE) as client:
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
             if self._password is not None:
                 _ask(client, "AUTH", self._password)
             reply = _ask(client, *command)
@@ -100,7 +98,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), _PATIENCE) as client:
+            with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
                 _ask(client, "PING")
         except ConnectionError:
             return False

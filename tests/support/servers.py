@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from tests.support.processes import PATIENCE
 
 from synkora.app.http import Patience
 from synkora.app.listen import listen
@@ -150,7 +151,7 @@ async def serving_engine(
             patience.cancel()
 
 
-async def until(condition: Any, within: float = 5) -> None:
+async def until(condition: Any, within: float = PATIENCE) -> None:
     """Wait until `condition()` holds; fail if it does not within some seconds."""
     async with asyncio.timeout(within):
         while not condition():

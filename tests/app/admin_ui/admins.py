@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.collaboration.site import Site
 from tests.support.clients import WebSocket, websocket
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 
 from synkora.app.admin_ui.serve import NAMESPACE, serve_admin_ui
@@ -40,7 +41,7 @@ class Admin:
 
     async def told(self, name: str) -> list[Any]:
         """The arguments of the next event of this name."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (event := await self.event())[0] != name:
                 pass
         return event[1:]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import structlog
 from tests.support.logs import configured_logs
+from tests.support.processes import PATIENCE
 
 from synkora.app.logs.repeats import MOST_KINDS, Repeats
 
@@ -61,7 +62,7 @@ async def test_the_window_ends_by_itself(capsys: pytest.CaptureFixture[str], mon
     told = asyncio.Event()
     monkeypatch.setattr(Repeats, "tell", lambda _: told.set())
     assert repeats(None, "warning", {"event": "odd"}) == {"event": "odd"}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await told.wait()
 
 

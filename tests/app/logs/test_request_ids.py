@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from tests.support.clients import Polling, websocket
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 from websockets.exceptions import InvalidStatus
 
@@ -43,7 +44,7 @@ async def address() -> AsyncIterator[Address]:
 
 async def ask(address: Address, path: str, given: str | None = None) -> httpx.Response:
     headers = {} if given is None else {b"X-Request-Id": given.encode()}
-    async with httpx.AsyncClient(timeout=5, trust_env=False, headers=headers) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, headers=headers) as http:
         return await http.get(address.http + path)
 
 

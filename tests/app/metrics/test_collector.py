@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.collaboration.site import Site, token_of
 from tests.docs.documents import ROOT, table
 from tests.support.clients import Polling, WebSocket, socketio
+from tests.support.processes import PATIENCE
 from tests.support.servers import serving, until
 
 from synkora import __version__
@@ -37,7 +38,7 @@ class MeasuredSite(Site):
 
     async def ask(self, **headers: str) -> httpx.Response:
         given = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
-        async with httpx.AsyncClient(timeout=5, trust_env=False, headers=given) as http:
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, headers=given) as http:
             return await http.get(self.address.http + "/metrics")
 
     async def read(self) -> dict[str, float]:

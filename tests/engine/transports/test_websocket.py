@@ -21,6 +21,7 @@ from tests.support.frames import (
     client_frame,
     raw_websocket,
 )
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, Engine, serving_engine, until
 from websockets.asyncio.client import connect
 
@@ -219,7 +220,7 @@ class TestHandshake:
         head = f"GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{fields}\r\n"
         try:
             writer.write(head.encode())
-            answer = await asyncio.wait_for(reader.read(65536), 5)
+            answer = await asyncio.wait_for(reader.read(65536), PATIENCE)
         finally:
             writer.close()
         assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer

@@ -5,6 +5,7 @@ import base64
 import os
 
 import pytest
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, Engine, serving_engine
 
 KEY = base64.b64encode(bytes(16)).decode()
@@ -25,7 +26,7 @@ async def handshake(address: Address, **headers: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
     try:
         writer.write(f"GET {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await reader.readuntil(b"\r\n\r\n")
     finally:
         writer.transport.abort()
