@@ -134,7 +134,7 @@ async def serving_engine(
     picows: Any = functools.partial(WebSocketProtocol, engine.registry)  # uvicorn calls it as it would a class
     config = uvicorn.Config(
         AsgiEndpoint(engine.registry, endpoint, contextlib.nullcontext),
-        http=functools.partial(PollingProtocol, endpoint, path, patience) if polls_by_call else "httptools",  # type: ignore[arg-type]  # called as a class would be
+        http=functools.partial(PollingProtocol, endpoint, patience) if polls_by_call else "httptools",  # type: ignore[arg-type]  # called as a class would be
         ws="auto" if portable else picows,
         lifespan="off",
         interface="asgi3",

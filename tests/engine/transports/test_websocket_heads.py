@@ -7,6 +7,8 @@ import os
 import pytest
 from tests.support.servers import Address, Engine, serving_engine
 
+from synkora.engine.transports.websocket_heads import split_target
+
 KEY = base64.b64encode(bytes(16)).decode()
 
 
@@ -50,3 +52,20 @@ async def test_large_headers_do_not_keep_a_client_out(name: str) -> None:
         answer = await handshake(address, **{name: value})
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert len(engine.recorders) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/socket.io/?EIO=4&a=%20", "/socket.io/", "EIO=4&a=%20"),
+        (b"/socket.io", "/socket.io", ""),
+        (b"/%73ocket.io%2F?a", "/socket.io/", "a"),
+        (b"http://app.example.com:80/socket.io/?a=1#b", "/socket.io/", "a=1"),
+        (b"/a?b?c", "/a", "b?c"),
+        (b"http://app.example.com", "", ""),
+        (b"/\xc3\xa9", "", ""),
+    ],
+)
+def test_a_target_is_split_as_for_polling(target: bytes, path: str, query: str) -> None:
+    """The path is decoded, a scheme and a host in front are left out, and what cannot be read is no path."""
+    assert split_target(target) == (path, query)

@@ -399,7 +399,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         request = parse(data, self._transport, self._registry.settings.proxies)
         self._request_id = request.id
         try:
-            if not request.path.startswith(self._registry.settings.path):
+            if not self._registry.settings.serves(request.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
             if request.headers.get("sec-websocket-version") != _VERSION:
                 raise HandshakeRefused(Refusal.BAD_REQUEST, f"WebSocket version {_VERSION} is needed", status=426)
