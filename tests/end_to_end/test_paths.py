@@ -1,11 +1,8 @@
 """The forms in which clients and proxies write the path of Socket.IO: both transports take the same ones."""
 
 import pytest
-from tests.end_to_end.clients import WAYS
-from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.raw import RawConnection
 from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, join
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,18 +19,6 @@ FORMS = {
     "//socket.io/": False,
     "http://app.example.com/other/socket.io/": False,
 }
-
-
-@pytest.mark.parametrize("name", ["js-polling", "js-websocket", "js-upgrade"])
-async def test_a_client_may_leave_out_the_last_slash(connect_by: Connect, name: str) -> None:
-    """With `addTrailingSlash: false` the real client connects, upgrades and works over either transport."""
-    way = WAYS[name]._replace(options={"addTrailingSlash": False})
-    alice = await connect_by(ALICE, way=way)
-    bob = await connect_by(BOB)
-    await join(alice)
-    await join(bob, alice)
-    await alice.emit("task:create", {"projectId": PROJECT, "task": {"title": "Tea"}})
-    assert await bob.next() == ["task:create", {"title": "Tea"}]
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])

@@ -96,8 +96,11 @@ class Binary(Outgoing):
         super().__init__(b"", (data,))
         self.frames = self.frames.removeprefix(b"\x81\x00")  # an empty text frame
 
-    def messages(self) -> list[str | bytes]:
-        return [*self.attachments]
+    def messages(self, *, base64: bool = False) -> list[str | bytes]:
+        return super().messages(base64=base64)[1:]
+
+    def base64_frames(self) -> bytes:
+        return super().base64_frames().removeprefix(b"\x81\x00")
 
     def deflated_frames(self, threshold: int) -> bytes:
         return super().deflated_frames(threshold).removeprefix(b"\x81\x00")

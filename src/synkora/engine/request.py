@@ -77,6 +77,11 @@ class Request:
             return {}
 
     @property
+    def wants_base64(self) -> bool:
+        """Whether its client takes no binary packets (`forceBase64`)."""
+        return bool(self.query.get("b64"))
+
+    @property
     def origin(self) -> str | None:
         """The page that sent it, where a browser did."""
         return self.headers.get("origin")

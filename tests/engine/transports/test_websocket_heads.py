@@ -7,7 +7,7 @@ import os
 import pytest
 from tests.support.servers import Address, Engine, serving_engine
 
-from synkora.engine.transports.websocket_heads import split_target
+from synkora.engine.transports.websocket_heads import split_target, subprotocol
 
 KEY = base64.b64encode(bytes(16)).decode()
 
@@ -69,3 +69,12 @@ async def test_large_headers_do_not_keep_a_client_out(name: str) -> None:
 def test_a_target_is_split_as_for_polling(target: bytes, path: str, query: str) -> None:
     """The path is decoded, a scheme and a host in front are left out, and what cannot be read is no path."""
     assert split_target(target) == (path, query)
+
+
+@pytest.mark.parametrize(
+    ("offers", "chosen"),
+    [("a", "a"), (" v2.a , b", "v2.a"), (", ,b", "b"), ("two words, b", "b"), ("ü, b", "b"), ("", None), (None, None)],
+)
+def test_the_first_subprotocol_is_chosen(offers: str | None, chosen: str | None) -> None:
+    """The first of a list that is a token: empty members and what is no token are passed over."""
+    assert subprotocol(offers) == chosen

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import re
 from typing import Final
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ from synkora.engine.addresses import TrustedProxies
 from synkora.engine.request import Headers, Request
 
 _KEY_SIZE: Final = 16  # bytes
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
 def parse(data: bytes, transport: asyncio.Transport, proxies: TrustedProxies) -> Request:
@@ -42,6 +44,15 @@ def split_target(target: bytes) -> tuple[str, str]:
     except httptools.HttpParserInvalidURLError:
         return "", ""
     return unquote((url.path or b"").decode()), (url.query or b"").decode("latin-1")
+
+
+def subprotocol(offers: str | None) -> str | None:
+    """The first of the subprotocols that a client offers, as `ws` for Node.js answers; None where there is none.
+
+    A client that has offered some closes a WebSocket that has none of them (RFC 6455 section 4.1).
+    """
+    names = (name.strip() for name in (offers or "").split(","))
+    return next(filter(_TOKEN.fullmatch, names), None)
 
 
 def is_key(text: str) -> bool:
