@@ -1,6 +1,7 @@
 """What every WebSocket transport does: a suite that each of them is run by."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 
 import pytest
@@ -84,6 +85,28 @@ class WebSocketContract:
             await raw.send(bytes([byte]))
             await asyncio.sleep(0)
         assert await raw.text() == "4torn"
+
+    @pytest.mark.parametrize("text", ["bAP/+", "bAP_-", "bAP\r\n/+"])
+    async def test_a_binary_message_may_be_base64(self, raw: RawWebSocket, text: str) -> None:
+        """A client with `forceBase64` sends its binary packets as texts; the answer is binary without `b64=1`."""
+        await raw.send(client_frame(TEXT, text.encode()))
+        frame = await raw.frame()
+        assert (frame.opcode, frame.data) == (Opcode.BINARY, b"\x00\xff\xfe")
+
+    async def test_a_client_may_ask_for_base64(self, address: Address, engine: Engine) -> None:
+        """With `b64=1` a client gets texts alone, of any size."""
+        async with connect(address.url("websocket", b64="1"), proxy=None) as client:
+            await client.recv()
+            for data in (b"\x00\xff", bytes(5_000)):
+                await client.send(data)
+                assert await client.recv() == "b" + base64.b64encode(data).decode()
+        assert engine.recorders[0].messages == [b"\x00\xff", bytes(5_000)]
+
+    async def test_base64_that_is_none_is_closed(self, raw: RawWebSocket, engine: Engine) -> None:
+        """Only what base64 can be is taken."""
+        await raw.send(client_frame(TEXT, b"b!!!!"))
+        assert (await raw.closed()).code == 1002
+        assert engine.recorders[0].messages == []
 
     # Fragments
 
@@ -232,6 +255,19 @@ class WebSocketContract:
             assert request.query == {"EIO": "4", "transport": "websocket"}
             assert request.address == "127.0.0.1"
             assert not request.secure
+
+    @pytest.mark.parametrize("offers", [["synkora"], ["v2.synkora", "v1.synkora"], ["b" * 4000, "a"]])
+    async def test_the_first_subprotocol_offered_is_answered(self, address: Address, offers: list[str]) -> None:
+        """A client that offers subprotocols closes a WebSocket that has none of them."""
+        async with websocket(address, subprotocols=offers) as client:
+            assert client.connection.subprotocol == offers[0]
+            await client.send("4hello")
+            assert await client.receive() == "4hello"
+
+    async def test_a_client_that_offers_no_subprotocol_gets_none(self, address: Address) -> None:
+        """A subprotocol that was not offered would end the connection."""
+        async with websocket(address) as client:
+            assert client.connection.subprotocol is None
 
     # Upgrade
 

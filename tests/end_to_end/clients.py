@@ -1,5 +1,7 @@
 """The real Socket.IO clients, in JavaScript and in Python, with one face: what a test does with them reads the same."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
@@ -17,10 +19,11 @@ class Refused(Exception):
 
 
 class Way(NamedTuple):
-    """Which client, and over which transports; None are the client's own default."""
+    """Which client, over which transports (None: its default), and further options of the JavaScript one."""
 
     language: str
     transports: tuple[str, ...] | None
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def upgrades(self) -> bool:
@@ -139,7 +142,7 @@ class JsDriver:
 
     async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
         """Begin to connect."""
-        options = {**APP_OPTIONS, "auth": auth, "extraHeaders": headers}
+        options = {**APP_OPTIONS, "auth": auth, "extraHeaders": headers, **self._client.way.options}
         if self._client.way.transports:
             options["transports"] = self._client.way.transports
         self._node.order("open", name=self._name, url=url, options=options)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import httpx
@@ -32,6 +33,11 @@ def frame(opcode: int, payload: bytes, *, first: int = 0x80, masked: bool = True
         return head + length + payload
     # A mask of zeros is a mask, and leaves what is sent to be read in the test.
     return head + bytes([length[0] | 0x80]) + length[1:] + bytes(4) + payload
+
+
+def _fields(headers: Mapping[str, str | list[str]]) -> list[tuple[str, str]]:
+    values = {name: value if isinstance(value, list) else [value] for name, value in headers.items()}
+    return [(name, value) for name, several in values.items() for value in several]
 
 
 class RawConnection:
@@ -111,8 +117,8 @@ class RawWebSocket:
         return carrier
 
     @classmethod
-    async def shake_hands(cls, server: ServerProcess, sid: str, **headers: str) -> "RawWebSocket":
-        """Open a WebSocket, for the session `sid` if it is not empty."""
+    async def shake_hands(cls, server: ServerProcess, sid: str, **headers: str | list[str]) -> "RawWebSocket":
+        """Open a WebSocket, for the session `sid` if it is not empty; a header with several values is repeated."""
         connection = await RawConnection.open(server)
         given = {
             "Host": f"127.0.0.1:{server.port}",
@@ -123,7 +129,7 @@ class RawWebSocket:
             **headers,
         }
         query = "EIO=4&transport=websocket" + (f"&sid={sid}" if sid else "")
-        lines = [f"GET /socket.io/?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+        lines = [f"GET /socket.io/?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in _fields(given))]
         await connection.send("\r\n".join([*lines, "", ""]).encode())
         assert " 101 " in await connection.head()
         return cls(connection)
@@ -167,10 +173,10 @@ class RawPolling:
         self._packets: list[str] = []
 
     @classmethod
-    async def open(cls, server: ServerProcess, **headers: str) -> "RawPolling":
-        """Open a session, with these headers in all its requests."""
+    async def open(cls, server: ServerProcess, **headers: str | list[str]) -> "RawPolling":
+        """Open a session, with these headers in all its requests; one with several values is repeated."""
         http = httpx.AsyncClient(
-            base_url=f"{server.url}/socket.io/", headers=headers, timeout=PATIENCE, trust_env=False
+            base_url=f"{server.url}/socket.io/", headers=_fields(headers), timeout=PATIENCE, trust_env=False
         )
         opening = await http.get("", params={"EIO": "4", "transport": "polling"})
         assert opening.status_code == 200

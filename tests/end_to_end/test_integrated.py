@@ -18,6 +18,8 @@ from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
 from tests.end_to_end.session import PROJECT, Connect, join
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import running_redis
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 StartWeb = Callable[..., AsgiServer]
 
@@ -79,6 +81,17 @@ async def test_examples(people: list[Client], example: AsgiServer, command: str)
         assert await person.next() == ["announced", "Tea!"]
     if command.startswith("uvicorn"):
         assert (BY_UVICORN in example.output) is (command == "uvicorn")
+
+
+@pytest.mark.parametrize("example", [APPS["starlette"]], indirect=True, ids=[""])
+async def test_subprotocols(example: AsgiServer) -> None:
+    """Under every server, the first subprotocol that a client offers is answered."""
+    url = f"ws{example.url.removeprefix('http')}/socket.io/?EIO=4&transport=websocket"
+    async with connect(url, subprotocols=[Subprotocol("v2"), Subprotocol("v1")], proxy=None) as client:
+        assert client.subprotocol == "v2"
+        assert str(await client.recv()).startswith("0{")
+    async with connect(url, proxy=None) as client:
+        assert client.subprotocol is None
 
 
 # Synkora's server inside an application: the one that the documentation shows.

@@ -137,6 +137,23 @@ async def test_a_cookie_may_come_with_the_upgrade_alone(
     await polling.close()
 
 
+@pytest.mark.parametrize("carrier", [RawPolling, RawWebSocket])
+async def test_cookies_may_come_in_several_fields(
+    server: ServerProcess, tokens: dict[str, str], carrier: type[RawPolling] | type[RawWebSocket]
+) -> None:
+    """Repeated `Cookie` fields, as HTTP/2 makes them, are one list, in polls and in handshakes."""
+    cookies = ["theme=dark", f"next-auth.session-token={tokens['NextAuth v4']}", "a=b"]
+    if carrier is RawPolling:
+        client = RawClient(await RawPolling.open(server, Origin=PAGE, Cookie=cookies))
+    else:
+        client = RawClient(await RawWebSocket.shake_hands(server, "", Origin=PAGE, Cookie=cookies))
+        await client.carrier.receive()
+    await client.carrier.send("40")
+    assert str(await client.carrier.receive()).startswith("40{")
+    assert (await client.expect("connected"))["userId"] == "user-7"
+    await client.carrier.close()
+
+
 async def test_who_leaves_while_waiting_for_the_upgrade_was_never_here(start_server: StartServer) -> None:
     """A client that goes before it is known who it is is not counted, even if its cookie came at the last moment."""
     server = start_server()

@@ -31,6 +31,16 @@ def test_its_polling_part_has_the_attachments_as_base64() -> None:
     assert Outgoing(b"451-[]", (b"\x01\x02\x03\x04",)).polling_part() == b"451-[]\x1ebAQIDBA=="
 
 
+def test_its_base64_frames_are_texts() -> None:
+    """A client that takes no binary packets gets the attachments as texts, made once for all such clients."""
+    message = Outgoing(b"451-[]", (b"\x01\x02\x03\x04",))
+    assert parse_frames(message.base64_frames()) == [Frame(Opcode.TEXT, b"451-[]"), Frame(Opcode.TEXT, b"bAQIDBA==")]
+    assert message.base64_frames() is message.base64_frames()
+    assert message.messages(base64=True) == ["451-[]", "bAQIDBA=="]
+    plain = Outgoing(b"42[]")
+    assert plain.base64_frames() is plain.frames
+
+
 def test_only_what_reaches_the_threshold_is_compressed() -> None:
     """Small parts of a message stay as they are beside large ones that are compressed."""
     message = Outgoing(SMALL, (LARGE, SMALL))

@@ -18,17 +18,34 @@ def test_headers_come_out_as_they_went_in(pairs: list[tuple[str, str]]) -> None:
     headers = Headers(encoded)
     assert list(headers) == pairs
     for name, _ in pairs:
-        assert headers.get(name) == headers.get_all(name)[0] == dict(reversed(pairs))[name]
+        values = [value for each, value in pairs if each == name]
+        assert headers.get_all(name) == values
+        assert headers.get(name) == ("; " if name == "cookie" else ", ").join(values)
 
 
 def test_a_header_is_found_by_its_name() -> None:
-    """The first of several is returned, whole, colons included; none where there is none."""
-    headers = Headers([(b"host", b"localhost:3001"), (b"cookie", b" a=1 "), (b"cookie", b"b=2"), (b"x-empty", b"")])
+    """Its value is returned whole, colons included; none where there is none."""
+    headers = Headers([(b"host", b"localhost:3001"), (b"cookie", b" a=1 "), (b"x-empty", b"")])
     assert headers.get("host") == "localhost:3001"
     assert headers.get("cookie") == "a=1"
     assert headers.get("x-empty") == ""
     assert headers.get("origin") is None
     assert Headers([]).get("host") is None
+
+
+def test_fields_of_one_name_are_one_list() -> None:
+    """Several fields are one value (RFC 9110 section 5.3): cookies with a semicolon, all else with a comma."""
+    fields = [
+        (b"cookie", b"a=1"),
+        (b"accept", b"x"),
+        (b"cookie", b"b=2; c=3"),
+        (b"accept-encoding", b"z"),
+        (b"accept", b"y"),
+    ]
+    headers = Headers(fields)
+    assert headers.get("cookie") == "a=1; b=2; c=3"
+    assert headers.get("accept") == "x, y"
+    assert headers.get("accept-encoding") == "z"
 
 
 def test_the_query_is_read_with_its_escapes_and_blanks() -> None:

@@ -97,8 +97,11 @@ class Binary(Outgoing):
         super().__init__(b"", (data,))
         self.frames = self.frames.removeprefix(b"\x81\x00")  # an empty text frame
 
-    def messages(self) -> list[str | bytes]:
-        return [*self.attachments]
+    def messages(self, *, base64: bool = False) -> list[str | bytes]:
+        return super().messages(base64=base64)[1:]
+
+    def base64_frames(self) -> bytes:
+        return super().base64_frames().removeprefix(b"\x81\x00")
 
     def deflated_frames(self, threshold: int) -> bytes:
         return super().deflated_frames(threshold).removeprefix(b"\x81\x00")
@@ -135,7 +138,7 @@ async def serving_engine(
     picows: Any = functools.partial(WebSocketProtocol, engine.registry)  # uvicorn calls it as it would a class
     config = uvicorn.Config(
         AsgiEndpoint(engine.registry, endpoint, contextlib.nullcontext),
-        http=functools.partial(PollingProtocol, endpoint, path, patience) if polls_by_call else "httptools",  # type: ignore[arg-type]  # called as a class would be
+        http=functools.partial(PollingProtocol, endpoint, patience) if polls_by_call else "httptools",  # type: ignore[arg-type]  # called as a class would be
         ws="auto" if portable else picows,
         lifespan="off",
         interface="asgi3",

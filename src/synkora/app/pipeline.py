@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from synkora.app.upgrades import UpgradeProtocol
 
 MAX_WAITING: Final = 16  # requests of a connection behind one that is not answered yet: hardly any client pipelines
 MAX_WAITING_SIZE: Final = 65_536  # bytes of their heads and bodies
@@ -12,7 +14,7 @@ class _TooManyWaiting(Exception):
     """More requests wait than a connection may have."""
 
 
-class PipelineProtocol(HttpToolsProtocol):
+class PipelineProtocol(UpgradeProtocol):
     """Takes up to `MAX_WAITING` requests, of `MAX_WAITING_SIZE` bytes in all, behind one that is not answered yet.
 
     The protocol goes on reading while requests wait, so that the server notices at once when the client leaves.

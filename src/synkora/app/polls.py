@@ -18,16 +18,15 @@ log = structlog.get_logger(__name__)
 
 
 class PollingProtocol(HttpProtocol):
-    """Hands each GET below `path` to `polling` by a plain call, and everything else to the ASGI application.
+    """Hands each GET that is for `polling` to it by a plain call, and everything else to the ASGI application.
 
     A poll hangs until there is something to say, and is answered from where that is said. A task for each, which awaits
     an answer and the client's leaving at once, and ASGI's messages would double what a poll costs.
     """
 
-    def __init__(self, polling: PollingEndpoint, path: str, patience: Patience, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, polling: PollingEndpoint, patience: Patience, *args: Any, **kwargs: Any) -> None:
         super().__init__(patience, *args, **kwargs)
         self._polling = polling
-        self._path = path
         self._leave: Callable[[], None] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -70,8 +69,8 @@ class PollingProtocol(HttpProtocol):
             super().begin(cycle, identified)
 
     def _is_poll(self, scope: Mapping[str, Any]) -> bool:
-        path: str = scope.get("path", "")  # an upgrade's scope has none yet
-        return path.startswith(self._path) and scope["method"] == "GET"
+        # An upgrade's scope has no path yet.
+        return scope["method"] == "GET" and self._polling.serves(scope.get("path", ""))
 
     def _poll(self, cycle: RequestResponseCycle, handling: Handling) -> None:
         if self.transport.is_closing():

@@ -71,7 +71,7 @@ class Server(uvicorn.Server):
         self._entered = AsyncExitStack()
         self._patience = Patience(server.incidents)
         self._upkeep = Upkeep(lambda: len(server.registry))
-        self._make_protocol = functools.partial(PollingProtocol, server.polling, server.settings.path, self._patience)
+        self._make_protocol = functools.partial(PollingProtocol, server.polling, self._patience)
         self._tls = tls
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
@@ -196,13 +196,12 @@ class _Front:
     """Sends each HTTP request to Socket.IO or to the application beside it."""
 
     def __init__(self, server: SocketServer, app: ASGIApp | None) -> None:
-        self._path = server.settings.path
+        self._settings = server.settings
         self._socketio = server.asgi
         self._app = app or _not_found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if path.startswith(self._path) or path == self._path[:-1]:
+        if self._settings.serves(scope["path"]):
             await self._socketio(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -12,7 +12,7 @@ class Outgoing:
     `volatile` marks what may be dropped for a client that does not keep up.
     """
 
-    __slots__ = ("_blocks", "_deflated", "_polling", "attachments", "frames", "packet", "volatile")
+    __slots__ = ("_base64", "_blocks", "_deflated", "_polling", "attachments", "frames", "packet", "volatile")
 
     def __init__(self, packet: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False) -> None:
         self.packet = packet
@@ -21,6 +21,7 @@ class Outgoing:
         self.frames = websocket.text_frame(packet)
         if attachments:
             self.frames += b"".join(map(websocket.binary_frame, attachments))
+        self._base64: bytes | None = None
         self._deflated: bytes | None = None
         self._polling: bytes | None = None
         self._blocks: bytes | None = None
@@ -30,9 +31,20 @@ class Outgoing:
         """Its bytes on a WebSocket, about those on any transport."""
         return len(self.frames)
 
-    def messages(self) -> list[str | bytes]:
-        """Its WebSocket messages, for a server that makes the frames itself."""
+    def messages(self, *, base64: bool = False) -> list[str | bytes]:
+        """Its WebSocket messages, for a server that makes the frames itself; with `base64` all of them are text."""
+        if base64:
+            return [self.packet.decode(), *(engineio.encode_base64(data).decode() for data in self.attachments)]
         return [self.packet.decode(), *self.attachments]
+
+    def base64_frames(self) -> bytes:
+        """Its WebSocket frames for a client that takes nothing but text."""
+        if not self.attachments:
+            return self.frames
+        if self._base64 is None:
+            packets = (self.packet, *map(engineio.encode_base64, self.attachments))
+            self._base64 = b"".join(map(websocket.text_frame, packets))
+        return self._base64
 
     def deflated_frames(self, threshold: int) -> bytes:
         """Its WebSocket frames, those of `threshold` bytes and more compressed; the threshold is the server's one."""

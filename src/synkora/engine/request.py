@@ -28,14 +28,19 @@ class Headers:
                 yield name, value.strip()
 
     def get(self, name: str) -> str | None:
-        """The value of a header by its lower-case name, the first where there are several."""
+        """The value of a header by its lower-case name; fields of one name are one list (RFC 9110 section 5.3)."""
         key = b"\n%b:" % name.encode("latin-1")
         start = self._block.find(key)
         if start < 0:
             return None
         start += len(key)
         end = self._block.find(b"\n", start)
-        return self._block[start : end if end >= 0 else None].decode("latin-1").strip()
+        if end < 0:
+            return self._block[start:].decode("latin-1").strip()
+        if self._block.find(key, end) >= 0:
+            # Cookies are parted by another sign than all other lists (RFC 6265 section 5.4, RFC 9113 section 8.2.3).
+            return ("; " if name == "cookie" else ", ").join(self.get_all(name))
+        return self._block[start:end].decode("latin-1").strip()
 
     def get_all(self, name: str) -> list[str]:
         """The values of a header by its lower-case name, in the order that they came in."""
@@ -70,6 +75,11 @@ class Request:
             return dict(parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS))
         except ValueError:
             return {}
+
+    @property
+    def wants_base64(self) -> bool:
+        """Whether its client takes no binary packets (`forceBase64`)."""
+        return bool(self.query.get("b64"))
 
     @property
     def origin(self) -> str | None:

@@ -200,6 +200,8 @@ class Session:
                     if not flusher.is_armed:  # by a plain look, since a call would cost every message
                         flusher.arm()
                     self.listener.on_message(packet[1:])
+            elif engineio.is_base64(packet):
+                self.receive_binary(transport, engineio.decode_base64(packet))
             else:
                 self._receive_control(packet)
         except Exception as error:

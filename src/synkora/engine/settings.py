@@ -34,6 +34,13 @@ class EngineSettings:
     compression: bool = False
     compression_threshold: int = 1024
 
+    def serves(self, path: str) -> bool:
+        """Whether `path`, decoded, is the engine's: below the engine's path, or this path without its last slash.
+
+        Clients leave out that slash with the option `addTrailingSlash: false`, as behind rewrites of Next.js.
+        """
+        return path.startswith(self.path) or path == self.path[:-1]
+
     def upgrades(self, transport: TransportName) -> list[str]:
         """The transports that a session on `transport` may move to."""
         return ["websocket"] if transport == "polling" and "websocket" in self.transports else []

@@ -40,9 +40,9 @@ class Bundle(Update):
         self.updates = updates
         self.frames = b"".join([update.frames for update in updates])
 
-    def messages(self) -> list[str | bytes]:
+    def messages(self, *, base64: bool = False) -> list[str | bytes]:
         """Its WebSocket messages."""
-        return [message for update in self.updates for message in update.messages()]
+        return [message for update in self.updates for message in update.messages(base64=base64)]
 
     def deflated_frames(self, threshold: int) -> bytes:
         """Its WebSocket frames, each compressed by itself."""

@@ -39,6 +39,7 @@ PROBE_PONG: Final = b"3probe"
 _SEPARATOR: Final = b"\x1e"
 _STORED_SEPARATOR: Final = stored_blocks(_SEPARATOR)
 _BINARY: Final = b"b"
+_BINARY_TYPE: Final = ord(_BINARY)
 _STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 
 
@@ -57,9 +58,12 @@ def open_packet(sid: str, upgrades: list[str], ping_interval: float, ping_timeou
 
 def encode_polling(packet: bytes, attachments: tuple[bytes, ...]) -> bytes:
     """One text packet and the binary packets that belong to it, as a part of a polling payload."""
-    if not attachments:
-        return packet
-    return _SEPARATOR.join((packet, *(_BINARY + base64.b64encode(data) for data in attachments)))
+    return _SEPARATOR.join((packet, *map(encode_base64, attachments))) if attachments else packet
+
+
+def encode_base64(data: bytes) -> bytes:
+    """A binary packet as a text packet: all there is over polling, and over WebSocket for clients that ask for it."""
+    return _BINARY + base64.b64encode(data)
 
 
 def join_payload(parts: list[bytes]) -> bytes:
@@ -71,6 +75,11 @@ def gzip_payload(payload: bytes, blocks: list[bytes]) -> bytes:
     """`payload` as a gzip file, of which each part's DEFLATE blocks are made already."""
     separated = [block for part in blocks for block in (_STORED_SEPARATOR, part)]
     return gzip(payload, separated[1:])
+
+
+def is_base64(packet: bytes) -> bool:
+    """Whether a text packet that is not empty is a binary packet in base64."""
+    return packet[0] == _BINARY_TYPE
 
 
 def split_payload(payload: bytes) -> list[tuple[bool, bytes]]:
@@ -86,16 +95,15 @@ def split_payload(payload: bytes) -> list[tuple[bool, bytes]]:
 def _read_part(part: bytes) -> tuple[bool, bytes]:
     if not part:
         raise ProtocolError("empty packet")
-    if not part.startswith(_BINARY):
-        return False, part
-    return True, decode_base64(part[1:])
+    return (True, decode_base64(part)) if is_base64(part) else (False, part)
 
 
-def decode_base64(text: bytes) -> bytes:
-    """The bytes that base64 stands for, also with line breaks, without padding or in the URL alphabet, as Node.js does.
+def decode_base64(packet: bytes) -> bytes:
+    """The data of a binary packet in base64, also with line breaks, without padding or in the URL alphabet.
 
-    Raises `ProtocolError`.
+    Node.js reads all these. Raises `ProtocolError`.
     """
+    text = packet[1:]
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:

@@ -119,7 +119,7 @@ async def wire(endpoint: AsgiEndpoint) -> AsyncIterator[Wire]:
     """A WebSocket that has been accepted, and whose client has got the handshake."""
     async with Wire(endpoint, scope_of()) as wire:
         wire.receive({"type": "websocket.connect"})
-        assert await wire.sent() == {"type": "websocket.accept"}
+        assert await wire.sent() == {"type": "websocket.accept", "subprotocol": None}
         assert (await wire.sent())["text"].startswith('0{"sid"')
         yield wire
 

@@ -10,9 +10,10 @@ import pytest
 import uvicorn
 import websockets.exceptions
 from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from tests.support.clients import websocket
+from tests.support.clients import Polling, websocket
+from tests.support.frames import raw_websocket
 from tests.support.servers import Address, Engine, running, until
 from websockets.asyncio.client import connect
 
@@ -41,7 +42,8 @@ class Site:
     def config(self, http: str) -> uvicorn.Config:
         registry = self.engine.registry
         endpoint = AsgiEndpoint(registry, PollingEndpoint(registry), nullcontext)
-        mounts = [Mount("/engine.io", app=endpoint), Mount("/elsewhere", app=endpoint)]
+        mounts: list[BaseRoute] = [Mount("/engine.io", app=endpoint), Mount("/elsewhere", app=endpoint)]
+        mounts += [Route("/elsewhere", endpoint), WebSocketRoute("/elsewhere", endpoint)]
         protocol: Any = functools.partial(UvicornWebSocket, registry, self.stop)
         return uvicorn.Config(
             Starlette(routes=[WebSocketRoute("/shout", shout), *mounts]),
@@ -97,6 +99,23 @@ async def test_an_endpoint_at_another_path_is_reached_by_asgi(address: Address, 
     """A path that the server does not know of costs speed and nothing else."""
     async with websocket(Address(address.port, "/elsewhere/")) as client:
         assert isinstance(site.engine.recorders[0].session.transport, AsgiWebSocket)
+        await client.send("4hello")
+        assert await client.receive() == "4hello"
+
+
+@pytest.mark.parametrize("path", ["/engine.io", "/%65ngine.io/", "http://app.example.com/engine.io/"])
+async def test_other_forms_of_its_path_are_picows(address: Address, site: Site, path: str) -> None:
+    """The last slash may be missing, and the target may be percent-encoded or have a host in front."""
+    async with raw_websocket(Address(address.port, path)) as client:
+        assert (await client.text()).startswith("0{")
+        assert isinstance(site.engine.recorders[0].session.transport, WebSocketTransport)
+
+
+async def test_routes_take_a_path_without_its_last_slash(address: Address) -> None:
+    """Beside a mount, a route for requests and a route for WebSockets serve clients that leave out the slash."""
+    bare = Address(address.port, "/elsewhere")
+    async with Polling(bare) as polling, websocket(bare) as client:
+        await polling.open()
         await client.send("4hello")
         assert await client.receive() == "4hello"
 

@@ -8,6 +8,8 @@ import pytest
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, Engine, serving_engine
 
+from synkora.engine.transports.websocket_heads import split_target, subprotocol
+
 KEY = base64.b64encode(bytes(16)).decode()
 
 
@@ -51,3 +53,29 @@ async def test_large_headers_do_not_keep_a_client_out(name: str) -> None:
         answer = await handshake(address, **{name: value})
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert len(engine.recorders) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/socket.io/?EIO=4&a=%20", "/socket.io/", "EIO=4&a=%20"),
+        (b"/socket.io", "/socket.io", ""),
+        (b"/%73ocket.io%2F?a", "/socket.io/", "a"),
+        (b"http://app.example.com:80/socket.io/?a=1#b", "/socket.io/", "a=1"),
+        (b"/a?b?c", "/a", "b?c"),
+        (b"http://app.example.com", "", ""),
+        (b"/\xc3\xa9", "", ""),
+    ],
+)
+def test_a_target_is_split_as_for_polling(target: bytes, path: str, query: str) -> None:
+    """The path is decoded, a scheme and a host in front are left out, and what cannot be read is no path."""
+    assert split_target(target) == (path, query)
+
+
+@pytest.mark.parametrize(
+    ("offers", "chosen"),
+    [("a", "a"), (" v2.a , b", "v2.a"), (", ,b", "b"), ("two words, b", "b"), ("ü, b", "b"), ("", None), (None, None)],
+)
+def test_the_first_subprotocol_is_chosen(offers: str | None, chosen: str | None) -> None:
+    """The first of a list that is a token: empty members and what is no token are passed over."""
+    assert subprotocol(offers) == chosen

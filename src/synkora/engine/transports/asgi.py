@@ -13,6 +13,7 @@ from synkora.engine.handshake import HandshakeRefused, check
 from synkora.engine.registry import Registry
 from synkora.engine.transports.asgi_websocket import AsgiWebSocket
 from synkora.engine.transports.polling import PollingEndpoint, Receive, Scope, Send
+from synkora.engine.transports.websocket_heads import subprotocol
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +58,8 @@ class AsgiEndpoint:
             self._registry.note_refusal(refusal, request)
             await _refuse(refusal, scope, send)
         else:
-            await AsgiWebSocket(self._registry, request, send).run(sid, receive)
+            offers = ",".join(scope.get("subprotocols") or ()) or request.headers.get("sec-websocket-protocol")
+            await AsgiWebSocket(self._registry, request, send).run(sid, receive, subprotocol(offers))
 
 
 async def _refuse(refusal: HandshakeRefused, scope: Scope, send: Send) -> None:

@@ -38,6 +38,7 @@ class AsgiWebSocket:
     __slots__ = (
         "_closing",
         "_goodbye",
+        "_is_base64",
         "_queue",
         "_registry",
         "_request",
@@ -53,6 +54,7 @@ class AsgiWebSocket:
         self.writable = True
         self._registry = registry
         self._request = request
+        self._is_base64 = request.wants_base64
         self._send = send
         self._queue: list[Outgoing] = []
         self._wake = asyncio.Event()
@@ -60,7 +62,7 @@ class AsgiWebSocket:
         self._closing = False
         self._time_left = asyncio.timeout(None)
 
-    async def run(self, sid: str | None, receive: Receive) -> None:
+    async def run(self, sid: str | None, receive: Receive, subprotocol: str | None = None) -> None:
         """Carry a session of its own, or offer itself to the session `sid`, until the client has gone."""
         self._registry.open_websockets += 1
         writing: asyncio.Task[None] | None = None
@@ -68,7 +70,7 @@ class AsgiWebSocket:
             async with self._time_left:
                 if sid is None:  # before anything is awaited: the gate has let in one
                     self.session = self._registry.open(self._request, self)
-                await self._send({"type": "websocket.accept"})
+                await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
                 writing = asyncio.create_task(self._write())
                 if sid is not None:
                     self._offer(sid)
@@ -119,7 +121,7 @@ class AsgiWebSocket:
                 self._wake.clear()
                 queue, self._queue = self._queue, []
                 for message in queue:
-                    for data in message.messages():
+                    for data in message.messages(base64=self._is_base64):
                         kind = "text" if isinstance(data, str) else "bytes"
                         await self._send({"type": "websocket.send", kind: data})
                 if not self._queue and not self._closing:

@@ -43,6 +43,10 @@ class PollingEndpoint:
         if answer is not None:
             await _send(answer, send)
 
+    def serves(self, path: str) -> bool:
+        """Whether a request for `path`, decoded, is for this endpoint."""
+        return self._settings.serves(path)
+
     def request(self, scope: Mapping[str, Any]) -> Request:
         """The request of an ASGI scope, of HTTP or of a WebSocket."""
         client, headers, proxies = scope.get("client"), Headers(scope["headers"]), self._settings.proxies

@@ -47,7 +47,7 @@ class Answers:
         settings = self._settings
         if settings.compression and len(body) >= settings.compression_threshold:
             headers.append(_ENCODING_MATTERS)
-            if accepts_gzip(",".join(request.headers.get_all("accept-encoding"))):
+            if accepts_gzip(request.headers.get("accept-encoding") or ""):
                 headers.append(_GZIPPED)
                 body = _gzip(body, messages, settings.compression_threshold)
         return Answer(200, headers, body)

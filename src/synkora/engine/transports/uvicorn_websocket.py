@@ -8,6 +8,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from synkora.engine.registry import Registry
 from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.websocket_heads import split_target
 
 
 class ServerState(Protocol):
@@ -42,8 +43,8 @@ class UvicornWebSocket(asyncio.Protocol):
         if self._protocol is not None:
             self._transport.abort()  # a client may send nothing before it has been answered
             return
-        target = data.split(b" ", 2)[1]
-        if AutoWebSocketsProtocol is None or target.startswith(self._registry.settings.path.encode()):
+        path, _ = split_target(data.split(b" ", 2)[1])
+        if AutoWebSocketsProtocol is None or self._registry.settings.serves(path):
             self._protocol = _CountedWebSocket(self._registry, self._stop, **self._given)
         else:
             self._protocol = AutoWebSocketsProtocol(**self._given)

@@ -5,17 +5,16 @@ Source: RFC 6455; socketio/socket.io, docs/engine.io-protocol/v4-current.md, "We
 """
 
 import asyncio
-import functools
 import http
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
+from operator import methodcaller
 from typing import Any, Final
 
 from multidict import CIMultiDict
 from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponse
-from picows import WSUpgradeRequest as PicowsRequest
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
 
@@ -27,7 +26,7 @@ from synkora.engine.request import Request
 from synkora.engine.session import Session
 from synkora.engine.settings import TransportName
 from synkora.engine.transports.fragments import SMALL, Fragments
-from synkora.engine.transports.websocket_heads import is_key, parse
+from synkora.engine.transports.websocket_heads import is_key, parse, subprotocol
 from synkora.protocol.errors import MessageTimeout, ProtocolError
 from synkora.protocol.websocket import (
     EXTENSION,
@@ -70,6 +69,7 @@ class WebSocketTransport(WSListener):
     __slots__ = (
         "_closing",
         "_connection",
+        "_encode",
         "_failed",
         "_fragments",
         "_ignored",
@@ -78,7 +78,6 @@ class WebSocketTransport(WSListener):
         "_registry",
         "_request",
         "_sid",
-        "_threshold",
         "_write",
         "deflates",
         "is_deaf",
@@ -96,7 +95,7 @@ class WebSocketTransport(WSListener):
         self._request = request
         self._sid = sid
         self.deflates = deflates
-        self._threshold = registry.settings.compression_threshold
+        self._encode = _encoder(request, registry.settings.compression_threshold if deflates else None)
         self._fragments: Fragments | None = None
         self._ping: bytes | None = None
         self._closing = False
@@ -280,8 +279,8 @@ class WebSocketTransport(WSListener):
 
     def send(self, messages: list[Outgoing]) -> None:
         """Write messages, all in one piece unless that is a large one."""
-        if self.deflates:
-            frames = [message.deflated_frames(self._threshold) for message in messages]
+        if self._encode is not None:
+            frames = [self._encode(message) for message in messages]
         elif len(messages) == 1:
             self._write(messages[0].frames)
             return
@@ -330,6 +329,13 @@ class WebSocketTransport(WSListener):
         self.close(Reason.TRANSPORT_CLOSE, None)
 
 
+def _encoder(request: Request, threshold: int | None) -> Callable[[Outgoing], bytes] | None:
+    """What makes a message's frames if they are not the plain ones: in base64, or compressed from `threshold` up."""
+    if request.wants_base64:
+        return methodcaller("base64_frames")
+    return None if threshold is None else methodcaller("deflated_frames", threshold)
+
+
 class _Line:
     """The connection as a parser of picows is shown it: what picows writes by itself passes by here."""
 
@@ -374,6 +380,10 @@ class _NoParser:
 _NO_PARSER: Final = _NoParser()
 
 
+def _accept(listener: WebSocketTransport, headers: Mapping[str, str]) -> WSUpgradeResponseWithListener:
+    return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), listener)
+
+
 class WebSocketProtocol(asyncio.BufferedProtocol):
     """uvicorn's WebSocket protocol for requests under the path of Socket.IO; it answers 404 to any other.
 
@@ -384,7 +394,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     def __init__(self, registry: Registry, *, config: Any, server_state: Any, app_state: Any) -> None:
         self._registry = registry
         self._listener: WebSocketTransport | None = None
-        self._request_id: str | None = None
         self._parser: Any = _NO_PARSER
         self._is_watched = False  # the buffer has grown, or nothing more is to be read
         self._is_broken = False
@@ -397,9 +406,8 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     def data_received(self, data: bytes) -> None:
         """Take the request that uvicorn has read, once."""
         request = parse(data, self._transport, self._registry.settings.proxies)
-        self._request_id = request.id
         try:
-            if not request.path.startswith(self._registry.settings.path):
+            if not self._registry.settings.serves(request.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
             if request.headers.get("sec-websocket-version") != _VERSION:
                 raise HandshakeRefused(Refusal.BAD_REQUEST, f"WebSocket version {_VERSION} is needed", status=426)
@@ -413,12 +421,18 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
                 self._registry.find(sid)
         except HandshakeRefused as refusal:
             self._registry.note_refusal(refusal, request)
-            self._refuse(refusal)
+            self._refuse(refusal, request.id)
             return
         offers = request.headers.get("sec-websocket-extensions") or ""
-        deflates = self._registry.settings.compression and accepts_compression(offers)
+        settings = self._registry.settings
+        deflates = settings.compression and not request.wants_base64 and accepts_compression(offers)
         self._listener = listener = WebSocketTransport(self._registry, request, sid, self._transport, deflates=deflates)
-        self._begin_parsing(listener, key, greets=True)
+        answer = {"Sec-WebSocket-Extensions": EXTENSION} if deflates else {}
+        if chosen := subprotocol(request.headers.get("sec-websocket-protocol")):
+            answer["Sec-WebSocket-Protocol"] = chosen
+        if request.id is not None:
+            answer["X-Request-Id"] = request.id
+        self._begin_parsing(listener, key, answer)
 
     # What has come
 
@@ -453,13 +467,13 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._unread += size
             listener.frame_grows(self._unread)
             if self._is_over(listener):
-                self._begin_parsing(listener, _ANY_KEY, greets=False)  # what has come of it is not kept either
+                self._begin_parsing(listener)  # what has come of it is not kept either
             return
         self._unread = 0
         listener.frame_ended()
         if not self._is_over(listener):
             self._is_watched = False
-            self._begin_parsing(listener, _ANY_KEY, greets=False)
+            self._begin_parsing(listener)
             self._feed(data[size - tail :])
             self._pause()
 
@@ -478,12 +492,15 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     # The parser
 
-    def _begin_parsing(self, listener: WebSocketTransport, key: str, *, greets: bool) -> None:
+    def _begin_parsing(
+        self, listener: WebSocketTransport, key: str = _ANY_KEY, answer: Mapping[str, str] | None = None
+    ) -> None:
+        """Begin with a new parser, which answers the handshake with these headers if they are given."""
         self._parser = parser = WSProtocol(
             None,  # host and port: a client's
             None,  # path: a client's
             False,  # is_client_side
-            functools.partial(self._accept, listener),
+            lambda _: _accept(listener, answer or {}),
             _SILENT,
             True,  # disconnect_on_exception
             None,  # websocket_handshake_timeout: the request is here already
@@ -496,14 +513,8 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             None,  # extra_headers: a client's
             _READ_BUFFER,
         )
-        parser.connection_made(_Line(self._transport, self._framing_failed, greets=greets))
+        parser.connection_made(_Line(self._transport, self._framing_failed, greets=answer is not None))
         self._feed(_UPGRADE.format(key).encode())
-
-    def _accept(self, listener: WebSocketTransport, _: PicowsRequest) -> WSUpgradeResponseWithListener:
-        extra = {"Sec-WebSocket-Extensions": EXTENSION} if listener.deflates else {}
-        if self._request_id is not None:
-            extra["X-Request-Id"] = self._request_id
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), listener)
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -535,11 +546,11 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         parser, self._parser, self._listener = self._parser, _NO_PARSER, None
         parser.connection_lost(exc)
 
-    def _refuse(self, refusal: HandshakeRefused) -> None:
+    def _refuse(self, refusal: HandshakeRefused, request_id: str | None) -> None:
         body = refusal.body
         more = f"retry-after: {refusal.retry_after}\r\n" if refusal.retry_after else ""
-        if self._request_id is not None:
-            more += f"x-request-id: {self._request_id}\r\n"
+        if request_id is not None:
+            more += f"x-request-id: {request_id}\r\n"
         head = (
             f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"

@@ -1,0 +1,28 @@
+"""Options of the real client that change what is on the wire."""
+
+import pytest
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.people import ALICE, BOB
+from tests.end_to_end.session import PROJECT, Connect, join
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+OPTIONS = {
+    "forceBase64": {"forceBase64": True},
+    "protocols": {"protocols": ["v2.synkora", "v1.synkora"]},
+    "addTrailingSlash": {"addTrailingSlash": False},
+    "query": {"query": {"name": "a b/ü&=?"}},
+}
+
+
+@pytest.mark.parametrize("name", ["js-polling", "js-websocket", "js-upgrade"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+async def test_a_client_with_an_option_collaborates(connect_by: Connect, name: str, options: dict[str, object]) -> None:
+    """Texts and binary data go to and fro between this client and another one, over every transport."""
+    alice = await connect_by(ALICE, way=WAYS[name]._replace(options=options))
+    bob = await connect_by(BOB)
+    await join(alice)
+    await join(bob, alice)
+    for sender, receiver in ((alice, bob), (bob, alice)):
+        await sender.emit("task:create", {"projectId": PROJECT, "task": {"title": "Tea", "image": b"\x00\xff"}})
+        assert await receiver.next() == ["task:create", {"title": "Tea", "image": b"\x00\xff"}]

@@ -1,0 +1,38 @@
+"""The forms in which clients and proxies write the path of Socket.IO: both transports take the same ones."""
+
+import pytest
+from tests.end_to_end.raw import RawConnection
+from tests.end_to_end.server_process import ServerProcess
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FORMS = {
+    "/socket.io/": True,
+    "/socket.io": True,
+    "/%73ocket%2Eio/": True,
+    "/socket.io%2F": True,
+    "http://app.example.com/socket.io/": True,
+    "http://app.example.com:80/socket.io": True,
+    "/socket.io/more": True,
+    "/socket.iox": False,
+    "/socket.io%25": False,
+    "//socket.io/": False,
+    "http://app.example.com/other/socket.io/": False,
+}
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.parametrize(("path", "is_ours"), FORMS.items())
+async def test_both_transports_take_the_same_paths(
+    server: ServerProcess, transport: str, path: str, is_ours: bool
+) -> None:
+    """A path may lack its last slash, be percent-encoded, or follow a scheme and a host; others are not found."""
+    lines = [f"GET {path}?EIO=4&transport={transport} HTTP/1.1", f"Host: 127.0.0.1:{server.port}"]
+    if transport == "websocket":
+        lines += ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+    connection = await RawConnection.open(server)
+    await connection.send("\r\n".join([*lines, "", ""]).encode())
+    status = (await connection.head()).split(" ")[1]
+    await connection.close()
+    assert status == ("404" if not is_ours else "101" if transport == "websocket" else "200")
