@@ -83,7 +83,13 @@ def test_previous_secrets_count_as_well() -> None:
 def test_open_origins() -> None:
     """`*` is warned about, a wildcard for subdomains is not."""
     assert len(list(origin_cautions(("https://a.test", "*")))) == 1
-    assert list(origin_cautions(("https://a.test", "https://*.b.test"))) == []
+    assert list(origin_cautions(("https://a.test", "https://*.b.test", "capacitor://localhost"))) == []
+
+
+def test_origins_that_any_page_can_have() -> None:
+    """Each is told of, and that cookies do not count."""
+    lines = list(origin_cautions(("null", "file://")))
+    assert [line.partition(":")[0] for line in lines] == ["ALLOWED_ORIGINS has null", "ALLOWED_ORIGINS has file"]
 
 
 def started(folder: Path, **variables: str) -> list[str]:

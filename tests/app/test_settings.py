@@ -162,7 +162,10 @@ def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPat
     ]
 
 
-ORIGIN = "an origin such as https://app.example.com: no path, the host may begin with *., and * alone is any"
+ORIGIN = (
+    "an origin such as https://app.example.com or capacitor://localhost: no path, the host may begin with *., the port "
+    "may be *, and * alone is any"
+)
 PATH = "a path such as /socket.io/: names of letters, digits, ., _, ~ and - between slashes"
 SECONDS = "a number of seconds from 0.05 to 3600"
 PORT = "a port: a whole number from 0 to 65535"
@@ -187,7 +190,12 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
         ("ALLOWED_ORIGINS", "https://a.test/app", "https://a.test/app", ORIGIN),
         ("ALLOWED_ORIGINS", "https://a.test:99999", "https://a.test:99999", ORIGIN),
         ("ALLOWED_ORIGINS", "https://a.*.test", "https://a.*.test", ORIGIN),
-        ("ALLOWED_ORIGINS", "null", "null", ORIGIN),
+        ("ALLOWED_ORIGINS", "htps://a.test", "htps://a.test", ORIGIN),
+        ("ALLOWED_ORIGINS", "localhost:3000", "localhost:3000", ORIGIN),
+        ("ALLOWED_ORIGINS", "http://*:3000", "http://*:3000", ORIGIN),
+        ("ALLOWED_ORIGINS", "http://localhost:3*", "http://localhost:3*", ORIGIN),
+        ("ALLOWED_ORIGINS", "chrome-extension://*", "chrome-extension://*", ORIGIN),
+        ("ALLOWED_ORIGINS", "file:///home", "file:///home", ORIGIN),
         ("WS_PATH", "socket.io", "socket.io", PATH),
         ("WS_PATH", "/", "/", PATH),
         ("WS_PATH", "//a", "//a", PATH),
@@ -248,6 +256,37 @@ def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("ALLOWED_ORIGINS", "https://*.a.test,*", "allowed_origins", ("https://*.a.test", "*")),
         ("ALLOWED_ORIGINS", "http://[::1]:3000", "allowed_origins", ("http://[::1]:3000",)),
+        (
+            "ALLOWED_ORIGINS",
+            "capacitor://localhost,tauri://localhost/,ionic://localhost,app://.,chrome-extension://AbCd,file:///,null",
+            "allowed_origins",
+            (
+                "capacitor://localhost",
+                "tauri://localhost",
+                "ionic://localhost",
+                "app://.",
+                "chrome-extension://abcd",
+                "file://",
+                "null",
+            ),
+        ),
+        (
+            "ALLOWED_ORIGINS",
+            "http://localhost:*,https://*.a.test:*,wss://b.test",
+            "allowed_origins",
+            ("http://localhost:*", "https://*.a.test:*", "https://b.test"),
+        ),
+        (
+            "ALLOWED_ORIGINS",
+            "https://Bücher.example:443,https://*.straße.de,https://☃.net:8443,https://例。jp",
+            "allowed_origins",
+            (
+                "https://xn--bcher-kva.example",
+                "https://*.xn--strae-oqa.de",
+                "https://xn--n3h.net:8443",
+                "https://xn--fsq.jp",
+            ),
+        ),
         ("WS_PATH", "/live/sync", "path", "/live/sync/"),
         ("WS_TRANSPORTS", "WebSocket,websocket", "transports", ("websocket",)),
         ("WS_COMPRESSION", "true", "compression", True),

@@ -77,6 +77,53 @@ async def test_a_browser_signs_in_by_its_cookie(
             await visitor.evaluate("void socket.disconnect()")
 
 
+def bare(text: str) -> str:
+    """The configuration with what nginx says by default: the upstream's name for Host, and nothing forwarded."""
+    return re.sub(r"\n *proxy_set_header (?:Host|X-Forwarded-\w+) .*", "", text)
+
+
+def forwarding(text: str) -> str:
+    """The same, with the name and port that people use forwarded."""
+    line = "        proxy_set_header X-Forwarded-Host $http_host;\n"
+    return bare(text).replace("        proxy_http_version", line + "        proxy_http_version")
+
+
+async def test_the_host_that_nginx_forwards_is_the_pages(start_server: StartServer) -> None:
+    """Where nginx replaces Host, `X-Forwarded-Host` tells whose pages are the server's own: for a trusted nginx."""
+    trusting, doubting = start_server(**BEHIND_PROXY), start_server()
+    for server, own in ((trusting, 200), (doubting, 403)):
+        with running_nginx([server.port], change=forwarding) as nginx:
+            async with client_of(nginx.url) as http:
+                for origin, status in ((nginx.url, own), ("https://example.com", 403)):
+                    answer = await http.get("", params=HANDSHAKE, headers={"Origin": origin})
+                    assert answer.status_code == status, origin
+
+
+async def test_a_refusal_names_what_nginx_does_by_default(start_server: StartServer) -> None:
+    """Without any word of nginx on the name that people use, the answer and the log say what the cause may be."""
+    server = start_server(**BEHIND_PROXY)
+    with running_nginx([server.port], change=bare) as nginx:
+        async with client_of(nginx.url) as http:
+            answer = await http.get("", params=HANDSHAKE, headers={"Origin": nginx.url})
+            assert answer.status_code == 403
+            assert "have the proxy send X-Forwarded-Host" in answer.json()["message"]
+    line = f"! Origin refused: {nginx.url} (for the Host synkora, which a proxy may have replaced)"
+    server.wait_for_line(lambda said: said.endswith(line))
+
+
+@pytest.mark.parametrize("change", [bare, forwarding], ids=["as by default", "with X-Forwarded-Host"])
+async def test_a_browser_behind_an_nginx_that_replaces_host(
+    start_server: StartServer, app: WebApp, visitors: list[Visitor], change: Callable[[str], str]
+) -> None:
+    """A default client signs in by its cookie, and upgrades: its browser tells that the page is the server's own."""
+    with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port, change=change) as nginx:
+        front = WebApp()
+        front.port = nginx.port
+        assert await collaborate(visitors, front, None, {}, V4) == "websocket"
+        for visitor in visitors:
+            await visitor.evaluate("void socket.disconnect()")
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a certificate for this machine, and of its key, under the names that the configurations have."""

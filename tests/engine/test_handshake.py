@@ -3,11 +3,17 @@ import json
 import pytest
 from tests.support.sessions import request_of
 
-from synkora.engine.handshake import HandshakeRefused, Refusal, check
+from synkora.engine import handshake
+from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.origins import Origins
+from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 
 SETTINGS = EngineSettings(origins=Origins(["https://app.example.com"]))
+
+
+def check(request: Request, settings: EngineSettings, *, websocket: bool, page: str | None = None) -> str | None:
+    return handshake.check(request, settings, {"abc": page}.get, websocket=websocket)
 
 
 def test_a_request_without_an_id_opens_a_session() -> None:
@@ -63,6 +69,18 @@ def test_a_page_that_is_not_allowed_is_forbidden(query: str) -> None:
         check(request_of(query, origin="https://evil.net"), SETTINGS, websocket=False)
     assert (refused.value.code, refused.value.status) == (Refusal.FORBIDDEN, 403)
     assert "https://evil.net" in str(refused.value)
+
+
+def test_the_websocket_of_a_page_that_has_its_session_already() -> None:
+    """A proxy may hide that the page is the server's own, which the page's polls have shown."""
+    request = request_of("EIO=4&transport=websocket&sid=abc", origin="https://other.example.com")
+    assert check(request, SETTINGS, websocket=True, page="https://other.example.com") == "abc"
+    for page in (None, "https://evil.net"):
+        with pytest.raises(HandshakeRefused):
+            check(request, SETTINGS, websocket=True, page=page)
+    new = request_of("EIO=4&transport=websocket", origin="https://other.example.com")
+    with pytest.raises(HandshakeRefused):
+        check(new, SETTINGS, websocket=True, page="https://other.example.com")
 
 
 def test_the_answer_is_a_number_and_words() -> None:

@@ -57,7 +57,7 @@ def test_labels_are_bounded() -> None:
     (tally,) = incidents.take()
     assert tally.times == 2000
     assert tally.other_labels < MOST_LABELS
-    assert len(tally.label) <= 100
+    assert len(tally.label) <= 200
 
 
 def test_kinds_are_bounded() -> None:

@@ -1,9 +1,16 @@
 import pytest
+from tests.support.sessions import request_of
 
-from synkora.engine.origins import Origins
+from synkora.engine.origins import Origins, is_same, normal, refused_origin
+from synkora.engine.request import Request
 
 APP = "https://app.example.com"
 HOST = "ws.example.com"
+
+
+def asked(origin: str | None, host: str | None = HOST, **options: bool) -> Request:
+    headers = {name: value for name, value in (("origin", origin), ("host", host)) if value is not None}
+    return request_of(**headers, **options)  # type: ignore[arg-type]  # both are keywords
 
 
 @pytest.mark.parametrize(
@@ -21,8 +28,8 @@ HOST = "ws.example.com"
 def test_an_allowed_page_is_admitted_and_trusted(allowed: list[str], origin: str) -> None:
     """An origin that is named, exactly or by its domain, may connect, and its cookies count."""
     origins = Origins(allowed)
-    assert origins.admits(origin, HOST)
-    assert origins.trusts(origin, HOST)
+    assert origins.admits(asked(origin, HOST))
+    assert origins.trusts(asked(origin, HOST))
 
 
 @pytest.mark.parametrize(
@@ -48,44 +55,44 @@ def test_an_allowed_page_is_admitted_and_trusted(allowed: list[str], origin: str
 def test_any_other_page_is_neither(allowed: list[str], origin: str) -> None:
     """Another scheme, port, domain or path, and what is no origin at all, is refused."""
     origins = Origins(allowed)
-    assert not origins.admits(origin, HOST)
-    assert not origins.trusts(origin, HOST)
+    assert not origins.admits(asked(origin, HOST))
+    assert not origins.trusts(asked(origin, HOST))
 
 
 def test_over_tls_a_page_without_tls_is_not_the_servers_own() -> None:
     """Anybody on the line can write such a page; one over TLS is the server's own though a proxy took TLS off."""
     origins = Origins()
-    assert not origins.trusts("http://ws.example.com", HOST, secure=True)
-    assert not origins.admits("http://ws.example.com", HOST, secure=True)
-    assert origins.trusts("https://ws.example.com", HOST, secure=True)
-    assert origins.trusts("https://ws.example.com", HOST, secure=False)
-    assert origins.trusts("http://ws.example.com", HOST, secure=False)
-    assert Origins(["http://ws.example.com"]).trusts("http://ws.example.com", HOST, secure=True)
+    assert not origins.trusts(asked("http://ws.example.com", HOST, secure=True))
+    assert not origins.admits(asked("http://ws.example.com", HOST, secure=True))
+    assert origins.trusts(asked("https://ws.example.com", HOST, secure=True))
+    assert origins.trusts(asked("https://ws.example.com", HOST, secure=False))
+    assert origins.trusts(asked("http://ws.example.com", HOST, secure=False))
+    assert Origins(["http://ws.example.com"]).trusts(asked("http://ws.example.com", HOST, secure=True))
 
 
 def test_the_servers_own_page_is_always_allowed() -> None:
     """A page of the address that the request was sent to needs no entry; its port belongs to it."""
     origins = Origins()
-    assert origins.trusts("https://WS.example.com", HOST)
-    assert origins.trusts("http://localhost:3001", "localhost:3001")
-    assert not origins.trusts("http://localhost:3000", "localhost:3001")
-    assert not origins.admits("https://ws.example.com", None)
+    assert origins.trusts(asked("https://WS.example.com", HOST))
+    assert origins.trusts(asked("http://localhost:3001", "localhost:3001"))
+    assert not origins.trusts(asked("http://localhost:3000", "localhost:3001"))
+    assert not origins.admits(asked("https://ws.example.com", None))
 
 
 def test_a_star_admits_every_page_and_trusts_none() -> None:
     """Open to all means that cookies prove nothing, except from pages named besides."""
     origins = Origins(["*", APP])
     assert origins.open_to_all
-    assert origins.admits("https://anywhere.net", HOST)
-    assert not origins.trusts("https://anywhere.net", HOST)
-    assert origins.trusts(APP, HOST)
+    assert origins.admits(asked("https://anywhere.net", HOST))
+    assert not origins.trusts(asked("https://anywhere.net", HOST))
+    assert origins.trusts(asked(APP, HOST))
 
 
 def test_a_request_without_an_origin_is_admitted_but_not_trusted() -> None:
     """What is no browser may connect; cookies that come with it are not believed."""
     origins = Origins([APP])
-    assert origins.admits(None, HOST)
-    assert not origins.trusts(None, HOST)
+    assert origins.admits(asked(None, HOST))
+    assert not origins.trusts(asked(None, HOST))
 
 
 def test_a_refusal_names_the_origin_and_what_to_do() -> None:
@@ -93,3 +100,142 @@ def test_a_refusal_names_the_origin_and_what_to_do() -> None:
     origins = Origins(hint=": add it to ALLOWED_ORIGINS")
     assert origins.refusal(APP) == f"Origin {APP} is not allowed: add it to ALLOWED_ORIGINS"
     assert len(origins.refusal("x" * 10_000)) < 300
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://app.example.com", "app.example.com:443"),
+        ("https://app.example.com:443", "app.example.com"),
+        ("https://app.example.com:", "app.example.com:443"),
+        ("http://app.example.com", "app.example.com:80"),
+        ("http://app.example.com:80", "App.Example.com"),
+        ("wss://app.example.com", "app.example.com:443"),
+        ("wss://app.example.com:443", "app.example.com"),
+        ("wss://app.example.com:8443", "app.example.com:8443"),
+        ("ws://app.example.com", "app.example.com:80"),
+        ("https://[2001:DB8::1]", "[2001:db8::1]:443"),
+        ("http://[::1]:3001", "[::1]:3001"),
+    ],
+)
+def test_a_default_port_may_be_written_or_not(origin: str, host: str) -> None:
+    """The port belongs to the page's scheme, of which a client that is no browser may write the WebSocket's."""
+    assert is_same(origin, host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://app.example.com", "app.example.com:80"),
+        ("http://app.example.com", "app.example.com:443"),
+        ("https://app.example.com:8443", "app.example.com"),
+        ("https://app.example.com", "app.example.com:8443"),
+        ("https://app.example.com:443443", "app.example.com"),
+        ("https://app.example.com@evil.net", "evil.net"),
+        ("https://evil.net/app.example.com", "app.example.com"),
+        ("capacitor://localhost", "localhost"),
+        ("file://", ""),
+        ("null", "null"),
+        ("https://[::1", "[::1"),
+        ("https://", ""),
+        ("https://:443", ":443"),
+    ],
+)
+def test_another_port_or_scheme_is_another_server(origin: str, host: str) -> None:
+    """A default port of another scheme is another port, and apps with schemes of their own are on no server."""
+    assert not is_same(origin, host)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin"),
+    [
+        ("https://app.example.com", "https://app.example.com:443"),
+        ("https://app.example.com", "wss://app.example.com"),
+        ("http://localhost:*", "http://localhost:5173"),
+        ("http://localhost:*", "http://localhost"),
+        ("https://*.example.com:*", "https://a.example.com:8443"),
+        ("http://[::1]:*", "http://[::1]:3000"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
+        ("app://.", "app://."),
+    ],
+)
+def test_an_origin_that_is_written_otherwise_or_is_of_an_app(allowed: str, origin: str) -> None:
+    """Default ports, any port, and the schemes of apps."""
+    origins = Origins([allowed])
+    assert origins.admits(asked(origin))
+    assert origins.trusts(asked(origin))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin"),
+    [
+        ("http://localhost:*", "https://localhost:3000"),
+        ("http://localhost:*", "http://localhost.evil.net"),
+        ("http://localhost:*", "http://localhost:3000.evil.net"),
+        ("http://localhost:*", "http://localhost:3000@evil.net"),
+        ("https://*.example.com:*", "https://example.com:8443"),
+        ("capacitor://localhost", "ionic://localhost"),
+        ("app://.", "app://x"),
+    ],
+)
+def test_a_wildcard_is_for_the_port_alone(allowed: str, origin: str) -> None:
+    """Any other part of an origin has to be the one that is listed."""
+    assert not Origins([allowed]).admits(asked(origin))
+
+
+@pytest.mark.parametrize("origin", ["null", "file://"])
+def test_an_origin_that_any_page_can_have_is_never_trusted(origin: str) -> None:
+    """Such a page may connect where the origin is listed, and its cookies say nothing."""
+    assert not Origins([APP]).admits(asked(origin))
+    origins = Origins([origin])
+    assert origins.admits(asked(origin))
+    assert not origins.trusts(asked(origin))
+    assert not origins.trusts(request_of(origin=origin, host=HOST, sec_fetch_site="same-origin", is_proxied=True))
+
+
+@pytest.mark.parametrize("forwarded", ["app.example.com", "app.example.com:443", "app.example.com, inner:8080"])
+def test_the_host_is_what_a_trusted_proxy_was_addressed_as(forwarded: str) -> None:
+    """`X-Forwarded-Host` takes the place of the Host of a trusted proxy, and of nobody else."""
+    origins = Origins()
+    headers = {"origin": APP, "host": "127.0.0.1:3001", "x_forwarded_host": forwarded}
+    assert origins.trusts(request_of(**headers, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+    assert not origins.admits(request_of(**headers))  # type: ignore[arg-type]  # headers alone
+    other = {**headers, "origin": "https://evil.net"}
+    assert not origins.admits(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site", "none"])
+def test_a_browsers_word_counts_behind_a_trusted_proxy(site: str) -> None:
+    """Where a proxy has replaced Host, a browser still says that the page is of the origin that it has addressed."""
+    origins = Origins()
+    headers = {"origin": APP, "host": "127.0.0.1:3001"}
+    own = {**headers, "sec_fetch_site": "same-origin"}
+    assert origins.trusts(request_of(**own, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+    assert not origins.admits(request_of(**own))  # type: ignore[arg-type]  # headers alone
+    other = {**headers, "sec_fetch_site": site}
+    assert not origins.admits(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+
+
+@pytest.mark.parametrize(
+    ("host", "is_named"),
+    [
+        ("127.0.0.1:3001", True),
+        ("synkora", True),
+        ("backend:8080", True),
+        ("ws.default.svc", True),
+        ("ws.example.com", False),
+    ],
+)
+def test_the_log_names_a_host_that_a_proxy_may_have_replaced(host: str, is_named: bool) -> None:
+    """It is what an operator has to know, and a name that people can use is none such."""
+    label = refused_origin(asked(APP, host))
+    assert label == (f"{APP} (for the Host {host}, which a proxy may have replaced)" if is_named else APP)
+    assert len(refused_origin(asked("x" * 1000, "y" * 1000))) <= 300
+
+
+def test_an_origin_is_written_as_browsers_do() -> None:
+    """In lower case, and without a default port."""
+    assert normal("HTTPS://App.Example.com:443") == APP
+    assert normal("ws://localhost:80") == "http://localhost"
+    assert normal("capacitor://localhost:80") == "capacitor://localhost:80"

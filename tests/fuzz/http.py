@@ -8,7 +8,7 @@ from tests.fuzz.protocol import read_as_clients_do
 
 from synkora.engine.addresses import TrustedProxies, parse_address, parse_network, site_of
 from synkora.engine.handshake import HandshakeRefused, check
-from synkora.engine.origins import Origins
+from synkora.engine.origins import Origins, normal, refused_origin
 from synkora.engine.request import Headers, Request
 from synkora.engine.settings import EngineSettings
 
@@ -23,7 +23,7 @@ def request(data: bytes) -> None:
     pairs = [(name.lower(), value) for name, _, value in (line.partition(b":") for line in lines)]
     # As much as an HTTP parser lets through.
     headers = Headers((name, value.replace(b"\r", b"")) for name, value in pairs if name.isalnum() or b"-" in name)
-    asked = Request("GET", "/socket.io/", query.decode("latin-1"), headers, "192.0.2.1", False)
+    asked = _asked(query.decode("latin-1"), headers)
     list(headers)
     for websocket in (False, True):
         refusal = _check(asked, websocket=websocket)
@@ -31,12 +31,12 @@ def request(data: bytes) -> None:
             assert refusal.status in (400, 403)
             read_as_clients_do(refusal.body)
         else:
-            assert asked.origin is None or _ORIGINS.admits(asked.origin, asked.host)
+            assert asked.origin is None or _ORIGINS.admits(asked)
 
 
 def _check(asked: Request, *, websocket: bool) -> HandshakeRefused | None:
     try:
-        check(asked, _SETTINGS, websocket=websocket)
+        check(asked, _SETTINGS, lambda _: None, websocket=websocket)
     except HandshakeRefused as refusal:
         return refusal
     return None
@@ -44,16 +44,24 @@ def _check(asked: Request, *, websocket: bool) -> HandshakeRefused | None:
 
 def origins(data: bytes) -> None:
     """No origin is trusted but those of the list, and the host's own after the first line feed."""
-    origin, _, host = data.decode("latin-1").partition("\n")
-    _ORIGINS.admits(origin, host)
-    _ORIGINS.refusal(origin).encode("latin-1")
-    if _ORIGINS.trusts(origin, None):
-        parts = urlsplit(origin)
-        assert parts.scheme.lower() == "https"
-        assert parts.port is None
-        name = parts.netloc.lower()
+    origin, _, host = data.partition(b"\n")
+    headers = [(b"origin", origin.replace(b"\r", b" "))]
+    asked = _asked("", Headers([*headers, (b"host", host.replace(b"\n", b" "))]))
+    _ORIGINS.admits(asked)
+    _ORIGINS.refusal(asked.origin or "").encode("latin-1")
+    refused_origin(asked)
+    asked = _asked("", Headers(headers))
+    if _ORIGINS.trusts(asked):
+        parts = urlsplit(asked.origin or "")
+        assert parts.scheme.lower() in ("https", "wss")
+        assert parts.port in (None, 443)
+        name = (parts.hostname or "").lower()
         assert name == "app.example.com" or name.endswith(".example.net"), name
-        assert origin.lower() == f"https://{name}"
+        assert normal(asked.origin or "") == f"https://{name}"
+
+
+def _asked(query: str, headers: Headers) -> Request:
+    return Request("GET", "/socket.io/", query, headers, "192.0.2.1", False)
 
 
 def addresses(data: bytes) -> None:

@@ -8,10 +8,17 @@ from synkora.engine.request import Headers, Request
 from synkora.engine.settings import TransportName
 
 
-def request_of(query: str = "EIO=4&transport=polling", method: str = "GET", **headers: str) -> Request:
+def request_of(
+    query: str = "EIO=4&transport=polling",
+    method: str = "GET",
+    *,
+    secure: bool = False,
+    is_proxied: bool = False,
+    **headers: str,
+) -> Request:
     """A request; underscores in a header's name are hyphens."""
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return Request(method, "/socket.io/", query, Headers(pairs), "192.0.2.1", False)
+    return Request(method, "/socket.io/", query, Headers(pairs), "192.0.2.1", secure, is_proxied)
 
 
 async def turn() -> None:

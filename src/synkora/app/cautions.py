@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from synkora.engine.origins import ANYBODYS
+
 SHORTEST_SECRET: Final = 32  # bytes
 _FEW: Final = 4  # different characters
 _ADVICE: Final = (
@@ -54,9 +56,15 @@ def secret_cautions(secret: str, previous: tuple[str, ...]) -> Iterator[str]:
 
 
 def origin_cautions(allowed: tuple[str, ...]) -> Iterator[str]:
-    """One line if every page may connect."""
+    """One line if every page may connect, and one for each origin that any page can have."""
     if "*" in allowed:
         yield (
             "ALLOWED_ORIGINS has *: every page may connect, and the cookies of pages that are not named are ignored, "
             "so that their users sign in by a token alone"
         )
+    for origin in allowed:
+        if origin in ANYBODYS:
+            yield (
+                f"ALLOWED_ORIGINS has {origin}: any page can have that origin, so cookies of such pages never count, "
+                "and their users sign in by a token alone"
+            )

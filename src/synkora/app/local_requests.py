@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from synkora.engine import request as engine
 from synkora.engine.addresses import parse_address
-from synkora.engine.origins import Origins
+from synkora.engine.origins import is_own
+from synkora.engine.request import Headers
 
 # What proxies add, besides all that begins with x-forwarded. A proxy on this machine has a local address, whoever it
 # asks for; one that adds nothing often asks by HTTP/1.0.
@@ -35,17 +37,19 @@ def is_local(request: Request) -> bool:
     )
 
 
-def is_of_same_origin(request: Request, *, secure: bool | None = None) -> bool:
+def is_of_same_origin(request: Request, *, secure: bool | None = None, is_proxied: bool = False) -> bool:
     """Whether a request was made by a page of this server's, or by no page at all; `secure` if it came over TLS.
 
-    Browsers say so by `Sec-Fetch-Site` (W3C Fetch Metadata, section 2.3), also where they send no origin.
+    Browsers say so by `Sec-Fetch-Site` (W3C Fetch Metadata, section 2.3), also where they send no origin. `is_proxied`
+    says that a trusted proxy has sent the request.
     """
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         return False
-    origin = request.headers.get("origin")
     if secure is None:
         secure = request.url.scheme == "https"
-    return origin is None or Origins.is_same(origin, request.headers.get("host"), secure=secure)
+    headers = Headers(request.scope["headers"])
+    asked = engine.Request(request.method, request.url.path, "", headers, "", secure, is_proxied)
+    return asked.origin is None or is_own(asked)
 
 
 def _comes_from_here(request: Request) -> bool:

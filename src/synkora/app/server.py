@@ -6,6 +6,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from typing import Final
 
 import structlog
 
@@ -36,6 +37,11 @@ from synkora.engine.origins import Origins
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.sockets.server import SocketServer
+
+_NOT_ALLOWED: Final = (
+    ": add it to ALLOWED_ORIGINS. If it is the origin of this server's own address, a proxy has replaced Host: have "
+    "the proxy send X-Forwarded-Host, and name the proxy in TRUSTED_PROXIES"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +149,7 @@ def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketSer
         path=settings.path,
         instance=settings.instance,
         transports=settings.transports,
-        origins=Origins(settings.allowed_origins, hint=": add it to ALLOWED_ORIGINS"),
+        origins=Origins(settings.allowed_origins, hint=_NOT_ALLOWED),
         proxies=settings.trusted_proxies,
         max_outbox=settings.max_outbox,
         compression=settings.compression,

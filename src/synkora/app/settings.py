@@ -101,13 +101,14 @@ class Settings(BaseSettings):
     allowed_origins: Origins = Field(
         default=("http://localhost:3000",),
         validation_alias="ALLOWED_ORIGINS",
-        description="Origins that browsers may connect from, comma-separated; https://*.example.com and * work too.",
+        description="Origins that browsers may connect from, comma-separated; https://*.example.com, "
+        "http://localhost:*, origins of apps such as capacitor://localhost, and * work too.",
     )
     trusted_proxies: Proxies = Field(
         default=(),
         validation_alias="TRUSTED_PROXIES",
-        description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated: addresses, "
-        "networks, unix for a unix socket.",
+        description="Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, "
+        "comma-separated: addresses, networks, unix for a unix socket.",
     )
     ssl_certfile: File = Field(
         default=None,

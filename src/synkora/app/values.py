@@ -1,23 +1,27 @@
 """The kinds of value that settings have: what is taken, how it is normalised, and how a refusal words it."""
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Literal, TypeVar
 
+import idna
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from synkora.cluster.url import RedisUrl
 from synkora.engine.addresses import UNIX, parse_network
+from synkora.engine.origins import ANYBODYS, normal
 
 _ORIGIN = re.compile(
-    r"(?P<scheme>https?)://"
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
     r"(?P<host>(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])"
-    r"(?::(?P<port>[0-9]{1,5}))?/?"
+    r"(?P<port>:(?:\*|[0-9]{1,5}))?/?"
 )
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOSTLESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\.)/?")  # Electron's app://.
+_NO_PAGES = ("about", "blob", "data", "ftp", "javascript")
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _CONSOLE_TOKEN = re.compile(r"[!-~]{16,}")
@@ -64,18 +68,40 @@ def _filled(value: SecretStr) -> SecretStr:
 
 
 def _origin(value: str) -> str:
-    """Write an origin as browsers do (RFC 6454, section 6.2): lower case, no slash, no default port."""
-    if value == "*":
-        return value
-    match = _ORIGIN.fullmatch(value.lower())
-    if match is None:
+    """Write an origin as browsers do: its host in lower case and ASCII, no slash, no default port."""
+    origin = _in_ascii(value).lower()
+    if origin == "*" or origin in ANYBODYS:
+        return origin
+    if origin == "file:///":
+        return "file://"
+    match = _ORIGIN.fullmatch(origin) or _HOSTLESS.fullmatch(origin)
+    if match is None or not _is_scheme(match["scheme"]):
         raise _refusal(value)
-    scheme, host, port = match.group("scheme", "host", "port")
-    if port is None or int(port) == _DEFAULT_PORTS[scheme]:
-        return f"{scheme}://{host}"
-    if not 1 <= int(port) <= 65535:
-        raise _refusal(value)
-    return f"{scheme}://{host}:{int(port)}"
+    port = match.groupdict().get("port") or ""
+    if port[1:].isdigit():
+        if not 1 <= int(port[1:]) <= 65535:
+            raise _refusal(value)
+        port = f":{int(port[1:])}"
+    return normal(f"{match['scheme']}://{match['host']}{port}")
+
+
+def _is_scheme(scheme: str) -> bool:
+    """Whether pages can have it: that of an app may be any, but for a slip of the pen."""
+    known = ("http", "https", "ws", "wss")
+    return scheme in known or not (scheme in _NO_PAGES or difflib.get_close_matches(scheme, known, 1, 0.75))
+
+
+def _in_ascii(origin: str) -> str:
+    """An internationalised name as browsers send it (UTS 46, section 4.2: ToASCII)."""
+    if origin.isascii():
+        return origin
+    scheme, colon, rest = origin.partition("://")
+    try:
+        labels = idna.uts46_remap(rest, std3_rules=False, transitional=False).split(".")
+    except idna.IDNAError:
+        raise _refusal(origin) from None
+    written = (label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels)
+    return scheme + colon + ".".join(written)
 
 
 def _path(value: str) -> str:
@@ -148,7 +174,10 @@ Origins = Annotated[
     NoDecode,
     BeforeValidator(_some_items),
     AfterValidator(_distinct),
-    Allowed("an origin such as https://app.example.com: no path, the host may begin with *., and * alone is any"),
+    Allowed(
+        "an origin such as https://app.example.com or capacitor://localhost: no path, the host may begin with *., the "
+        "port may be *, and * alone is any"
+    ),
 ]
 Proxies = Annotated[
     tuple[Annotated[str, AfterValidator(_proxy)], ...],

@@ -18,7 +18,7 @@ _Network = IPv4Network | IPv6Network
 
 
 class TrustedProxies:
-    """The proxies whose word on a client's address counts: addresses, networks, and `unix`; none unless named.
+    """The proxies whose word on a client counts: addresses, networks, and `unix`; none unless named.
 
     Raises `ValueError` for what is neither.
     """
@@ -36,7 +36,7 @@ class TrustedProxies:
         proxy; what stands before that anybody may have written. It ends at what is no address. An IPv4 address within
         IPv6 is written as IPv4. `peer` is empty for a unix socket, and so is the result if nothing more is known.
         """
-        if self.trusts_nobody or not self.trusts(peer):
+        if not self.trusts(peer):
             return _unmapped(peer)
         client = peer
         for entry in reversed(",".join(headers.get_all("x-forwarded-for")).split(",")):
@@ -50,13 +50,15 @@ class TrustedProxies:
 
     def secure(self, peer: str, headers: Headers, *, over_tls: bool) -> bool:
         """Whether the client speaks TLS, with this server or, by the last `X-Forwarded-Proto`, with a trusted peer."""
-        if over_tls or self.trusts_nobody or not self.trusts(peer):
+        if over_tls or not self.trusts(peer):
             return over_tls
         last = ",".join(headers.get_all("x-forwarded-proto")).rpartition(",")[2]
         return last.strip().lower() in _SECURE
 
     def trusts(self, peer: str) -> bool:
         """Whether a peer is a trusted proxy."""
+        if self.trusts_nobody:
+            return False
         if not peer:
             return self._unix
         address = parse_address(peer)

@@ -3,6 +3,7 @@
 Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Handshake".
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
@@ -50,19 +51,21 @@ class HandshakeRefused(Exception):
         return encode({"code": int(self.code), "message": str(self)})
 
 
-def check(request: Request, settings: EngineSettings, *, websocket: bool) -> str | None:
+def check(
+    request: Request, settings: EngineSettings, page_of: Callable[[str], str | None], *, websocket: bool
+) -> str | None:
     """Return the id of the session that `request` is for, or None if it opens one.
 
+    `page_of` tells the page of a session, which goes on with it: a proxy may hide that its WebSocket is the page's too.
     Raises `HandshakeRefused`.
     """
-    origin = request.origin
-    if origin is not None and not settings.origins.admits(origin, request.host, secure=request.secure):
+    origin, query = request.origin, request.query
+    sid = query.get("sid")
+    if origin is not None and not settings.origins.admits(request) and not (sid and page_of(sid) == origin):
         raise HandshakeRefused(Refusal.FORBIDDEN, settings.origins.refusal(origin))
-    query = request.query
     transport = query.get("transport")
     if transport not in settings.transports:
         raise HandshakeRefused(Refusal.UNKNOWN_TRANSPORT)
-    sid = query.get("sid")
     if not sid and request.method != "GET":
         raise HandshakeRefused(Refusal.BAD_METHOD)
     if websocket is not (transport == "websocket"):

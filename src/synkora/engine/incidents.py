@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 MOST_KINDS: Final = 32
 MOST_LABELS: Final = 100  # of one kind, that are told apart
-_LABEL_SIZE: Final = 100  # characters
+_LABEL_SIZE: Final = 200  # characters
 
 
 class Tally(NamedTuple):

@@ -3,27 +3,35 @@
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
-_WILDCARD: Final = "://*."
-_SUBDOMAINS: Final = "[a-z0-9.-]+"
+from synkora.engine.request import Request
+
+#: Origins that any page can have: one of a file, or in a sandboxed frame. Cookies of such pages never count.
+ANYBODYS: Final = frozenset(("file://", "null"))
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+_SECURE: Final = "https"
+_OF_WEBSOCKETS: Final = {"ws": "http", "wss": "https"}  # some clients that are no browsers write these
+_INNER: Final = frozenset(("internal", "local", "localhost", "svc"))
+_LOGGED: Final = 100  # characters
+_AUTHORITY: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+)(?::(?P<port>[0-9]{0,5}))?")
+_SUBDOMAINS: Final = ("://*.", r"://[a-z0-9.-]+\.")
+_PORTS: Final = (":*", r"(?::[0-9]{1,5})?")
 
 
 class Origins:
-    """A list of allowed origins: exact ones, `https://*.example.com` for every subdomain, or `*` for every page.
+    """A list of allowed origins: exact ones, `https://*.example.com` for every subdomain, `http://localhost:*` for
+    every port, or `*` for every page.
 
-    A page of the server's own origin is always allowed; `secure` says whether a request came over TLS.
-    `hint` is put behind the refusal of any other.
+    A page of the server's own origin is always allowed. `hint` is put behind the refusal of any other.
     """
 
     def __init__(self, allowed: Iterable[str] = (), *, hint: str = "") -> None:
-        self.allowed = tuple(origin.lower().rstrip("/") for origin in allowed)
+        self.allowed = tuple(normal(_without_slash(origin)) for origin in allowed)
         self.hint = hint
         self._exact = frozenset(self.allowed)
         self._wildcards = tuple(
-            re.compile(re.escape(origin).replace(r"\*", _SUBDOMAINS, 1))
-            for origin in self.allowed
-            if _WILDCARD in origin
+            _pattern(origin) for origin in self.allowed if _SUBDOMAINS[0] in origin or origin.endswith(_PORTS[0])
         )
 
     @property
@@ -31,35 +39,93 @@ class Origins:
         """Whether every page may connect, so that a browser's cookies say nothing."""
         return "*" in self._exact
 
-    def admits(self, origin: str | None, host: str | None, *, secure: bool = False) -> bool:
+    def admits(self, request: Request) -> bool:
         """Whether a request may connect; one without an `Origin` does not come from another site's page."""
-        return origin is None or self.open_to_all or self.trusts(origin, host, secure=secure)
+        origin = request.origin
+        return origin is None or self.open_to_all or self._lists(normal(origin)) or is_own(request)
 
-    def trusts(self, origin: str | None, host: str | None, *, secure: bool = False) -> bool:
+    def trusts(self, request: Request) -> bool:
         """Whether a request's cookies speak for its user: its page is named here, or is the server's own."""
-        if origin is None:
+        if request.origin is None:
             return False
-        origin = origin.lower()
-        return origin in self._exact or self.is_same(origin, host, secure=secure) or self._matches_wildcard(origin)
+        origin = normal(request.origin)
+        return origin not in ANYBODYS and (self._lists(origin) or is_own(request))
 
-    @staticmethod
-    def is_same(origin: str | None, host: str | None, *, secure: bool = False) -> bool:
-        """Whether a page of `origin` is on the server that was addressed as `host`, over TLS if `secure`.
-
-        Anybody on the line can write a page of `http://`, so over TLS such a page is another origin. A page of
-        `https://` is the server's own on a request without TLS too: a proxy may have taken TLS off.
-        """
-        if not origin or not host:
-            return False
-        try:
-            page = urlsplit(origin)
-        except ValueError:
-            return False
-        return page.netloc.lower() == host.lower() and (page.scheme == "https" or not secure)
-
-    def _matches_wildcard(self, origin: str) -> bool:
-        return any(wildcard.fullmatch(origin) for wildcard in self._wildcards)
+    def _lists(self, origin: str) -> bool:
+        return origin in self._exact or any(wildcard.fullmatch(origin) for wildcard in self._wildcards)
 
     def refusal(self, origin: str) -> str:
         """What to tell a page that may not connect."""
         return f"Origin {origin[:200]} is not allowed{self.hint}"
+
+
+def is_own(request: Request) -> bool:
+    """Whether a page of the server's own origin has sent a request.
+
+    The page's origin is compared with the server as the client addressed it. A proxy may have replaced that name
+    without a word. Then the browser's own `Sec-Fetch-Site` counts, which no page can write (W3C Fetch Metadata, section
+    2.3), behind a trusted proxy.
+    """
+    if request.origin is None:
+        return False
+    if request.is_proxied and request.headers.get("sec-fetch-site") == "same-origin":
+        return True
+    return is_same(request.origin, request.host, secure=request.secure)
+
+
+def is_same(origin: str, host: str | None, *, secure: bool = False) -> bool:
+    """Whether a page of `origin` is on the server that was addressed as `host`, over TLS if `secure`.
+
+    A port that is the default of the page's scheme may be written or not. Anybody on the line can write a page of
+    `http://`, so over TLS such a page is another origin. A page of `https://` is the server's own on a request without
+    TLS too: a proxy may have taken TLS off.
+    """
+    scheme, _, authority = normal(origin).partition("://")
+    default = DEFAULT_PORTS.get(scheme)
+    if default is None or not host or (secure and scheme != _SECURE):
+        return False
+    page = _place(authority, default)
+    return page is not None and page == _place(host.lower(), default)
+
+
+def refused_origin(request: Request) -> str:
+    """The origin of a refused request for the log, and the host where a proxy may have replaced it."""
+    origin = (request.origin or "")[:_LOGGED]
+    if request.host is None or not _is_inner(request.host):
+        return origin
+    return f"{origin} (for the Host {request.host[:_LOGGED]}, which a proxy may have replaced)"
+
+
+def _is_inner(host: str) -> bool:
+    """Whether a server was addressed by a name that it has for programs rather than for people."""
+    place = _place(host.lower(), 0)
+    name = "" if place is None else place[0]
+    last = name.rpartition(".")[2]
+    return "." not in name or last.isdigit() or last in _INNER
+
+
+def normal(origin: str) -> str:
+    """An origin as browsers write it (RFC 6454, section 6.2): lower case, http for WebSockets, no default port."""
+    scheme, colon, authority = origin.lower().partition("://")
+    scheme = _OF_WEBSOCKETS.get(scheme, scheme)
+    name, port_colon, port = authority.rpartition(":")
+    if port_colon and scheme in DEFAULT_PORTS and port in ("", str(DEFAULT_PORTS[scheme])):
+        authority = name
+    return scheme + colon + authority
+
+
+def _place(authority: str, default_port: int) -> tuple[str, int] | None:
+    """The name and port of a server; None for what is no authority."""
+    match = _AUTHORITY.fullmatch(authority)
+    return None if match is None else (match["name"], int(match["port"] or default_port))
+
+
+def _without_slash(origin: str) -> str:
+    return origin if origin.endswith("://") else origin.removesuffix("/")
+
+
+def _pattern(origin: str) -> re.Pattern[str]:
+    pattern = re.escape(origin)
+    for wildcard, expression in (_SUBDOMAINS, _PORTS):
+        pattern = pattern.replace(re.escape(wildcard), expression, 1)
+    return re.compile(pattern)

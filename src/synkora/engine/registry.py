@@ -12,6 +12,7 @@ from synkora.engine.gate import Gate, GateSettings
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
+from synkora.engine.origins import refused_origin
 from synkora.engine.outbox import Flusher
 from synkora.engine.ports import Listener, Transport
 from synkora.engine.request import Request
@@ -108,11 +109,16 @@ class Registry:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         return session
 
+    def page_of(self, sid: str) -> str | None:
+        """The origin of the page that trusted proxies have brought to a session; None where that is not known."""
+        session = self._sessions.get(sid)
+        return None if session is None else session.page
+
     def note_refusal(self, refusal: HandshakeRefused, request: Request) -> None:
         """Count a request that was refused; that the server stops is no incident."""
         match refusal.status:
             case 403:
-                self.incidents.note("origin refused", request.origin or "")
+                self.incidents.note("origin refused", refused_origin(request))
             case 429 | 503:
                 if not self.is_closing:
                     self.incidents.note_limit(str(refusal))

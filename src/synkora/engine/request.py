@@ -49,7 +49,10 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked for; `query` is as it came, `address` is the client's, as far as that is known."""
+    """What a client asked for; `query` is as it came, `address` is the client's, as far as that is known.
+
+    `is_proxied` says that a trusted proxy has sent the request.
+    """
 
     method: str
     path: str
@@ -57,6 +60,7 @@ class Request:
     headers: Headers
     address: str
     secure: bool
+    is_proxied: bool = False
 
     @property
     def id(self) -> str | None:
@@ -88,5 +92,7 @@ class Request:
 
     @property
     def host(self) -> str | None:
-        """The server as the client addressed it."""
-        return self.headers.get("host")
+        """The server as the client addressed it: behind trusted proxies, the first of `X-Forwarded-Host`."""
+        forwarded = self.headers.get("x-forwarded-host") if self.is_proxied else None
+        first = forwarded.partition(",")[0].strip() if forwarded else ""
+        return first or self.headers.get("host")

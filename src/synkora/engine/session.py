@@ -120,7 +120,8 @@ class Session:
     """An Engine.IO session.
 
     `request` opened it. `credentials` is the latest of its requests with cookies that may be believed, because the page
-    that sent it is allowed to connect. `max_message` is the largest message that it may send now, in bytes.
+    that sent it is allowed to connect. `page` is the origin of a page that trusted proxies have brought. `max_message`
+    is the largest message that it may send now, in bytes.
     """
 
     __slots__ = (
@@ -134,6 +135,7 @@ class Session:
         "listener",
         "max_message",
         "outbox",
+        "page",
         "request",
         "sid",
         "state",
@@ -146,6 +148,7 @@ class Session:
         self.sid = sid
         self.request = request
         self.credentials: Request | None = None
+        self.page: str | None = None
         self.state = State.OPEN
         self.transport = transport
         self.outbox = Outbox(keeper.flusher, transport, keeper.settings.max_outbox, self.fail)
@@ -167,12 +170,15 @@ class Session:
         self.outbox.put(Outgoing(packet))
 
     def believe(self, request: Request) -> None:
-        """Note the cookies of one of its requests, if it has some and its page is one whose cookies count.
+        """Note the page and the cookies of one of its requests, if its page is one whose cookies count.
 
         Of a page on another port only the WebSocket has cookies; a POST without them may come after it.
         """
-        origins = self._keeper.settings.origins
-        if request.headers.get("cookie") and origins.trusts(request.origin, request.host, secure=request.secure):
+        if not self._keeper.settings.origins.trusts(request):
+            return
+        if request.is_proxied:
+            self.page = request.origin
+        if request.headers.get("cookie"):
             self.credentials = request
 
     def _move(self, event: Event) -> bool:

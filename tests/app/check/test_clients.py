@@ -13,6 +13,9 @@ from synkora.app.check.finding import Status
         ("https://app.example.com,https://*.example.org/", 0, 0),
         ("*", 1, 1),
         ("https://*.com", 1, 1),
+        ("capacitor://localhost,tauri://localhost,app://.", 0, 0),
+        ("null,file://", 2, 2),
+        ("http://localhost:*", 1, 0),
         ("http://app.example.com", 1, 0),
         ("http://localhost:3000", 1, 0),
         ("https://app.example.com,http://localhost:3000,http://app.example.com", 2, 0),
@@ -25,6 +28,14 @@ def test_origins(settings: MakeSettings, origins: str, in_production: int, in_de
         assert sum(finding.status is Status.RISKY for finding in findings) == expected
         assert all(finding.advice for finding in findings if finding.status is Status.RISKY)
         assert findings
+
+
+@pytest.mark.parametrize("origin", ["null", "file://"])
+def test_an_origin_that_any_page_can_have(settings: MakeSettings, origin: str) -> None:
+    """It is told that cookies of such pages never count."""
+    (finding,) = check_origins(settings(ALLOWED_ORIGINS=origin))
+    assert origin in finding.message
+    assert "cookies of such pages never count" in finding.advice
 
 
 def test_limits(settings: MakeSettings) -> None:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from synkora.app.check.finding import Finding, risky, well
 from synkora.app.check.origin import is_local, is_loopback
 from synkora.app.settings import Settings
+from synkora.engine.origins import ANYBODYS
 
 
 def check_origins(settings: Settings) -> Iterable[Finding]:
@@ -16,11 +17,14 @@ def check_origins(settings: Settings) -> Iterable[Finding]:
         host = urlsplit(origin).hostname or ""
         if origin == "*":
             message, advice = "*: every page of the web may connect", "Name the origins of the app's pages"
+        elif origin in ANYBODYS:
+            message = f"{origin}: any page can have this origin, such as one in a file or in a sandboxed frame"
+            advice = "Its users have to sign in by a token: cookies of such pages never count"
         elif host.startswith("*.") and "." not in host.removeprefix("*."):
             message, advice = f"{origin} has all sites of a whole domain of the web", "Name a domain of your own"
         elif in_earnest and is_local(origin):
             message = f"{origin}: in production a page on a visitor's own machine may connect"
-            advice = "Name the address that people open the app by, and take this one out"
+            advice = "Name the address that people open the app by, and take this one out, if no installed app has it"
         elif in_earnest and origin.startswith("http://"):
             message = f"{origin}: without TLS, whoever is on the way reads and changes pages and sessions"
             advice = "Serve the app by https, and write https:// here"

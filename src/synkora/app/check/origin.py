@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 
 def is_local(origin: str) -> bool:
-    """Whether its pages are on this machine."""
-    return origin != "*" and is_loopback(urlsplit(origin).hostname or "")
+    """Whether its pages are on this machine, rather than in an app with a scheme of its own."""
+    return origin.startswith(("http:", "https:")) and is_loopback(urlsplit(origin).hostname or "")
 
 
 def is_loopback(host: str) -> bool:

@@ -52,14 +52,11 @@ class Guard:
             if not is_local(request):
                 raise Refused(403, _ELSEWHERE)
             return
-        if not is_of_same_origin(request, secure=self._is_secure(request)):
+        peer = request.client.host if request.client is not None else ""
+        secure = self._proxies.secure(peer, Headers(request.scope["headers"]), over_tls=request.url.scheme == "https")
+        if not is_of_same_origin(request, secure=secure, is_proxied=self._proxies.trusts(peer)):
             raise Refused(403, _OTHER_SITE)
         self._check_token(request, self._token)
-
-    def _is_secure(self, request: Request) -> bool:
-        peer = request.client.host if request.client is not None else ""
-        over_tls = request.url.scheme == "https"
-        return self._proxies.secure(peer, Headers(request.scope["headers"]), over_tls=over_tls)
 
     def _check_token(self, request: Request, token: bytes) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")

@@ -49,7 +49,7 @@ class AsgiEndpoint:
         await receive()  # websocket.connect
         request = self._polling.request(scope)
         try:
-            sid = check(request, self._registry.settings, websocket=True)
+            sid = check(request, self._registry.settings, self._registry.page_of, websocket=True)
             if sid is None:
                 self._registry.admit(request)
             else:

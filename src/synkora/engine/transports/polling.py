@@ -58,6 +58,7 @@ class PollingEndpoint:
             headers=headers,
             address=proxies.address(peer, headers),
             secure=proxies.secure(peer, headers, over_tls=scope.get("scheme") in _OVER_TLS),
+            is_proxied=proxies.trusts(peer),
         )
 
     # Polls
@@ -92,7 +93,7 @@ class PollingEndpoint:
         return session, transport
 
     def _session_of(self, request: Request) -> tuple[Session, PollingTransport]:
-        sid = check(request, self._settings, websocket=False)
+        sid = check(request, self._settings, self._registry.page_of, websocket=False)
         if sid is None:
             self._registry.admit(request)
             transport = PollingTransport()

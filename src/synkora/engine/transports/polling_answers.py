@@ -6,6 +6,7 @@ Sources: Fetch standard, "CORS protocol"; RFC 9110 sections 8.4 (Content-Encodin
 from typing import Final, NamedTuple
 
 from synkora.engine.handshake import HandshakeRefused
+from synkora.engine.origins import is_own
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
@@ -74,10 +75,7 @@ class Answers:
     def _cors(self, request: Request) -> HeaderPairs:
         """What lets a page of an allowed origin read the answer."""
         origins, origin = self._settings.origins, request.origin
-        host, secure = request.host, request.secure
-        if origin is None or origins.is_same(origin, host, secure=secure):
-            return []
-        if not origins.admits(origin, host, secure=secure):
+        if origin is None or is_own(request) or not origins.admits(request):
             return []
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),

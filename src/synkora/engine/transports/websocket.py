@@ -414,7 +414,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             key = request.headers.get("sec-websocket-key") or ""
             if not is_key(key):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
-            sid = check(request, self._registry.settings, websocket=True)
+            sid = check(request, self._registry.settings, self._registry.page_of, websocket=True)
             if sid is None:
                 self._registry.admit(request)
             else:

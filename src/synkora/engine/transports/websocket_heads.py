@@ -31,6 +31,7 @@ def parse(data: bytes, transport: asyncio.Transport, proxies: TrustedProxies) ->
         headers=headers,
         address=proxies.address(peer, headers),
         secure=proxies.secure(peer, headers, over_tls=transport.get_extra_info("ssl_object") is not None),
+        is_proxied=proxies.trusts(peer),
     )
 
 
