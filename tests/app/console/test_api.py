@@ -14,7 +14,7 @@ from tests.collaboration.site import Person, Site, turn
 
 from synkora import __version__
 from synkora.app.console import tables
-from synkora.app.console.api import MAX_BODY
+from synkora.app.console.api import COMPRESSED_FROM, MAX_BODY
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.parameters import MAX_NOTICE
@@ -151,6 +151,24 @@ async def test_the_overview(desk: Desk) -> None:
     desk.site.server.registry.is_closing = True
     (instance,) = (await desk.ask("overview"))["instances"]
     assert (instance["status"], instance["reason"]) == ("shutting down", None)
+
+
+async def test_a_long_answer_is_compressed(desk: Desk) -> None:
+    """For who takes it so; a short one, or a refusal, is not worth it."""
+    await desk.site.meet(*(f"Person {number}" for number in range(30)))
+    identity, gzip = ({"accept-encoding": encoding} for encoding in ("identity", "gzip"))
+    plain = await desk.send("GET", "/api/connections", headers=identity)
+    assert len(plain.content) > COMPRESSED_FROM
+    assert "content-encoding" not in plain.headers
+    answer = await desk.send("GET", "/api/connections", headers=gzip)
+    assert answer.json() == plain.json()
+    assert int(answer.headers["content-length"]) < len(plain.content) / 4
+    assert answer.headers["content-encoding"] == "gzip"
+    for name in ("content-type", "cache-control", "vary", "x-content-type-options"):
+        assert answer.headers[name] == plain.headers[name]
+    for path, status in {"projects": 200, "log?level=x": 422}.items():
+        answer = await desk.send("GET", f"/api/{path}", headers=gzip)
+        assert (answer.status_code, "content-encoding" in answer.headers) == (status, False)
 
 
 async def test_the_table_of_connections(desk: Desk) -> None:

@@ -1,5 +1,7 @@
 """The console's questions and actions, over HTTP."""
 
+import asyncio
+import gzip
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -44,10 +46,13 @@ from synkora.app.console.topics import (
     SocketNamed,
 )
 from synkora.app.console.turns import Turns
+from synkora.app.pages import takes_gzip
 from synkora.collaboration.service import Collaboration
 from synkora.protocol.json import encode
 
 MAX_BODY: Final = 8192  # bytes
+#: Bytes of an answer that is worth it: a packet of the network holds less.
+COMPRESSED_FROM: Final = 2048
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +73,7 @@ class Api:
         self._collaboration = collaboration
         self._settings = settings
         self._turns = Turns()
+        self._compressing = asyncio.Semaphore(1)
         self._names: dict[str, str] = {}  # of instances that have ever answered
 
     @property
@@ -90,9 +96,19 @@ class Api:
                 found = await endpoint(request)
             except Refused as refusal:
                 return _json({"message": str(refusal)}, refusal.status, refusal.headers)
-            return _json(found)
+            return await self._answer(request, found)
 
         return Route(f"/console/api/{name}", answer, methods=[method])
+
+    async def _answer(self, request: Request, found: object) -> Response:
+        answer = _json(found)
+        answer.headers["vary"] = "accept-encoding"
+        if len(answer.body) < COMPRESSED_FROM or not takes_gzip(request):
+            return answer
+        async with self._compressing:
+            # In a thread, which lets others work: 15 minutes of an instance take some milliseconds.
+            body = await asyncio.to_thread(gzip.compress, bytes(answer.body), 1)
+        return Response(body, 200, {**answer.headers, "content-encoding": "gzip", "content-length": str(len(body))})
 
     # Questions
 
