@@ -56,6 +56,11 @@ class Guard:
             raise Refused(403, _OTHER_SITE)
         self._check_token(request, self._token)
 
+    def address(self, request: Request) -> str:
+        """The address of whoever asks, as far as it is known."""
+        peer = request.client.host if request.client is not None else ""
+        return self._proxies.address(peer, Headers(request.scope["headers"]))
+
     def _is_secure(self, request: Request) -> bool:
         peer = request.client.host if request.client is not None else ""
         over_tls = request.url.scheme == "https"
@@ -65,8 +70,7 @@ class Guard:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():  # RFC 6750 section 2.1
             raise Refused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
-        peer = request.client.host if request.client is not None else ""
-        address = self._proxies.address(peer, Headers(request.scope["headers"]))
+        address = self.address(request)
         if self._failures.has_enough(address):
             self._incidents.note("console sign-in refused", "too many")
             raise Refused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
