@@ -4,20 +4,25 @@ import { type Plugin, defineConfig } from "vite";
 // `npm run dev` has the server that `make run` starts answer what is not a file of the page.
 const server = { target: "http://localhost:3001", changeOrigin: false };
 
-/** The licence of the font, which Vite does not gather with those of the scripts. */
-const fontLicence: Plugin = {
-  name: "font-licence",
+/** Licences that Vite does not gather with those of a page's own script: of the font, and of what a worker runs. */
+const otherLicences = (packages: Record<string, string>): Plugin => ({
+  name: "other-licences",
   generateBundle() {
-    const source = readFileSync("node_modules/@fontsource-variable/inter/LICENSE", "utf8");
-    this.emitFile({ type: "asset", fileName: "font-licence.txt", source });
+    for (const [name, folder] of Object.entries(packages)) {
+      const source = readFileSync(`node_modules/${folder}/LICENSE`, "utf8");
+      this.emitFile({ type: "asset", fileName: `${name}-licence.txt`, source });
+    }
   },
-};
+});
+
+const FONT = { font: "@fontsource-variable/inter" };
+const LICENCES = { console: FONT, playground: { ...FONT, marked: "marked" } };
 
 /** Each page is built by itself; `--mode console` is the console, all else the playground. */
 export default defineConfig(({ mode }) => {
   const page = mode === "console" ? "console" : "playground";
   return {
-    plugins: [fontLicence],
+    plugins: [otherLicences(LICENCES[page])],
     root: page,
     base: `/${page}/`,
     server: {

@@ -254,6 +254,26 @@ async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect
     assert operator.console == []
 
 
+async def test_names_cannot_turn_a_sentence_round(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """What cannot be seen of a name or an id is shown as the log shows it, each name apart from the words around it."""
+    eve = await connect_by(Person("user\u200b", "\u202eevE\u2066"), url=server.url)
+    for project in (" ", "\u3164", "שלום"):
+        await eve.emit("join-project", project)
+    operator = await watch("Connections")
+    await operator.play(r"""
+        await until(async () => /^\\u202eevE\\u2066 user\\u200b/.test(await row('user').textContent()), 'the name');
+        await shows(() => row('user').locator('.projects').textContent(), '\\x20, \\u3164 +1');
+        await row('user').getByRole('button', { name: 'Disconnect' }).click();
+        await shows(() => dialog.getByRole('heading').textContent(), 'Disconnect \\u202eevE\\u2066?');
+        await dialog.getByRole('button', { name: 'Cancel' }).click();
+        await show('Projects');
+        await row('שלום').locator('bdi', { hasText: 'שלום' }).first().waitFor();
+        await row('\\u3164').getByRole('button', { name: 'Notice' }).click();
+        await shows(() => dialog.getByRole('heading').textContent(), 'Notice to \\u3164');
+    """)
+    assert operator.console == []
+
+
 async def test_of_many_projects_the_first_are_shown(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """With how many more there are."""
     alice = await connect_by(ALICE, url=server.url)
@@ -332,7 +352,7 @@ async def test_a_client_is_disconnected(server: ServerProcess, connect_by: Conne
     await operator.play("""
         await row('Alice').getByRole('button', { name: 'Disconnect' }).click();
         await dialog.getByRole('button', { name: 'Disconnect' }).click();
-        await outcome.getByText('Alice').getByText('has been disconnected').waitFor();
+        await outcome.getByText(/^Alice .* has been disconnected/).waitFor();
         await shows(() => found.textContent(), '1 connection');
         await row('Alice').waitFor({ state: 'detached' });
     """)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS, Client
+from tests.end_to_end.clients import WAYS, Client, Refused
 from tests.end_to_end.console_api import TOKEN, ConsoleApi
 from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
 from tests.end_to_end.server_process import ServerProcess
@@ -166,6 +166,32 @@ async def test_a_client_is_disconnected_from_either_console(world: World) -> Non
     table = await world.consoles[1].until("connections", lambda table: table["total"] == 2)
     assert {row["userName"] for row in table["rows"]} == {"Alice"}
     assert f"✗ Disconnected from the console: {world.bob.id}" in world.servers[0].stdout
+
+
+async def test_a_project_of_both(world: World) -> None:
+    """Its users with their connections of all instances."""
+    for console in world.consoles:
+        project = await console.ask("project", projectId="p1")
+        assert (project["total"], project["connections"], project["unanswered"]) == (2, 3, [])
+        assert {user["userName"]: user["connections"] for user in project["users"]} == {"Alice": 2, "Bob": 1}
+
+
+async def test_a_user_is_blocked_on_both(
+    world: World, redis: RedisServer, start_server: StartServer, connect_by: Connect
+) -> None:
+    """And on an instance that starts later, until an operator lifts the block by whichever console."""
+    answer = await world.consoles[1].act("block", userId=ALICE.id, seconds=600)
+    assert answer == {"disconnected": 2, "unanswered": []}
+    for client in (world.alice, world.other_alice):
+        assert (await client.changes.next())[:2] == ["disconnect", "io server disconnect"]
+    third = start_server(REDIS_URL=redis.url, CONSOLE_TOKEN=TOKEN)
+    await ConsoleApi(third).until("blocks", lambda answer: [block["name"] for block in answer["blocks"]] == [ALICE.id])
+    for server in (*world.servers, third):
+        with pytest.raises(Refused, match="Blocked by the operators of this server"):
+            await connect_by(ALICE, url=server.url)
+    assert await ConsoleApi(third).act("unblock", userId=ALICE.id) == {"unblocked": True, "unanswered": []}
+    for server in (*world.servers, third):
+        await connect_by(ALICE, url=server.url)
 
 
 async def test_a_notice_reaches_a_project_on_both(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { Foreign, visible } from "../shared/foreign";
 import type { Connection } from "./answers";
 import { DisconnectDialog } from "./disconnect-dialog";
 import { chosen, instances, nameOf, serverTime } from "./feed";
@@ -47,7 +48,7 @@ export function Connections() {
       title: "",
       cell: (row) => (
         <button type="button" class="quiet bad" onClick={() => (disconnecting.value = row)}>
-          Disconnect<span class="unseen"> {row.userName || row.socketId}</span>
+          Disconnect<span class="unseen"> <Foreign words={row.userName} /></span>
         </button>
       ),
     },
@@ -97,7 +98,7 @@ function ProjectFilter() {
   if (!project) return null;
   return (
     <button type="button" class="filter" onClick={() => listing.filter("project", "")}>
-      Project {project} <span aria-hidden="true">×</span>
+      Project <Foreign words={project} /> <span aria-hidden="true">×</span>
       <span class="unseen">: show those of all projects</span>
     </button>
   );
@@ -106,7 +107,12 @@ function ProjectFilter() {
 function Who({ row: { userId, userName, socketId, transport, address } }: { row: Connection }) {
   return (
     <div class="who">
-      <strong>{userName}</strong> <code>{userId}</code>
+      <strong>
+        <Foreign words={userName} />
+      </strong>{" "}
+      <code>
+        <Foreign words={userId} />
+      </code>
       <small>
         <code>{socketId}</code>
         <span class="only-narrow">
@@ -121,8 +127,8 @@ function Projects({ row: { projects, projectCount } }: { row: Connection }) {
   const more = (shown: string[]) => (projectCount > shown.length ? `+${count(projectCount - shown.length)}` : "");
   const shown = projects.slice(0, PROJECTS_SHOWN);
   return (
-    <span class="projects" title={[...projects, more(projects)].join("\n").trim()}>
-      {shown.join(", ")} {more(shown)}
+    <span class="projects" title={[...projects.map(visible), more(projects)].join("\n").trim()}>
+      {shown.map((projectId, index) => [index > 0 && ", ", <Foreign key={projectId} words={projectId} />])} {more(shown)}
       {projectCount === 0 && <span class="none">none</span>}
     </span>
   );

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Unanswered } from "./api";
 
 interface DialogProps {
-  title: string;
+  title: ComponentChildren;
   /** The word for doing it. */
   action: string;
   isBad?: boolean;

@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { visible } from "../shared/foreign";
 import type { Level } from "./answers";
 import { chosen, instances, nameOf } from "./feed";
 import { clock, counted, moment } from "./formats";
@@ -98,7 +99,7 @@ function Tail({ entries }: { entries: readonly NumberedEntry[] }) {
             <li key={number} class={level}>
               <time title={moment(at)}>{clock(at)}</time>
               {hasSeveral && <span class="origin">{nameOf(instance)}</span>}
-              <span class="text">{text}</span>
+              <bdi class="text">{visible(text)}</bdi>
             </li>
           ))}
         </ol>

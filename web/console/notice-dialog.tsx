@@ -1,6 +1,7 @@
 /** Writes to everybody in a project. */
 
 import { useState } from "preact/hooks";
+import { Foreign } from "../shared/foreign";
 import type { Answered, Project } from "./answers";
 import { post } from "./api";
 import { Dialog } from "./dialog";
@@ -18,13 +19,17 @@ export function NoticeDialog({ project: { projectId }, onClose }: { project: Pro
   const send = async () => {
     type Answer = { recipients: number } & Answered;
     const { recipients, unanswered } = await post<Answer>("notice", { projectId, message });
-    const reached = `The notice has reached ${counted(recipients, "connection")} in ${projectId}`;
-    if (unanswered.length === 0) tell("good", `${reached}.`);
-    else tell("bad", `${reached}, and perhaps others: ${silent(unanswered)}.`);
+    const reached = [`The notice has reached ${counted(recipients, "connection")} in `, <Foreign words={projectId} />];
+    if (unanswered.length === 0) tell("good", [...reached, "."]);
+    else tell("bad", [...reached, `, and perhaps others: ${silent(unanswered)}.`]);
   };
   return (
     <Dialog
-      title={`Notice to ${projectId}`}
+      title={
+        <>
+          Notice to <Foreign words={projectId} />
+        </>
+      }
       action="Post"
       isReady={length > 0 && !isTooLong}
       onAct={send}

@@ -1,13 +1,14 @@
 /** What came of the last thing that somebody did here. */
 
 import { signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 
 const SHOWN = 10_000; // milliseconds
 
-const outcome = signal<{ kind: "good" | "bad"; words: string } | null>(null);
+const outcome = signal<{ kind: "good" | "bad"; words: ComponentChildren } | null>(null);
 let forgetting: ReturnType<typeof setTimeout> | undefined;
 
-export function tell(kind: "good" | "bad", words: string): void {
+export function tell(kind: "good" | "bad", words: ComponentChildren): void {
   outcome.value = { kind, words };
   clearTimeout(forgetting);
   forgetting = setTimeout(() => (outcome.value = null), SHOWN);

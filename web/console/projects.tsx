@@ -1,6 +1,7 @@
 /** The projects with somebody in them, and what one can tell their people. */
 
 import { useSignal } from "@preact/signals";
+import { Foreign } from "../shared/foreign";
 import type { Project } from "./answers";
 import { showProject } from "./connections";
 import { instances, nameOf } from "./feed";
@@ -17,7 +18,7 @@ export function Projects() {
     {
       title: "Project",
       sort: ["project", "asc"],
-      cell: ({ projectId }) => <code class="project">{projectId}</code>,
+      cell: ({ projectId }) => <code class="project"><Foreign words={projectId} /></code>,
     },
     { title: "Users", sort: ["users", "desc"], isNumber: true, cell: ({ users }) => count(users) },
     {
@@ -27,7 +28,7 @@ export function Projects() {
       cell: ({ projectId, connections }) => (
         <button type="button" class="quiet link" onClick={() => showProject(projectId)}>
           {count(connections)}
-          <span class="unseen"> connections of {projectId}</span>
+          <span class="unseen"> connections of <Foreign words={projectId} /></span>
         </button>
       ),
     },
@@ -38,7 +39,7 @@ export function Projects() {
       title: "",
       cell: (row) => (
         <button type="button" class="quiet" onClick={() => (noticing.value = row)}>
-          Notice<span class="unseen"> to {row.projectId}</span>
+          Notice<span class="unseen"> to <Foreign words={row.projectId} /></span>
         </button>
       ),
     },

@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { announce } from "../shared/announcements";
+import { isVisible, visible } from "../shared/foreign";
 import { CardDialog } from "./card-dialog";
 import { dragged, over, useDrag } from "./drag";
 import { PanelHeader } from "./panel-header";
@@ -79,7 +80,7 @@ function Card({ id, task, project }: { id: string; task: Task; project: Project 
         {...drag}
       >
         <span class="grip" aria-hidden="true" />
-        {task.title}
+        <bdi>{isVisible(task.title) ? task.title : visible(task.title)}</bdi>
       </button>
     </li>
   );

@@ -29,7 +29,7 @@ export function Canvas({ project }: { project: Project }) {
       <div class="canvas">
         <Paper project={project}>
           {strokes.map(([id, { by, points }]) => (
-            <path key={id} class={colourOf(by)} d={smooth(points)} />
+            <path key={id} class={colourOf(by)} d={pathOf(points)} />
           ))}
         </Paper>
         {[...project.presence.pointers.value].map(([socketId, { by, at }]) => (
@@ -119,6 +119,14 @@ function within(x: number, y: number): Point {
 
 function place([x, y]: Point) {
   return { left: `${(100 * x) / CANVAS.width}%`, top: `${(100 * y) / CANVAS.height}%` };
+}
+
+const paths = new WeakMap<readonly Point[], string>();
+
+function pathOf(points: readonly Point[]): string {
+  let path = paths.get(points);
+  if (path === undefined) paths.set(points, (path = smooth(points)));
+  return path;
 }
 
 /** A line through the middles between points, bent by the points: what a hand has drawn has no corners. */

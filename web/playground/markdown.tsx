@@ -1,10 +1,26 @@
 /** Markdown as elements of the page: HTML in it is shown as the text that it is, so that nobody's text can do anything. */
 
-import { type Token, type Tokens, lexer } from "marked";
+import type { Token, Tokens } from "marked";
 import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useErrorBoundary, useMemo } from "preact/hooks";
+import { MarkdownReader, type Read } from "./markdown-reader";
 
 export function Markdown({ text }: { text: string }) {
-  return <>{blocks(lexer(text))}</>;
+  const reader = useMemo(() => new MarkdownReader(), []);
+  useEffect(() => reader.want(text), [text]);
+  return <Drawn {...reader.read.value} />;
+}
+
+function Drawn({ text, tokens }: Read) {
+  const [error, forget] = useErrorBoundary();
+  useEffect(() => forget, [text]);
+  if (tokens !== null && !error) return <>{blocks(tokens)}</>;
+  return (
+    <>
+      <p class="unformatted">This text is too complex to be formatted.</p>
+      <pre>{text}</pre>
+    </>
+  );
 }
 
 function blocks(tokens: Token[]): ComponentChildren {

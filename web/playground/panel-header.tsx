@@ -1,6 +1,7 @@
 /** The head of one of the page's parts: its name, and who is typing in it, or else how it is used. */
 
 import type { ComponentChildren } from "preact";
+import { Foreign } from "../shared/foreign";
 import type { Project } from "./project";
 
 interface PanelHeaderProps {
@@ -23,7 +24,8 @@ export function PanelHeader({ id, title, project, button, children }: PanelHeade
       </p>
       {names.length > 0 && (
         <p class="typing">
-          {names.join(", ")} {names.length > 1 ? "are" : "is"} typing
+          {names.map((name, index) => [index > 0 && ", ", <Foreign key={name} words={name} />])}{" "}
+          {names.length > 1 ? "are" : "is"} typing
         </p>
       )}
       {button}

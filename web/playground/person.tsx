@@ -1,5 +1,7 @@
 /** How people look: each has one of eight colours, the same on every page. */
 
+import { Foreign, visible } from "../shared/foreign";
+
 const COLOURS = 8;
 
 /** The class that gives an element and what is in it somebody's colour. */
@@ -11,14 +13,21 @@ export function colourOf(name: string): string {
 
 export function Avatar({ name, isMe }: { name: string; isMe: boolean }) {
   return (
-    <li class={`avatar ${colourOf(name)}`} title={isMe ? `${name} (you)` : name}>
-      <span aria-hidden="true">{name.slice(0, 1)}</span>
-      <span class="unseen">{isMe ? `${name} (you)` : name}</span>
+    <li class={`avatar ${colourOf(name)}`} title={isMe ? `${visible(name)} (you)` : visible(name)}>
+      <span aria-hidden="true">{[...visible(name)][0]}</span>
+      <span class="unseen">
+        <Foreign words={name} />
+        {isMe && " (you)"}
+      </span>
     </li>
   );
 }
 
 /** A name in its colour, beside somebody's cursor. */
 export function Flag({ name }: { name: string }) {
-  return <span class={`flag ${colourOf(name)}`}>{name}</span>;
+  return (
+    <span class={`flag ${colourOf(name)}`}>
+      <Foreign words={name} />
+    </span>
+  );
 }

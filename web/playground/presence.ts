@@ -54,7 +54,8 @@ export class Presence {
       put(this.selections, socketId, typeof cell === "string" ? { by: readName(by), cell } : undefined);
     });
     socket.on("typing:start", ({ socketId, userName, context }) => {
-      put(this.typing, socketId, { by: readName(userName), context: String(context) });
+      if (typeof context !== "string") return;
+      put(this.typing, socketId, { by: readName(userName), context });
       clearTimeout(this.timers.get(socketId));
       this.timers.set(socketId, setTimeout(() => put(this.typing, socketId, undefined), TYPING_LASTS));
     });
@@ -84,6 +85,10 @@ function put<T>(known: BySocket<T>, socketId: string, value: T | undefined): voi
 }
 
 function readCaret({ by, from, to }: Record<string, unknown>): Caret | undefined {
-  if (typeof from !== "number" || typeof to !== "number") return undefined;
+  if (!isPlace(from) || !isPlace(to)) return undefined;
   return { by: readName(by), from, to };
+}
+
+function isPlace(value: unknown): value is number {
+  return typeof value === "number" && value >= 0;
 }

@@ -8,10 +8,12 @@ import { CELLS, FILE, TASKS, TEXT } from "./seeds";
 import { Shared } from "./shared";
 import { throttled } from "./throttled";
 import {
+  MOST_POINTS,
   type Point,
   type Status,
   freshId,
   isObject,
+  readId,
   readName,
   readPoints,
   readStatus,
@@ -30,10 +32,10 @@ export interface Refusal {
 }
 
 export class Project {
-  readonly tasks = new Shared(readTask, TASKS);
-  readonly strokes = new Shared(readStroke);
-  readonly files = new Shared(readText, { [FILE]: TEXT });
-  readonly cells = new Shared(readText, CELLS);
+  readonly tasks = new Shared(500, readTask, TASKS);
+  readonly strokes = new Shared(500, readStroke);
+  readonly files = new Shared(10, readText, { [FILE]: TEXT });
+  readonly cells = new Shared(200, readText, CELLS);
   readonly presence: Presence;
   /** What the server has refused last, for a while; for as long as it lasts, where it is the project itself. */
   readonly refusal = signal<Refusal | null>(null);
@@ -123,7 +125,8 @@ export class Project {
   }
 
   private extend(id: string, by: string, points: Point[]): void {
-    this.strokes.set(id, { by, points: [...(this.strokes.get(id)?.points ?? []), ...points] });
+    const known = this.strokes.get(id)?.points ?? [];
+    this.strokes.set(id, { by, points: [...known, ...points].slice(0, MOST_POINTS) });
   }
 
   // The document
@@ -167,14 +170,14 @@ export class Project {
     const { socket } = this.connection;
     socket.on("task:create", (task) => this.receiveTask(task));
     socket.on("task:update", (task) => this.receiveTask(task));
-    socket.on("task:delete", ({ taskId }) => this.tasks.set(String(taskId), null));
+    socket.on("task:delete", ({ taskId }) => this.tasks.remove(readId(taskId)));
     socket.on("task:move", ({ taskId, status }) => {
-      const known = readStatus(status);
-      if (known !== undefined) this.placeTask(String(taskId), known);
+      const [id, known] = [readId(taskId), readStatus(status)];
+      if (id !== undefined && known !== undefined) this.placeTask(id, known);
     });
     socket.on("canvas:update", (changes) => this.receiveChanges(changes));
-    socket.on("markdown:update", ({ fileId, content }) => this.files.receive(String(fileId), content));
-    socket.on("spreadsheet:cell-update", ({ cell, value }) => this.cells.receive(String(cell), value));
+    socket.on("markdown:update", ({ fileId, content }) => this.files.receive(readId(fileId), content));
+    socket.on("spreadsheet:cell-update", ({ cell, value }) => this.cells.receive(readId(cell), value));
     socket.on("server:notice", ({ message }: { message: string }) => (this.told.value = message));
     socket.on("error", ({ message, event }: { message: string; event?: string }) => {
       if (!this.refusal.peek()?.isOfProject) this.refuse({ message, isOfProject: event === "join-project" });
@@ -188,14 +191,14 @@ export class Project {
   }
 
   private receiveTask(task: unknown): void {
-    if (isObject(task)) this.tasks.receive(String(task.id ?? freshId()), task);
+    if (isObject(task)) this.tasks.receive(readId(task.id ?? freshId()), task);
   }
 
   private receiveChanges(changes: unknown): void {
     if (!isObject(changes)) return;
-    if (typeof changes.stroke === "string")
-      this.extend(changes.stroke, readName(changes.by), readPoints(changes.points));
-    if (Array.isArray(changes.erased)) for (const id of changes.erased) this.strokes.set(String(id), null);
+    const stroke = readId(changes.stroke);
+    if (stroke !== undefined) this.extend(stroke, readName(changes.by), readPoints(changes.points));
+    if (Array.isArray(changes.erased)) for (const id of changes.erased) this.strokes.remove(readId(id));
     this.exchange.receive(changes);
   }
 

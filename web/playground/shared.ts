@@ -10,6 +10,8 @@ interface Stamped<T> {
   at: number;
 }
 
+const MOST_AHEAD = 24 * 3_600_000; // milliseconds, since clocks differ
+
 let latest = 0;
 
 /** The time, later than any time seen before. */
@@ -21,7 +23,7 @@ function now(): number {
 /**
  * Values of one kind by their ids; of two that have one id the later counts, so pages that exchange theirs in any order
  * end up with the same. `seeds` are there on every page from the beginning, and older than anything else. `read` makes
- * a value of what came over the line, and undefined of what is none.
+ * a value of what came over the line, and undefined of what is none. A page keeps `most` of them, the removed included.
  */
 export class Shared<T> {
   private readonly stamped = signal<ReadonlyMap<string, Stamped<T>>>(new Map());
@@ -32,6 +34,7 @@ export class Shared<T> {
   );
 
   constructor(
+    private readonly most: number,
     private readonly read: (value: unknown) => T | undefined,
     seeds: Record<string, T> = {},
   ) {
@@ -44,13 +47,30 @@ export class Shared<T> {
 
   /** Change a value, or remove it with null. */
   set(id: string, value: T | null): void {
-    this.stamped.value = new Map(this.stamped.peek()).set(id, { value, at: now() });
+    const changed = new Map(this.stamped.peek());
+    this.put(changed, id, { value, at: now() });
+    this.stamped.value = changed;
+  }
+
+  /** Remove the value of an id that came over the line, also one that comes later from a page that still has it. */
+  remove(id: string | undefined): void {
+    if (id !== undefined) this.set(id, null);
   }
 
   /** Change a value to what came over the line, unless it is none. */
-  receive(id: string, value: unknown): void {
+  receive(id: string | undefined, value: unknown): void {
     const read = this.read(value);
-    if (read !== undefined) this.set(id, read);
+    if (id !== undefined && read !== undefined) this.set(id, read);
+  }
+
+  /** Add a value if there is room: a removed one makes room. */
+  private put(values: Map<string, Stamped<T>>, id: string, stamped: Stamped<T>): void {
+    if (!values.has(id) && values.size >= this.most) {
+      const [removed] = [...values].find(([, { value }]) => value === null) ?? [];
+      if (removed === undefined) return;
+      values.delete(removed);
+    }
+    values.set(id, stamped);
   }
 
   /** All that is not as it was in the beginning. */
@@ -66,7 +86,7 @@ export class Shared<T> {
       theirs.set(id, at);
       const read = value === null ? null : this.read(value);
       if (read !== undefined && at > (merged.get(id)?.at ?? -1)) {
-        merged.set(id, { value: read, at });
+        this.put(merged, id, { value: read, at });
         latest = Math.max(latest, at);
       }
     }
@@ -81,5 +101,10 @@ export function readEntries(value: unknown): Entry[] {
 }
 
 function isEntry(value: unknown): value is Entry {
-  return Array.isArray(value) && typeof value[0] === "string" && Number.isFinite(value[2]);
+  return Array.isArray(value) && typeof value[0] === "string" && isTime(value[2]);
+}
+
+/** Whether something is a time to go by: after one that is far ahead, no change would count any more. */
+function isTime(value: unknown): value is number {
+  return typeof value === "number" && value <= Date.now() + MOST_AHEAD;
 }

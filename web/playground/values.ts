@@ -21,6 +21,9 @@ export interface Stroke {
 export const LONGEST_TITLE = 200;
 export const LONGEST_TEXT = 20_000;
 export const LONGEST_CELL = 200;
+const LONGEST_ID = 200;
+/** Of one line on the canvas. */
+export const MOST_POINTS = 1_000;
 /** The canvas's own units; a page draws them at whatever size it has. */
 export const CANVAS = { width: 800, height: 480 };
 
@@ -30,7 +33,7 @@ export function freshId(): string {
 }
 
 export function readStatus(value: unknown): Status | undefined {
-  return typeof value === "string" && value in STATUSES ? (value as Status) : undefined;
+  return typeof value === "string" && Object.hasOwn(STATUSES, value) ? (value as Status) : undefined;
 }
 
 export function readTask(value: unknown): Task | undefined {
@@ -40,7 +43,7 @@ export function readTask(value: unknown): Task | undefined {
 }
 
 export function readPoints(value: unknown): Point[] {
-  return Array.isArray(value) ? value.filter(isPoint) : [];
+  return Array.isArray(value) ? value.filter(isPoint).slice(0, MOST_POINTS) : [];
 }
 
 export function readStroke(value: unknown): Stroke | undefined {
@@ -54,7 +57,12 @@ export function readText(value: unknown): string | undefined {
 
 /** A name, as long as there is room for one beside a cursor. */
 export function readName(value: unknown): string {
-  return String(value).slice(0, 40);
+  return typeof value === "string" ? value.slice(0, 40) : "?";
+}
+
+/** An id. What is none is nothing that a page could name, and may not even become text. */
+export function readId(value: unknown): string | undefined {
+  return typeof value === "string" ? value.slice(0, LONGEST_ID) : Number.isFinite(value) ? String(value) : undefined;
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,11 +1,15 @@
 """The pages that `make web` has built."""
 
+import gzip
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from synkora.protocol.compression import accepts_gzip
 
 #: Where `make web` builds them, each in a folder of its name.
 BUILT: Final = Path(__file__).parent / "web"
@@ -25,6 +29,7 @@ _PAGE: Final = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+_SMALL_ALREADY: Final = frozenset((".woff2",))  # formats that are compressed
 # Their names have a hash of what they hold.
 _ASSET: Final = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
 
@@ -39,22 +44,19 @@ def page_routes(name: str, files: Path) -> list[Route]:
 
     The files are read here, once: what is asked for is never a path.
     """
-    page = Response((files / "index.html").read_bytes(), 200, _PAGE, "text/html") if is_built(files) else None
-    assets = {
-        file.name: Response(file.read_bytes(), 200, _ASSET, _TYPES[file.suffix])
-        for file in files.glob("assets/*")
-        if file.suffix in _TYPES
-    }
+    page = _File(files / "index.html", _PAGE) if is_built(files) else None
+    assets = {file.name: _File(file, _ASSET) for file in files.glob("assets/*") if file.suffix in _TYPES}
     not_built = (
         f"The {name} has not been built: run `make web`, which takes Node.js 20.19 or newer, install the server again "
         "where it is not `make run` that starts it, and start it."
     )
 
-    async def show(_: Request) -> Response:
-        return page or PlainTextResponse(not_built, 503)
+    async def show(request: Request) -> Response:
+        return page.answer(request) if page else PlainTextResponse(not_built, 503)
 
     async def asset(request: Request) -> Response:
-        return assets.get(request.path_params["name"]) or PlainTextResponse("Not Found", 404)
+        found = assets.get(request.path_params["name"])
+        return found.answer(request) if found else PlainTextResponse("Not Found", 404)
 
     async def without_slash(_: Request) -> Response:
         return RedirectResponse(f"/{name}", 308)
@@ -64,3 +66,25 @@ def page_routes(name: str, files: Path) -> list[Route]:
         Route(f"/{name}/", without_slash),
         Route(f"/{name}/assets/{{name}}", asset),
     ]
+
+
+class _File:
+    """A file that is served as it is, or compressed; it is compressed here, once."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str]) -> None:
+        content, kind = path.read_bytes(), _TYPES[path.suffix]
+        if path.suffix in _SMALL_ALREADY:
+            self._plain = self._compressed = Response(content, 200, headers, kind)
+            return
+        varying = {**headers, "vary": "accept-encoding"}
+        self._plain = Response(content, 200, varying, kind)
+        self._compressed = Response(gzip.compress(content, mtime=0), 200, {**varying, "content-encoding": "gzip"}, kind)
+
+    def answer(self, request: Request) -> Response:
+        """The file in the form that the client prefers."""
+        return self._compressed if takes_gzip(request) else self._plain
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether a client takes compressed answers (RFC 9110 section 12.5.3)."""
+    return accepts_gzip(",".join(request.headers.getlist("accept-encoding")))

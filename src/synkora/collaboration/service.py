@@ -3,6 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Awaitable, Mapping
+from math import ceil
 from time import monotonic
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -12,6 +13,7 @@ import structlog
 
 from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess, Role
 from synkora.collaboration.admission import RECHECK, Admission
+from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
@@ -25,6 +27,7 @@ from synkora.collaboration.projects import LEAVE_DELAY, Projects
 from synkora.collaboration.received import Received
 from synkora.collaboration.signing_in import SigningIn
 from synkora.collaboration.timestamps import now
+from synkora.engine.addresses import site_of
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
@@ -39,6 +42,8 @@ from synkora.sockets.socket import Socket
 
 log = structlog.get_logger(__name__)
 
+#: What a client is told that an operator keeps out.
+BLOCKED: Final = "Blocked by the operators of this server"
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
 #: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
 MAX_DECODED: Final = 65_536
@@ -96,6 +101,7 @@ class Collaboration:
         failures = failures or Failures(0)
         self._expiry = Expiry(authenticator, failures, self._incidents)
         self.signing_in = SigningIn(authenticator, failures, self._incidents, self._admit)
+        self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
         self.received = {event.name: Received(event.kind) for event in CATALOGUE}
         self.received |= {ask.name: Received(Kind.OTHER) for ask in ASKS}
@@ -134,6 +140,22 @@ class Collaboration:
         member.socket.disconnect(close=True)
         return True
 
+    def disconnect_all(self, kind: BlockedKind, name: str) -> int:
+        """End all connections of a user, or from an address, to this server; return how many there were."""
+        members = [
+            member
+            for member in self._members.values()
+            if (member.user.id if kind == "user" else site_of(member.socket.session.request.address)) == name
+        ]
+        for member in members:
+            member.socket.disconnect(close=True)
+        return len(members)
+
+    def members_of(self, project_id: str) -> list[Member]:
+        """Those of the connections here that are in a project."""
+        joined = self._namespace.adapter.rooms.joined(project_id)
+        return [member for socket_id in joined if (member := self._members.get(socket_id)) is not None]
+
     def post_notice(self, project_id: str, message: str) -> None:
         """Tell everyone in a project, on all servers, what operators have to say."""
         notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
@@ -160,6 +182,10 @@ class Collaboration:
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
+        blocked = self.blocks.left(user.id, socket.session.request.address)
+        if blocked:
+            self._incidents.note("blocked client refused")
+            raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
         if 0 < self._limits.connections <= self._connections.total(user.id):
             self._incidents.note_limit("connections of a user")
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})

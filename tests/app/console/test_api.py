@@ -14,7 +14,8 @@ from tests.collaboration.site import Person, Site, turn
 
 from synkora import __version__
 from synkora.app.console import tables
-from synkora.app.console.api import MAX_BODY
+from synkora.app.console.actions import MAX_BODY
+from synkora.app.console.api import COMPRESSED_FROM
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.parameters import MAX_NOTICE
@@ -27,6 +28,8 @@ from synkora.app.settings import Settings
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 TOKEN = "0123456789abcdef-of-the-console"
+QUESTIONS = ("overview", "connections", "projects", "project", "log", "settings", "blocks")
+ACTIONS = ("disconnect", "block", "unblock", "notice")
 
 
 class Desk:
@@ -115,10 +118,10 @@ async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
     assert (await desk.ask("connections"))["total"] == 0
 
 
-@pytest.mark.parametrize("path", ["overview", "connections", "projects", "log", "settings", "disconnect", "notice"])
+@pytest.mark.parametrize("path", [*QUESTIONS, *ACTIONS])
 async def test_nothing_without_the_token(desk: Desk, path: str) -> None:
     """Neither a question nor an action."""
-    method = "POST" if path in ("disconnect", "notice") else "GET"
+    method = "POST" if path in ACTIONS else "GET"
     status, words = await desk.refusal(method, path, headers={"authorization": ""}, json={})
     assert status == 401
     assert "CONSOLE_TOKEN" in words
@@ -151,6 +154,24 @@ async def test_the_overview(desk: Desk) -> None:
     desk.site.server.registry.is_closing = True
     (instance,) = (await desk.ask("overview"))["instances"]
     assert (instance["status"], instance["reason"]) == ("shutting down", None)
+
+
+async def test_a_long_answer_is_compressed(desk: Desk) -> None:
+    """For who takes it so; a short one, or a refusal, is not worth it."""
+    await desk.site.meet(*(f"Person {number}" for number in range(30)))
+    identity, gzip = ({"accept-encoding": encoding} for encoding in ("identity", "gzip"))
+    plain = await desk.send("GET", "/api/connections", headers=identity)
+    assert len(plain.content) > COMPRESSED_FROM
+    assert "content-encoding" not in plain.headers
+    answer = await desk.send("GET", "/api/connections", headers=gzip)
+    assert answer.json() == plain.json()
+    assert int(answer.headers["content-length"]) < len(plain.content) / 4
+    assert answer.headers["content-encoding"] == "gzip"
+    for name in ("content-type", "cache-control", "vary", "x-content-type-options"):
+        assert answer.headers[name] == plain.headers[name]
+    for path, status in {"projects": 200, "log?level=x": 422}.items():
+        answer = await desk.send("GET", f"/api/{path}", headers=gzip)
+        assert (answer.status_code, "content-encoding" in answer.headers) == (status, False)
 
 
 async def test_the_table_of_connections(desk: Desk) -> None:
@@ -221,6 +242,30 @@ async def test_the_table_of_projects(desk: Desk) -> None:
         {"projectId": "p1", "users": 2, "connections": 2, "instances": [instance["id"]]},
         {"projectId": "p2", "users": 1, "connections": 1, "instances": [instance["id"]]},
     ]
+
+
+async def test_a_project(desk: Desk) -> None:
+    """Who is in it, each user once with the connections and events of all of them, and of the others nothing."""
+    alice, _, _ = await desk.site.meet("Alice", "Alice", "Bob", project="p1")
+    await desk.site.meet("Carol", project="p2")
+    for _ in range(3):
+        alice.emit("ping")
+    await turn()
+    project = await desk.ask("project", projectId="p1")
+    assert project.pop("at") > 0
+    assert project == {
+        "total": 2,
+        "connections": 3,
+        "received": 6,
+        "users": [
+            {"userId": "alice", "userName": "Alice", "connections": 2, "received": 5},
+            {"userId": "bob", "userName": "Bob", "connections": 1, "received": 1},
+        ],
+        "unanswered": [],
+    }
+    assert (await desk.ask("project", projectId="p3"))["users"] == []
+    status, words = await desk.refusal("GET", "project", params={"projectId": ""})
+    assert (status, "projectId" in words) == (422, True)
 
 
 @pytest.mark.parametrize(

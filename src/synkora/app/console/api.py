@@ -1,25 +1,26 @@
 """The console's questions and actions, over HTTP."""
 
+import asyncio
+import gzip
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from synkora.app.console.actions import Actions
 from synkora.app.console.fleet import Answers, Fleet
 from synkora.app.console.guard import Guard, Refused
 from synkora.app.console.log_tail import KEEPS as MOST_ENTRIES
 from synkora.app.console.parameters import (
-    DISCONNECT_BODY,
-    NOTICE_BODY,
     ConnectionsParameters,
     LogParameters,
     OverviewParameters,
+    ProjectParameters,
     ProjectsParameters,
-    body,
     marks,
     parameters,
     reach,
@@ -29,10 +30,10 @@ from synkora.app.console.selection import merged
 from synkora.app.console.settings_in_force import SettingInForce
 from synkora.app.console.topics import (
     CONNECTIONS,
-    COUNT,
-    DISCONNECT,
     LOG,
+    MOST_MEMBERS,
     NEWS,
+    PROJECT,
     PROJECTS,
     REACH,
     ConnectionsSought,
@@ -41,15 +42,16 @@ from synkora.app.console.topics import (
     ProjectNamed,
     ProjectsSought,
     Rows,
-    SocketNamed,
+    UserIn,
 )
 from synkora.app.console.turns import Turns
+from synkora.app.pages import takes_gzip
+from synkora.collaboration.blocks import MOST_BLOCKS
 from synkora.collaboration.service import Collaboration
 from synkora.protocol.json import encode
 
-MAX_BODY: Final = 8192  # bytes
-
-log = structlog.get_logger(__name__)
+#: Bytes of an answer that is worth it: a packet of the network holds less.
+COMPRESSED_FROM: Final = 2048
 
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -67,7 +69,9 @@ class Api:
         self._guard = guard
         self._collaboration = collaboration
         self._settings = settings
+        self._actions = Actions(fleet, guard, collaboration)
         self._turns = Turns()
+        self._compressing = asyncio.Semaphore(1)
         self._names: dict[str, str] = {}  # of instances that have ever answered
 
     @property
@@ -77,10 +81,11 @@ class Api:
             self._route("overview", self._overview),
             self._route("connections", self._connections),
             self._route("projects", self._projects),
+            self._route("project", self._project),
             self._route("log", self._log),
             self._route("settings", self._settings_in_force),
-            self._route("disconnect", self._disconnect, "POST"),
-            self._route("notice", self._notice, "POST"),
+            self._route("blocks", self._blocks),
+            *(self._route(name, act, "POST") for name, act in self._actions.by_name.items()),
         ]
 
     def _route(self, name: str, endpoint: Endpoint, method: str = "GET") -> Route:
@@ -90,9 +95,19 @@ class Api:
                 found = await endpoint(request)
             except Refused as refusal:
                 return _json({"message": str(refusal)}, refusal.status, refusal.headers)
-            return _json(found)
+            return await self._answer(request, found)
 
         return Route(f"/console/api/{name}", answer, methods=[method])
+
+    async def _answer(self, request: Request, found: object) -> Response:
+        answer = _json(found)
+        answer.headers["vary"] = "accept-encoding"
+        if len(answer.body) < COMPRESSED_FROM or not takes_gzip(request):
+            return answer
+        async with self._compressing:
+            # In a thread, which lets others work: 15 minutes of an instance take some milliseconds.
+            body = await asyncio.to_thread(gzip.compress, bytes(answer.body), 1)
+        return Response(body, 200, {**answer.headers, "content-encoding": "gzip", "content-length": str(len(body))})
 
     # Questions
 
@@ -143,6 +158,24 @@ class Api:
         page = merged(answers.by_instance, asked.offset, asked.limit, is_descending=is_descending)
         return _table(answers, [msgspec.structs.replace(row, instances=instances) for row, instances in page])
 
+    async def _project(self, request: Request) -> object:
+        asked = parameters(request.query_params, ProjectParameters)
+        async with self._turns.turn():
+            parts, unanswered = await self._fleet.ask(PROJECT, ProjectNamed(asked.project_id))
+        users: dict[str, UserIn] = {}
+        for user in (user for _, part in sorted(parts.items()) for user in part.users):
+            known = users.setdefault(user.user_id, UserIn(user.user_id, user.user_name, 0, 0))
+            known.connections += user.connections
+            known.received += user.received
+        return {
+            "at": time.time(),
+            "total": self._collaboration.presence.occupancy(asked.project_id).users or len(users),
+            "connections": sum(part.connections for part in parts.values()),
+            "received": sum(part.received for part in parts.values()),
+            "users": list(users.values())[:MOST_MEMBERS],
+            "unanswered": unanswered,
+        }
+
     async def _log(self, request: Request) -> object:
         asked = parameters(request.query_params, LogParameters)
         after = {instance: int(float(mark)) for instance, mark in marks(asked.after).items()}
@@ -154,30 +187,15 @@ class Api:
         cursor = ",".join(f"{instance}:{number}" for instance, number in sorted(last.items()))
         return {"cursor": cursor, "entries": entries[-MOST_ENTRIES:]}
 
+    async def _blocks(self, _: Request) -> object:
+        blocks = sorted(self._collaboration.blocks.in_force, key=lambda block: block.until)
+        return {
+            "most": MOST_BLOCKS,
+            "blocks": [{"kind": block.kind, "name": block.name, "until": block.until} for block in blocks],
+        }
+
     async def _settings_in_force(self, _: Request) -> object:
         return {"settings": self._settings}
-
-    # Actions
-
-    async def _disconnect(self, request: Request) -> object:
-        named = body(await _json_body(request), DISCONNECT_BODY)
-        answers, unanswered = await self._fleet.ask(DISCONNECT, SocketNamed(named.socket_id))
-        is_disconnected = any(answers.values())
-        if is_disconnected:
-            log.info("console_disconnected", socketId=named.socket_id)
-        return {"disconnected": is_disconnected, "unanswered": unanswered}
-
-    async def _notice(self, request: Request) -> object:
-        notice = body(await _json_body(request), NOTICE_BODY)
-        message = notice.message.strip()
-        if not message:
-            raise Refused(422, "message: there is nothing in it")
-        if notice.project_id in self._collaboration.members:
-            raise Refused(422, "projectId: this is the id of a socket, and a notice is for a project")
-        self._collaboration.post_notice(notice.project_id, message)
-        counts, unanswered = await self._fleet.ask(COUNT, ProjectNamed(notice.project_id))
-        log.info("console_noticed", projectId=notice.project_id)
-        return {"recipients": sum(counts.values()), "unanswered": unanswered}
 
 
 def _table(answers: Answers[Rows[Any]], rows: list[Any]) -> object:
@@ -189,18 +207,6 @@ def _table(answers: Answers[Rows[Any]], rows: list[Any]) -> object:
         "rows": rows,
         "unanswered": answers.unanswered,
     }
-
-
-async def _json_body(request: Request) -> bytes:
-    """The body of a request, which has to be JSON: a page of another site could send nothing but forms unasked."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refused(415, "content-type has to be application/json")
-    data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > MAX_BODY:
-            raise Refused(413, f"A body may have up to {MAX_BODY} bytes")
-    return data
 
 
 def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from synkora.app.cluster import Cluster
 from synkora.app.console.api import Api
+from synkora.app.console.block_sharing import BlockSharing
 from synkora.app.console.fleet import Fleet
 from synkora.app.console.guard import Guard
 from synkora.app.console.instance import Instance
@@ -54,6 +55,7 @@ class Console:
             problem = None if cluster is None else cluster.problem
             return status_of(is_closing=server.registry.is_closing, problem=problem)
 
+        self._sharing = BlockSharing(fleet, collaboration.blocks)
         self._sampler = Sampler(Reading(server, collaboration, lag, cluster).take)
         self._instance = Instance(fleet, collaboration, self._sampler, log_tail, status)
         api = Api(fleet, guard, collaboration, settings_in_force(settings))
@@ -66,10 +68,12 @@ class Console:
     def __enter__(self) -> Self:
         """Begin to measure."""
         self._sampler.__enter__()
+        self._sharing.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End."""
+        self._sharing.__exit__(kind, error, trace)
         self._sampler.__exit__(kind, error, trace)

@@ -58,12 +58,16 @@ class Guard:
             raise Refused(403, _OTHER_SITE)
         self._check_token(request, self._token)
 
+    def address(self, request: Request) -> str:
+        """The client's address, as far as the server knows the address."""
+        peer = request.client.host if request.client is not None else ""
+        return self._proxies.address(peer, Headers(request.scope["headers"]))
+
     def _check_token(self, request: Request, token: bytes) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():  # RFC 6750 section 2.1
             raise Refused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
-        peer = request.client.host if request.client is not None else ""
-        address = self._proxies.address(peer, Headers(request.scope["headers"]))
+        address = self.address(request)
         if self._failures.has_enough(address):
             self._incidents.note("console sign-in refused", "too many")
             raise Refused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})

@@ -12,26 +12,33 @@ from synkora.app.console.fleet import Fleet
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.sampling import Sampler
 from synkora.app.console.topics import (
+    BLOCK,
+    BLOCKS,
     CONNECTIONS,
     COUNT,
     DISCONNECT,
     LOG,
     NEWS,
+    PROJECT,
     PROJECTS,
+    Blocking,
     Condition,
     Connection,
     ConnectionsSought,
     LogPage,
     LogSought,
     News,
+    Nothing,
     Project,
     ProjectNamed,
+    ProjectPart,
     ProjectsSought,
     Rows,
     SocketNamed,
 )
 from synkora.app.console.turns import AT_ONCE
 from synkora.app.status import Status
+from synkora.collaboration.blocks import Block
 from synkora.collaboration.service import Collaboration
 
 
@@ -60,6 +67,9 @@ class Instance:
         fleet.answer(LOG, self._log)
         fleet.answer(DISCONNECT, self._disconnect)
         fleet.answer(COUNT, self._count)
+        fleet.answer(PROJECT, self._project)
+        fleet.answer(BLOCK, self._block)
+        fleet.answer(BLOCKS, self._blocks)
 
     @property
     def name(self) -> str:
@@ -87,3 +97,16 @@ class Instance:
 
     async def _count(self, named: ProjectNamed) -> int:
         return self._collaboration.count_here(named.project_id)
+
+    async def _project(self, named: ProjectNamed) -> ProjectPart:
+        return tables.project(self._collaboration, named.project_id)
+
+    async def _block(self, asked: Blocking) -> int:
+        if asked.block is not None:
+            self._collaboration.blocks.add(asked.block)
+            if asked.block.is_lifted:
+                return 0
+        return self._collaboration.disconnect_all(asked.kind, asked.name)
+
+    async def _blocks(self, _: Nothing) -> list[Block]:
+        return self._collaboration.blocks.known

@@ -16,7 +16,10 @@ from synkora.app.console.topics import (
     Transport,
     Words,
 )
+from synkora.collaboration.blocks import LONGEST_BLOCK, BlockedKind
 from synkora.collaboration.events import MAX_PROJECT_ID
+from synkora.engine.addresses import parse_address, site_of
+from synkora.identity.user import MAX_ID_LENGTH
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder
 
@@ -27,6 +30,9 @@ _PATH: Final = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<name>[^`]*)`$", re.DO
 
 Order = Literal["asc", "desc"]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=REACH)]
+
+ProjectId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PROJECT_ID)]
+Named = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -68,6 +74,12 @@ class OverviewParameters(msgspec.Struct):
     after: str = ""
 
 
+class ProjectParameters(msgspec.Struct, rename="camel"):
+    """Of `GET /console/api/project`."""
+
+    project_id: ProjectId
+
+
 class DisconnectBody(msgspec.Struct, rename="camel"):
     """Of `POST /console/api/disconnect`."""
 
@@ -77,11 +89,28 @@ class DisconnectBody(msgspec.Struct, rename="camel"):
 class NoticeBody(msgspec.Struct, rename="camel"):
     """Of `POST /console/api/notice`."""
 
-    project_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PROJECT_ID)]
+    project_id: ProjectId
     message: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NOTICE)]
 
 
+class BlockBody(msgspec.Struct, rename="camel"):
+    """Of `POST /console/api/block`: a user or an address. Without seconds the connections are ended only."""
+
+    user_id: Named = ""
+    address: Named = ""
+    seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_BLOCK)] = 0
+
+
+class UnblockBody(msgspec.Struct, rename="camel"):
+    """Of `POST /console/api/unblock`."""
+
+    user_id: Named = ""
+    address: Named = ""
+
+
 DISCONNECT_BODY: Final[Decoder[DisconnectBody]] = Decoder(DisconnectBody)
+BLOCK_BODY: Final[Decoder[BlockBody]] = Decoder(BlockBody)
+UNBLOCK_BODY: Final[Decoder[UnblockBody]] = Decoder(UnblockBody)
 NOTICE_BODY: Final[Decoder[NoticeBody]] = Decoder(NoticeBody)
 
 
@@ -100,6 +129,19 @@ def body(data: bytes, decoder: Decoder[P]) -> P:
         return decoder.decode(data)
     except (ProtocolError, InvalidPayload) as error:
         raise Refused(422, str(error)) from None
+
+
+def blocked(user_id: str, address: str) -> tuple[BlockedKind, str]:
+    """Who a body names: a user or an address. Raises `Refused`."""
+    if bool(user_id) == bool(address):
+        raise Refused(422, "a userId or an address is expected, and one of these alone")
+    if user_id:
+        return "user", user_id
+    host = address.partition("/")[0]
+    site = site_of(host)
+    if parse_address(host) is None or address not in (host, site):
+        raise Refused(422, "address: an IP address is expected, or the /64 of an IPv6 address")
+    return "address", site
 
 
 def marks(text: str) -> dict[str, str]:

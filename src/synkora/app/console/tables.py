@@ -8,13 +8,16 @@ from typing import Final
 
 from synkora.app.console.selection import Column, select
 from synkora.app.console.topics import (
+    MOST_MEMBERS,
     Connection,
     ConnectionsOrder,
     ConnectionsSought,
     Project,
+    ProjectPart,
     ProjectsOrder,
     ProjectsSought,
     Rows,
+    UserIn,
 )
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Occupancy, Presence
@@ -110,3 +113,18 @@ async def projects(presence: Presence, sought: ProjectsSought) -> Rows[Project]:
     column = Column(lambda project_id: key(project_id, presence.occupancy(project_id)), str, sought.is_descending)
     _, rows = await select(presence.here, column, sought.most, show, fits)
     return Rows(total, matched, rows)
+
+
+def project(collaboration: Collaboration, project_id: str) -> ProjectPart:
+    """Who is in a project over connections to this instance, and how many events have come from them."""
+    members = collaboration.members_of(project_id)
+    users: dict[str, UserIn] = {}
+    for member in members:
+        user = users.get(member.user.id)
+        if user is None:
+            if len(users) == MOST_MEMBERS:
+                continue
+            user = users[member.user.id] = UserIn(member.user.id, member.user.name, 0, 0)
+        user.connections += 1
+        user.received += member.received
+    return ProjectPart(list(users.values()), len(members), sum(member.received for member in members))

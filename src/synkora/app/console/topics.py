@@ -8,12 +8,16 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
+from synkora.collaboration.blocks import MOST_BLOCKS, Block, BlockedKind
+from synkora.identity.user import MAX_ID_LENGTH
 from synkora.protocol.json import Decoder, Raw
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 T = TypeVar("T")
 
+#: Of the users in a project so many are told.
+MOST_MEMBERS: Final = 500
 #: How far a table can be paged through: of what is behind it each instance would have to send all.
 REACH: Final = 1000
 
@@ -156,9 +160,43 @@ class ProjectNamed(msgspec.Struct, rename="camel"):
     project_id: str
 
 
+class Nothing(msgspec.Struct):
+    """A question without parameters."""
+
+
+class Blocking(msgspec.Struct):
+    """Which block to put in force, or to lift? Without a block the connections are ended only."""
+
+    kind: BlockedKind
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    block: Block | None
+
+
+class UserIn(msgspec.Struct, rename="camel"):
+    """A user in a project, with all connections of one instance; `received` are events of these connections."""
+
+    user_id: str
+    user_name: str
+    connections: Count
+    received: Count
+
+
+class ProjectPart(msgspec.Struct):
+    """Who is in a project on one instance: the first `MOST_MEMBERS` users, and the numbers of all."""
+
+    users: Annotated[list[UserIn], msgspec.Meta(max_length=MOST_MEMBERS)]
+    connections: Count
+    received: Count
+
+
 NEWS: Final = Topic[News, Condition]("news", News, Condition)
 CONNECTIONS: Final = Topic[ConnectionsSought, Rows[Connection]]("connections", ConnectionsSought, Rows[Connection])
 PROJECTS: Final = Topic[ProjectsSought, Rows[Project]]("projects", ProjectsSought, Rows[Project])
 LOG: Final = Topic[LogSought, LogPage]("log", LogSought, LogPage)
 DISCONNECT: Final = Topic[SocketNamed, bool]("disconnect", SocketNamed, bool)
 COUNT: Final = Topic[ProjectNamed, int]("count", ProjectNamed, Count)
+PROJECT: Final = Topic[ProjectNamed, ProjectPart]("project", ProjectNamed, ProjectPart)
+BLOCK: Final = Topic[Blocking, int]("block", Blocking, Count)
+BLOCKS: Final = Topic[Nothing, list[Block]](
+    "blocks", Nothing, Annotated[list[Block], msgspec.Meta(max_length=MOST_BLOCKS)]
+)

@@ -9,7 +9,18 @@ import structlog
 WINDOW: Final = 60  # seconds
 MOST_KINDS: Final = 100
 _SERIOUS: Final = {"warning": "warning", "error": "error", "exception": "error", "critical": "error"}
-_COUNTED: Final = frozenset(("incident", "incidents", "caution", "repeated"))  # what is no flood by its making
+#: What is no flood by its making, or is to be known one by one.
+_COUNTED: Final = frozenset(
+    (
+        "caution",
+        "console_blocked",
+        "console_disconnected_all",
+        "console_unblocked",
+        "incident",
+        "incidents",
+        "repeated",
+    )
+)
 _TELLING: Final = ("eventName", "problem", "logger")  # fields without which two of an event are not the same
 
 log = structlog.get_logger(__name__)

@@ -1,0 +1,51 @@
+"""Has an instance learn the blocks of others: those from before its start, or from while it was apart."""
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from synkora.app.console.fleet import Fleet
+from synkora.app.console.topics import BLOCKS, Nothing
+from synkora.collaboration.blocks import Blocks
+
+EVERY: Final = 2.0  # seconds
+_TRIES: Final = 3  # one without a console never answers
+
+
+class BlockSharing:
+    """Asks each other instance once, within a `with` block in a running loop, and again when it has been away."""
+
+    def __init__(self, fleet: Fleet, blocks: Blocks, *, every: float = EVERY) -> None:
+        self._fleet = fleet
+        self._blocks = blocks
+        self._every = every
+        self._tries: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            others = self._fleet.others
+            self._tries = {instance: self._tries.get(instance, _TRIES) for instance in others}
+            await asyncio.gather(*(self._ask(instance) for instance in others if self._tries[instance]))
+            await asyncio.sleep(self._every)
+
+    async def _ask(self, instance: str) -> None:
+        answers = await self._fleet.ask(BLOCKS, Nothing(), instance)
+        if instance not in answers.by_instance:
+            self._tries[instance] -= 1
+            return
+        self._tries[instance] = 0
+        for block in answers.by_instance[instance]:
+            self._blocks.add(block)

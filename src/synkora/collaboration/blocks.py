@@ -1,0 +1,70 @@
+"""Users and addresses that operators keep out for a time."""
+
+import time
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from synkora.engine.addresses import site_of
+from synkora.identity.user import MAX_ID_LENGTH
+
+MOST_BLOCKS: Final = 1000
+LONGEST_BLOCK: Final = 7 * 86_400  # seconds
+
+BlockedKind = Literal["user", "address"]
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A user's id, or an address (the /64 of an IPv6 address), and until when it is blocked.
+
+    Times are seconds since 1970. Of two blocks of one name the one with the later `changed_at` counts, so that all
+    instances agree. A lifted block is kept until its end, since another instance may not know of the lifting.
+    """
+
+    kind: BlockedKind
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    until: float
+    changed_at: float
+    is_lifted: bool = False
+
+
+class Blocks:
+    """The blocks that this instance knows, at most `MOST_BLOCKS` of them."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[BlockedKind, str], Block] = {}
+
+    @property
+    def known(self) -> list[Block]:
+        """All that have not ended, the lifted ones included."""
+        self._forget_ended()
+        return list(self._blocks.values())
+
+    @property
+    def in_force(self) -> list[Block]:
+        """Those that keep somebody out."""
+        return [block for block in self.known if not block.is_lifted]
+
+    def add(self, block: Block) -> bool:
+        """Take a block, unless a later one of the same name is known; return whether there was room."""
+        key = (block.kind, block.name)
+        known = self._blocks.get(key)
+        if known is None and len(self._blocks) >= MOST_BLOCKS:
+            self._forget_ended()
+            if len(self._blocks) >= MOST_BLOCKS:
+                return False
+        if known is None or known.changed_at < block.changed_at:
+            self._blocks[key] = block
+        return True
+
+    def left(self, user_id: str, address: str) -> float:
+        """For how many more seconds a user, or who comes from an address, is blocked; 0 if they are not."""
+        if not self._blocks:
+            return 0
+        found = (self._blocks.get(("user", user_id)), self._blocks.get(("address", site_of(address))))
+        ends = [block.until for block in found if block is not None and not block.is_lifted]
+        return max(0.0, max(ends, default=0.0) - time.time())
+
+    def _forget_ended(self) -> None:
+        now = time.time()
+        self._blocks = {key: block for key, block in self._blocks.items() if block.until > now}

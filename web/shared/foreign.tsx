@@ -1,0 +1,27 @@
+/** Words of somebody else among the page's own: they cannot turn a sentence round, and nothing in them is invisible. */
+
+/** Controls, marks of direction, separators and fillers; combined letters and emoji are not among them. */
+const UNSEEN = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+/** A blank that a page would not draw, or of which it would draw one only. */
+const UNDRAWN = /^ | $| (?= )/g;
+
+/** The words with escapes for what cannot be seen, as the log has them. */
+export function visible(words: string): string {
+  const seen = words.replace(UNSEEN, (character) => (character === " " ? character : escaped(character)));
+  return seen.replace(UNDRAWN, "\\x20");
+}
+
+/** Whether there is something to see in the words. */
+export function isVisible(words: string): boolean {
+  return words.replace(UNSEEN, "") !== "";
+}
+
+export function Foreign({ words }: { words: string }) {
+  return <bdi>{visible(words)}</bdi>;
+}
+
+function escaped(character: string): string {
+  const hex = character.codePointAt(0)!.toString(16);
+  if (hex.length <= 2) return `\\x${hex.padStart(2, "0")}`;
+  return hex.length <= 4 ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`;
+}
