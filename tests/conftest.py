@@ -6,6 +6,11 @@ from typing import Any, TypeVar
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
+
+#: A busy machine is no reason to fail.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 

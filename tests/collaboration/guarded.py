@@ -76,12 +76,19 @@ class Guarded(Site):
             **{"leave_delay": 0, **options},
         )
 
+    async def close(self) -> None:
+        """End what the site does by itself, such as asking about members again."""
+        await self.collaboration.close()
+
     async def join(self, name: str, project: str = "p") -> Person:
         """Connect somebody who joins a project; what they are told of that is forgotten."""
         person = self.come(name)
         person.emit("join-project", project)
         await heard(person, lambda events: any(event[0] == "users:count" for event in events))
         return person
+
+
+MakeGuarded = Callable[..., Guarded]
 
 
 def names(person: Person) -> list[str]:

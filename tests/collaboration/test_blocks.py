@@ -6,15 +6,13 @@ import pytest
 
 from synkora.collaboration.blocks import MOST_BLOCKS, Block, BlockedKind, Blocks
 
-NOW = time.time()
-
 
 def block(name: str = "alice", kind: BlockedKind = "user", *, ends: float = 600, changed: float = 0) -> Block:
-    return Block(kind, name, NOW + ends, NOW + changed)
+    return Block(kind, name, time.time() + ends, changed)
 
 
 def lifted(name: str = "alice", *, ends: float = 600, changed: float = 1) -> Block:
-    return Block("user", name, NOW + ends, NOW + changed, is_lifted=True)
+    return Block("user", name, time.time() + ends, changed, is_lifted=True)
 
 
 def test_a_user_is_blocked_until_the_end() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from joserfc import jws
-from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, acks, errors, first_error, heard, names, settle
+from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, acks, errors, first_error, heard, names, settle
 from tests.collaboration.site import SECRET, Person, Site, running_site, token_of
 from tests.support.clients import Polling, websocket
 from tests.support.servers import until
@@ -323,7 +323,7 @@ async def test_a_refresh_without_arguments_is_refused(site: Site) -> None:
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
-async def test_access_is_asked_for_with_the_fresh_token() -> None:
+async def test_access_is_asked_for_with_the_fresh_token(guarded: MakeGuarded) -> None:
     """Whoever asks the app with the user's token would be refused with one that has ended."""
     tokens: list[str] = []
 
@@ -332,7 +332,7 @@ async def test_access_is_asked_for_with_the_fresh_token() -> None:
             tokens.append(signed_in.token)
             return await super().role(signed_in, project_id)
 
-    site = Guarded(Asked(ann=Role.OWNER), recheck=0.02, limits=UNLIMITED)
+    site = guarded(Asked(ann=Role.OWNER), recheck=0.02, limits=UNLIMITED)
     first, fresh = token("Ann", 3600), token("Ann", 7200)
     ann = Person(site.server, first, MemoryTransport(), request_of())
     ann.emit("join-project", "p")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.collaboration.guarded import (
     UNLIMITED,
-    Guarded,
+    MakeGuarded,
     Roles,
     errors,
     first_error,
@@ -28,9 +28,9 @@ def task(number: int) -> dict[str, Any]:
     return {"projectId": "p", "task": number}
 
 
-async def test_who_loses_access_is_told_and_is_out_of_the_project() -> None:
+async def test_who_loses_access_is_told_and_is_out_of_the_project(guarded: MakeGuarded) -> None:
     """The others see them leave; what they send is refused, and they get nothing more."""
-    site = Guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
+    site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     ann.take()
     bob.take()
@@ -49,9 +49,9 @@ async def test_who_loses_access_is_told_and_is_out_of_the_project() -> None:
     assert bob.session.is_live
 
 
-async def test_who_has_lost_access_and_gets_it_back_may_join_again() -> None:
+async def test_who_has_lost_access_and_gets_it_back_may_join_again(guarded: MakeGuarded) -> None:
     """Once the refusal is forgotten; no restart is needed, and their stay is checked again from then on."""
-    site = Guarded(Roles(ann=Role.OWNER), recheck=0.02)
+    site = guarded(Roles(ann=Role.OWNER), recheck=0.02)
     ann = await site.join("Ann")
     site.roles.roles.clear()
     await first_error(ann)
@@ -63,9 +63,9 @@ async def test_who_has_lost_access_and_gets_it_back_may_join_again() -> None:
     await first_error(ann)
 
 
-async def test_who_becomes_a_viewer_can_no_longer_write_and_stays() -> None:
+async def test_who_becomes_a_viewer_can_no_longer_write_and_stays(guarded: MakeGuarded) -> None:
     """And the other way round: who becomes an editor can."""
-    site = Guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
+    site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     member = next(each for each in site.collaboration._members.values() if each.user.id == "bob")
     bob.emit("task:create", task(1))
@@ -84,9 +84,9 @@ async def test_who_becomes_a_viewer_can_no_longer_write_and_stays() -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
-async def test_members_stay_while_nobody_can_be_asked(failure: BaseException) -> None:
+async def test_members_stay_while_nobody_can_be_asked(guarded: MakeGuarded, failure: BaseException) -> None:
     """With the role that they had; when there are answers again they count, without a restart."""
-    site = Guarded(Roles(ann=Role.OWNER, bob=Role.VIEWER), recheck=0.02)
+    site = guarded(Roles(ann=Role.OWNER, bob=Role.VIEWER), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     site.roles.error = failure
     asked = site.roles.asked["bob", "p"]
@@ -100,9 +100,9 @@ async def test_members_stay_while_nobody_can_be_asked(failure: BaseException) ->
     assert (await first_error(bob))["message"] == "You no longer have access to this project"
 
 
-async def test_those_who_left_are_not_asked_about_again() -> None:
+async def test_those_who_left_are_not_asked_about_again(guarded: MakeGuarded) -> None:
     """Neither who left the project nor who disconnected."""
-    site = Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER, carol=Role.OWNER), recheck=0.02)
+    site = guarded(Roles(ann=Role.OWNER, bob=Role.OWNER, carol=Role.OWNER), recheck=0.02)
     ann, bob, _ = await site.join("Ann"), await site.join("Bob"), await site.join("Carol")
     ann.emit("leave-project", "p")
     bob.session.transport_closed(bob.transport, Reason.TRANSPORT_CLOSE)
@@ -113,9 +113,9 @@ async def test_those_who_left_are_not_asked_about_again() -> None:
 
 
 @pytest.mark.parametrize("how", ["leave", "disconnect"])
-async def test_who_leaves_during_a_check_is_left_alone(how: str) -> None:
+async def test_who_leaves_during_a_check_is_left_alone(guarded: MakeGuarded, how: str) -> None:
     """The answer comes too late: no error, and no second leave."""
-    site = Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), recheck=0.02)
+    site = guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     asked = site.roles.asked["bob", "p"]
     site.roles.gate.clear()
@@ -134,10 +134,10 @@ async def test_who_leaves_during_a_check_is_left_alone(how: str) -> None:
     assert ann.take() == []
 
 
-async def test_a_thousand_members_are_asked_about_fifty_at_a_time() -> None:
+async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeGuarded) -> None:
     """Whoever knows is not overrun, and everyone's turn comes."""
     users = [f"user{number}" for number in range(120)]
-    site = Guarded(Roles(**dict.fromkeys(users, Role.VIEWER)), recheck=0.05, limits=UNLIMITED)
+    site = guarded(Roles(**dict.fromkeys(users, Role.VIEWER)), recheck=0.05, limits=UNLIMITED)
     for user in users:
         site.come(user).emit("join-project", "p")
     await until(lambda: site.collaboration.presence.count("p") == len(users))

@@ -162,6 +162,12 @@ class Admission:
             self._rechecks.drop((member, project_id))
         self._projects.leave_all(member)
 
+    def close(self) -> None:
+        """Ask about nobody any more."""
+        self._rechecks.cancel()
+        for check in self._checks:
+            check.cancel()
+
     def _start_recheck(self, key: tuple[Member, str]) -> None:
         self._start(self._recheck(*key))
 

@@ -176,7 +176,8 @@ class Collaboration:
         self._namespace.local.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
 
     async def close(self) -> None:
-        """Let go of the connections to whoever knows who may join what."""
+        """Ask about nobody's access any more, and close the policy's connections."""
+        self._admission.close()
         self.projects.close()
         await self.access.close()
 

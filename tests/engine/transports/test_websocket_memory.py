@@ -163,9 +163,10 @@ class TestFloods:
         assert engine.recorders[0].messages == [b"x" * SMALL * 15_000 + b"end"]
 
     async def test_who_has_been_sent_away_is_not_read_for_ever(
-        self, raw: RawWebSocket, protocols: list[WebSocketProtocol]
+        self, raw: RawWebSocket, protocols: list[WebSocketProtocol], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What a client sends instead of its answer to the close frame is soon left to the kernel."""
+        monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 60)  # so that reading ends first
         await raw.send(client_frame(TEXT, b"abc"))
         await raw.closed()
         listener = protocols[0]._listener
