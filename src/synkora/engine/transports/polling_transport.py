@@ -1,6 +1,8 @@
 """The polls of one session, and the payloads they are answered with."""
 
+import asyncio
 from collections.abc import Callable
+from math import inf
 
 from synkora.engine.disconnect import ORDERLY, Reason
 from synkora.engine.outgoing import CLOSE, NOOP, Outgoing
@@ -12,12 +14,13 @@ class PollingTransport:
 
     name: TransportName = "polling"
 
-    __slots__ = ("_poll", "failed", "is_posting")
+    __slots__ = ("_poll", "failed", "is_posting", "progressed_at")
 
     def __init__(self) -> None:
         self._poll: Callable[[list[Outgoing]], None] | None = None
         self.is_posting = False
         self.failed = False
+        self.progressed_at: float | None = None  # when the latest part of a POST came
 
     @property
     def writable(self) -> bool:
@@ -34,6 +37,10 @@ class PollingTransport:
     def farewell(self) -> Outgoing:
         """The packet that ends a session."""
         return CLOSE
+
+    def silent_for(self) -> float:
+        """Seconds since the latest part of a POST that is still on its way."""
+        return inf if self.progressed_at is None else asyncio.get_running_loop().time() - self.progressed_at
 
     def part(self, reason: Reason) -> bool:
         """Leave it to the poll after the last messages to tell the client."""
