@@ -308,7 +308,7 @@ class Session:
             probe.close(Reason.TRANSPORT_ERROR, None)
 
     async def upgrade_request(self) -> bool:
-        """Wait for a WebSocket to come with this session's id, as long as an upgrade may take; return whether it did."""
+        """Wait for a WebSocket with this session's id, as long as an upgrade may take; return whether one came."""
         if self._probe is not None or self.transport.name == "websocket":
             return True
         if not self.is_live or not self._keeper.settings.upgrades(self.transport.name):
@@ -403,7 +403,7 @@ class Session:
                 return  # what was still to go out was too much, and has ended it already
             if reason in ORDERLY and self.transport.name == "websocket":
                 self.outbox.hand_over()
-            if self.transport.close(reason, error):
+            if self.transport.close(reason, error) or (error is not None and self.outbox.is_empty):
                 self._say_farewell()
                 self._end()
             elif not self._end_if_fetched():

@@ -7,6 +7,7 @@ from math import inf
 from synkora.engine.disconnect import ORDERLY, Reason
 from synkora.engine.outgoing import CLOSE, NOOP, Outgoing
 from synkora.engine.settings import TransportName
+from synkora.protocol.errors import ProtocolError
 
 
 class PollingTransport:
@@ -47,9 +48,12 @@ class PollingTransport:
         return True
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Return whether the session is over at once, or its last messages may wait for another poll."""
+        """Return whether the session is over at once, or its last messages may wait for another poll.
+
+        They may after an error in a POST: the client is there, and does not know yet.
+        """
         self.failed = error is not None or reason not in ORDERLY
-        return self.failed
+        return self.failed and not isinstance(error, ProtocolError)
 
     def discard(self) -> None:
         """Release the poll that waits."""
