@@ -108,13 +108,45 @@ class TestSlowRequests:
         assert counted(server) == []
 
     async def test_a_head_without_an_end(self, server: SocketServer, hasty: Address) -> None:
-        """It is answered with 408, however busily the client goes on."""
+        """When nothing more comes of a head, it is answered with 408."""
         async with raw(hasty) as client:
-            await client.send(b"GET /health HTTP/1.1\r\n")
-            drip = asyncio.create_task(self._drip(client, b"X-Header: y\r\n"))
+            await client.send(b"GET /health HTTP/1.1\r\nX-Header: y\r\n")
             assert (await client.ended()).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-            drip.cancel()
         assert counted(server) == [("slow request cut off", 1, "head")]
+
+    async def test_a_slow_head_is_answered(self, server: SocketServer, hasty: Address) -> None:
+        """A head may come byte by byte, in more time than there is for silence."""
+        head = HEALTH[:-2] + b"X: " + b"y" * 20 + b"\r\n\r\n"
+        async with raw(hasty) as client:
+            for _ in range(2):
+                await self._crawl(client, head[:-20], head[-20:])
+                assert await client.status() == 200
+        assert counted(server) == []
+
+    async def test_a_slow_body_is_taken(self, server: SocketServer, hasty: Address) -> None:
+        """An upload that makes progress goes on, with a length or in chunks."""
+        packet = b'42["hello","' + b"x" * 20 + b'"]'
+        bodies = {
+            b"Content-Length: %d" % len(packet): packet,
+            b"Transfer-Encoding: chunked": b"".join(b"1\r\n%c\r\n" % byte for byte in packet) + b"0\r\n\r\n",
+        }
+        async with Polling(hasty) as polling, raw(hasty) as client:
+            await polling.open()
+            await polling.post("40")
+            target = hasty.url(sid=polling.sid).removeprefix(hasty.http).encode()
+            for field, body in bodies.items():
+                head = b"POST %b HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % (target, field)
+                await self._crawl(client, head + body[:-20], body[-20:])
+                assert await client.status() == 200
+        assert counted(server) == []
+
+    @staticmethod
+    async def _crawl(client: Raw, first: bytes, rest: bytes) -> None:
+        """Send bytes at once, and the rest one by one within several times what there is for silence."""
+        await client.send(first)
+        for byte in rest:
+            await asyncio.sleep(SOON / 8)
+            await client.send(bytes([byte]))
 
     @staticmethod
     async def _drip(client: Raw, data: bytes) -> None:
@@ -159,6 +191,17 @@ class TestSlowRequests:
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
             assert not len(server.registry)
         assert counted(server)[0] == ("slow request cut off", 1, "body")
+
+    async def test_a_body_that_nobody_reads_has_its_time_as_a_whole(self, hasty: Address) -> None:
+        """What comes after an answer, or with a poll, is not bounded in size, and so does not go on for ever."""
+        poll = hasty.url().removeprefix(hasty.http)
+        for request in ("POST /health", f"GET {poll}"):
+            async with raw(hasty) as client:
+                await client.send(f"{request} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+                assert await client.status() == 200
+                drip = asyncio.create_task(self._drip(client, b"1\r\nx\r\n"))
+                await client.ended()
+                drip.cancel()
 
     async def test_a_body_that_nobody_waits_for(self, hasty: Address) -> None:
         """An answer that was given before the end of a request is not followed by another."""

@@ -178,7 +178,7 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
 
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that connects and does not go on with TLS is let go."""
-    monkeypatch.setattr("synkora.app.serving.HEAD_TIME", 0.3)
+    monkeypatch.setattr("synkora.app.serving.TLS_TIME", 0.3)
     async with serving(SocketServer(), tls=tls_context(*files)) as address:
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
         async with asyncio.timeout(PATIENCE):

@@ -1,6 +1,7 @@
 """Signing in: what a CONNECT is judged by, and when."""
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,7 +13,6 @@ from tests.support.clients import Polling, WebSocket, websocket
 from tests.support.servers import Address, serving, until
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.collaboration import signing_in
 from synkora.collaboration.service import Collaboration
 from synkora.engine import failures as failures_module
 from synkora.engine.failures import Failures
@@ -30,13 +30,13 @@ NO_TOKENS: list[Any] = [None, {}, {"token": ""}, {"token": None}, {"token": "use
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """CONNECTs that wait do so for longer than any test: what is answered was judged at once."""
-    monkeypatch.setattr(signing_in, "WAIT_FOR_UPGRADE", 3600)
+    monkeypatch.setattr("tests.collaboration.site.SocketServer", functools.partial(SocketServer, upgrade_timeout=3600))
 
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """CONNECTs wait for a moment only."""
-    monkeypatch.setattr(signing_in, "WAIT_FOR_UPGRADE", 0.02)
+    monkeypatch.setattr("tests.collaboration.site.SocketServer", functools.partial(SocketServer, upgrade_timeout=0.02))
 
 
 def connect_packet(auth: object) -> str:
@@ -85,7 +85,7 @@ def expired() -> str:
         ({"token": sign({"name": "Alice"}, SECRET, expires_in=3600)}, "Invalid token"),
     ],
 )
-async def test_refusals_over_websocket(running: Site, auth: object, message: str, patience: None) -> None:
+async def test_refusals_over_websocket(patience: None, running: Site, auth: object, message: str) -> None:
     """Each is a CONNECT_ERROR with the words that the app knows, at once, and the client may try again."""
     async with websocket(running.address) as client:
         assert refused(await answer(client, auth)) == message
@@ -121,7 +121,7 @@ async def test_a_cookie_without_an_origin_does_not_count(running: Site) -> None:
 
 @pytest.mark.parametrize("auth", NO_TOKENS)
 async def test_a_connect_by_polling_is_judged_by_what_its_upgrade_brings(
-    running: Site, auth: object, patience: None
+    patience: None, running: Site, auth: object
 ) -> None:
     """The cookie comes with the WebSocket handshake: then, and only then, is the CONNECT answered."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
@@ -146,7 +146,7 @@ async def test_a_connect_by_polling_is_judged_by_what_its_upgrade_brings(
     [({}, "Authentication failed"), ({"Cookie": f"{COOKIE}={expired()}"}, "Authentication failed")],
 )
 async def test_an_upgrade_that_brings_no_good_cookie(
-    running: Site, headers: dict[str, str], message: str, patience: None
+    patience: None, running: Site, headers: dict[str, str], message: str
 ) -> None:
     """The CONNECT is refused as soon as the WebSocket handshake has come."""
     async with Polling(running.address, {"Origin": PAGE}) as polling:
@@ -156,7 +156,7 @@ async def test_an_upgrade_that_brings_no_good_cookie(
             assert refused((await polling.poll())[0]) == message
 
 
-async def test_an_upgrade_without_an_origin_brings_no_cookie(running: Site, patience: None) -> None:
+async def test_an_upgrade_without_an_origin_brings_no_cookie(patience: None, running: Site) -> None:
     """A cookie that comes with the WebSocket handshake counts only if its page does."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with Polling(running.address, {"Origin": PAGE}) as polling:
@@ -170,18 +170,13 @@ async def test_an_upgrade_without_an_origin_brings_no_cookie(running: Site, pati
     ("auth", "message"), [(None, "Authentication required"), ({"token": "user-1"}, "Authentication failed")]
 )
 async def test_a_client_that_does_not_upgrade_is_judged_in_the_end(
-    running: Site, auth: object, message: str, impatience: None
+    impatience: None, running: Site, auth: object, message: str
 ) -> None:
     """A CONNECT without a token waits for the upgrade, but not for ever."""
     async with Polling(running.address) as polling:
         await polling.open()
         await polling.post(connect_packet(auth))
         assert refused((await polling.poll())[0]) == message
-
-
-def test_how_long_a_connect_waits() -> None:
-    """It is two seconds: more than a handshake takes, and less than people notice."""
-    assert signing_in.WAIT_FOR_UPGRADE == 2
 
 
 @pytest.mark.parametrize(
@@ -196,7 +191,7 @@ def test_how_long_a_connect_waits() -> None:
     ],
 )
 async def test_what_an_upgrade_would_not_change_is_judged_at_once(
-    running: Site, auth: object, headers: dict[str, str], message: str, patience: None
+    patience: None, running: Site, auth: object, headers: dict[str, str], message: str
 ) -> None:
     """A token that looks like one, a Bearer header or a cookie: the client has shown what it has."""
     async with Polling(running.address, headers) as polling:
@@ -214,7 +209,7 @@ async def test_what_an_upgrade_would_not_change_is_judged_at_once(
     ],
 )
 async def test_a_good_token_by_polling_comes_in_at_once(
-    running: Site, auth: object, headers: dict[str, str], patience: None
+    patience: None, running: Site, auth: object, headers: dict[str, str]
 ) -> None:
     """Nothing waits where there is a token that can be verified; `connected` follows the reply to CONNECT."""
     async with Polling(running.address, headers) as polling:
@@ -227,7 +222,7 @@ async def test_a_good_token_by_polling_comes_in_at_once(
         assert details["socketId"] == json.loads(reply[2:])["sid"]
 
 
-async def test_cookies_of_a_strangers_page_do_not_count(site: Site, patience: None) -> None:
+async def test_cookies_of_a_strangers_page_do_not_count(patience: None, site: Site) -> None:
     """A page that may not connect is kept out by its origin; even if it were not, its cookies would say nothing."""
     transport = MemoryTransport()
     request = request_of(origin=STRANGER, host="localhost:3001", cookie=f"{COOKIE}={token_of('Alice')}")
@@ -237,7 +232,7 @@ async def test_cookies_of_a_strangers_page_do_not_count(site: Site, patience: No
     assert refused(transport.packets[-1].decode()) == "Authentication required"
 
 
-async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(site: Site, patience: None) -> None:
+async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(patience: None, site: Site) -> None:
     """Though it has the server's own host: anybody on the line can write such a page."""
     for scheme, is_admitted in (("http", False), ("https", True)):
         transport = MemoryTransport()
@@ -249,7 +244,7 @@ async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(site: Site, p
         assert (b'"userId":"alice"' in transport.packets[-1]) is is_admitted
 
 
-async def test_whoever_leaves_while_waiting_is_not_admitted(site: Site, patience: None) -> None:
+async def test_whoever_leaves_while_waiting_is_not_admitted(patience: None, site: Site) -> None:
     """A session that ends just when its upgrade brings the cookie leaves nobody behind."""
     polling, probe = MemoryTransport("polling"), MemoryTransport()
     session = site.server.registry.open(request_of(origin=PAGE), polling)
@@ -263,7 +258,7 @@ async def test_whoever_leaves_while_waiting_is_not_admitted(site: Site, patience
     assert site.collaboration.connections == 0
 
 
-async def test_a_client_that_waits_may_go(running: Site, patience: None) -> None:
+async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None:
     """Whoever closes the session before the upgrade comes is forgotten."""
     async with Polling(running.address) as polling:
         await polling.open()

@@ -9,6 +9,7 @@ from tests.docs.documents import ROOT, blocks, table
 
 from synkora.app.http import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
 from synkora.app.pipeline import MAX_WAITING, MAX_WAITING_SIZE
+from synkora.app.serving import TLS_TIME
 from synkora.app.settings import describe
 from synkora.collaboration.access import MOST_REMEMBERED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
@@ -35,7 +36,7 @@ BOUNDS: Final = {
     "requests of a connection behind one that is not answered yet (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},
     "body of a request": {413, BODY_TIME, 408},
     "answer that a client reads slowly": {READ_LEAST, READ_TIME},
-    "TLS handshake": {HEAD_TIME},
+    "TLS handshake": {TLS_TIME},
     "message before CONNECT is answered": {MAX_EARLY},
     "large frame, fragments of a message": {COMPLETION},
     "packets without use": {ODD_RATE, ODD_BURST, SMALL},

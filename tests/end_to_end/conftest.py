@@ -37,7 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server for all tests of a module that need no settings of their own."""
     # All tests come from one address, and some send more at once than people do.
     limits = {"LIMIT_FAILED_SIGN_INS": "0", "LIMIT_EDIT_RATE": "1000"}
-    server = ServerProcess(tmp_path_factory.mktemp("server"), **limits)
+    # Refusals by polling wait for an upgrade, as long as an upgrade may take.
+    server = ServerProcess(tmp_path_factory.mktemp("server"), WS_UPGRADE_TIMEOUT="2", **limits)
     yield server
     assert server.stop() == 0, server.output
     assert not server.stderr

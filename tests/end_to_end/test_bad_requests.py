@@ -102,6 +102,19 @@ async def test_packets_after_a_broken_one_are_not_taken(
 
 
 @polling
+@pytest.mark.parametrize("broken", ["47", "9", "b!!!!", "42[", ""])
+async def test_answers_to_packets_before_a_broken_one_arrive(
+    carrier: RawPolling, mallory: RawClient, bystanders: Bystanders, broken: str
+) -> None:
+    """What was queued for a client is delivered before its session ends for a packet that cannot be read."""
+    await carrier.send('42["ping"]')
+    await carrier.send(broken)
+    await mallory.expect("pong")
+    await mallory.is_closed()
+    await bystanders.notice_the_leave()
+
+
+@polling
 async def test_two_polls_at_a_time_end_the_session(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
 ) -> None:

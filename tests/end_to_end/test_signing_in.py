@@ -137,6 +137,20 @@ async def test_a_cookie_may_come_with_the_upgrade_alone(
     await polling.close()
 
 
+async def test_a_cookie_may_come_late_over_a_slow_line(start_server: StartServer, tokens: dict[str, str]) -> None:
+    """A CONNECT waits for its WebSocket as long as an upgrade may take, since a refusal would be final."""
+    server = start_server()
+    polling = await RawPolling.open(server, Origin=PAGE)
+    await polling.send('40{"token":"user-7"}')
+    await asyncio.sleep(4)  # TCP and TLS over a line with a round trip of more than a second
+    cookie = f"next-auth.session-token={tokens['NextAuth v4']}"
+    websocket = await RawWebSocket.shake_hands(server, polling.query["sid"], Origin=PAGE, Cookie=cookie)
+    assert str(await polling.receive()).startswith("40{")
+    assert (await RawClient(polling).expect("connected"))["userId"] == "user-7"
+    await websocket.close()
+    await polling.close()
+
+
 @pytest.mark.parametrize("carrier", [RawPolling, RawWebSocket])
 async def test_cookies_may_come_in_several_fields(
     server: ServerProcess, tokens: dict[str, str], carrier: type[RawPolling] | type[RawWebSocket]

@@ -205,6 +205,32 @@ class TestControlPackets:
 
 
 class TestHeartbeat:
+    @pytest.mark.parametrize("packet", [b"4hello", b"bAAAA", b"6", b"5", b"\x00"])
+    async def test_any_packet_gives_a_pong_more_time_once(self, packet: bytes) -> None:
+        """The first packet after a ping shows that the client is alive; it owes its pong all the same."""
+        connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=60)
+        registry = connection.engine.registry
+        session, other = connection.session, registry.open(request_of(), MemoryTransport("websocket"))
+        pongs = registry.heartbeat._pongs  # whose time ends last is the last
+
+        def receive(session: Session) -> None:
+            if packet == b"\x00":
+                session.receive_binary(session.transport, packet)
+            else:
+                session.receive_text(session.transport, packet)
+
+        receive(session)
+        for _ in range(2):
+            await until(lambda: len(pongs) == 2)
+            for extended in (session, other, session):
+                receive(extended)
+            assert list(pongs._due) == [session, other]
+            for each in (session, other):
+                each.receive_text(each.transport, b"3")
+            receive(session)
+            assert not len(pongs)
+        registry.close()
+
     async def test_pings_and_pongs_keep_a_session(self) -> None:
         """A session that answers each ping gets the next."""
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=60)
@@ -213,6 +239,19 @@ class TestHeartbeat:
             connection.session.receive_text(connection.first, b"3")
         assert connection.session.is_live
         connection.engine.registry.close()
+
+    async def test_a_message_on_its_way_gives_a_pong_more_time(self) -> None:
+        """A pong cannot overtake the rest of an upload: what ends the session is silence."""
+        connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=0.02)
+        connection.first.silence = 0.01
+        pongs = connection.engine.registry.heartbeat._pongs
+        await until(lambda: connection.session in pongs)
+        due = pongs._due[connection.session]
+        await until(lambda: pongs._due[connection.session] > due)
+        assert connection.session.is_live
+        connection.first.silence = 0.02
+        await until(lambda: connection.recorder.reasons)
+        assert connection.recorder.reasons == [Reason.PING_TIMEOUT]
 
     async def test_silence_ends_it(self) -> None:
         """Without a pong the session ends as a ping timeout."""
@@ -338,29 +377,29 @@ class TestUpgradeRequest:
     async def test_it_is_there_once_a_websocket_has_come(self) -> None:
         """Who waits is woken by the probe, before it is answered; afterwards nobody waits."""
         connection = Connection()
-        waiting = asyncio.gather(*(connection.session.upgrade_request(60) for _ in range(3)))
+        waiting = asyncio.gather(*(connection.session.upgrade_request() for _ in range(3)))
         await asyncio.sleep(0)
         connection.start_probe()
         assert await waiting == [True, True, True]
-        assert await connection.session.upgrade_request(60)
+        assert await connection.session.upgrade_request()
         connection.answer_probe()
         connection.session.receive_text(connection.probe, b"5")
-        assert await connection.session.upgrade_request(60)
+        assert await connection.session.upgrade_request()
 
     async def test_it_is_not_there_in_time(self) -> None:
         """After its time the wait says so; a later WebSocket disturbs nobody."""
-        connection = Connection()
-        assert not await connection.session.upgrade_request(0.01)
+        connection = Connection(upgrade_timeout=0.01)
+        assert not await connection.session.upgrade_request()
         assert connection.start_probe()
 
     async def test_the_end_of_the_session_ends_the_wait(self) -> None:
         """Who waits for a client that leaves is told at once, and nobody waits for one that has left."""
         connection = Connection()
-        waiting = asyncio.create_task(connection.session.upgrade_request(60))
+        waiting = asyncio.create_task(connection.session.upgrade_request())
         await asyncio.sleep(0)
         end(connection)
         assert not await waiting
-        assert not await connection.session.upgrade_request(60)
+        assert not await connection.session.upgrade_request()
 
 
 class TestCredentials:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
@@ -35,6 +36,23 @@ async def test_attachments_that_never_come(server: SocketServer) -> None:
         assert await client.closed() == CloseCode.PROTOCOL_ERROR
         (tally,) = server.incidents.take()
         assert (tally.kind, tally.label) == ("protocol error", "attachments were announced and did not come")
+
+
+async def test_attachments_that_make_progress(server: SocketServer) -> None:
+    """Each attachment gives the next one its time, and so does a part of a large one."""
+    async with serving(server) as address, socketio(address) as client:
+        server.registry.incomplete.length = 0.5
+        await client.send(ANNOUNCED, b"one")
+        pieces = [b"x"] * 16
+
+        async def crawl() -> AsyncIterator[bytes]:
+            for piece in pieces:
+                await asyncio.sleep(0.06)
+                yield piece
+
+        await client.connection.send(crawl())
+        assert await client.event() == ["size", 3, len(pieces)]
+        assert not len(server.registry.incomplete)
 
 
 async def test_attachments_that_come(server: SocketServer) -> None:

@@ -1,6 +1,7 @@
 """Sessions without a network: requests, and a transport in memory."""
 
 import asyncio
+from math import inf
 
 from synkora.engine.disconnect import ORDERLY, Reason
 from synkora.engine.outgoing import CLOSE, Outgoing
@@ -38,6 +39,7 @@ class MemoryTransport:
         self.parted_with: Reason | None = None
         self.discarded = False
         self.lingers = False
+        self.silence = inf
 
     @property
     def packets(self) -> list[bytes]:
@@ -53,6 +55,9 @@ class MemoryTransport:
     @property
     def farewell(self) -> Outgoing | None:
         return CLOSE if self.name == "polling" else None
+
+    def silent_for(self) -> float:
+        return self.silence
 
     def part(self, reason: Reason) -> bool:
         self.parted_with = reason

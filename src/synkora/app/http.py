@@ -9,15 +9,15 @@ from synkora.engine.incidents import Incidents
 
 MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
 MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own
-HEAD_TIME: Final = 10  # seconds
-BODY_TIME: Final = 30  # seconds
+HEAD_TIME: Final = 10  # seconds for the next part of a head
+BODY_TIME: Final = 30  # seconds for the next part of a body
 #: A client that does not keep up has to read so many bytes of an answer in so many seconds.
 READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
 
 _TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
-_TOO_SLOW: Final = "The request was not completed in time"
+_TOO_SLOW: Final = "The rest of the request did not come in time"
 
 
 class Patience:
@@ -47,9 +47,10 @@ class _TooLarge(Exception):
 
 
 class HttpProtocol(PipelineProtocol):
-    """Answers 408 where a request's head or body does not come in time, and 431 where its head is too large.
+    """Answers 408 where the next part of a request does not come in time, and 431 where its head is too large.
 
-    A head has its time from the beginning of the connection, or from its own first byte. httptools would keep whatever
+    A request may take long over a slow line, as long as it makes progress: what is bounded is silence, and size. A body
+    that nobody reads has no size, and so has its time as a whole. httptools would keep whatever
     comes for as long as a head, a header or a trailer has no end (RFC 6585 section 5, RFC 9110 section 15.5.9).
     Bind `patience` with `functools.partial` and give the result to uvicorn as `http`.
     """
@@ -61,6 +62,7 @@ class HttpProtocol(PipelineProtocol):
         self._head_size = 0
         self._headers = 0
         self._head_came = False  # with the latest of the client's data
+        self._in_head = False
         self._in_body = False
         self._unread = 0
 
@@ -80,9 +82,9 @@ class HttpProtocol(PipelineProtocol):
             return
         patience = self._patience
         if self._in_body:
-            if self not in patience.bodies:
+            if self not in patience.bodies or self._is_body_read():
                 patience.bodies.add(self)
-        elif not self._head_came and self not in patience.heads:
+        elif not self._head_came and (self._in_head or self not in patience.heads):
             patience.heads.add(self)
         if self._received > MAX_HEAD and self._is_incomplete:
             self._refuse_size()
@@ -108,6 +110,7 @@ class HttpProtocol(PipelineProtocol):
     def on_message_begin(self) -> None:
         """Take note that a request begins."""
         self._head_size = self._headers = 0
+        self._in_head = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -127,6 +130,7 @@ class HttpProtocol(PipelineProtocol):
         """Take note that a head is complete."""
         self._received = 0
         self._head_came = self._in_body = True
+        self._in_head = False
         self._patience.heads.drop(self)
         super().on_headers_complete()
 
@@ -175,6 +179,10 @@ class HttpProtocol(PipelineProtocol):
             super().timeout_keep_alive_handler()
 
     # What patience comes to
+
+    def _is_body_read(self) -> bool:
+        """Whether somebody takes a body while it comes, who bounds its size."""
+        return not self.cycle.response_started
 
     def head_timed_out(self) -> None:
         """End, since the head of a request did not come."""

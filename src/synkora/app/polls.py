@@ -48,6 +48,9 @@ class PollingProtocol(HttpProtocol):
         """Take a piece of a body; a poll's is not kept, since nobody reads it."""
         super().on_body(b"" if self._is_poll(self.scope) else body)
 
+    def _is_body_read(self) -> bool:
+        return super()._is_body_read() and not self._is_poll(self.scope)
+
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer a request."""
         scope = cycle.scope

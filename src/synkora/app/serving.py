@@ -20,7 +20,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from synkora.app.http import HEAD_TIME, Patience
+from synkora.app.http import Patience
 from synkora.app.listen import BACKLOG, listen
 from synkora.app.memory import Upkeep
 from synkora.app.polls import PollingProtocol
@@ -31,6 +31,7 @@ from synkora.sockets.server import SocketServer
 
 log = structlog.get_logger(__name__)
 
+TLS_TIME: Final = 30  # seconds for TLS's handshake: several ways over a slow line, each of some kilobytes
 _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
 _TLS_GOODBYE: Final = 2  # seconds
 _KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
@@ -122,7 +123,7 @@ class Server(uvicorn.Server):
             sock=listening,
             ssl=tls,
             backlog=config.backlog,
-            ssl_handshake_timeout=HEAD_TIME,
+            ssl_handshake_timeout=TLS_TIME,
             ssl_shutdown_timeout=_TLS_GOODBYE,
         )
 

@@ -163,7 +163,8 @@ class Settings(BaseSettings):
     upgrade_timeout: Interval = Field(
         default=10,
         validation_alias="WS_UPGRADE_TIMEOUT",
-        description="Seconds that a client has to complete its upgrade from polling to WebSocket.",
+        description="Seconds that a client has to complete its upgrade from polling to WebSocket; as long a CONNECT "
+        "without a token waits for the upgrade's cookie.",
     )
     max_outbox: OutboxSize = Field(
         default=4_000_000,

@@ -13,8 +13,6 @@ from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, m
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.socket import Socket, Stage
 
-#: Seconds that a CONNECT by polling waits for the WebSocket handshake, which brings the cookie.
-WAIT_FOR_UPGRADE: Final = 2
 #: Seconds that a judgement takes, which is all computing.
 JUDGEMENT_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025)
 
@@ -52,7 +50,7 @@ class SigningIn:
         return _refuse_later(refusal, delay)
 
     async def _welcome_after_upgrade(self, socket: Socket, auth: dict[str, Any]) -> None:
-        await socket.session.upgrade_request(WAIT_FOR_UPGRADE)
+        await socket.session.upgrade_request()
         if socket.stage is not Stage.CONNECTING:
             return  # it has left meanwhile, and nobody would dismiss it again
         refusal, delay = self._judge(socket, auth)

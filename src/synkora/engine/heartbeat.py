@@ -39,6 +39,10 @@ class Heartbeat:
             self._pongs.drop(session)
             self._pings.add(session)
 
+    def extend(self, session: Pinged) -> None:
+        """Give a session that has a pong to send its whole time for it, from now on."""
+        self._pongs.add(session)
+
     def stop(self, session: Pinged) -> None:
         """Forget a session that has ended."""
         self._pings.drop(session)

@@ -29,6 +29,10 @@ class Transport(Protocol):
         """The packet that ends a session over it, if it takes one."""
         ...
 
+    def silent_for(self) -> float:
+        """Seconds since the latest part of a message that is still on its way; infinite where there is none."""
+        ...
+
     def part(self, reason: Reason) -> bool:
         """Tell the client that the connection ends, and go on receiving; return False where it can only be closed.
 

@@ -22,7 +22,7 @@ from synkora.protocol.engineio import open_packet
 
 LINGER = 30  # seconds: how long the last messages of a session wait for a poll
 LAST_LINGER = 2  # seconds: the same once the server closes; who is there polls at once
-COMPLETION = 30  # seconds that a client has for the rest of a message that it has begun: fragments, attachments
+COMPLETION = 30  # seconds that a client has for the next part of a message that it has begun: fragments, attachments
 
 
 class Incomplete(Protocol):

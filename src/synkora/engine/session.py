@@ -129,6 +129,7 @@ class Session:
         "_end_reason",
         "_keeper",
         "_odd_due",
+        "_owes_sign",
         "_probe",
         "_upgrade_waiters",
         "credentials",
@@ -155,6 +156,7 @@ class Session:
         self.max_message = keeper.settings.max_payload
         self._keeper = keeper
         self._odd_due = 0.0
+        self._owes_sign = False  # it has been pinged, and nothing has come since
         self._end_reason = Reason.TRANSPORT_CLOSE
         self._probe: Transport | None = None
         self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
@@ -201,6 +203,8 @@ class Session:
                 self._receive_from_probe(transport, packet)
             elif packet[0] == _MESSAGE:
                 if self.state in LIVE:
+                    if self._owes_sign:
+                        self._show_life()
                     flusher = self._keeper.flusher
                     flusher.bytes_in += len(packet)
                     if not flusher.is_armed:  # by a plain look, since a call would cost every message
@@ -219,6 +223,8 @@ class Session:
             if transport is not self.transport:
                 raise ProtocolError("binary packet during an upgrade")
             if self.state in LIVE:
+                if self._owes_sign:
+                    self._show_life()
                 self._keeper.flusher.bytes_in += len(data)
                 self.listener.on_binary(data)
         except Exception as error:
@@ -245,9 +251,13 @@ class Session:
         if len(packet) > MAX_CONTROL:
             raise ProtocolError(f"control packet is larger than {MAX_CONTROL} bytes")
         self.count_odd()
+        if packet[0] == PacketType.PONG:
+            self._owes_sign = False
+            self._keeper.heartbeat.pong(self)
+            return
+        if self._owes_sign:
+            self._show_life()
         match packet[0]:
-            case PacketType.PONG:
-                self._keeper.heartbeat.pong(self)
             case PacketType.CLOSE:
                 self.transport_closed(self.transport, Reason.TRANSPORT_CLOSE)
             case PacketType.PING:
@@ -303,8 +313,8 @@ class Session:
         if probe is not None:
             probe.close(Reason.TRANSPORT_ERROR, None)
 
-    async def upgrade_request(self, within: float) -> bool:
-        """Wait up to `within` seconds for a WebSocket to come with this session's id; return whether one did."""
+    async def upgrade_request(self) -> bool:
+        """Wait for a WebSocket with this session's id, as long as an upgrade may take; return whether one came."""
         if self._probe is not None or self.transport.name == "websocket":
             return True
         if not self.is_live or not self._keeper.settings.upgrades(self.transport.name):
@@ -314,7 +324,7 @@ class Session:
             self._upgrade_waiters = []
         self._upgrade_waiters.append(waiter)
         try:
-            return await asyncio.wait_for(waiter, within)
+            return await asyncio.wait_for(waiter, self._keeper.settings.upgrade_timeout)
         except TimeoutError:
             return False
 
@@ -338,11 +348,20 @@ class Session:
 
     def ping(self) -> None:
         """Send a ping."""
+        self._owes_sign = True
         self.outbox.put(PING)
 
+    def _show_life(self) -> None:
+        """Give a client more time for its pong, once for each ping, since a packet has come (engine.io 6.6.12)."""
+        self._owes_sign = False
+        self._keeper.heartbeat.extend(self)
+
     def ping_timed_out(self) -> None:
-        """End, since no pong came."""
-        self.close(Reason.PING_TIMEOUT)
+        """End, since no pong came; but not while a message is on its way, which a pong would have to wait for."""
+        if self.transport.silent_for() < self._keeper.settings.ping_timeout:
+            self._keeper.heartbeat.extend(self)
+        else:
+            self.close(Reason.PING_TIMEOUT)
 
     def fail(self, error: Exception) -> None:
         """End because of `error`."""
@@ -390,7 +409,7 @@ class Session:
                 return  # what was still to go out was too much, and has ended it already
             if reason in ORDERLY and self.transport.name == "websocket":
                 self.outbox.hand_over()
-            if self.transport.close(reason, error):
+            if self.transport.close(reason, error) or (error is not None and self.outbox.is_empty):
                 self._say_farewell()
                 self._end()
             elif not self._end_if_fetched():

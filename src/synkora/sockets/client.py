@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.registry import new_id
+from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.errors import InvalidPayload, MessageTimeout, OutOfPlace
@@ -81,9 +81,14 @@ class Client:
         if packet is not None:
             self._host.message_completed(self)
             self._receive(packet)
+        else:
+            self._host.message_begun(self)
 
     def message_timed_out(self) -> None:
-        """End, since attachments did not come."""
+        """End, since attachments did not come; but not while one is on its way."""
+        if self.session.transport.silent_for() < COMPLETION:
+            self._host.message_begun(self)
+            return
         self.session.fail(MessageTimeout("attachments were announced and did not come"))
 
     def _receive(self, packet: Packet) -> None:

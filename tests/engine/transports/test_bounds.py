@@ -1,5 +1,7 @@
 """WebSocket messages that never end, sessions that are never polled, and what is counted of them."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +12,8 @@ from tests.support.servers import Address, Engine, serving_engine, until
 from synkora.engine.disconnect import Reason
 from synkora.engine.origins import Origins
 from synkora.protocol.websocket import CloseCode
+
+SOON = 0.5  # seconds, in place of thirty
 
 
 @pytest.fixture
@@ -37,6 +41,71 @@ async def test_fragments_that_never_end(engine: Engine, raw: RawWebSocket) -> No
     closed = await raw.closed()
     assert closed == (CloseCode.PROTOCOL_ERROR, "a message was begun and not completed")
     assert engine.recorders[0].reasons == [Reason.PARSE_ERROR]
+
+
+@pytest.mark.parametrize("is_fragmented", [False, True])
+async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: RawWebSocket, is_fragmented: bool) -> None:
+    """A large frame, and fragments, may take several times what there is for silence."""
+    engine.registry.incomplete.length = SOON
+    message = b"4" + b"x" * 200_000
+    step = len(message) // 20 + 1
+    parts = [message[at : at + step] for at in range(0, len(message), step)]
+    frames = [client_frame(TEXT, parts[0], fin=False), *(client_frame(0, part, fin=False) for part in parts[1:])]
+    whole = client_frame(TEXT, message)
+    pieces = [whole[at : at + step] for at in range(0, len(whole), step)]
+    for piece in [*frames, client_frame(0)] if is_fragmented else pieces:
+        await raw.send(piece)
+        await asyncio.sleep(SOON / 8)
+    await until(lambda: engine.recorders[0].messages)
+    assert engine.recorders[0].messages == [message[1:]]
+    assert not len(engine.registry.incomplete)
+
+
+async def test_a_large_frame_whose_rest_does_not_come(engine: Engine, raw: RawWebSocket) -> None:
+    """What has come of a frame gives the connection no more time than for its next part."""
+    engine.registry.incomplete.length = SOON
+    await raw.send(client_frame(TEXT, b"4" + b"x" * 200_000)[:100_000])
+    assert (await raw.closed()).code == CloseCode.PROTOCOL_ERROR
+
+
+async def test_empty_fragments_are_no_progress(engine: Engine, raw: RawWebSocket) -> None:
+    """A message cannot be kept open by parts with nothing in them."""
+    engine.registry.incomplete.length = SOON
+    await raw.send(client_frame(TEXT, b"4", fin=False))
+    with contextlib.suppress(ConnectionError):
+        for _ in range(24):
+            await raw.send(client_frame(0, fin=False))
+            await asyncio.sleep(SOON / 8)
+    assert (await raw.closed()).code == CloseCode.PROTOCOL_ERROR
+
+
+async def test_a_large_frame_gives_its_pong_time() -> None:
+    """A slow line that uploads a large message is not taken for dead, though its pong has to wait."""
+    engine = Engine(ping_interval=SOON, ping_timeout=SOON)
+    whole = client_frame(TEXT, b"4" + b"x" * 200_000)
+    async with serving_engine(engine) as address, raw_websocket(address) as raw:
+        for at in range(0, len(whole), 5_000):
+            await raw.send(whole[at : at + 5_000])
+            await asyncio.sleep(SOON / 8)
+        await until(lambda: engine.recorders[0].messages)
+        assert engine.recorders[0].reasons == []
+
+
+async def test_a_large_post_gives_its_pong_time() -> None:
+    """The same for polling, where one POST follows the other."""
+    engine = Engine(ping_interval=SOON, ping_timeout=SOON)
+    async with serving_engine(engine, polls_by_call=True) as address, Polling(address) as polling:
+        await polling.open()
+        reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+        target = address.url(sid=polling.sid).removeprefix(address.http)
+        writer.write(f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 41\r\n\r\n4".encode())
+        for _ in range(40):
+            await asyncio.sleep(SOON / 8)
+            writer.write(b"x")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert engine.recorders[0].messages == [b"x" * 40]
+        assert engine.recorders[0].reasons == []
+        writer.close()
 
 
 async def test_a_client_that_leaves_in_the_middle_is_not_waited_for(engine: Engine, address: Address) -> None:

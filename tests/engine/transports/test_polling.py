@@ -39,6 +39,15 @@ async def hanging_poll(client: Polling, engine: Engine) -> asyncio.Task[list[str
     return poll
 
 
+async def rest(client: Polling) -> list[str]:
+    """The packets that are still to be polled of a session that is over."""
+    packets: list[str] = []
+    while (answer := await client.get()).status_code == 200:
+        packets += answer.text.split("\x1e")
+    assert answer.json() == {"code": 1, "message": "Session ID unknown"}
+    return packets
+
+
 async def test_a_poll_that_hangs_is_answered_with_the_next_message(client: Polling, engine: Engine) -> None:
     """A GET waits until there is something for it."""
     poll = await hanging_poll(client, engine)
@@ -124,11 +133,11 @@ async def test_a_post_that_the_client_gives_up_ends_the_session(
 async def test_a_post_that_breaks_the_protocol_ends_the_session(
     client: Polling, engine: Engine, body: bytes, reason: Reason
 ) -> None:
-    """It is answered 400 with Engine.IO's error, and the session is gone."""
+    """It is answered 400 with Engine.IO's error, and the session is gone once its client has what was queued."""
     answer = await client.post(body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert engine.recorders[0].reasons == [reason]
-    assert (await client.get()).status_code == 400
+    assert await rest(client) == (["4ok", "1"] if b"4ok" in body else [])
 
 
 async def test_a_post_over_the_limit_ends_the_session(client: Polling, engine: Engine) -> None:
@@ -145,6 +154,25 @@ async def test_what_follows_an_error_in_a_post_is_not_handed_over(client: Pollin
     """Packets before the bad one count, those after it do not."""
     await client.post("4before", "x", "4after")
     assert engine.recorders[0].messages == [b"before"]
+
+
+@pytest.mark.parametrize("body", ["x", "b!!", "", "4ok\x1e9", "2", "4" + "x" * MAX])
+@pytest.mark.parametrize("is_polling", [False, True])
+async def test_what_was_queued_comes_before_the_end_for_an_error(
+    client: Polling, engine: Engine, body: str, is_polling: bool
+) -> None:
+    """A POST that breaks the protocol ends the session; the poll that waits, or the next, has what was sent before."""
+    session = engine.recorders[0].session
+    poll = await hanging_poll(client, engine) if is_polling else None
+    session.send(b"4queued")
+    assert (await client.post(body)).status_code in (400, 413)
+    assert not session.is_live
+    assert (await client.post("4late")).status_code == 400
+    packets = [] if poll is None else await poll
+    packets += await rest(client)
+    echoed = ["4ok"] if "4ok" in body else []
+    assert packets == ["4queued", *echoed, *(["1"] if echoed or not is_polling else [])]
+    assert b"late" not in engine.recorders[0].messages
 
 
 async def test_the_clients_close_releases_the_poll(client: Polling, engine: Engine) -> None:

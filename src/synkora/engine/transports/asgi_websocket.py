@@ -5,6 +5,7 @@ Source: asgiref, specs/www.rst, "WebSocket".
 """
 
 import asyncio
+from math import inf
 from typing import Any, Final
 
 import structlog
@@ -142,6 +143,10 @@ class AsgiWebSocket:
         self._queue += messages
         self.writable = False
         self._wake.set()
+
+    def silent_for(self) -> float:
+        """An ASGI server tells nothing of a message before its end."""
+        return inf
 
     def part(self, reason: Reason) -> bool:
         """Nothing: an ASGI server hands over nothing more once it has been told to close."""

@@ -139,7 +139,7 @@ class PollingEndpoint:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two posts at a time")
         transport.is_posting = True
         try:
-            packets = split_payload(await _body(receive, session.max_message))
+            packets = split_payload(await _body(receive, session.max_message, transport))
         except ProtocolError as error:
             session.fail(error)
             status = 413 if isinstance(error, PayloadTooLarge) else 400
@@ -152,6 +152,7 @@ class PollingEndpoint:
             await _take(session, transport, packets)
         finally:
             transport.is_posting = False
+            transport.progressed_at = None
         if transport.failed:
             raise HandshakeRefused(Refusal.BAD_REQUEST)
         return self._answers.taken(request)
@@ -174,7 +175,8 @@ async def _take(session: Session, transport: PollingTransport, packets: list[tup
             await asyncio.sleep(0)
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
+async def _body(receive: Receive, limit: int, transport: PollingTransport) -> bytes:
+    loop = asyncio.get_running_loop()
     body = bytearray()
     more = True
     while more:
@@ -185,6 +187,7 @@ async def _body(receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise PayloadTooLarge(f"more than {limit} bytes in one request")
         more = message.get("more_body", False)
+        transport.progressed_at = loop.time()
     return bytes(body)
 
 

@@ -1,10 +1,13 @@
 """The polls of one session, and the payloads they are answered with."""
 
+import asyncio
 from collections.abc import Callable
+from math import inf
 
 from synkora.engine.disconnect import ORDERLY, Reason
 from synkora.engine.outgoing import CLOSE, NOOP, Outgoing
 from synkora.engine.settings import TransportName
+from synkora.protocol.errors import ProtocolError
 
 
 class PollingTransport:
@@ -12,12 +15,13 @@ class PollingTransport:
 
     name: TransportName = "polling"
 
-    __slots__ = ("_poll", "failed", "is_posting")
+    __slots__ = ("_poll", "failed", "is_posting", "progressed_at")
 
     def __init__(self) -> None:
         self._poll: Callable[[list[Outgoing]], None] | None = None
         self.is_posting = False
         self.failed = False
+        self.progressed_at: float | None = None  # when the latest part of a POST came
 
     @property
     def writable(self) -> bool:
@@ -35,14 +39,21 @@ class PollingTransport:
         """The packet that ends a session."""
         return CLOSE
 
+    def silent_for(self) -> float:
+        """Seconds since the latest part of a POST that is still on its way."""
+        return inf if self.progressed_at is None else asyncio.get_running_loop().time() - self.progressed_at
+
     def part(self, reason: Reason) -> bool:
         """Leave it to the poll after the last messages to tell the client."""
         return True
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Return whether the session is over at once, or its last messages may wait for another poll."""
+        """Return whether the session is over at once, or its last messages may wait for another poll.
+
+        They may after an error in a POST: the client is there, and does not know yet.
+        """
         self.failed = error is not None or reason not in ORDERLY
-        return self.failed
+        return self.failed and not isinstance(error, ProtocolError)
 
     def discard(self) -> None:
         """Release the poll that waits."""

@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from itertools import groupby
+from math import inf
 from operator import methodcaller
 from typing import Any, Final
 
@@ -75,6 +76,7 @@ class WebSocketTransport(WSListener):
         "_ignored",
         "_parting",
         "_ping",
+        "_progressed_at",
         "_registry",
         "_request",
         "_sid",
@@ -98,6 +100,7 @@ class WebSocketTransport(WSListener):
         self._encode = _encoder(request, registry.settings.compression_threshold if deflates else None)
         self._fragments: Fragments | None = None
         self._ping: bytes | None = None
+        self._progressed_at: float | None = None  # when the latest part of a message came that is not complete
         self._closing = False
         self._parting = False  # a close frame has been sent, and what the client sends before its own is taken
         self._failed = False  # what came could not be read
@@ -174,13 +177,26 @@ class WebSocketTransport(WSListener):
         elif size > session.max_message:
             self._fail(session.too_large())
             self.stop_reading()
-        elif self not in self._registry.incomplete:
-            self._registry.incomplete.add(self)
+        else:
+            self._make_progress()
+
+    def _make_progress(self) -> None:
+        """Take note that a part of a message has come: the next part has the whole time again."""
+        self._progressed_at = asyncio.get_running_loop().time()
+        self._registry.incomplete.add(self)
 
     def frame_ended(self) -> None:
         """Take note that a large frame is complete."""
         if self._fragments is None:
-            self._registry.incomplete.drop(self)
+            self._message_ended()
+
+    def _message_ended(self) -> None:
+        self._progressed_at = None
+        self._registry.incomplete.drop(self)
+
+    def silent_for(self) -> float:
+        """Seconds since the latest part of a large frame, or of a message in several frames, that is not complete."""
+        return inf if self._progressed_at is None else asyncio.get_running_loop().time() - self._progressed_at
 
     def _receive_other(self, session: Session, kind: WSMsgType, frame: WSFrame) -> None:
         if frame.rsv2 or frame.rsv3 or (frame.rsv1 and not self.deflates):
@@ -190,7 +206,7 @@ class WebSocketTransport(WSListener):
                 raise ProtocolError("new message before the end of the last one")
             self._fragments = Fragments(kind == _BINARY, frame.rsv1, session.max_message)
             if not frame.fin:
-                self._registry.incomplete.add(self)
+                self._make_progress()
         elif kind != _CONTINUATION:
             session.count_odd()
             if kind == _PING:
@@ -200,13 +216,16 @@ class WebSocketTransport(WSListener):
             raise ProtocolError("continuation of nothing")
         elif frame.rsv1:
             raise ProtocolError("reserved bit set")
-        if not frame.fin and frame.payload_size < SMALL:
-            session.count_odd()
+        if not frame.fin:
+            if frame.payload_size < SMALL:
+                session.count_odd()
+            if frame.payload_size:
+                self._make_progress()
         fragments = self._fragments
         fragments.add(frame.get_payload_as_bytes())
         if frame.fin:
             self._fragments = None
-            self._registry.incomplete.drop(self)
+            self._message_ended()
             message = fragments.message()
             if fragments.is_binary:
                 session.receive_binary(self, message)
@@ -256,7 +275,7 @@ class WebSocketTransport(WSListener):
         self._registry.open_websockets -= 1
         self.writable = False
         self._fragments = None
-        self._registry.incomplete.drop(self)
+        self._message_ended()
         session, self.session = self.session, None
         if session is not None:
             session.transport_closed(self, Reason.TRANSPORT_ERROR if self._failed else Reason.TRANSPORT_CLOSE)
