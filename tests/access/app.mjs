@@ -1,17 +1,19 @@
 // The web app as far as this server asks it: GET /api/projects/{id}, answered for the session that the packages of the
-// app itself find in the request's cookies. The one argument is JSON {world, secret, version, cookie, port, tls?}; the
-// file `world`, read anew for each request, holds {projects: {id: {teamId, createdById}}, teams: {id: {userId: role}}}.
+// app itself find in the request's cookies. The one argument is JSON {world, secret, version, cookie, port, tls?, pages?};
+// the file `world`, read anew for each request, holds {projects: {id: {teamId, createdById}}, teams: {id: {userId: role}}}.
+// With the folder `pages`, the app also has the page that is built there, and what that page asks for.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import { createRequire } from "node:module";
+import { board } from "./board.mjs";
 
 const clients = new URL("../clients/", import.meta.url);
 const nextauth = createRequire(new URL("package.json", clients))("next-auth/jwt");
 const authjs = await import(new URL("node_modules/@auth/core/jwt.js", clients));
 
-const { world, secret, version, cookie, port, tls } = JSON.parse(process.argv[2]);
+const { world, secret, version, cookie, port, tls, pages } = JSON.parse(process.argv[2]);
 
 function cookies(request) {
   const pairs = (request.headers.cookie ?? "").split(";").map((pair) => pair.trim().split("="));
@@ -44,7 +46,10 @@ async function answer(request) {
   return [200, { id, name: "A project", status: "ACTIVE", tasks: [], ...project, team }];
 }
 
+const serveBoard = pages && board(pages, session);
+
 async function serve(request, response) {
+  if (await serveBoard?.(request, response)) return;
   const [status, body] = await answer(request);
   response.writeHead(status, { "content-type": "application/json", "set-cookie": `${cookie}=renewed; Path=/` });
   response.end(JSON.stringify(body));

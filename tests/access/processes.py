@@ -19,11 +19,14 @@ _HERE = Path(__file__).parent
 
 
 class App:
-    """The web app, which answers for the world that it is given."""
+    """The web app, which answers for the world that it is given, and serves the page that is built in `pages`."""
 
-    def __init__(self, folder: Path, *, version: str = "v4", cookie: str = "next-auth.session-token") -> None:
+    def __init__(
+        self, folder: Path, *, version: str = "v4", cookie: str = "next-auth.session-token", pages: Path | None = None
+    ) -> None:
         self.version = version
         self.cookie = cookie
+        self.pages = pages
         self.port = 0
         self.tls: dict[str, str] | None = None
         self._world = folder / "world.json"
@@ -43,6 +46,8 @@ class App:
         """Start it, on the port that it had before."""
         options: dict[str, Any] = {"world": str(self._world), "secret": SECRET, "port": self.port, "tls": self.tls}
         options |= {"version": self.version, "cookie": self.cookie}
+        if self.pages is not None:
+            options["pages"] = str(self.pages)
         self._process = subprocess.Popen(
             ["node", _HERE / "app.mjs", json.dumps(options)], stdout=subprocess.PIPE, encoding="utf-8"
         )
@@ -84,7 +89,7 @@ class Postgres:
         password_file.chmod(0o644)
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", f"--pwfile={password_file}"]
         subprocess.run(
-            [_program("initdb"), f"--pgdata={self._data}", f"--username={self.user}", *options],
+            [find_program("initdb"), f"--pgdata={self._data}", f"--username={self.user}", *options],
             cwd=self.folder,
             check=True,
             capture_output=True,
@@ -108,7 +113,7 @@ class Postgres:
         log = self.folder / "log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [_program("postgres"), "-D", str(self._data), "-F", *listen],
+                [find_program("postgres"), "-D", str(self._data), "-F", *listen],
                 cwd=self.folder,
                 stdout=output,
                 stderr=output,
@@ -135,13 +140,13 @@ class Postgres:
 
     def _is_ready(self) -> bool:
         ready = subprocess.run(
-            [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], timeout=PATIENCE
+            [find_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], timeout=PATIENCE
         )
         return ready.returncode == 0
 
 
-def _program(name: str) -> str:
-    """Debian keeps the programs of each version in a folder of its own, out of the path."""
+def find_program(name: str) -> str:
+    """Where a program of PostgreSQL is: Debian keeps those of each version in a folder of its own, out of the path."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
     found = shutil.which(name, path=os.pathsep.join([*map(str, reversed(folders)), os.environ["PATH"]]))
     assert found is not None, f"{name} is missing: install PostgreSQL (Debian: apt install postgresql)"

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -229,9 +229,11 @@ async def until_writes(guest: Guest, other: Guest, *, wanted: bool) -> None:
 
 
 @asynccontextmanager
-async def serving_guarded(authority: Authority, *, recheck: float) -> AsyncIterator[tuple[Address, Incidents]]:
+async def serving_guarded(
+    authority: Authority, *, recheck: float, origins: Sequence[str] = ()
+) -> AsyncIterator[tuple[Address, Incidents]]:
     """Synkora on a port, which asks an authority about its members every `recheck` seconds."""
-    server = SocketServer()
+    server = SocketServer(origins=origins)
     collaboration = Collaboration(
         server.of("/"),
         Authenticator(Keyring(SECRET)),

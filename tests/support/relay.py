@@ -76,10 +76,10 @@ class Relay:
 
 
 @asynccontextmanager
-async def relaying(target: int) -> AsyncIterator[Relay]:
-    """A relay to a port of this machine, for the length of a `with` block."""
+async def relaying(target: int, port: int = 0) -> AsyncIterator[Relay]:
+    """A relay to a port of this machine, for the length of a `with` block; it listens on any port, or on this one."""
     relay = Relay(target)
-    server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(relay.accept, "127.0.0.1", port)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay

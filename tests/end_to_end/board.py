@@ -1,0 +1,64 @@
+"""People on a page that does what the web app's board does, each in a browser of their own."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.access.processes import App
+from tests.access.world import TEAM_PROJECT
+from tests.end_to_end.guarded import token_of
+from tests.end_to_end.people import CLIENTS
+from tests.end_to_end.playground import UNTIL, Visitor
+
+_VITE = CLIENTS.parent.parent / "web" / "node_modules" / "vite" / "bin" / "vite.js"
+
+#: What a test's lines of Playwright find on the page, and what people do there.
+_WORDS = """
+const card = (title) => page.locator('.card', { hasText: title });
+const people = page.getByRole('list', { name: 'People' }).getByRole('listitem');
+const live = () => page.getByText('Live', { exact: true }).waitFor();
+const offline = () => page.getByText('Offline', { exact: true }).waitFor();
+const names = async () => (await people.allTextContents()).sort().join(', ');
+const make = async (title) => {
+  await page.getByLabel('Title of a new task').fill(title);
+  await page.keyboard.press('Enter');
+  await card(title).waitFor();
+};
+const move = (title, status) => card(title).getByRole('combobox').selectOption(status);
+const has = (title, status) => page.locator(`[data-status=${status}] .card`, { hasText: title }).waitFor();
+const received = () => page.evaluate('window.received');
+"""
+
+
+def build_page(folder: Path) -> None:
+    """Build the page for development, since React's StrictMode mounts everything twice only there."""
+    options = ["--mode", "development", "--logLevel", "warn", "--emptyOutDir", "--outDir", str(folder)]
+    environment = {"PATH": os.environ["PATH"], "NODE_ENV": "development"}
+    command = ["node", str(_VITE), "build", str(CLIENTS / "board"), *options]
+    subprocess.run(command, check=True, env=environment, timeout=60)
+
+
+class Colleague(Visitor):
+    """Somebody with the app's board on the screen."""
+
+    words = UNTIL + _WORDS
+
+    async def come(self, app: App, user_id: str, port: int) -> None:
+        """Sign in, and open the board, whose WebSocket server is at this port."""
+        origin = app.url.replace("127.0.0.1", "localhost")
+        cookie = {"name": app.cookie, "value": token_of(user_id), "url": origin, "httpOnly": True, "sameSite": "Lax"}
+        board = f"{origin}/projects/{TEAM_PROJECT}?server=http://localhost:{port}"
+        await self._go("about:blank")
+        await self.play(f"""
+            await page.context().addCookies([{json.dumps(cookie)}]);
+            await page.goto({json.dumps(board)});
+            await live();
+            await people.first().waitFor();
+        """)
+
+    async def events(self, name: str) -> list[Any]:
+        """The payloads of the events of this name that have come since the page was loaded."""
+        received = await self.play("return received();")
+        return [event[1] for event in received if event[0] == name]

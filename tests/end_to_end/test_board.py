@@ -1,0 +1,222 @@
+"""The board of the web app in a real browser, used by two people while connections and servers come and go.
+
+The page joins only when it opens. What it gets after a reconnect is not tested here, what it sends is.
+"""
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+from tests.access.processes import App
+from tests.access.world import SECRET, TEAM_PROJECT, small_world
+from tests.end_to_end.board import Colleague, build_page
+from tests.end_to_end.guarded import AppAuthority, serving_guarded
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import StartServer
+from tests.support.relay import Relay, relaying
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+RECHECK = 0.3  # seconds
+
+#: Opens the board as one of the app's people; the relay is what the connection goes through.
+Come = Callable[[str, int], Awaitable[tuple[Colleague, Relay]]]
+
+_titles = (f"Task {number:03}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The web app, with its board."""
+    pages = tmp_path_factory.mktemp("pages")
+    build_page(pages)
+    app = App(tmp_path_factory.mktemp("app"), pages=pages)
+    app.show(small_world())
+    app.start()
+    yield app
+    app.stop()
+
+
+@pytest.fixture
+def origin(board: App) -> str:
+    """Where the board's pages are for a browser."""
+    board.show(small_world())
+    return board.url.replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture
+def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
+    """The server, which asks the app who may join."""
+    return start_server(NEXTAUTH_SECRET=SECRET, ALLOWED_ORIGINS=origin, **AppAuthority(board).variables)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chromium() -> AsyncIterator[NodeProcess]:
+    """Chromium."""
+    path = shutil.which("chromium")
+    assert path is not None, "chromium is not installed"
+    chromium = await NodeProcess.start("remote-browser.mjs", path)
+    yield chromium
+    await chromium.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
+    """Opens boards, each with a relay of its own to the server."""
+    async with AsyncExitStack() as stack:
+
+        async def come(user_id: str, port: int) -> tuple[Colleague, Relay]:
+            relay = await stack.enter_async_context(relaying(port))
+            colleague = Colleague(chromium)
+            stack.push_async_callback(colleague.close)
+            await colleague.come(board, user_id, relay.port)
+            return colleague, relay
+
+        yield come
+
+
+async def edits_arrive(sender: Colleague, receiver: Colleague) -> None:
+    """Make a task and move it about; fail unless each edit arrives, once and in order."""
+    title = next(_titles)
+    before = await receiver.events("task:move")
+    await sender.play(f"await make('{title}');")
+    await receiver.play(f"await has('{title}', 'TODO');")
+    statuses = ["IN_PROGRESS", "DONE", "TODO", "IN_PROGRESS", "DONE"]
+    await sender.play("".join(f"await move('{title}', '{status}');" for status in statuses))
+    await receiver.play(
+        f"await until(async () => (await received()).filter(([name]) => name === 'task:move').length"
+        f" === {len(before) + len(statuses)}, 'all moves');"
+    )
+    moves = (await receiver.events("task:move"))[len(before) :]
+    assert [move["status"] for move in moves] == statuses
+    await receiver.play(f"await has('{title}', 'DONE');")
+    assert await receiver.play(f"return card('{title}').count();") == 1
+
+
+async def test_two_people_edit_one_board(server: ServerProcess, come: Come) -> None:
+    """What one does arrives at the other; each is listed once, though two hooks join, twice each in StrictMode."""
+    (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
+    for colleague in (owner, editor):
+        await colleague.play("await until(async () => await names() === 'Name of editor, Name of owner', 'both');")
+    await edits_arrive(owner, editor)
+    await edits_arrive(editor, owner)
+    assert owner.console == editor.console == []
+    assert await owner.events("user:left") == []
+
+
+async def test_two_connects_at_once_are_one_connection(server: ServerProcess, come: Come) -> None:
+    """One hook connects while the CONNECT of another is unanswered: the page stays, and goes on."""
+    (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
+    await editor.play("""
+        await page.evaluate(() => {
+          socket.disconnect();
+          socket.io.once('open', () => socket.connect());
+          socket.connect();
+        });
+        await live();
+    """)
+    await edits_arrive(editor, owner)
+    assert editor.console == []
+
+
+async def test_after_a_reset_connection_the_board_goes_on_sending(server: ServerProcess, come: Come) -> None:
+    """Each edit that is made once the page is back arrives, though the page has not joined again."""
+    (owner, _), (editor, relay) = await come("owner", server.port), await come("editor", server.port)
+    for _ in range(2):
+        relay.cut()
+        await editor.play("await offline(); await live();")
+        await edits_arrive(editor, owner)
+    assert not [line for line in owner.console + editor.console if "refused" in line]
+
+
+async def test_after_a_restart_of_the_server_the_board_goes_on_sending(
+    server: ServerProcess, come: Come, start_server: StartServer, origin: str, board: App
+) -> None:
+    """Each edit arrives at a page that has been opened since."""
+    (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
+    assert await asyncio.to_thread(server.stop) == 0
+    for colleague in (owner, editor):
+        await colleague.play("await offline();")
+    start_server(
+        NEXTAUTH_SECRET=SECRET,
+        ALLOWED_ORIGINS=origin,
+        WS_PORT=str(server.port),
+        **AppAuthority(board).variables,
+    )
+    for colleague in (owner, editor):
+        await colleague.play("await live();")
+    await owner.play("await page.reload(); await live(); await people.first().waitFor();")
+    await edits_arrive(editor, owner)
+    assert not [line for line in owner.console + editor.console if "refused" in line]
+
+
+async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Come) -> None:
+    """It shows what was edited before; the person is listed once, and edits go both ways."""
+    (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
+    title = next(_titles)
+    await owner.play(f"await make('{title}'); await move('{title}', 'DONE');")
+    await editor.play(f"await has('{title}', 'DONE');")
+    await editor.play(f"await page.reload(); await live(); await has('{title}', 'DONE');")
+    for colleague in (owner, editor):
+        await colleague.play("await until(async () => await names() === 'Name of editor, Name of owner', 'both');")
+    await edits_arrive(owner, editor)
+    await edits_arrive(editor, owner)
+    assert owner.console == editor.console == []
+
+
+async def test_a_change_of_the_tab_is_no_leave(server: ServerProcess, come: Come) -> None:
+    """The others see no leave of a page that joins again at once; a page whose new tab joins nothing has left."""
+    (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
+    viewer, _ = await come("viewer", server.port)
+    await editor.play("""
+        await page.getByRole('button', { name: 'Documents' }).click();
+        await page.getByRole('button', { name: 'Board' }).click();
+        await live();
+    """)
+    # Leaves are announced one second later, in order: before this one, the leave of the editor would have come.
+    await viewer.play("await page.getByRole('button', { name: 'Analytics' }).click();")
+    await owner.play("await until(async () => (await names()) === 'Name of editor, Name of owner', 'two of three');")
+    assert [payload["userId"] for payload in await owner.events("user:left")] == ["viewer"]
+    assert await owner.play("return names();") == "Name of editor, Name of owner"
+    await edits_arrive(owner, editor)
+    await edits_arrive(editor, owner)
+
+
+@pytest.mark.parametrize(
+    ("role", "why"),
+    [("VIEWER", "viewers may not change the project"), (None, "join the project first")],
+    ids=["a viewer now", "no member now"],
+)
+async def test_edits_are_refused_once_access_is_taken_away(
+    board: App, origin: str, come: Come, role: str | None, why: str
+) -> None:
+    """The page is told why, and the others see nothing of the edit."""
+    async with serving_guarded(AppAuthority(board), recheck=RECHECK, origins=[origin]) as (address, _):
+        (owner, _), (editor, _) = await come("owner", address.port), await come("editor", address.port)
+        await edits_arrive(editor, owner)
+        world = small_world()
+        if role is None:
+            del world.teams["team"]["editor"]
+        else:
+            world.teams["team"]["editor"] = role
+        board.show(world)
+        title = next(_titles)
+        await editor.play(f"""
+            await until(async () => {{
+              await page.evaluate(() => socket.emit('task:update', {{ projectId: '{TEAM_PROJECT}', task: {{}} }}));
+              const errors = (await received()).filter(([name]) => name === 'error');
+              return errors.some(([, {{ message }}]) => message === 'task:update: {why}');
+            }}, 'a refusal');
+            await make('{title}');
+        """)
+        for colleague in (editor, owner):
+            await colleague.play("""
+                await page.evaluate(() => new Promise((done) => socket.emit('ping').once('pong', done)));
+            """)
+        assert f"refused: task:create: {why}" in editor.console
+        assert await owner.play(f"return card('{title}').count();") == 0
