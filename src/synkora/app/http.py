@@ -9,7 +9,7 @@ from synkora.engine.incidents import Incidents
 
 MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
 MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own
-HEAD_TIME: Final = 10  # seconds for the next part of a head
+HEAD_TIME: Final = 30  # seconds for a whole head: a client without a session holds a connection no longer
 BODY_TIME: Final = 30  # seconds for the next part of a body
 #: A client that does not keep up has to read so many bytes of an answer in so many seconds.
 READ_TIME: Final = 30
@@ -47,11 +47,11 @@ class _TooLarge(Exception):
 
 
 class HttpProtocol(PipelineProtocol):
-    """Answers 408 where the next part of a request does not come in time, and 431 where its head is too large.
+    """Answers 408 where a request does not come in time, and 431 where its head is too large.
 
-    A request may take long over a slow line, as long as it makes progress: what is bounded is silence, and size. A body
-    that nobody reads has no size, and so has its time as a whole. httptools would keep whatever
-    comes for as long as a head, a header or a trailer has no end (RFC 6585 section 5, RFC 9110 section 15.5.9).
+    A head has its time as a whole. A body may take long over a slow line, as long as parts of the body come: silence
+    and size are bounded. A body that nobody reads has its time as a whole. httptools would keep what comes for as long
+    as a head, a header or a trailer has no end (RFC 6585 section 5, RFC 9110 section 15.5.9).
     Bind `patience` with `functools.partial` and give the result to uvicorn as `http`.
     """
 
@@ -62,7 +62,6 @@ class HttpProtocol(PipelineProtocol):
         self._head_size = 0
         self._headers = 0
         self._head_came = False  # with the latest of the client's data
-        self._in_head = False
         self._in_body = False
         self._unread = 0
 
@@ -84,7 +83,7 @@ class HttpProtocol(PipelineProtocol):
         if self._in_body:
             if self not in patience.bodies or self._is_body_read():
                 patience.bodies.add(self)
-        elif not self._head_came and (self._in_head or self not in patience.heads):
+        elif not self._head_came and self not in patience.heads:
             patience.heads.add(self)
         if self._received > MAX_HEAD and self._is_incomplete:
             self._refuse_size()
@@ -110,7 +109,6 @@ class HttpProtocol(PipelineProtocol):
     def on_message_begin(self) -> None:
         """Take note that a request begins."""
         self._head_size = self._headers = 0
-        self._in_head = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -130,7 +128,6 @@ class HttpProtocol(PipelineProtocol):
         """Take note that a head is complete."""
         self._received = 0
         self._head_came = self._in_body = True
-        self._in_head = False
         self._patience.heads.drop(self)
         super().on_headers_complete()
 
