@@ -6,6 +6,11 @@ from typing import Any, TypeVar
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
+
+# What a machine with much else to do takes long for is no failure.
+settings.register_profile("any pace", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any pace")
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
