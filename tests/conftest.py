@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Generator
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import pytest
 import structlog
@@ -13,6 +14,26 @@ settings.register_profile("any pace", settings(), deadline=None, suppress_health
 settings.load_profile("any pace")
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
+
+#: The files that take longest begin first, so that no worker is left with one of them when the others have ended.
+_LONGEST: Final = (
+    "end_to_end/test_console.py",
+    "end_to_end/test_playground.py",
+    "chaos/test_chaos.py",
+    "deploy/test_docker.py",
+    "bench/test_load.py",
+    "hostile/test_hostile.py",
+    "bench/test_peers.py",
+    "end_to_end/test_churn.py",
+)
+_TESTS: Final = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files in front; the order within a file, and of all other files, stays."""
+    places = {_TESTS / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def _shown(report: _Report) -> _Report:
