@@ -52,10 +52,11 @@ run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: insta
 	@exec $(BIN)/synkora serve $(ARGS)
 
 # One worker more than there are cores, since the tests wait for processes, browsers and timeouts much of their time.
+# xdist's own order would put the files with the fewest tests last, and with them the longest: see tests/conftest.py.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The layers that start no program. In each of them, a test that does has the mark `tools`.
 QUICK := $(addprefix tests/,protocol engine sockets identity collaboration contracts)

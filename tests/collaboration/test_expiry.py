@@ -57,6 +57,24 @@ async def refreshed(person: Person, payload: object) -> dict[str, Any]:
     return result
 
 
+class Clock:
+    """The clock that ends are told by, which a test can put forward."""
+
+    ahead = 0.0  # seconds
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that is looked at again and again."""
+    clock = Clock()
+    monkeypatch.setattr(expiry_module, "time", clock)
+    monkeypatch.setattr(expiry_module, "_LONGEST_TIMER", 0.02)
+    return clock
+
+
 def ended(person: Person) -> bool:
     return not person.session.is_live
 
@@ -189,16 +207,17 @@ async def test_a_polling_client_is_told_and_its_session_is_over() -> None:
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-async def test_a_fresh_token_extends_the_session(site: Site, wrapped: bool) -> None:
+async def test_a_fresh_token_extends_the_session(site: Site, clock: Clock, wrapped: bool) -> None:
     """Bare or as `{token}`; the connection stays, with its projects, and the ack says until when."""
-    ann = come(site, "Ann", SOON)
+    ann, bob = come(site, "Ann", 3600), come(site, "Bob", 3600)
     ann.emit("join-project", "p")
     await settle()
-    fresh = token("Ann", 3600)
+    fresh = token("Ann", 7200)
     answer = await refreshed(ann, {"token": fresh} if wrapped else fresh)
     assert answer["ok"] is True
     assert answer["expiresAt"].endswith("Z")
-    await asyncio.sleep(SOON * 1.5)  # past the first token's end
+    clock.ahead = 3600
+    await until(lambda: ended(bob))
     assert not ended(ann)
     assert errors(ann) == []
     assert site.collaboration.presence.count("p") == 1
@@ -233,7 +252,7 @@ async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site
 
 async def test_a_refresh_without_an_acknowledgement_is_taken_too(site: Site) -> None:
     """A client that does not ask for one gets nothing, and stays."""
-    ann = come(site, "Ann", SOON)
+    ann = come(site, "Ann", 3600)
     await settle()
     ann.take()
     ann.emit("auth:refresh", token("Ann", None))
@@ -243,13 +262,14 @@ async def test_a_refresh_without_an_acknowledgement_is_taken_too(site: Site) -> 
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-async def test_another_users_token_is_refused(site: Site, wrapped: bool) -> None:
+async def test_another_users_token_is_refused(site: Site, clock: Clock, wrapped: bool) -> None:
     """Nobody becomes somebody else within a connection, and the end stays where it was."""
-    ann = come(site, "Ann", SOON)
+    ann = come(site, "Ann", 3600)
     await settle()
-    other = token("Bob", 3600)
+    other = token("Bob", 7200)
     answer = await refreshed(ann, {"token": other} if wrapped else other)
     assert answer == {"ok": False, "message": "The token is another user's"}
+    clock.ahead = 3600
     await until(lambda: ended(ann))
 
 
@@ -288,12 +308,15 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
         ({"token": {"token": "a"}}, "Authentication failed"),
     ],
 )
-async def test_a_bad_token_is_refused_in_the_words_of_signing_in(site: Site, payload: object, message: str) -> None:
+async def test_a_bad_token_is_refused_in_the_words_of_signing_in(
+    site: Site, clock: Clock, payload: object, message: str
+) -> None:
     """Nothing else happens: no error event, no disconnect, no longer session."""
-    ann = come(site, "Ann", SOON)
+    ann = come(site, "Ann", 3600)
     await settle()
     assert await refreshed(ann, payload) == {"ok": False, "message": message}
     assert errors(ann) == []
+    clock.ahead = 3600
     await until(lambda: ended(ann))
 
 

@@ -117,7 +117,7 @@ async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pyt
 async def test_changes_that_cost_too_much_are_told_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come later, in one message for all, in order; nobody is told of itself, and who is new gets the list."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
-    monkeypatch.setattr(lists, "CHANGES_RATE", 8)
+    monkeypatch.setattr(lists, "CHANGES_RATE", 2)
     first, second, third = [site.come(f"New {number}") for number in range(3)]
     first.emit("join-project", PROJECT)
     await turn()

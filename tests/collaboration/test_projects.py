@@ -55,7 +55,7 @@ async def test_a_leave_is_told_in_order(site: Site) -> None:
 
 async def test_a_leave_is_announced_after_a_delay() -> None:
     """Who left gets nothing more from that moment on; the others are told later."""
-    site = Site(leave_delay=0.02)
+    site = Site(leave_delay=1)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
     bob.emit("leave-project", PROJECT)

@@ -17,7 +17,7 @@ async def no_http(a: Attacker) -> None:
         async with a.connection() as connection:
             a.count()
             await connection.send(data + b"\r\n\r\n")
-            connection.writer.write_eof()
+            connection.send_end()
             await a.expect_end(connection)
 
 
@@ -27,7 +27,7 @@ async def bad_request_lines(a: Attacker) -> None:
         async with a.connection() as connection:
             a.count()
             await connection.send(line + b"\r\nHost: x\r\n\r\n")
-            connection.writer.write_eof()
+            connection.send_end()
             await a.expect_end(connection)
     for method in ("PUT", "DELETE", "PATCH", "TRACE"):
         await a.expect_refusal(request(method, f"{PATH}polling"), 400, 405)
@@ -86,7 +86,7 @@ async def strange_headers(a: Attacker) -> None:
         async with a.connection() as connection:
             a.count()
             await connection.send(f"GET {polling} HTTP/1.1\r\n".encode() + headers + b"Connection: close\r\n\r\n")
-            connection.writer.write_eof()
+            connection.send_end()
             await a.expect_end(connection)
 
 

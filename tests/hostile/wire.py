@@ -52,9 +52,19 @@ class Connection:
         return cls(*await asyncio.open_connection(sock=raw, limit=2**16 if receive_buffer is None else 4096))
 
     async def send(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes. Raises `ConnectionResetError` where the connection has ended."""
+        self._check_open()
         self.writer.write(data)
         await self.writer.drain()
+
+    def send_end(self) -> None:
+        """Say that nothing more comes. Raises `ConnectionResetError` where the connection has ended."""
+        self._check_open()
+        self.writer.write_eof()
+
+    def _check_open(self) -> None:
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError  # uvloop has another error, which would be taken for a fault of the attacker
 
     async def response(self) -> Response:
         """Read one HTTP response. Raises `IncompleteReadError` where the server closes instead."""
