@@ -69,10 +69,10 @@ def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str)
     assert event.id == sent.packet[2:].decode()
     assert outgoing(read_broadcast(write(Broadcast("abcdef", event, Options()))).packet).packet == sent.packet
     other = read_broadcast(write(Broadcast("abcdef", event_of(sent, "/"), Options()))).packet
-    assert "\ufffd" in other.data[1]
+    assert "\ufffd" in str(other.data)
     binary = packets.event("/", "x", [Raw(f'"{text}"'.encode()), b"a"])
     kept = read_broadcast(write(Broadcast("abcdef", event_of(binary, "/", may_be_text=True), Options()))).packet
-    assert "\ufffd" in kept.data[1]
+    assert "\ufffd" in str(kept.data)
     pair = packets.event("/", "x", [Raw(rb'"\ud83d\ude00"')])
     assert event_of(pair, "/", may_be_text=True).data == ["x", "😀"]
 
