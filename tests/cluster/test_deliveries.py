@@ -61,6 +61,22 @@ def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) 
     assert (got.packet, got.attachments, got.volatile) == (sent.packet, (), volatile)
 
 
+@pytest.mark.parametrize("text", [r"\ud83d", r"\uDE00 \ud83d\ude00", r"\\\udfff"])
+def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str) -> None:
+    """MessagePack has no form for it; an event that cannot be text, and a pair, keep theirs."""
+    sent = packets.event("/", "x", [Raw(f'"{text}"'.encode())])
+    event = event_of(sent, "/", may_be_text=True)
+    assert event.id == sent.packet[2:].decode()
+    assert outgoing(read_broadcast(write(Broadcast("abcdef", event, Options()))).packet).packet == sent.packet
+    other = read_broadcast(write(Broadcast("abcdef", event_of(sent, "/"), Options()))).packet
+    assert "\ufffd" in str(other.data)
+    binary = packets.event("/", "x", [Raw(f'"{text}"'.encode()), b"a"])
+    kept = read_broadcast(write(Broadcast("abcdef", event_of(binary, "/", may_be_text=True), Options()))).packet
+    assert "\ufffd" in str(kept.data)
+    pair = packets.event("/", "x", [Raw(rb'"\ud83d\ude00"')])
+    assert event_of(pair, "/", may_be_text=True).data == ["x", "😀"]
+
+
 def test_an_event_becomes_text_from_a_size_on() -> None:
     """Smaller ones, ones with attachments, and ones that need the id for acks keep the form of Node.js."""
     text = "x" * (LARGE - len('["x",""]'))

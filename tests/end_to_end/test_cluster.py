@@ -111,6 +111,22 @@ async def relayed(sender: Client, receiver: Client, task: Any, project: str = PR
     assert await receiver.next() == ["task:create", task]
 
 
+async def test_half_a_character_goes_on_as_it_came(
+    servers: tuple[ServerProcess, ServerProcess], connect_by: Connect
+) -> None:
+    """What JavaScript writes of a character that was cut reaches the clients of another server, and so does a name."""
+    half = Person("user-half", "Zo\ud83d")
+    alice = await connect_by(half, url=servers[0].url)
+    await join(alice)
+    bob = await connect_by(BOB, url=servers[1].url, way=WAYS["js-polling"])
+    await bob.emit("join-project", PROJECT)
+    users = (await bob.expect("users:active"))["users"]
+    assert half.name in [user["userName"] for user in users]
+    await bob.expect("users:count")
+    for task in ("\ud83d", {"\ude00": ["\udc00", "🚀"]}):
+        await relayed(alice, bob, task)
+
+
 async def test_relays_go_from_one_to_the_other(pair: Pair) -> None:
     """Both ways, with the sender's own name, once, and not back to the sender."""
     await relayed(pair.alice, pair.bob, {"title": "Größe ✓", "size": 1.5})

@@ -129,6 +129,8 @@ VALUES: tuple[Any, ...] = (
     {},
     [[{"a": [None]}]],
     "\u0000🚀",
+    "half of \ud83d, \ude00\ud83d",
+    {"\ud83d": ["\udc00", "🚀"]},
 )
 
 

@@ -77,9 +77,10 @@ def test_a_long_name_is_cut() -> None:
     assert user(name="A" * 500).name == "A" * 100
 
 
-def test_half_a_character_in_a_name_is_replaced() -> None:
-    """A lone surrogate, which JSON can hold, does not reach what is sent to others."""
-    assert user(name="A\ud83dB\udc00").name == "A\ufffdB\ufffd"
+def test_half_a_character_in_a_name_stays() -> None:
+    """A lone surrogate, which an app makes that cuts a name, reaches the others as it came; two that fit are one."""
+    assert user(name="A\ud83dB\udc00").name == "A\ud83dB\udc00"
+    assert user(name="A\ud83d\ude80").name == "A🚀"
     assert user(name="A🚀").name == "A🚀"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.protocol import json as json_module
+from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode, is_utf8
 
@@ -166,18 +166,18 @@ def test_halves_are_mended_as_their_simplest_definition_says(parts: list[str]) -
 
 
 @pytest.mark.parametrize("between", ["", "x", r"\n"])
-def test_more_than_a_thousand_halves_are_refused(between: str) -> None:
-    """A thousand are mended; with one more the text is as wrong as any other that is no JSON."""
+def test_more_than_ten_thousand_halves_are_refused(between: str) -> None:
+    """Ten thousand are taken; with one more the text is as wrong as any other that is no JSON."""
     half = r"\ud800" + between
-    assert ANYTHING.decode(f'"{between}{half * 1000}"'.encode()).count("\ufffd") == 1000
+    assert ANYTHING.decode(f'"{between}{half * surrogates.MOST}"'.encode()).count("\ufffd") == surrogates.MOST
     with pytest.raises(ProtocolError):
-        ANYTHING.decode(f'"{between}{half * 1001}"'.encode())
+        ANYTHING.decode(f'"{between}{half * (surrogates.MOST + 1)}"'.encode())
 
 
 @pytest.mark.parametrize("ordinary", [r"\n", r"\\", r"\u0041", r"\ud83d\ude00", "x"])
 def test_ordinary_text_is_passed_over_in_one_piece(ordinary: str) -> None:
     """However long it is: a message full of escapes costs no more steps than one without."""
-    pieces = [found.group() for found in json_module._HALVES.finditer(f"{ordinary * 5000}\\ud800{ordinary}".encode())]
+    pieces = [found.group() for found in surrogates.HALVES.finditer(f"{ordinary * 5000}\\ud800{ordinary}".encode())]
     assert pieces == [(ordinary * 5000).encode(), rb"\ud800", ordinary.encode()]
 
 

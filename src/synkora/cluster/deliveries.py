@@ -9,7 +9,7 @@ from msgspec import UNSET
 from synkora.cluster import numbers
 from synkora.cluster.formats import Event, InvalidMessage
 from synkora.engine.outgoing import Outgoing
-from synkora.protocol import json
+from synkora.protocol import json, surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import (
     MAX_ATTACHMENTS,
@@ -30,6 +30,8 @@ _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) -> Event:
     """The event that a message brings to clients; with `may_be_text` a large one as its JSON text.
 
+    So is one with half a surrogate pair, which MessagePack has no form for; where it cannot be text it gets U+FFFD.
+
     Raises `InvalidMessage` where it is nested too deeply.
     """
     attachments = message.attachments
@@ -38,7 +40,7 @@ def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) ->
     try:
         if attachments:  # a relay passes on some fields of a payload: those left out may have had attachments
             data = numbers.normalize(decode_arguments(text, attachments, may_leave_out=True))
-        elif may_be_text and len(text) >= LARGE:
+        elif may_be_text and (len(text) >= LARGE or surrogates.are_in(text)):
             return Event(PacketType.EVENT, nsp=namespace, id=text.decode())
         else:
             data = _ARGUMENTS.decode(text)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from synkora.cluster import numbers
-from synkora.protocol import json
+from synkora.protocol import json, surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 
 T = TypeVar("T")
@@ -118,6 +118,8 @@ def write(message: Broadcast | Request | Response) -> bytes:
     """A message in MessagePack. Raises `InvalidMessage` where it is nested too deeply."""
     try:
         return _pack(message)
+    except UnicodeEncodeError:  # half a surrogate pair, for which MessagePack has no form
+        return write(surrogates.replaced(message))
     except OverflowError:  # an integer beyond 64 bits
         return _pack(numbers.normalize(msgspec.to_builtins(message, builtin_types=(bytes,))))
     except RecursionError:

@@ -30,8 +30,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     presentees: list[Presentee]
 
 
-ANNOUNCEMENT: Final[Decoder[Announcement]] = Decoder(Announcement)
-SNAPSHOT: Final[Decoder[Snapshot]] = Decoder(Snapshot)
+ANNOUNCEMENT: Final[Decoder[Announcement]] = Decoder(Announcement, keeps_halves=True)
+SNAPSHOT: Final[Decoder[Snapshot]] = Decoder(Snapshot, keeps_halves=True)
 
 
 class Changes:

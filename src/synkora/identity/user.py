@@ -63,8 +63,8 @@ def _id(value: object) -> str | None:
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         return ANONYMOUS
-    # JSON can hold half of a surrogate pair, which no later encoding to UTF-8 would survive.
-    name = value[:MAX_NAME_LENGTH].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    # Two halves of a surrogate pair, which Python reads apart, are one character to all that read UTF-16.
+    name = value[:MAX_NAME_LENGTH].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     while _size(name) > MAX_NAME_BYTES:
         name = name[:-1]
     return name

@@ -10,21 +10,23 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 
 Raw = msgspec.Raw
 T = TypeVar("T")
 
-# What is no half of a surrogate pair is passed over in one piece; a half is the group.
-_HALVES: Final = re.compile(
-    rb"(?:[^\\]|\\(?!u[dD][89a-fA-F]).|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
-    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
-    re.DOTALL,
-)
-_MOST_HALVES: Final = 1000  # that are mended in one message: each costs far more than the rest of it
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
-encode: Final = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def encode(value: Any) -> bytes:
+    """A value as JSON. Raises `TypeError` for what JSON cannot hold."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return surrogates.encode(value, _encode)
 
 
 def is_utf8(data: bytes) -> bool:
@@ -42,11 +44,16 @@ class Decoder(Generic[T]):
     """Decodes JSON of one shape, which is given as a type.
 
     `float_hook` makes of the text of a number with a fraction or an exponent what stands for it where anything may.
+    Half a surrogate pair stays as it came in a `Raw`, and with `keeps_halves` in texts; else it becomes U+FFFD there,
+    since a text with half a pair is no Unicode: it is no id, and cannot be encoded by all that may come to handle it.
     """
 
-    __slots__ = ("_decode",)
+    __slots__ = ("_decode", "_keeps_halves")
 
-    def __init__(self, shape: Any, float_hook: Callable[[str], Any] | None = None) -> None:
+    def __init__(
+        self, shape: Any, float_hook: Callable[[str], Any] | None = None, *, keeps_halves: bool = False
+    ) -> None:
+        self._keeps_halves = keeps_halves
         self._decode = msgspec.json.Decoder(shape, float_hook=float_hook).decode
 
     def decode(self, data: bytes) -> T:
@@ -60,32 +67,25 @@ class Decoder(Generic[T]):
         except msgspec.ValidationError as error:
             raise _invalid_payload(error) from None
         except msgspec.DecodeError as error:
-            # JavaScript writes half a surrogate pair as an escape; msgspec refuses it.
-            mended = _mend_surrogates(data)
-            if mended is None:
-                raise ProtocolError(str(error)) from None
+            problem = str(error)
         except UnicodeDecodeError:
             raise ProtocolError("JSON is not valid UTF-8") from None
         except RecursionError:
             raise InvalidPayload("nested too deeply") from None
-        return self.decode(mended)
+        return self._decode_with_halves(data, problem)
 
-
-def _mend_surrogates(data: bytes) -> bytes | None:
-    """The same JSON with U+FFFD for each half of a surrogate pair; None where it has none, or too many."""
-    if rb"\ud" not in data and rb"\uD" not in data:
-        return None
-    halves = 0
-
-    def mend(found: re.Match[bytes]) -> bytes:
-        nonlocal halves
-        if found[1] is None:
-            return found[0]
-        halves += 1
-        return rb"\ufffd"
-
-    mended = _HALVES.sub(mend, data, 2 * _MOST_HALVES + 2)  # with what is between them, and one more
-    return mended if 0 < halves <= _MOST_HALVES else None
+    def _decode_with_halves(self, data: bytes, problem: str) -> T:
+        """Decode what msgspec refuses, if halves of surrogate pairs are the only problem."""
+        try:
+            marked = surrogates.Marked(data)
+            value = self._decode(marked.text)
+            return marked.restore(value, keeps=self._keeps_halves)  # type: ignore[no-any-return]  # as above
+        except msgspec.ValidationError as error:
+            raise _invalid_payload(error) from None
+        except (ValueError, msgspec.DecodeError, StopIteration):
+            raise ProtocolError(problem) from None
+        except RecursionError:
+            raise InvalidPayload("nested too deeply") from None
 
 
 def _invalid_payload(error: msgspec.ValidationError) -> InvalidPayload:

@@ -55,7 +55,8 @@ _HEADS: Final = tuple(f"4{kind:d}".encode() for kind in PacketType)  # Engine.IO
 _BYTES: Final = (bytes, bytearray, memoryview)
 _MAY_HOLD_BYTES: Final = (*_BYTES, dict, list, tuple)
 _ANYTHING: Final[Decoder[Any]] = Decoder(Any)
-_LIST: Final[Decoder[list[Any]]] = Decoder(list[Any])
+_NAME: Final[Decoder[Any]] = Decoder(Any, keeps_halves=True)
+_LIST: Final[Decoder[list[Any]]] = Decoder(list[Any], keeps_halves=True)
 
 
 class _Named(msgspec.Struct, array_like=True, gc=False):
@@ -146,7 +147,7 @@ def event_name(data: bytes) -> str:
         except UnicodeDecodeError:
             raise ProtocolError("invalid payload") from None
     else:
-        first = _ANYTHING.decode(bytes(_NAMED.decode(data).name))
+        first = _NAME.decode(bytes(_NAMED.decode(data).name))
         if isinstance(first, bool) or not isinstance(first, str | int | float):
             raise ProtocolError("invalid payload")
         name = str(first)

@@ -4,14 +4,14 @@ import asyncio
 import time
 from typing import Final, TypeVar
 
-import msgspec
 import structlog
 
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
 from synkora.app.admin_ui.instance import Instance
 from synkora.app.admin_ui.messages import FEATURES, TABLES, Config, SocketDescription, Statistics
 from synkora.engine.faults import fault
-from synkora.protocol.json import encode
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import Decoder, encode
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
@@ -124,6 +124,6 @@ def _convert(answer: object, kind: type[T]) -> T | None:
     What comes over Redis may be MessagePack, and hold what cannot be told to admins in JSON.
     """
     try:
-        return msgspec.json.decode(encode(answer), type=kind)
-    except (msgspec.ValidationError, TypeError, ValueError, RecursionError):
+        return Decoder[T](kind, keeps_halves=True).decode(encode(answer))
+    except (InvalidPayload, ProtocolError, TypeError, ValueError, RecursionError):
         return None

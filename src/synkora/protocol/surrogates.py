@@ -1,0 +1,131 @@
+r"""Halves of surrogate pairs in JSON, which JavaScript writes as escapes (`"\ud83d"`) where it has cut a character.
+
+UTF-8 has no form for such a half, and msgspec takes UTF-8 alone. So each different half is shown to msgspec as a
+character for private use that the text does not hold otherwise, its mark, and is put back afterwards.
+Source: ECMA-262, "Well-formed JSON.stringify".
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+MOST: Final = 10_000  # halves that are taken in one text: each costs far more than the rest of the text
+REPLACEMENT: Final = "\ufffd"
+
+# What is no half of a surrogate pair is passed over in one piece; a half is the group.
+HALVES: Final = re.compile(
+    rb"(?:[^\\]|\\(?!u[dD][89a-fA-F]).|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
+)
+_HALF: Final = re.compile("[\ud800-\udfff]")
+_PRIVATE: Final = range(0xE000, 0xF900)
+_USED: Final = re.compile("[\ue000-\uf8ff]|\\\\u[eEfF][0-9a-fA-F]{3}")  # as it is, or as what may be its escape
+_ESCAPE: Final = re.compile(rb"\\u[ef][0-9a-f]{3}")
+
+
+class Marked:
+    """JSON whose halves are marks; `text` can be decoded, and `restore` gives back what was there.
+
+    Raises `ValueError` where the text has no half, too many, or is no UTF-8.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if rb"\ud" not in data and rb"\uD" not in data:
+            raise ValueError("no half of a surrogate pair")
+        self._free = _free_marks(data.decode())
+        self._halves: dict[bytes, bytes] = {}  # by their marks, both as escapes
+        self._marks: dict[bytes, bytes] = {}
+        self._count = 0
+        # With what is between them, and one more.
+        self.text = HALVES.sub(self._mark, data, 2 * MOST + 2)
+        if not 0 < self._count <= MOST:
+            raise ValueError("no half of a surrogate pair, or too many")
+
+    def _mark(self, found: re.Match[bytes]) -> bytes:
+        half: bytes | None = found[1]
+        if half is None:
+            return found[0]
+        self._count += 1
+        mark = self._marks.get(half)
+        if mark is None:
+            mark = self._marks[half] = b"\\u%x" % next(self._free)
+            self._halves[mark] = half
+        return mark
+
+    def restore(self, value: Any, *, keeps: bool) -> Any:
+        """A decoded value with halves for marks in each `Raw`, and in texts too if it `keeps` them, or else U+FFFD."""
+        halves = {_code(mark): chr(_code(half)) if keeps else REPLACEMENT for mark, half in self._halves.items()}
+
+        def raw(found: msgspec.Raw) -> msgspec.Raw:
+            data = bytes(found)
+            restored = _ESCAPE.sub(lambda mark: self._halves.get(mark[0], mark[0]), data)
+            return msgspec.Raw(restored) if restored != data else found  # a default stays what it is
+
+        return _changed(value, lambda text: text.translate(halves), raw)
+
+
+def encode(value: Any, encoder: Callable[[Any], bytes]) -> bytes:
+    """A value with halves in its texts as JSON, in which they are escapes."""
+    halves: dict[str, str] = {}
+
+    def note(found: re.Match[str]) -> str:
+        halves[found[0]] = ""
+        return REPLACEMENT
+
+    without = encoder(_changed(value, lambda text: _HALF.sub(note, text)))
+    free = _free_marks(without.decode())
+    marks = {half: chr(next(free)) for half in halves}
+    data = encoder(_changed(value, lambda text: _HALF.sub(lambda found: marks[found[0]], text)))
+    for half, mark in marks.items():
+        data = data.replace(mark.encode(), b"\\u%x" % ord(half))
+    return data
+
+
+def replaced(value: Any) -> Any:
+    """A value with U+FFFD for each half in its texts."""
+    return _changed(value, lambda text: _HALF.sub(REPLACEMENT, text))
+
+
+def are_in(data: bytes) -> bool:
+    """Whether a JSON text has a half."""
+    if rb"\ud" not in data and rb"\uD" not in data:
+        return False
+    return any(found[1] is not None for found in HALVES.finditer(data))
+
+
+def _free_marks(text: str) -> Iterator[int]:
+    used = {ord(found) if len(found) == 1 else _code(found) for found in _USED.findall(text)}
+    return (code for code in _PRIVATE if code not in used)
+
+
+def _code(escape: str | bytes) -> int:
+    digits = escape[2:]
+    return int(digits, 16)
+
+
+def _same(value: msgspec.Raw) -> msgspec.Raw:
+    return value
+
+
+def _changed(value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw] = _same) -> Any:
+    """A copy of a value whose texts, and `Raw`s, are changed."""
+    match value:
+        case str():
+            return text(value)
+        case msgspec.Raw():
+            return raw(value)
+        case dict():
+            return {_changed(key, text): _changed(item, text, raw) for key, item in value.items()}
+        case list() | tuple():
+            return [_changed(item, text, raw) for item in value]
+        case msgspec.Struct():
+            return type(value)(**{name: _changed(getattr(value, name), text, raw) for name in value.__struct_fields__})
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            names = [each.name for each in dataclasses.fields(value)]
+            return {name: _changed(getattr(value, name), text, raw) for name in names}
+        case _:
+            return value

@@ -1,0 +1,89 @@
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.protocol import surrogates
+from synkora.protocol.json import Decoder, Raw, encode
+
+KEEPING: Decoder[Any] = Decoder(Any, keeps_halves=True)
+#: Halves, pairs, what looks like halves, and characters for private use, which stand for halves while text is decoded.
+PARTS = [
+    r"\ud83d",
+    r"\uDE00",
+    r"\uDBFF",
+    r"\udc00",
+    r"\\",
+    r"\n",
+    r"\ue000",
+    r"\uE001",
+    r"\uf8ff",
+    "\ue000",
+    "\ue001",
+    "u",
+    "d83d",
+]
+TEXTS = st.lists(st.sampled_from(PARTS), max_size=20).map("".join)
+
+
+class Drawing(msgspec.Struct):
+    """A Struct with both kinds of fields."""
+
+    name: str
+    points: Raw
+
+
+@dataclass
+class Person:
+    name: str
+
+
+@given(TEXTS, TEXTS)
+def test_texts_come_out_as_python_reads_and_writes_them(key: str, text: str) -> None:
+    """Halves in keys and values, beside whatever else, are decoded as halves and encoded as their escapes."""
+    data = f'{{"{key}":["{text}",{{"x":"{text}"}},1]}}'.encode()
+    value = KEEPING.decode(data)
+    assert value == json.loads(data)
+    assert json.loads(encode(value)) == value
+
+
+@given(TEXTS)
+def test_undecoded_json_keeps_its_bytes(text: str) -> None:
+    """What is passed on undecoded is the same byte for byte, whatever the case of an escape's digits."""
+    data = f'["{text}",{{"a":"{text}"}}]'.encode()
+    assert b"[%b]" % b",".join(map(bytes, Decoder[list[Raw]](list[Raw]).decode(data))) == data
+    name = json.loads(f'"{text}"')
+    drawing = Decoder[Drawing](Drawing, keeps_halves=True).decode(b'{"name":"%b","points":%b}' % (text.encode(), data))
+    assert (drawing.name, bytes(drawing.points)) == (name, data)
+    assert encode(drawing).endswith(b',"points":%b}' % data)
+    assert json.loads(encode(drawing))["name"] == name
+
+
+def test_values_of_all_kinds_are_encoded() -> None:
+    """Structs, dataclasses, tuples and undecoded JSON may stand around a half."""
+    value = {"a": (Drawing("\ud83d", Raw(rb'"\ue000"')), Person("\udc00")), "\ud83d": None}
+    assert encode(value) == rb'{"a":[{"name":"\ud83d","points":"\ue000"},{"name":"\udc00"}],"\ud83d":null}'
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (rb'"\ud83d"', True),
+        (rb'"\uDE00x"', True),
+        (rb'"\ud83d\ude00"', False),
+        (rb'"\\ud83d"', False),
+        (b'"x"', False),
+    ],
+)
+def test_halves_are_found(data: bytes, found: bool) -> None:
+    """Pairs, and what follows an escaped backslash, are no halves."""
+    assert surrogates.are_in(data) is found
+
+
+def test_halves_are_replaced() -> None:
+    """Where halves have no form, each becomes U+FFFD."""
+    assert surrogates.replaced(["a\ud83d", {"\udc00": b"\xed"}]) == ["a\ufffd", {"\ufffd": b"\xed"}]
