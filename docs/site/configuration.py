@@ -44,9 +44,14 @@ SOCKET_IO: Final = {
 }
 HEAD: Final = """# Configuration
 
-Variables of the environment, or lines `NAME=value` of a file `.env.local` or `.env` in the working folder. The
-environment wins over `.env.local`, and `.env.local` over `.env`. Durations are seconds, sizes are bytes; lists are
-comma-separated. A value that cannot be used is told on stderr, a line for each variable, and the server does not start.
+Variables of the environment, or lines `NAME=value` of files in the working folder. The environment wins, then
+`.env.production.local`, `.env.local`, `.env.production` and `.env`, in that order; with `development` in the place of
+`production` if `SYNKORA_ENV` (or else `NODE_ENV`) is not `production`. The files are read as Next.js reads them, so
+that the app and this server may share them: `#` begins a comment, except in quotes; `$NAME` and `${NAME:-default}`
+are replaced, in every kind of quotes; `\\$` is a dollar sign. Unlike in the app, an empty variable counts as not set.
+Quotes around a value of the environment, which `docker --env-file` leaves there, are left out. Durations are seconds,
+sizes are bytes; lists are comma-separated. A value that cannot be used is told on stderr, a line for each variable,
+and the server does not start.
 
 Required is `NEXTAUTH_SECRET` alone.
 

@@ -31,6 +31,9 @@ def test_defaults() -> None:
     settings = load_settings()
     assert settings.secret.get_secret_value() == "s3cret"
     assert settings.model_dump(exclude={"secret"}) == {
+        "auth_secret": None,
+        "further_secrets": (),
+        "session_cookie": "",
         "previous_secrets": (),
         "environment": "development",
         "port": 3001,
@@ -87,7 +90,7 @@ def test_described_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_every_variable_is_described() -> None:
     """Each variable has a name of its own and a sentence about it; the secret alone is required."""
-    assert len(VARIABLES) == len(set(VARIABLES)) == len(Settings.model_fields)
+    assert len(VARIABLES) == len(set(VARIABLES)) == len(Settings.model_fields) - 1  # further_secrets
     assert all(variable.description.endswith(".") for variable in describe())
     assert [variable.name for variable in describe() if variable.default is None] == ["NEXTAUTH_SECRET"]
 
@@ -99,6 +102,71 @@ def test_environment_wins_over_env_local_over_env(folder: Path, monkeypatch: pyt
     monkeypatch.setenv("WS_PORT", "3")
     settings = load_settings()
     assert (settings.port, settings.host, settings.log_level) == (3, "two", "error")
+
+
+def test_files_of_a_mode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for the app, some files are for production alone, or for development; SYNKORA_ENV or NODE_ENV says which."""
+    for mode in ("development", "production"):
+        (folder / f".env.{mode}").write_text(f"WS_HOST={mode}\nWS_PORT=1\n")
+        (folder / f".env.{mode}.local").write_text("WS_PORT=2\n")
+    assert (load_settings().host, load_settings().port) == ("development", 2)
+    monkeypatch.setenv("NODE_ENV", "production")
+    assert load_settings().host == "production"
+    (folder / ".env.local").write_text("SYNKORA_ENV=development\nWS_PORT=3\n")
+    assert (load_settings().host, load_settings().port) == ("development", 2)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "secret"),
+    [
+        ("with#hash", "with"),
+        ('"with#hash"', "with#hash"),
+        (r"a\$b", "a$b"),
+        ("a$WS_PATH-b", "a/io/-b"),
+        ("'single quotes' # comment", "single quotes"),
+    ],
+)
+def test_a_secret_is_what_the_app_reads(folder: Path, spelling: str, secret: str) -> None:
+    """Comments, escapes, references and quotes in a file mean what they mean for Next.js."""
+    (folder / ".env").write_text("WS_PATH=/io/\n")
+    (folder / ".env.local").write_text(f"WS_PATH=/io/\nNEXTAUTH_SECRET={spelling}\n")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("NEXTAUTH_SECRET")
+        assert load_settings().secret.get_secret_value() == secret
+
+
+def test_auth_secret_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Auth.js v5 has its secret under that name; where both are set either is accepted, and so are former ones."""
+    monkeypatch.setenv("AUTH_SECRET", "of-v5")
+    monkeypatch.setenv("AUTH_SECRET_1", "former")
+    settings = load_settings()
+    assert (settings.secret.get_secret_value(), settings.accepted_secrets) == ("s3cret", ("of-v5", "former"))
+    assert settings.secret_variable == "NEXTAUTH_SECRET"
+    monkeypatch.delenv("NEXTAUTH_SECRET")
+    settings = load_settings()
+    assert (settings.secret.get_secret_value(), settings.secret_variable) == ("of-v5", "AUTH_SECRET")
+
+
+def test_quotes_of_an_environment_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that `docker --env-file` leaves are no part of a value; of a secret, for the app, they may be."""
+    monkeypatch.setenv("NEXTAUTH_SECRET", '"quoted"')
+    monkeypatch.setenv("WS_PORT", "'4000'")
+    monkeypatch.setenv("ALLOWED_ORIGINS", '"https://a.test,https://b.test"')
+    settings = load_settings()
+    assert (settings.secret.get_secret_value(), settings.accepted_secrets) == ("quoted", ('"quoted"',))
+    assert (settings.port, settings.allowed_origins) == (4000, ("https://a.test", "https://b.test"))
+
+
+def test_variables_that_look_like_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a caution, with its source and what may be meant; the app's own are let be."""
+    monkeypatch.setenv("ALLOWED_ORIGIN", "https://app.test")
+    (folder / ".env.local").write_text("REDIS_URI=redis://localhost\nNEXTAUTH_URL=https://app.test\nAUTH_SECRET_1=x\n")
+    cautions = [line for line in load_settings().cautions() if "no setting" in line]
+    assert cautions == [
+        "ALLOWED_ORIGIN, from the environment, is no setting of this server's: write ALLOWED_ORIGINS, if that is what "
+        "you mean",
+        "REDIS_URI, from .env.local, is no setting of this server's: write REDIS_URL, if that is what you mean",
+    ]
 
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,7 +477,7 @@ def test_production_takes_no_weak_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_file_in_another_encoding(folder: Path) -> None:
     """A settings file that is not UTF-8 is named, without a traceback."""
     (folder / ".env.local").write_bytes("WS_HOST=caf\xe9\n".encode("latin-1"))
-    assert refusals() == [".env.local or .env is not text in UTF-8"]
+    assert refusals() == [".env.local, or another file of variables, is not text in UTF-8"]
 
 
 def test_settings_are_frozen() -> None:

@@ -25,6 +25,17 @@ def reason(keyring: Keyring, token: str, **options: Any) -> str:
     return refused.value.reason
 
 
+def test_a_cookie_of_another_name_salts_the_key() -> None:
+    """A session of Auth.js v5 under the app's own name is opened, from its cookie and from CONNECT alike."""
+    registry = jwe.JWERegistry(algorithms=["dir", "A256CBC-HS512"])
+    key = authjs_v5_key(SECRET, "A256CBC-HS512", "acme.sid")
+    token = jwe.encrypt_compact({"alg": "dir", "enc": "A256CBC-HS512"}, json.dumps(CLAIMS), key, registry=registry)
+    keyring = Keyring(SECRET, session_cookie="acme.sid")
+    for cookie_name in ("acme.sid", None):
+        assert keyring.verify(token, cookie_name=cookie_name)["id"] == "user-1"
+    assert reason(KEYRING, token) == "wrong key or tampered with"
+
+
 class TestVectors:
     @pytest.mark.parametrize("kind", ["signed_hs256", "nextauth_v4", "authjs_v5", "authjs_v5_secure_cookie"])
     def test_each_kind_is_verified_without_knowing_its_cookie(

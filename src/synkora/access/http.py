@@ -49,13 +49,15 @@ _DECODER: Final[Decoder[_Project]] = Decoder(_Project)
 class HttpAccess:
     """Asks the app for the project, as the user: who may see it may join it, with the role that the answer gives them.
 
-    `app_url` is the app's address, with its base path if it has one. Raises `ValueError` for what is none, in words
+    `app_url` is the app's address, with its base path if it has one, and `session_cookie` the name of its session's
+    cookie, if that is none of the usual ones. Raises `ValueError` for what is none, in words
     that hold nothing of it. TLS is checked against the certificates of the system (`SSL_CERT_FILE` names others).
     Proxies that the environment names are not used, for a session's token goes to nobody but the app.
     """
 
-    def __init__(self, app_url: str) -> None:
+    def __init__(self, app_url: str, *, session_cookie: str = "") -> None:
         self._projects_url = _checked(app_url).rstrip("/") + "/api/projects/"
+        self._cookie_name = session_cookie
         self._secure = app_url.lower().startswith("https:")
         self._tls: ssl.SSLContext | bool = ssl.create_default_context() if self._secure else False
         self._client: httpx.AsyncClient | None = None
@@ -65,7 +67,7 @@ class HttpAccess:
         """The role of somebody in a project, None where they have no access. Raises `AccessUnavailable`."""
         if not may_be_project_id(project_id) or project_id in _DOT_SEGMENTS:
             return None
-        headers = {"cookie": session_cookie(signed_in, secure=self._secure)}
+        headers = {"cookie": session_cookie(signed_in, secure=self._secure, name=self._cookie_name)}
         try:
             async with self._opened().stream(
                 "GET", self._projects_url + quote(project_id, safe=""), headers=headers

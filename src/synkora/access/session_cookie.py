@@ -12,14 +12,14 @@ CHUNK: Final = 3_933  # characters: what NextAuth puts into one cookie at most
 _ENCRYPTED_DOTS: Final = 4
 
 
-def session_cookie(signed_in: SignedIn, *, secure: bool) -> str:
+def session_cookie(signed_in: SignedIn, *, secure: bool, name: str = "") -> str:
     """The `Cookie` header of somebody's session; `secure` is whether the app is at an https address.
 
-    A token that did not come from a cookie gets the name that its kind of token has by default. A long one is split
-    into `NAME.0`, `NAME.1`, … as NextAuth splits it.
+    A token that did not come from a cookie gets `name`, or the name that its kind of token has by default. A long one
+    is split into `NAME.0`, `NAME.1`, … as NextAuth splits it.
     """
     token = signed_in.token
-    name = signed_in.cookie_name or ("__Secure-" if secure else "") + _default_name(token)
+    name = signed_in.cookie_name or name or ("__Secure-" if secure else "") + _default_name(token)
     if len(token) <= CHUNK:
         return f"{name}={token}"
     chunks = (token[start : start + CHUNK] for start in range(0, len(token), CHUNK))

@@ -47,9 +47,9 @@ def is_placeholder(secret: str) -> bool:
     return bool(text) and len(text) in reached
 
 
-def secret_cautions(secret: str, previous: tuple[str, ...]) -> Iterator[str]:
+def secret_cautions(secret: str, previous: tuple[str, ...], name: str = "NEXTAUTH_SECRET") -> Iterator[str]:
     """One line for each variable whose secret is weak, without the secret."""
-    for variable, secrets in (("NEXTAUTH_SECRET", (secret,)), ("NEXTAUTH_SECRET_PREVIOUS", previous)):
+    for variable, secrets in ((name, (secret,)), ("NEXTAUTH_SECRET_PREVIOUS", previous)):
         why = next(filter(None, map(weakness, secrets)), None)
         if why is not None:
             yield f"{variable} {why}"

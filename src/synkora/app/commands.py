@@ -18,8 +18,8 @@ _THIRTY_DAYS = 30 * 24 * 3600
 
 def _settings_help() -> Iterator[str]:
     yield (
-        "[bold]Settings[/] are variables of the environment, or lines NAME=value of a file .env.local or .env in the "
-        "working folder. The environment wins over .env.local, and .env.local over .env."
+        "[bold]Settings[/] are variables of the environment, or lines NAME=value of files in the working folder, which "
+        "are read as Next.js reads them. The environment wins over .env.local, and .env.local over .env."
     )
     for variable in describe():
         note = "required" if variable.default is None else variable.default

@@ -171,7 +171,7 @@ def make_collaboration(
 ) -> Collaboration:
     """Synkora's events on that server's main namespace."""
     keyring = Keyring(
-        settings.secret.get_secret_value(), [secret.get_secret_value() for secret in settings.previous_secrets]
+        settings.secret.get_secret_value(), settings.accepted_secrets, session_cookie=settings.session_cookie
     )
     return Collaboration(
         server.of("/"),
@@ -217,7 +217,7 @@ def access_policy(settings: Settings) -> AccessPolicy:
     try:
         if settings.project_access == "http" and settings.app_url is not None:
             variable = "APP_URL"
-            return HttpAccess(settings.app_url)
+            return HttpAccess(settings.app_url, session_cookie=settings.session_cookie)
         if settings.project_access == "postgres" and settings.database_url is not None:
             variable = "DATABASE_URL"
             return PostgresAccess(settings.database_url.get_secret_value())

@@ -1,19 +1,23 @@
-"""What can be set, by variables of the environment, or of `.env.local` or `.env` in the working folder."""
+"""What can be set, by variables of the environment, or of files like `.env.local` in the working folder."""
 
+import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from synkora.app import sources
 from synkora.app.cautions import origin_cautions, secret_cautions
 from synkora.app.values import (
     Access,
     Allowed,
     ByteRate,
     ConsoleToken,
+    CookieName,
     Count,
     Environment,
     File,
@@ -41,6 +45,8 @@ from synkora.app.values import (
 )
 
 _LONGEST_SHOWN = 100
+_OTHERS = frozenset(("SSL_CERT_DIR", "SSL_CERT_FILE"))  # OpenSSL's own, like ours by chance
+_ALIKE = 0.88  # REDIS_URI is like REDIS_URL, and the app's own REDIS_TLS_URL is not
 
 
 class SettingsError(Exception):
@@ -59,13 +65,28 @@ class Variable(NamedTuple):
     description: str
 
 
+class _Variables(PydanticBaseSettingsSource):
+    """The variables that are settings, from the environment and the files."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Nothing: all are read at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = sources.variables()
+        known = {variable.name for variable in describe()}
+        values: dict[str, Any] = {name: value for name, value in found.items() if name in known}
+        secret = next((found[name] for name in sources.SECRET_NAMES if name in found), None)
+        if secret is not None:
+            values["NEXTAUTH_SECRET"] = secret
+        values["further_secrets"] = tuple(sources.secrets_besides(found))
+        return values
+
+
 class Settings(BaseSettings):
     """The server's settings, checked and normalised; durations are in seconds and sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_file=(".env", ".env.local"),  # the later one wins
-        env_file_encoding="utf-8",
-        env_ignore_empty=True,
         case_sensitive=True,
         extra="ignore",  # .env.local is shared with the web app
         frozen=True,
@@ -76,6 +97,18 @@ class Settings(BaseSettings):
     secret: Secret = Field(
         validation_alias="NEXTAUTH_SECRET",
         description="The secret that the web app's tokens are made with (the app has it under the same name).",
+    )
+    auth_secret: Token = Field(
+        default=None,
+        validation_alias="AUTH_SECRET",
+        description="The same under Auth.js v5's name, for where NEXTAUTH_SECRET is not set; where both are, either is "
+        "accepted, and so are AUTH_SECRET_1 to AUTH_SECRET_3.",
+    )
+    session_cookie: CookieName = Field(
+        default="",
+        validation_alias="SESSION_COOKIE",
+        description="Name of the app's session cookie, where the app gives it a name of its own; the usual names count "
+        "too.",
     )
     previous_secrets: Secrets = Field(
         default=(),
@@ -295,6 +328,9 @@ class Settings(BaseSettings):
         "whose they are.",
     )
 
+    # Without a description, for nobody sets them: what the sources have besides.
+    further_secrets: Secrets = Field(default=(), validation_alias="further_secrets")
+
     is_integrated: Flag = Field(
         default=True,
         validation_alias="ENABLE_INTEGRATED_WEBSOCKET",
@@ -302,9 +338,32 @@ class Settings(BaseSettings):
         "nothing for synkora serve.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed wins over every variable."""
+        return init_settings, _Variables(settings_cls)
+
+    @property
+    def secret_variable(self) -> str:
+        """The variable that the secret is from."""
+        is_v5 = self.auth_secret is not None and self.auth_secret == self.secret
+        return "AUTH_SECRET" if is_v5 else "NEXTAUTH_SECRET"
+
+    @property
+    def accepted_secrets(self) -> tuple[str, ...]:
+        """Every secret besides the present one whose tokens are accepted."""
+        return tuple(secret.get_secret_value() for secret in (*self.previous_secrets, *self.further_secrets))
+
     def cautions(self) -> list[str]:
         """What ought to be set otherwise, one line each, without any secret."""
-        return [*self._weak_secrets(), *origin_cautions(self.allowed_origins), *self._idle()]
+        return [*self._weak_secrets(), *origin_cautions(self.allowed_origins), *self._idle(), *_mistaken()]
 
     def _idle(self) -> list[str]:
         """What is set and does nothing, one line each."""
@@ -338,7 +397,12 @@ class Settings(BaseSettings):
 
     def _weak_secrets(self) -> list[str]:
         previous = tuple(secret.get_secret_value() for secret in self.previous_secrets)
-        return list(secret_cautions(self.secret.get_secret_value(), previous))
+        return list(secret_cautions(self.secret.get_secret_value(), previous, self.secret_variable))
+
+
+def _mistaken() -> Iterator[str]:
+    for name, source, meant in unknown_names(sources.names()):
+        yield f"{name}, from {source}, is no setting of this server's: write {meant}, if that is what you mean"
 
 
 def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
@@ -361,7 +425,7 @@ def read_settings(*, host: str | None = None, port: int | None = None) -> Settin
     except ValidationError as error:
         raise SettingsError(list(dict.fromkeys(map(_sentence, error.errors())))) from None
     except UnicodeDecodeError:
-        raise SettingsError([".env.local or .env is not text in UTF-8"]) from None
+        raise SettingsError([".env.local, or another file of variables, is not text in UTF-8"]) from None
     except OSError as error:
         raise SettingsError([f"{error.filename} cannot be read: {error.strerror}"]) from None
 
@@ -369,8 +433,19 @@ def read_settings(*, host: str | None = None, port: int | None = None) -> Settin
 def describe() -> Iterator[Variable]:
     """Every variable with its default, as it would be written, and what it is for."""
     for field in Settings.model_fields.values():
+        if field.description is None:
+            continue
         default = None if field.is_required() else written(field.default)
-        yield Variable(str(field.validation_alias), default, field.description or "")
+        yield Variable(str(field.validation_alias), default, field.description)
+
+
+def unknown_names(found: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str, str]]:
+    """Variables that are no settings and look like one, each with its source and the setting that may be meant."""
+    known = [variable.name for variable in describe()]
+    for source, names in found.items():
+        for name in sorted(set(names).difference(known, _OTHERS, sources.FORMER_SECRETS)):
+            if meant := difflib.get_close_matches(name, known, 1, _ALIKE):
+                yield name, source, meant[0]
 
 
 def written(value: object) -> str:

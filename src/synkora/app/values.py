@@ -25,6 +25,7 @@ _NO_PAGES = ("about", "blob", "data", "ftp", "javascript")
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _CONSOLE_TOKEN = re.compile(r"[!-~]{16,}")
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{0,200}")  # RFC 6265, section 4.1.1
 _NAME = re.compile(r"[A-Za-z0-9_-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
@@ -147,6 +148,12 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _cookie_name(value: str) -> str:
+    if not _COOKIE_NAME.fullmatch(value):
+        raise _refusal(value)
+    return value
+
+
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise _refusal(value)
@@ -193,6 +200,7 @@ Token = Annotated[SecretStr, AfterValidator(_filled)] | None
 ConsoleToken = Annotated[SecretStr, AfterValidator(_console_token)] | None
 Redis = Annotated[SecretStr, AfterValidator(_redis)] | None
 Prefix = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
+CookieName = Annotated[str, AfterValidator(_cookie_name), Allowed("the name of a cookie, without blanks, ; , and =")]
 Name = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
 File = Annotated[FilePath | None, Allowed("the path of a file")]
 Transports = Annotated[

@@ -53,7 +53,7 @@ class Authenticator:
         verified, `Invalid token` if the verified one names no user.
         """
         failures: list[str] = []
-        for source, token, cookie_name in _offers(auth, authorization, cookie):
+        for source, token, cookie_name in self._offers(auth, authorization, cookie):
             if not isinstance(token, str):
                 failures.append(f"{source}: not a string")
                 continue
@@ -70,6 +70,14 @@ class Authenticator:
             raise SignInRefused("Authentication failed", "; ".join(failures))
         raise SignInRefused("Authentication required", "no token")
 
+    def _offers(self, auth: object, authorization: str | None, cookie: str | None) -> Iterator[_Offer]:
+        if token := _connect_token(auth):
+            yield _Offer("auth.token", token)
+        if bearer_token := _bearer_token(authorization):
+            yield _Offer("bearer token", bearer_token)
+        for name, value in session_cookies(cookie or "", self._keyring.cookie_names):
+            yield _Offer(f"cookie {name}", value, name)
+
 
 def may_come_with_upgrade(auth: object, authorization: str | None, cookie: str | None) -> bool:
     """Whether a CONNECT sent by polling lacks what the WebSocket handshake to come may bring: the session's cookie.
@@ -82,15 +90,6 @@ def may_come_with_upgrade(auth: object, authorization: str | None, cookie: str |
         return False
     token = _connect_token(auth)
     return not (isinstance(token, str) and is_compact_jose(token))
-
-
-def _offers(auth: object, authorization: str | None, cookie: str | None) -> Iterator[_Offer]:
-    if token := _connect_token(auth):
-        yield _Offer("auth.token", token)
-    if bearer_token := _bearer_token(authorization):
-        yield _Offer("bearer token", bearer_token)
-    for name, value in session_cookies(cookie or ""):
-        yield _Offer(f"cookie {name}", value, name)
 
 
 def _connect_token(auth: object) -> object:

@@ -13,7 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from synkora.identity.claims import read_claims, read_header
-from synkora.identity.cookies import AUTHJS_V5, SESSION_COOKIES
+from synkora.identity.cookies import AUTHJS_V5, cookie_names
 from synkora.identity.errors import TokenInvalid
 from synkora.identity.keys import Encryption, authjs_v5_key, key_id, nextauth_v4_key, signing_key
 
@@ -41,18 +41,22 @@ def is_compact_jose(text: str) -> bool:
 class Keyring:
     """The keys that tokens are verified with: those of the current secret, and of previous ones being rotated out.
 
-    All keys are derived when it is made. Raises `ValueError` for an empty secret and one that is a public key.
+    `session_cookie` is the name that the app gives its session's cookie, if it is none of the usual ones;
+    `cookie_names` has all that count. All keys are derived when it is made. Raises `ValueError` for an empty secret and
+    one that is a public key.
     """
 
-    def __init__(self, secret: str, previous: Sequence[str] = ()) -> None:
+    def __init__(self, secret: str, previous: Sequence[str] = (), *, session_cookie: str = "") -> None:
         if isinstance(previous, str):
             # Taken as a sequence, each of its characters would become a key.
             raise TypeError("previous must be a list of secrets, not one secret")
         every_secret = dict.fromkeys((secret, *previous))
         self._signing = [signing_key(each) for each in every_secret]
         self._encryption: dict[tuple[Encryption, str | None], dict[str, OctKey]] = {}
-        for cookie_name in (None, *SESSION_COOKIES):
-            salts = (cookie_name,) if cookie_name else (AUTHJS_V5, f"__Secure-{AUTHJS_V5}")
+        self.cookie_names = cookie_names(session_cookie)
+        own = [name for name in self.cookie_names if name not in cookie_names()]
+        for cookie_name in (None, *self.cookie_names):
+            salts = (cookie_name,) if cookie_name else (*own, AUTHJS_V5, f"__Secure-{AUTHJS_V5}")
             gcm: list[OctKey] = []
             cbc: list[OctKey] = []
             for each in every_secret:
@@ -67,10 +71,10 @@ class Keyring:
     def verify(self, token: str, *, cookie_name: str | None = None, now: float | None = None) -> dict[str, object]:
         """The claims of a token, once its signature or encryption and its times are found good.
 
-        `cookie_name` is the one of `SESSION_COOKIES` that held the token: it salts the key. For a token that came
-        otherwise both of Auth.js's usual names are tried. `now` is in seconds since 1970. `exp` and `nbf` are taken
-        with 15 s of clock difference, as the app's own decoders take them, and `iat` need only be a number. Raises
-        `TokenInvalid` for whatever is wrong with the token. (RFC 7515, 7516, 7519.)
+        `cookie_name` is the one of `cookie_names` that held the token: it salts the key. For a token that came
+        otherwise Auth.js's usual names and the app's own are tried. `now` is in seconds since 1970. `exp` and `nbf` are
+        taken with 15 s of clock difference, as the app's own decoders take them, and `iat` need only be a number.
+        Raises `TokenInvalid` for whatever is wrong with the token. (RFC 7515, 7516, 7519.)
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise TokenInvalid("too long")

@@ -40,12 +40,24 @@ def test_values_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(finding.advice for finding in findings)
 
 
+def test_quotes_that_docker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told of, without the value."""
+    monkeypatch.setenv("NEXTAUTH_SECRET", f'"{GOOD}"')
+    settings, findings = read_configuration()
+    assert settings is not None
+    assert findings[0].status is Status.RISKY
+    assert findings[0].message.startswith("NEXTAUTH_SECRET, from the environment, has quotes around its value")
+    assert GOOD not in str(findings)
+
+
 def test_a_file_that_is_no_text(folder: Path) -> None:
     """So is a file that cannot be read at all."""
     (folder / ".env.local").write_bytes(b"NEXTAUTH_SECRET=\xff\xfe")
     settings, findings = read_configuration()
     assert settings is None
-    assert [finding.message for finding in findings] == [".env.local or .env is not text in UTF-8"]
+    assert [finding.message for finding in findings] == [
+        ".env.local, or another file of variables, is not text in UTF-8"
+    ]
 
 
 def test_settings_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

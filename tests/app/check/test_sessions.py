@@ -1,6 +1,8 @@
 """Sessions of nobody, as the server itself judges them."""
 
-from synkora.app.check.sessions import nobodys_session
+import hashlib
+
+from synkora.app.check.sessions import is_made_with, nobodys_sessions
 from synkora.identity import Keyring
 from synkora.identity.cookies import session_cookies
 
@@ -10,9 +12,26 @@ SECRET = "a-secret-of-the-tests-of-sessions"
 def test_both_kinds() -> None:
     """One of NextAuth v4 and one of Auth.js v5, good for a minute, by the names that the app reads."""
     for secure, prefix in ((False, ""), (True, "__Secure-")):
-        cookies = session_cookies(nobodys_session(SECRET, secure=secure))
+        cookies = session_cookies("; ".join(nobodys_sessions(SECRET, secure=secure)))
         assert [name for name, _ in cookies] == [f"{prefix}authjs.session-token", f"{prefix}next-auth.session-token"]
         for name, token in cookies:
             claims = Keyring(SECRET).verify(token, cookie_name=name)
             assert str(claims["id"]).startswith("synkora-check-")
             assert int(str(claims["exp"])) - int(str(claims["iat"])) == 60
+
+
+def test_a_name_of_the_apps_own() -> None:
+    """Both kinds come under that name, each for a request of its own, since either salts its key otherwise."""
+    for header in nobodys_sessions(SECRET, secure=True, name="acme.sid"):
+        ((name, token),) = session_cookies(header, ("acme.sid",))
+        assert Keyring(SECRET, session_cookie=name).verify(token, cookie_name=name)["id"]
+
+
+def test_the_hash_against_forged_requests() -> None:
+    """NextAuth's cookie shows whether the app has the same secret."""
+    digest = hashlib.sha256(f"abc{SECRET}".encode()).hexdigest()
+    for name in ("next-auth.csrf-token", "__Host-authjs.csrf-token"):
+        assert is_made_with(SECRET, f"{name}=abc%7C{digest}; Path=/; HttpOnly")
+        assert not is_made_with("another", f"{name}=abc%7C{digest}; Path=/; HttpOnly")
+    assert not is_made_with(SECRET, f"other=abc%7C{digest}")
+    assert not is_made_with(SECRET, "next-auth.csrf-token=")

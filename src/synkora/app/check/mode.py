@@ -13,7 +13,7 @@ _SESSIONS: Final = "Take out those whose last session has expired (30 days, unle
 
 def check_secret(settings: Settings) -> Iterator[Finding]:
     """Whether `NEXTAUTH_SECRET` can be guessed."""
-    yield _judged("secret", "NEXTAUTH_SECRET", settings.secret.get_secret_value(), settings)
+    yield _judged("secret", settings.secret_variable, settings.secret.get_secret_value(), settings)
 
 
 def check_previous_secrets(settings: Settings) -> Iterator[Finding]:

@@ -1,9 +1,12 @@
 """Sessions as the web app makes them, of nobody."""
 
+import hashlib
+import hmac
 import json
 import secrets
 import time
 from typing import Final
+from urllib.parse import unquote
 
 from joserfc import jwe
 
@@ -14,22 +17,29 @@ _LIFETIME: Final = 60  # seconds
 _REGISTRY: Final = jwe.JWERegistry(algorithms=("dir", "A256GCM", "A256CBC-HS512"))
 
 
-def nobodys_session(secret: str, *, secure: bool) -> str:
-    """The `Cookie` header of somebody that there is not, made with `secret`, for NextAuth v4 and Auth.js v5 alike.
+def nobodys_sessions(secret: str, *, secure: bool, name: str = "") -> list[str]:
+    """The `Cookie` headers of somebody that there is not, made with `secret`: for NextAuth v4, and for Auth.js v5.
 
-    `secure` is whether the app is at an https address. It is good for a minute.
+    `secure` is whether the app is at an https address, and `name` its cookie's own name. The session is good for a
+    minute.
     """
     prefix = "__Secure-" if secure else ""
     now = int(time.time())
     user = f"synkora-check-{secrets.token_hex(8)}"
     claims = {"id": user, "sub": user, "iat": now, "exp": now + _LIFETIME, "jti": secrets.token_hex(16)}
     payload = json.dumps(claims)
-    v5 = authjs_v5_key(secret, "A256CBC-HS512", prefix + AUTHJS_V5)
-    sessions = {
-        NEXTAUTH_V4: ({"alg": "dir", "enc": "A256GCM"}, nextauth_v4_key(secret)),
-        AUTHJS_V5: ({"alg": "dir", "enc": "A256CBC-HS512", "kid": key_id(v5)}, v5),
-    }
-    return "; ".join(
-        f"{prefix}{name}={jwe.encrypt_compact(header, payload, key, registry=_REGISTRY)}"
-        for name, (header, key) in sessions.items()
+    v4_name, v5_name = (name, name) if name else (prefix + NEXTAUTH_V4, prefix + AUTHJS_V5)
+    v5 = authjs_v5_key(secret, "A256CBC-HS512", v5_name)
+    sessions = (
+        (v4_name, {"alg": "dir", "enc": "A256GCM"}, nextauth_v4_key(secret)),
+        (v5_name, {"alg": "dir", "enc": "A256CBC-HS512", "kid": key_id(v5)}, v5),
     )
+    return [f"{name}={jwe.encrypt_compact(header, payload, key, registry=_REGISTRY)}" for name, header, key in sessions]
+
+
+def is_made_with(secret: str, cookie: str) -> bool:
+    """Whether a `Set-Cookie` is NextAuth's token against forged requests, made with `secret`: a value and its hash."""
+    name, _, value = cookie.partition(";")[0].partition("=")
+    token, bar, digest = unquote(value).partition("|")
+    made = hashlib.sha256((token + secret).encode()).hexdigest()
+    return name.endswith("csrf-token") and bool(bar) and hmac.compare_digest(made, digest)

@@ -1,6 +1,7 @@
 """The web app at `APP_URL`."""
 
 import ssl
+from collections.abc import Coroutine, Sequence
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Final, NamedTuple
@@ -11,12 +12,14 @@ import httpx
 from synkora.access import HttpAccess
 from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, Status, risky, skipped, well
+from synkora.app.check.kept_sessions import NO_DATABASE, SET_DATABASE
 from synkora.app.check.origin import is_loopback
-from synkora.app.check.sessions import nobodys_session
+from synkora.app.check.sessions import is_made_with, nobodys_sessions
 from synkora.app.settings import Settings
 
 _PATIENCE: Final = 2.5  # seconds, as a join has
 _REST: Final = ("app-session", "app-clock")
+_CSRF: Final = "/api/auth/csrf"
 _NO_PROJECT: Final = "/api/projects/synkora-check"
 _UNAUTHORIZED: Final = 401
 _NO_ACCESS: Final = (403, 404)
@@ -39,12 +42,14 @@ async def check_app(settings: Settings) -> list[Finding]:
     try:
         HttpAccess(url)
         secure = url.lower().startswith("https:")
-        session = nobodys_session(settings.secret.get_secret_value(), secure=secure)
+        secret = settings.secret.get_secret_value()
+        sessions = nobodys_sessions(secret, secure=secure, name=settings.session_cookie)
         trust = ssl.create_default_context() if secure else False
         async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, verify=trust) as client:
             project = url.rstrip("/") + _NO_PROJECT
             stranger = await _ask(client, project)
-            somebody = await _ask(client, project, cookie=session)
+            somebody = await _first_taken([_ask(client, project, cookie=session) for session in sessions])
+            knows_secret = somebody.status == _UNAUTHORIZED and await _knows_secret(client, url, secret)
     except ValueError as error:
         return _not_asked(Finding("app", bad, f"APP_URL {error}", "Write it as this server reaches the app"))
     except httpx.TimeoutException:
@@ -56,13 +61,33 @@ async def check_app(settings: Settings) -> list[Finding]:
     except httpx.HTTPError as error:
         advice = "See whether APP_URL has the right port, and http or https as the app speaks it"
         return _not_asked(Finding("app", bad, f"the app did not answer: {type(error).__name__}", advice))
-    return [_judged(stranger, url, bad), _session(stranger, somebody), _clock(stranger)]
+    return [
+        _judged(stranger, url, bad),
+        _session(stranger, somebody, settings, knows_secret=knows_secret),
+        _clock(stranger),
+    ]
 
 
 async def _ask(client: httpx.AsyncClient, url: str, **headers: str) -> _Answer:
     before = time()
     async with client.stream("GET", url, headers={"accept": "application/json", **headers}) as response:
         return _Answer(response.status_code, response.headers.get("date"), before, time())
+
+
+async def _first_taken(questions: Sequence[Coroutine[None, None, _Answer]]) -> _Answer:
+    """The first answer to a session that the app takes, or else the last."""
+    answers = [await question for question in questions]
+    return next((answer for answer in answers if answer.status != _UNAUTHORIZED), answers[-1])
+
+
+async def _knows_secret(client: httpx.AsyncClient, url: str, secret: str) -> bool:
+    """Whether the app has the same secret, by what NextAuth's pages sign against forged requests."""
+    try:
+        async with client.stream("GET", url.rstrip("/") + _CSRF) as response:
+            given = response.headers.get_list("set-cookie")
+    except httpx.HTTPError:
+        return False
+    return any(is_made_with(secret, cookie) for cookie in given)
 
 
 def _judged(stranger: _Answer, url: str, bad: Status) -> Finding:
@@ -88,11 +113,15 @@ def _judged(stranger: _Answer, url: str, bad: Status) -> Finding:
     return Finding("app", bad, f"the app {why}: status {status} for {_NO_PROJECT}, where 401 is due", advice)
 
 
-def _session(stranger: _Answer, somebody: _Answer) -> Finding:
+def _session(stranger: _Answer, somebody: _Answer, settings: Settings, *, knows_secret: bool) -> Finding:
     if stranger.status != _UNAUTHORIZED:
         return skipped("app-session", "not looked at: the app does not answer as it should")
     if somebody.status in _NO_ACCESS:
         return well("app-session", "the app takes sessions made with NEXTAUTH_SECRET")
+    if somebody.status == _UNAUTHORIZED and knows_secret:
+        if settings.database_url is not None:
+            return well("app-session", "the app has the same secret, and keeps its sessions in the database")
+        return risky("app-session", "the app has the same secret, and takes no tokens: " + NO_DATABASE, SET_DATABASE)
     if somebody.status == _UNAUTHORIZED:
         return risky(
             "app-session",

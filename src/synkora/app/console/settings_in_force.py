@@ -28,9 +28,10 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
             variable=str(field.validation_alias),
             value=_shown(str(field.validation_alias), getattr(settings, name)) or None,
             is_default=name not in settings.model_fields_set,
-            description=field.description or "",
+            description=field.description,
         )
         for name, field in Settings.model_fields.items()
+        if field.description is not None
     ]
 
 

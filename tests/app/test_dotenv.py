@@ -1,0 +1,149 @@
+"""Files of variables, held against the package that the web app reads them with."""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from synkora.app.dotenv import file_names, load, parse
+
+READ_ENV: Final = Path(__file__).parents[1] / "clients" / "read-env.mjs"
+_PATIENCE: Final = 60  # seconds
+
+SPELLINGS: Final = [
+    "S=plain",
+    "S=with#hash",
+    "S=with #hash",
+    'S="with#hash"',
+    "S='with # hash' # a comment",
+    "S=`with \"both' kinds`",
+    r"S=a\$b",
+    "S=a$b",
+    "S=a$$b",
+    "S='a$b'",
+    r'S="a\$b"',
+    'B=other\nS="a${B}c"',
+    "S=a${B}c\nB=later",
+    "S=${B:-default}c",
+    "B=x\nS=${B:-default}c",
+    "S=$B$B$B\nB=$C\nC=end",
+    "S=$S",
+    "B='a$$b'\nS=x${B}y",
+    r'S="two\nlines\rand \t"',
+    r"S='two\nlines'",
+    'S="a\nb\nc"',
+    "S='a\nb'\nT=1",
+    'S="unclosed',
+    "S='unclosed\nT=1",
+    'S="a"b"c"',
+    'S="a" trailing',
+    "S=  spaces around  ",
+    "  S = x",
+    "export S=x",
+    "exportS=x",
+    "S: yaml",
+    "S:yaml",
+    "S=",
+    "S",
+    "S=a\nS=b",
+    "# S=x\nT=1",
+    "\ufeffS=bom",
+    "S=a\r\nT=b\rU=c",
+    "S=\u00a0x\u00a0",
+    "S=a\u2028T=b",
+    "A.b-c=x\nS=${A.b-c}",
+    "S=$A_B1-x\nA_B1=y",
+    "S=${unclosed",
+    "S=$",
+    "S=a$1b",
+    "S=a=b==",
+    'S=""',
+    "S=''",
+    'S="it\'s"',
+    r'S="a\"b"',
+    r"S='a\'b'",
+    r"S=a\\$B",
+    "S=é☃😀",
+]
+# None refers to itself, with which the package is busy until its stack is full.
+_PIECES: Final = [*"xy1_=:#$\\\"'` \t\n{}-.&", "${", "}", ":-", "\\$", "\\n", "$C", "${D}", "\nK=", "\nL=", "export "]
+
+pytestmark = pytest.mark.tools
+
+
+def app_reads(cases: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """What the app has for variables in each case."""
+    done = subprocess.run(
+        ["node", READ_ENV], input=json.dumps(cases), capture_output=True, encoding="utf-8", timeout=_PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    answer: list[dict[str, str]] = json.loads(done.stdout)
+    return answer
+
+
+def we_read(case: dict[str, Any], folder: Path) -> dict[str, str]:
+    """The same for this server."""
+    for file in folder.iterdir():
+        file.unlink()
+    for name, text in case["files"].items():
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+    return load([folder / name for name in file_names(case["mode"])], case["environment"])
+
+
+def assert_alike(cases: list[dict[str, Any]], folder: Path) -> None:
+    for case, theirs in zip(cases, app_reads(cases), strict=True):
+        assert we_read(case, folder) == theirs, case
+
+
+def case_of(text: str, mode: str = "production", **environment: str) -> dict[str, Any]:
+    return {"files": {".env.local": text}, "environment": environment, "mode": mode}
+
+
+def test_every_spelling_of_a_value(tmp_path: Path) -> None:
+    """Quotes, comments, escapes, references and line ends mean what they mean for the app."""
+    cases = [case_of(text, B=given) if given else case_of(text) for text in SPELLINGS for given in ("", "given", "a$C")]
+    assert_alike(cases, tmp_path)
+
+
+def test_any_text(tmp_path: Path) -> None:
+    """So does whatever else stands in a file."""
+    chance = random.Random(13)
+    cases = [
+        case_of("A=" + "".join(chance.choices(_PIECES, k=chance.randint(1, 20))), C="$D", D="d&$&") for _ in range(500)
+    ]
+    assert_alike(cases, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["development", "production"])
+def test_the_order_of_files(tmp_path: Path, mode: str) -> None:
+    """The environment wins, then the file that is most of its own; each may refer to those before it."""
+    names = [
+        ".env",
+        ".env.local",
+        ".env.development",
+        ".env.production",
+        ".env.development.local",
+        ".env.production.local",
+    ]
+    cases = []
+    for left_out in range(0, len(names) + 1, 2):
+        files = {name: f"A={name}\nB=${{A}}-{name}\nC=$D" for name in names[left_out:]}
+        cases += [
+            {"files": files, "environment": environment, "mode": mode} for environment in ({}, {"A": "x$B", "D": "d"})
+        ]
+    assert_alike(cases, tmp_path)
+
+
+def test_the_values_of_one_file() -> None:
+    """What such a file says, for those who have no Node.js to ask."""
+    assert parse("A='x # y' # z\nexport B=\"a\\nb\"\nC=a#b\n") == {"A": "x # y", "B": "a\nb", "C": "a"}
+
+
+def test_a_reference_without_end_makes_a_file_count_as_empty(tmp_path: Path) -> None:
+    """As for the app, whose reader fails there; other files count."""
+    (tmp_path / ".env.local").write_text("A=1\nB=$B")
+    (tmp_path / ".env").write_text("A=2")
+    assert load([tmp_path / ".env.local", tmp_path / ".env"], {}) == {"A": "2"}
