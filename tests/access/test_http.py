@@ -26,8 +26,7 @@ from tests.contracts.access import AccessContract
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
 
-from synkora.access import HttpAccess
-from synkora.access.http import MAX_ANSWER
+from synkora.access.http import MAX_ANSWER, HttpAccess
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.identity import SignedIn
 

@@ -14,7 +14,7 @@ from tests.contracts.access import AccessContract
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
 
-from synkora.access import PostgresAccess
+from synkora.access.postgres import PostgresAccess
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 
 

@@ -35,6 +35,14 @@ def failure(folder: Path, **variables: str) -> str:
         return program.stderr[0]
 
 
+def test_no_client_library_is_imported_without_need(tmp_path: Path) -> None:
+    """Those of policies, and uvicorn's WebSockets, would cost each start time, and each server memory."""
+    script = "import sys, synkora.app.server; print({'asyncpg', 'httpx', 'websockets'} & set(sys.modules))"
+    with Program((sys.executable, "-c", script), tmp_path) as program:
+        assert program.wait() == 0, program.output
+    assert program.stdout == ["set()"]
+
+
 @pytest.mark.parametrize(
     ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("", "localhost"), ("::1", "[::1]")]
 )

@@ -25,8 +25,8 @@ PLACES = 4
 STORM = 12  # seconds
 #: Seconds of work with nothing wrong any more.
 AFTERWARDS = 4
-#: Seconds of calm, after which everyone is told the truth.
-CALM = 10
+#: Seconds of calm within which everyone is told the truth. A busy machine takes more than 10 s.
+CALM = 20
 SHOWN = 25  # of what is wrong
 
 

@@ -16,7 +16,8 @@ from tests.support.clients import WebSocket
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 
-from synkora.access import HttpAccess, PostgresAccess
+from synkora.access.http import HttpAccess
+from synkora.access.postgres import PostgresAccess
 from synkora.collaboration.access import AccessPolicy
 from synkora.collaboration.service import Collaboration
 from synkora.engine.incidents import Incidents

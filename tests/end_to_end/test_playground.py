@@ -360,16 +360,18 @@ async def test_a_lost_connection_and_its_return(visit: Visit, start_server: Star
         """)
     await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
     await bob.play("await cell('D2').fill('meanwhile');")
-    start_server(WS_PORT=str(server.port))
-    for visitor in (alice, bob):
-        await visitor.play("""
-            await page.getByText('Back after').waitFor();
-            await status.getByText('Connected').waitFor();
-            await until(async () => await here.count() === 2, 'two');
-            await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
-            await until(async () => await cell('D2').inputValue() === 'meanwhile');
-            await until(async () => await cell('D1').inputValue() === 'before');
-        """)
+    back = """
+        await page.getByText('Back after').waitFor();
+        await status.getByText('Connected').waitFor();
+        await until(async () => await here.count() === 2, 'two');
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+        await until(async () => await cell('D2').inputValue() === 'meanwhile');
+        await until(async () => await cell('D1').inputValue() === 'before');
+    """
+    # Both are looked at from before they come back, since the words that one is back stay for a moment only.
+    coming_back = asyncio.gather(*(visitor.play(back) for visitor in (alice, bob)))
+    await asyncio.to_thread(start_server, WS_PORT=str(server.port))
+    await coming_back
 
 
 async def test_a_refusal_is_shown(chromium: NodeProcess, start_server: StartServer) -> None:

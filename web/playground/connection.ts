@@ -29,6 +29,7 @@ export class Connection {
   private lostAt: number | null = null;
   private pingedAt = 0;
   private ponged = true;
+  private forgetting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(signedIn: SignedIn) {
     this.socket = io({
@@ -80,7 +81,8 @@ export class Connection {
     this.attempt.value = 0;
     this.wasAwayFor.value = this.lostAt === null ? null : (performance.now() - this.lostAt) / 1_000;
     this.lostAt = null;
-    setTimeout(() => (this.wasAwayFor.value = null), RETURN_SHOWN);
+    clearTimeout(this.forgetting); // else one that an earlier connection has set would hide it too soon
+    this.forgetting = setTimeout(() => (this.wasAwayFor.value = null), RETURN_SHOWN);
     this.ponged = true;
     this.ping();
   }

@@ -10,7 +10,6 @@ from typing import Final
 
 import structlog
 
-from synkora.access import HttpAccess, PostgresAccess
 from synkora.app.admin_ui.serve import serve_admin_ui
 from synkora.app.banner import greet
 from synkora.app.cluster import Cluster
@@ -213,12 +212,17 @@ def _reload(settings: Settings, tls: ssl.SSLContext | None) -> None:
 
 def access_policy(settings: Settings) -> AccessPolicy:
     """Whom to ask who may join what. Raises `ValueError` with a line for who set it."""
+    # Imported where they are needed: each brings a client library, whose import costs the start time and memory.
     variable = ""
     try:
         if settings.project_access == "http" and settings.app_url is not None:
+            from synkora.access.http import HttpAccess
+
             variable = "APP_URL"
             return HttpAccess(settings.app_url, session_cookie=settings.session_cookie)
         if settings.project_access == "postgres" and settings.database_url is not None:
+            from synkora.access.postgres import PostgresAccess
+
             variable = "DATABASE_URL"
             return PostgresAccess(settings.database_url.get_secret_value())
     except ValueError as error:

@@ -18,7 +18,6 @@ from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
-from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets.audience import Audience
@@ -104,6 +103,9 @@ class SocketServer(Audience):
     @property
     def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
         """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
+        # Imported here: it imports uvicorn's own WebSockets, which the server alone never needs.
+        from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+
         return functools.partial(UvicornWebSocket, self.registry, self.registry.close)
 
     @property

@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
-from synkora.access import PostgresAccess
 from synkora.access.database_url import DatabaseUrl
+from synkora.access.postgres import PostgresAccess
 from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.origin import is_loopback

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from synkora.access import HttpAccess
+from synkora.access.http import HttpAccess
 from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, Status, risky, skipped, well
 from synkora.app.check.kept_sessions import NO_DATABASE, SET_DATABASE
