@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Foreign, visible } from "../shared/foreign";
 import type { Connection } from "./answers";
+import { Blocks } from "./blocks";
 import { DisconnectDialog } from "./disconnect-dialog";
 import { chosen, instances, nameOf, serverTime } from "./feed";
 import { count, duration, moment, size } from "./formats";
@@ -35,7 +36,7 @@ export function Connections() {
     },
     { title: "Events", isNumber: true, isMinor: true, cell: ({ received }) => count(received) },
     {
-      title: "Waiting",
+      title: "Unsent",
       sort: ["waiting", "desc"],
       isNumber: true,
       isMinor: true,
@@ -76,6 +77,7 @@ export function Connections() {
         </label>
         <ProjectFilter />
       </Table>
+      <Blocks />
       {disconnecting.value && (
         <DisconnectDialog
           connection={disconnecting.value}
