@@ -737,7 +737,7 @@ const broken = () => page.locator('.rows').evaluate((rows) => {
   return found.join(' ');
 });
 """
-WIDTHS = {"320": (320, 568), "390": (390, 844), "820": (820, 1180), "1240": (1240, 800)}
+WIDTHS = {"320": (320, 568), "390": (390, 844), "820": (820, 1180), "1239": (1239, 800), "1240": (1240, 800)}
 
 
 @pytest.mark.parametrize("size", WIDTHS.values(), ids=list(WIDTHS))

@@ -26,8 +26,8 @@ export function Connections() {
   const columns: Column<Connection>[] = [
     { title: "User", sort: ["user", "asc"], cell: (row) => <Who row={row} /> },
     { title: "Projects", sort: ["project", "asc"], isMinor: true, cell: (row) => <Projects row={row} /> },
-    { title: "Transport", sort: ["transport", "asc"], isMinor: true, cell: ({ transport }) => TRANSPORTS[transport] },
-    { title: "Address", sort: ["address", "asc"], isMinor: true, cell: ({ address }) => <code>{address}</code> },
+    { title: "Transport", sort: ["transport", "asc"], isLeast: true, cell: ({ transport }) => TRANSPORTS[transport] },
+    { title: "Address", sort: ["address", "asc"], isLeast: true, cell: ({ address }) => <code>{address}</code> },
     {
       title: "Connected",
       sort: ["since", "desc"],
@@ -43,7 +43,7 @@ export function Connections() {
       cell: ({ waiting }) => size(waiting),
     },
     ...(instances.value.length > 1
-      ? [{ title: "Instance", isMinor: true, cell: ({ instance }: Connection) => nameOf(instance) }]
+      ? [{ title: "Instance", isLeast: true, cell: ({ instance }: Connection) => nameOf(instance) }]
       : []),
     {
       title: "",
@@ -117,7 +117,7 @@ function Who({ row: { userId, userName, socketId, transport, address } }: { row:
       </code>
       <small>
         <code>{socketId}</code>
-        <span class="only-narrow">
+        <span class="for-least">
           {TRANSPORTS[transport]} · {address}
         </span>
       </small>

@@ -15,6 +15,8 @@ export interface Column<Row> {
   isNumber?: boolean;
   /** Whether a narrow screen does without it. */
   isMinor?: boolean;
+  /** Whether all but a wide screen does without it. */
+  isLeast?: boolean;
   cell: (row: Row) => ComponentChildren;
 }
 
@@ -99,8 +101,8 @@ function found({ total, matched }: { total: number; matched: number }, noun: str
   return matched === total ? counted(total, noun) : `${count(matched)} of ${counted(total, noun)}`;
 }
 
-function classOf({ isNumber, isMinor }: { isNumber?: boolean; isMinor?: boolean }): string {
-  return [isNumber && "number", isMinor && "minor"].filter(Boolean).join(" ");
+function classOf<Row>({ isNumber, isMinor, isLeast }: Column<Row>): string {
+  return [isNumber && "number", isMinor && "minor", isLeast && "least"].filter(Boolean).join(" ");
 }
 
 function Heading<Row>({ column, listing }: { column: Column<Row>; listing: Listing<Row> }) {
