@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS
+from tests.end_to_end.clients import WAYS, Refused
 from tests.end_to_end.console import TOKEN, Operator
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET, Person
@@ -91,14 +91,15 @@ async def test_the_figures_are_what_clients_did(server: ServerProcess, connect_b
         await says('Events in', '40 in all');
         await says('Events in', 'task:create: 0/s now');
         await says('Events in', '7 in all');
-        await shows(() => newest('Refusals'), '3');
-        await says('Refusals', 'refused events: ');
+        await says('Refusals', 'refused events: 0/s now');
+        await says('Refusals', '3 in all');
+        await shows(() => newest('Refusals'), '0/s');
     """)
     events = await operator.play("return inWords('Events in');")
     assert re.search(r"canvas:cursor: [^.]*?between 0/s and [0-9.]+/s, 40 in all", events)
     assert re.search(r"task:create: .*?between 0/s and [0-9.]+/s, 7 in all", events)
     for chart, name in {
-        "Deliveries": "synkora_deliveries_total",
+        "Messages out": "synkora_deliveries_total",
         "Traffic": "synkora_sent_bytes_total",
     }.items():
         await operator.play(f"await says({chart!r}, '{await metric(server, name):,} in all');")
@@ -114,7 +115,7 @@ async def test_the_charts_point_at_one_time(server: ServerProcess, connect_by: C
     await connect_by(ALICE, url=server.url)
     await operator.play("""
         await shows(() => newest('Connections'), '1');
-        const slider = page.getByRole('slider', { name: /^The last minute/ });
+        const slider = page.getByRole('slider', { name: 'Time of the values' });
         await slider.press('Home');
         await shows(() => newest('Connections'), '0');
         await shows(() => line('People', 'users'), '0');
@@ -208,7 +209,7 @@ async def test_who_does_not_read_is_seen(start_server: StartServer, connect_by: 
         await alice.emit("canvas:cursor", {"projectId": PROJECT, "position": "x" * 10_000})
     await operator.play("""
         await shows(() => line('Slow clients', 'slow clients'), '1');
-        await until(async () => await newest('Waiting') !== '0 B', 'what waits');
+        await until(async () => await newest('Unsent data') !== '0 B', 'what waits');
     """)
     dropped = await metric(server, "synkora_deliveries_dropped_total")
     assert dropped > 0
@@ -216,8 +217,8 @@ async def test_who_does_not_read_is_seen(start_server: StartServer, connect_by: 
         await says('Slow clients', 'messages dropped/s: ');
         await says('Slow clients', '{dropped:,} in all');
         await show('Connections');
-        await page.getByRole('columnheader', {{ name: 'Waiting' }}).getByRole('button').click();
-        await page.locator('th[aria-sort=descending]', {{ hasText: 'Waiting' }}).waitFor();
+        await page.getByRole('columnheader', {{ name: 'Unsent' }}).getByRole('button').click();
+        await page.locator('th[aria-sort=descending]', {{ hasText: 'Unsent' }}).waitFor();
         await until(async () => /^Bob/.test(await rows.first().textContent()), 'Bob is the first');
         await rows.first().locator('td', {{ hasText: /^[0-9.]+ [kM]B$/ }}).waitFor();
     """)
@@ -335,7 +336,65 @@ async def test_projects_lead_to_their_connections(server: ServerProcess, connect
     assert operator.console == []
 
 
+async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """Who is in it, and how much each sends; its address leads to it again."""
+    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    for client in (alice, again, bob):
+        await client.emit("join-project", "a/b c")
+    operator = await watch("Projects")
+    await operator.play("""
+        await page.getByRole('link', { name: 'a/b c' }).click();
+        await page.getByRole('heading', { name: 'Project a/b c' }).waitFor();
+        await shows(() => found.textContent(), '2 users, 3 connections');
+        await until(async () => /^Alice user-alice22/.test(await row('Alice').textContent()), 'two connections');
+        await page.getByText('Together they send 0 events a second').waitFor();
+    """)
+    for _ in range(30):
+        await bob.emit("canvas:cursor", {"projectId": "a/b c", "position": 1})
+    await operator.play("""
+        await until(async () => /^Bob user-bob131[1-9]/.test(await row('Bob').textContent()), 'a rate');
+        await page.reload();
+        await page.getByRole('heading', { name: 'Project a/b c' }).waitFor();
+        await page.getByRole('button', { name: 'Notice' }).click();
+        await shows(() => dialog.getByRole('heading').textContent(), 'Notice to a/b c');
+        await dialog.getByRole('button', { name: 'Cancel' }).click();
+        await page.getByRole('button', { name: 'Connections', exact: true }).click();
+        await shows(() => found.textContent(), '3 connections');
+        await page.goBack();
+        await page.getByRole('link', { name: 'All projects' }).click();
+        await shows(() => found.textContent(), '1 project');
+    """)
+    assert operator.console == []
+
+
 # Actions
+
+
+async def test_a_user_is_kept_out(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """With all their connections, for the time that is chosen; until somebody lifts it."""
+    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    operator = await watch("Connections")
+    await operator.play("""
+        await row('Alice').first().getByRole('button', { name: 'Disconnect' }).click();
+        await dialog.getByLabel('All connections of Alice').check();
+        await dialog.getByLabel('Keep out for').selectOption('1 hour');
+        await dialog.getByRole('button', { name: 'Block' }).click();
+        await outcome.getByText('2 connections of Alice ended, and blocked for 1 hour.').waitFor();
+        await page.locator('.blocks').getByText(/^for 59 min/).waitFor();
+        await shows(() => found.textContent(), '1 connection');
+    """)
+    for client in (alice, again):
+        assert await client.changes.next() == ["disconnect", "io server disconnect"]
+    with pytest.raises(Refused, match="Blocked by the operators"):
+        await connect_by(ALICE, url=server.url)
+    await operator.play("""
+        await page.getByRole('button', { name: 'Lift the block of user-alice' }).click();
+        await outcome.getByText('user-alice is no longer blocked.').waitFor();
+        await page.locator('.blocks').waitFor({ state: 'detached' });
+    """)
+    await connect_by(ALICE, url=server.url)
+    await bob.hears_nothing()
+    assert operator.console == []
 
 
 async def test_a_client_is_disconnected(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
@@ -582,11 +641,24 @@ async def test_a_restart_is_told_and_lived_through(
     operator = await watch()
     await operator.play("await shows(() => newest('Connections'), '1');")
     await alice.close()
+    await operator.play("""
+        for (const view of ['Projects', 'Connections']) {
+          await show(view);
+          await page.getByText(`There are no ${view.toLowerCase()} now.`).waitFor();
+        }
+    """)
     assert await asyncio.to_thread(server.stop) == 0
     await operator.play("""
         await status.getByText(/^No answer for [0-9]+ s$/).waitFor();
         await page.getByText('The server does not answer. What you see is what came last').waitFor();
+        await page.locator('.instances').getByText('does not answer').waitFor();
+        const isClaimed = (words) => page.getByText(words).count();
+        if (await isClaimed('healthy')) throw new Error('it is not known how the server is');
+        await show('Projects');
+        await page.locator('.empty').getByText('The server does not answer.').waitFor();
+        if (await isClaimed('There are no projects now')) throw new Error('it is not known what there is');
         await show('Connections');
+        await shows(() => found.textContent(), '0 connections, as it was last');
         await show('Overview');
         await figure('Connections').waitFor();
     """)
@@ -643,6 +715,45 @@ async def test_it_is_for_everyone(busy: ServerProcess, watch: Watch, scheme: str
             await operator.play("await dialog.waitFor();")
             assert await operator.audit() == [], opener
             await operator.play("await page.keyboard.press('Escape'); await dialog.waitFor({ state: 'detached' });")
+    assert operator.console == []
+
+
+#: The words of tables that stand in more than one line, but for those that no line could hold.
+_BROKEN = r"""
+const broken = () => page.locator('.rows').evaluate((rows) => {
+  const walker = document.createTreeWalker(rows, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walker.nextNode()) {
+    for (const { 0: word, index } of walker.currentNode.data.matchAll(/[\w.,:]+/g)) {
+      const range = document.createRange();
+      range.setStart(walker.currentNode, index);
+      range.setEnd(walker.currentNode, index + word.length);
+      const lines = new Set([...range.getClientRects()].map(({ top }) => Math.round(top)));
+      if (lines.size > 1 && word.length <= 16) found.push(word);
+    }
+  }
+  return found.join(' ');
+});
+"""
+WIDTHS = {"320": (320, 568), "390": (390, 844), "820": (820, 1180), "1239": (1239, 800), "1240": (1240, 800)}
+
+
+@pytest.mark.parametrize("size", WIDTHS.values(), ids=list(WIDTHS))
+async def test_no_table_is_cut(busy: ServerProcess, watch: Watch, size: tuple[int, int]) -> None:
+    """Nor is any word of it broken, as long as a line could hold it."""
+    operator = await watch("Connections", viewport={"width": size[0], "height": size[1]})
+    for view in ("Connections", "Projects", "Settings"):
+        await operator.play(
+            _BROKEN
+            + f"""
+            await show({view!r});
+            await rows.first().waitFor();
+            const cut = await page.locator('.rows').evaluate((rows) => rows.scrollWidth - rows.clientWidth);
+            if (cut > 0) throw new Error(`{view}: ${{cut}} pixels are cut`);
+            const words = await broken();
+            if (words) throw new Error(`{view}: ${{words}} are broken`);
+        """
+        )
     assert operator.console == []
 
 

@@ -146,6 +146,83 @@ async def test_strokes_and_pointers(two: tuple[Visitor, Visitor]) -> None:
     await alice.play("await until(async () => await strokes.count() === 0, 'nothing');")
 
 
+async def test_pointers_over_the_board(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
+    """They are in the same column where the columns are elsewhere; also while a card is dragged."""
+    alice, bob = two
+    carol = await visit("Carol", **PHONE)
+    await alice.play("await page.mouse.move(...await middle(column('DONE')));")
+    for visitor in (bob, carol):
+        await visitor.play("await column('DONE').locator('.pointer .flag', { hasText: 'Alice' }).waitFor();")
+    await alice.play("""
+        await page.mouse.move(...await middle(card('Choose the colours')));
+        await page.mouse.down();
+        await page.mouse.move(...await middle(column('IN_PROGRESS')), { steps: 4 });
+    """)
+    await bob.play("await column('IN_PROGRESS').locator('.pointer .flag', { hasText: 'Alice' }).waitFor();")
+    await alice.play("await page.mouse.up(); await page.mouse.move(5, 5);")
+    await bob.play("await page.locator('.pointer').waitFor({ state: 'detached' });")
+
+
+async def test_labels_stay_inside_the_phone(
+    chromium: NodeProcess, development: ServerProcess, connect_by: Connect
+) -> None:
+    """Wherever the others' cursors are, their names are not cut off, however long they are."""
+    project = f"project-{next(_projects)}"
+    alice = Visitor(chromium)
+    await alice.open(development, "Alice", project, **PHONE)
+    mallory = await connect_by(MALLORY, url=development.url)
+    await mallory.emit("join-project", project)
+    line = "x" * 200
+    await mallory.emit("markdown:update", {"projectId": project, "fileId": "notes", "content": line})
+    by = "Wilhelmina Alexandra von der Heide"
+    places = [{"surface": "canvas", "at": at} for at in ([0, 0], [800, 480], [800, 0], [400, 470])]
+    places += [{"surface": status, "at": at} for status in ("TODO", "DONE") for at in ([1000, 1000], [490, 0])]
+    for place in places:
+        await mallory.emit("canvas:cursor", {"projectId": project, "position": {"by": by, **place}})
+        surface = "'.canvas'" if place["surface"] == "canvas" else f"'[data-status={place['surface']}]'"
+        await alice.play(f"""
+            const flag = page.locator({surface}).locator('.pointer .flag');
+            await flag.waitFor();
+            await until(() => flag.evaluate((flag, surface) => {{
+              const [inner, outer] = [flag, flag.closest(surface)].map((element) => element.getBoundingClientRect());
+              return inner.left >= outer.left && inner.right <= outer.right && inner.bottom <= outer.bottom;
+            }}, {surface}), 'inside');
+        """)
+    for at in (0, 20, 38, 39, 200):
+        position = {"by": by, "from": at, "to": at}
+        await mallory.emit("markdown:cursor", {"projectId": project, "fileId": "notes", "position": position})
+        await alice.play("""
+            const flag = page.locator('.caret .flag');
+            await flag.waitFor();
+            await until(() => flag.evaluate((flag) => {
+              const [inner, outer] = [flag, flag.closest('.editor')].map((element) => element.getBoundingClientRect());
+              return inner.left >= outer.left && inner.right <= outer.right && inner.top >= outer.top;
+            }), 'inside');
+        """)
+    for cell in ("A1", "D7"):
+        await mallory.emit("spreadsheet:selection", {"projectId": project, "selection": {"by": by, "cell": cell}})
+        await alice.play(f"""
+            const flag = page.locator('td', {{ has: cell('{cell}') }}).locator('.flag');
+            await flag.waitFor();
+            const {{ x, width }} = await flag.boundingBox();
+            if (x < 0 || x + width > 390) throw new Error(`cut off: ${{x}} to ${{x + width}}`);
+        """)
+    assert alice.console == []
+    await alice.close()
+
+
+@pytest.mark.parametrize(
+    ("device", "hint"), [(DESK, "Drag a card, or press ← → on it"), (PHONE, "Drag a card by its dots, or tap it")]
+)
+async def test_hints_are_for_the_device(visit: Visit, device: dict[str, Any], hint: str) -> None:
+    """For a mouse and keys, or for fingers; others' words are not there for a screen reader either."""
+    alice = await visit("Alice", **device)
+    await alice.play(f"""
+        const hinted = page.getByRole('button', {{ name: 'Find a name', description: {hint!r}, exact: true }});
+        await hinted.waitFor();
+    """)
+
+
 async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
     """Text, preview, who is typing and where; the others' own place in the text stays theirs."""
     alice, bob = two
@@ -354,14 +431,14 @@ async def test_a_lost_connection_and_its_return(visit: Visit, start_server: Star
     for visitor in (alice, bob):
         await visitor.play("""
             await status.getByText('Connection lost').waitFor();
-            await page.getByText('The connection is lost: Server is shutting down.').waitFor();
-            await page.getByText('Trying to come back').waitFor();
+            await page.getByText('The connection is lost. Server is shutting down.').waitFor();
+            await page.getByText('The page tries to connect again').waitFor();
             await until(async () => await here.count() === 0, 'nobody');
         """)
     await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
     await bob.play("await cell('D2').fill('meanwhile');")
     back = """
-        await page.getByText('Back after').waitFor();
+        await page.getByText('Connected again after').waitFor();
         await status.getByText('Connected').waitFor();
         await until(async () => await here.count() === 2, 'two');
         await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
@@ -372,6 +449,25 @@ async def test_a_lost_connection_and_its_return(visit: Visit, start_server: Star
     coming_back = asyncio.gather(*(visitor.play(back) for visitor in (alice, bob)))
     await asyncio.to_thread(start_server, WS_PORT=str(server.port))
     await coming_back
+
+
+async def test_it_connects_at_once_when_told_to(visit: Visit, start_server: StartServer) -> None:
+    """The page says in plain words what has happened; its own next attempt may be far away."""
+    server = start_server()
+    alice = await visit("Alice", server=server)
+    await alice.play("await page.clock.install(); await page.reload(); await status.getByText('Connected').waitFor();")
+    server.kill()
+    await alice.play("""
+        await page.getByText('The connection is lost. The server, or the network, has cut it off.').waitFor();
+        await page.clock.pauseAt(Date.now() + 60_000);
+    """)
+    start_server(WS_PORT=str(server.port))
+    await alice.play("""
+        await page.getByRole('button', { name: 'Try now' }).click();
+        await status.getByText('Connected').waitFor();
+        await page.clock.resume();
+        await until(async () => await here.count() === 1, 'back in the project');
+    """)
 
 
 async def test_a_refusal_is_shown(chromium: NodeProcess, start_server: StartServer) -> None:
@@ -456,6 +552,28 @@ async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:
         await column('IN_PROGRESS').locator('.card', { hasText: 'Choose the colours' }).waitFor();
         await until(async () => (await strokes.first().getAttribute('d'))?.split('Q').length === 4, 'three steps');
     """)
+
+
+async def test_the_focus_is_seen(visit: Visit) -> None:
+    """Wherever it is, forwards and backwards, there is a ring around it, and the top of the page does not cover it."""
+    alice = await visit("Alice", viewport={"width": 1100, "height": 420})
+    hidden = await alice.play("""
+        const hidden = [];
+        for (const key of [...Array(70).fill('Tab'), ...Array(70).fill('Shift+Tab')]) {
+          await page.keyboard.press(key);
+          hidden.push(await page.evaluate(() => {
+            const element = document.activeElement;
+            if (element === document.body) return '';
+            const ringed = element.matches('textarea') ? element.closest('.editor') : element;
+            const { bottom } = document.querySelector('.top').getBoundingClientRect();
+            const isCovered = !element.closest('.top') && element.getBoundingClientRect().bottom - 20 < bottom;
+            const isRinged = getComputedStyle(ringed).outlineStyle !== 'none';
+            return isCovered || !isRinged ? `${element.outerHTML.slice(0, 80)} ${isCovered}` : '';
+          }));
+        }
+        return hidden.filter(Boolean);
+    """)
+    assert hidden == []
 
 
 LOOKS = {"light": "light", "dark": "dark"}

@@ -82,6 +82,21 @@ export interface Project {
   instances: string[];
 }
 
+/** Who is in a project; `received` are events over all connections there, those of other projects included. */
+export interface OpenProject extends Answered {
+  at: number;
+  total: number;
+  connections: number;
+  received: number;
+  users: { userId: string; userName: string; connections: number; received: number }[];
+}
+
+export interface Block {
+  kind: "user" | "address";
+  name: string;
+  until: number;
+}
+
 /** What all instances have been asked for. */
 export interface Answered {
   /** The ids of those that have not answered. */

@@ -23,10 +23,8 @@ interface ChartProps {
 export function Chart({ hasSeveral, ...plot }: ChartProps & { hasSeveral: boolean }) {
   const { kind, names, table, grown, pointed } = plot;
   const column = columnAt(table.times, pointed.value);
-  const [values, format] =
-    kind.isRare && pointed.value === null
-      ? [grown.map((total) => total ?? null), count]
-      : [table.lines.map((line) => line[column] ?? null), kind.format];
+  const { format } = kind;
+  const values = table.lines.map((line) => line[column] ?? null);
   const unit = hasSeveral && kind.ofSeveral ? `${kind.unit}, ${kind.ofSeveral}` : kind.unit;
   const known = values.filter((value) => value !== null);
   const total = kind.hasSum || names.length === 1 ? known.reduce((sum, value) => sum + value, 0) : null;

@@ -16,8 +16,6 @@ export interface ChartKind {
   isWhole?: boolean;
   /** Whether the lines add up to something, which is then shown as well. */
   hasSum?: boolean;
-  /** Whether it happens so seldom that one asks how often it has at all. */
-  isRare?: boolean;
   /** Whether only a server that is one of several has it. */
   isOfRedis?: boolean;
   /** `shown` are the names that it had before, which keep their places. */
@@ -49,8 +47,8 @@ export const CHARTS: readonly ChartKind[] = [
   },
   {
     title: "People",
-    unit: "users, and projects with somebody in them",
-    ofSeveral: "once for each instance that they are on",
+    unit: "users, and projects in use",
+    ofSeveral: "counted on each instance",
     merging: "sum",
     format: count,
     isWhole: true,
@@ -65,11 +63,11 @@ export const CHARTS: readonly ChartKind[] = [
     lines: (instances, shown) => kinds(instances, shown, ({ events }) => events),
   },
   {
-    title: "Deliveries",
-    unit: "messages to clients a second",
+    title: "Messages out",
+    unit: "a second, to all clients",
     merging: "sum",
     format: aSecond,
-    lines: () => [rated("deliveries", ({ deliveries }) => deliveries)],
+    lines: () => [rated("messages out", ({ deliveries }) => deliveries)],
   },
   {
     title: "Traffic",
@@ -79,46 +77,48 @@ export const CHARTS: readonly ChartKind[] = [
     lines: () => [rated("in", ({ bytesIn }) => bytesIn), rated("out", ({ bytesOut }) => bytesOut)],
   },
   {
-    title: "Loop lag",
-    unit: "by how much the event loop was late, at the worst",
+    title: "Delay",
+    unit: "how late the server came to its work, at worst",
+    ofSeveral: "of the slowest instance",
     merging: "worst",
     format: milliseconds,
-    lines: () => [state("lag", ({ loopLag }) => loopLag)],
+    lines: () => [state("delay", ({ loopLag }) => loopLag)],
   },
   {
     title: "Processor",
-    unit: "share of a core",
-    merging: "sum",
+    unit: "share of the one core that a server can use",
+    ofSeveral: "of the busiest instance",
+    merging: "worst",
     format: percent,
     lines: () => [state("processor", rate(({ cpu }) => cpu))],
   },
   {
     title: "Memory",
-    unit: "resident",
+    unit: "in use by the server",
+    ofSeveral: "all instances",
     merging: "sum",
     format: size,
     lines: () => [state("memory", ({ memory }) => memory)],
   },
   {
     title: "Refusals",
-    unit: "refused events, limits hit, incidents",
+    unit: "a second: refused events, limits reached, attacks and faults",
     merging: "sum",
     format: aSecond,
     hasSum: true,
-    isRare: true,
     lines: (instances, shown) => kinds(instances, shown, refusals),
   },
   {
-    title: "Waiting",
-    unit: "what slow clients have yet to read",
+    title: "Unsent data",
+    unit: "held for clients that read slowly",
     merging: "sum",
     format: size,
     isWhole: true,
-    lines: () => [state("waiting", ({ waiting }) => waiting.bytes)],
+    lines: () => [state("unsent data", ({ waiting }) => waiting.bytes)],
   },
   {
     title: "Slow clients",
-    unit: "how many, and what they lost in a second",
+    unit: "how many, and what they lost a second",
     merging: "sum",
     format: brief,
     lines: () => [
@@ -129,7 +129,8 @@ export const CHARTS: readonly ChartKind[] = [
   },
   {
     title: "Redis round trip",
-    unit: "of the last heartbeat; nothing while Redis is away",
+    unit: "to Redis and back; nothing while Redis is away",
+    ofSeveral: "of the slowest instance",
     merging: "worst",
     format: milliseconds,
     isOfRedis: true,

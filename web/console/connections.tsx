@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Foreign, visible } from "../shared/foreign";
 import type { Connection } from "./answers";
+import { Blocks } from "./blocks";
 import { DisconnectDialog } from "./disconnect-dialog";
 import { chosen, instances, nameOf, serverTime } from "./feed";
 import { count, duration, moment, size } from "./formats";
@@ -25,8 +26,8 @@ export function Connections() {
   const columns: Column<Connection>[] = [
     { title: "User", sort: ["user", "asc"], cell: (row) => <Who row={row} /> },
     { title: "Projects", sort: ["project", "asc"], isMinor: true, cell: (row) => <Projects row={row} /> },
-    { title: "Transport", sort: ["transport", "asc"], isMinor: true, cell: ({ transport }) => TRANSPORTS[transport] },
-    { title: "Address", sort: ["address", "asc"], isMinor: true, cell: ({ address }) => <code>{address}</code> },
+    { title: "Transport", sort: ["transport", "asc"], isLeast: true, cell: ({ transport }) => TRANSPORTS[transport] },
+    { title: "Address", sort: ["address", "asc"], isLeast: true, cell: ({ address }) => <code>{address}</code> },
     {
       title: "Connected",
       sort: ["since", "desc"],
@@ -35,14 +36,14 @@ export function Connections() {
     },
     { title: "Events", isNumber: true, isMinor: true, cell: ({ received }) => count(received) },
     {
-      title: "Waiting",
+      title: "Unsent",
       sort: ["waiting", "desc"],
       isNumber: true,
       isMinor: true,
       cell: ({ waiting }) => size(waiting),
     },
     ...(instances.value.length > 1
-      ? [{ title: "Instance", isMinor: true, cell: ({ instance }: Connection) => nameOf(instance) }]
+      ? [{ title: "Instance", isLeast: true, cell: ({ instance }: Connection) => nameOf(instance) }]
       : []),
     {
       title: "",
@@ -76,6 +77,7 @@ export function Connections() {
         </label>
         <ProjectFilter />
       </Table>
+      <Blocks />
       {disconnecting.value && (
         <DisconnectDialog
           connection={disconnecting.value}
@@ -115,7 +117,7 @@ function Who({ row: { userId, userName, socketId, transport, address } }: { row:
       </code>
       <small>
         <code>{socketId}</code>
-        <span class="only-narrow">
+        <span class="for-least">
           {TRANSPORTS[transport]} · {address}
         </span>
       </small>

@@ -20,7 +20,11 @@ export function Dialog({ title, action, isBad, isReady = true, onAct, onClose, c
   const dialog = useRef<HTMLDialogElement>(null);
   const [isUnderWay, setUnderWay] = useState(false);
   const [failure, setFailure] = useState("");
-  useEffect(() => dialog.current?.showModal(), []);
+  const cancel = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    dialog.current?.showModal();
+    if (isBad) cancel.current?.focus(); // Enter does no harm then
+  }, []);
 
   const onSubmit = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -44,7 +48,7 @@ export function Dialog({ title, action, isBad, isReady = true, onAct, onClose, c
           {failure}
         </p>
         <footer>
-          <button type="button" onClick={() => dialog.current?.close()}>
+          <button ref={cancel} type="button" onClick={() => dialog.current?.close()}>
             Cancel
           </button>
           <button type="submit" class={isBad ? "main dangerous" : "main"} disabled={isUnderWay || !isReady}>

@@ -7,6 +7,7 @@ import { History } from "./history";
 import { repeat } from "./repeated";
 
 const EVERY = 2_000; // milliseconds
+const QUIET_AFTER = 6; // seconds
 
 const history = new History();
 
@@ -26,6 +27,10 @@ const shownAt = signal(0);
 export const instances = computed<(Instance | SilentInstance)[]>(() => overview.value?.instances ?? []);
 /** How long nothing has come though it was asked for, in seconds. */
 export const quietFor = computed(() => Math.max(0, Math.round(now.value - Math.max(answeredAt.value, shownAt.value))));
+/** Whether what is shown is how things are now. */
+export const isAnswering = computed(
+  () => overview.value !== null && failure.value === null && quietFor.value <= QUIET_AFTER,
+);
 /** The server's clock, as far as it is known. */
 export const serverTime = computed(() =>
   overview.value ? history.newest() + Math.max(0, now.value - answeredAt.value) : 0,

@@ -3,7 +3,7 @@
 import icon from "../shared/icon.svg";
 import { ThemeButton } from "../shared/theme";
 import { hasToken, signOut } from "./api";
-import { failure, overview, quietFor } from "./feed";
+import { failure, isAnswering, overview, quietFor } from "./feed";
 import { duration } from "./formats";
 import { VIEWS, view } from "./views";
 
@@ -37,8 +37,6 @@ export function Header() {
   );
 }
 
-const QUIET_AFTER = 6; // seconds
-
 function Answering() {
   const [kind, words] = describe();
   return (
@@ -55,5 +53,5 @@ function describe(): [kind: string, words: string] {
     const since = duration(quietFor.value);
     return failure.value.status === null ? ["bad", `No answer for ${since}`] : ["bad", `Refused for ${since}`];
   }
-  return quietFor.value > QUIET_AFTER ? ["warned", `No answer for ${duration(quietFor.value)}`] : ["good", "Live"];
+  return isAnswering.value ? ["good", "Live"] : ["warned", `No answer for ${duration(quietFor.value)}`];
 }

@@ -1,7 +1,7 @@
 /** The server's instances, of which one or all are looked at. */
 
 import type { Instance, SilentInstance } from "./answers";
-import { chosen, instances, serverTime } from "./feed";
+import { chosen, instances, isAnswering, serverTime } from "./feed";
 import { count, duration } from "./formats";
 
 export function Instances() {
@@ -39,7 +39,7 @@ export function Instances() {
 const KINDS = { healthy: "good", degraded: "warned", "shutting down": "warned" };
 
 function Details({ instance }: { instance: Instance | SilentInstance }) {
-  if (instance.unanswered)
+  if (instance.unanswered || !isAnswering.value)
     return (
       <>
         <span class="dot bad" aria-hidden="true" />

@@ -2,9 +2,9 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { visible } from "../shared/foreign";
+import { visibleLines } from "../shared/foreign";
 import type { Level } from "./answers";
-import { chosen, instances, nameOf } from "./feed";
+import { chosen, instances, isAnswering, nameOf } from "./feed";
 import { clock, counted, moment } from "./formats";
 import { LogFeed, type NumberedEntry } from "./log-feed";
 import { SearchField } from "./search-field";
@@ -99,12 +99,12 @@ function Tail({ entries }: { entries: readonly NumberedEntry[] }) {
             <li key={number} class={level}>
               <time title={moment(at)}>{clock(at)}</time>
               {hasSeveral && <span class="origin">{nameOf(instance)}</span>}
-              <bdi class="text">{visible(text)}</bdi>
+              <bdi class="text">{visibleLines(text)}</bdi>
             </li>
           ))}
         </ol>
       </div>
-      {entries.length === 0 && <p class="empty">No line yet.</p>}
+      {entries.length === 0 && <p class="empty">{isAnswering.value ? "No line yet." : "The server does not answer."}</p>}
       {!isFollowing.value && (
         <button type="button" class="main to-end" onClick={follow}>
           To the end

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { Foreign } from "../shared/foreign";
-import type { Answered, Project } from "./answers";
+import type { Answered } from "./answers";
 import { post } from "./api";
 import { Dialog } from "./dialog";
 import { silent } from "./feed";
@@ -11,7 +11,7 @@ import { tell } from "./outcome";
 
 const LONGEST = 500; // characters
 
-export function NoticeDialog({ project: { projectId }, onClose }: { project: Project; onClose: () => void }) {
+export function NoticeDialog({ projectId, onClose }: { projectId: string; onClose: () => void }) {
   const [text, setText] = useState("");
   const message = text.trim();
   const length = [...message].length;

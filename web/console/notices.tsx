@@ -1,9 +1,10 @@
 /** What is not as it should be: no answer, or an instance that is unwell. */
 
-import { failure, instances, overview } from "./feed";
+import { failure, instances, isAnswering, overview } from "./feed";
 
 export function Notices() {
-  const unwell = instances.value.filter((instance) => !instance.unanswered && instance.reason !== null);
+  const known = isAnswering.value ? instances.value : [];
+  const unwell = known.filter((instance) => !instance.unanswered && instance.reason !== null);
   return (
     <div role="status">
       {failure.value && (

@@ -5,7 +5,7 @@ import { useMemo, useRef } from "preact/hooks";
 import type { Sample } from "./answers";
 import { Chart, columnAt } from "./chart";
 import { CHARTS, type ChartKind } from "./charts";
-import { chosen, instances, overview, samples, serverTime } from "./feed";
+import { chosen, instances, isAnswering, overview, samples, serverTime } from "./feed";
 import { clock } from "./formats";
 import { growth, merge, timesOf } from "./series";
 
@@ -59,14 +59,17 @@ function TimeSlider({ times, pointed, minutes }: { times: number[]; pointed: Sig
   const last = times.length - 1;
   const column = columnAt(times, pointed.value);
   const at = times[column];
-  const words = pointed.value === null || at === undefined ? "now" : clock(at);
+  const isNow = pointed.value === null && isAnswering.value;
+  const words = isNow || at === undefined ? "now" : clock(at);
   return (
     <label class="time">
       <span>
-        The last {minutes === 1 ? "minute" : `${minutes} minutes`}, values of <b>{words}</b>
+        Time of the values: <b>{words}</b>
       </span>
+      <small aria-hidden="true">{minutes === 1 ? "a minute" : `${minutes} minutes`} ago</small>
       <input
         type="range"
+        aria-label="Time of the values"
         min={0}
         max={Math.max(last, 0)}
         value={column}
@@ -76,6 +79,7 @@ function TimeSlider({ times, pointed, minutes }: { times: number[]; pointed: Sig
           pointed.value = chosen >= last ? null : (times[chosen] ?? null);
         }}
       />
+      <small aria-hidden="true">now</small>
     </label>
   );
 }

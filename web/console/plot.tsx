@@ -8,7 +8,14 @@ import { colour } from "./colours";
 import { marked } from "./formats";
 import type { Table } from "./series";
 
-const WHOLE_STEPS = Array.from({ length: 8 }, (_, zeros) => [1, 2, 5].map((step) => step * 10 ** zeros)).flat();
+/** The end of an axis for values up to `most`: half of it is a round number too. All axes have these three marks. */
+function endOf(most: number, isWhole = false): number {
+  const half = Math.max((1.05 * most) / 2, isWhole ? 1 : Number.MIN_VALUE);
+  if (most <= 0) return isWhole ? 2 : 1;
+  const magnitude = 10 ** Math.floor(Math.log10(half));
+  const step = [1, 2, 2.5, 5, 10].find((step) => step * magnitude >= half && (!isWhole || (step * magnitude) % 1 === 0));
+  return 2 * (step ?? 10) * magnitude;
+}
 
 /** The number of a line's colour; the rest of all kinds has the last, a grey. */
 export function colourOf(name: string, index: number): number {
@@ -90,16 +97,15 @@ function plotOptions(
     },
     scales: {
       x: { time: true, range: () => range.current },
-      y: { range: (_, __, most) => [0, most > 0 ? most * 1.12 : 1] },
+      y: { range: (_, __, most) => [0, endOf(most, kind.isWhole)] },
     },
     axes: [
       { ...axis, size: 24, space: 60, grid: { show: false }, values: (_, times) => times.map(marked) },
       {
         ...axis,
         size: 58,
-        space: 34,
-        ...(kind.isWhole ? { incrs: WHOLE_STEPS } : {}),
-        values: (_, values) => values.map(kind.format),
+        splits: (_, __, least, most) => [least, (least + most) / 2, most],
+        values: (_, values) => values.map((value) => (value === 0 ? "0" : kind.format(value))),
       },
     ],
     series: [

@@ -8,17 +8,26 @@ import { instances, nameOf } from "./feed";
 import { count } from "./formats";
 import { Listing } from "./listing";
 import { NoticeDialog } from "./notice-dialog";
+import { OpenProject } from "./open-project";
+import { addressOf, part } from "./place";
 import { type Column, Table } from "./table";
 
 const listing = new Listing<Project>("projects", "users", "desc");
 
 export function Projects() {
-  const noticing = useSignal<Project | null>(null);
+  const noticing = useSignal<string | null>(null);
+  const opened = part.value;
   const columns: Column<Project>[] = [
     {
       title: "Project",
       sort: ["project", "asc"],
-      cell: ({ projectId }) => <code class="project"><Foreign words={projectId} /></code>,
+      cell: ({ projectId }) => (
+        <a class="project" href={addressOf("projects", projectId)}>
+          <code>
+            <Foreign words={projectId} />
+          </code>
+        </a>
+      ),
     },
     { title: "Users", sort: ["users", "desc"], isNumber: true, cell: ({ users }) => count(users) },
     {
@@ -38,7 +47,7 @@ export function Projects() {
     {
       title: "",
       cell: (row) => (
-        <button type="button" class="quiet" onClick={() => (noticing.value = row)}>
+        <button type="button" class="quiet" onClick={() => (noticing.value = row.projectId)}>
           Notice<span class="unseen"> to <Foreign words={row.projectId} /></span>
         </button>
       ),
@@ -46,15 +55,19 @@ export function Projects() {
   ];
   return (
     <>
-      <Table
-        title="Projects"
-        noun="project"
-        hint="Project id"
-        listing={listing}
-        columns={columns}
-        keyOf={({ projectId }) => projectId}
-      />
-      {noticing.value && <NoticeDialog project={noticing.value} onClose={() => (noticing.value = null)} />}
+      {opened === null ? (
+        <Table
+          title="Projects"
+          noun="project"
+          hint="Project id"
+          listing={listing}
+          columns={columns}
+          keyOf={({ projectId }) => projectId}
+        />
+      ) : (
+        <OpenProject projectId={opened} onNotice={() => (noticing.value = opened)} />
+      )}
+      {noticing.value !== null && <NoticeDialog projectId={noticing.value} onClose={() => (noticing.value = null)} />}
     </>
   );
 }

@@ -41,28 +41,28 @@ export function Settings() {
       </div>
       {failure.value && <p class="notice bad">{failure.value}</p>}
       <div class="rows">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Variable</th>
-              <th scope="col">Value</th>
-              <th scope="col" class="minor">
+        <table role="table">
+          <thead role="rowgroup">
+            <tr role="row">
+              <th scope="col" role="columnheader">Variable</th>
+              <th scope="col" role="columnheader">Value</th>
+              <th scope="col" role="columnheader" class="minor">
                 From
               </th>
             </tr>
           </thead>
-          <tbody>
+          <tbody role="rowgroup">
             {shown.map(({ variable, value, isDefault, description }) => (
-              <tr key={variable}>
-                <td>
+              <tr key={variable} role="row">
+                <td role="cell">
                   <code class="variable">{variable}</code>
                   <small>{description}</small>
                 </td>
-                <td>
+                <td role="cell">
                   {value === null || value === "" ? <span class="none">not set</span> : <code>{value}</code>}
                   {isDefault && <small class="only-narrow">default</small>}
                 </td>
-                <td class="minor">{isDefault ? <span class="none">default</span> : "configured"}</td>
+                <td role="cell" class="minor">{isDefault ? <span class="none">default</span> : "configured"}</td>
               </tr>
             ))}
           </tbody>

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { silent } from "./feed";
+import { isAnswering, silent } from "./feed";
 import { count, counted } from "./formats";
 import type { Listing, Order } from "./listing";
 import { Pager } from "./pager";
@@ -15,6 +15,8 @@ export interface Column<Row> {
   isNumber?: boolean;
   /** Whether a narrow screen does without it. */
   isMinor?: boolean;
+  /** Whether all but a wide screen does without it. */
+  isLeast?: boolean;
   cell: (row: Row) => ComponentChildren;
 }
 
@@ -38,7 +40,10 @@ export function Table<Row>({ title, noun, hint, listing, columns, keyOf, childre
     <section class="panel listing" aria-labelledby="listing-title">
       <header>
         <h2 id="listing-title">{title}</h2>
-        <p role="status">{answer.value && found(answer.value, noun)}</p>
+        <p role="status">
+          {answer.value && found(answer.value, noun)}
+          {answer.value && !isAnswering.value && ", as it was last"}
+        </p>
       </header>
       <div class="filters" role="search">
         <SearchField
@@ -57,19 +62,20 @@ export function Table<Row>({ title, noun, hint, listing, columns, keyOf, childre
       {answer.value && (
         <>
           <div class="rows">
-            <table>
-              <thead>
-                <tr>
+            {/* The roles hold where a narrow screen has no columns. */}
+            <table role="table">
+              <thead role="rowgroup">
+                <tr role="row">
                   {columns.map((column) => (
                     <Heading key={column.title} column={column} listing={listing} />
                   ))}
                 </tr>
               </thead>
-              <tbody>
+              <tbody role="rowgroup">
                 {answer.value.rows.map((row) => (
-                  <tr key={keyOf(row)}>
+                  <tr key={keyOf(row)} role="row">
                     {columns.map((column) => (
-                      <td key={column.title} class={classOf(column)}>
+                      <td key={column.title} role="cell" class={classOf(column)} data-title={column.title}>
                         {column.cell(row)}
                       </td>
                     ))}
@@ -78,11 +84,7 @@ export function Table<Row>({ title, noun, hint, listing, columns, keyOf, childre
               </tbody>
             </table>
           </div>
-          {answer.value.rows.length === 0 && (
-            <p class="empty">
-              {answer.value.total === 0 ? `There are no ${noun}s now.` : `None of the ${noun}s is like that.`}
-            </p>
-          )}
+          {answer.value.rows.length === 0 && <p class="empty">{whyEmpty(answer.value, noun)}</p>}
           <Pager listing={listing} {...answer.value} />
         </>
       )}
@@ -90,18 +92,23 @@ export function Table<Row>({ title, noun, hint, listing, columns, keyOf, childre
   );
 }
 
+function whyEmpty({ total }: { total: number }, noun: string): string {
+  if (!isAnswering.value) return "The server does not answer.";
+  return total === 0 ? `There are no ${noun}s now.` : `None of the ${noun}s is like that.`;
+}
+
 function found({ total, matched }: { total: number; matched: number }, noun: string): string {
   return matched === total ? counted(total, noun) : `${count(matched)} of ${counted(total, noun)}`;
 }
 
-function classOf({ isNumber, isMinor }: { isNumber?: boolean; isMinor?: boolean }): string {
-  return [isNumber && "number", isMinor && "minor"].filter(Boolean).join(" ");
+function classOf<Row>({ isNumber, isMinor, isLeast }: Column<Row>): string {
+  return [isNumber && "number", isMinor && "minor", isLeast && "least"].filter(Boolean).join(" ");
 }
 
 function Heading<Row>({ column, listing }: { column: Column<Row>; listing: Listing<Row> }) {
   if (!column.sort)
     return (
-      <th scope="col" class={classOf(column)}>
+      <th scope="col" role="columnheader" class={classOf(column)}>
         {column.title || <span class="unseen">Actions</span>}
       </th>
     );
@@ -111,7 +118,7 @@ function Heading<Row>({ column, listing }: { column: Column<Row>; listing: Listi
   const onClick = () => listing.change({ sort: name, order: isSorted ? reverse(order) : first });
   const sorted = order === "asc" ? "ascending" : "descending";
   return (
-    <th scope="col" class={classOf(column)} aria-sort={isSorted ? sorted : "none"}>
+    <th scope="col" role="columnheader" class={classOf(column)} aria-sort={isSorted ? sorted : "none"}>
       <button type="button" onClick={onClick}>
         {column.title}
         <span class="arrow" aria-hidden="true">

@@ -1,10 +1,11 @@
-/** Which part of the console is shown: the address says it, so that it can be linked to and gone back from. */
+/** Which part of the console is shown. */
 
-import { signal } from "@preact/signals";
+import { computed } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { Connections } from "./connections";
 import { Log } from "./log";
 import { Overview } from "./overview";
+import { viewName } from "./place";
 import { Projects } from "./projects";
 import { Settings } from "./settings";
 
@@ -16,10 +17,6 @@ export const VIEWS: readonly { name: string; title: string; View: ComponentType 
   { name: "settings", title: "Settings", View: Settings },
 ];
 
-export const view = signal(addressed());
-addEventListener("hashchange", () => (view.value = addressed()));
-
-function addressed(): string {
-  const name = location.hash.slice(1);
-  return VIEWS.some((known) => known.name === name) ? name : "overview";
-}
+export const view = computed(() =>
+  VIEWS.some(({ name }) => name === viewName.value) ? viewName.value : "overview",
+);

@@ -5,10 +5,13 @@ import { announce } from "../shared/announcements";
 import { isVisible, visible } from "../shared/foreign";
 import { CardDialog } from "./card-dialog";
 import { dragged, over, useDrag } from "./drag";
-import { PanelHeader } from "./panel-header";
+import { Hint, PanelHeader } from "./panel-header";
 import type { Project } from "./project";
-import { LONGEST_TITLE, STATUSES, type Status, type Task } from "./values";
+import { Pointers } from "./pointers";
+import { LONGEST_TITLE, type Place, STATUSES, type Status, type Task, readStatus } from "./values";
 
+/** A column's own units for where somebody points. */
+const COLUMN = { width: 1_000, height: 1_000 };
 const COLUMNS = Object.keys(STATUSES) as Status[];
 const opened = signal<string | null>(null);
 
@@ -17,9 +20,13 @@ export function Board({ project }: { project: Project }) {
   return (
     <section class="panel" id="board" aria-labelledby="board-title">
       <PanelHeader id="board" title="Board" project={project}>
-        Drag a card, or press ← → on it
+        <Hint mouse="Drag a card, or press ← → on it" touch="Drag a card by its dots, or tap it" />
       </PanelHeader>
-      <div class="board">
+      <div
+        class="board"
+        onPointerMove={(event) => project.point(placeOf(event))}
+        onPointerLeave={() => project.point(null)}
+      >
         {COLUMNS.map((status) => (
           <Column key={status} status={status} tasks={tasks.filter(([, task]) => task.status === status)} project={project} />
         ))}
@@ -47,8 +54,21 @@ function Column({ status, tasks, project }: ColumnProps) {
         ))}
       </ul>
       {status === "TODO" && <NewCard project={project} />}
+      <Pointers project={project} surface={status} size={COLUMN} />
     </div>
   );
+}
+
+/** Where somebody points: in a column, for on another screen the columns have other places. */
+function placeOf({ currentTarget, clientX, clientY }: PointerEvent): Place | null {
+  for (const column of (currentTarget as Element).querySelectorAll<HTMLElement>("[data-status]")) {
+    const { left, top, width, height } = column.getBoundingClientRect();
+    const [x, y] = [(clientX - left) / width, (clientY - top) / height];
+    const surface = readStatus(column.dataset.status);
+    if (surface !== undefined && x >= 0 && x <= 1 && y >= 0 && y <= 1)
+      return { surface, at: [Math.round(x * COLUMN.width), Math.round(y * COLUMN.height)] };
+  }
+  return null;
 }
 
 function Card({ id, task, project }: { id: string; task: Task; project: Project }) {

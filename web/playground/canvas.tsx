@@ -1,8 +1,9 @@
 /** The canvas: everyone's lines and cursors; it is drawn on by the pointer, or by the keys. */
 
 import { useRef } from "preact/hooks";
-import { PanelHeader } from "./panel-header";
-import { Flag, colourOf } from "./person";
+import { Hint, PanelHeader } from "./panel-header";
+import { colourOf } from "./person";
+import { Pointers } from "./pointers";
 import type { Project } from "./project";
 import { CANVAS, type Point, freshId } from "./values";
 
@@ -24,7 +25,7 @@ export function Canvas({ project }: { project: Project }) {
   return (
     <section class="panel" id="canvas" aria-labelledby="canvas-title">
       <PanelHeader id="canvas" title="Canvas" project={project} button={clear}>
-        Draw; with keys: arrows move, Space draws
+        <Hint mouse="Draw; with keys: arrows move, Space draws" touch="Draw with a finger" />
       </PanelHeader>
       <div class="canvas">
         <Paper project={project}>
@@ -32,12 +33,7 @@ export function Canvas({ project }: { project: Project }) {
             <path key={id} class={colourOf(by)} d={pathOf(points)} />
           ))}
         </Paper>
-        {[...project.presence.pointers.value].map(([socketId, { by, at }]) => (
-          <span key={socketId} class={`pointer ${colourOf(by)}`} style={place(at)} aria-hidden="true">
-            <Arrow />
-            <Flag name={by} />
-          </span>
-        ))}
+        <Pointers project={project} surface="canvas" size={CANVAS} />
       </div>
     </section>
   );
@@ -51,7 +47,7 @@ function Paper({ project, children }: { project: Project; children: preact.Compo
   const go = (to: Point) => {
     pen.current = to;
     cross.current?.setAttribute("transform", `translate(${to[0]} ${to[1]})`);
-    project.point(to);
+    project.point({ surface: "canvas", at: to });
     if (stroke.current !== null) project.draw(stroke.current, to);
   };
   const begin = () => {
@@ -97,14 +93,6 @@ function Paper({ project, children }: { project: Project; children: preact.Compo
   );
 }
 
-function Arrow() {
-  return (
-    <svg viewBox="0 0 16 16">
-      <path d="M1 1l5 13 2.500-5.500L14 6z" />
-    </svg>
-  );
-}
-
 function where(event: PointerEvent): Point {
   const box = (event.currentTarget as SVGSVGElement).getBoundingClientRect();
   return within(
@@ -115,10 +103,6 @@ function where(event: PointerEvent): Point {
 
 function within(x: number, y: number): Point {
   return [Math.round(Math.min(Math.max(x, 0), CANVAS.width)), Math.round(Math.min(Math.max(y, 0), CANVAS.height))];
-}
-
-function place([x, y]: Point) {
-  return { left: `${(100 * x) / CANVAS.width}%`, top: `${(100 * y) / CANVAS.height}%` };
 }
 
 const paths = new WeakMap<readonly Point[], string>();

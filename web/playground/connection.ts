@@ -10,12 +10,21 @@ const PING_EVERY = 2_000; // milliseconds
 const QUIET_AFTER = 3 * PING_EVERY;
 const RETURN_SHOWN = 8_000;
 
+/** The client's reasons for the end of a connection, in plain words. */
+const REASONS: Partial<Record<Socket.DisconnectReason, string>> = {
+  "io server disconnect": "The server has ended it.",
+  "ping timeout": "The server does not answer.",
+  "transport close": "The server, or the network, has cut it off.",
+  "transport error": "The network has failed.",
+  "parse error": "Something else than this server has answered.",
+};
+
 export class Connection {
   readonly state = signal<State>("connecting");
   readonly transport = signal("");
   /** The time of a ping and its pong, in milliseconds; null while there is none. */
   readonly latency = signal<number | null>(null);
-  /** Why the connection was lost or refused, in the client's or the server's words. */
+  /** Why the connection was lost or refused, in plain words or the server's. */
   readonly why = signal("");
   readonly attempt = signal(0);
   /** How long the connection was away, in seconds, for a while after its return. */
@@ -30,6 +39,7 @@ export class Connection {
   private pingedAt = 0;
   private ponged = true;
   private forgetting: ReturnType<typeof setTimeout> | undefined;
+  private returning: ReturnType<typeof setTimeout> | undefined;
 
   constructor(signedIn: SignedIn) {
     this.socket = io({
@@ -67,6 +77,13 @@ export class Connection {
     this.socket.connect();
   }
 
+  /** Do not wait for the next attempt. */
+  connectNow(): void {
+    clearTimeout(this.returning);
+    this.socket.disconnect(); // it gives up what it waits for
+    this.socket.connect();
+  }
+
   private refuse(why: string): void {
     this.state.value = "refused";
     this.why.value = why;
@@ -89,14 +106,14 @@ export class Connection {
 
   private onDisconnect(reason: Socket.DisconnectReason): void {
     this.state.value = "lost";
-    this.why.value = this.goodbye || reason;
+    this.why.value = this.goodbye || (REASONS[reason] ?? reason);
     this.goodbye = "";
     this.latency.value = null;
     this.quietFor.value = 0;
     this.wasAwayFor.value = null;
     this.lostAt = performance.now();
     // The client does not come back by itself when it was the server that said goodbye.
-    if (reason === "io server disconnect") setTimeout(() => this.socket.connect(), 1_000);
+    if (reason === "io server disconnect") this.returning = setTimeout(() => this.socket.connect(), 1_000);
   }
 
   private ping(): void {

@@ -9,6 +9,8 @@ import type { Project } from "./project";
 import { FILE } from "./seeds";
 import { LONGEST_TEXT } from "./values";
 
+const MARGIN = 8; // pixels
+
 export function Document({ project }: { project: Project }) {
   const text = project.files.all.value.get(FILE) ?? "";
   return (
@@ -59,9 +61,11 @@ function Editor({ text, project }: { text: string; project: Project }) {
 /** The text once more, unseen, with the others' cursors where they are in it. */
 function Carets({ text, carets }: { text: string; carets: ReadonlyMap<string, Caret> }) {
   const sorted = [...carets].sort(([, a], [, b]) => a.to - b.to);
+  const place = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => place.current?.querySelectorAll<HTMLElement>(".flag").forEach(keepInside));
   let done = 0;
   return (
-    <div class="carets" aria-hidden="true">
+    <div class="carets" aria-hidden="true" ref={place}>
       {sorted.map(([socketId, { by, to }]) => {
         const before = text.slice(done, to);
         done = Math.max(done, Math.min(to, text.length));
@@ -76,6 +80,17 @@ function Carets({ text, carets }: { text: string; carets: ReadonlyMap<string, Ca
       {"\n"}
     </div>
   );
+}
+
+/** Move a label that would be cut off at the right or the top. */
+function keepInside(flag: HTMLElement): void {
+  flag.style.translate = "";
+  const box = flag.getBoundingClientRect();
+  const editor = flag.closest(".editor")!.getBoundingClientRect();
+  const carets = flag.closest(".carets")!.getBoundingClientRect();
+  const left = Math.min(0, editor.right - MARGIN - box.right);
+  const down = Math.max(0, carets.top - MARGIN - box.top);
+  flag.style.translate = `${left}px ${down}px`;
 }
 
 /** Replace the text, and leave the caret where it is in what both have in common. */

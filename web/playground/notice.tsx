@@ -1,23 +1,23 @@
 /** What there is to say: that the connection is lost or back, what the server refuses, what its operators announce. */
 
-import type { Connection } from "./connection";
+import type { Connection, State } from "./connection";
 import type { Project } from "./project";
 
 export function Notice({ project }: { project: Project }) {
   const { connection, refusal, told } = project;
   const refused = connection.isConnected.value ? refusal.value : null;
   const [kind, words] = refused ? ["bad", `The server refuses: ${refused.message}`] : describe(connection);
-  const tryAgain = refused?.isOfProject
-    ? () => project.join()
-    : connection.state.value === "refused" && (() => connection.connect());
+  const button = refused?.isOfProject
+    ? { name: "Try again", act: () => project.join() }
+    : BUTTONS[connection.state.value]?.(connection);
   return (
     <div role="status" class="notices">
       {words && (
         <p class={`notice ${kind}`}>
           {words}
-          {tryAgain && (
-            <button type="button" class="quiet" onClick={tryAgain}>
-              Try again
+          {button && (
+            <button type="button" class="quiet" onClick={button.act}>
+              {button.name}
             </button>
           )}
         </p>
@@ -36,19 +36,29 @@ export function Notice({ project }: { project: Project }) {
   );
 }
 
+interface Button {
+  name: string;
+  act: () => void;
+}
+
+const BUTTONS: Partial<Record<State, (connection: Connection) => Button>> = {
+  lost: (connection) => ({ name: "Try now", act: () => connection.connectNow() }),
+  refused: (connection) => ({ name: "Try again", act: () => connection.connect() }),
+};
+
 function describe(connection: Connection): [kind: string, words: string] {
   const { state, why, attempt, wasAwayFor } = connection;
   switch (state.value) {
     case "lost": {
-      const trying = attempt.value > 0 ? `Trying to come back, attempt ${attempt.value}.` : "Trying to come back.";
-      return ["bad", `The connection is lost: ${sentence(why.value)} ${trying} What you do stays on this page until then.`];
+      const tries = attempt.value > 0 ? ` (attempt ${attempt.value})` : "";
+      return ["bad", `The connection is lost. ${sentence(why.value)} The page tries to connect again${tries}. What you do meanwhile is kept here, and sent then.`];
     }
     case "refused":
       return ["bad", `The server does not let you in: ${why.value}`];
     case "connected":
       return wasAwayFor.value === null
         ? ["", ""]
-        : ["good", `Back after ${wasAwayFor.value.toFixed(1)} s. The others have been told what was done here meanwhile.`];
+        : ["good", `Connected again after ${wasAwayFor.value.toFixed(1)} s. The others have what you did meanwhile.`];
     case "connecting":
       return ["", ""];
   }

@@ -13,6 +13,21 @@ interface PanelHeaderProps {
   children: ComponentChildren;
 }
 
+interface HintProps {
+  mouse: string;
+  touch: string;
+}
+
+/** How a part is used, by what somebody uses it with. */
+export function Hint({ mouse, touch }: HintProps) {
+  return (
+    <>
+      <span class="by-mouse">{mouse}</span>
+      <span class="by-touch">{touch}</span>
+    </>
+  );
+}
+
 export function PanelHeader({ id, title, project, button, children }: PanelHeaderProps) {
   const typing = [...project.presence.typing.value.values()].filter(({ context }) => context === id);
   const names = [...new Set(typing.map(({ by }) => by))];

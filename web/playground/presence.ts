@@ -2,7 +2,7 @@
 
 import { type Signal, signal } from "@preact/signals";
 import type { Connection } from "./connection";
-import { type Point, isObject, isPoint, readName } from "./values";
+import { type Place, isObject, readName, readPlace } from "./values";
 
 export interface Person {
   userId: string;
@@ -23,7 +23,7 @@ const TYPING_LASTS = 5_000; // milliseconds, where nobody says that it is over
 
 export class Presence {
   readonly people = signal<readonly Person[]>([]);
-  readonly pointers: BySocket<{ by: string; at: Point }> = signal(new Map());
+  readonly pointers: BySocket<Place & { by: string }> = signal(new Map());
   readonly carets: BySocket<Caret> = signal(new Map());
   readonly selections: BySocket<{ by: string; cell: string }> = signal(new Map());
   readonly typing: BySocket<{ by: string; context: string }> = signal(new Map());
@@ -41,8 +41,8 @@ export class Presence {
     // The server adds only the id of the connection: who it is, the pages say themselves.
     socket.on("canvas:cursor", ({ socketId, position }) => {
       if (!isObject(position)) return;
-      const by = readName(position.by);
-      put(this.pointers, socketId, isPoint(position.at) ? { by, at: position.at } : undefined);
+      const place = readPlace(position);
+      put(this.pointers, socketId, place && { ...place, by: readName(position.by) });
     });
     socket.on("markdown:cursor", ({ socketId, position }) => {
       if (!isObject(position)) return;

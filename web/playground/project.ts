@@ -9,6 +9,7 @@ import { Shared } from "./shared";
 import { throttled } from "./throttled";
 import {
   MOST_POINTS,
+  type Place,
   type Point,
   type Status,
   freshId,
@@ -113,8 +114,8 @@ export class Project {
     this.emit("canvas:update", { changes: { erased } });
   }
 
-  readonly point = throttled(CURSOR_EVERY, (at: Point | null) =>
-    this.emit("canvas:cursor", { position: { by: this.me, at } }),
+  readonly point = throttled(CURSOR_EVERY, (place: Place | null) =>
+    this.emit("canvas:cursor", { position: { by: this.me, surface: "canvas", at: null, ...place } }),
   );
 
   private readonly tellDrawnSoon = throttled(CURSOR_EVERY, () => this.tellDrawn());

@@ -12,6 +12,14 @@ export interface Task {
 
 export type Point = readonly [x: number, y: number];
 
+/** What somebody points at: the canvas, or a column of the board. */
+export type Surface = "canvas" | Status;
+
+export interface Place {
+  surface: Surface;
+  at: Point;
+}
+
 /** A line on the canvas, by the name of who drew it. */
 export interface Stroke {
   by: string;
@@ -44,6 +52,10 @@ export function readTask(value: unknown): Task | undefined {
 
 export function readPoints(value: unknown): Point[] {
   return Array.isArray(value) ? value.filter(isPoint).slice(0, MOST_POINTS) : [];
+}
+
+export function readPlace({ surface, at }: Record<string, unknown>): Place | undefined {
+  return isPoint(at) ? { surface: readStatus(surface) ?? "canvas", at } : undefined;
 }
 
 export function readStroke(value: unknown): Stroke | undefined {

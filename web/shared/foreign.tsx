@@ -11,6 +11,11 @@ export function visible(words: string): string {
   return seen.replace(UNDRAWN, "\\x20");
 }
 
+/** The same for a text of several lines, whose blanks are drawn as they are. */
+export function visibleLines(text: string): string {
+  return text.replace(UNSEEN, (character) => (/[ \n]/.test(character) ? character : escaped(character)));
+}
+
 /** Whether there is something to see in the words. */
 export function isVisible(words: string): boolean {
   return words.replace(UNSEEN, "") !== "";

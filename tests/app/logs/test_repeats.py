@@ -47,6 +47,27 @@ async def test_a_flood_is_one_line_and_a_number(repeats: Repeats, capsys: pytest
     assert repeats.levels == {"error": 2000, "warning": 1000}
 
 
+async def test_each_block_is_told(repeats: Repeats, capsys: pytest.CaptureFixture[str]) -> None:
+    """What operators do is no flood: each is to be known with who it was."""
+    log: Any = structlog.get_logger()
+    for name in ("alice", "bob"):
+        who = {"kind": "user", "name": name, "address": "192.0.2.1"}
+        log.warning("console_blocked", **who, seconds=60)
+        log.warning("console_disconnected_all", **who)
+        log.warning("console_unblocked", **who)
+    assert lines(capsys) == [
+        line.format(name=name)
+        for name in ("alice", "bob")
+        for line in (
+            "✗ Blocked from the console, by 192.0.2.1: the user {name}, for 60 s",
+            "✗ Disconnected from the console, by 192.0.2.1: all of the user {name}",
+            "✓ No longer blocked, by 192.0.2.1: the user {name}",
+        )
+    ]
+    repeats.tell()
+    assert lines(capsys) == []
+
+
 async def test_another_window_begins_anew(repeats: Repeats, capsys: pytest.CaptureFixture[str]) -> None:
     """What came once has no line of its own at the end, and is written again."""
     log: Any = structlog.get_logger()
