@@ -13,8 +13,8 @@ from typing import IO
 import psutil
 from tests.end_to_end.people import ISSUED, SECRET
 
-PATIENCE = 10  # seconds: far more than anything here takes, so that only what never comes fails
-_PORT = re.compile(r'(?:Server running on port: |"event":"started","port":)(\d+)')
+PATIENCE = 30  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
+_PORT = re.compile(r'(?:Server running on port: |"event":"started","instanceId":"[A-Za-z0-9]+","port":)(\d+)')
 
 
 class ServerProcess:

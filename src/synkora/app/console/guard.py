@@ -61,16 +61,20 @@ class Guard:
         over_tls = request.url.scheme == "https"
         return self._proxies.secure(peer, Headers(request.scope["headers"]), over_tls=over_tls)
 
+    def address(self, request: Request) -> str:
+        """Where a request comes from."""
+        peer = request.client.host if request.client is not None else ""
+        return self._proxies.address(peer, Headers(request.scope["headers"]))
+
     def _check_token(self, request: Request, token: bytes) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():  # RFC 6750 section 2.1
             raise Refused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
-        peer = request.client.host if request.client is not None else ""
-        address = self._proxies.address(peer, Headers(request.scope["headers"]))
+        address = self.address(request)
         if self._failures.has_enough(address):
-            self._incidents.note("console sign-in refused", "too many")
+            self._incidents.note("console sign-in refused", "too many", address)
             raise Refused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
         if not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
             self._failures.note(address)
-            self._incidents.note("console sign-in refused", "wrong token")
+            self._incidents.note("console sign-in refused", "wrong token", address)
             raise Refused(401, _WRONG, {"www-authenticate": "Bearer"})

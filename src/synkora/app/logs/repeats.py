@@ -9,7 +9,13 @@ import structlog
 WINDOW: Final = 60  # seconds
 MOST_KINDS: Final = 100
 _SERIOUS: Final = {"warning": "warning", "error": "error", "exception": "error", "critical": "error"}
-_COUNTED: Final = frozenset(("incident", "incidents", "caution", "repeated"))  # what is no flood by its making
+#: What is no flood by its making, and what operators do, which is written each time.
+_COUNTED: Final = frozenset(
+    (
+        *("incident", "incidents", "incidents_from", "caution", "repeated"),
+        *("console_disconnected", "console_noticed", "admin_ui_disconnected"),
+    )
+)
 _TELLING: Final = ("eventName", "problem", "logger")  # fields without which two of an event are not the same
 
 log = structlog.get_logger(__name__)
