@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -87,6 +88,26 @@ def test_nobody_has_to_listen(monkeypatch: pytest.MonkeyPatch, address: str | No
     if address is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
     notify("READY=1")
+
+
+def test_a_hangup_while_it_starts_is_answered_when_it_has_started(tmp_path: Path) -> None:
+    """A reload right after the start does not end the process, and is not lost."""
+    with Program(SERVE, tmp_path, **SETTINGS) as program:
+        until = time.monotonic() + PATIENCE
+        while not blocks_hangups(program.process.pid):
+            assert time.monotonic() < until, program.output
+            time.sleep(0.001)
+        program.signal(signal.SIGHUP)
+        program.line(lambda line: line.startswith("✓ Nothing to reload"))
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0, program.output
+
+
+def blocks_hangups(pid: int) -> bool:
+    """Whether a process has SIGHUP wait: the lowest bit of its mask (proc_pid_status(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigBlk:")[2].split()[0], 16)
+    return bool(mask & 1 << (signal.SIGHUP - 1))
 
 
 def test_a_hangup_does_not_end_it(tmp_path: Path) -> None:

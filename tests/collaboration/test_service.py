@@ -179,7 +179,7 @@ async def test_everyone_is_told_that_the_server_stops(running: Site) -> None:
 
 
 async def test_what_happens_is_logged(site: Site) -> None:
-    """Coming, joining, changing, leaving and going are logged with who and where; cursors and canvases are not."""
+    """Coming, joining, leaving and going are logged with who and where, changes for debugging, cursors not at all."""
     with capture_logs() as logs:
         (alice,) = await site.meet("Alice", project=PROJECT)
         for event in CATALOGUE:
@@ -198,6 +198,7 @@ async def test_what_happens_is_logged(site: Site) -> None:
         "Cell updated",
         "Cells updated",
     )
+    assert all((entry["event"] == "relayed") is (entry["log_level"] == "debug") for entry in logs)
     assert [{key: value for key, value in entry.items() if key != "log_level"} for entry in logs] == [
         {"event": "client_connected", **user},
         {"event": "project_joined", "projectId": PROJECT, **user},

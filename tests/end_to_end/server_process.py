@@ -14,7 +14,7 @@ import psutil
 from tests.end_to_end.people import ISSUED, SECRET
 from tests.support.processes import PATIENCE
 
-_PORT = re.compile(r'(?:Server running on port: |"event":"started","port":)(\d+)')
+_PORT = re.compile(r'(?:Server running on port: |"event":"started","instanceId":"[A-Za-z0-9]+","port":)(\d+)')
 
 
 class ServerProcess:

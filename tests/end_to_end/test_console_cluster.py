@@ -165,7 +165,7 @@ async def test_a_client_is_disconnected_from_either_console(world: World) -> Non
         assert await console.act("disconnect", socketId=client.id) == {"disconnected": False, "unanswered": []}
     table = await world.consoles[1].until("connections", lambda table: table["total"] == 2)
     assert {row["userName"] for row in table["rows"]} == {"Alice"}
-    assert f"✗ Disconnected from the console: {world.bob.id}" in world.servers[0].stdout
+    assert f"✗ Disconnected from the console: {world.bob.id}, by 127.0.0.1" in world.servers[0].stdout
 
 
 async def test_a_project_of_both(world: World) -> None:

@@ -129,7 +129,7 @@ async def test_people_work_in_an_integrated_server(web: StartWeb, connect_by: Co
         metrics = (await http.get("/synkora/metrics")).text
     assert (health["status"], health["connections"], health["rooms"]) == ("healthy", 2, 1)
     assert "synkora_connections" in metrics
-    server.line(lambda line: line == "→ Task created in proj_456 by Alice")
+    server.line(lambda line: line == "✓ Alice joined project proj_456")
     with pytest.raises(Refused, match="Authentication required"):
         await connect_by(CAROL, url=server.url, auth={})
     for person in (alice, bob):

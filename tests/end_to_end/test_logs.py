@@ -12,6 +12,8 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 from tests.end_to_end.test_relays import ROWS
 
+from synkora import __version__
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 #: What people write into whatever they can write into.
@@ -38,7 +40,8 @@ async def test_every_line_is_an_object(start_server: StartServer, connect_by: Co
     await bob.expect("user:left")
     assert await asyncio.to_thread(server.stop) == 0
     logged = entries(server)
-    assert all(list(entry)[:3] == ["timestamp", "level", "event"] for entry in logged)
+    assert all(list(entry)[:4] == ["timestamp", "level", "event", "instanceId"] for entry in logged)
+    assert len({entry["instanceId"] for entry in logged}) == 1
     assert [entry["timestamp"] for entry in logged] == sorted(entry["timestamp"] for entry in logged)
     hers = [entry for entry in logged if entry.get("socketId") == alice_id]
     assert [entry["event"] for entry in hers] == [
@@ -51,7 +54,7 @@ async def test_every_line_is_an_object(start_server: StartServer, connect_by: Co
     assert {entry["projectId"] for entry in hers[1:3]} == {PROJECT}
     assert hers[-1]["reason"] == "client namespace disconnect"
     assert 0 < hers[-1]["duration"] < 60
-    assert (logged[0]["event"], logged[0]["port"]) == ("started", server.port)
+    assert (logged[0]["event"], logged[0]["port"], logged[0]["version"]) == ("started", server.port, __version__)
     assert logged[-1]["event"] == "stopped"
 
 

@@ -44,8 +44,8 @@ async def test_the_banner_says_where_the_server_is(start_server: StartServer) ->
 
 
 async def test_the_log_has_a_line_for_what_people_do(start_server: StartServer, connect_by: Connect) -> None:
-    """Who comes, joins, changes a task, and goes and why; not each move of a cursor or a canvas."""
-    server = start_server()
+    """Who comes, joins, and goes and why, and for debugging each change; not each move of a cursor or a canvas."""
+    server = start_server(LOG_LEVEL="debug")
     alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url)
     await expect_line(server, f"✓ Client connected: {re.escape(alice.id)} \\(User: Alice\\)")
     await join(alice)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.engine.incidents import MOST_KINDS, MOST_LABELS, Incidents, Tally
+from synkora.engine.incidents import MOST_ADDRESSES, MOST_KINDS, MOST_LABELS, Incidents, Tally
 
 
 def test_counts_by_kind_and_label() -> None:
@@ -27,7 +27,7 @@ def test_the_first_of_each_kind_is_told_at_once() -> None:
     """So it is once for each kind, until the counts are taken."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()
-    incidents.on_first = lambda kind, label: told.append((kind, label))
+    incidents.on_first = lambda kind, label, _: told.append((kind, label))
     for _ in range(3):
         incidents.note("origin refused", "a")
         incidents.note("limit hit", "join")
@@ -35,6 +35,37 @@ def test_the_first_of_each_kind_is_told_at_once() -> None:
     incidents.take()
     incidents.note("limit hit", "edit")
     assert told[2:] == [("limit hit", "edit")]
+
+
+def test_the_first_of_each_kind_from_each_address_is_told_at_once() -> None:
+    """Programs that block addresses see each of them, however many other addresses do the same."""
+    told: list[tuple[str, str]] = []
+    incidents = Incidents()
+    incidents.on_first = lambda kind, _, address: told.append((kind, address))
+    for _ in range(3):
+        incidents.note("origin refused", "a", "192.0.2.1")
+        incidents.note("origin refused", "a", "192.0.2.2")
+        incidents.note_limit("join", "192.0.2.1")
+    assert told == [("origin refused", "192.0.2.1"), ("origin refused", "192.0.2.2"), ("limit hit", "192.0.2.1")]
+    origins, limits = incidents.take()
+    assert origins.addresses == {"192.0.2.1": 3, "192.0.2.2": 3}
+    assert limits.addresses == {"192.0.2.1": 3}
+    incidents.note("origin refused", "a", "192.0.2.1")
+    assert told[3:] == [("origin refused", "192.0.2.1")]
+
+
+def test_addresses_are_bounded() -> None:
+    """An attacker with many addresses makes the counts and the log no larger, and all is counted."""
+    told: list[str] = []
+    incidents = Incidents()
+    incidents.on_first = lambda _, __, address: told.append(address)
+    for number in range(1000):
+        incidents.note("origin refused", "a", f"2001:db8::{number:x}")
+        incidents.note("sign-in refused", "a", f"2001:db8::{number:x}")
+    assert len(told) == MOST_ADDRESSES
+    tallies = incidents.take()
+    assert [tally.times for tally in tallies] == [1000, 1000]
+    assert sum(len(tally.addresses) for tally in tallies) == MOST_ADDRESSES
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.text(max_size=3)), max_size=50))

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from synkora import __version__
 from synkora.app import playground
 from synkora.app.console import console
 from synkora.app.pages import is_built
@@ -27,7 +28,7 @@ def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str
     if settings.log_format == "text":
         write(_banner(settings, sockets))
     else:
-        log.info("started", port=_port(sockets), allowedOrigins=settings.allowed_origins)
+        log.info("started", port=_port(sockets), version=__version__, allowedOrigins=settings.allowed_origins)
     if settings.environment == "development" and is_built(playground.FILES):
         log.info("playground", address=f"{_address(settings, sockets)}/playground")
     if console.has_console(settings) and is_built(console.FILES):

@@ -25,12 +25,13 @@ class Cluster:
     """What joins this instance to the others that share a Redis, from before it takes clients until they are gone.
 
     Names in Redis begin with `prefix`, as Node.js' adapter has them, or with `synkora:`, `prefix` and a colon. Failures
-    that others note are counted in `failures`. Raises `ValueError` for a URL that names no Redis.
+    that others note are counted in `failures`. The others know this instance by its id. Raises `ValueError` for a URL
+    that names no Redis.
     """
 
-    def __init__(self, url: str, prefix: str, failures: Failures) -> None:
+    def __init__(self, url: str, prefix: str, failures: Failures, instance_id: str = "") -> None:
         self._prefix = prefix
-        self._link = Link(RedisUrl.parse(url))
+        self._link = Link(RedisUrl.parse(url), uid=instance_id)
         own = f"synkora:{prefix}:"
         self.presence = RedisPresence(self._link, prefix=own)
         self.tallies = Tallies(self._link, failures, prefix=own)

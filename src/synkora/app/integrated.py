@@ -20,6 +20,7 @@ from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
 from synkora.app.server import access_policy, make_cluster, make_collaboration, make_socket_server
 from synkora.app.settings import Settings, load_settings
+from synkora.cluster.link import new_uid
 from synkora.engine.failures import Failures
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
@@ -44,13 +45,16 @@ class CollaborationServer:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings = settings or load_settings()
+        instance_id = new_uid()
         self._repeats = Repeats()
         self._output: Output | None = None
         if not structlog.is_configured():
-            self._output = standard_output(settings.log_format)
-            self._repeats = configure_logs(settings.log_level, settings.log_format, libraries=(), output=self._output)
+            self._output = standard_output(settings.log_format, instance_id)
+            self._repeats = configure_logs(
+                settings.log_level, settings.log_format, libraries=(), output=self._output, instance_id=instance_id
+            )
         failures = Failures(settings.limit_failed_sign_ins)
-        self._cluster = cluster = make_cluster(settings, failures)
+        self._cluster = cluster = make_cluster(settings, failures, instance_id)
         self._server = server = make_socket_server(settings, cluster)
         self._collaboration = make_collaboration(settings, server, access_policy(settings), failures, cluster)
         self._patterns = Patterns(server.incidents)

@@ -27,6 +27,7 @@ from synkora.app.serving import Server
 from synkora.app.settings import Settings
 from synkora.app.systemd import notify, passed_sockets
 from synkora.app.tls import TlsError, renew, tls_context
+from synkora.cluster.link import new_uid
 from synkora.collaboration.access import AccessPolicy, OpenAccess
 from synkora.collaboration.limits import Limits
 from synkora.collaboration.service import Collaboration
@@ -48,13 +49,16 @@ log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
     log_tail = LogTail() if has_console(settings) else None
-    output = standard_output(settings.log_format)
-    repeats = configure_logs(settings.log_level, settings.log_format, tail=log_tail, output=output)
+    instance_id = new_uid()
+    output = standard_output(settings.log_format, instance_id)
+    repeats = configure_logs(
+        settings.log_level, settings.log_format, tail=log_tail, output=output, instance_id=instance_id
+    )
     failures = Failures(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
         policy = access_policy(settings)
-        cluster = make_cluster(settings, failures)
+        cluster = make_cluster(settings, failures, instance_id)
     except (TlsError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
@@ -71,7 +75,9 @@ def run(settings: Settings) -> None:
 
     console = None
     if log_tail is not None:
-        console = Console(settings, server, collaboration, lag=lag, log_tail=log_tail, cluster=cluster)
+        console = Console(
+            settings, server, collaboration, lag=lag, log_tail=log_tail, cluster=cluster, instance_id=instance_id
+        )
 
     def started(sockets: list[socket.socket]) -> None:
         if console is not None:
@@ -130,11 +136,11 @@ async def _around(lag: LoopLag, console: Console | None, cluster: Cluster | None
             yield
 
 
-def make_cluster(settings: Settings, failures: Failures) -> Cluster | None:
+def make_cluster(settings: Settings, failures: Failures, instance_id: str) -> Cluster | None:
     """What joins this instance to others, if it is one of several. Raises `ValueError`."""
     if settings.redis_url is None:
         return None
-    return Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures)
+    return Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, instance_id)
 
 
 def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:

@@ -168,12 +168,15 @@ class Server(uvicorn.Server):
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         if self._reload is not None and not os.isatty(_STDIN):
             reload = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._reload)
             before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: reload())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came earlier comes now
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for number, handler in before.items():
                 signal.signal(number, handler)
 

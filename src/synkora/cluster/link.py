@@ -45,16 +45,22 @@ class LinkSettings:
     max_waiting: int = 33_554_432
 
 
+def new_uid() -> str:
+    """A name for an instance, that no other has."""
+    return "".join(secrets.choice(_UID_LETTERS) for _ in range(_UID_SIZE))
+
+
 class Link:
     """One connection to Redis, over which commands and messages go in one order, each way.
 
-    Everything is written at the end of the turn, at once, in the order of the calls. `uid` names this instance, and is
-    new for each link. `problem` says what is wrong, for operators; it holds no password. What is in `on_up` is called
-    when Redis can be used, with all subscriptions made, and what is in `on_down` when it no longer can.
+    Everything is written at the end of the turn, at once, in the order of the calls. `uid` names this instance, as
+    `new_uid` makes it; without one it is new for each link. `problem` says what is wrong, for operators; it holds no
+    password. What is in `on_up` is called when Redis can be used, with all subscriptions made, and what is in `on_down`
+    when it no longer can.
     """
 
-    def __init__(self, url: RedisUrl, settings: LinkSettings | None = None) -> None:
-        self.uid = "".join(secrets.choice(_UID_LETTERS) for _ in range(_UID_SIZE))
+    def __init__(self, url: RedisUrl, settings: LinkSettings | None = None, uid: str = "") -> None:
+        self.uid = uid or new_uid()
         self.on_up: list[Callable[[], None]] = []
         self.on_down: list[Callable[[], None]] = []
         self.published = 0

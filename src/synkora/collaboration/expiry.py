@@ -79,8 +79,9 @@ class Expiry:
 
     def _refuse(self, member: Member, message: str, detail: str) -> dict[str, object] | Awaitable[dict[str, object]]:
         answer: dict[str, object] = {"ok": False, "message": message}
-        delay = self._failures.note(member.socket.session.request.address)
-        self._incidents.note("sign-in refused", f"{message} ({detail})")
+        address = member.socket.session.request.address
+        delay = self._failures.note(address)
+        self._incidents.note("sign-in refused", f"{message} ({detail})", address)
         return _later(answer, delay) if delay else answer
 
 

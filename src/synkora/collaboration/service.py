@@ -188,7 +188,7 @@ class Collaboration:
             self._incidents.note("blocked client refused")
             raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
         if 0 < self._limits.connections <= self._connections.total(user.id):
-            self._incidents.note_limit("connections of a user")
+            self._incidents.note_limit("connections of a user", _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._allowance(socket))
         self._allowances.pop(socket.session, None)
@@ -246,10 +246,10 @@ class Collaboration:
         try:
             member.allowance.take(received.kind, size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes")
+            self._incidents.note_limit("bytes", _address(socket))
             raise
         except EventRefused:
-            self._incidents.note_limit(f"{received.kind.name.lower()} events")
+            self._incidents.note_limit(f"{received.kind.name.lower()} events", _address(socket))
             raise
         except TooManyRefusals:
             self._cut_off(socket)
@@ -261,14 +261,14 @@ class Collaboration:
         try:
             self._members[socket.id].allowance.take_bytes(size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes")
+            self._incidents.note_limit("bytes", _address(socket))
             raise
         except TooManyRefusals:
             self._cut_off(socket)
             raise EventRefused("disconnected") from None
 
     def _cut_off(self, socket: Socket) -> None:
-        self._incidents.note("flooding client cut off")
+        self._incidents.note("flooding client cut off", address=_address(socket))
         socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
         socket.disconnect(close=True)
 
@@ -297,7 +297,7 @@ class Collaboration:
                 return  # a cursor would be drawn anew where it has just been taken away
             adapter.relay(message, project_id, member.socket.id)
             if event.logged:
-                log.info(
+                log.debug(
                     "relayed",
                     what=event.logged,
                     projectId=project_id,
@@ -325,3 +325,7 @@ class Collaboration:
             return self._admission.relay(member, project_id, event.name, message.size, act)
 
         self._namespace.route(event.name, codec.decode, relay)
+
+
+def _address(socket: Socket) -> str:
+    return socket.session.request.address

@@ -66,7 +66,7 @@ class SigningIn:
         except SignInRefused as refusal:
             self._count(refusal.message, began)
             delay = self._failures.note(address)
-            self._incidents.note("sign-in refused", f"{refusal.message} ({refusal.detail})")
+            self._incidents.note("sign-in refused", f"{refusal.message} ({refusal.detail})", address)
             data = {"retryAfter": delay} if delay else None
             return ConnectRefused(refusal.message, data), delay
         self._count("ok", began)

@@ -41,15 +41,15 @@ def reason_for(error: BaseException) -> Reason | None:
             return None
 
 
-def note_failure(incidents: Incidents, error: Exception) -> None:
-    """Count an error that ends a connection, if it is one that clients ought not to cause."""
+def note_failure(incidents: Incidents, error: Exception, address: str) -> None:
+    """Count an error that ends a connection from an address, if it is one that clients ought not to cause."""
     match error:
         case OutboxFull():
-            incidents.note("slow client cut off")
+            incidents.note("slow client cut off", address=address)
         case Flooding():
-            incidents.note("flooding client cut off")
+            incidents.note("flooding client cut off", address=address)
         case ProtocolError():
-            incidents.note("protocol error", str(error))
+            incidents.note("protocol error", str(error), address)
 
 
 def close_code(reason: Reason, error: Exception | None) -> CloseCode:

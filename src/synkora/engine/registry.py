@@ -118,12 +118,12 @@ class Registry:
         """Count a request that was refused; that the server stops is no incident."""
         match refusal.status:
             case 403:
-                self.incidents.note("origin refused", refused_origin(request))
+                self.incidents.note("origin refused", refused_origin(request), request.address)
             case 429 | 503:
                 if not self.is_closing:
-                    self.incidents.note_limit(str(refusal))
+                    self.incidents.note_limit(str(refusal), request.address)
             case _:
-                self.incidents.note("request refused", str(refusal))
+                self.incidents.note("request refused", str(refusal), request.address)
 
     def probe_started(self, session: Session) -> None:
         """Give an upgrade its time."""

@@ -366,7 +366,7 @@ class Session:
     def fail(self, error: Exception) -> None:
         """End because of `error`."""
         if self.is_live:
-            note_failure(self._keeper.incidents, error)
+            note_failure(self._keeper.incidents, error, self.request.address)
         self.close(reason_for(error) or Reason.TRANSPORT_ERROR, error)
 
     def transport_failed(self, transport: Transport, error: Exception) -> None:

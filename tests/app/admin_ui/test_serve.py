@@ -154,6 +154,7 @@ async def test_all_in_a_room_are_disconnected(site: AdminSite) -> None:
     assert carol.id in site.collaboration.members
     (entry,) = [entry for entry in logged if entry["event"] == "admin_ui_disconnected"]
     assert (entry["room"], entry["namespace"], entry["address"]) == ("p", "/", "127.0.0.1")
+    assert entry["log_level"] == "warning"
 
 
 @pytest.mark.parametrize(

@@ -337,7 +337,7 @@ async def test_the_settings(desk: Desk) -> None:
 
 
 async def test_a_client_is_disconnected(desk: Desk) -> None:
-    """With Socket.IO's own packet, and its whole connection; others stay, and the log says who it was."""
+    """With Socket.IO's own packet, and its whole connection; others stay, and the log says who did it to whom."""
     alice, bob = await desk.site.meet("Alice", "Bob")
     assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": True, "unanswered": []}
     await turn()
@@ -346,8 +346,9 @@ async def test_a_client_is_disconnected(desk: Desk) -> None:
     assert bob.transport.closed_with is None
     assert desk.site.collaboration.connections == 1
     assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": False, "unanswered": []}
-    texts = [entry["text"] for entry in (await desk.ask("log"))["entries"]]
-    assert texts.count(f"✗ Disconnected from the console: {alice.id}") == 1
+    entries = (await desk.ask("log"))["entries"]
+    lines = [(entry["level"], entry["text"]) for entry in entries]
+    assert lines.count(("warning", f"✗ Disconnected from the console: {alice.id}, by 192.0.2.1")) == 1
 
 
 def notices(person: Person) -> list[Any]:
@@ -366,7 +367,7 @@ async def test_a_notice(desk: Desk) -> None:
         assert notice["timestamp"].endswith("Z")
     assert notices(carol) == []
     log = json.dumps(await desk.ask("log"), ensure_ascii=False)
-    assert "→ Notice from the console to project p1" in log
+    assert "→ Notice from the console to project p1, by 192.0.2.1" in log
     assert "At noon" not in log
     assert await desk.act("notice", projectId="p3", message="x") == {"recipients": 0, "unanswered": []}
 

@@ -63,6 +63,22 @@ async def test_a_flood(incidents: Incidents, patterns: Patterns, capsys: pytest.
     ]
 
 
+async def test_addresses(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each address has a line at once for each kind, and one at the end with what came from it more than once."""
+    for _ in range(3):
+        incidents.note("sign-in refused", "Authentication failed (expired)", "192.0.2.1")
+        incidents.note("flooding client cut off", address="192.0.2.1")
+    incidents.note("sign-in refused", "Authentication failed (expired)", "2001:db8::2")
+    patterns.tell()
+    assert capsys.readouterr().out.splitlines() == [
+        "! Sign-in refused: Authentication failed (expired), from 192.0.2.1",
+        "! Flooding client cut off, from 192.0.2.1",
+        "! Sign-in refused: Authentication failed (expired), from 2001:db8::2",
+        "! In the last minute: 4 sign-ins refused (Authentication failed (expired)), 3 flooding clients cut off",
+        "! In the last minute, from 192.0.2.1: 3 sign-ins refused, 3 flooding clients cut off",
+    ]
+
+
 async def test_quiet(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
     """A window in which nothing came twice has no line of its own, and the next first is told again."""
     for _ in range(2):
@@ -106,6 +122,7 @@ def test_a_server_tells(tmp_path: Path) -> None:
         program.process.terminate()
         assert program.wait() == 0
         assert [line for line in program.stdout if line.startswith("!")] == [
-            "! Origin refused: https://0.evil.example",
+            "! Origin refused: https://0.evil.example, from 127.0.0.1",
             "! In the last minute: 5 origins refused (https://0.evil.example and 4 more)",
+            "! In the last minute, from 127.0.0.1: 5 origins refused",
         ]

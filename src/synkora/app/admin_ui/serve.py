@@ -36,11 +36,11 @@ def serve_admin_ui(
 
     def check_password(given: object, address: str) -> None:
         if failures.has_enough(address):
-            server.incidents.note("console sign-in refused", "too many")
+            server.incidents.note("console sign-in refused", "too many", address)
             raise ConnectRefused(_TOO_MANY, close=True)
         if not credentials.are_password(given):
             failures.note(address)
-            server.incidents.note("console sign-in refused", "wrong password of the admin UI")
+            server.incidents.note("console sign-in refused", "wrong password of the admin UI", address)
             raise ConnectRefused(_WRONG)
 
     def welcome(socket: Socket, auth: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ def serve_admin_ui(
         chosen = server.namespaces.get(name) if isinstance(name, str) else None
         if chosen is None or not isinstance(room, str) or not room:
             raise EventRefused("_disconnect: a namespace, whether to close, and a room or a socket's id are needed")
-        log.info("admin_ui_disconnected", room=room, namespace=name, address=admin.session.request.address)
+        log.warning("admin_ui_disconnected", room=room, namespace=name, address=admin.session.request.address)
         chosen.to(room).disconnect_sockets(close is True)
 
     namespace.on_connect(welcome)

@@ -46,7 +46,7 @@ class Actions:
         answers, unanswered = await self._fleet.ask(DISCONNECT, SocketNamed(named.socket_id))
         is_disconnected = any(answers.values())
         if is_disconnected:
-            log.info("console_disconnected", socketId=named.socket_id)
+            log.warning("console_disconnected", socketId=named.socket_id, address=self._guard.address(request))
         return {"disconnected": is_disconnected, "unanswered": unanswered}
 
     async def _block(self, request: Request) -> object:
@@ -90,7 +90,7 @@ class Actions:
             raise Refused(422, "projectId: this is the id of a socket, and a notice is for a project")
         self._collaboration.post_notice(notice.project_id, message)
         counts, unanswered = await self._fleet.ask(COUNT, ProjectNamed(notice.project_id))
-        log.info("console_noticed", projectId=notice.project_id)
+        log.warning("console_noticed", projectId=notice.project_id, address=self._guard.address(request))
         return {"recipients": sum(counts.values()), "unanswered": unanswered}
 
 

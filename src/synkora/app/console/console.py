@@ -1,6 +1,5 @@
 """The console, wired."""
 
-import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +20,7 @@ from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.pages import BUILT, page_routes
 from synkora.app.settings import Settings
 from synkora.app.status import Status, status_of
+from synkora.cluster.link import new_uid
 from synkora.collaboration.service import Collaboration
 from synkora.sockets.server import SocketServer
 
@@ -45,11 +45,12 @@ class Console:
         lag: LoopLag,
         log_tail: LogTail,
         cluster: Cluster | None = None,
+        instance_id: str = "",
         files: Path = FILES,
     ) -> None:
         token = None if settings.console_token is None else settings.console_token.get_secret_value()
         guard = Guard(token, server.settings.proxies, server.incidents)
-        fleet = Fleet(secrets.token_hex(3), None) if cluster is None else Fleet(cluster.link.uid, cluster.questions)
+        fleet = Fleet(instance_id or new_uid(), None if cluster is None else cluster.questions)
 
         def status() -> Status:
             problem = None if cluster is None else cluster.problem

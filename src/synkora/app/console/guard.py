@@ -59,7 +59,7 @@ class Guard:
         self._check_token(request, self._token)
 
     def address(self, request: Request) -> str:
-        """The client's address, as far as the server knows the address."""
+        """Where a request comes from."""
         peer = request.client.host if request.client is not None else ""
         return self._proxies.address(peer, Headers(request.scope["headers"]))
 
@@ -69,9 +69,9 @@ class Guard:
             raise Refused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
         address = self.address(request)
         if self._failures.has_enough(address):
-            self._incidents.note("console sign-in refused", "too many")
+            self._incidents.note("console sign-in refused", "too many", address)
             raise Refused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
         if not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
             self._failures.note(address)
-            self._incidents.note("console sign-in refused", "wrong token")
+            self._incidents.note("console sign-in refused", "wrong token", address)
             raise Refused(401, _WRONG, {"www-authenticate": "Bearer"})

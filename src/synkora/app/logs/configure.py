@@ -26,16 +26,18 @@ def configure_logs(
     libraries: Sequence[str] = LIBRARIES,
     tail: structlog.typing.Processor | None = None,
     output: Output | None = None,
+    instance_id: str = "",
 ) -> Repeats:
     """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
     Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets what is written.
-    `output` is what `standard_output` makes; without one it is made for the first line.
+    `output` is what `standard_output` makes; without one it is made for the first line. With an `instance_id` each line
+    of JSON has it.
     Returns what counts warnings and errors, and tells of those that are repeated.
     """
     repeats = Repeats()
-    renderer = _renderer(form)
-    one_output = functools.cache(lambda: output or standard_output(form))
+    renderer = _renderer(form, instance_id)
+    one_output = functools.cache(lambda: output or standard_output(form, instance_id))
     structlog.configure(
         processors=[repeats, add_request_id, *((tail,) if tail else ()), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -50,18 +52,18 @@ def configure_logs(
     return repeats
 
 
-def standard_output(form: LogFormat) -> Output:
+def standard_output(form: LogFormat, instance_id: str = "") -> Output:
     """What writes lines to standard output, and tells in that form of lines that were lost."""
 
     def tell_lost(lines: int) -> str:
-        return str(_renderer(form)(None, "warning", {"event": "lines_lost", "lines": lines}))
+        return str(_renderer(form, instance_id)(None, "warning", {"event": "lines_lost", "lines": lines}))
 
     return Output(sys.stdout, tell_lost)
 
 
-def _renderer(form: LogFormat) -> structlog.typing.Processor:
+def _renderer(form: LogFormat, instance_id: str) -> structlog.typing.Processor:
     if form == "json":
-        return render_json
+        return functools.partial(render_json, instance_id=instance_id)
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal
     return render_text if is_plain else render_colored

@@ -11,13 +11,15 @@ _SHOWN: Final = 1000  # characters of one value
 _LEVELS: Final = {"exception": "error", "critical": "error"}
 
 
-def render_json(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
-    """An entry as an object: when, how serious, which event, and its fields (a processor of structlog's).
+def render_json(_: Any, method: str, fields: structlog.typing.EventDict, instance_id: str = "") -> str:
+    """An entry as an object: when, how serious, which event, whose, and its fields (a processor of structlog's).
 
     All but ASCII is escaped, so that nothing can forge a line or move a terminal's cursor, and every value is whole.
     """
     error, trace = fields.pop("exc_info", None), fields.pop("exception", None)
     entry = {"timestamp": now(), "level": _LEVELS.get(method, method), "event": fields.pop("event")}
+    if instance_id:
+        entry["instanceId"] = instance_id
     entry |= {name: _value(value) for name, value in fields.items()}
     if error:
         trace = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]

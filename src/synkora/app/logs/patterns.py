@@ -16,9 +16,10 @@ log = structlog.get_logger(__name__)
 class Patterns:
     """Watches incidents for the log.
 
-    The first of a kind is a line of its own, since whoever sets up a server wants to know at once. It begins a window
-    of `window` seconds, at whose end one line has the number of all that came more than once. Without incidents there
-    is no line, and no timer.
+    The first of a kind is a line of its own, since whoever sets up a server wants to know at once. So is the first of a
+    kind from each address, for programs that block addresses. The first begins a window of `window` seconds, at whose
+    end one line has the number of all that came more than once, and one line for each address what came from there more
+    than once. Without incidents there is no line, and no timer.
     """
 
     def __init__(self, incidents: Incidents, window: float = WINDOW) -> None:
@@ -35,11 +36,24 @@ class Patterns:
         repeated = [tally for tally in self._incidents.take() if tally.times > 1]
         if repeated:
             log.warning("incidents", counts=", ".join(map(summary, repeated)))
+        for address, counts in _by_address(repeated).items():
+            log.warning("incidents_from", address=address, counts=", ".join(counts))
 
-    def _begin(self, kind: str, label: str) -> None:
+    def _begin(self, kind: str, label: str, address: str) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._window, self.tell)
-        log.warning("incident", what=kind[:1].upper() + kind[1:], reason=label or None)
+        source = {"address": address} if address else {}
+        log.warning("incident", what=kind[:1].upper() + kind[1:], reason=label or None, **source)
+
+
+def _by_address(tallies: list[Tally]) -> dict[str, list[str]]:
+    """What came more than once from an address, in words."""
+    found: dict[str, list[str]] = {}
+    for tally in tallies:
+        for address, times in tally.addresses.items():
+            if times > 1:
+                found.setdefault(address, []).append(f"{times} {_plural(tally.kind)}")
+    return found
 
 
 def summary(tally: Tally) -> str:

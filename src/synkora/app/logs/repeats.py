@@ -9,16 +9,12 @@ import structlog
 WINDOW: Final = 60  # seconds
 MOST_KINDS: Final = 100
 _SERIOUS: Final = {"warning": "warning", "error": "error", "exception": "error", "critical": "error"}
-#: What is no flood by its making, or is to be known one by one.
+#: What is no flood by its making, and what operators do, which is written each time.
 _COUNTED: Final = frozenset(
     (
-        "caution",
-        "console_blocked",
-        "console_disconnected_all",
-        "console_unblocked",
-        "incident",
-        "incidents",
-        "repeated",
+        *("incident", "incidents", "incidents_from", "caution", "repeated", "admin_ui_disconnected"),
+        *("console_blocked", "console_disconnected", "console_disconnected_all"),
+        *("console_noticed", "console_unblocked"),
     )
 )
 _TELLING: Final = ("eventName", "problem", "logger")  # fields without which two of an event are not the same

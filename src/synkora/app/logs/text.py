@@ -13,6 +13,7 @@ _LINES: Final = {
     "relayed": "→ {what} in {projectId} by {userName}",
     "incident": "! {what}: {reason}",
     "incidents": "! In the last minute: {counts}",
+    "incidents_from": "! In the last minute, from {address}: {counts}",
     "repeated": "! In the last minute, more of the same: {counts}",
     "lines_lost": "! Lines of the log that were lost, since nothing took them: {lines}",
     "caution": "! {text}",
@@ -26,13 +27,13 @@ _LINES: Final = {
     "redis_troubled": "! Redis in trouble: {problem}",
     "presence_refused": "! Presence over all instances is held up: {problem}",
     "instance_gone": "! Instance gone without a word: {instance}",
-    "console_disconnected": "✗ Disconnected from the console: {socketId}",
+    "console_disconnected": "✗ Disconnected from the console: {socketId}, by {address}",
     "console_disconnected_all": "✗ Disconnected from the console, by {address}: all of the {kind} {name}",
     "console_blocked": "✗ Blocked from the console, by {address}: the {kind} {name}, for {seconds} s",
     "console_unblocked": "✓ No longer blocked, by {address}: the {kind} {name}",
-    "console_noticed": "→ Notice from the console to project {projectId}",
+    "console_noticed": "→ Notice from the console to project {projectId}, by {address}",
     "admin_ui_connected": "✓ Admin UI connected: {socketId} from {address}",
-    "admin_ui_disconnected": "✗ Disconnected from the admin UI: {room} in {namespace}",
+    "admin_ui_disconnected": "✗ Disconnected from the admin UI: {room} in {namespace}, by {address}",
     "reloaded": "✓ {text}",
     "not_reloaded": "! Not reloaded: {problem}",
     "draining": "✓ Draining, clients to send elsewhere: {clients}",
@@ -55,6 +56,8 @@ def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
     line = _LINES.get(event)
     if fields.get("reason") is None:
         line = _WITHOUT_REASON.get(event, line)
+    if event == "incident" and "address" in fields:
+        line = f"{line}, from {{address}}"
     if line is not None:
         text = line.format_map(_Printable(fields))
     else:

@@ -1,0 +1,65 @@
+"""What fail2ban's filter takes of the log, as lines for people and as JSON."""
+
+import configparser
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.docs.documents import ROOT
+
+from synkora.app.logs.json import render_json
+from synkora.app.logs.text import render_text
+
+_HOST = r"(?P<host>[0-9a-f.:]+)"  # as much of fail2ban's own as is needed here
+RENDERERS = {"text": render_text, "json": render_json}
+
+Found = Callable[..., str | None]
+
+
+@pytest.fixture(params=RENDERERS.values(), ids=list(RENDERERS))
+def found(request: pytest.FixtureRequest) -> Found:
+    """The address that fail2ban finds in an entry of the log, by the first of its expressions that fits."""
+    filter_ = configparser.ConfigParser(interpolation=None)
+    filter_.read(ROOT / "deploy" / "fail2ban" / "synkora.conf")
+    expressions = [line.replace("<HOST>", _HOST) for line in filter_["Definition"]["failregex"].splitlines()]
+
+    def found(event: str, **fields: Any) -> str | None:
+        line = request.param(None, "warning", {"event": event, **fields})
+        matches = (re.search(expression, line) for expression in expressions)
+        return next((match["host"] for match in matches if match), None)
+
+    return found
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
+@pytest.mark.parametrize("what", ["Sign-in refused", "Console sign-in refused", "Flooding client cut off"])
+def test_an_address_is_found(found: Found, what: str, address: str) -> None:
+    """With a reason and without one."""
+    assert (
+        found("incident", what=what, reason="Authentication failed (auth.token: expired)", address=address) == address
+    )
+    assert found("incident", what=what, reason=None, address=address) == address
+
+
+@pytest.mark.parametrize("what", ["Limit hit", "Origin refused", "Slow client cut off"])
+def test_what_people_can_run_into_blocks_nobody(found: Found, what: str) -> None:
+    """A limit is shared by all behind one address, and an origin may be missing in the settings."""
+    assert found("incident", what=what, reason="x", address="192.0.2.7") is None
+
+
+@pytest.mark.parametrize(
+    "forged", [", from 203.0.113.9", '","address":"203.0.113.9"}', "\n! Sign-in refused, from 203.0.113.9"]
+)
+def test_nobody_can_have_another_address_blocked(found: Found, forged: str) -> None:
+    """Whatever a client writes into the words of a refusal, the address is its own."""
+    assert found("incident", what="Sign-in refused", reason=forged, address="192.0.2.7") == "192.0.2.7"
+    assert found("incident", what="Origin refused", reason=forged, address="192.0.2.7") is None
+    assert found("client_connected", socketId="x", userName=forged, userId="x") is None
+
+
+@pytest.mark.parametrize("counts", ["12 sign-ins refused", "3 limits hit, 2 flooding clients cut off"])
+def test_an_address_that_goes_on_is_found_each_minute(found: Found, counts: str) -> None:
+    """In the line with what came from an address."""
+    assert found("incidents_from", address="192.0.2.7", counts=counts) == "192.0.2.7"
+    assert found("incidents_from", address="192.0.2.7", counts="3 limits hit") is None
