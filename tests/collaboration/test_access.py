@@ -8,6 +8,7 @@ import pytest
 from tests.collaboration.guarded import MovedClock, Roles, signed_in
 from tests.support.servers import until
 
+from synkora.collaboration import access as access_module
 from synkora.collaboration.access import Access, AccessUnavailable, OpenAccess, Role
 
 ANN = signed_in("ann")
@@ -233,3 +234,70 @@ async def test_answers_are_counted_and_timed() -> None:
     with pytest.raises(AccessUnavailable):
         await broken.role(ANN, "p")
     assert broken.outcomes == {"unavailable": 1}
+
+
+async def test_a_user_who_asks_without_end_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few questions about one user are under way at a time; those about another do not wait for them."""
+    monkeypatch.setattr(access_module, "ASKED_AT_ONCE", 2)
+    roles = Roles(ann=Role.OWNER)
+    roles.gate.clear()
+    access = Access(roles)
+    questions = [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(5)]
+    await asyncio.sleep(0.01)
+    assert roles.asked.total() == 2
+    honest = asyncio.create_task(access.role(ANN, "p"))
+    await asyncio.sleep(0.01)
+    assert roles.asked["ann", "p"] == 1
+    roles.gate.set()
+    assert await honest is Role.OWNER
+    assert await asyncio.gather(*questions) == [None] * 5
+    del questions
+    await until(lambda: not access._turns)
+
+
+async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no answer, at once; those that wait too long for their turn have none either."""
+    monkeypatch.setattr(access_module, "ASKED_AT_ONCE", 1)
+    monkeypatch.setattr(access_module, "MOST_WAITING", 1)
+    roles = Roles()
+    roles.gate.clear()
+    access = Access(roles, answer_within=0.2)
+    questions = [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(3)]
+    with pytest.raises(AccessUnavailable, match="too many questions"):
+        await questions[2]
+    for question in questions[:2]:
+        with pytest.raises(AccessUnavailable, match="no answer"):
+            await question
+    assert roles.asked.total() == 1
+
+
+async def test_whether_somebody_may_stay_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions of theirs wait, the same one among them: else nobody would learn that they may not."""
+    monkeypatch.setattr(access_module, "ASKED_AT_ONCE", 1)
+    roles = Roles()
+    roles.gate.clear()
+    access = Access(roles)
+    questions = [asyncio.create_task(access.role(EVE, project)) for project in ("x", "p")]
+    await asyncio.sleep(0.01)
+    recheck = asyncio.create_task(access.role(EVE, "p", anew=True))
+    await asyncio.sleep(0.01)
+    assert roles.asked == {("eve", "x"): 1, ("eve", "p"): 1}
+    roles.gate.set()
+    assert await recheck is None
+    await asyncio.gather(*questions)
+
+
+def test_answers_that_are_too_old_are_forgotten() -> None:
+    """What a flood of questions has left is gone when others are asked later."""
+    loop = MovedClock()
+
+    async def ask() -> int:
+        access = Access(Roles(ann=Role.OWNER))
+        for number in range(20):
+            await access.role(EVE, f"p{number}")
+        loop.ahead = 6
+        await access.role(ANN, "p")
+        return len(access._answers)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert runner.run(ask()) == 1

@@ -1,10 +1,12 @@
 """Who may come into a project, and what happens while the answer is awaited."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.collaboration.guarded import (
+    UNLIMITED,
     Guarded,
     Roles,
     acks,
@@ -381,3 +383,16 @@ async def test_refused_joins_do_not_count() -> None:
         await settle()
     assert len(errors(ann)) == 2
     assert site.collaboration.presence.count("p") == 1
+
+
+async def test_an_edit_that_takes_a_question_counts_as_a_join() -> None:
+    """Who edits in ever more projects that they are not in asks no faster than who joins them."""
+    roles = Roles()
+    site = Guarded(roles, limits=replace(UNLIMITED, other_rate=1))
+    person = site.come("Eve")
+    for number in range(10):
+        person.emit("task:delete", {"projectId": f"p{number}", "taskId": "t"})
+        await settle()
+    assert roles.asked.total() == 3
+    messages = [error["message"] for error in errors(person)]
+    assert messages == ["task:delete: join the project first"] * 3 + ["Too many events: slow down"] * 7

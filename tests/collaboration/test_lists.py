@@ -7,7 +7,7 @@ import pytest
 from tests.collaboration.site import Person, Site, turn
 from tests.support.processes import PATIENCE
 
-from synkora.collaboration import lists
+from synkora.collaboration import lists, told
 from synkora.collaboration.told import MEMBER_RATE
 from synkora.engine.updates import Bundle
 
@@ -191,3 +191,43 @@ async def test_who_has_left_meanwhile_gets_no_list(site: Site) -> None:
     sloth.transport.writable = True
     sloth.session.transport_ready(sloth.transport)
     assert not [event for event in names(sloth.take_events()) if str(event).startswith("user")]
+
+
+async def test_changes_are_told_more_seldom_the_more_bytes_they_have(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few connections that come and go again and again do not cause a message to everyone for each time."""
+    alice, *_ = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
+    monkeypatch.setattr(lists, "CHANGES_BYTES", 10_000)
+    mallory = site.come("Mallory")
+    for _ in range(20):
+        for event in ("join-project", "leave-project"):
+            mallory.emit(event, PROJECT)
+            await turn()
+    assert names(alice.take_events()).count("user:joined") < 5
+    async with asyncio.timeout(PATIENCE):
+        while "user:joined" not in names(alice.take_events()):
+            await asyncio.sleep(0.01)
+
+
+async def test_changes_that_would_be_more_than_the_list_are_told_by_the_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd that comes and goes while it waits to be told of takes no memory, and its members no message each."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    monkeypatch.setattr(lists, "CHANGES_RATE", 4)
+    monkeypatch.setattr(told, "MOST_BATCHED", 2000)
+    crowd_of_one = [site.come(f"Mallory {number}") for number in range(10)]
+    crowd_of_one[0].emit("join-project", PROJECT)
+    await turn()
+    alice.take()
+    for _ in range(5):
+        for event in ("leave-project", "join-project"):
+            for person in crowd_of_one:
+                person.emit(event, PROJECT)
+            await turn()
+    bob.emit("leave-project", PROJECT)
+    await turn()
+    start = len(alice.transport.writes)
+    assert await newest_list(alice) == {"Alice", *(f"Mallory {number}" for number in range(10))}
+    assert sum(message.size for write in alice.transport.writes[start:] for message in write) < 6000

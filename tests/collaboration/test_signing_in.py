@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -333,3 +334,16 @@ async def test_judgements_are_counted_by_what_came_of_them(site: Site) -> None:
         "Authentication required": 1,
     }
     assert sum(signing.durations.counts) == 5
+
+
+async def test_a_connect_that_waits_is_kept_as_it_came(site: Site, patience: None) -> None:
+    """Objects made of it would take thirty times as much, and strangers may have very many wait."""
+    transport = MemoryTransport("polling")
+    session = site.server.registry.open(request_of(Origin=PAGE), transport)
+    await turn()
+    before = sum(type(item) is list for item in gc.get_objects())
+    session.receive_text(transport, connect_packet({"lists": [[] for _ in range(10_000)]}).encode())
+    await turn()
+    assert len(transport.packets) == 1
+    assert sum(type(item) is list for item in gc.get_objects()) < before + 1000
+    session.receive_text(transport, b"1")

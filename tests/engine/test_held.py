@@ -44,6 +44,9 @@ class Project:
     def renew(self, outbox: object) -> list[Outgoing]:
         return []
 
+    def concerns(self, outbox: object) -> bool:
+        return True
+
 
 def update(text: str, subject: Project, *, size: int = 0, replaces: str | None = None) -> Update:
     return Update(f"4{text}".encode().ljust(size, b"."), subject, replaces and (subject, replaces))

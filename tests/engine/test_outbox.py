@@ -1,4 +1,5 @@
 import asyncio
+import weakref
 
 import pytest
 from structlog.testing import capture_logs
@@ -426,6 +427,10 @@ class Project:
     def __init__(self, name: str) -> None:
         self.name = name
         self.renewed: list[object] = []
+        self.is_left = False
+
+    def concerns(self, outbox: object) -> bool:
+        return not self.is_left
 
     def renew(self, outbox: object) -> list[Outgoing]:
         self.renewed.append(outbox)
@@ -494,3 +499,26 @@ async def test_a_bundle_is_on_the_wire_what_its_updates_are() -> None:
     assert bundle.polling_part() == b"4update 0\x1e4update 1\x1e4update 2"
     assert bundle.deflated_frames(5) == b"".join(update.deflated_frames(5) for update in updates)
     assert bundle.size == sum(update.size for update in updates)
+
+
+async def test_subjects_that_a_client_has_left_are_not_kept() -> None:
+    """Somebody who reads nothing, and joins and leaves projects without end, takes little memory for it."""
+    client, stays = Client(Flusher()), Project("p")
+    client.carrier.writable = False
+    client.outbox.put(Update(message("x", size=70_000).packet, stays))
+    await turn()
+    left = []
+    for number in range(1000):
+        project = Project(str(number))
+        project.is_left = True
+        left.append(weakref.ref(project))
+        client.outbox.put(Update(message("x", size=70_000).packet, project))
+        del project
+        await turn()
+    assert sum(reference() is not None for reference in left) <= 101
+    client.carrier.writable = True
+    client.outbox.flush()
+    async with asyncio.timeout(60):
+        while not client.outbox.is_empty:
+            await turn()
+    assert stays.renewed == [client.outbox]

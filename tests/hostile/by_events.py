@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from typing import Any
@@ -73,6 +74,43 @@ async def second_connect(a: Attacker) -> None:
             a.count()
             await socket.text(packet)
         await a.expect_life(socket)
+
+
+async def heavy_connects(a: Attacker) -> None:
+    """CONNECTs of very many small values, with a token and without, and again after a DISCONNECT."""
+    values = b"[]," * 20_000 + b"[]"
+    async with a.websocket() as stranger:
+        a.count()
+        await stranger.text(b'40{"token":"x","values":[%b]}' % values)
+        await stranger.packet()
+    async with a.websocket() as socket:
+        for _ in range(2):
+            a.count()
+            await socket.text(b'40{"token":"%b","values":[%b]}' % (a.token.encode(), values))
+            await socket.until_event("connected")
+            await socket.text(b"41")
+        await socket.connect(a.token)
+        await a.expect_life(socket)
+        a.count(2)
+        await socket.text(b"41")
+        await socket.text(b'40{"values":[%b]}' % (values * 2))
+        await a.expect_end(socket)
+
+
+async def large_packets_without_use(a: Attacker) -> None:
+    """Packets that no limit on events counts, each as large as it may be."""
+    packet = a.pick(
+        b'40{"x":"' + b"x" * 60_000 + b'"}',
+        b"40/" + b"x" * 60_000 + b",",
+        b'42[ "x",' + b"[]," * 20_000 + b"[" * 3000 + b"]" * 3000 + b"]",
+    )
+    async with a.member() as socket:
+        a.count(100)
+        try:
+            await socket.send(client_frame(TEXT, packet) * 100)
+        except ConnectionError:
+            return
+        await a.expect_end(socket)
 
 
 async def unknown_namespaces(a: Attacker) -> None:
@@ -200,6 +238,38 @@ async def joins_and_leaves(a: Attacker) -> None:
             a.count(2)
             await socket.emit("join-project", a.project)
             await socket.emit("leave-project", a.project)
+
+
+async def crowds_of_one_user(a: Attacker) -> None:
+    """Many connections of one user, which all come at once and go at once."""
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.member()) for _ in range(10)]
+        for _ in range(3):
+            for event in ("leave-project", "join-project"):
+                a.count(len(crowd))
+                for socket in crowd:
+                    await socket.emit(event, a.project)
+            await asyncio.sleep(1.1)  # so that their leaves are told
+        await a.expect_life(crowd[0])
+
+
+async def projects_without_end_of_a_deaf_client(a: Attacker) -> None:
+    """Projects that are joined and left one after the other by somebody who reads nothing."""
+    async with a.member(receive_buffer=4096) as deaf:
+        for number in range(25):
+            a.count(2)
+            await deaf.emit("join-project", f"{a.project}-{number}")
+            await deaf.emit("leave-project", f"{a.project}-{number}")
+        await a.expect_life(deaf)
+
+
+async def edits_of_very_many_projects(a: Attacker) -> None:
+    """Edits in ever more projects, none of which has been joined."""
+    async with a.member() as socket:
+        for number in range(100):
+            a.count()
+            await socket.emit("task:delete", {"projectId": f"{a.project}-{number}", "taskId": "x" * 1000})
+        await a.expect_life(socket)
 
 
 async def crowds_beside_a_deaf_member(a: Attacker) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support.servers import serving, until
 from websockets.exceptions import ConnectionClosed
 
 from synkora import Socket, SocketServer, TooManyCalls
-from synkora.engine.session import ODD_BURST
+from synkora.engine.session import ODD_BURST, ODD_BYTES
 from synkora.protocol.websocket import CloseCode
 from synkora.sockets.acks import MAX_UNANSWERED
 from synkora.sockets.client import MAX_EARLY
@@ -191,6 +192,55 @@ async def test_packets_without_use_end_the_connection(flood: str) -> None:
         code = await client.closed()
         assert code == CloseCode.POLICY_VIOLATION
         assert [tally.kind for tally in server.incidents.take()] == ["flooding client cut off"]
+
+
+LARGE_FLOODS = {
+    "acks that nobody asked for": "430[" + "[]," * 300_000 + "[]]",
+    "second CONNECTs": '40{"a":"' + "x" * 65_000 + '"}',
+    "unknown namespaces": "40/" + "x" * 65_000 + ",",
+    "unknown events where nothing counts them": '42["unknown","' + "x" * 900_000 + '"]',
+    "events that are too deep at their end": '42[ "x",' + "[]," * 300_000 + "[" * 3000 + "]" * 3000 + "]",
+}
+
+
+@pytest.mark.parametrize("flood", LARGE_FLOODS)
+async def test_large_packets_without_use_weigh_more(flood: str) -> None:
+    """They are counted by their bytes too: four seconds' worth of them, by any limit on bytes, are too many."""
+    server = SocketServer()
+    server.of("/")
+    packet = LARGE_FLOODS[flood]
+    async with serving(server) as address, socketio(address) as client:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(ODD_BURST * ODD_BYTES * 4 // 3 // len(packet) + 1):
+                await client.send(packet)
+            while True:
+                await client.receive()
+        assert await client.closed() == CloseCode.POLICY_VIOLATION
+
+
+async def test_a_later_connect_may_be_no_larger_than_the_first() -> None:
+    """Also where the client has left the namespace, and may send large messages otherwise."""
+    server = SocketServer()
+    server.of("/")
+    async with serving(server) as address:
+        for packets in ((connect_of(MAX_EARLY + 20),), ("41", connect_of(MAX_EARLY + 20))):
+            async with socketio(address) as client:
+                await client.send(*packets)
+                assert await client.closed() == CloseCode.TOO_BIG
+
+
+async def test_a_connection_keeps_what_it_sent_with_connect_as_it_came() -> None:
+    """Objects made of it would take thirty times as much, for as long as the connection lives."""
+    server = SocketServer()
+    sockets: list[Socket] = []
+    server.of("/").on_connect(lambda socket, _: sockets.append(socket))
+    async with serving(server) as address:
+        before = sum(type(item) is list for item in gc.get_objects())
+        async with websocket(address) as client:
+            await client.send('40{"lists":[' + "[]," * 14_999 + "[]]}")
+            assert str(await client.receive()).startswith("40")
+            assert sum(type(item) is list for item in gc.get_objects()) < before + 5_000
+            assert len(sockets[0].auth["lists"]) == 15_000
 
 
 async def test_acks_that_were_asked_for_are_not_counted() -> None:

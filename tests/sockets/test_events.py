@@ -217,11 +217,22 @@ class TestCalls:
             await client.send(packet)
             await client.closed()
 
-    async def test_an_ack_nested_too_deeply_is_answered(self, address: Address) -> None:
+    async def test_an_ack_nested_too_deeply_is_answered(self, server: SocketServer, address: Address) -> None:
         """It costs an error, not the connection."""
+        sockets: list[Socket] = []
+        server.of("/").on_connect(lambda socket, _: sockets.append(socket))
         async with socketio(address) as client:
+            call = asyncio.create_task(sockets[0].call("ask"))
+            assert await client.receive() == '420["ask"]'
             error = await error_of(client, f"430[{DEEP}]")
             assert error["message"] == "ack: nested too deeply"
+            await still_works(client)
+            call.cancel()
+
+    async def test_an_ack_that_nobody_asked_for_is_not_read(self, address: Address) -> None:
+        """To build objects of it would cost far more than to receive it."""
+        async with socketio(address) as client:
+            await client.send(f"430[{DEEP}]")
             await still_works(client)
 
 

@@ -69,6 +69,10 @@ class Admission:
         pending = member.pending.get(project_id)
         return pending is not None and bool(pending.joins)
 
+    def must_ask(self, member: Member, project_id: str) -> bool:
+        """Whether to relay something for a member takes a question: it is neither known nor being asked."""
+        return project_id not in member.pending and self._access.remembered(member.signed_in, project_id) is None
+
     def relay(
         self, member: Member, project_id: str, event: str, size: int, relay: Callable[[Role], None]
     ) -> Awaitable[None] | None:

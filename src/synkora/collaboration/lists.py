@@ -7,6 +7,7 @@ from synkora.collaboration.payloads import UserJoined, UserLeft, UsersCount
 from synkora.collaboration.presence import Presence, Presentee
 from synkora.collaboration.timestamps import now
 from synkora.collaboration.told import (
+    CHANGES_BYTES,
     CHANGES_RATE,
     DELIVERIES_RATE,
     ENCODING,
@@ -52,8 +53,9 @@ class Lists:
         update = Update(self._joined.packet(payload), told)
         if told.batch is not None:
             told.batch.join(who.socketId, update)
+            self._bound(told)
         else:
-            self._relay(update, told, but=who.socketId)
+            self._relay_change(update, told, but=who.socketId)
 
     def left(self, project_id: str, who: Presentee) -> None:
         """Tell those left behind of a connection that has gone."""
@@ -62,8 +64,9 @@ class Lists:
         update = Update(self._left.packet(UserLeft(who.socketId, who.userId, who.userName, now())), told)
         if told.batch is not None:
             told.batch.leave(who.socketId, update)
+            self._bound(told)
         else:
-            self._relay(update, told)
+            self._relay_change(update, told)
 
     def completed(self, project_id: str) -> None:
         """Tell those who wait for a list that was not known."""
@@ -72,7 +75,7 @@ class Lists:
     def renew(self, told: Told, outbox: object) -> list[Outgoing]:
         """The list and the count, for a member who has missed what was told; nothing for somebody who has left."""
         present = self._told.get(told.id)  # everyone may have left meanwhile, and some come back
-        socket_id = next((sid for sid, candidate in self._members(told).items() if candidate is outbox), None)
+        socket_id = self._member(told, outbox)
         if socket_id is None or present is None:
             return []
         if not self._presence.is_complete(present.id):
@@ -80,6 +83,19 @@ class Lists:
             return []
         present.owed.pop(socket_id, None)
         return [self._roster(present), self._counted(present)]
+
+    def _member(self, told: Told, outbox: object) -> str | None:
+        return next((sid for sid, candidate in self._members(told).items() if candidate is outbox), None)
+
+    def _concerns(self, told: Told, outbox: object) -> bool:
+        return self._member(told, outbox) is not None
+
+    @staticmethod
+    def _bound(told: Told) -> None:
+        """Have everyone get the list in place of changes that would be more."""
+        if told.is_batch_too_large:
+            told.batch = Batch()
+            told.left = True
 
     def _members(self, told: Told) -> Mapping[str, Outbox]:
         return self._adapter.rooms.joined(told.id)
@@ -101,7 +117,7 @@ class Lists:
             asyncio.get_running_loop().call_soon(self._tell_touched)
         told = self._told.get(project_id)
         if told is None:
-            told = self._told[project_id] = Told(project_id, self.renew)
+            told = self._told[project_id] = Told(project_id, self.renew, self._concerns)
         self._touched[project_id] = told
         return told
 
@@ -125,6 +141,7 @@ class Lists:
             return
         if told.batch is not None:
             told.batch.send(told, members)
+            told.changes.spend(time, told.batch.size * len(members) / CHANGES_BYTES)
             told.batch = None
         if told.left and told.leaves.due <= time:
             told.left = False
@@ -157,10 +174,16 @@ class Lists:
         if told.roster is None:
             packet = self._active.packet(self._presence.roster(told.id))
             told.roster = Update(packet, told, (told, "users:active"))
+            told.roster_size = told.roster.size
         return told.roster
 
     def _counted(self, told: Told) -> Update:
         return Update(self._count.packet(UsersCount(self._presence.count(told.id))), told, (told, "users:count"))
+
+    def _relay_change(self, update: Update, told: Told, *, but: str | None = None) -> None:
+        cost = update.size * len(self._members(told)) / CHANGES_BYTES
+        told.changes.spend(asyncio.get_running_loop().time(), cost)
+        self._relay(update, told, but=but)
 
     def _relay(self, update: Update, told: Told, *, but: str | None = None) -> None:
         self._adapter.relay(update, told.id, but, local=True)

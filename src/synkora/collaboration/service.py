@@ -243,19 +243,23 @@ class Collaboration:
         if attachments:
             size += sum(map(len, attachments))
             is_decoded = True
-        try:
-            member.allowance.take(received.kind, size)
-        except TooManyBytes:
-            self._incidents.note_limit("bytes", _address(socket))
-            raise
-        except EventRefused:
-            self._incidents.note_limit(f"{received.kind.name.lower()} events", _address(socket))
-            raise
-        except TooManyRefusals:
-            self._cut_off(socket)
-            raise EventRefused("disconnected") from None
+        self._take(member, received.kind, size)
         if is_decoded and len(data) > MAX_DECODED:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
+
+    def _take(self, member: Member, kind: Kind, size: int = 0) -> None:
+        """Count an event. Raises `EventRefused` for one too many."""
+        try:
+            member.allowance.take(kind, size)
+        except TooManyBytes:
+            self._incidents.note_limit("bytes", _address(member.socket))
+            raise
+        except EventRefused:
+            self._incidents.note_limit(f"{kind.name.lower()} events", _address(member.socket))
+            raise
+        except TooManyRefusals:
+            self._cut_off(member.socket)
+            raise EventRefused("disconnected") from None
 
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
@@ -320,6 +324,8 @@ class Collaboration:
             if role is not None:
                 pass_on(member, project_id, message, role)
                 return None
+            if self._admission.must_ask(member, project_id):
+                self._take(member, Kind.OTHER)  # it costs as much as a join
             # Held as it will be sent: what else the client wrote beside it is let go of.
             act = functools.partial(pass_on_held, member, project_id, message)
             return self._admission.relay(member, project_id, event.name, message.size, act)

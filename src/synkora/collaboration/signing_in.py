@@ -41,7 +41,7 @@ class SigningIn:
     def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
         """Admit a socket at once, or return what waits for its upgrade, or to refuse it. Raises `ConnectRefused`."""
         if socket.transport == "polling" and may_come_with_upgrade(auth, *_offered(socket)):
-            return self._welcome_after_upgrade(socket, auth)
+            return self._welcome_after_upgrade(socket)
         refusal, delay = self._judge(socket, auth)
         if refusal is None:
             return None
@@ -49,11 +49,11 @@ class SigningIn:
             raise refusal
         return _refuse_later(refusal, delay)
 
-    async def _welcome_after_upgrade(self, socket: Socket, auth: dict[str, Any]) -> None:
+    async def _welcome_after_upgrade(self, socket: Socket) -> None:
         await socket.session.upgrade_request()
         if socket.stage is not Stage.CONNECTING:
             return  # it has left meanwhile, and nobody would dismiss it again
-        refusal, delay = self._judge(socket, auth)
+        refusal, delay = self._judge(socket, socket.auth)
         if refusal is not None:
             await _refuse_later(refusal, delay)
 

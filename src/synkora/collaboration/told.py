@@ -11,7 +11,9 @@ from synkora.engine.updates import Bundle, Update
 
 CHANGES_RATE: Final = 5_000  # members a second who are told of a turn's changes in one project
 DELIVERIES_RATE: Final = 500_000  # deliveries a second of single changes in one project
+CHANGES_BYTES: Final = 16_000_000  # bytes a second of changes in one project
 CHANGES_BURST: Final = 0.25  # seconds' worth
+MOST_BATCHED: Final = 65_536  # bytes of changes that are told together, or as many as the list has: else the list is
 LEAVES_RATE: Final = 4_000_000  # bytes a second of a project's lists that go to everyone, since somebody has left
 MEMBER_RATE: Final = 16_000  # bytes a second of these to one member
 LEAVES_BURST: Final = 0.5  # seconds' worth
@@ -22,43 +24,52 @@ ENCODING: Final = 10  # deliveries that cost as much as encoding a list
 
 
 class Batch:
-    """Changes that are told together. Those who have come meanwhile get the list instead of who else has come."""
+    """Changes that are told together, of `size` bytes.
 
-    __slots__ = ("_all", "_joined", "_left")
+    Those who have come meanwhile get the list instead of who else has come.
+    """
+
+    __slots__ = ("_all", "_joined", "_left", "size")
 
     def __init__(self) -> None:
         self._all: list[Update] = []
-        self._left: list[tuple[str, Update]] = []
+        self._left: dict[str, Update] = {}
         self._joined: set[str] = set()
+        self.size = 0
 
     def join(self, socket_id: str, update: Update) -> None:
         """Note a connection that has come."""
         self._all.append(update)
         self._joined.add(socket_id)
+        self.size += update.size
 
     def leave(self, socket_id: str, update: Update) -> None:
         """Note a connection that has gone."""
         self._all.append(update)
-        self._left.append((socket_id, update))
+        self._left[socket_id] = update
+        self.size += update.size
 
     def send(self, told: "Told", members: Mapping[str, Outbox]) -> None:
         """Tell the members: once each, and nobody of itself."""
         if not self._all:
             return
-        bundle = Bundle(self._all, told)
+        all_changes, departures = Bundle(self._all, told), Bundle(list(self._left.values()), told)
         for socket_id, outbox in members.items():
             if socket_id not in self._joined:
-                outbox.put(bundle)
-            else:
-                for gone, update in self._left:
-                    if gone != socket_id:
-                        outbox.put(update)
+                outbox.put(all_changes)
+            elif socket_id not in self._left:
+                if departures.updates:
+                    outbox.put(departures)
+            elif len(self._left) > 1:
+                others = [update for gone, update in self._left.items() if gone != socket_id]
+                outbox.put(Bundle(others, told))
 
 
 class Told:
     """What the members of one project are still to be told."""
 
     __slots__ = (
+        "_concerns",
         "_renew",
         "batch",
         "changed",
@@ -68,22 +79,39 @@ class Told:
         "left",
         "owed",
         "roster",
+        "roster_size",
         "served",
         "timer",
     )
 
-    def __init__(self, id: str, renew: Callable[["Told", object], list[Outgoing]]) -> None:
+    def __init__(
+        self,
+        id: str,
+        renew: Callable[["Told", object], list[Outgoing]],
+        concerns: Callable[["Told", object], bool],
+    ) -> None:
         self.id = id
         self.owed: dict[str, None] = {}  # the ids of the sockets that are to get the list
         self.changed = False  # so that everyone gets the count
         self.left = False  # so that everyone gets the list
         self.roster: Update | None = None  # until the next change
+        self.roster_size = 0  # of the latest
         self.batch: Batch | None = None  # where changes are not told at once
         self.changes = Pace(CHANGES_BURST)
         self.leaves = Pace(LEAVES_BURST)
         self.served = Pace(SERVED_BURST)
         self.timer: asyncio.TimerHandle | None = None
+        self._concerns = concerns
         self._renew = renew
+
+    @property
+    def is_batch_too_large(self) -> bool:
+        """Whether the list would tell in fewer bytes what is to be told together."""
+        return self.batch is not None and self.batch.size > max(MOST_BATCHED, self.roster_size)
+
+    def concerns(self, outbox: object) -> bool:
+        """Whether the client of an outbox is a member."""
+        return self._concerns(self, outbox)
 
     def renew(self, outbox: object) -> list[Outgoing]:
         """The list and the count, for a member who has missed what was told."""

@@ -10,6 +10,7 @@ from synkora.engine.updates import Subject, Update
 
 VOLATILE_LIMIT: Final = 65_536  # bytes: some hundred cursors, of which the newest are of use
 UPDATE_LIMIT: Final = 65_536  # bytes: some three hundred joins and leaves
+_FEW_LOST: Final = 100  # subjects: more than a client's projects
 
 
 class Held:
@@ -25,6 +26,7 @@ class Held:
         "_durable",
         "_latest",
         "_limit",
+        "_most_lost",
         "_update_bytes",
         "_updates",
         "_volatile",
@@ -44,6 +46,7 @@ class Held:
         self._update_bytes = 0
         self.bytes = 0
         self.lost: set[Subject] = set()
+        self._most_lost = _FEW_LOST
 
     @property
     def is_empty(self) -> bool:
@@ -95,6 +98,12 @@ class Held:
         self._update_bytes = 0
         self._updates.clear()
         self._latest.clear()
+
+    def forget_unconcerned(self, outbox: object) -> None:
+        """Forget lost subjects that no longer concern the client: it may have joined and left projects without end."""
+        if len(self.lost) > self._most_lost:
+            self.lost = {subject for subject in self.lost if subject.concerns(outbox)}
+            self._most_lost = max(2 * len(self.lost), _FEW_LOST)
 
     def release(self, most: float = inf) -> list[Outgoing]:
         """What is held, in the order of its coming: all, or the first messages that together reach `most` bytes."""

@@ -120,6 +120,7 @@ class Outbox:
             if self.carrier.writable:
                 self._flusher.schedule(self)
         self._flusher.dropped += held.add(queue)
+        held.forget_unconcerned(self)
         if held.bytes > self._limit:
             self.clear()
             self._flusher.cut_off += 1

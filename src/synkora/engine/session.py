@@ -83,6 +83,7 @@ MAX_CONTROL: Final = 1000  # bytes of an Engine.IO packet that is no message: it
 #: Packets that no other limit counts: a connection has use for one or two a minute.
 ODD_RATE: Final = 100  # a second
 ODD_BURST: Final = 300
+ODD_BYTES: Final = 10_000  # that count as one more of them: receiving a large one costs as much as many small ones
 
 log = structlog.get_logger(__name__)
 
@@ -235,12 +236,12 @@ class Session:
             log.error("receive_failed", **fault(error))  # a fault of ours: it ends one connection, on any transport
         self.transport_failed(transport, error)
 
-    def count_odd(self) -> None:
-        """Count a packet or frame that no other limit counts. Raises `Flooding` for one too many."""
+    def count_odd(self, size: int = 0) -> None:
+        """Count a packet or frame, of `size` bytes, that no other limit counts. Raises `Flooding` for one too many."""
         now = monotonic()
         if _ODD.excess(self._odd_due, now) > 0:
             raise Flooding("too many packets without use")
-        self._odd_due = _ODD.after(self._odd_due, now)
+        self._odd_due = _ODD.after(self._odd_due, now, 1 + size // ODD_BYTES)
 
     def too_large(self) -> PayloadTooLarge:
         """What ends a connection whose message is larger than `max_message`."""

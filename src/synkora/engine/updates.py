@@ -14,6 +14,10 @@ class Subject(Protocol):
         """The whole present state, for the client of an outbox that dropped updates; nothing if it needs none."""
         ...
 
+    def concerns(self, outbox: object) -> bool:
+        """Whether the client of an outbox is still to get updates."""
+        ...
+
 
 class Update(Outgoing):
     """A message about the state of a subject.

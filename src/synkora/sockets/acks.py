@@ -38,11 +38,15 @@ class Acks:
 
     def resolve(self, number: int, args: list[Any]) -> bool:
         """Take an answer; return whether this socket alone was asked for it, and has not answered yet."""
-        future = self._pending.get(number)
-        if future is None or future.done():
+        if not self.is_open(number):
             return False
-        future.set_result(args)
+        self._pending[number].set_result(args)
         return True
+
+    def is_open(self, number: int) -> bool:
+        """Whether an answer to `number` is awaited."""
+        future = self._pending.get(number)
+        return future is not None and not future.done()
 
     def cancel(self) -> None:
         """Tell all who wait that the client has left."""

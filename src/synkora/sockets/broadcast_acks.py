@@ -28,6 +28,10 @@ class Question:
         self._answered(args[0] if args else None)
         return True
 
+    def is_owed_by(self, sid: str) -> bool:
+        """Whether a socket was asked, and has not answered yet."""
+        return sid in self._owing
+
     def close(self) -> None:
         """Wait for no more acks."""
         self._questions.pop(self.number, None)
@@ -60,6 +64,11 @@ class BroadcastAcks:
         if question.asked:
             self._questions[number] = question
         return question
+
+    def is_open(self, number: int, sid: str) -> bool:
+        """Whether the ack of a socket is awaited."""
+        question = self._questions.get(number)
+        return question is not None and question.is_owed_by(sid)
 
     def resolve(self, number: int, sid: str, args: list[Any]) -> bool:
         """Take an ack; one that nobody waits for changes nothing. Returns whether somebody did."""

@@ -6,7 +6,7 @@ from synkora.engine.disconnect import Reason
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
-from synkora.protocol.errors import InvalidPayload, MessageTimeout, OutOfPlace
+from synkora.protocol.errors import InvalidPayload, MessageTimeout, OutOfPlace, PayloadTooLarge
 from synkora.protocol.socketio import (
     PLAIN_EVENT,
     Assembler,
@@ -94,14 +94,16 @@ class Client:
     def _receive(self, packet: Packet) -> None:
         socket = self._sockets.get(packet.namespace)
         if packet.type is PacketType.CONNECT:
+            if len(packet.namespace) + len(packet.data) > MAX_EARLY:  # also behind another CONNECT
+                raise PayloadTooLarge(f"CONNECT is larger than {MAX_EARLY} bytes")
             if socket is None:
                 self._connect(packet)
             else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
-                self.session.count_odd()
+                self.session.count_odd(len(packet.data))
             return
         if socket is None or socket.stage is not Stage.CONNECTED:
             if self._left is not None and packet.namespace in self._left:
-                self.session.count_odd()
+                self.session.count_odd(_size(packet))
                 return  # sent before the client learned that it is out
             raise OutOfPlace("not connected to this namespace")
         match packet.type:
@@ -121,10 +123,10 @@ class Client:
             raise OutOfPlace("ack without an id")
         namespace = self._host.namespaces[packet.namespace]
         if not namespace.receive_ack(socket, packet.id, packet.data, packet.attachments):
-            self.session.count_odd()
+            self.session.count_odd(_size(packet))
 
     def _connect(self, packet: Packet) -> None:
-        self.session.count_odd()
+        self.session.count_odd(len(packet.namespace) + len(packet.data))
         name = packet.namespace
         namespace = self._host.namespaces.get(name)
         problem = "Invalid namespace"
@@ -134,7 +136,7 @@ class Client:
             except InvalidPayload as error:
                 problem = f"auth: {error}"
             else:
-                socket = Socket(new_id(), name, self.session, auth, namespace.adapter, self._disconnect)
+                socket = Socket(new_id(), name, self.session, packet.data, namespace.adapter, self._disconnect)
                 self._sockets[name] = socket
                 if self._left is not None:
                     self._left.discard(name)
@@ -176,3 +178,7 @@ class Client:
         self._host.client_left(self)
         for socket in list(self._sockets.values()):
             self._remove(socket, reason)
+
+
+def _size(packet: Packet) -> int:
+    return len(packet.data) + sum(map(len, packet.attachments))

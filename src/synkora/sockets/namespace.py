@@ -272,6 +272,8 @@ class Namespace(Audience):
         try:
             if self._before_ack is not None:
                 self._before_ack(socket, len(data) + sum(map(len, attachments)))
+            if not socket.owes(number):
+                return False  # before it is read: to build objects of it would cost far more than to count it
             return socket.receive_ack(number, decode_arguments(data, attachments))
         except EventRefused as refusal:
             self.refused += 1
@@ -285,11 +287,11 @@ class Namespace(Audience):
         try:
             name = event_name(data)
         except InvalidPayload:
-            socket.session.count_odd()
+            socket.session.count_odd(len(data))
             raise
         route = self._routes.get(name)
         if route is None and self._before_data is None:
-            socket.session.count_odd()
+            socket.session.count_odd(len(data))
         return name, route
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:

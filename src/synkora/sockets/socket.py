@@ -9,7 +9,7 @@ from typing import Any
 from synkora.engine.disconnect import Reason
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import Session
-from synkora.protocol.socketio import PacketType, encode_packet
+from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
 from synkora.sockets import packets
 from synkora.sockets.acks import Acks
 from synkora.sockets.adapter import Adapter
@@ -36,11 +36,11 @@ class Socket:
     __slots__ = (
         "_acks",
         "_adapter",
+        "_auth",
         "_closing",
         "_data",
         "_pending",
         "_rooms",
-        "auth",
         "id",
         "issued",
         "namespace",
@@ -53,14 +53,14 @@ class Socket:
         id: str,
         namespace: str,
         session: Session,
-        auth: dict[str, Any],
+        auth: bytes,
         adapter: Adapter,
         closing: Callable[["Socket", Reason, bool], None],
     ) -> None:
         self.id = id
         self.namespace = namespace
         self.session = session
-        self.auth = auth
+        self._auth = auth  # as it came: objects could take thirty times as much for as long as the connection lives
         self.stage = Stage.CONNECTING
         self._adapter = adapter
         self._closing = closing
@@ -72,6 +72,11 @@ class Socket:
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
+
+    @property
+    def auth(self) -> dict[str, Any]:
+        """The payload of CONNECT, each time as a new object."""
+        return decode_auth(self._auth)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -205,12 +210,20 @@ class Socket:
 
     def close(self) -> None:
         """Leave all rooms, and let go of those who wait for an ack."""
+        if self.stage is Stage.CONNECTING:
+            self._auth = b""  # a decision on it may still be awaited, and come to nothing
         self.stage = Stage.DISCONNECTED
         self._pending = None
         self._adapter.rooms.remove(self.id, self._rooms or ())
         self._rooms = None
         if self._acks is not None:
             self._acks.cancel()
+
+    def owes(self, number: int) -> bool:
+        """Whether the client was asked for this ack, and has not sent it yet."""
+        if self._acks is not None and self._acks.is_open(number):
+            return True
+        return self._adapter.acks.is_open(number, self.id)
 
     def receive_ack(self, number: int, args: list[Any]) -> bool:
         """Take the client's ack, of what was sent to it alone or to many; return whether it was asked for."""

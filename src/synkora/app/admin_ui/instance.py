@@ -18,6 +18,8 @@ _HEADERS: Final = frozenset(("accept-language", "host", "origin", "user-agent", 
 _PARAMETERS: Final = ("EIO", "transport")
 _ID_SIZE: Final = 12  # characters
 _AT_ONCE: Final = 100  # sockets that are described in one turn of the loop
+_LONGEST: Final = 200  # characters of a header that are shown
+_ROOM_NAMES: Final = 250_000  # characters of rooms' names that are shown in all; clients choose the names
 
 
 class Instance:
@@ -59,12 +61,17 @@ class Instance:
         """All its sockets, without anything that somebody could sign in with."""
         sockets = [socket for namespace in self._server.namespaces.values() for socket in namespace.sockets.values()]
         described: list[SocketDescription] = []
+        room_names = 0
         for start in range(0, len(sockets), _AT_ONCE):
-            described += [self._describe(socket) for socket in sockets[start : start + _AT_ONCE] if socket.connected]
+            for socket in sockets[start : start + _AT_ONCE]:
+                if socket.connected:
+                    rooms = sorted(socket.rooms)
+                    room_names += sum(map(len, rooms))
+                    described.append(self._describe(socket, rooms if room_names <= _ROOM_NAMES else [socket.id]))
             await asyncio.sleep(0)
         return described
 
-    def _describe(self, socket: Socket) -> SocketDescription:
+    def _describe(self, socket: Socket, rooms: list[str]) -> SocketDescription:
         member = self._collaboration.members.get(socket.id)
         return SocketDescription(
             id=socket.id,
@@ -74,14 +81,14 @@ class Instance:
             nsp=socket.namespace,
             data={} if member is None else {"userId": member.user.id, "userName": member.user.name},
             handshake=_handshake(socket),
-            rooms=sorted(socket.rooms),
+            rooms=rooms,
         )
 
 
 def _handshake(socket: Socket) -> dict[str, Any]:
     request = socket.session.request
-    headers = {name: value for name, value in request.headers if name in _HEADERS}
-    query = {name: value for name, value in request.query.items() if name in _PARAMETERS}
+    headers = {name: value[:_LONGEST] for name, value in request.headers if name in _HEADERS}
+    query = {name: value[:_LONGEST] for name, value in request.query.items() if name in _PARAMETERS}
     return {
         "address": request.address,
         "headers": headers,
@@ -89,6 +96,6 @@ def _handshake(socket: Socket) -> dict[str, Any]:
         "issued": round(socket.issued * 1000),
         "secure": request.secure,
         "time": datetime.fromtimestamp(socket.issued, UTC).isoformat(timespec="seconds"),
-        "url": f"{request.path}?{'&'.join(map('='.join, query.items()))}",
+        "url": f"{request.path[:_LONGEST]}?{'&'.join(map('='.join, query.items()))}",
         "xdomain": "origin" in headers,
     }

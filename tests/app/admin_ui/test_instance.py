@@ -1,0 +1,36 @@
+"""What an instance tells of its sockets is bounded, whatever their clients have chosen."""
+
+import pytest
+from tests.collaboration.site import Person, Site, token_of, turn
+from tests.support.sessions import MemoryTransport, request_of
+
+from synkora.app.admin_ui import instance as instance_module
+from synkora.app.admin_ui.instance import Instance
+from synkora.protocol.json import encode
+
+
+async def described(site: Site) -> list[dict[str, object]]:
+    sockets = await Instance(site.server, site.collaboration).sockets()
+    return [{"rooms": socket.rooms, "size": len(encode(socket))} for socket in sockets]
+
+
+async def test_long_headers_are_cut() -> None:
+    """A description goes to other instances by Redis, which ends connections over very large messages."""
+    site = Site()
+    request = request_of(user_agent="\x80" * 15_000, accept_language="x" * 15_000)
+    Person(site.server, token_of("Mallory"), MemoryTransport(), request)
+    await turn()
+    (socket,) = await described(site)
+    assert isinstance(socket["size"], int)
+    assert socket["size"] < 2000
+
+
+async def test_rooms_past_a_bound_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients choose the names of their projects, and have many; a socket's own room is there always."""
+    monkeypatch.setattr(instance_module, "_ROOM_NAMES", 1000)
+    site = Site()
+    people = await site.meet("Alice", "Mallory", project="p")
+    for number in range(10):
+        people[1].emit("join-project", f"{number}".ljust(200, "x"))
+    await turn()
+    assert [socket["rooms"] for socket in await described(site)] == [sorted(["p", people[0].id]), [people[1].id]]
