@@ -262,6 +262,14 @@ class TestHeartbeat:
 
 
 class TestUpgrade:
+    async def test_an_upgrade_packet_may_have_a_payload(self) -> None:
+        """What follows the type of an UPGRADE packet means nothing, as on Node.js."""
+        connection = Connection()
+        connection.start_probe()
+        connection.answer_probe()
+        connection.session.receive_text(connection.probe, b"5probe")
+        assert connection.session.transport is connection.probe
+
     async def test_the_websocket_takes_over(self) -> None:
         """Probe, answer and upgrade move the session; the polling is released, and messages go by WebSocket."""
         connection = Connection()

@@ -3,6 +3,7 @@
 Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Handshake".
 """
 
+import re
 from enum import IntEnum
 from typing import Final
 
@@ -33,6 +34,15 @@ MESSAGES: Final = {
 }
 
 
+#: The files that a server on Node.js hands out at its path.
+_CLIENT: Final = re.compile(r"socket\.io(\.esm|\.msgpack)?(\.min)?\.js(\.map)?")
+_NO_CLIENT: Final = (
+    "This server does not serve Socket.IO's client: install socket.io-client with npm, or see "
+    "https://socket.io/docs/v4/client-installation/"
+)
+_NO_JSONP: Final = "JSONP is not supported: leave out the parameter j, and use polling or websocket"
+
+
 class HandshakeRefused(Exception):
     """A request that is answered with an HTTP status, `{"code", "message"}`, and Retry-After in seconds if given."""
 
@@ -55,6 +65,8 @@ def check(request: Request, settings: EngineSettings, *, websocket: bool) -> str
 
     Raises `HandshakeRefused`.
     """
+    if _CLIENT.fullmatch(request.path.rpartition("/")[2]):
+        raise HandshakeRefused(Refusal.BAD_REQUEST, _NO_CLIENT, status=404)
     origin = request.origin
     if origin is not None and not settings.origins.admits(origin, request.host, secure=request.secure):
         raise HandshakeRefused(Refusal.FORBIDDEN, settings.origins.refusal(origin))
@@ -62,6 +74,8 @@ def check(request: Request, settings: EngineSettings, *, websocket: bool) -> str
     transport = query.get("transport")
     if transport not in settings.transports:
         raise HandshakeRefused(Refusal.UNKNOWN_TRANSPORT)
+    if "j" in query and not websocket:
+        raise HandshakeRefused(Refusal.UNKNOWN_TRANSPORT, _NO_JSONP)
     sid = query.get("sid")
     if not sid and request.method != "GET":
         raise HandshakeRefused(Refusal.BAD_METHOD)

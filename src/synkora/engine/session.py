@@ -279,7 +279,7 @@ class Session:
         if packet == engineio.PROBE_PING and self._move(Event.PROBE_ANSWERED):
             transport.send([PROBE_PONG])
             self._release_poll()
-        elif packet == engineio.UPGRADE and self._move(Event.UPGRADE):
+        elif packet.startswith(engineio.UPGRADE) and self._move(Event.UPGRADE):
             polling, self.transport, self._probe = self.transport, transport, None
             self._keeper.probe_ended(self)
             self._keeper.upgraded(self)
