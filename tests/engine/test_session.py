@@ -248,6 +248,7 @@ class TestHeartbeat:
         await until(lambda: connection.session in pongs)
         due = pongs._due[connection.session]
         await until(lambda: pongs._due[connection.session] > due)
+        await until(lambda: connection.first.packets.count(b"2") > 1)
         assert connection.session.is_live
         connection.first.silence = 0.02
         await until(lambda: connection.recorder.reasons)

@@ -351,8 +351,12 @@ class Session:
         self._keeper.heartbeat.extend(self)
 
     def ping_timed_out(self) -> None:
-        """End, since no pong came; but not while a message is on its way, which a pong would have to wait for."""
+        """End, since no pong came; but not while a message is on its way, which a pong would have to wait for.
+
+        Then the client is pinged again: it ends a connection over which no ping comes.
+        """
         if self.transport.silent_for() < self._keeper.settings.ping_timeout:
+            self.ping()
             self._keeper.heartbeat.extend(self)
         else:
             self.close(Reason.PING_TIMEOUT)
