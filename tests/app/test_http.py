@@ -243,6 +243,31 @@ class TestSlowRequests:
             writer.close()
 
 
+class TestFiles:
+    async def test_running_out_of_files_is_told(
+        self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Connections with the last numbers that there are count as an incident; others do not."""
+        async with raw(address) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+        assert counted(server) == []
+        monkeypatch.setattr("resource.getrlimit", lambda _: (5, 5))
+        async with raw(address) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+        assert counted(server) == [("file limit hit", 1, "5 may be open, raise LimitNOFILE or ulimit -n")]
+
+
+class TestKeepAlive:
+    async def test_an_idle_connection_is_closed_when_its_time_is_over(self, server: SocketServer) -> None:
+        """How long it stays open after a request can be set."""
+        async with serving(server, app=app, keep_alive=0.1) as address, raw(address) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+            assert await client.ended() == b""
+
+
 class TestSlowReaders:
     async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:
         """What was to be sent to it is given up, and it is counted."""

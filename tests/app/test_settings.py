@@ -51,6 +51,7 @@ def test_defaults() -> None:
         "compression_threshold": 1024,
         "connect_timeout": 45.0,
         "upgrade_timeout": 10.0,
+        "keep_alive": 65,
         "max_outbox": 4_000_000,
         "shutdown_timeout": 5.0,
         "shutdown_drain": 0.0,

@@ -150,6 +150,8 @@ REQUESTS = {
     "a POST without a session": ("POST", "/socket.io/?EIO=4&transport=polling", 400, 2),
     "a DELETE": ("DELETE", "/socket.io/?EIO=4&transport=polling", 400, 2),
     "WebSocket without an upgrade": ("GET", "/socket.io/?EIO=4&transport=websocket", 400, 3),
+    "JSONP": ("GET", "/socket.io/?EIO=4&transport=polling&j=0", 400, 0),
+    "the client's file": ("GET", "/socket.io/socket.io.js", 404, 3),
     "a query of a thousand fields": ("GET", "/socket.io/?" + "a=1&" * 1000, 400, 0),
 }
 

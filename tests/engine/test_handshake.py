@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from tests.support.sessions import request_of
@@ -88,3 +89,21 @@ def test_the_answer_is_a_number_and_words() -> None:
     assert json.loads(HandshakeRefused(Refusal.UNKNOWN_SESSION).body) == {"code": 1, "message": "Session ID unknown"}
     refusal = HandshakeRefused(Refusal.BAD_REQUEST, "two polls", status=405)
     assert (json.loads(refusal.body), refusal.status) == ({"code": 3, "message": "two polls"}, 405)
+
+
+@pytest.mark.parametrize(
+    "name", ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js", "socket.io.js.map"]
+)
+def test_who_looks_for_the_client_is_told_where_it_is(name: str) -> None:
+    """A server on Node.js hands out the client's files; this one answers 404, and in words."""
+    with pytest.raises(HandshakeRefused, match="install socket") as refused:
+        check(replace(request_of(""), path=f"/socket.io/{name}"), EngineSettings(), websocket=False)
+    assert refused.value.status == 404
+
+
+def test_jsonp_is_refused_in_words() -> None:
+    """A client that wants scripts for answers cannot read any other; over WebSocket the parameter means nothing."""
+    with pytest.raises(HandshakeRefused, match="JSONP is not supported") as refused:
+        check(request_of("EIO=4&transport=polling&j=0"), EngineSettings(), websocket=False)
+    assert refused.value.status == 400
+    assert check(request_of("EIO=4&transport=websocket&j=0"), EngineSettings(), websocket=True) is None

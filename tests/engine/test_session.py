@@ -248,6 +248,7 @@ class TestHeartbeat:
         await until(lambda: connection.session in pongs)
         due = pongs._due[connection.session]
         await until(lambda: pongs._due[connection.session] > due)
+        await until(lambda: connection.first.packets.count(b"2") > 1)
         assert connection.session.is_live
         connection.first.silence = 0.02
         await until(lambda: connection.recorder.reasons)
@@ -262,6 +263,14 @@ class TestHeartbeat:
 
 
 class TestUpgrade:
+    async def test_an_upgrade_packet_may_have_a_payload(self) -> None:
+        """What follows the type of an UPGRADE packet means nothing, as on Node.js."""
+        connection = Connection()
+        connection.start_probe()
+        connection.answer_probe()
+        connection.session.receive_text(connection.probe, b"5probe")
+        assert connection.session.transport is connection.probe
+
     async def test_the_websocket_takes_over(self) -> None:
         """Probe, answer and upgrade move the session; the polling is released, and messages go by WebSocket."""
         connection = Connection()

@@ -9,12 +9,14 @@ class Relay:
     """Hands on what comes to `port`; `connections` counts those that there were.
 
     While `is_deaf` what the server sends is thrown away; while `is_stuck` nothing is read from either side.
+    What clients send goes on at `upload_rate` bytes a second, if that is set.
     """
 
     def __init__(self, target: int) -> None:
         self.port = 0
         self.connections = 0
         self.is_deaf = False
+        self.upload_rate = 0
         self._target = target
         self._moving = asyncio.Event()
         self._moving.set()
@@ -64,7 +66,10 @@ class Relay:
         try:
             while True:
                 await self._moving.wait()
-                data = await reader.read(65_536)
+                is_slow = self.upload_rate and not from_server
+                data = await reader.read(2_048 if is_slow else 65_536)
+                if is_slow:
+                    await asyncio.sleep(len(data) / self.upload_rate)
                 await self._moving.wait()
                 if not data:
                     return

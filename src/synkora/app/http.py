@@ -1,5 +1,6 @@
 """uvicorn's HTTP protocol, with bounds on what a request may have and on how long it may take."""
 
+import resource
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ BODY_TIME: Final = 30  # seconds for the next part of a body
 #: A client that does not keep up has to read so many bytes of an answer in so many seconds.
 READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
+_LAST_FILES: Final = 4  # the system gives the lowest number that is free: with these the limit is near
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
 
 _TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
@@ -71,6 +73,13 @@ class HttpProtocol(PipelineProtocol):
         """Begin with a connection."""
         super().connection_made(transport)
         self._patience.heads.add(self)
+        self._check_files(transport.get_extra_info("socket").fileno())
+
+    def _check_files(self, descriptor: int) -> None:
+        """Tell when files run out: the event loop closes the connections that come then, without a word."""
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if most != resource.RLIM_INFINITY and descriptor >= most - _LAST_FILES:
+            self._patience.incidents.note("file limit hit", f"{most} may be open, raise LimitNOFILE or ulimit -n")
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""

@@ -118,6 +118,7 @@ def run(settings: Settings) -> None:
             farewell=say_goodbye,
             started=started,
             shutdown_timeout=settings.shutdown_timeout,
+            keep_alive=settings.keep_alive,
             tls=tls,
             reload=lambda: _reload(settings, tls),
         ).run(sockets)

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 TLS_TIME: Final = 30  # seconds for TLS's handshake: several ways over a slow line, each of some kilobytes
 _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
 _TLS_GOODBYE: Final = 2  # seconds
-_KEEP_ALIVE: Final = 65  # seconds: longer than a load balancer keeps its connections open
+KEEP_ALIVE: Final = 65  # seconds: longer than most load balancers keep their connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STDIN: Final = 0
 #: Seconds in which a further SIGTERM is the same one: a supervisor sends it to a process, and to the process's group.
@@ -63,6 +63,7 @@ class Server(uvicorn.Server):
         farewell: Callable[[], Awaitable[None]] | None = None,
         started: Callable[[list[socket.socket]], None] | None = None,
         shutdown_timeout: float = 5,
+        keep_alive: float = KEEP_ALIVE,
         tls: ssl.SSLContext | None = None,
         reload: Callable[[], None] | None = None,
     ) -> None:
@@ -93,7 +94,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 backlog=BACKLOG,
                 server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # a float does as well
                 proxy_headers=False,  # the engine has its own, which covers WebSocket too and trusts nobody unasked
             )
         )
@@ -227,6 +228,7 @@ def serve(
     farewell: Callable[[], Awaitable[None]] | None = None,
     started: Callable[[list[socket.socket]], None] | None = None,
     shutdown_timeout: float = 5,
+    keep_alive: float = KEEP_ALIVE,
     tls: ssl.SSLContext | None = None,
     reload: Callable[[], None] | None = None,
 ) -> None:
@@ -236,7 +238,8 @@ def serve(
     before clients are taken, and left when their connections have ended. `started` is called with the sockets it
     listens on. When it is to stop, `drain` is awaited first, which another signal cuts short, while new clients are
     refused; then `farewell`, before the connections of those who are left end within `shutdown_timeout` seconds.
-    `reload` is called on SIGHUP, except in a terminal. Sockets that a service manager passes take the place of `host`
+    `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
+    seconds. Sockets that a service manager passes take the place of `host`
     and `port` (sd_listen_fds(3)). Raises `OSError` where it cannot listen.
     """
     sockets = passed_sockets() or listen(host, port)
@@ -248,6 +251,7 @@ def serve(
         farewell=farewell,
         started=started,
         shutdown_timeout=shutdown_timeout,
+        keep_alive=keep_alive,
         tls=tls,
         reload=reload,
     ).run(sockets)

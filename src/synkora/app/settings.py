@@ -199,6 +199,12 @@ class Settings(BaseSettings):
         description="Seconds that a client has to complete its upgrade from polling to WebSocket; as long a CONNECT "
         "without a token waits for the upgrade's cookie.",
     )
+    keep_alive: Interval = Field(
+        default=65,
+        validation_alias="WS_KEEP_ALIVE",
+        description="Seconds that an HTTP connection stays open after a request; a load balancer has to close its idle "
+        "connections earlier (Google's: after 600 s).",
+    )
     max_outbox: OutboxSize = Field(
         default=4_000_000,
         validation_alias="WS_MAX_OUTBOX",

@@ -3,6 +3,7 @@
 Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Handshake".
 """
 
+import re
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
@@ -34,6 +35,15 @@ MESSAGES: Final = {
 }
 
 
+#: The files that a server on Node.js hands out at its path.
+_CLIENT: Final = re.compile(r"socket\.io(\.esm|\.msgpack)?(\.min)?\.js(\.map)?")
+_NO_CLIENT: Final = (
+    "This server does not serve Socket.IO's client: install socket.io-client with npm, or see "
+    "https://socket.io/docs/v4/client-installation/"
+)
+_NO_JSONP: Final = "JSONP is not supported: leave out the parameter j, and use polling or websocket"
+
+
 class HandshakeRefused(Exception):
     """A request that is answered with an HTTP status, `{"code", "message"}`, and Retry-After in seconds if given."""
 
@@ -59,6 +69,8 @@ def check(
     `page_of` tells the page of a session, which goes on with it: a proxy may hide that its WebSocket is the page's too.
     Raises `HandshakeRefused`.
     """
+    if _CLIENT.fullmatch(request.path.rpartition("/")[2]):
+        raise HandshakeRefused(Refusal.BAD_REQUEST, _NO_CLIENT, status=404)
     origin, query = request.origin, request.query
     sid = query.get("sid")
     if origin is not None and not settings.origins.admits(request) and not (sid and page_of(sid) == origin):
@@ -66,6 +78,8 @@ def check(
     transport = query.get("transport")
     if transport not in settings.transports:
         raise HandshakeRefused(Refusal.UNKNOWN_TRANSPORT)
+    if "j" in query and not websocket:
+        raise HandshakeRefused(Refusal.UNKNOWN_TRANSPORT, _NO_JSONP)
     if not sid and request.method != "GET":
         raise HandshakeRefused(Refusal.BAD_METHOD)
     if websocket is not (transport == "websocket"):

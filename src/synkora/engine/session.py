@@ -286,7 +286,7 @@ class Session:
         if packet == engineio.PROBE_PING and self._move(Event.PROBE_ANSWERED):
             transport.send([PROBE_PONG])
             self._release_poll()
-        elif packet == engineio.UPGRADE and self._move(Event.UPGRADE):
+        elif packet.startswith(engineio.UPGRADE) and self._move(Event.UPGRADE):
             polling, self.transport, self._probe = self.transport, transport, None
             self._keeper.probe_ended(self)
             self._keeper.upgraded(self)
@@ -358,8 +358,12 @@ class Session:
         self._keeper.heartbeat.extend(self)
 
     def ping_timed_out(self) -> None:
-        """End, since no pong came; but not while a message is on its way, which a pong would have to wait for."""
+        """End, since no pong came; but not while a message is on its way, which a pong would have to wait for.
+
+        Then the client is pinged again: it ends a connection over which no ping comes.
+        """
         if self.transport.silent_for() < self._keeper.settings.ping_timeout:
+            self.ping()
             self._keeper.heartbeat.extend(self)
         else:
             self.close(Reason.PING_TIMEOUT)

@@ -279,6 +279,19 @@ class TestCors:
         assert answer.headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
         assert answer.headers["access-control-allow-headers"] == "x-custom"
 
+    @pytest.mark.parametrize(("page", "allowed"), [(PAGE, "true"), ("https://evil.net", None)])
+    async def test_a_private_network_is_opened_to_allowed_pages(
+        self, address: Address, page: str, allowed: str | None
+    ) -> None:
+        """A browser asks before a page of a public site may reach a server of a private network."""
+        headers = {"origin": page, "access-control-request-private-network": "true"}
+        async with Polling(address) as client:
+            answer = await client.http.options(address.url(), headers=headers)
+            assert answer.headers.get("access-control-allow-private-network") == allowed
+            del headers["access-control-request-private-network"]
+            answer = await client.http.options(address.url(), headers=headers)
+        assert "access-control-allow-private-network" not in answer.headers
+
     async def test_any_other_page_is_forbidden_and_reads_nothing(self, address: Address, engine: Engine) -> None:
         """No session is opened for it, and no header lets it read the refusal."""
         async with Polling(address, {"origin": "https://evil.net"}) as client:

@@ -1,6 +1,7 @@
 """What the console's charts are made of: the server's own counts, taken every two seconds."""
 
 import asyncio
+import contextlib
 import resource
 import sys
 from collections import deque
@@ -122,5 +123,6 @@ class Sampler:
 def resident_memory() -> int:
     """The process's resident memory in bytes; the most that it ever was, where there is no /proc."""
     if _HAS_PROC:
-        return int(_STATM.read_bytes().split()[1]) * _PAGE
+        with contextlib.suppress(OSError):  # no file can be opened any more
+            return int(_STATM.read_bytes().split()[1]) * _PAGE
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS

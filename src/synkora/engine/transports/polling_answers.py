@@ -1,6 +1,7 @@
 """What the requests of long-polling are answered with.
 
-Sources: Fetch standard, "CORS protocol"; RFC 9110 sections 8.4 (Content-Encoding) and 12.5.5 (Vary).
+Sources: Fetch standard, "CORS protocol"; Private Network Access, "CORS preflight"; RFC 9110 sections 8.4
+(Content-Encoding) and 12.5.5 (Vary).
 """
 
 from typing import Final, NamedTuple
@@ -23,6 +24,7 @@ _PREFLIGHT: Final[HeaderPairs] = [
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
     (b"access-control-max-age", b"600"),
 ]
+_PRIVATE_NETWORK: Final = (b"access-control-allow-private-network", b"true")
 _ENCODING_MATTERS: Final = (b"vary", b"Accept-Encoding")
 _GZIPPED: Final = (b"content-encoding", b"gzip")
 
@@ -63,6 +65,8 @@ class Answers:
         wanted = request.headers.get("access-control-request-headers")
         if wanted:
             headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
+        if request.headers.get("access-control-request-private-network") == "true" and self._admits(request):
+            headers.append(_PRIVATE_NETWORK)
         return Answer(204, headers, b"")
 
     def refusal(self, request: Request, refused: HandshakeRefused) -> Answer:
@@ -72,10 +76,13 @@ class Answers:
             headers.append((b"retry-after", str(refused.retry_after).encode()))
         return Answer(refused.status, headers, refused.body)
 
+    def _admits(self, request: Request) -> bool:
+        return request.origin is not None and self._settings.origins.admits(request)
+
     def _cors(self, request: Request) -> HeaderPairs:
         """What lets a page of an allowed origin read the answer."""
-        origins, origin = self._settings.origins, request.origin
-        if origin is None or is_own(request) or not origins.admits(request):
+        origin = request.origin
+        if origin is None or is_own(request) or not self._admits(request):
             return []
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),

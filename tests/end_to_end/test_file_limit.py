@@ -1,0 +1,50 @@
+"""A server whose process may open no more files."""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator
+
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+from tests.end_to_end.raw import RawConnection
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import StartServer, expect_health
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ROOM = 20  # files that the server may still open
+LINE = "! File limit hit: "
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ServerProcess:
+    server = start_server()
+    process = psutil.Process(server.process.pid)
+    most = process.num_fds() + ROOM
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (most, most))
+    return server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def crowd(server: ServerProcess) -> AsyncIterator[list[RawConnection]]:
+    """More connections than the server can have."""
+    crowd = [await RawConnection.open(server) for _ in range(3 * ROOM)]
+    yield crowd
+    for connection in crowd:
+        await connection.close()
+
+
+async def test_running_out_of_files_is_one_line(server: ServerProcess, crowd: list[RawConnection]) -> None:
+    """The log says what to raise, once; the server goes on, and serves again when there is room."""
+    server.wait_for_line(lambda line: line.startswith(LINE))
+    await asyncio.sleep(2.5)  # what the server does every second or two wants files, too
+    for connection in crowd:
+        await connection.close()
+    await expect_health(server, status="healthy")
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+        assert (await http.get("/health")).status_code == 200
+    assert len([line for line in server.stdout if line.startswith(LINE)]) == 1
+    assert not server.stderr
+    assert "Traceback" not in server.output

@@ -1,0 +1,31 @@
+"""The real client over a line that carries little towards the server."""
+
+import pytest
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.people import ALICE, BOB
+from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.relay import relaying
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DOCUMENT = "x" * 400_000
+RATE = 50_000  # bytes a second
+
+
+@pytest.mark.parametrize("name", ["js-polling", "js-websocket"])
+async def test_a_long_upload_arrives(start_server: StartServer, connect_by: Connect, name: str) -> None:
+    """A pong waits behind a large edit, for longer than a pong may take; the edit arrives, and nothing is cut off."""
+    server = start_server(WS_PING_INTERVAL="1", WS_PING_TIMEOUT="2")
+    async with relaying(server.port) as relay:
+        alice = await connect_by(ALICE, url=f"http://127.0.0.1:{relay.port}", way=WAYS[name])
+        bob = await connect_by(BOB, url=server.url)
+        await join(alice)
+        await join(bob, alice)
+        relay.upload_rate = RATE
+        await alice.emit("task:create", {"projectId": PROJECT, "task": DOCUMENT})
+        await alice.emit("task:create", {"projectId": PROJECT, "task": "after"})
+        assert await bob.next() == ["task:create", DOCUMENT]
+        assert await bob.next() == ["task:create", "after"]
+        await alice.hears_nothing()
+        assert [change[0] for change in alice.changes.items] == ["connect"]
+        await alice.close()
