@@ -1,20 +1,19 @@
 """May this user join a project, and may they write in it: the port, the open policy, and the memory of answers."""
 
-import asyncio
-from collections import Counter, OrderedDict
 from enum import StrEnum
-from time import perf_counter
-from typing import Final, Protocol
+from typing import Protocol
 
-from synkora.engine.histogram import Histogram
+from synkora.collaboration.answers import (
+    ANSWER_WITHIN,
+    MOST_REMEMBERED,
+    REMEMBER_NO,
+    REMEMBER_YES,
+    AccessUnavailable,
+    Answers,
+)
 from synkora.identity.handshake import SignedIn
 
-REMEMBER_YES: Final = 30  # seconds
-REMEMBER_NO: Final = 5  # seconds
-ANSWER_WITHIN: Final = 3  # seconds
-MOST_REMEMBERED: Final = 100_000  # answers
-#: Seconds, up to `ANSWER_WITHIN`.
-ANSWER_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
+__all__ = ["ANSWER_WITHIN", "MOST_REMEMBERED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
 
 
 class Role(StrEnum):
@@ -28,10 +27,6 @@ class Role(StrEnum):
     def may_write(self) -> bool:
         """Whether their edits are passed on."""
         return self is not Role.VIEWER
-
-
-class AccessUnavailable(Exception):
-    """Whoever knows cannot be asked now; its text is for the log."""
 
 
 class AccessPolicy(Protocol):
@@ -58,11 +53,7 @@ class OpenAccess:
 
 
 class Access:
-    """Asks a policy, and remembers its answers for a while.
-
-    Questions that come while the same one is under way wait for its answer. A policy that does not answer in time is
-    unavailable. `outcomes` counts what it was asked, and `durations` has what each answer took.
-    """
+    """Asks a policy, and remembers its answers for a while."""
 
     def __init__(
         self,
@@ -75,21 +66,17 @@ class Access:
     ) -> None:
         self.is_open = isinstance(policy, OpenAccess)
         self._policy = policy
-        self._remember_yes = remember_yes
-        self._remember_no = remember_no
-        self._answer_within = answer_within
-        self._most_remembered = most_remembered
-        self._answers: OrderedDict[tuple[str, str], tuple[Role | None, float]] = OrderedDict()
-        self._asking: dict[tuple[str, str], asyncio.Task[Role | None]] = {}
-        self.outcomes: Counter[str] = Counter()  # `granted`, `denied`, `unavailable`
-        self.durations = Histogram(ANSWER_BOUNDS)
+        self._answers: Answers[tuple[str, str], Role] = Answers(
+            remember_yes=remember_yes,
+            remember_no=remember_no,
+            answer_within=answer_within,
+            most_remembered=most_remembered,
+        )
+        self.outcomes, self.durations = self._answers.outcomes, self._answers.durations
 
     def remembered(self, signed_in: SignedIn, project_id: str) -> Role | None:
         """The role that is known without asking: None where there is none, or nothing is known."""
-        if self.is_open:
-            return Role.EDITOR
-        answer = self._answers.get((signed_in.user.id, project_id))
-        return answer[0] if answer and answer[1] > asyncio.get_running_loop().time() else None
+        return Role.EDITOR if self.is_open else self._answers.remembered((signed_in.user.id, project_id))
 
     async def role(self, signed_in: SignedIn, project_id: str, *, anew: bool = False) -> Role | None:
         """The role of somebody in a project, None where they have no access; `anew` passes over what is remembered.
@@ -97,54 +84,7 @@ class Access:
         Raises `AccessUnavailable`.
         """
         key = (signed_in.user.id, project_id)
-        answer = self._answers.get(key)
-        if answer and not anew and answer[1] > asyncio.get_running_loop().time():
-            return answer[0]
-        task = self._asking.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._ask_and_count(key, signed_in))
-            self._asking[key] = task
-            task.add_done_callback(lambda done: self._answered(key, done))
-        return await asyncio.shield(task)
-
-    async def _ask_and_count(self, key: tuple[str, str], signed_in: SignedIn) -> Role | None:
-        began = perf_counter()
-        outcome = "unavailable"
-        try:
-            role = await self._ask(key, signed_in)
-            outcome = "denied" if role is None else "granted"
-            return role
-        finally:
-            self.outcomes[outcome] += 1
-            self.durations.observe(perf_counter() - began)
-
-    async def _ask(self, key: tuple[str, str], signed_in: SignedIn) -> Role | None:
-        try:
-            async with asyncio.timeout(self._answer_within):
-                role = await self._policy.role(signed_in, key[1])
-        except TimeoutError:
-            raise AccessUnavailable(f"no answer within {self._answer_within} s") from None
-        except AccessUnavailable:
-            raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # A pool of connections that closes does so to those who wait for it; whoever asks is not to end with it.
-            raise AccessUnavailable("the policy gave up") from None
-        except Exception as error:
-            raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
-        lifetime = self._remember_no if role is None else self._remember_yes
-        self._answers[key] = (role, asyncio.get_running_loop().time() + lifetime)
-        self._answers.move_to_end(key)
-        if len(self._answers) > self._most_remembered:
-            self._answers.popitem(last=False)
-        return role
-
-    def _answered(self, key: tuple[str, str], task: "asyncio.Task[Role | None]") -> None:
-        self._asking.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # which those who asked have got, if they still wait
+        return await self._answers.get(key, lambda: self._policy.role(signed_in, project_id), anew=anew)
 
     async def close(self) -> None:
         """Let go of the policy's connections."""
