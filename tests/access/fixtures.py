@@ -28,7 +28,7 @@ class Database:
         """Hold this world from now on, and nothing else."""
         run = self.connection
         async with run.transaction():
-            await run.execute('TRUNCATE "User", "Team", "TeamMember", "Project"')
+            await run.execute('TRUNCATE "User", "Session", "Team", "TeamMember", "Project"')
             await run.executemany('INSERT INTO "User" (id) VALUES ($1)', [(person,) for person in PEOPLE])
             await run.executemany('INSERT INTO "Team" (id, name) VALUES ($1, $1)', [(team,) for team in world.teams])
             await run.executemany(
@@ -39,6 +39,21 @@ class Database:
                 'INSERT INTO "Project" (id, name, "teamId", "createdById", "updatedAt") VALUES ($1, $1, $2, $3, now())',
                 [(name, project.teamId, project.createdById) for name, project in world.projects.items()],
             )
+
+    async def keep_session(self, key: str, user_id: str, *, seconds: float = 3600) -> None:
+        """Keep somebody's session for so long, as the app's adapter does, in UTC and without a zone."""
+        await self.connection.execute(
+            'INSERT INTO "Session" (id, "sessionToken", "userId", expires) '
+            "VALUES ($1, $1, $2, now() AT TIME ZONE 'UTC' + make_interval(secs => $3)) "
+            'ON CONFLICT ("sessionToken") DO UPDATE SET expires = excluded.expires',
+            key,
+            user_id,
+            seconds,
+        )
+
+    async def end_session(self, key: str) -> None:
+        """End it, as signing out does."""
+        await self.connection.execute('DELETE FROM "Session" WHERE "sessionToken" = $1', key)
 
     async def clients(self) -> int:
         """How many connections the server under test has now."""

@@ -184,7 +184,7 @@ async def test_an_error_that_nobody_waits_for_is_nobodys_error() -> None:
     question.cancel()
     await asyncio.sleep(0.01)
     roles.gate.set()
-    await until(lambda: not access._asking)
+    await until(lambda: not access._answers._asking)
     del question
     gc.collect()
     assert complaints == []
@@ -197,7 +197,7 @@ async def test_no_more_answers_are_kept_than_there_is_room_for() -> None:
     await access.role(ANN, "p")
     for number in range(30):
         await access.role(EVE, f"p{number}")
-    assert len(access._answers) == 10
+    assert len(access._answers._answers) == 10
     assert access.remembered(ANN, "p") is None
     await access.role(EVE, "p29")
     assert roles.asked["eve", "p29"] == 1
@@ -297,7 +297,7 @@ def test_answers_that_are_too_old_are_forgotten() -> None:
             await access.role(EVE, f"p{number}")
         loop.ahead = 6
         await access.role(ANN, "p")
-        return len(access._answers)
+        return len(access._answers._answers)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         assert runner.run(ask()) == 1

@@ -143,9 +143,9 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
     await until(lambda: site.collaboration.presence.count("p") == len(users))
     await until(lambda: site.roles.asked.total() > len(users))
     site.roles.gate.clear()
-    await until(lambda: len(site.collaboration.access._asking) == 50)
+    await until(lambda: len(site.collaboration.access._answers._asking) == 50)
     await until(lambda: len(site.collaboration._admission._checks) > 50)
-    assert len(site.collaboration.access._asking) == 50
+    assert len(site.collaboration.access._answers._asking) == 50
     site.roles.gate.set()
     before = site.roles.asked.copy()
     await until(lambda: all(site.roles.asked[user, "p"] > before[user, "p"] for user in users))

@@ -29,6 +29,7 @@ from synkora.app.systemd import notify, passed_sockets
 from synkora.app.tls import TlsError, renew, tls_context
 from synkora.cluster.link import new_uid
 from synkora.collaboration.access import AccessPolicy, OpenAccess
+from synkora.collaboration.kept_sessions import SessionStore
 from synkora.collaboration.limits import Limits
 from synkora.collaboration.service import Collaboration
 from synkora.engine.failures import Failures
@@ -194,6 +195,7 @@ def make_collaboration(
         failures=failures,
         incidents=server.incidents,
         presence=None if cluster is None else cluster.presence,
+        sessions=session_store(settings, policy),
         user_connections=None if cluster is None else cluster.tallies.users,
     )
 
@@ -235,6 +237,22 @@ def access_policy(settings: Settings) -> AccessPolicy:
     except ValueError as error:
         raise ValueError(f"{variable} {error}") from None
     return OpenAccess()
+
+
+def session_store(settings: Settings, policy: AccessPolicy) -> SessionStore | None:
+    """Where to look up sessions that the app keeps in its database, if it is known and PostgreSQL."""
+    if settings.database_url is None:
+        return None
+    from synkora.access.database import Database
+    from synkora.access.postgres import PostgresAccess
+    from synkora.access.sessions import PostgresSessions
+
+    if isinstance(policy, PostgresAccess):
+        return PostgresSessions(policy.database)
+    try:
+        return PostgresSessions(Database(settings.database_url.get_secret_value()))
+    except ValueError:
+        return None  # it is the app's own affair, in a file that is shared with it
 
 
 def _explain(error: OSError, settings: Settings) -> str:

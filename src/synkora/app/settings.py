@@ -263,7 +263,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias="DATABASE_URL",
-        description="Where PROJECT_ACCESS=postgres asks: the web app's database, as Prisma has it.",
+        description="The web app's database, as Prisma has it: where PROJECT_ACCESS=postgres asks, and where sessions "
+        "are looked up that the app keeps there.",
     )
     limit_volatile_rate: Rate = Field(
         default=100,

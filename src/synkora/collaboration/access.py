@@ -1,24 +1,24 @@
 """May this user join a project, and may they write in it: the port, the open policy, and the memory of answers."""
 
 import asyncio
-from collections import Counter, OrderedDict
-from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import StrEnum
-from time import perf_counter
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
-from synkora.engine.histogram import Histogram
+from synkora.collaboration.answers import (
+    ANSWER_WITHIN,
+    MOST_REMEMBERED,
+    REMEMBER_NO,
+    REMEMBER_YES,
+    AccessUnavailable,
+    Answers,
+)
 from synkora.identity.handshake import SignedIn
 
-REMEMBER_YES: Final = 30  # seconds
-REMEMBER_NO: Final = 5  # seconds
-ANSWER_WITHIN: Final = 3  # seconds
+__all__ = ["ANSWER_WITHIN", "MOST_REMEMBERED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
+
 ASKED_AT_ONCE: Final = 8  # questions about one user; others are not to wait for one who asks without end
 MOST_WAITING: Final = 200  # further ones, which wait for their turn
-MOST_REMEMBERED: Final = 100_000  # answers
-#: Seconds, up to `ANSWER_WITHIN`.
-ANSWER_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
 
 
 class Role(StrEnum):
@@ -32,10 +32,6 @@ class Role(StrEnum):
     def may_write(self) -> bool:
         """Whether their edits are passed on."""
         return self is not Role.VIEWER
-
-
-class AccessUnavailable(Exception):
-    """Whoever knows cannot be asked now; its text is for the log."""
 
 
 class AccessPolicy(Protocol):
@@ -86,9 +82,7 @@ class _Turns:
 class Access:
     """Asks a policy, and remembers its answers for a while.
 
-    Questions that come while the same one is under way wait for its answer, and `ASKED_AT_ONCE` about one user are
-    under way at a time. A policy that does not answer in time, with the wait for a turn, is unavailable. `outcomes`
-    counts what it was asked, and `durations` has what each answer took.
+    `ASKED_AT_ONCE` questions about one user are under way at a time. Further ones wait, within the time of an answer.
     """
 
     def __init__(
@@ -102,22 +96,18 @@ class Access:
     ) -> None:
         self.is_open = isinstance(policy, OpenAccess)
         self._policy = policy
-        self._remember_yes = remember_yes
-        self._remember_no = remember_no
-        self._answer_within = answer_within
-        self._most_remembered = most_remembered
-        self._answers: OrderedDict[tuple[str, str], tuple[Role | None, float]] = OrderedDict()
-        self._asking: dict[tuple[str, str, bool], asyncio.Task[Role | None]] = {}
+        self._answers: Answers[tuple[str, str], Role] = Answers(
+            remember_yes=remember_yes,
+            remember_no=remember_no,
+            answer_within=answer_within,
+            most_remembered=most_remembered,
+        )
         self._turns: WeakValueDictionary[str, _Turns] = WeakValueDictionary()
-        self.outcomes: Counter[str] = Counter()  # `granted`, `denied`, `unavailable`
-        self.durations = Histogram(ANSWER_BOUNDS)
+        self.outcomes, self.durations = self._answers.outcomes, self._answers.durations
 
     def remembered(self, signed_in: SignedIn, project_id: str) -> Role | None:
         """The role that is known without asking: None where there is none, or nothing is known."""
-        if self.is_open:
-            return Role.EDITOR
-        answer = self._answers.get((signed_in.user.id, project_id))
-        return answer[0] if answer and answer[1] > asyncio.get_running_loop().time() else None
+        return Role.EDITOR if self.is_open else self._answers.remembered((signed_in.user.id, project_id))
 
     async def role(self, signed_in: SignedIn, project_id: str, *, anew: bool = False) -> Role | None:
         """The role of somebody in a project, None where they have no access; `anew` passes over what is remembered.
@@ -126,71 +116,16 @@ class Access:
         Raises `AccessUnavailable`.
         """
         key = (signed_in.user.id, project_id)
-        answer = self._answers.get(key)
-        if answer and not anew and answer[1] > asyncio.get_running_loop().time():
-            return answer[0]
-        asking = (*key, anew)
-        task = self._asking.get(asking)
-        if task is None:
-            turns: AbstractAsyncContextManager[None] = nullcontext() if anew else self._turns_of(signed_in.user.id)
-            task = asyncio.get_running_loop().create_task(self._ask_and_count(key, signed_in, turns))
-            self._asking[asking] = task
-            task.add_done_callback(lambda done: self._answered(asking, done))
-        return await asyncio.shield(task)
+        ask = self._policy.role if anew else self._ask_in_turn
+        return await self._answers.get(key, lambda: ask(signed_in, project_id), anew=anew)
 
-    def _turns_of(self, user_id: str) -> _Turns:
+    async def _ask_in_turn(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        user_id = signed_in.user.id
         turns = self._turns.get(user_id)
         if turns is None:
             turns = self._turns[user_id] = _Turns()
-        return turns
-
-    async def _ask_and_count(
-        self, key: tuple[str, str], signed_in: SignedIn, turns: AbstractAsyncContextManager[None]
-    ) -> Role | None:
-        began = perf_counter()
-        outcome = "unavailable"
-        try:
-            role = await self._ask(key, signed_in, turns)
-            outcome = "denied" if role is None else "granted"
-            return role
-        finally:
-            self.outcomes[outcome] += 1
-            self.durations.observe(perf_counter() - began)
-
-    async def _ask(
-        self, key: tuple[str, str], signed_in: SignedIn, turns: AbstractAsyncContextManager[None]
-    ) -> Role | None:
-        try:
-            async with asyncio.timeout(self._answer_within), turns:
-                role = await self._policy.role(signed_in, key[1])
-        except TimeoutError:
-            raise AccessUnavailable(f"no answer within {self._answer_within} s") from None
-        except AccessUnavailable:
-            raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # A pool of connections that closes does so to those who wait for it; whoever asks is not to end with it.
-            raise AccessUnavailable("the policy gave up") from None
-        except Exception as error:
-            raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
-        self._remember(key, role)
-        return role
-
-    def _remember(self, key: tuple[str, str], role: Role | None) -> None:
-        now = asyncio.get_running_loop().time()
-        self._answers[key] = (role, now + (self._remember_no if role is None else self._remember_yes))
-        self._answers.move_to_end(key)
-        if len(self._answers) > self._most_remembered:
-            self._answers.popitem(last=False)
-        while self._answers and next(iter(self._answers.values()))[1] <= now:
-            self._answers.popitem(last=False)
-
-    def _answered(self, key: tuple[str, str, bool], task: "asyncio.Task[Role | None]") -> None:
-        self._asking.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # which those who asked have got, if they still wait
+        async with turns:
+            return await self._policy.role(signed_in, project_id)
 
     async def close(self) -> None:
         """Let go of the policy's connections."""

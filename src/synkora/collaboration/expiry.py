@@ -54,12 +54,16 @@ class Expiry:
         self._timer = None
         now = time.time()
         for member in [member for member, end in self._ends.items() if end <= now]:
-            del self._ends[member]
-            member.socket.emit("error", {"message": EXPIRED})
-            # The whole connection: its cookie is as old as the token, and a new one brings a new one.
-            member.socket.disconnect(close=True)
+            self.end(member)
         if self._ends and self._timer is None:
             self._set_timer(min(self._ends.values()) - now)
+
+    def end(self, member: Member) -> None:
+        """End a member's session now."""
+        self.stop(member)
+        member.socket.emit("error", {"message": EXPIRED})
+        # The whole connection: its cookie is as old as the token, and a new one brings a new one.
+        member.socket.disconnect(close=True)
 
     def refresh(self, member: Member, payload: object) -> dict[str, object] | Awaitable[dict[str, object]]:
         """Take a fresh token of the same user, bare or as `{token}`; return what acknowledges it.

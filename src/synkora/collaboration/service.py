@@ -16,6 +16,7 @@ from synkora.collaboration.admission import RECHECK, Admission
 from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
+from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
 from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
@@ -66,7 +67,8 @@ def _decode_project_id(data: bytes) -> str:
 class Collaboration:
     """People in projects who see each other's work.
 
-    `user_connections` counts those of each user, who may have some on other servers too.
+    `sessions` knows those that the app keeps in its database. `user_connections` counts those of each user, who may
+    have some on other servers too.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Collaboration:
         user_connections: Counts | None = None,
         recheck: float = RECHECK,
         answer_within: float = ANSWER_WITHIN,
+        sessions: SessionStore | None = None,
         leave_delay: float = LEAVE_DELAY,
     ) -> None:
         self.presence = presence or LocalPresence()
@@ -100,7 +103,12 @@ class Collaboration:
         self._parting: Parting | None = None
         failures = failures or Failures(0)
         self._expiry = Expiry(authenticator, failures, self._incidents)
-        self.signing_in = SigningIn(authenticator, failures, self._incidents, self._admit)
+        self._kept = None
+        if sessions is not None:
+            self._kept = KeptSessions(
+                sessions, self._incidents, end=self._expiry.end, go_on=self._expiry.start, recheck=recheck
+            )
+        self.signing_in = SigningIn(authenticator, failures, self._incidents, self._admit, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
         self.received = {event.name: Received(event.kind) for event in CATALOGUE}
@@ -180,6 +188,8 @@ class Collaboration:
         self._admission.close()
         self.projects.close()
         await self.access.close()
+        if self._kept is not None:
+            await self._kept.close()
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
@@ -195,6 +205,8 @@ class Collaboration:
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
+        if self._kept is not None:
+            self._kept.watch(member)
         if self._parting is not None:
             self._parting.add(member)
         member.is_parting = socket.session.state is State.PARTING  # where signing in took longer than the telling
@@ -223,6 +235,8 @@ class Collaboration:
         if socket.session.is_live:
             self._allowances[socket.session] = member.allowance
         self._expiry.stop(member)
+        if self._kept is not None:
+            self._kept.drop(member)
         self._admission.leave_all(member)
         log.info(
             "client_disconnected",

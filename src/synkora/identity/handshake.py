@@ -1,5 +1,6 @@
 """Signing in: the judgement of all that a client brings with its handshake."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
@@ -8,6 +9,10 @@ from synkora.identity.cookies import session_cookies
 from synkora.identity.errors import TokenInvalid
 from synkora.identity.tokens import Keyring, is_compact_jose
 from synkora.identity.user import User, user_from_claims
+
+#: NextAuth makes UUIDs, and apps what they like.
+_SESSION_KEY: Final = re.compile(r"[!-~]{16,255}")
+_MOST_KEYS: Final = 4
 
 Message = Literal["Authentication required", "Authentication failed", "Invalid token"]
 
@@ -29,11 +34,15 @@ class _Offer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody, and the token that says so; `cookie_name` is the session cookie that held it, if one did."""
+    """Somebody, and the token that says so; `cookie_name` is the session cookie that held it, if one did.
+
+    One that `is_kept` is no token but the key of a session that the app keeps in its database.
+    """
 
     user: User
     token: str = field(repr=False)
     cookie_name: str | None = None
+    is_kept: bool = False
 
 
 class Authenticator:
@@ -69,6 +78,18 @@ class Authenticator:
         if failures:
             raise SignInRefused("Authentication failed", "; ".join(failures))
         raise SignInRefused("Authentication required", "no token")
+
+    def session_keys(self, auth: object, cookie: str | None) -> list[tuple[str, str | None]]:
+        """What may be keys of sessions that the app keeps in its database, each with its cookie's name, if it has one.
+
+        Cookies go first: pages that cannot read theirs send the user's id for a token.
+        """
+        offered: list[tuple[object, str | None]] = [
+            (value, name) for name, value in session_cookies(cookie or "", self._keyring.cookie_names)
+        ]
+        offered.append((_connect_token(auth), None))
+        keys = {key: name for key, name in offered if isinstance(key, str) and _SESSION_KEY.fullmatch(key)}
+        return [(key, name) for key, name in keys.items() if not is_compact_jose(key)][:_MOST_KEYS]
 
     def _offers(self, auth: object, authorization: str | None, cookie: str | None) -> Iterator[_Offer]:
         if token := _connect_token(auth):

@@ -9,6 +9,7 @@ from synkora.app.check.database import check_database
 from synkora.app.check.encryption import check_tls
 from synkora.app.check.finding import Finding
 from synkora.app.check.host import check_backlog, check_files, check_memory, check_user
+from synkora.app.check.kept_sessions import check_kept_sessions
 from synkora.app.check.mode import check_environment, check_previous_secrets, check_secret
 from synkora.app.check.port import check_port
 from synkora.app.check.proxies import check_proxies
@@ -38,6 +39,7 @@ CHECKS: Final = (
     Group(check_access, ("access",)),
     Group(check_app, ("app", "app-session", "app-clock")),
     Group(check_database, ("database", "database-tables", "database-rights", "database-clock")),
+    Group(check_kept_sessions, ("kept-sessions",)),
     Group(check_redis, ("redis", "redis-rights", "redis-memory", "redis-clock")),
     Group(check_limits, ("limits",)),
     Group(check_metrics, ("metrics",)),

@@ -40,7 +40,7 @@ LIMITS: Final = (
     "Too many new connections from this address",
     "Server is full",
 )
-SIGN_INS: Final = ("ok", "Authentication required", "Authentication failed", "Invalid token")
+SIGN_INS: Final = ("ok", "Authentication required", "Authentication failed", "Invalid token", "unavailable")
 ACCESS_CHECKS: Final = ("granted", "denied", "unavailable")
 LOG_LEVELS: Final = ("warning", "error")
 

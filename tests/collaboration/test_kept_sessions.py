@@ -1,0 +1,217 @@
+"""Sessions that the app keeps in its database: signing in by their keys, and staying while they are kept."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.collaboration.site import PAGE, SECRET
+from tests.support.servers import until
+from tests.support.sessions import MemoryTransport, request_of
+
+from synkora.collaboration.access import AccessUnavailable
+from synkora.collaboration.kept_sessions import NoneKept
+from synkora.collaboration.service import Collaboration
+from synkora.identity.handshake import Authenticator
+from synkora.identity.tokens import Keyring, sign
+from synkora.identity.user import User
+from synkora.sockets.server import SocketServer
+
+KEY = "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11"
+ANN = User("ann", "Ann")
+
+
+class Kept:
+    """What the app keeps; `trouble` is why nobody can say."""
+
+    def __init__(self, **sessions: User) -> None:
+        self.sessions = {KEY: ANN, **sessions}
+        self.asked: list[str] = []
+        self.trouble: Exception | None = None
+
+    async def find(self, key: str) -> User | None:
+        self.asked.append(key)
+        if self.trouble is not None:
+            raise self.trouble
+        return self.sessions.get(key)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Office:
+    """A server in memory for an app that keeps its sessions."""
+
+    def __init__(self, kept: Kept | None, recheck: float = 3600) -> None:
+        self.server = SocketServer(origins=[PAGE])
+        self.collaboration = Collaboration(
+            self.server.of("/"),
+            Authenticator(Keyring(SECRET)),
+            incidents=self.server.incidents,
+            sessions=kept,
+            recheck=recheck,
+        )
+
+    def come(
+        self, cookie: str = f"next-auth.session-token={KEY}", auth: str = "", origin: str = PAGE
+    ) -> MemoryTransport:
+        """Connect by a session cookie."""
+        transport = MemoryTransport()
+        session = self.server.registry.open(request_of(cookie=cookie, origin=PAGE), transport)
+        session.receive_text(transport, b"40" + auth.encode())
+        return transport
+
+
+def words(transport: MemoryTransport) -> str:
+    return " ".join(packet.decode() for packet in transport.packets)
+
+
+async def said(transport: MemoryTransport, text: str) -> str:
+    """All that has come, once it has that in it."""
+    await until(lambda: text in words(transport))
+    return words(transport)
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        f"next-auth.session-token={KEY}",
+        f"__Secure-authjs.session-token={KEY}",
+        f"next-auth.session-token=stale-session-of-before; next-auth.session-token={KEY}",
+    ],
+)
+async def test_a_key_signs_in(cookie: str) -> None:
+    """Of two cookies both are tried."""
+    assert '"userId":"ann"' in await said(Office(Kept()).come(cookie), '"connected"')
+
+
+async def test_a_key_that_the_page_passes_signs_in() -> None:
+    """Where a route of the app hands the session's key to the page; the user's id in its place finds nobody."""
+    kept = Kept()
+    await said(Office(kept).come("", '{"token":"' + KEY + '"}'), '"connected"')
+    await said(Office(kept).come("", '{"token":"clh1a2b3c0000user0id00000"}'), "Authentication failed")
+
+
+async def test_a_token_needs_no_database() -> None:
+    """The app's tokens are judged as ever, and nobody is asked."""
+    kept = Kept()
+    token = sign({"id": "bob"}, SECRET, expires_in=60)
+    assert '"userId":"bob"' in await said(Office(kept).come(f"next-auth.session-token={token}"), '"connected"')
+    assert kept.asked == []
+
+
+@pytest.mark.parametrize("cookie", ["next-auth.session-token=no-such-session-key", "next-auth.session-token=short"])
+async def test_who_has_no_session_is_refused(cookie: str) -> None:
+    """As with a token that is not good, and the log says why."""
+    office = Office(Kept())
+    assert "Authentication failed" in await said(office.come(cookie), "44")
+    assert office.server.incidents.totals == {"sign-in refused": 1}
+
+
+async def test_cookies_of_other_sites_pages_are_not_looked_up() -> None:
+    """Only where a cookie speaks for its user."""
+    kept = Kept()
+    office = Office(kept)
+    transport = MemoryTransport()
+    session = office.server.registry.open(request_of(cookie=f"next-auth.session-token={KEY}"), transport)
+    session.receive_text(transport, b"40")
+    await said(transport, "Authentication required")
+    assert kept.asked == []
+
+
+async def test_answers_are_remembered() -> None:
+    """Tabs of one session that come one after another, or at once, are one question."""
+    kept = Kept()
+    office = Office(kept)
+    for transport in [office.come() for _ in range(5)]:
+        await said(transport, '"connected"')
+    await said(office.come(), '"connected"')
+    assert kept.asked == [KEY]
+
+
+async def test_while_nobody_can_say_a_client_is_to_come_again() -> None:
+    """The connection ends without a refusal, after which a client would not come back by itself."""
+    kept = Kept()
+    kept.trouble = AccessUnavailable("the database is away")
+    office = Office(kept)
+    transport = office.come()
+    await until(lambda: transport.closed_with is not None)
+    assert "44" not in [packet[:2].decode() for packet in transport.packets]
+    assert office.server.incidents.totals == {"access check failed": 1}
+    assert office.collaboration.connections == 0
+    kept.trouble = None
+    await said(office.come(), '"connected"')
+
+
+async def test_an_app_without_such_sessions() -> None:
+    """A cookie that holds no token is refused where the database has no such tables."""
+    kept = Kept()
+    kept.trouble = NoneKept("no table")
+    assert "Authentication failed" in await said(Office(kept).come(), "44")
+
+
+async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
+    """Nobody would dismiss it again."""
+    office = Office(Kept())
+    transport = office.come()
+    (session,) = office.server.registry
+    session.transport_closed(transport, session._end_reason)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert office.collaboration.connections == 0
+
+
+async def test_a_session_that_is_gone_ends_the_connection() -> None:
+    """Who signs out of the app is out here, too."""
+    kept = Kept()
+    office = Office(kept, recheck=0.02)
+    transport = office.come()
+    await said(transport, '"connected"')
+    await until(lambda: len(kept.asked) > 2)
+    assert office.collaboration.connections == 1
+    del kept.sessions[KEY]
+    await said(transport, "Session expired")
+    assert office.collaboration.connections == 0
+
+
+async def test_people_stay_while_nobody_can_say() -> None:
+    """A database that is away for a while ends nobody's work."""
+    kept = Kept()
+    office = Office(kept, recheck=0.02)
+    await said(office.come(), '"connected"')
+    kept.trouble = AccessUnavailable("the database is away")
+    asked = len(kept.asked)
+    await until(lambda: len(kept.asked) > asked + 2)
+    assert office.collaboration.connections == 1
+
+
+async def test_a_session_that_the_app_renews_goes_on() -> None:
+    """Its new end counts; without one it ends when it was to."""
+    for renewed in (True, False):
+        kept = Kept()
+        kept.sessions[KEY] = replace(ANN, expires_at=time.time() + 0.3)
+        office = Office(kept, recheck=0.02)
+        transport = office.come()
+        await said(transport, '"connected"')
+        if renewed:
+            kept.sessions[KEY] = replace(ANN, expires_at=time.time() + 3600)
+            (member,) = office.collaboration.members.values()
+            await until(lambda member=member: member.user.expires_at > time.time() + 1000)
+        else:
+            await said(transport, "Session expired")
+
+
+async def test_without_a_database_the_log_says_what_to_do() -> None:
+    """Once, however many come; each is refused."""
+    office = Office(None)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await said(office.come(), "Authentication failed")
+    cautions: list[Any] = [line["text"] for line in logs if line["event"] == "caution"]
+    assert len(cautions) == 1
+    assert "set DATABASE_URL" in cautions[0]
+    assert KEY not in str(logs)
+    (tally,) = office.server.incidents.take()
+    assert "DATABASE_URL is not set" in tally.label
