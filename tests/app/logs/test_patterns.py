@@ -118,7 +118,9 @@ def test_a_server_tells(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling"
         for number in range(5):
             origin = f"https://{number}.evil.example"
-            assert httpx.get(url, headers={"Origin": origin}, trust_env=False).status_code == 403
+            assert (
+                httpx.get(url, headers={"Origin": origin, "Host": "ws.example.com"}, trust_env=False).status_code == 403
+            )
         program.process.terminate()
         assert program.wait() == 0
         assert [line for line in program.stdout if line.startswith("!")] == [
