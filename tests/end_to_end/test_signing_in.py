@@ -38,6 +38,42 @@ async def test_every_kind_of_token_signs_in(connect: Connect, tokens: dict[str, 
     assert entry == {"userId": "user-7", "userName": "Zoë", "userImage": "/z.png"}
 
 
+APPS = "capacitor://localhost,http://localhost:*,null,file://"
+
+
+@pytest.mark.parametrize("origin", ["capacitor://localhost", "http://localhost:5173"])
+async def test_a_session_cookie_of_an_app_signs_in(
+    start_server: StartServer, connect_by: Connect, tokens: dict[str, str], origin: str
+) -> None:
+    """Pages of an app, and those of a port that changes, are named in ALLOWED_ORIGINS."""
+    server = start_server(ALLOWED_ORIGINS=APPS)
+    headers = {"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}", "Origin": origin}
+    client = await connect_by(BOB, url=server.url, auth=None, headers=headers)
+    assert client.events.items[0][1]["userId"] == "user-7"
+
+
+@pytest.mark.parametrize("origin", ["null", "file://"])
+async def test_a_cookie_of_a_page_that_anybody_can_have_does_not_count(
+    start_server: StartServer, connect_by: Connect, tokens: dict[str, str], origin: str
+) -> None:
+    """Such a page may connect, with a token."""
+    server = start_server(ALLOWED_ORIGINS=APPS)
+    headers = {"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}", "Origin": origin}
+    with pytest.raises(Refused, match="Authentication required"):
+        await connect_by(BOB, url=server.url, auth=None, headers=headers)
+    assert (await connect_by(ALICE, url=server.url, headers=headers)).events.items[0][1]["userId"] == ALICE.id
+
+
+async def test_a_cookie_of_the_apps_own_name_signs_in(start_server: StartServer, connect_by: Connect) -> None:
+    """SESSION_COOKIE names it, and the name salts its key; a cookie of that name from elsewhere does no harm."""
+    order = {"by": "authjs", "salt": "acme.sid", "claims": {"id": "user-8"}}
+    (token,) = npm_tokens([order])
+    server = start_server(SESSION_COOKIE="acme.sid")
+    headers = {"Cookie": f"acme.sid=stale; acme.sid={token}", "Origin": PAGE}
+    client = await connect_by(BOB, url=server.url, auth=None, headers=headers)
+    assert client.events.items[0][1]["userId"] == "user-8"
+
+
 async def test_connected_comes_first(connect: Connect) -> None:
     """It holds the client's own socket id, the user's id and the server's time, and nothing else."""
     alice = await connect(ALICE)

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         default=("http://localhost:3000",),
         validation_alias="ALLOWED_ORIGINS",
         description="Origins that browsers may connect from, comma-separated; https://*.example.com, "
-        "http://localhost:*, origins of apps such as capacitor://localhost, and * work too.",
+        "http://localhost:*, capacitor://localhost and * work too.",
     )
     trusted_proxies: Proxies = Field(
         default=(),

@@ -1,6 +1,7 @@
 """The web app, as a real one and as what may be there in its place."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,26 @@ async def test_another_secret(settings: MakeSettings, app: App, authjs_app: App,
     assert found["app"].status is Status.WELL
     assert found["app-session"].status is Status.RISKY
     assert "NEXTAUTH_SECRET" in found["app-session"].advice
+
+
+@pytest.mark.parametrize("database_url", ["", "postgresql://127.0.0.1/app"])
+async def test_an_app_that_keeps_its_sessions_in_its_database(settings: MakeSettings, database_url: str) -> None:
+    """It has our secret, as its token against forged requests shows, and takes no tokens: it needs DATABASE_URL."""
+    digest = hashlib.sha256(f"abc{SECRET}".encode()).hexdigest()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        status = "200 OK" if asked.startswith(b"GET /api/auth/csrf ") else "401 Unauthorized"
+        cookie = f"Set-Cookie: next-auth.csrf-token=abc%7C{digest}; Path=/; HttpOnly"
+        writer.write(f"HTTP/1.1 {status}\r\n{cookie}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+
+    async with listening(serve) as listener:
+        variables = {"APP_URL": listener.url, "NEXTAUTH_SECRET": SECRET, "DATABASE_URL": database_url}
+        found = {finding.check: finding for finding in await check_app(settings(**variables))}
+    session = found["app-session"]
+    assert session.status is (Status.WELL if database_url else Status.RISKY)
+    assert "sessions in its database" in session.message or "sessions in the database" in session.message
+    assert ("Set DATABASE_URL" in session.advice) is not bool(database_url)
 
 
 async def test_a_page_for_everyone(settings: MakeSettings) -> None:
