@@ -121,6 +121,7 @@ export const CHARTS: readonly ChartKind[] = [
     unit: "how many, and what they lost a second",
     merging: "sum",
     format: brief,
+    isWhole: true,
     lines: () => [
       state("slow clients", ({ waiting }) => waiting.clients),
       rated("messages dropped/s", ({ dropped }) => dropped),
