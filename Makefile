@@ -222,7 +222,10 @@ $(FUZZ_READY): $(DEV_READY) requirements/fuzz.txt
 	@$(PIP) --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-.PHONY: chaos
+.PHONY: chaos real-app
 
 chaos: node tools $(DEV_READY) $(CLIENTS_READY) ## have instances and Redis die at random (ten minutes; CHAOS_SEED=… as another run)
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -s tests/chaos/test_chaos.py $(ARGS)
+
+real-app: $(DEV_READY) $(CLIENTS_READY) ## have two people use the board of the real web app (APP=… is its checkout; it takes minutes)
+	@$(BIN)/python -m tests.real_app "$(APP)"

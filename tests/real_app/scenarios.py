@@ -1,0 +1,137 @@
+"""What two people do on the app's board, while connections, the server and access come and go."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.real_app.person import Person
+from tests.real_app.stack import Stack
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Office:
+    """The app, and the two: Alice owns the project, Bob may edit it."""
+
+    stack: Stack
+    alice: Person
+    bob: Person
+
+
+async def _edits_arrive(sender: Person, receiver: Person) -> None:
+    """Make a card, rename it, move it and delete it; fail unless the other sees each of that."""
+    number = next(_numbers)
+    title, other = f"Card {number}", f"Renamed {number}"
+    await sender.play(f"await create('{title}');")
+    await receiver.play(f"await inColumn('{title}', 'To Do').waitFor();")
+    await sender.play(f"await rename('{title}', '{other}');")
+    await receiver.play(f"await inColumn('{other}', 'To Do').waitFor();")
+    await sender.play(f"await drag('{other}', 'Done');")
+    await receiver.play(f"await inColumn('{other}', 'Done').waitFor();")
+    await sender.play(f"await remove('{other}');")
+    await receiver.play(f"await card('{other}').waitFor({{ state: 'detached' }});")
+
+
+async def _both_ways(office: Office) -> None:
+    await _edits_arrive(office.alice, office.bob)
+    await _edits_arrive(office.bob, office.alice)
+
+
+async def _lose_the_connection(office: Office, lose: Callable[[], Awaitable[None]]) -> None:
+    """Bob, whose page has only connected again, edits, and Alice, who has loaded her page again, sees it."""
+    await lose()
+    for person in (office.alice, office.bob):
+        await person.play("await live();")
+    await office.alice.open_board()
+    for _ in range(3):
+        await _edits_arrive(office.bob, office.alice)
+    await office.bob.open_board()
+    await _both_ways(office)
+
+
+async def sign_in(office: Office) -> None:
+    """Two people sign in, and edit one board."""
+    await office.stack.give_role(office.alice.email, "OWNER")
+    await office.stack.give_role(office.bob.email, "EDITOR")
+    for person in (office.alice, office.bob):
+        await person.sign_in()
+    await _both_ways(office)
+
+
+async def reload(office: Office) -> None:
+    """A page that is loaded again goes on."""
+    await office.bob.play("await page.reload(); await live();")
+    await _both_ways(office)
+
+
+async def reset(office: Office) -> None:
+    """All connections are reset, and no edit is lost that is made once the page is back."""
+
+    async def cut() -> None:
+        office.stack.relay.cut()
+        for person in (office.alice, office.bob):
+            await person.play("await offline();")
+
+    await _lose_the_connection(office, cut)
+
+
+async def restart(office: Office) -> None:
+    """The server is restarted, and no edit is lost that is made once the page is back."""
+
+    async def start_again() -> None:
+        assert await asyncio.to_thread(office.stack.server.stop) == 0
+        for person in (office.alice, office.bob):
+            await person.play("await offline();")
+        await asyncio.to_thread(office.stack.start_again)
+
+    await _lose_the_connection(office, start_again)
+
+
+async def change_tab(office: Office) -> None:
+    """Somebody who has looked at another tab goes on."""
+    await office.bob.play("""
+        await page.getByRole('button', { name: 'Git', exact: true }).click();
+        await page.waitForURL('**/git');
+        await page.getByRole('button', { name: 'Execution Board' }).click();
+        await live();
+    """)
+    await _both_ways(office)
+
+
+async def become_a_viewer(office: Office) -> None:
+    """A viewer sees what others do, and changes nothing."""
+    await office.alice.play("await create('For all');")
+    await office.bob.play("await inColumn('For all', 'To Do').waitFor();")
+    await office.stack.give_role(office.bob.email, "VIEWER")
+    await office.bob.play("""
+        await rename('For all', 'Renamed by a viewer');
+        await page.getByText('Failed to update task').first().waitFor();
+    """)
+    await _edits_arrive(office.alice, office.bob)
+    assert await office.alice.sees("For all", "Renamed by a viewer") == [1, 0]
+
+
+async def lose_access(office: Office) -> None:
+    """Somebody who is no member any more is told within a minute, and is sent nothing."""
+    await office.stack.give_role(office.bob.email, None)
+    await office.bob.until_told("You no longer have access to this project")
+    await office.alice.play("await create('Not for Bob');")
+    line = "Task created in project-of-two by alice"
+    await asyncio.to_thread(office.stack.server.wait_for_line, lambda text: line in text)
+    assert await office.bob.sees("For all", "Not for Bob") == [1, 0]
+
+
+async def get_access_back(office: Office) -> None:
+    """A member again, they load the page and go on."""
+    await office.stack.give_role(office.bob.email, "EDITOR")
+    await office.bob.open_board()
+    await _both_ways(office)
+
+
+SCENARIOS: Final = (
+    *(sign_in, reload, reset, restart, change_tab),
+    *(become_a_viewer, lose_access, get_access_back),
+)
