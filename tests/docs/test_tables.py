@@ -11,13 +11,13 @@ from synkora.app.http import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_L
 from synkora.app.pipeline import MAX_WAITING, MAX_WAITING_SIZE
 from synkora.app.serving import TLS_TIME
 from synkora.app.settings import describe
-from synkora.collaboration.access import MOST_REMEMBERED
+from synkora.collaboration.access import ASKED_AT_ONCE, MOST_REMEMBERED, MOST_WAITING
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
-from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_RATE, TRANSITIONS, State
+from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_BYTES, ODD_RATE, TRANSITIONS, State
 from synkora.engine.transports.fragments import SMALL
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
@@ -38,8 +38,10 @@ BOUNDS: Final = {
     "answer that a client reads slowly": {READ_LEAST, READ_TIME},
     "TLS handshake": {TLS_TIME},
     "message before CONNECT is answered": {MAX_EARLY},
+    "CONNECT": {MAX_EARLY},
+    "questions about one user to the app or the database": {ASKED_AT_ONCE, MOST_WAITING},
     "large frame, fragments of a message": {COMPLETION},
-    "packets without use": {ODD_RATE, ODD_BURST, SMALL},
+    "packets without use": {ODD_RATE, ODD_BURST, ODD_BYTES, SMALL},
     "Engine.IO packet that is no message": {MAX_CONTROL},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},
     "acks that a client owes": {MAX_UNANSWERED},
