@@ -147,3 +147,12 @@ def test_what_a_browser_says_of_the_page(token: str | None) -> None:
         assert refusal(guard, request_of("127.0.0.1", **given, sec_fetch_site=site)).status == 403
     for site in ("same-origin", "none"):
         guard.check(request_of("127.0.0.1", **given, sec_fetch_site=site))
+
+
+def test_the_consoles_own_page_behind_a_proxy_that_replaces_host() -> None:
+    """What a trusted proxy was addressed as, or the browser's own word, tells that it is the console's page."""
+    given = {"host": "127.0.0.1:3001", "origin": f"https://{HOST}", "authorization": f"Bearer {TOKEN}"}
+    ways: list[dict[str, str]] = [{"x_forwarded_host": HOST}, {"sec_fetch_site": "same-origin"}]
+    for way in ways:
+        guard_of(proxies=("192.0.2.1",)).check(request_of(**given, **way))
+        assert refusal(guard_of(), request_of(**given, **way)).status == 403

@@ -42,14 +42,18 @@ async def check_app(settings: Settings) -> list[Finding]:
     try:
         HttpAccess(url)
         secure = url.lower().startswith("https:")
-        secret = settings.secret.get_secret_value()
-        sessions = nobodys_sessions(secret, secure=secure, name=settings.session_cookie)
+        secrets = _secrets(settings)
+        sessions = [
+            session
+            for secret in secrets
+            for session in nobodys_sessions(secret, secure=secure, name=settings.session_cookie)
+        ]
         trust = ssl.create_default_context() if secure else False
         async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, verify=trust) as client:
             project = url.rstrip("/") + _NO_PROJECT
             stranger = await _ask(client, project)
             somebody = await _first_taken([_ask(client, project, cookie=session) for session in sessions])
-            knows_secret = somebody.status == _UNAUTHORIZED and await _knows_secret(client, url, secret)
+            knows_secret = somebody.status == _UNAUTHORIZED and await _knows_secret(client, url, secrets)
     except ValueError as error:
         return _not_asked(Finding("app", bad, f"APP_URL {error}", "Write it as this server reaches the app"))
     except httpx.TimeoutException:
@@ -80,14 +84,20 @@ async def _first_taken(questions: Sequence[Coroutine[None, None, _Answer]]) -> _
     return next((answer for answer in answers if answer.status != _UNAUTHORIZED), answers[-1])
 
 
-async def _knows_secret(client: httpx.AsyncClient, url: str, secret: str) -> bool:
+def _secrets(settings: Settings) -> list[str]:
+    """What the app may have for its secret: of two variables NextAuth v4 takes one, and Auth.js v5 the other."""
+    both = (settings.secret, settings.auth_secret)
+    return list(dict.fromkeys(secret.get_secret_value() for secret in both if secret is not None))
+
+
+async def _knows_secret(client: httpx.AsyncClient, url: str, secrets: list[str]) -> bool:
     """Whether the app has the same secret, by what NextAuth's pages sign against forged requests."""
     try:
         async with client.stream("GET", url.rstrip("/") + _CSRF) as response:
             given = response.headers.get_list("set-cookie")
     except httpx.HTTPError:
         return False
-    return any(is_made_with(secret, cookie) for cookie in given)
+    return any(is_made_with(secret, cookie) for cookie in given for secret in secrets)
 
 
 def _judged(stranger: _Answer, url: str, bad: Status) -> Finding:
