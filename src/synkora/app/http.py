@@ -1,11 +1,13 @@
 """uvicorn's HTTP protocol, with bounds on what a request may have and on how long it may take."""
 
+import socket
 from http import HTTPStatus
 from typing import Any, Final
 
 from synkora.app.pipeline import PipelineProtocol
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
+from synkora.engine.transports.websocket import UNSENT
 
 MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
 MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own
@@ -14,6 +16,7 @@ BODY_TIME: Final = 30  # seconds
 #: A client that does not keep up has to read so many bytes of an answer in so many seconds.
 READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
 
 _TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
@@ -69,6 +72,9 @@ class HttpProtocol(PipelineProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin with a connection."""
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family in _TCP:  # else the kernel takes megabytes of an answer
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._patience.heads.add(self)
 
     def data_received(self, data: bytes) -> None:
