@@ -13,6 +13,7 @@ from tests.support.sessions import turn
 
 from synkora import SocketServer
 from synkora.app.pipeline import MAX_WAITING
+from synkora.engine.outgoing import Outgoing
 from synkora.engine.registry import Registry
 
 __all__ = ["pytest_asyncio_loop_factories"]
@@ -66,6 +67,22 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
         client.writer.transport.abort()
         server.registry.find(polling.sid).send(b"4two")
         assert await polling.poll() == ["4two"]
+
+
+async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: SocketServer, address: Address) -> None:
+    """Each connection would hold another large answer; the kernel takes little of one, so that it can be noticed."""
+    async with Polling(address) as polling, raw(address, receive_buffer=4096) as deaf, raw(address) as other:
+        await polling.open()
+        session = server.registry.find(polling.sid)
+        await deaf.send(get(address, polling.sid))
+        await until(lambda: session.transport.writable)
+        for _ in range(2):
+            session.outbox.put(Outgoing(b"4" + b"x" * 1_000_000))
+        await until(lambda: not session.transport.writable)
+        await asyncio.sleep(0.1)  # until the kernel has taken what it takes
+        await other.send(get(address, polling.sid))
+        assert (await answer(other))[0].startswith(b"HTTP/1.1 400")
+        assert not len(server.registry)
 
 
 async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, address: Address) -> None:

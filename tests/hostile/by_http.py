@@ -1,6 +1,8 @@
 """Hostile kinds: HTTP, handshakes, polling, and the move to WebSocket."""
 
 import asyncio
+import contextlib
+import json
 import os
 
 from tests.hostile.attacker import Attacker
@@ -236,6 +238,25 @@ async def duplicate_polls(a: Attacker) -> None:
         await second.send(target)
         assert (await second.response()).status == 400
     await a.expect_refusal(target, 400)
+
+
+async def polls_without_reading(a: Attacker) -> None:
+    """Polls over ever more connections, none of whose large answers are read; they end the session."""
+    sid = await a.open_polling()
+    target = f"{PATH}polling&sid={sid}"
+    for packet in (b'40{"token":"%b"}' % a.token.encode(), b'42["join-project","%b"]' % a.project.encode()):
+        a.count()
+        await a.ask(request("POST", target, body=packet))
+    edit = json.dumps(["canvas:update", {"projectId": a.project, "changes": "x" * 900_000}])
+    async with a.member() as member, contextlib.AsyncExitStack() as stack:
+        for _ in range(3):
+            a.count(2)
+            await member.text(b"42" + edit.encode())
+            await a.expect_life(member)
+            poll = await stack.enter_async_context(a.connection(receive_buffer=4096))
+            await poll.send(request("GET", target))
+            await asyncio.sleep(_SLOW)
+    await a.expect_refusal(request("GET", target), 400)
 
 
 async def duplicate_posts(a: Attacker) -> None:

@@ -25,6 +25,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_http.oversize_posts,
     by_http.payloads_of_very_many_packets,
     by_http.duplicate_polls,
+    by_http.polls_without_reading,
     by_http.duplicate_posts,
     by_http.never_polling,
     by_http.abandoned_polls,

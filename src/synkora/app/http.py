@@ -1,12 +1,14 @@
 """uvicorn's HTTP protocol, with bounds on what a request may have and on how long it may take."""
 
 import resource
+import socket
 from http import HTTPStatus
 from typing import Any, Final
 
 from synkora.app.pipeline import PipelineProtocol
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
+from synkora.engine.transports.websocket import UNSENT
 
 MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
 MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own
@@ -16,6 +18,7 @@ BODY_TIME: Final = 30  # seconds for the next part of a body
 READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
 _LAST_FILES: Final = 4  # the system gives the lowest number that is free: with these the limit is near
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
 
 _TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
@@ -72,8 +75,12 @@ class HttpProtocol(PipelineProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin with a connection."""
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family in _TCP:  # else the kernel takes megabytes of an answer
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._patience.heads.add(self)
-        self._check_files(transport.get_extra_info("socket").fileno())
+        if connection is not None:
+            self._check_files(connection.fileno())
 
     def _check_files(self, descriptor: int) -> None:
         """Tell when files run out: the event loop closes the connections that come then, without a word."""

@@ -1,8 +1,9 @@
 """uvicorn's HTTP protocol, which answers the polls of Socket.IO's clients without a task for each."""
 
 import functools
+import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -11,8 +12,10 @@ from synkora.app.http import HttpProtocol, Patience
 from synkora.app.logs.request_ids import HEADER, Handling
 from synkora.app.pipeline import nothing
 from synkora.engine.faults import fault
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling import HAS_UNREAD, PollingEndpoint
 from synkora.engine.transports.polling_answers import Answer
+
+_LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +31,7 @@ class PollingProtocol(HttpProtocol):
         super().__init__(patience, *args, **kwargs)
         self._polling = polling
         self._leave: Callable[[], None] | None = None
+        self._has_unread: Callable[[], bool] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection, and end the session whose poll hangs on it."""
@@ -55,8 +59,13 @@ class PollingProtocol(HttpProtocol):
         """Begin to answer a request."""
         scope = cycle.scope
         handling = Handling(scope["headers"])
+        is_poll = self._is_poll(scope)
+        if is_poll:
+            if self._has_unread is None:
+                self._has_unread = _unread(weakref.ref(self))
+            scope[HAS_UNREAD] = self._has_unread  # type: ignore[typeddict-unknown-key]  # an extension of ours
         if (
-            self._is_poll(scope)
+            is_poll
             and not cycle.waiting_for_100_continue
             and not self.flow.write_paused  # its client does not read, and ASGI's `send` waits for it
         ):
@@ -81,7 +90,8 @@ class PollingProtocol(HttpProtocol):
         with handling:
             try:
                 request = self._polling.request(cycle.scope)
-                self._leave = self._polling.get(request, functools.partial(self._reply, cycle, handling))
+                reply = functools.partial(self._reply, cycle, handling)
+                self._leave = self._polling.get(request, reply, self._has_unread)
             except Exception as error:  # noqa: BLE001  # it is logged
                 log.error("poll_failed", **fault(error))
                 self._reply(cycle, handling, Answer(500, [], b""))
@@ -102,10 +112,26 @@ class PollingProtocol(HttpProtocol):
             lines.append(b"%b: %b\r\n" % (HEADER, handling.id))
         if not cycle.keep_alive:
             lines.append(b"connection: close\r\n")
-        lines += (b"\r\n", answer.body)
+        lines.append(b"\r\n")
+        if len(answer.body) < _LARGE:
+            lines.append(answer.body)
         self.transport.write(b"".join(lines))
+        if len(answer.body) >= _LARGE:
+            self.transport.write(answer.body)
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
         cycle.on_response = nothing
+
+
+def _unread(reference: "weakref.ref[PollingProtocol]") -> Callable[[], bool]:
+    """What says whether something waits on a connection, without keeping it."""
+
+    def has_unread() -> bool:
+        protocol = reference()
+        if protocol is None or protocol.transport.is_closing():
+            return False
+        return bool(protocol.transport.get_write_buffer_size())
+
+    return has_unread

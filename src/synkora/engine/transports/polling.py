@@ -22,6 +22,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+HAS_UNREAD: Final = "synkora.has_unread"  # in a scope: what says whether something waits on the connection
 _OVER_TLS: Final = ("https", "wss")
 _SLICE: Final = 200  # packets of one request that are taken at a time: a few milliseconds
 
@@ -63,13 +64,18 @@ class PollingEndpoint:
 
     # Polls
 
-    def get(self, request: Request, reply: Callable[[Answer], None]) -> Callable[[], None] | None:
+    def get(
+        self, request: Request, reply: Callable[[Answer], None], has_unread: Callable[[], bool] | None = None
+    ) -> Callable[[], None] | None:
         """Answer a GET by `reply`, at once or when there is something for the client.
+
+        `has_unread` is of the connection, and says whether something waits there. A client that polls again over
+        another connection has read the last answer: where it has not, the session ends.
 
         Returns what to call if the client leaves before it is answered, or None where it is answered already.
         """
         try:
-            session, transport = self._session_to_poll(request)
+            session, transport = self._session_to_poll(request, has_unread)
         except HandshakeRefused as refused:
             reply(self._refuse(request, refused))
             return None
@@ -81,13 +87,15 @@ class PollingEndpoint:
             transport.abandon_poll()
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
 
-        transport.open_poll(answer)
+        transport.open_poll(answer, has_unread)
         session.transport_ready(transport)
         return leave if transport.writable else None
 
-    def _session_to_poll(self, request: Request) -> tuple[Session, PollingTransport]:
+    def _session_to_poll(
+        self, request: Request, has_unread: Callable[[], bool] | None
+    ) -> tuple[Session, PollingTransport]:
         session, transport = self._session_of(request)
-        if transport.writable:
+        if transport.writable or transport.has_left_unread(has_unread):
             session.close(Reason.TRANSPORT_ERROR)
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two polls at a time")
         return session, transport
@@ -106,7 +114,7 @@ class PollingEndpoint:
     async def _wait(self, scope: Scope, receive: Receive) -> Answer | None:
         """The answer to a GET, or None if the client leaves before."""
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        leave = self.get(self.request(scope), answered.set_result)
+        leave = self.get(self.request(scope), answered.set_result, scope.get(HAS_UNREAD))
         if leave is not None:
             gone = asyncio.ensure_future(_disconnected(receive))
             try:

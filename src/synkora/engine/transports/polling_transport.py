@@ -10,15 +10,20 @@ from synkora.engine.settings import TransportName
 from synkora.protocol.errors import ProtocolError
 
 
+def _never() -> bool:
+    return False
+
+
 class PollingTransport:
     """The polls of one session, and what they are answered with."""
 
     name: TransportName = "polling"
 
-    __slots__ = ("_poll", "failed", "is_posting", "progressed_at")
+    __slots__ = ("_has_unread", "_poll", "failed", "is_posting", "progressed_at")
 
     def __init__(self) -> None:
         self._poll: Callable[[list[Outgoing]], None] | None = None
+        self._has_unread: Callable[[], bool] = _never
         self.is_posting = False
         self.failed = False
         self.progressed_at: float | None = None  # when the latest part of a POST came
@@ -60,9 +65,17 @@ class PollingTransport:
         if self._poll is not None:
             self.send([NOOP])
 
-    def open_poll(self, answer: Callable[[list[Outgoing]], None]) -> None:
-        """Have a poll wait, to be answered once, with what there is to send."""
+    def has_left_unread(self, connection: Callable[[], bool] | None) -> bool:
+        """Whether the last answer still waits for the client, on another connection than this one."""
+        return self._has_unread is not connection and self._has_unread()
+
+    def open_poll(self, answer: Callable[[list[Outgoing]], None], has_unread: Callable[[], bool] | None) -> None:
+        """Have a poll wait, to be answered once, with what there is to send.
+
+        When the next one comes, `has_unread` says whether the answer still waits for the client.
+        """
         self._poll = answer
+        self._has_unread = has_unread or _never
 
     def abandon_poll(self) -> None:
         """Forget the poll that waits."""
