@@ -488,7 +488,7 @@ async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_
         await page.getByLabel('Level').selectOption('Errors');
         await page.getByText('No line yet.').waitFor();
         await page.getByLabel('Level').selectOption('Info and above');
-        await lines.filter({{ hasText: 'Task created' }}).waitFor();
+        await lines.filter({{ hasText: 'Client connected: {alice.id}' }}).waitFor();
         await button('Pause').click();
         await found.getByText('paused').waitFor();
     """)
