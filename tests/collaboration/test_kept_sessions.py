@@ -38,7 +38,7 @@ class Kept:
         return self.sessions.get(key)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to close."""
 
 
 class Office:

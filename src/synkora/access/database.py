@@ -45,7 +45,7 @@ class Database:
             raise AccessUnavailable(f"the database cannot be asked: {type(error).__name__}: {words}") from None
 
     async def close(self) -> None:
-        """Let go of connections; from then on nothing can be asked."""
+        """Close the connections. Nothing can be asked after that."""
         self.is_closed = True
         if self._pool is None:
             return

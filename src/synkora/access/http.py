@@ -50,7 +50,7 @@ class HttpAccess:
     """Asks the app for the project, as the user: who may see it may join it, with the role that the answer gives them.
 
     `app_url` is the app's address, with its base path if it has one, and `session_cookie` the name of its session's
-    cookie, if that is none of the usual ones. Raises `ValueError` for what is none, in words
+    cookie, if that is not one of the usual names. Raises `ValueError` for what is none, in words
     that hold nothing of it. TLS is checked against the certificates of the system (`SSL_CERT_FILE` names others).
     Proxies that the environment names are not used, for a session's token goes to nobody but the app.
     """
@@ -81,7 +81,7 @@ class HttpAccess:
         return None if answer is None else _role_in(answer, signed_in.user.id, project_id)
 
     async def close(self) -> None:
-        """Let go of connections; from then on nothing can be asked."""
+        """Close the connections. Nothing can be asked after that."""
         self._closed = True
         if self._client is not None:
             await self._client.aclose()

@@ -37,5 +37,5 @@ class PostgresAccess:
         return None if record is None or record[0] is None else member_role(record[0])
 
     async def close(self) -> None:
-        """Let go of connections; from then on nothing can be asked."""
+        """Close the connections. Nothing can be asked after that."""
         await self.database.close()

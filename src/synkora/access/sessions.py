@@ -44,5 +44,5 @@ class PostgresSessions:
         return user_from_claims(dict(record))
 
     async def close(self) -> None:
-        """Let go of connections; from then on nothing can be asked."""
+        """Close the connections. Nothing can be asked after that."""
         await self._database.close()

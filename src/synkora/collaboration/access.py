@@ -17,7 +17,7 @@ from synkora.identity.handshake import SignedIn
 
 __all__ = ["ANSWER_WITHIN", "MOST_REMEMBERED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
 
-ASKED_AT_ONCE: Final = 8  # questions about one user; others are not to wait for one who asks without end
+ASKED_AT_ONCE: Final = 8  # questions about one user; a user that asks without end does not hold up the others
 MOST_WAITING: Final = 200  # further ones, which wait for their turn
 
 
@@ -42,7 +42,7 @@ class AccessPolicy(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
@@ -54,7 +54,7 @@ class OpenAccess:
         return Role.EDITOR
 
     async def close(self) -> None:
-        """Let go of nothing."""
+        """There is nothing to close."""
 
 
 class _Turns:
@@ -112,7 +112,7 @@ class Access:
     async def role(self, signed_in: SignedIn, project_id: str, *, anew: bool = False) -> Role | None:
         """The role of somebody in a project, None where they have no access; `anew` passes over what is remembered.
 
-        A question that is asked `anew` waits for no turn: somebody who asks without end would stay unasked about.
+        A question that is asked `anew` waits for no turn: else a user that asks without end could not be checked again.
         Raises `AccessUnavailable`.
         """
         key = (signed_in.user.id, project_id)
@@ -128,5 +128,5 @@ class Access:
             return await self._policy.role(signed_in, project_id)
 
     async def close(self) -> None:
-        """Let go of the policy's connections."""
+        """Close the policy's connections."""
         await self._policy.close()

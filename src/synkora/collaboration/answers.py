@@ -21,7 +21,7 @@ V = TypeVar("V")
 
 
 class AccessUnavailable(Exception):
-    """Whoever knows cannot be asked now; its text is for the log."""
+    """The policy cannot be asked now. The text is for the log."""
 
 
 class Answers(Generic[K, V]):
@@ -95,7 +95,7 @@ class Answers(Generic[K, V]):
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # A pool of connections that closes does so to those who wait for it; whoever asks is not to end with it.
+            # A pool of connections that closes cancels what waits for it. That is not to end the caller.
             raise AccessUnavailable("the policy gave up") from None
         except Exception as error:
             raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
@@ -114,4 +114,4 @@ class Answers(Generic[K, V]):
     def _answered(self, asking: tuple[K, bool], task: "asyncio.Task[V | None]") -> None:
         self._asking.pop(asking, None)
         if not task.cancelled():
-            task.exception()  # which those who asked have got, if they still wait
+            task.exception()  # which the callers have got, if they still wait

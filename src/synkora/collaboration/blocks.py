@@ -58,7 +58,7 @@ class Blocks:
         return True
 
     def left(self, user_id: str, address: str) -> float:
-        """For how many more seconds a user, or who comes from an address, is blocked; 0 if they are not."""
+        """Seconds for which a user or an address is still blocked; 0 if neither is."""
         if not self._blocks:
             return 0
         found = (self._blocks.get(("user", user_id)), self._blocks.get(("address", site_of(address))))

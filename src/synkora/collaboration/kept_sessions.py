@@ -27,7 +27,7 @@ class SessionStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
@@ -70,7 +70,7 @@ class KeptSessions:
         self._rechecks.drop(member)
 
     async def close(self) -> None:
-        """Let go of the store's connections."""
+        """Close the store's connections."""
         self._rechecks.cancel()
         await self._store.close()
 

@@ -1,4 +1,4 @@
-"""Telling the members of this server who is in their projects: changes at once, lists as often as they may cost."""
+"""Tells members of presence: changes at once, lists at a bounded rate."""
 
 import asyncio
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Lists:
             self._relay_change(update, told)
 
     def completed(self, project_id: str) -> None:
-        """Tell those who wait for a list that was not known."""
+        """Send a list to the members that wait for it, since presence knows the list now."""
         self._change(project_id)
 
     def renew(self, told: Told, outbox: object) -> list[Outgoing]:
@@ -159,7 +159,7 @@ class Lists:
             told.timer = loop.call_at(min(waits), self._touch, told.id)
 
     def _serve(self, told: Told, members: Mapping[str, Outbox], time: float) -> None:
-        """Send the list to those who are to get it, as many as one turn can bear."""
+        """Send the list to members that are to get the list, to as many as one turn of the event loop allows."""
         cost = ENCODING if told.roster is None else 0
         roster = self._roster(told)
         chosen = list(told.owed)[: max(SERVED_AT_ONCE // roster.size, 1)]

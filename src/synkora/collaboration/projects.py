@@ -60,7 +60,7 @@ class Projects:
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)
 
     def leave(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
-        """Let a member out; one who is not in it may leave too, as a page's hooks do.
+        """Let a member out. Leaving a project that was not joined is no error, since a page's hooks do so.
 
         The member gets nothing more of the project from now on. The others are told after the delay, or `at_once`.
         """

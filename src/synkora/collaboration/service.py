@@ -340,7 +340,7 @@ class Collaboration:
                 return None
             if self._admission.must_ask(member, project_id):
                 self._take(member, Kind.OTHER)  # it costs as much as a join
-            # Held as it will be sent: what else the client wrote beside it is let go of.
+            # Held as it will be sent: nothing else that the client wrote beside the event is kept.
             act = functools.partial(pass_on_held, member, project_id, message)
             return self._admission.relay(member, project_id, event.name, message.size, act)
 

@@ -1,4 +1,4 @@
-"""What the members of a project are still to be told of who is in it, and how fast they may be told."""
+"""What members of a project are still to be told of presence, and the rates for telling them."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ MOST_BATCHED: Final = 65_536  # bytes of changes that are told together, or as m
 LEAVES_RATE: Final = 4_000_000  # bytes a second of a project's lists that go to everyone, since somebody has left
 MEMBER_RATE: Final = 16_000  # bytes a second of these to one member
 LEAVES_BURST: Final = 0.5  # seconds' worth
-SERVED_RATE: Final = 128_000_000  # bytes a second of a project's lists, whoever they are for
+SERVED_RATE: Final = 128_000_000  # bytes a second of a project's lists, for all members together
 SERVED_BURST: Final = 0.05  # seconds' worth
 SERVED_AT_ONCE: Final = 16_000_000  # bytes that one project sends in a turn of the event loop
 ENCODING: Final = 10  # deliveries that cost as much as encoding a list
@@ -26,7 +26,7 @@ ENCODING: Final = 10  # deliveries that cost as much as encoding a list
 class Batch:
     """Changes that are told together, of `size` bytes.
 
-    Those who have come meanwhile get the list instead of who else has come.
+    Members that have joined meanwhile get the list instead of the other joins.
     """
 
     __slots__ = ("_all", "_joined", "_left", "size")

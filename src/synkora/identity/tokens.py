@@ -41,7 +41,7 @@ def is_compact_jose(text: str) -> bool:
 class Keyring:
     """The keys that tokens are verified with: those of the current secret, and of previous ones being rotated out.
 
-    `session_cookie` is the name that the app gives its session's cookie, if it is none of the usual ones;
+    `session_cookie` is the name that the app gives its session's cookie, if that is not one of the usual names;
     `cookie_names` has all that count. All keys are derived when it is made. Raises `ValueError` for an empty secret and
     one that is a public key.
     """

@@ -16,8 +16,8 @@ log = structlog.get_logger(__name__)
 class Patterns:
     """Watches incidents for the log.
 
-    The first of a kind is a line of its own, since whoever sets up a server wants to know at once. So is the first of a
-    kind from each address, for programs that block addresses. The first begins a window of `window` seconds, at whose
+    The first of a kind is a line of its own, so that operators learn of it at once. So is the first of a kind from each
+    address, for programs that block addresses. The first begins a window of `window` seconds, at whose
     end one line has the number of all that came more than once, and one line for each address what came from there more
     than once. Without incidents there is no line, and no timer.
     """
