@@ -69,7 +69,7 @@ async def test_a_leave_is_announced_after_a_delay() -> None:
 
 
 async def test_a_leave_and_a_join_within_the_delay_are_announced_to_nobody() -> None:
-    """A page that changes its tab gets its list again and the project's events; the others see it stay."""
+    """A page that changes its tab gets its list and count again and the project's events; the others see it stay."""
     site = Site(leave_delay=3600)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
@@ -78,7 +78,7 @@ async def test_a_leave_and_a_join_within_the_delay_are_announced_to_nobody() -> 
         await turn()
         bob.emit("join-project", PROJECT)
         await turn()
-        assert names(bob) == ["users:active"]
+        assert names(bob) == ["users:active", "users:count"]
     assert names(alice) == []
     assert len(site.collaboration.projects._leaving) == 0
     alice.emit("task:create", {"projectId": PROJECT, "task": 1})

@@ -1,7 +1,5 @@
 """The real Socket.IO clients, in JavaScript and in Python, with one face: what a test does with them reads the same."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
@@ -23,7 +21,7 @@ class Way(NamedTuple):
 
     language: str
     transports: tuple[str, ...] | None
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def upgrades(self) -> bool:
@@ -142,7 +140,7 @@ class JsDriver:
 
     async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
         """Begin to connect."""
-        options = {**APP_OPTIONS, "auth": auth, "extraHeaders": headers, **self._client.way.options}
+        options = {**APP_OPTIONS, "auth": auth, "extraHeaders": headers, **dict(self._client.way.options)}
         if self._client.way.transports:
             options["transports"] = self._client.way.transports
         self._node.order("open", name=self._name, url=url, options=options)

@@ -6,7 +6,7 @@ from tests.support.sessions import request_of
 
 from synkora.engine import handshake
 from synkora.engine.handshake import HandshakeRefused, Refusal
-from synkora.engine.origins import Origins
+from synkora.engine.origins import OWN_PAGE, Origins
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 
@@ -76,6 +76,7 @@ def test_the_websocket_of_a_page_that_has_its_session_already() -> None:
     """A proxy may hide that the page is the server's own, which the page's polls have shown."""
     request = request_of("EIO=4&transport=websocket&sid=abc", origin="https://other.example.com")
     assert check(request, SETTINGS, websocket=True, page="https://other.example.com") == "abc"
+    assert check(request, SETTINGS, websocket=True, page=OWN_PAGE) == "abc"
     for page in (None, "https://evil.net"):
         with pytest.raises(HandshakeRefused):
             check(request, SETTINGS, websocket=True, page=page)

@@ -8,7 +8,7 @@ from tests.support.servers import Engine, Recorder, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora.engine.disconnect import OutboxFull, Reason
-from synkora.engine.origins import Origins
+from synkora.engine.origins import OWN_PAGE, Origins
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import LIVE, TRANSITIONS, Event, Session, State
 from synkora.protocol.errors import InvalidUtf8, ProtocolError
@@ -440,6 +440,20 @@ class TestCredentials:
         assert connection.session.credentials is upgrade
         connection.session.believe(request_of(cookie="c=3", origin="https://evil.net"))
         assert connection.session.credentials is upgrade
+
+    async def test_the_page_is_known_by_the_first_poll(self) -> None:
+        """A browser sends no origin with it, and its WebSocket may come before any POST."""
+        connection = self.opened(None)
+        registry, session = connection.engine.registry, connection.session
+        assert registry.page_of(session.sid) is None
+        session.believe(request_of(is_proxied=True, sec_fetch_site="cross-site"))
+        session.believe(request_of(is_proxied=False, sec_fetch_site="same-origin"))
+        assert registry.page_of(session.sid) is None
+        session.believe(request_of(is_proxied=True, sec_fetch_site="same-origin"))
+        assert registry.page_of(session.sid) == OWN_PAGE
+        assert session.credentials is None
+        session.believe(request_of(method="POST", is_proxied=True, origin=self.TRUSTED))
+        assert registry.page_of(session.sid) == self.TRUSTED
 
 
 class TestClosing:

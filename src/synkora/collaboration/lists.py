@@ -42,9 +42,10 @@ class Lists:
             for name in ("user:joined", "user:left", "users:active", "users:count")
         )
 
-    def ask(self, project_id: str, socket_id: str) -> None:
-        """Have a member get the list."""
-        self._touch(project_id).owed[socket_id] = None
+    def ask(self, project_id: str, socket_id: str, *, with_count: bool = False) -> None:
+        """Have a member get the list; with the count, where no change brings the count."""
+        owed = self._touch(project_id).owed
+        owed[socket_id] = with_count or owed.get(socket_id, False)
 
     def joined(self, project_id: str, who: Presentee) -> None:
         """Tell the others of a connection that has come."""
@@ -79,7 +80,7 @@ class Lists:
         if socket_id is None or present is None:
             return []
         if not self._presence.is_complete(present.id):
-            present.owed[socket_id] = None
+            present.owed[socket_id] = True
             return []
         present.owed.pop(socket_id, None)
         return [self._roster(present), self._counted(present)]
@@ -145,7 +146,7 @@ class Lists:
             told.batch = None
         if told.left and told.leaves.due <= time:
             told.left = False
-            told.owed = dict.fromkeys(members)
+            told.owed = dict.fromkeys(members, False) | told.owed
             size = self._roster(told).size
             told.leaves.spend(time, max(size * len(members) / LEAVES_RATE, size / MEMBER_RATE))
         if told.owed and told.served.due <= time:
@@ -164,10 +165,12 @@ class Lists:
         roster = self._roster(told)
         chosen = list(told.owed)[: max(SERVED_AT_ONCE // roster.size, 1)]
         for socket_id in chosen:
-            del told.owed[socket_id]
+            with_count = told.owed.pop(socket_id) and not told.changed
             outbox = members.get(socket_id)
             if outbox is not None:
                 outbox.put(roster)
+                if with_count:
+                    outbox.put(self._counted(told))
         told.served.spend(time, (cost + len(chosen)) * roster.size / SERVED_RATE)
 
     def _roster(self, told: Told) -> Update:

@@ -49,10 +49,11 @@ class Projects:
         """Let a member in. Raises `EventRefused` for an id that belongs to a connection."""
         self.check_id(project_id)
         socket, user = member.socket, member.user
-        self._lists.ask(project_id, socket.id)
+        is_back = project_id in member.leaving
+        self._lists.ask(project_id, socket.id, with_count=is_back)
         member.projects[project_id] = role
         self.joins += 1
-        if project_id in member.leaving:
+        if is_back:
             member.leaving.discard(project_id)
             self._leaving.drop((member, project_id))
         socket.join(project_id)

@@ -91,7 +91,7 @@ class Told:
         concerns: Callable[["Told", object], bool],
     ) -> None:
         self.id = id
-        self.owed: dict[str, None] = {}  # the ids of the sockets that are to get the list
+        self.owed: dict[str, bool] = {}  # the ids of the sockets that are to get the list, and whether the count too
         self.changed = False  # so that everyone gets the count
         self.left = False  # so that everyone gets the list
         self.roster: Update | None = None  # until the next change

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
+from synkora.engine.origins import OWN_PAGE
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.engineio import PROTOCOL
@@ -73,7 +74,7 @@ def check(
         raise HandshakeRefused(Refusal.BAD_REQUEST, _NO_CLIENT, status=404)
     origin, query = request.origin, request.query
     sid = query.get("sid")
-    if origin is not None and not settings.origins.admits(request) and not (sid and page_of(sid) == origin):
+    if origin is not None and not settings.origins.admits(request) and not (sid and page_of(sid) in (origin, OWN_PAGE)):
         raise HandshakeRefused(Refusal.FORBIDDEN, settings.origins.refusal(origin))
     transport = query.get("transport")
     if transport not in settings.transports:

@@ -8,6 +8,8 @@ from synkora.engine.request import Request
 
 #: Origins that any page can have: one of a file, or in a sandboxed frame. Cookies of such pages never count.
 ANYBODYS: Final = frozenset(("file://", "null"))
+#: The page of a session whose requests had no `Origin`, and of which a browser says that the page is the server's own.
+OWN_PAGE: Final = ""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 _SECURE: Final = "https"
@@ -68,9 +70,12 @@ def is_own(request: Request) -> bool:
     """
     if request.origin is None:
         return False
-    if request.is_proxied and request.headers.get("sec-fetch-site") == "same-origin":
-        return True
-    return is_same(request.origin, request.host, secure=request.secure)
+    return is_said_own(request) or is_same(request.origin, request.host, secure=request.secure)
+
+
+def is_said_own(request: Request) -> bool:
+    """Whether a browser says, through a trusted proxy, that a page of the server's own origin has sent a request."""
+    return request.is_proxied and request.headers.get("sec-fetch-site") == "same-origin"
 
 
 def is_same(origin: str, host: str | None, *, secure: bool = False) -> bool:

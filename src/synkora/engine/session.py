@@ -14,6 +14,7 @@ from synkora.engine.disconnect import ORDERLY, Reason, note_failure, reason_for
 from synkora.engine.faults import fault
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
+from synkora.engine.origins import OWN_PAGE, is_said_own
 from synkora.engine.outbox import Flusher, Outbox
 from synkora.engine.outgoing import NOOP, PING, PROBE_PONG, Outgoing
 from synkora.engine.ports import Listener, Transport
@@ -121,8 +122,8 @@ class Session:
     """An Engine.IO session.
 
     `request` opened it. `credentials` is the latest of its requests with cookies that may be believed, because the page
-    that sent it is allowed to connect. `page` is the origin of a page that trusted proxies have brought. `max_message`
-    is the largest message that it may send now, in bytes.
+    that sent it is allowed to connect. `page` is the origin of a page that trusted proxies have brought, or `OWN_PAGE`.
+    `max_message` is the largest message that it may send now, in bytes.
     """
 
     __slots__ = (
@@ -177,6 +178,8 @@ class Session:
 
         Of a page on another port only the WebSocket has cookies; a POST without them may come after it.
         """
+        if self.page is None and request.origin is None and is_said_own(request):
+            self.page = OWN_PAGE
         if not self._keeper.settings.origins.trusts(request):
             return
         if request.is_proxied:

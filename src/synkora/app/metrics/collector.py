@@ -22,9 +22,11 @@ from synkora.sockets.server import SocketServer
 INCIDENTS: Final = (
     "origin refused",
     "sign-in refused",
+    "blocked client refused",
     "console sign-in refused",
     "access check failed",
     "limit hit",
+    "file limit hit",
     "flooding client cut off",
     "request refused",
     "slow request cut off",
