@@ -43,6 +43,12 @@ async def test_the_banner_says_where_the_server_is(start_server: StartServer) ->
     assert server.stderr == []
 
 
+async def test_a_variable_that_looks_like_a_setting_is_a_warning(start_server: StartServer) -> None:
+    """The line names the variable, where the variable is from, and the setting that may be meant."""
+    server = start_server(REDIS_URI="redis://127.0.0.1:9")
+    await expect_line(server, "! REDIS_URI, from the environment, .*REDIS_URL.*")
+
+
 async def test_the_log_has_a_line_for_what_people_do(start_server: StartServer, connect_by: Connect) -> None:
     """Who comes, joins, and goes and why, and for debugging each change; not each move of a cursor or a canvas."""
     server = start_server(LOG_LEVEL="debug")
