@@ -15,8 +15,8 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _CANNOT_SAY: Final = (
     "A schema speaks of values alone. The server also refuses data that is nested too deeply or larger than "
     "WS_MAX_PAYLOAD, edits by clients that may not write to the project, cursors, selections and typing in a project "
-    "that the client has not joined, and what is above the limits. Of a key that comes twice it takes the last, and half a "
-    "surrogate pair in a project's id becomes U+FFFD. "
+    "that the client has not joined, and what is above the limits. Of a key that comes twice it takes the last, and "
+    "half a surrogate pair in a project's id becomes U+FFFD. "
     "To auth:refresh it answers whatever comes, with `ok: false` where it is no token."
 )
 
