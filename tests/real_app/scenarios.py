@@ -8,6 +8,9 @@ from typing import Final
 
 from tests.real_app.person import Person
 from tests.real_app.stack import Stack
+from tests.support.servers import until
+
+from synkora.collaboration.answers import REMEMBER_NO
 
 _numbers = itertools.count(1)
 
@@ -118,15 +121,17 @@ async def lose_access(office: Office) -> None:
     """Somebody who is no member any more is told within a minute, and is sent nothing."""
     await office.stack.give_role(office.bob.email, None)
     await office.bob.until_told("You no longer have access to this project")
+    created, written = "→ Task created in project-of-two by alice", office.stack.server.stdout
+    before = written.count(created)
     await office.alice.play("await create('Not for Bob');")
-    line = "Task created in project-of-two by alice"
-    await asyncio.to_thread(office.stack.server.wait_for_line, lambda text: line in text)
+    await until(lambda: written.count(created) > before)
     assert await office.bob.sees("For all", "Not for Bob") == [1, 0]
 
 
 async def get_access_back(office: Office) -> None:
-    """A member again, they load the page and go on."""
+    """A member again, they load the page once the refusal is forgotten, and go on."""
     await office.stack.give_role(office.bob.email, "EDITOR")
+    await asyncio.sleep(REMEMBER_NO)
     await office.bob.open_board()
     await _both_ways(office)
 
