@@ -198,7 +198,7 @@ async def test_changes_are_told_more_seldom_the_more_bytes_they_have(
 ) -> None:
     """A few connections that come and go again and again do not cause a message to everyone for each time."""
     alice, *_ = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
-    monkeypatch.setattr(lists, "CHANGES_BYTES", 10_000)
+    monkeypatch.setattr(lists, "CHANGES_BYTES", 1_000)
     mallory = site.come("Mallory")
     for _ in range(20):
         for event in ("join-project", "leave-project"):
