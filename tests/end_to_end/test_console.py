@@ -336,6 +336,27 @@ async def test_projects_lead_to_their_connections(server: ServerProcess, connect
     assert operator.console == []
 
 
+async def test_the_overviews_cards_are_one_grid(server: ServerProcess, watch: Watch) -> None:
+    """All cards have one width, those of a row one height, and their plots begin at one height."""
+    operator = await watch("Overview")
+    await operator.play("await figure('Connections').locator('.u-over').waitFor();")
+    cards = await operator.play("""
+        return await page.locator('.charts .chart').evaluateAll((all) => all.map((card) => {
+            const box = card.getBoundingClientRect();
+            const plot = card.querySelector('.u-over, .uplot, canvas');
+            return [box.top, box.width, box.height, plot === null ? null : plot.getBoundingClientRect().top].map(
+                (length) => length === null ? null : Math.round(length));
+        }));
+    """)
+    assert len(cards) > 3
+    assert len({width for _, width, _, _ in cards}) == 1
+    for top in {card[0] for card in cards}:
+        row = [card for card in cards if card[0] == top]
+        assert len({height for _, _, height, _ in row}) == 1
+        assert len({plot for _, _, _, plot in row if plot is not None}) == 1
+    assert len({card[0] for card in cards}) < len(cards)  # on a desk, a row has several
+
+
 async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """Who is in it, and how much each sends; its address leads to it again."""
     alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
