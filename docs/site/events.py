@@ -86,7 +86,7 @@ def _drawn(schema: Schema, definitions: dict[str, Schema]) -> str:
             return f"[{_drawn(items, definitions)}]"
         case {"type": name}:
             return str(name)
-    raise NotImplementedError(schema)
+    raise NotImplementedError(schema)  # no message has such a schema: this one is new
 
 
 def _field(name: str, schema: Schema, is_required: bool, definitions: dict[str, Schema]) -> str:

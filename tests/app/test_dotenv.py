@@ -138,7 +138,7 @@ def test_the_order_of_files(tmp_path: Path, mode: str) -> None:
 
 
 def test_the_values_of_one_file() -> None:
-    """What such a file says, for those who have no Node.js to ask."""
+    """What such a file says, where no Node.js can be asked."""
     assert parse("A='x # y' # z\nexport B=\"a\\nb\"\nC=a#b\n") == {"A": "x # y", "B": "a\nb", "C": "a"}
 
 

@@ -138,7 +138,7 @@ async def test_asking_anew_passes_over_what_is_remembered_and_replaces_it() -> N
     assert await access.role(ANN, "p") is Role.OWNER
     roles.roles.clear()
     assert await access.role(ANN, "p") is Role.OWNER
-    assert await access.role(ANN, "p", anew=True) is None
+    assert await access.role(ANN, "p", fresh=True) is None
     assert access.remembered(ANN, "p") is None
     assert await access.role(ANN, "p") is None
     assert roles.asked.total() == 2
@@ -279,7 +279,7 @@ async def test_whether_somebody_may_stay_is_asked_at_once(monkeypatch: pytest.Mo
     access = Access(roles)
     questions = [asyncio.create_task(access.role(EVE, project)) for project in ("x", "p")]
     await asyncio.sleep(0.01)
-    recheck = asyncio.create_task(access.role(EVE, "p", anew=True))
+    recheck = asyncio.create_task(access.role(EVE, "p", fresh=True))
     await asyncio.sleep(0.01)
     assert roles.asked == {("eve", "x"): 1, ("eve", "p"): 1}
     roles.gate.set()

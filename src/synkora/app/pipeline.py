@@ -101,8 +101,9 @@ class PipelineProtocol(UpgradeProtocol):
                 cycle.on_response = nothing
         self.pipeline.clear()
         self._waiting.clear()
-        # The connection is gone, so nothing of this is used again.
-        self._answering = self.cycle = self.scope = self.headers = self.parser = None  # type: ignore[assignment]
+        self._answering = None
+        # uvicorn declares these as always there. The connection is gone, so nothing reads them again.
+        self.cycle = self.scope = self.headers = self.parser = None  # type: ignore[assignment]  # nobody reads it
 
 
 def nothing() -> None:

@@ -109,15 +109,15 @@ class Access:
         """The role that is known without asking: None where there is none, or nothing is known."""
         return Role.EDITOR if self.is_open else self._answers.remembered((signed_in.user.id, project_id))
 
-    async def role(self, signed_in: SignedIn, project_id: str, *, anew: bool = False) -> Role | None:
-        """The role of somebody in a project, None where they have no access; `anew` passes over what is remembered.
+    async def role(self, signed_in: SignedIn, project_id: str, *, fresh: bool = False) -> Role | None:
+        """The role of somebody in a project, None where they have no access; `fresh` passes over what is remembered.
 
-        A question that is asked `anew` waits for no turn: else a user that asks without end could not be checked again.
+        A `fresh` question waits for no turn: else a user that asks without end could not be checked again.
         Raises `AccessUnavailable`.
         """
         key = (signed_in.user.id, project_id)
-        ask = self._policy.role if anew else self._ask_in_turn
-        return await self._answers.get(key, lambda: ask(signed_in, project_id), anew=anew)
+        ask = self._policy.role if fresh else self._ask_in_turn
+        return await self._answers.get(key, lambda: ask(signed_in, project_id), fresh=fresh)
 
     async def _ask_in_turn(self, signed_in: SignedIn, project_id: str) -> Role | None:
         user_id = signed_in.user.id

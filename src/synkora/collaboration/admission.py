@@ -185,7 +185,7 @@ class Admission:
             if project_id not in member.projects:
                 return
             try:
-                role = await self._access.role(member.signed_in, project_id, anew=True)
+                role = await self._access.role(member.signed_in, project_id, fresh=True)
             except AccessUnavailable as error:
                 self._incidents.note("access check failed", str(error))
                 role = member.projects.get(project_id)

@@ -57,12 +57,12 @@ class Answers(Generic[K, V]):
         answer = self._answers.get(key)
         return answer[0] if answer and answer[1] > asyncio.get_running_loop().time() else None
 
-    async def get(self, key: K, ask: Callable[[], Awaitable[V | None]], *, anew: bool = False) -> V | None:
-        """The answer, which `ask` gets where none is remembered, or with `anew`. Raises `AccessUnavailable`."""
+    async def get(self, key: K, ask: Callable[[], Awaitable[V | None]], *, fresh: bool = False) -> V | None:
+        """The answer, which `ask` gets where none is remembered, or with `fresh`. Raises `AccessUnavailable`."""
         answer = self._answers.get(key)
-        if answer and not anew and answer[1] > asyncio.get_running_loop().time():
+        if answer and not fresh and answer[1] > asyncio.get_running_loop().time():
             return answer[0]
-        asking = (key, anew)
+        asking = (key, fresh)
         task = self._asking.get(asking)
         if task is None:
             if len(self._asking) >= MOST_ASKED:

@@ -56,9 +56,9 @@ class KeptSessions:
         self._turns = asyncio.Semaphore(_CHECKS_AT_ONCE)
         self._checks: set[asyncio.Task[None]] = set()
 
-    async def find(self, key: str, *, anew: bool = False) -> User | None:
+    async def find(self, key: str, *, fresh: bool = False) -> User | None:
         """Whose session that is; None where there is none. Raises `AccessUnavailable`."""
-        return await self._answers.get(key, lambda: self._store.find(key), anew=anew)
+        return await self._answers.get(key, lambda: self._store.find(key), fresh=fresh)
 
     def watch(self, member: Member) -> None:
         """Look a member's session up again from time to time, if the app keeps it in its database."""
@@ -72,6 +72,8 @@ class KeptSessions:
     async def close(self) -> None:
         """Close the store's connections."""
         self._rechecks.cancel()
+        for check in self._checks:
+            check.cancel()
         await self._store.close()
 
     def _start_recheck(self, member: Member) -> None:
@@ -85,7 +87,7 @@ class KeptSessions:
             if _is_gone(member) or not signed_in.is_kept:
                 return  # a fresh token may have taken the session's place
             try:
-                user = await self.find(signed_in.token, anew=True)
+                user = await self.find(signed_in.token, fresh=True)
             except AccessUnavailable as error:
                 self._incidents.note("access check failed", str(error))
                 user = signed_in.user
