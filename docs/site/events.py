@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from synkora.app.schema.json_schema import Schema, schemas_of
 from synkora.collaboration.events import CATALOGUE, Event
-from synkora.collaboration.own_events import ASKS, NOTICES, Ask, Notice
+from synkora.collaboration.server_events import ASKS, NOTICES, Ask, Notice
 
 PAGE: Final = Path(__file__).parents[1] / "events.md"
 

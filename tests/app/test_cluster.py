@@ -7,8 +7,8 @@ from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 
 from synkora.app.cluster import Cluster
+from synkora.collaboration.failure_backoff import Failures
 from synkora.collaboration.presence import Presentee
-from synkora.engine.failures import Failures
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from tests.support.redis_server import RedisServer
 
-from synkora.cluster.link import Link
+from synkora.cluster.lease import Timing
 from synkora.cluster.presence import RedisPresence
-from synkora.cluster.registration import Timing
 from synkora.collaboration.presence import Presentee
+from synkora.redis.link import Link
 
 STILL = Timing(beat=1e6, silence=1e6, lifetime=3e6, patience=1e6, absence=1e6, watch=0, doubt=1e6)  # nothing by itself
 

@@ -15,9 +15,9 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import expiry as expiry_module
 from synkora.collaboration.access import Role
+from synkora.collaboration.failure_backoff import Failures
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
-from synkora.engine.failures import Failures
 from synkora.identity.handshake import Authenticator
 from synkora.identity.keys import signing_key
 from synkora.identity.tokens import Keyring

@@ -15,7 +15,7 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer
 from tests.support.redis_server import RedisServer, running_redis
 
-from synkora.app.console.turns import AT_ONCE, MOST_WAITING
+from synkora.app.console.concurrency_limit import AT_ONCE, MOST_WAITING
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

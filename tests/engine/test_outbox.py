@@ -7,8 +7,8 @@ from tests.support.clocks import Clock
 from tests.support.sessions import MemoryTransport, turn
 
 from synkora.engine import outbox as outbox_module
+from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import OutboxFull
-from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.outbox import AT_ONCE, Flusher, Outbox
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Bundle, Update

@@ -6,13 +6,13 @@ from typing import Final, Self
 
 import structlog
 
-from synkora.cluster.adapter import RedisAdapter
-from synkora.cluster.link import Link
+from synkora.cluster.counters import Tallies
+from synkora.cluster.instance_rpc import Questions
 from synkora.cluster.presence import RedisPresence
-from synkora.cluster.questions import Questions
-from synkora.cluster.tallies import Tallies
-from synkora.cluster.url import RedisUrl
-from synkora.engine.failures import Failures
+from synkora.collaboration.failure_backoff import Failures
+from synkora.redis.link import Link
+from synkora.redis.url import RedisUrl
+from synkora.redis_adapter.adapter import RedisAdapter
 from synkora.sockets.local_adapter import LocalAdapter
 
 _WAIT: Final = 3.0  # seconds that the start waits for Redis

@@ -20,10 +20,10 @@ from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
 from synkora.app.server import access_policy, make_cluster, make_collaboration, make_socket_server
 from synkora.app.settings import Settings, load_settings
-from synkora.cluster.link import new_uid
-from synkora.engine.failures import Failures
+from synkora.collaboration.failure_backoff import Failures
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+from synkora.redis.link import new_uid
 
 _SWITCHED_OFF: Final = (
     "ENABLE_INTEGRATED_WEBSOCKET is false, so Socket.IO is not served here: start synkora serve, and name its address "

@@ -15,7 +15,6 @@ from synkora.app.banner import greet
 from synkora.app.cluster import Cluster
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
-from synkora.app.listen import listen
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.logs.patterns import Patterns
 from synkora.app.metrics.collector import ServerCollector
@@ -23,20 +22,21 @@ from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
 from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
-from synkora.app.serving import Server
 from synkora.app.settings import Settings
-from synkora.app.systemd import notify, passed_sockets
-from synkora.app.tls import TlsError, renew, tls_context
-from synkora.cluster.link import new_uid
 from synkora.collaboration.access import AccessPolicy, OpenAccess
+from synkora.collaboration.failure_backoff import Failures
 from synkora.collaboration.kept_sessions import SessionStore
 from synkora.collaboration.limits import Limits
 from synkora.collaboration.service import Collaboration
-from synkora.engine.failures import Failures
-from synkora.engine.gate import Gate, GateSettings
+from synkora.engine.connection_limiter import Gate, GateSettings
 from synkora.engine.origins import Origins
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
+from synkora.redis.link import new_uid
+from synkora.serving.listen import listen
+from synkora.serving.server import Server
+from synkora.serving.systemd import notify, passed_sockets
+from synkora.serving.tls import TlsError, renew, tls_context
 from synkora.sockets.server import SocketServer
 
 _NOT_ALLOWED: Final = (

@@ -8,16 +8,16 @@ from typing import Final
 
 import structlog
 
-from synkora.cluster.link import Link
+from synkora.cluster.lease import Registration, Timing
 from synkora.cluster.presence_scripts import Keys
 from synkora.cluster.project import Project
-from synkora.cluster.registration import Registration, Timing
 from synkora.cluster.replica import ANNOUNCEMENT, Changes, Snapshot
 from synkora.cluster.reports import Reports
-from synkora.collaboration.attendance import NOBODY, Attendance
 from synkora.collaboration.presence import Listener, Occupancy, Presentee, Roster
-from synkora.engine.deadlines import Deadlines
+from synkora.collaboration.project_presence import NOBODY, Attendance
+from synkora.engine.timeouts import Deadlines
 from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.redis.link import Link
 
 PREFIX: Final = "synkora:"
 

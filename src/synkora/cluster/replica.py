@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from synkora.collaboration.attendance import Attendance
 from synkora.collaboration.presence import Presentee
+from synkora.collaboration.project_presence import Attendance
 from synkora.protocol.json import Decoder
 
 

@@ -6,12 +6,12 @@ from functools import partial
 from math import ceil
 from typing import Any, Final
 
-from synkora.cluster.link import Link, RedisRefused
+from synkora.cluster.lease import Registration
 from synkora.cluster.presence_scripts import CHANGE, ENTER, Keys
 from synkora.cluster.project import Project
-from synkora.cluster.registration import Registration
 from synkora.cluster.replica import SNAPSHOT, Snapshot
 from synkora.protocol.json import encode
+from synkora.redis.link import Link, RedisRefused
 
 _CALLS_AT_ONCE: Final = 64
 _CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not held up

@@ -7,8 +7,8 @@ from typing import Any, Final
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.members import HeldEvent, Member, PendingAccess, settle
 from synkora.collaboration.projects import Projects
-from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
+from synkora.engine.timeouts import Deadlines
 from synkora.sockets.errors import EventRefused
 
 RECHECK: Final = 60  # seconds

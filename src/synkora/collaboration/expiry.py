@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Final
 
+from synkora.collaboration.failure_backoff import Failures
 from synkora.collaboration.members import Member
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused

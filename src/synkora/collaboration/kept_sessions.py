@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from synkora.collaboration.answers import AccessUnavailable, Answers
 from synkora.collaboration.members import Member
-from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
+from synkora.engine.timeouts import Deadlines
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 

@@ -1,7 +1,7 @@
 """Presence on a server that is alone."""
 
-from synkora.collaboration.attendance import NOBODY, Attendance
 from synkora.collaboration.presence import Listener, Occupancy, Presentee, Roster
+from synkora.collaboration.project_presence import NOBODY, Attendance
 
 
 class LocalPresence:

@@ -10,7 +10,7 @@ from synkora.collaboration.lists import Lists
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence, Presentee
 from synkora.collaboration.timestamps import now
-from synkora.engine.deadlines import Deadlines
+from synkora.engine.timeouts import Deadlines
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.namespace import Namespace
 

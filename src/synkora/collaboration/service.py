@@ -13,24 +13,24 @@ import structlog
 
 from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess, Role
 from synkora.collaboration.admission import RECHECK, Admission
+from synkora.collaboration.authentication import SigningIn
 from synkora.collaboration.blocks import BlockedKind, Blocks
+from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, Parting
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
+from synkora.collaboration.failure_backoff import Failures
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
 from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
-from synkora.collaboration.own_events import ASKS
-from synkora.collaboration.parting import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, Parting
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import LEAVE_DELAY, Projects
 from synkora.collaboration.received import Received
-from synkora.collaboration.signing_in import SigningIn
+from synkora.collaboration.server_events import ASKS
 from synkora.collaboration.timestamps import now
 from synkora.engine.addresses import site_of
 from synkora.engine.counts import Counts, LocalCounts
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import Session, State

@@ -5,7 +5,7 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Heartbeat": 
 
 from typing import Protocol
 
-from synkora.engine.deadlines import Deadlines
+from synkora.engine.timeouts import Deadlines
 
 
 class Pinged(Protocol):

@@ -7,9 +7,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from synkora.engine.backlog import Held
 from synkora.engine.disconnect import OutboxFull
 from synkora.engine.faults import fault
-from synkora.engine.held import Held
 from synkora.engine.histogram import Histogram
 from synkora.engine.outgoing import Outgoing
 

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from synkora.engine.deadlines import Deadlines
+from synkora.engine.connection_limiter import Gate, GateSettings
 from synkora.engine.disconnect import Reason
-from synkora.engine.gate import Gate, GateSettings
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
@@ -18,6 +17,7 @@ from synkora.engine.ports import Listener, Transport
 from synkora.engine.request import Request
 from synkora.engine.session import Session, State
 from synkora.engine.settings import EngineSettings
+from synkora.engine.timeouts import Deadlines
 from synkora.protocol.engineio import open_packet
 
 LINGER = 30  # seconds: how long the last messages of a session wait for a poll

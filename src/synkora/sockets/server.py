@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from synkora.engine.addresses import TrustedProxies
-from synkora.engine.deadlines import Deadlines
+from synkora.engine.connection_limiter import Gate
 from synkora.engine.disconnect import Reason
 from synkora.engine.drain import drain
-from synkora.engine.gate import Gate
 from synkora.engine.incidents import Incidents
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings, TransportName
+from synkora.engine.timeouts import Deadlines
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME

@@ -15,14 +15,14 @@ from tests.support.servers import Address, serving
 from synkora.app.admin_ui.messages import Statistics
 from synkora.app.admin_ui.serve import NAMESPACE, serve_admin_ui
 from synkora.app.cluster import Cluster
-from synkora.cluster.channels import Channels
-from synkora.cluster.formats import RequestType, Response, read_request, write
-from synkora.cluster.link import Link
-from synkora.cluster.url import RedisUrl
+from synkora.collaboration.failure_backoff import Failures
 from synkora.collaboration.service import Collaboration
-from synkora.engine.failures import Failures
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
+from synkora.redis.link import Link
+from synkora.redis.url import RedisUrl
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.formats import RequestType, Response, read_request, write
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.server import SocketServer
 

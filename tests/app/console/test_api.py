@@ -16,11 +16,11 @@ from synkora import __version__
 from synkora.app.console import tables
 from synkora.app.console.actions import MAX_BODY
 from synkora.app.console.api import COMPRESSED_FROM
+from synkora.app.console.concurrency_limit import AT_ONCE, MOST_WAITING
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.parameters import MAX_NOTICE
 from synkora.app.console.topics import REACH, ConnectionsSought
-from synkora.app.console.turns import AT_ONCE, MOST_WAITING
 from synkora.app.logs.text import render_text
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.routes import make_app

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from tests.support.clocks import Clock
 
 from synkora.app.console.guard import MOST_FAILURES, Guard, Refused
-from synkora.engine import failures as failures_module
+from synkora.collaboration import failure_backoff as failures_module
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.incidents import Incidents
 

@@ -14,7 +14,7 @@ import structlog
 from tests.support.logs import configured_logs
 
 from synkora.app.logs.configure import configure_logs
-from synkora.app.logs.request_ids import Handling
+from synkora.serving.request_ids import Handling
 
 
 @pytest.fixture

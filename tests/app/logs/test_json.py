@@ -10,7 +10,7 @@ import pytest
 import structlog
 from tests.support.logs import configured_logs
 
-from synkora.app.logs.request_ids import Handling
+from synkora.serving.request_ids import Handling
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -11,7 +11,7 @@ from tests.collaboration.site import Person, Site, token_of, turn
 from synkora.app.schema.json_schema import document, schemas_of
 from synkora.app.schema.messages import from_clients, title, to_clients
 from synkora.collaboration.events import CATALOGUE
-from synkora.collaboration.own_events import ASKS, NOTICES
+from synkora.collaboration.server_events import ASKS, NOTICES
 
 _IDS = itertools.count()
 

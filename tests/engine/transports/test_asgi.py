@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from tests.support.asgi import Wire
 from tests.support.servers import Engine, until
 
+from synkora.engine.connection_limiter import Gate, GateSettings
 from synkora.engine.disconnect import Reason
-from synkora.engine.gate import Gate, GateSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 

@@ -8,8 +8,8 @@ from synkora.app.admin_ui.credentials import Credentials
 from synkora.app.admin_ui.instance import Instance
 from synkora.app.admin_ui.watch import INTERVAL, Watch
 from synkora.app.console.guard import MOST_FAILURES
+from synkora.collaboration.failure_backoff import Failures
 from synkora.collaboration.service import Collaboration
-from synkora.engine.failures import Failures
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket

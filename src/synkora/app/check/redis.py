@@ -8,11 +8,11 @@ from typing import Final
 from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.origin import is_loopback
-from synkora.app.check.redis_visit import Visit
+from synkora.app.check.redis_probe import Visit
 from synkora.app.settings import Settings
-from synkora.cluster.errors import LinkDown, RedisRefused, unreachable
-from synkora.cluster.script import Script
-from synkora.cluster.url import RedisUrl
+from synkora.redis.errors import LinkDown, RedisRefused, unreachable
+from synkora.redis.script import Script
+from synkora.redis.url import RedisUrl
 
 _PATIENCE: Final = 4.0  # seconds for all
 _REST: Final = ("redis-rights", "redis-memory", "redis-clock")

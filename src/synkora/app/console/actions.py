@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
-from synkora.app.console.fleet import Fleet
 from synkora.app.console.guard import Guard, Refused
+from synkora.app.console.instances import Fleet
 from synkora.app.console.parameters import (
     BLOCK_BODY,
     DISCONNECT_BODY,

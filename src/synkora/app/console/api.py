@@ -12,8 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from synkora.app.console.actions import Actions
-from synkora.app.console.fleet import Answers, Fleet
+from synkora.app.console.concurrency_limit import Turns
 from synkora.app.console.guard import Guard, Refused
+from synkora.app.console.instances import Answers, Fleet
 from synkora.app.console.log_tail import KEEPS as MOST_ENTRIES
 from synkora.app.console.parameters import (
     ConnectionsParameters,
@@ -44,7 +45,6 @@ from synkora.app.console.topics import (
     Rows,
     UserIn,
 )
-from synkora.app.console.turns import Turns
 from synkora.app.pages import takes_gzip
 from synkora.collaboration.blocks import MOST_BLOCKS
 from synkora.collaboration.service import Collaboration

@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
-from synkora.app.console.fleet import Fleet
+from synkora.app.console.instances import Fleet
 from synkora.app.console.topics import BLOCKS, Nothing
 from synkora.collaboration.blocks import Blocks
 

@@ -9,9 +9,9 @@ from starlette.routing import BaseRoute
 from synkora.app.cluster import Cluster
 from synkora.app.console.api import Api
 from synkora.app.console.block_sharing import BlockSharing
-from synkora.app.console.fleet import Fleet
 from synkora.app.console.guard import Guard
 from synkora.app.console.instance import Instance
+from synkora.app.console.instances import Fleet
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.reading import Reading
 from synkora.app.console.sampling import Sampler
@@ -20,8 +20,8 @@ from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.pages import BUILT, page_routes
 from synkora.app.settings import Settings
 from synkora.app.status import Status, status_of
-from synkora.cluster.link import new_uid
 from synkora.collaboration.service import Collaboration
+from synkora.redis.link import new_uid
 from synkora.sockets.server import SocketServer
 
 #: Where `make web` builds the page.

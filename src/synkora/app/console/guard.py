@@ -6,8 +6,8 @@ from typing import Final
 from starlette.requests import Request
 
 from synkora.app.local_requests import is_local, is_of_same_origin
+from synkora.collaboration.failure_backoff import Failures
 from synkora.engine.addresses import TrustedProxies
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.engine.request import Headers
 

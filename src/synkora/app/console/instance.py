@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from synkora import __version__
 from synkora.app.console import tables
-from synkora.app.console.fleet import Fleet
+from synkora.app.console.concurrency_limit import AT_ONCE
+from synkora.app.console.instances import Fleet
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.sampling import Sampler
 from synkora.app.console.topics import (
@@ -36,7 +37,6 @@ from synkora.app.console.topics import (
     Rows,
     SocketNamed,
 )
-from synkora.app.console.turns import AT_ONCE
 from synkora.app.status import Status
 from synkora.collaboration.blocks import Block
 from synkora.collaboration.service import Collaboration

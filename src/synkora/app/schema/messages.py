@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from synkora.collaboration.events import CATALOGUE, Event, ProjectId, Sender
-from synkora.collaboration.own_events import ASKS, NOTICES
+from synkora.collaboration.server_events import ASKS, NOTICES
 
 EDIT: Final = "Viewers may not send it."
 VOLATILE: Final = "The next of its kind outdates it: a client that does not keep up may miss it."
