@@ -10,9 +10,9 @@ from tests.support.redis_server import RedisServer
 from tests.support.relay import relaying
 from tests.support.servers import until
 
-from synkora.cluster.counters import Report, Tallies
-from synkora.collaboration.failure_backoff import Failures
-from synkora.engine.connection_limiter import Gate, GateSettings
+from synkora.cluster.counters import ClusterCounters, Report
+from synkora.collaboration.failure_backoff import FailureBackoff
+from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.handshake import HandshakeRefused
 from synkora.protocol.json import encode
 from synkora.redis.link import Link, LinkSettings
@@ -28,8 +28,8 @@ class Instance:
 
     def __init__(self, link: Link, *, beat: float = NEVER, silence: float = NEVER) -> None:
         self.link = link
-        self.failures = Failures(3)
-        self.tallies = Tallies(link, self.failures, beat=beat, silence=silence)
+        self.failures = FailureBackoff(3)
+        self.tallies = ClusterCounters(link, self.failures, beat=beat, silence=silence)
         self.tallies.start()
 
     @property
@@ -72,7 +72,7 @@ async def test_what_one_has_counts_for_all(make: Make) -> None:
 async def test_a_gate_counts_an_address_over_all(make: Make) -> None:
     """It has its connections wherever they are; what leaves one makes room on the other."""
     a, b = [await make() for _ in range(2)]
-    gates = [Gate(GateSettings(connections_per_address=2), each.tallies.addresses) for each in (a, b)]
+    gates = [ConnectionLimiter(ConnectionLimits(connections_per_address=2), each.tallies.addresses) for each in (a, b)]
     gates[0].enter("2001:db8::1")
     gates[1].enter("2001:db8::2")
     for gate, each in zip(gates, (a, b), strict=True):
@@ -232,7 +232,7 @@ async def test_deployments_with_prefixes_of_their_own_do_not_count_for_each_othe
     """They may share a Redis."""
     a = await make()
     other = make_link()
-    tallies = Tallies(other, Failures(3), prefix="synkora:staging:")
+    tallies = ClusterCounters(other, FailureBackoff(3), prefix="synkora:staging:")
     tallies.start()
     assert await other.start(PATIENCE)
     tallies.users.add("ann")

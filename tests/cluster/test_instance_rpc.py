@@ -13,7 +13,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.cluster import instance_rpc as questions_module
-from synkora.cluster.instance_rpc import MOST_AT_ONCE, Questions
+from synkora.cluster.instance_rpc import MOST_AT_ONCE, InstanceRpc
 from synkora.protocol.errors import InvalidPayload
 from synkora.redis.link import Link
 
@@ -28,7 +28,7 @@ class Instance:
     def __init__(self, link: Link, name: str, everyone: list["Instance"]) -> None:
         self.link = link
         self.name = name
-        self.questions = Questions(link, lambda: [other.link.uid for other in everyone if other is not self])
+        self.questions = InstanceRpc(link, lambda: [other.link.uid for other in everyone if other is not self])
         self.questions.on("whose", self._answer)
 
     async def _answer(self, question: bytes) -> bytes:

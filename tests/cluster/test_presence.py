@@ -366,8 +366,8 @@ async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) 
     while left:
         occupancies = [instance.presence.occupancy("p") for instance in left]
         assert [occupancy[:2] for occupancy in occupancies] == [(len(left), len(left))] * len(left)
-        assert [occupancy.is_counted_here for occupancy in occupancies].count(True) == 1
-        gone = left.pop(next(at for at, occupancy in enumerate(occupancies) if occupancy.is_counted_here))
+        assert [occupancy.is_reporter for occupancy in occupancies].count(True) == 1
+        gone = left.pop(next(at for at, occupancy in enumerate(occupancies) if occupancy.is_reporter))
         gone.leave("p", next(iter(gone.inside["p"])))
         await until(lambda: all(instance.presence.count("p") == len(left) for instance in left))
         assert gone.presence.here == []

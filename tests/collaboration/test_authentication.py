@@ -15,7 +15,7 @@ from tests.support.servers import Address, serving, until
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import failure_backoff as failures_module
-from synkora.collaboration.failure_backoff import Failures
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign
@@ -290,7 +290,9 @@ async def refuse_twice(client: WebSocket) -> None:
 async def wary() -> AsyncIterator[Address]:
     """A server where two failures of an address are free."""
     server = SocketServer()
-    Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=Failures(2), incidents=server.incidents)
+    Collaboration(
+        server.of("/"), Authenticator(Keyring(SECRET)), failures=FailureBackoff(2), incidents=server.incidents
+    )
     async with serving(server) as address:
         yield address
 

@@ -7,18 +7,18 @@ from tests.collaboration.guarded import Guarded, Roles, settle
 from tests.collaboration.site import Person, Site, token_of, turn
 
 from synkora.collaboration.access import Role
-from synkora.collaboration.draining import SHUTDOWN_MESSAGE, Parting
+from synkora.collaboration.draining import SHUTDOWN_MESSAGE, ClientDrain
 from synkora.engine.disconnect import Reason
 
 PROJECT, OTHER = "proj_1", "proj_2"
 SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
 
-async def part(parting: Parting, *people: Person) -> None:
+async def part(parting: ClientDrain, *people: Person) -> None:
     """Have people part, as a drain does."""
     parting.tell([person.session for person in people])
     for person in people:
-        person.session.part(Reason.SERVER_SHUTTING_DOWN)
+        person.session.drain(Reason.SERVER_SHUTTING_DOWN)
     await turn()
 
 
@@ -34,14 +34,14 @@ async def test_those_of_a_project_go_together(site: Site) -> None:
         for project in projects:
             person.emit("join-project", project)
     await turn()
-    groups = site.collaboration.begin_parting().groups
+    groups = site.collaboration.begin_drain().groups
     assert groups == [[alice.session, bob.session], [carol.session]]
 
 
 async def test_who_goes_is_told_and_those_left_behind_see_it(site: Site) -> None:
     """Each who goes leaves once, with one list for all of them; of each other they are told nothing."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
-    await part(site.collaboration.begin_parting(), alice, bob)
+    await part(site.collaboration.begin_drain(), alice, bob)
     assert alice.take_events() == bob.take_events() == [SHUTDOWN]
     events = carol.take_events()
     assert [args[0]["socketId"] for name, *args in events if name == "user:left"] == [alice.id, bob.id]
@@ -57,7 +57,7 @@ async def test_who_goes_is_told_and_those_left_behind_see_it(site: Site) -> None
 async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: Site) -> None:
     """An edit must not be lost; a cursor would come back where it has just been taken away."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
-    await part(site.collaboration.begin_parting(), alice)
+    await part(site.collaboration.begin_drain(), alice)
     bob.take()
     alice.emit("canvas:cursor", {"projectId": PROJECT, "position": {"x": 1}})
     alice.emit("task:create", {"projectId": PROJECT, "task": 1})
@@ -67,7 +67,7 @@ async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: 
 
 async def test_who_signs_in_meanwhile_is_told_too(site: Site) -> None:
     """Over a session that was there before, and may go alone."""
-    parting = site.collaboration.begin_parting()
+    parting = site.collaboration.begin_drain()
     (alice,) = await site.meet("Alice", project=PROJECT)
     await part(parting, alice)
     assert told(alice, "server:shutdown") == [{"message": SHUTDOWN_MESSAGE}]
@@ -76,7 +76,7 @@ async def test_who_signs_in_meanwhile_is_told_too(site: Site) -> None:
 async def test_who_never_signed_in_is_told_nothing(site: Site) -> None:
     """There is nothing that their page could do with it."""
     (alice,) = await site.meet("Alice")
-    parting = site.collaboration.begin_parting()
+    parting = site.collaboration.begin_drain()
     alice.send("41")
     await turn()
     alice.take()
@@ -94,7 +94,7 @@ async def test_who_goes_does_not_come_in_again() -> None:
     roles.gate.clear()
     ann.emit("join-project", "p")
     await turn()
-    await part(site.collaboration.begin_parting(), ann)
+    await part(site.collaboration.begin_drain(), ann)
     roles.gate.set()
     bob.take()
     await settle()
@@ -112,7 +112,7 @@ async def test_who_signs_in_while_going_comes_in_nowhere(site: Site) -> None:
     (bob,) = await site.meet("Bob", project=PROJECT)
     (alice,) = await site.meet("Alice")
     alice.send("41")
-    await part(site.collaboration.begin_parting(), alice)
+    await part(site.collaboration.begin_drain(), alice)
     alice.send("40" + json.dumps({"token": token_of("Alice")}))
     await turn()
     alice.emit("join-project", PROJECT)

@@ -9,7 +9,7 @@ from tests.collaboration.site import Site
 
 import synkora.collaboration
 from synkora.collaboration.events import CATALOGUE
-from synkora.collaboration.server_events import ASKS, NOTICES
+from synkora.collaboration.server_events import CLIENT_EVENTS, SERVER_EVENTS
 
 FOLDER = Path(next(iter(synkora.collaboration.__path__)))
 
@@ -28,9 +28,11 @@ def test_whatever_is_emitted_has_a_row() -> None:
     """No module sends an event of the server's own that is not in the table of notices."""
     names = set(emitted())
     assert "connected" in names
-    assert names <= {notice.name for notice in NOTICES}
+    assert names <= {notice.name for notice in SERVER_EVENTS}
 
 
 def test_whatever_the_server_takes_has_a_row(site: Site) -> None:
     """There is a handler for each event that a client may send, and for no other."""
-    assert site.server.of("/")._routes.keys() == {ask.name for ask in ASKS} | {event.name for event in CATALOGUE}
+    assert site.server.of("/")._routes.keys() == {ask.name for ask in CLIENT_EVENTS} | {
+        event.name for event in CATALOGUE
+    }

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.engine.backlog import UPDATE_LIMIT, VOLATILE_LIMIT, Held
+from synkora.engine.backlog import UPDATE_LIMIT, VOLATILE_LIMIT, Backlog
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Update
 
@@ -17,7 +17,7 @@ def test_what_is_held_keeps_its_order_and_its_count_of_bytes(
     sizes: list[tuple[bool, int]], batch: int, most: int
 ) -> None:
     """Whatever comes, all that is not volatile and the newest of the rest are released in order, and bytes add up."""
-    held = Held(10_000_000)
+    held = Backlog(10_000_000)
     messages = [message(str(index), volatile=volatile, size=size) for index, (volatile, size) in enumerate(sizes)]
     dropped = sum(held.add(messages[start : start + batch]) for start in range(0, len(messages), batch))
     expected = held.bytes
@@ -58,7 +58,7 @@ def texts(messages: list[Outgoing]) -> list[str]:
 
 def test_an_update_replaces_an_older_one_with_the_same_key() -> None:
     """Only the newest list of a project waits, in its own place; other projects and changes keep theirs."""
-    held, one, two = Held(10_000_000), Project(), Project()
+    held, one, two = Backlog(10_000_000), Project(), Project()
     held.add([update("list 1", one, replaces="list"), update("joined", one), message("edit", volatile=False, size=9)])
     held.add([update("list of two", two, replaces="list"), message("cursor", volatile=True, size=9)])
     held.add([update("list 2", one, replaces="list"), message("edit", volatile=False, size=9)])
@@ -73,7 +73,7 @@ def test_an_update_replaces_an_older_one_with_the_same_key() -> None:
 
 def test_an_update_that_has_been_released_is_not_replaced() -> None:
     """A key is free again when its update has gone out."""
-    held, project = Held(10_000_000), Project()
+    held, project = Backlog(10_000_000), Project()
     for number in range(3):
         held.add([update(f"list {number}", project, replaces="list")])
         assert texts(held.release()) == [f"list {number}"]
@@ -81,7 +81,7 @@ def test_an_update_that_has_been_released_is_not_replaced() -> None:
 
 def test_updates_past_their_limit_are_dropped_and_their_subjects_noted() -> None:
     """More than 64 kB of updates are not held; of the same subject nothing is held from then on, all else is."""
-    held, busy, quiet = Held(10_000_000), Project(), Project()
+    held, busy, quiet = Backlog(10_000_000), Project(), Project()
     held.add([message("edit", volatile=False, size=9)])
     held.add([update(str(number), busy, size=1000) for number in range(200)])
     held.add([update("other", quiet)])
@@ -93,7 +93,7 @@ def test_updates_past_their_limit_are_dropped_and_their_subjects_noted() -> None
 
 def test_updates_are_dropped_before_the_rest_is_too_much() -> None:
     """Where all together is more than the limit the updates go, and what is not one stays."""
-    held, project = Held(10_000), Project()
+    held, project = Backlog(10_000), Project()
     held.add([update("joined", project, size=5000), message("edit", volatile=False, size=8000)])
     assert held.lost == {project}
     assert texts(held.release()) == ["edit"]
@@ -105,7 +105,7 @@ def test_updates_are_dropped_before_the_rest_is_too_much() -> None:
 )
 def test_bytes_and_order_are_right_whatever_is_held(kinds: list[tuple[str, int, bool, int]], most: int) -> None:
     """With updates, edits and cursors mixed, no edit is lost, and an update only where something makes up for it."""
-    held, projects = Held(100_000), [Project() for _ in range(3)]
+    held, projects = Backlog(100_000), [Project() for _ in range(3)]
     messages: list[Outgoing] = []
     for index, (kind, project, has_key, size) in enumerate(kinds):
         if kind == "u":

@@ -16,7 +16,7 @@ from tests.support.sessions import MemoryTransport, request_of
 from websockets.exceptions import InvalidStatus
 
 from synkora.engine import connection_limiter as gate_module
-from synkora.engine.connection_limiter import Gate, GateSettings
+from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused
 from synkora.sockets.server import SocketServer
@@ -33,24 +33,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def gate_of(**settings: Any) -> Gate:
-    return Gate(GateSettings(**settings))
+def gate_of(**settings: Any) -> ConnectionLimiter:
+    return ConnectionLimiter(ConnectionLimits(**settings))
 
 
-def come(gate: Gate, address: str = ADDRESS) -> None:
+def come(gate: ConnectionLimiter, address: str = ADDRESS) -> None:
     """One session begins. Raises `HandshakeRefused`."""
     gate.check(address)
     gate.enter(address)
 
 
-def refusal(gate: Gate, address: str = ADDRESS) -> tuple[int, str, int | None]:
+def refusal(gate: ConnectionLimiter, address: str = ADDRESS) -> tuple[int, str, int | None]:
     """The status, the words and the Retry-After that one more is refused with."""
     with pytest.raises(HandshakeRefused) as refused:
         gate.check(address)
     return refused.value.status, str(refused.value), refused.value.retry_after
 
 
-def wait_for_turn(gate: Gate) -> int | None:
+def wait_for_turn(gate: ConnectionLimiter) -> int | None:
     """The Retry-After of a handshake, if it is refused."""
     try:
         gate.check(ADDRESS)
@@ -210,7 +210,7 @@ def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[b
 
 
 @asynccontextmanager
-async def gated(**settings: Any) -> AsyncIterator[tuple[Address, Gate]]:
+async def gated(**settings: Any) -> AsyncIterator[tuple[Address, ConnectionLimiter]]:
     """A server with a gate, over HTTP."""
     gate = gate_of(**settings)
     server = SocketServer(gate=gate)

@@ -3,13 +3,13 @@ import asyncio
 import pytest
 from tests.support.servers import until
 
-from synkora.engine.timeouts import Deadlines
+from synkora.engine.timeouts import TimeoutQueue
 
 
 async def test_each_key_expires_once_in_the_order_of_adding() -> None:
     """Keys are called with in turn, and are forgotten then."""
     expired: list[str] = []
-    deadlines = Deadlines(0.02, expired.append)
+    deadlines = TimeoutQueue(0.02, expired.append)
     for key in "abc":
         deadlines.add(key)
     assert len(deadlines) == 3
@@ -22,7 +22,7 @@ async def test_nothing_expires_before_its_time() -> None:
     """A key has about its whole length: no more than the slack is taken off."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
-    Deadlines(0.1, done.set_result).add(1)
+    TimeoutQueue(0.1, done.set_result).add(1)
     start = loop.time()
     await done
     assert loop.time() - start >= 0.09
@@ -31,7 +31,7 @@ async def test_nothing_expires_before_its_time() -> None:
 async def test_a_dropped_key_does_not_expire() -> None:
     """Dropping stops one key's time and no other's; dropping what is not there is nothing."""
     expired: list[str] = []
-    deadlines = Deadlines(0.02, expired.append)
+    deadlines = TimeoutQueue(0.02, expired.append)
     deadlines.add("a")
     deadlines.add("b")
     deadlines.drop("a")
@@ -45,7 +45,7 @@ async def test_a_dropped_key_does_not_expire() -> None:
 async def test_adding_again_starts_the_time_anew() -> None:
     """A key that is added again moves behind those added meanwhile."""
     expired: list[str] = []
-    deadlines = Deadlines(0.02, expired.append)
+    deadlines = TimeoutQueue(0.02, expired.append)
     for key in "aba":
         deadlines.add(key)
     await until(lambda: len(expired) == 2)
@@ -62,7 +62,7 @@ async def test_keys_may_be_added_and_dropped_while_others_expire() -> None:
             deadlines.drop("b")
             deadlines.add("c")
 
-    deadlines = Deadlines(0.02, on_expired)
+    deadlines = TimeoutQueue(0.02, on_expired)
     deadlines.add("a")
     deadlines.add("b")
     await until(lambda: "c" in expired)
@@ -78,7 +78,7 @@ async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytes
             raise RuntimeError("of the test")
         expired.append(key)
 
-    deadlines = Deadlines(0.02, on_expired)
+    deadlines = TimeoutQueue(0.02, on_expired)
     deadlines.add("bad")
     deadlines.add("good")
     await until(lambda: expired)
@@ -89,7 +89,7 @@ async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytes
 async def test_after_cancel_nothing_expires_and_adding_works_again() -> None:
     """Cancelling forgets all keys and the timer."""
     expired: list[str] = []
-    deadlines = Deadlines(0.02, expired.append)
+    deadlines = TimeoutQueue(0.02, expired.append)
     deadlines.add("a")
     deadlines.cancel()
     assert len(deadlines) == 0

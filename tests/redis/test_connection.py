@@ -2,7 +2,7 @@
 
 import pytest
 
-from synkora.redis.connection import Connection
+from synkora.redis.connection import RedisConnection
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from synkora.redis.connection import Connection
 async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) -> None:
     """A Redis that does not take the connection says why at once; whatever else speaks first is no Redis."""
     ends: list[str] = []
-    connection = Connection(ends.append, max_waiting=1000)
+    connection = RedisConnection(ends.append, max_waiting=1000)
     connection.data_received(said)
     connection.data_received(said)
     assert len(ends) == 1
@@ -28,7 +28,7 @@ async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) 
 async def test_pushes_that_nobody_asked_for_are_passed_over() -> None:
     """Redis may send other kinds of them than messages."""
     ends: list[str] = []
-    connection = Connection(ends.append, max_waiting=1000)
+    connection = RedisConnection(ends.append, max_waiting=1000)
     heard: list[bytes] = []
     connection.receivers = {b"a": heard.append}
     connection.data_received(
@@ -40,7 +40,7 @@ async def test_pushes_that_nobody_asked_for_are_passed_over() -> None:
 async def test_a_message_may_come_in_pieces() -> None:
     """It is handed on when its last byte has come."""
     ends: list[str] = []
-    connection = Connection(ends.append, max_waiting=1000)
+    connection = RedisConnection(ends.append, max_waiting=1000)
     heard: list[bytes] = []
     connection.receivers = {b"a": heard.append}
     for byte in b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$4\r\n\x00\r\n\xff\r\n":

@@ -5,7 +5,7 @@ import time
 
 from tests.support.servers import until
 
-from synkora.redis.heartbeat import Heartbeat
+from synkora.redis.heartbeat import LinkHeartbeat
 
 
 class Echo:
@@ -15,7 +15,7 @@ class Echo:
         self.is_there = True
         self.sent: list[bytes] = []
         self.silences = 0
-        self.heartbeat = Heartbeat(0.01, 3, self.send, self.fell_silent)
+        self.heartbeat = LinkHeartbeat(0.01, 3, self.send, self.fell_silent)
 
     def send(self, beat: bytes) -> None:
         self.sent.append(beat)

@@ -20,7 +20,7 @@ class Target(NamedTuple):
     """Whom something is for, and how."""
 
     rooms: tuple[Any, ...] = ()
-    excepted: tuple[Any, ...] = ()
+    except_rooms: tuple[Any, ...] = ()
     namespace: str = "/"
     volatile: bool = False
     local: bool = False
@@ -95,7 +95,7 @@ class NodeSpeaker(Speaker):
 
     async def _walk(self, target: Target, *step: Any) -> Any:
         chain: list[Any] = [["of", target.namespace]]
-        chain += [["to", room] for room in target.rooms] + [["except", room] for room in target.excepted]
+        chain += [["to", room] for room in target.rooms] + [["except", room] for room in target.except_rooms]
         chain += [[flag] for flag in ("volatile", "local") if getattr(target, flag)]
         return await self._node.ask("walk", name=self.name, chain=[*chain, list(step)])
 
@@ -123,7 +123,7 @@ class NodeServer(NodeSpeaker, Server):
         self.address = Address(port, "/socket.io/")
 
     async def call(self, target: Target, *event: Any, timeout: float = 5) -> list[Any]:
-        chain: list[Any] = [["to", room] for room in target.rooms] + [["except", room] for room in target.excepted]
+        chain: list[Any] = [["to", room] for room in target.rooms] + [["except", room] for room in target.except_rooms]
         chain = [["of", target.namespace], *chain, ["timeout", timeout * 1000], ["emitWithAck", *event]]
         answer = await self._node.ask("walk", name=self.name, chain=chain)
         answers: list[Any] = answer["responses"] if isinstance(answer, dict) else answer
@@ -171,7 +171,7 @@ class PythonServer(Server):
 
     def _to(self, target: Target) -> Any:
         chosen = self.server.of(target.namespace).everyone
-        chosen = chosen.to(*target.rooms).except_(*target.excepted)
+        chosen = chosen.to(*target.rooms).except_(*target.except_rooms)
         chosen = chosen.volatile if target.volatile else chosen
         return chosen.local if target.local else chosen
 

@@ -14,10 +14,10 @@ from synkora.engine.outgoing import Outgoing
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.redis_adapter.event_codec import LARGE, event_of, outgoing
 from synkora.redis_adapter.formats import (
-    Broadcast,
-    Event,
+    BroadcastMessage,
     InvalidMessage,
     Options,
+    PublishedEvent,
     may_hold_binary,
     read_broadcast,
     write,
@@ -31,7 +31,7 @@ VALUES = st.recursive(
 )
 
 
-def received(data: list[Any], nsp: str = "/") -> Event:
+def received(data: list[Any], nsp: str = "/") -> PublishedEvent:
     """An event that has come from another server."""
     return read_broadcast(msgpack.encode(["abcdef", {"type": 2, "data": data, "nsp": nsp}, {}])).packet
 
@@ -41,7 +41,7 @@ def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) 
     """An event that has been to another server and back is what was sent, attachments included."""
     sent = packets.event(namespace, "x", values)
     assume(len(sent.attachments) <= MAX_ATTACHMENTS)
-    message = write(Broadcast("abcdef", event_of(sent, namespace), Options()))
+    message = write(BroadcastMessage("abcdef", event_of(sent, namespace), Options()))
     got = outgoing(read_broadcast(message).packet, is_plain=not may_hold_binary(message))
     assert got.attachments == sent.attachments
     head = sent.packet.index(b'["x"')
@@ -49,7 +49,7 @@ def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) 
     assert json.loads(got.packet[head:]) == json.loads(sent.packet[head:])
 
 
-def of_text(text: object, **more: Any) -> Event:
+def of_text(text: object, **more: Any) -> PublishedEvent:
     """An event that has come from another server as its JSON text."""
     packet = {"type": 2, "id": text, "nsp": "/", **more}
     return read_broadcast(msgpack.encode(["abcdef", packet, {}])).packet
@@ -62,7 +62,7 @@ def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) 
     content = Raw(b'[1.0, 1e400, "\xc3\xa9 \\ud83d", ' + b"[]," * 10_000 + b"{}]")
     sent = packets.event(namespace, "x", [content], volatile=volatile)
     event = event_of(sent, namespace, may_be_text=True)
-    message = write(Broadcast("abcdef", event, Options()))
+    message = write(BroadcastMessage("abcdef", event, Options()))
     assert len(message) < len(sent.packet) + 100
     assert msgpack.decode(message)[1] == {"type": 2, "nsp": namespace, "id": event.id}
     got = outgoing(read_broadcast(message).packet, volatile=volatile)
@@ -75,11 +75,11 @@ def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str)
     sent = packets.event("/", "x", [Raw(f'"{text}"'.encode())])
     event = event_of(sent, "/", may_be_text=True)
     assert event.id == sent.packet[2:].decode()
-    assert outgoing(read_broadcast(write(Broadcast("abcdef", event, Options()))).packet).packet == sent.packet
-    other = read_broadcast(write(Broadcast("abcdef", event_of(sent, "/"), Options()))).packet
+    assert outgoing(read_broadcast(write(BroadcastMessage("abcdef", event, Options()))).packet).packet == sent.packet
+    other = read_broadcast(write(BroadcastMessage("abcdef", event_of(sent, "/"), Options()))).packet
     assert "\ufffd" in str(other.data)
     binary = packets.event("/", "x", [Raw(f'"{text}"'.encode()), b"a"])
-    kept = read_broadcast(write(Broadcast("abcdef", event_of(binary, "/", may_be_text=True), Options()))).packet
+    kept = read_broadcast(write(BroadcastMessage("abcdef", event_of(binary, "/", may_be_text=True), Options()))).packet
     assert "\ufffd" in str(kept.data)
     pair = packets.event("/", "x", [Raw(rb'"\ud83d\ude00"')])
     assert event_of(pair, "/", may_be_text=True).data == ["x", "😀"]
@@ -122,7 +122,7 @@ def test_an_event_becomes_text_from_a_size_on() -> None:
     ],
     ids=lambda event: str(event)[:60],
 )
-def test_text_that_is_no_event_is_refused(event: Event) -> None:
+def test_text_that_is_no_event_is_refused(event: PublishedEvent) -> None:
     """A writer in Redis cannot forge a packet: syntax, name and kind are checked to the end."""
     with pytest.raises(InvalidMessage):
         outgoing(event)
@@ -180,22 +180,22 @@ def test_an_events_name_may_be_a_number() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        Event(2),
-        Event(2, []),
-        Event(2, [None]),
-        Event(2, [True]),
-        Event(2, [["x"]]),
-        Event(2, ["disconnect"]),
-        Event(3, ["x"]),
-        Event(2, ["x", {(1, 2): 1}]),
-        Event(2, ["x", b"a", {"_placeholder": True, "num": 7}]),
-        Event(2, ["x", {"_placeholder": True, "num": "0"}, b"a"]),
-        Event(2, ["x", {"_placeholder": True, "num": 0}, b"a"]),
-        Event(2, ["x", *[b"a"] * 11]),
+        PublishedEvent(2),
+        PublishedEvent(2, []),
+        PublishedEvent(2, [None]),
+        PublishedEvent(2, [True]),
+        PublishedEvent(2, [["x"]]),
+        PublishedEvent(2, ["disconnect"]),
+        PublishedEvent(3, ["x"]),
+        PublishedEvent(2, ["x", {(1, 2): 1}]),
+        PublishedEvent(2, ["x", b"a", {"_placeholder": True, "num": 7}]),
+        PublishedEvent(2, ["x", {"_placeholder": True, "num": "0"}, b"a"]),
+        PublishedEvent(2, ["x", {"_placeholder": True, "num": 0}, b"a"]),
+        PublishedEvent(2, ["x", *[b"a"] * 11]),
     ],
     ids=str,
 )
-def test_what_would_harm_clients_is_refused(event: Event) -> None:
+def test_what_would_harm_clients_is_refused(event: PublishedEvent) -> None:
     """A client closes its connection over a bad packet, and takes a reserved name for Socket.IO's own."""
     with pytest.raises(InvalidMessage):
         outgoing(event)
@@ -203,7 +203,7 @@ def test_what_would_harm_clients_is_refused(event: Event) -> None:
 
 def test_a_date_is_text_within_binary_events_too() -> None:
     """Beside bytes, at any depth."""
-    got = outgoing(Event(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
+    got = outgoing(PublishedEvent(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
     assert json.loads(got.packet[4:]) == ["x", {"a": ["2024-01-02T00:00:00.000Z", {"_placeholder": True, "num": 0}]}]
 
 

@@ -15,13 +15,13 @@ from tests.end_to_end.node_process import NodeProcess
 from synkora.engine.outgoing import Outgoing
 from synkora.redis_adapter.event_codec import event_of
 from synkora.redis_adapter.formats import (
-    Broadcast,
-    Event,
+    AdapterRequest,
+    AdapterResponse,
+    BroadcastMessage,
     InvalidMessage,
     Options,
-    Request,
+    PublishedEvent,
     RequestType,
-    Response,
     beginning,
     may_hold_binary,
     read_broadcast,
@@ -59,8 +59,8 @@ def written(text: str, *attachments: bytes) -> bytes:
     """An event's JSON array as it goes to other servers, without what is around it."""
     head = f"45{len(attachments)}-" if attachments else "42"
     event = event_of(Outgoing((head + text).encode(), attachments), "/")
-    message = write(Broadcast("", event, Options()))
-    whole = write(Broadcast("", Event(2, [], "/"), Options()))
+    message = write(BroadcastMessage("", event, Options()))
+    whole = write(BroadcastMessage("", PublishedEvent(2, [], "/"), Options()))
     start, end = whole.index(b"data") + 4, len(whole) - whole.index(b"data") - 5
     return message[start : len(message) - end]
 
@@ -114,28 +114,34 @@ async def test_numbers_beyond_64_bits_reach_node_as_it_would_read_them(node: Nod
 
 
 BROADCASTS = [
-    Broadcast("abcdef", Event(2, ["x"], "/"), Options([], [], {})),
-    Broadcast("abcdef", Event(2, ["x", {"a": [1, 1.5, None, True]}, b"\x00"], "/"), Options(["r"], ["s"], {})),
-    Broadcast("emitter", Event(2, ["x", -1], "/é"), Options(["r", 5, 1.5], [], {"volatile": True})),
+    BroadcastMessage("abcdef", PublishedEvent(2, ["x"], "/"), Options([], [], {})),
+    BroadcastMessage(
+        "abcdef", PublishedEvent(2, ["x", {"a": [1, 1.5, None, True]}, b"\x00"], "/"), Options(["r"], ["s"], {})
+    ),
+    BroadcastMessage("emitter", PublishedEvent(2, ["x", -1], "/é"), Options(["r", 5, 1.5], [], {"volatile": True})),
 ]
 REQUESTS = [
-    Request(uid="abcdef", request_id="ghijkl", type=RequestType.ALL_ROOMS),
-    Request(uid="abcdef", type=RequestType.REMOTE_JOIN, opts=Options(["r"], []), rooms=["é", 5]),
-    Request(uid="abcdef", type=RequestType.REMOTE_DISCONNECT, opts=Options([], ["s"]), close=True),
-    Request(uid="abcdef", request_id="ghijkl", type=RequestType.SERVER_SIDE_EMIT, data=["x", {"a": None}]),
-    Request(type=RequestType.REMOTE_LEAVE, sid="s", room="r"),
+    AdapterRequest(uid="abcdef", request_id="ghijkl", type=RequestType.ALL_ROOMS),
+    AdapterRequest(uid="abcdef", type=RequestType.REMOTE_JOIN, opts=Options(["r"], []), rooms=["é", 5]),
+    AdapterRequest(uid="abcdef", type=RequestType.REMOTE_DISCONNECT, opts=Options([], ["s"]), close=True),
+    AdapterRequest(uid="abcdef", request_id="ghijkl", type=RequestType.SERVER_SIDE_EMIT, data=["x", {"a": None}]),
+    AdapterRequest(type=RequestType.REMOTE_LEAVE, sid="s", room="r"),
 ]
-POLL = Request(
-    uid="abcdef", request_id="g", type=7, packet=Event(2, ["x", b""], "/"), opts=Options(["r"], [], {"timeout": 1000})
+POLL = AdapterRequest(
+    uid="abcdef",
+    request_id="g",
+    type=7,
+    packet=PublishedEvent(2, ["x", b""], "/"),
+    opts=Options(["r"], [], {"timeout": 1000}),
 )
 RESPONSES = [
-    Response(request_id="ghijkl", sockets=["s"]),
-    Response(request_id="ghijkl", rooms=["r", 5]),
-    Response(request_id="ghijkl"),
-    Response(type=RequestType.SERVER_SIDE_EMIT, request_id="ghijkl", data=[1]),
-    Response(type=RequestType.BROADCAST_CLIENT_COUNT, request_id="ghijkl", client_count=3),
+    AdapterResponse(request_id="ghijkl", sockets=["s"]),
+    AdapterResponse(request_id="ghijkl", rooms=["r", 5]),
+    AdapterResponse(request_id="ghijkl"),
+    AdapterResponse(type=RequestType.SERVER_SIDE_EMIT, request_id="ghijkl", data=[1]),
+    AdapterResponse(type=RequestType.BROADCAST_CLIENT_COUNT, request_id="ghijkl", client_count=3),
 ]
-ACK = Response(type=RequestType.BROADCAST_ACK, request_id="ghijkl", packet={"a": b"\x00"})
+ACK = AdapterResponse(type=RequestType.BROADCAST_ACK, request_id="ghijkl", packet={"a": b"\x00"})
 
 
 async def test_messages_are_read_as_they_were_written() -> None:
@@ -154,7 +160,7 @@ async def test_messages_are_read_as_they_were_written() -> None:
 async def test_an_emitter_may_leave_out_what_is_usual() -> None:
     """No namespace is the main one, and no options are everyone."""
     read = read_broadcast(msgpack.encode(["emitter", {"type": 2, "data": ["x"], "more": 1}, {}]))
-    assert read == Broadcast("emitter", Event(2, ["x"], "/"), Options([], []))
+    assert read == BroadcastMessage("emitter", PublishedEvent(2, ["x"], "/"), Options([], []))
     assert read.opts.flag("volatile") is None
     assert read_broadcast(msgpack.encode(["e", {"type": 2, "data": []}, {"flags": None}])).opts.flag("volatile") is None
 
@@ -221,13 +227,13 @@ async def test_nothing_too_deep_is_written() -> None:
     for _ in range(2000):
         deep = [deep]
     with pytest.raises(InvalidMessage):
-        write(Broadcast("abcdef", Event(2, deep, "/"), Options()))
+        write(BroadcastMessage("abcdef", PublishedEvent(2, deep, "/"), Options()))
     with pytest.raises(InvalidMessage):
-        write_json(Request(type=6, data=deep))
+        write_json(AdapterRequest(type=6, data=deep))
 
 
 async def test_nan_is_null_to_clients() -> None:
     """As JSON.stringify has it."""
-    data = read_broadcast(write(Broadcast("a", Event(2, [math.nan]), Options()))).packet.data
+    data = read_broadcast(write(BroadcastMessage("a", PublishedEvent(2, [math.nan]), Options()))).packet.data
     assert isinstance(data, list)
     assert math.isnan(data[0])

@@ -121,7 +121,7 @@ async def test_broadcasts_reach_whom_they_are_for(running: World, speaker: str, 
     async with AsyncExitStack() as stack:
         world = await _gather(World(running.speakers, running.redis), stack, namespace)
         ids = {name: guest.id for name, guest in world.guests.items()}
-        for rooms, excepted, expected in (
+        for rooms, except_rooms, expected in (
             (("red",), (), RED),
             (("red", "blue"), (), SERVERS),
             ((), (), SERVERS),
@@ -132,7 +132,7 @@ async def test_broadcasts_reach_whom_they_are_for(running: World, speaker: str, 
             *(((ids[name],), (), [name]) for name in SERVERS),
         ):
             for volatile in (False, True):
-                target = Target(rooms, excepted, namespace, volatile)
+                target = Target(rooms, except_rooms, namespace, volatile)
                 await world.speakers[speaker].emit(target, "x", {"a": [1, "é"]})
                 assert await world.who_gets(speaker, ["x", {"a": [1, "é"]}], namespace) == expected, target
 
@@ -154,8 +154,8 @@ async def test_large_events_arrive_everywhere(running: World, speaker: str, name
         world = await _gather(World(running.speakers, running.redis), stack, namespace)
         event: list[Any] = ["canvas:update", {"shapes": [[], {"é": '"\\\u2028'}, 1.5, None] * 10_000}, "more"]
         for volatile in (False, True):
-            for rooms, excepted, expected in (((), (), SERVERS), (("red",), ("blue",), ["py1", "js1"])):
-                await world.speakers[speaker].emit(Target(rooms, excepted, namespace, volatile), *event)
+            for rooms, except_rooms, expected in (((), (), SERVERS), (("red",), ("blue",), ["py1", "js1"])):
+                await world.speakers[speaker].emit(Target(rooms, except_rooms, namespace, volatile), *event)
                 assert await world.who_gets(speaker, event, namespace) == expected
 
 

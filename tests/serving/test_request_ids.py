@@ -17,7 +17,7 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 from websockets.exceptions import InvalidStatus
 
-from synkora.serving.request_ids import Handling, add_request_id
+from synkora.serving.request_ids import RequestContext, add_request_id
 from synkora.sockets.server import SocketServer
 
 OWN = re.compile(r"[0-9a-f]{12}-[0-9a-f]+")
@@ -103,7 +103,7 @@ async def test_what_a_request_leaves_behind_is_not_its_own() -> None:
     """A timer that it started does not carry its id once it is answered; nothing outside of it ever does."""
     loop = asyncio.get_running_loop()
     later: asyncio.Future[dict[str, object]] = loop.create_future()
-    with Handling([(b"x-request-id", b"mine")]):
+    with RequestContext([(b"x-request-id", b"mine")]):
         loop.call_later(0.01, lambda: later.set_result(logged()))
         assert logged() == {"requestId": "mine"}
     assert logged() == {}
@@ -112,5 +112,5 @@ async def test_what_a_request_leaves_behind_is_not_its_own() -> None:
 
 def test_ids_are_never_made_twice() -> None:
     """Nor do they hold anything of the request."""
-    ids = {Handling([(b"host", b"a")]).id for _ in range(1000)}
+    ids = {RequestContext([(b"host", b"a")]).id for _ in range(1000)}
     assert len(ids) == 1000

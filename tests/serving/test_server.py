@@ -29,7 +29,7 @@ from synkora import SocketServer, serve
 server = SocketServer()
 server.of("/").on("echo", lambda socket, value: socket.emit("echo", value))
 
-async def farewell():
+async def before_close():
     server.emit("server:shutdown")
     print("stopping", flush=True)
     if {lingers}:
@@ -38,7 +38,7 @@ async def farewell():
 def started(sockets):
     print("port", sockets[0].getsockname()[1], flush=True)
 
-serve(server, host="127.0.0.1", port=0, farewell=farewell, started=started, shutdown_timeout=3600)
+serve(server, host="127.0.0.1", port=0, before_close=before_close, started=started, shutdown_timeout=3600)
 print("stopped", flush=True)
 """
 DRAINS = """
@@ -49,14 +49,15 @@ async def drain():
     print("draining", flush=True)
     {drain}
 
-async def farewell():
+async def before_close():
     print("stopping", flush=True)
-    {farewell}
+    {before_close}
 
 def started(sockets):
     print("port", sockets[0].getsockname()[1], flush=True)
 
-serve(SocketServer(), host="127.0.0.1", port=0, drain=drain, farewell=farewell, started=started, shutdown_timeout=3600)
+server = SocketServer()
+serve(server, host="127.0.0.1", port=0, drain=drain, before_close=before_close, started=started, shutdown_timeout=3600)
 print("stopped", flush=True)
 """
 HOURS = "await asyncio.sleep(3600)"
@@ -66,7 +67,7 @@ both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a program that calls `serve`; if told to, its farewell takes an hour."""
+    """Starts a program that calls `serve`; if told to, its `before_close` takes an hour."""
     programs: list[Program] = []
 
     def start_program(lingers: bool) -> tuple[Program, Address]:
@@ -231,24 +232,28 @@ async def test_what_is_around_it_begins_before_it_and_ends_after_its_clients() -
         yield
         steps.append(f"left, with {len(server.registry)} clients")
 
-    async def farewell() -> None:
-        steps.append(f"farewell, with {len(server.registry)} clients")
+    async def before_close() -> None:
+        steps.append(f"before_close, with {len(server.registry)} clients")
 
     server = SocketServer()
     server.of("/")
     async with (
         AsyncExitStack() as clients,
         serving(
-            server, around=around(), farewell=farewell, started=lambda _: steps.append("started"), shutdown_timeout=5
+            server,
+            around=around(),
+            before_close=before_close,
+            started=lambda _: steps.append("started"),
+            shutdown_timeout=5,
         ) as address,
     ):
         await clients.enter_async_context(socketio(address))
-    assert steps == ["entered", "started", "farewell, with 1 clients", "left, with 0 clients"]
+    assert steps == ["entered", "started", "before_close, with 1 clients", "left, with 0 clients"]
 
 
 def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path) -> None:
     """The second one has it go on as if there were nothing to drain; the third ends the process at once."""
-    with Program([sys.executable, "-c", DRAINS.format(drain=HOURS, farewell=HOURS)], tmp_path) as program:
+    with Program([sys.executable, "-c", DRAINS.format(drain=HOURS, before_close=HOURS)], tmp_path) as program:
         program.line(lambda line: line.startswith("port "))
         program.signal(signal.SIGTERM)
         program.line(lambda line: line == "draining")
@@ -265,7 +270,7 @@ def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path
 @pytest.mark.parametrize(("drain", "complains"), [("pass", False), ("1 / 0", True)], ids=["well", "badly"])
 def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path: Path) -> None:
     """However it has ended; what it raised is in the log."""
-    with Program([sys.executable, "-c", DRAINS.format(drain=drain, farewell="pass")], tmp_path) as program:
+    with Program([sys.executable, "-c", DRAINS.format(drain=drain, before_close="pass")], tmp_path) as program:
         program.line(lambda line: line.startswith("port "))
         program.signal(signal.SIGTERM)
         assert program.wait() == 0

@@ -19,7 +19,7 @@ from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import WebSocketProtocol
-from synkora.serving.http import Patience
+from synkora.serving.http import HttpTimeouts
 from synkora.serving.listen import listen
 from synkora.serving.polls import PollingProtocol
 from synkora.serving.server import Server
@@ -134,7 +134,7 @@ async def serving_engine(
     """
     endpoint = PollingEndpoint(engine.registry)
     path = engine.registry.settings.path
-    patience = Patience(engine.registry.incidents)
+    patience = HttpTimeouts(engine.registry.incidents)
     picows: Any = functools.partial(WebSocketProtocol, engine.registry)  # uvicorn calls it as it would a class
     config = uvicorn.Config(
         AsgiEndpoint(engine.registry, endpoint, contextlib.nullcontext),

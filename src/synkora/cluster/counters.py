@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from synkora.cluster.shared_counts import SharedCounts
-from synkora.collaboration.failure_backoff import Failures
-from synkora.engine.timeouts import Deadlines
+from synkora.collaboration.failure_backoff import FailureBackoff
+from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.redis.link import Link
@@ -38,7 +38,7 @@ class Report(msgspec.Struct, omit_defaults=True):
 _REPORT: Final[Decoder[Report]] = Decoder(Report)
 
 
-class Tallies:
+class ClusterCounters:
     """Counts of this instance that know of those of all others that share a Redis.
 
     Nothing is kept in Redis: each instance tells the others of its changes once a turn, and of all that it counts when
@@ -47,7 +47,13 @@ class Tallies:
     """
 
     def __init__(
-        self, link: Link, failures: Failures, *, prefix: str = PREFIX, beat: float = BEAT, silence: float = SILENCE
+        self,
+        link: Link,
+        failures: FailureBackoff,
+        *,
+        prefix: str = PREFIX,
+        beat: float = BEAT,
+        silence: float = SILENCE,
     ) -> None:
         self.addresses = SharedCounts(self._arm)
         self.users = SharedCounts(self._arm)
@@ -59,7 +65,7 @@ class Tallies:
         self._own = self._channel(link.uid)
         self._from_here = encode(Report(link.uid)).removesuffix(b"}")
         self._beat_interval = beat
-        self._heard = Deadlines(silence, self._drop)
+        self._heard = TimeoutQueue(silence, self._drop)
         self._is_armed = False
         self._timer: asyncio.TimerHandle | None = None  # while it runs
         failures.noted = self._note_failure

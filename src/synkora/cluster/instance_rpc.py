@@ -31,7 +31,7 @@ InstanceId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9]{1,40}\Z")]
 Within = Annotated[float, msgspec.Meta(ge=0, le=60)]
 
 
-class Question(msgspec.Struct):
+class InstanceRequest(msgspec.Struct):
     """A question of the instance `asker`, which waits for its answer `within` so many seconds."""
 
     id: str
@@ -41,7 +41,7 @@ class Question(msgspec.Struct):
     within: Within
 
 
-class Answer(msgspec.Struct, omit_defaults=True):
+class InstanceReply(msgspec.Struct, omit_defaults=True):
     """The answer of `instance` to the question with that `id`; one without a body says that there is none to come."""
 
     id: str
@@ -49,8 +49,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     body: Raw = _NO_BODY
 
 
-_QUESTION: Final[Decoder[Question]] = Decoder(Question)
-_ANSWER: Final[Decoder[Answer]] = Decoder(Answer)
+_QUESTION: Final[Decoder[InstanceRequest]] = Decoder(InstanceRequest)
+_ANSWER: Final[Decoder[InstanceReply]] = Decoder(InstanceReply)
 
 
 class _Asked:
@@ -61,7 +61,7 @@ class _Asked:
         self.complete = asyncio.Event()
         self._missing = set(expected)
 
-    def take(self, answer: Answer) -> None:
+    def take(self, answer: InstanceReply) -> None:
         """Take an answer; one of an instance that nobody knew yet is welcome too."""
         body = bytes(answer.body)
         if body:
@@ -71,7 +71,7 @@ class _Asked:
             self.complete.set()
 
 
-class Questions:
+class InstanceRpc:
     """Asks other instances, and answers what they ask.
 
     `known` says which other instances there are. Nothing is kept in Redis, and nothing is sent that nobody asked for.
@@ -116,7 +116,7 @@ class Questions:
         channel = self._questions if to is None else _channel(self._questions, to)
         number = secrets.token_urlsafe(9)
         self._asked[number] = asked = _Asked(expected)
-        self._link.publish(channel, encode(Question(number, self._link.uid, topic, Raw(question), within)))
+        self._link.publish(channel, encode(InstanceRequest(number, self._link.uid, topic, Raw(question), within)))
         try:
             async with asyncio.timeout(within):
                 await asked.complete.wait()
@@ -150,7 +150,7 @@ class Questions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, question: Question, answerer: Answerer) -> None:
+    async def _answer(self, question: InstanceRequest, answerer: Answerer) -> None:
         body = None
         try:
             async with asyncio.timeout(question.within):
@@ -168,8 +168,8 @@ class Questions:
             self._answering[question.topic] -= 1
         self._reply(question, body)
 
-    def _reply(self, question: Question, body: bytes | None) -> None:
-        answer = Answer(question.id, self._link.uid)
+    def _reply(self, question: InstanceRequest, body: bytes | None) -> None:
+        answer = InstanceReply(question.id, self._link.uid)
         if body is not None:
             answer.body = Raw(body)
         self._link.publish(_channel(self._answers, question.asker), encode(answer))

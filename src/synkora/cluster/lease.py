@@ -40,7 +40,7 @@ class Timing:
     doubt: float = 5.0
 
 
-class Registration:
+class InstanceLease:
     """Keeps an instance registered while Redis can be used.
 
     `registered` is called with the ids of the projects that Redis takes the instance to be in, whenever Redis has to

@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import structlog
 
-from synkora.collaboration.answers import AccessUnavailable
-from synkora.collaboration.failure_backoff import Failures
+from synkora.collaboration.access_answers import AccessUnavailable
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, NoneKept
 from synkora.engine.disconnect import Reason
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import Incidents
 from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
 from synkora.sockets.errors import ConnectRefused
-from synkora.sockets.socket import Socket, Stage
+from synkora.sockets.socket import Socket, SocketState
 
 _UNKNOWN_KEY: Final = "; it may be the key of a session in the app's database, and DATABASE_URL is not set"
 _DATABASE_NEEDED: Final = (
@@ -29,7 +29,7 @@ JUDGEMENT_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 
 log = structlog.get_logger(__name__)
 
 
-class SigningIn:
+class Authentication:
     """Decides on each CONNECT, and hands those who are let in to `admit`.
 
     An address that fails again and again waits longer and longer for its next refusal; a good token never waits.
@@ -40,7 +40,7 @@ class SigningIn:
     def __init__(
         self,
         authenticator: Authenticator,
-        failures: Failures,
+        failures: FailureBackoff,
         incidents: Incidents,
         admit: Callable[[Socket, SignedIn], None],
         kept: KeptSessions | None = None,
@@ -62,7 +62,7 @@ class SigningIn:
 
     async def _welcome_after_upgrade(self, socket: Socket) -> None:
         await socket.session.upgrade_request()
-        if socket.stage is not Stage.CONNECTING:
+        if socket.state is not SocketState.CONNECTING:
             return  # it has left meanwhile, and nobody would dismiss it again
         later = self._decide(socket, socket.auth)
         if later is not None:
@@ -112,7 +112,7 @@ class SigningIn:
                 # A client does not come back by itself after a refusal.
                 socket.session.close(Reason.FORCED_SERVER_CLOSE)
                 return
-            if socket.stage is not Stage.CONNECTING:
+            if socket.state is not SocketState.CONNECTING:
                 return  # it has left meanwhile, and nobody would dismiss it again
             if user is not None:
                 self._count("ok", began)
@@ -153,5 +153,5 @@ async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
 def _offered(socket: Socket) -> tuple[str | None, str | None]:
     """The `Authorization` and the `Cookie` that came with a session; cookies only from a page that may connect."""
     session = socket.session
-    cookie = session.credentials.headers.get("cookie") if session.credentials is not None else None
+    cookie = session.cookie_request.headers.get("cookie") if session.cookie_request is not None else None
     return session.request.headers.get("authorization"), cookie

@@ -12,7 +12,7 @@ SHUTDOWN_EVENT: Final = "server:shutdown"
 SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
 
 
-class Parting:
+class ClientDrain:
     """The members who are to go, by their sessions."""
 
     def __init__(self, members: Iterable[Member], projects: Projects) -> None:
@@ -40,4 +40,4 @@ class Parting:
         leaving = [self._members[session] for session in sessions if session in self._members]
         for member in leaving:
             member.socket.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
-        self._projects.step_out(leaving)
+        self._projects.leave_for_drain(leaving)

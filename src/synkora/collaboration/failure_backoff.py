@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from synkora.engine.addresses import site_of
+from synkora.engine.addresses import rate_limit_key
 
 _MOST_ADDRESSES: Final = 50_000
 _WINDOW: Final = 60  # seconds: after so long without a failure an address begins anew
@@ -13,7 +13,7 @@ _FIRST_DELAY: Final = 0.5  # seconds, doubled with each further failure
 _LONGEST_DELAY: Final = 10  # seconds
 
 
-class Failures:
+class FailureBackoff:
     """Counts failures by address, the /64 of an IPv6 one; each after `most` costs a growing delay, none if that is 0.
 
     An address begins anew after a minute without a failure. `noted` is called with the address, or its network, of each
@@ -29,7 +29,7 @@ class Failures:
         """Count a failure; return the seconds to wait before it is answered."""
         if not self._most:
             return 0
-        site = site_of(address)
+        site = rate_limit_key(address)
         beyond = self.add(site, 1) - self._most
         if self.noted is not None:
             self.noted(site)
@@ -37,7 +37,7 @@ class Failures:
 
     def has_enough(self, address: str) -> bool:
         """Whether each further failure of an address costs a delay."""
-        return 0 < self._most <= self._recent(site_of(address))
+        return 0 < self._most <= self._recent(rate_limit_key(address))
 
     def add(self, site: str, times: int) -> int:
         """Count so many more failures of an address, or network; return how many there are."""

@@ -4,50 +4,50 @@ from collections.abc import Collection
 from typing import Final
 
 from synkora.collaboration.payloads import ActiveUser
-from synkora.collaboration.presence import Presentee, Roster
+from synkora.collaboration.presence import PresenceEntry, Roster
 from synkora.protocol.json import Raw, encode
 
 
-class Attendance:
+class ProjectPresence:
     """The connections in one project, whose users come in the order of their coming."""
 
-    __slots__ = ("_presentees", "_users")
+    __slots__ = ("_entries", "_users")
 
     def __init__(self) -> None:
-        self._presentees: dict[str, Presentee] = {}
+        self._entries: dict[str, PresenceEntry] = {}
         self._users: dict[str, dict[str, tuple[str, Raw]]] = {}
 
     def __len__(self) -> int:
-        return len(self._presentees)
+        return len(self._entries)
 
-    def get(self, socket_id: str) -> Presentee | None:
+    def get(self, socket_id: str) -> PresenceEntry | None:
         """A connection, if it is there."""
-        return self._presentees.get(socket_id)
+        return self._entries.get(socket_id)
 
     @property
-    def presentees(self) -> Collection[Presentee]:
+    def presentees(self) -> Collection[PresenceEntry]:
         """The connections, in the order of their coming."""
-        return self._presentees.values()
+        return self._entries.values()
 
-    def add(self, presentee: Presentee) -> bool:
+    def add(self, entry: PresenceEntry) -> bool:
         """Note one that has come; False if it is there already."""
-        if presentee.socketId in self._presentees:
+        if entry.socketId in self._entries:
             return False
-        self._presentees[presentee.socketId] = presentee
-        entry = ActiveUser(presentee.userId, presentee.userName, presentee.joinedAt, presentee.userImage)
-        connections = self._users.setdefault(presentee.userId, {})
-        connections[presentee.socketId] = (presentee.joinedAt, Raw(encode(entry)))
+        self._entries[entry.socketId] = entry
+        user = ActiveUser(entry.userId, entry.userName, entry.joinedAt, entry.userImage)
+        connections = self._users.setdefault(entry.userId, {})
+        connections[entry.socketId] = (entry.joinedAt, Raw(encode(user)))
         return True
 
-    def remove(self, socket_id: str) -> Presentee | None:
+    def remove(self, socket_id: str) -> PresenceEntry | None:
         """Forget one, and return it if it was there."""
-        presentee = self._presentees.pop(socket_id, None)
-        if presentee is not None:
-            connections = self._users[presentee.userId]
+        entry = self._entries.pop(socket_id, None)
+        if entry is not None:
+            connections = self._users[entry.userId]
             del connections[socket_id]
             if not connections:
-                del self._users[presentee.userId]
-        return presentee
+                del self._users[entry.userId]
+        return entry
 
     @property
     def roster(self) -> Roster:
@@ -57,7 +57,7 @@ class Attendance:
     @property
     def least(self) -> str | None:
         """The least of the connections' ids: the same wherever the same connections are known."""
-        return min(self._presentees, default=None)
+        return min(self._entries, default=None)
 
     @property
     def count(self) -> int:
@@ -73,4 +73,4 @@ def _earliest(connections: dict[str, tuple[str, Raw]]) -> Raw:
     return entry
 
 
-NOBODY: Final = Attendance()  # to be read alone
+NOBODY: Final = ProjectPresence()  # to be read alone

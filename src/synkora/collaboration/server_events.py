@@ -14,7 +14,7 @@ from synkora.collaboration.payloads import (
     NotRefreshed,
     Pong,
     Refreshed,
-    Refused,
+    RefusedReply,
     ServerNotice,
     Shutdown,
     UserJoined,
@@ -28,7 +28,7 @@ _ALICE: Final = {"socketId": _SOCKET, "userId": "user_1", "userName": "Alice", "
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ClientEvent:
     """An event that a client sends to the server.
 
     `payload` is the type of its argument, None where it has none. The ack has one argument, of one of the types
@@ -44,7 +44,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class ServerEvent:
     """An event that the server sends of its own accord: `payload` is the type of its argument, `to` who gets it."""
 
     name: str
@@ -54,17 +54,17 @@ class Notice:
     example: object
 
 
-ASKS: Final = (
-    Ask(
+CLIENT_EVENTS: Final = (
+    ClientEvent(
         "join-project",
         "Comes into a project. The ack comes once the client is in, and not if it is refused.",
         ProjectId,
         "project_1",
         replies=("users:active",),
     ),
-    Ask("leave-project", "Leaves a project; one that was not joined may be left too.", ProjectId, "project_1"),
-    Ask("ping", "Asks for a sign of life.", replies=("pong",)),
-    Ask(
+    ClientEvent("leave-project", "Leaves a project; one that was not joined may be left too.", ProjectId, "project_1"),
+    ClientEvent("ping", "Asks for a sign of life.", replies=("pong",)),
+    ClientEvent(
         "auth:refresh",
         "Puts a fresh token of the same user in the place of the one that the session began with.",
         str | FreshToken,
@@ -73,48 +73,48 @@ ASKS: Final = (
     ),
 )
 
-NOTICES: Final = (
-    Notice(
+SERVER_EVENTS: Final = (
+    ServerEvent(
         "connected",
         "Comes first, right after CONNECT.",
         "the client itself",
         Connected,
         {"socketId": _SOCKET, "userId": "user_1", "timestamp": _MOMENT},
     ),
-    Notice(
+    ServerEvent(
         "users:active",
         "Who is in the project.",
         "who asked to join; everyone left after a leave",
         ActiveUsers,
         {"users": [{"userId": "user_1", "userName": "Alice", "joinedAt": _MOMENT}], "count": 1},
     ),
-    Notice(
+    ServerEvent(
         "users:count",
         "How many users are in the project.",
         "everyone in the project, after a change",
         UsersCount,
         {"count": 1},
     ),
-    Notice(
+    ServerEvent(
         "user:joined", "A connection has come into the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
     ),
-    Notice("user:left", "A connection has left the project.", "others", UserLeft, _ALICE),
-    Notice("pong", "Answers `ping`.", "the client itself", Pong, {"timestamp": _MOMENT}),
-    Notice(
+    ServerEvent("user:left", "A connection has left the project.", "others", UserLeft, _ALICE),
+    ServerEvent("pong", "Answers `ping`.", "the client itself", Pong, {"timestamp": _MOMENT}),
+    ServerEvent(
         "error",
         "Says what was refused, or has ended, and why.",
         "the client itself",
-        Refused,
+        RefusedReply,
         {"message": "task:create: join the project first", "event": "task:create"},
     ),
-    Notice(
+    ServerEvent(
         "server:shutdown",
         "The server is about to stop; clients connect again by themselves.",
         "everyone",
         Shutdown,
         {"message": "Server is shutting down. You will be reconnected."},
     ),
-    Notice(
+    ServerEvent(
         "server:notice",
         "What those who run the server have to say, posted from its console.",
         "everyone in the project",

@@ -13,7 +13,7 @@ UPDATE_LIMIT: Final = 65_536  # bytes: some three hundred joins and leaves
 _FEW_LOST: Final = 100  # subjects: more than a client's projects
 
 
-class Held:
+class Backlog:
     """Messages in the order of their coming: the volatile ones and the updates apart, so that these can go.
 
     Volatile ones are held up to `VOLATILE_LIMIT` bytes, and fewer where all together are more than `limit` bytes: the

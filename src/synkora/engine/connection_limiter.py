@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from synkora.engine.addresses import site_of
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.handshake import HandshakeRefused, Refusal
 
@@ -17,7 +17,7 @@ _ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst one too
 
 
 @dataclass(frozen=True, slots=True)
-class GateSettings:
+class ConnectionLimits:
     """The most sessions in all and of one address, and handshakes a second of one address; 0 is no limit."""
 
     clients: int = 0
@@ -25,13 +25,13 @@ class GateSettings:
     handshakes_per_address: float = 0
 
 
-class Gate:
+class ConnectionLimiter:
     """Lets sessions in, up to its settings. The /64 of an IPv6 address counts as one.
 
     `connections` counts those of each address, which may have some on other servers too.
     """
 
-    def __init__(self, settings: GateSettings, connections: Counts | None = None) -> None:
+    def __init__(self, settings: ConnectionLimits, connections: Counts | None = None) -> None:
         self._settings = settings
         self._clients = 0
         self._connections = LocalCounts() if connections is None else connections  # one without any is false
@@ -43,7 +43,7 @@ class Gate:
         Raises `HandshakeRefused`: 503 where the server is full, 429 where the address has enough.
         """
         settings = self._settings
-        site = site_of(address)
+        site = rate_limit_key(address)
         if 0 < settings.clients <= self._clients:
             raise HandshakeRefused(Refusal.FORBIDDEN, "Server is full", status=503, retry_after=_RETRY_AFTER)
         if 0 < settings.connections_per_address <= self._connections.total(site):
@@ -64,12 +64,12 @@ class Gate:
     def enter(self, address: str) -> None:
         """Count a session that has begun."""
         self._clients += 1
-        self._connections.add(site_of(address))
+        self._connections.add(rate_limit_key(address))
 
     def leave(self, address: str) -> None:
         """Take note that a session has ended."""
         self._clients -= 1
-        self._connections.remove(site_of(address))
+        self._connections.remove(rate_limit_key(address))
 
 
 def _too_many(message: str, wait: float) -> HandshakeRefused:

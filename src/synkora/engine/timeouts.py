@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 _SLACK: Final = 0.02  # of the length: so many timeouts are handled in one wake-up
 
 
-class Deadlines(Generic[K]):
+class TimeoutQueue(Generic[K]):
     """Calls `expired(key)` for each key about `length` seconds after it was added, unless it was dropped before.
 
     Since all have the same length they expire in the order of their adding: a queue is all it takes.

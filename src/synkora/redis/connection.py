@@ -59,7 +59,7 @@ class _Confirmations:
         self.left = channels
 
 
-class Connection(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """A connection from its making to its end, which `ended` is told of once, with words that say why.
 
     `over` is set at its end, and `gone` when nothing of it is left. It ends by itself when more than `max_waiting`

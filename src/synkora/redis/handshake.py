@@ -6,12 +6,12 @@ Source: https://redis.io/docs/latest/commands/hello/.
 import asyncio
 from typing import Any
 
-from synkora.redis.connection import Command, Connection, Pending
+from synkora.redis.connection import Command, Pending, RedisConnection
 from synkora.redis.errors import NO_CLUSTER, NO_REDIS, NOT_TAKEN, LinkDown, RedisRefused
 from synkora.redis.url import RedisUrl
 
 
-async def open_connection(connection: Connection, url: RedisUrl) -> None:
+async def open_connection(connection: RedisConnection, url: RedisUrl) -> None:
     """Connect. Raises `OSError`."""
     loop = asyncio.get_running_loop()
     if url.path is not None:
@@ -20,7 +20,7 @@ async def open_connection(connection: Connection, url: RedisUrl) -> None:
         await loop.create_connection(lambda: connection, url.host, url.port, ssl=url.ssl)
 
 
-async def greet(connection: Connection, url: RedisUrl, name: str) -> None:
+async def greet(connection: RedisConnection, url: RedisUrl, name: str) -> None:
     """Sign in, take the client's `name`, and choose the database.
 
     Raises `LinkDown` and `RedisRefused`; the words hold no password.
@@ -44,7 +44,7 @@ async def greet(connection: Connection, url: RedisUrl, name: str) -> None:
     await _ask(connection, "EVAL", "return 1", 0)
 
 
-async def _ask(connection: Connection, *command: bytes | str | int) -> Any:
+async def _ask(connection: RedisConnection, *command: bytes | str | int) -> Any:
     pending = Pending(None)
     connection.request(command, pending)
     return await pending.future

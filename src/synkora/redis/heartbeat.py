@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-class Heartbeat:
+class LinkHeartbeat:
     """Sends a beat every `interval` seconds, and calls `fell_silent` when `missed` of them in a row came to nothing.
 
     Beats are counted rather than time, so that a process that was paused for a while does not blame Redis for it.

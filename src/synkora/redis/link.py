@@ -11,10 +11,10 @@ from typing import Any, Final
 import structlog
 
 from synkora.engine.faults import fault
-from synkora.redis.connection import Answered, Command, Connection, Pending
+from synkora.redis.connection import Answered, Command, Pending, RedisConnection
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import greet, open_connection
-from synkora.redis.heartbeat import Heartbeat
+from synkora.redis.heartbeat import LinkHeartbeat
 from synkora.redis.script import Script
 from synkora.redis.subscriptions import Receiver, Subscriptions
 from synkora.redis.url import RedisUrl
@@ -71,11 +71,11 @@ class Link:
         self._beat_channel = b"synkora:beat:" + self.uid.encode()
         self._subscriptions = Subscriptions()
         self._subscriptions.add(self._beat_channel, self._heard)
-        self._connection: Connection | None = None  # that has been greeted
-        self._up: Connection | None = None  # that has also brought a beat back
+        self._connection: RedisConnection | None = None  # that has been greeted
+        self._up: RedisConnection | None = None  # that has also brought a beat back
         self._up_for = -1.0  # seconds that this connection was up, once it has ended; negative where it never was
         self._up_since = 0.0
-        self._heartbeat: Heartbeat | None = None
+        self._heartbeat: LinkHeartbeat | None = None
         self._received = 0  # over former connections
         self._down: str | None = "Redis has not been connected yet"
         self._trouble: str | None = None
@@ -210,7 +210,7 @@ class Link:
 
     async def _one_connection(self) -> None:
         patience = self._settings.patience
-        connection = Connection(self._ended, self._settings.max_waiting)
+        connection = RedisConnection(self._ended, self._settings.max_waiting)
         try:
             async with asyncio.timeout(patience):
                 await open_connection(connection, self._url)
@@ -230,11 +230,11 @@ class Link:
             connection.end(_STOPPING)
             await connection.gone.wait()
 
-    def _begin(self, connection: Connection) -> None:
+    def _begin(self, connection: RedisConnection) -> None:
         """Make the subscriptions; all is well when a beat has come back."""
         settings = self._settings
         self._connection = connection
-        self._heartbeat = Heartbeat(
+        self._heartbeat = LinkHeartbeat(
             settings.beat_interval,
             settings.missed_beats,
             lambda beat: connection.publish(self._beat_channel, beat),

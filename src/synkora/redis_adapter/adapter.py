@@ -10,13 +10,13 @@ from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_codec import event_of, outgoing
 from synkora.redis_adapter.formats import (
-    Broadcast,
+    AdapterRequest,
+    AdapterResponse,
+    BroadcastMessage,
     Flags,
     InvalidMessage,
     Options,
-    Request,
     RequestType,
-    Response,
     RoomName,
     beginning,
     may_hold_binary,
@@ -27,11 +27,11 @@ from synkora.redis_adapter.formats import (
 from synkora.redis_adapter.requests import Requests
 from synkora.redis_adapter.responder import Responder
 from synkora.redis_adapter.socket_codec import snapshot_of
+from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.adapter import Numbered
-from synkora.sockets.answers import Answers
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
-from synkora.sockets.snapshot import Snapshot
+from synkora.sockets.snapshot import SocketSnapshot
 
 DEFAULT_PREFIX: Final = "socket.io"
 _VOLATILE: Final[dict[str, Any]] = {"volatile": True}
@@ -85,24 +85,26 @@ class RedisAdapter:
         self._link.unsubscribe(self._channels.room(room))
 
     def broadcast(
-        self, message: Outgoing, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
+        self, message: Outgoing, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> None:
         """Send `message`; to other servers by the room's channel where it is for one room."""
-        self._local.broadcast(message, rooms, excepted)
+        self._local.broadcast(message, rooms, except_rooms)
         if local:
             return
-        self._publish(message, _options(rooms, excepted, _VOLATILE if message.volatile else _NO_FLAGS))
+        self._publish(message, _options(rooms, except_rooms, _VOLATILE if message.volatile else _NO_FLAGS))
 
     def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
         """Send `message` to the members of `room`, on all servers."""
         self._local.relay(message, room, but)
         if not local:
-            excepted: list[RoomName] = [] if but is None else [but]
-            self._publish(message, Options([room], excepted, _VOLATILE_RELAY if message.volatile else _RELAY))
+            except_rooms: list[RoomName] = [] if but is None else [but]
+            self._publish(message, Options([room], except_rooms, _VOLATILE_RELAY if message.volatile else _RELAY))
 
     def _publish(self, message: Outgoing, options: Options) -> None:
         try:
-            written = write(Broadcast(self._link.uid, event_of(message, self._namespace, may_be_text=True), options))
+            written = write(
+                BroadcastMessage(self._link.uid, event_of(message, self._namespace, may_be_text=True), options)
+            )
         except InvalidMessage:
             self.unwritable += 1
             return
@@ -127,7 +129,7 @@ class RedisAdapter:
             for room in rooms:  # `relay` writes one room; the excepted socket is on the server that sent the message
                 self._local.relay(delivery, room)
         else:
-            self._local.broadcast(delivery, rooms, self._known(room_names(options.excepted)))
+            self._local.broadcast(delivery, rooms, self._known(room_names(options.except_rooms)))
 
     def _known(self, rooms: list[str]) -> list[str]:
         """Those that somebody here is in: to look for others, such as the sender, would cost each message."""
@@ -139,7 +141,7 @@ class RedisAdapter:
         self,
         message: Numbered,
         rooms: Collection[str],
-        excepted: Collection[str],
+        except_rooms: Collection[str],
         *,
         timeout: float,
         local: bool = False,
@@ -149,14 +151,14 @@ class RedisAdapter:
         Raises `AckTimeout` with those that came: also where Redis or another server was lost meanwhile.
         """
         if local:
-            return await self._local.call(message, rooms, excepted, timeout=timeout)
+            return await self._local.call(message, rooms, except_rooms, timeout=timeout)
         request = self._request(
             RequestType.BROADCAST,
             packet=event_of(message(None), self._namespace),
-            opts=_options(rooms, excepted, {"timeout": round(timeout * 1000)}),
+            opts=_options(rooms, except_rooms, {"timeout": round(timeout * 1000)}),
         )
-        answers = Answers()
-        question = self._local.ask(message, rooms, excepted, answers.add)
+        answers = AckCollector()
+        question = self._local.ask(message, rooms, except_rooms, answers.add)
         try:
             with self._requests.poll(request, answers, question.asked):
                 return await answers.wait(timeout)
@@ -166,13 +168,13 @@ class RedisAdapter:
     # Sockets
 
     async def fetch_sockets(
-        self, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
-    ) -> list[Snapshot]:
+        self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+    ) -> list[SocketSnapshot]:
         """Describe sockets, those of this server first. Raises `TimeoutError` where another server does not answer."""
-        found = self._local.snapshots(rooms, excepted)
+        found = self._local.snapshots(rooms, except_rooms)
         if local:
             return found
-        for response in await self._ask(RequestType.REMOTE_FETCH, opts=_options(rooms, excepted)):
+        for response in await self._ask(RequestType.REMOTE_FETCH, opts=_options(rooms, except_rooms)):
             for description in response.sockets or ():
                 try:
                     found.append(snapshot_of(description))
@@ -181,28 +183,28 @@ class RedisAdapter:
         return found
 
     def sockets_join(
-        self, rooms: Collection[str], excepted: Collection[str], joined: Collection[str], *, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
     ) -> None:
         """Put sockets into the rooms `joined`."""
-        self._local.sockets_join(rooms, excepted, joined)
+        self._local.sockets_join(rooms, except_rooms, joined)
         if not local:
-            self._tell(RequestType.REMOTE_JOIN, opts=_options(rooms, excepted), rooms=list(joined))
+            self._tell(RequestType.REMOTE_JOIN, opts=_options(rooms, except_rooms), rooms=list(joined))
 
     def sockets_leave(
-        self, rooms: Collection[str], excepted: Collection[str], left: Collection[str], *, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
     ) -> None:
         """Take sockets out of the rooms `left`."""
-        self._local.sockets_leave(rooms, excepted, left)
+        self._local.sockets_leave(rooms, except_rooms, left)
         if not local:
-            self._tell(RequestType.REMOTE_LEAVE, opts=_options(rooms, excepted), rooms=list(left))
+            self._tell(RequestType.REMOTE_LEAVE, opts=_options(rooms, except_rooms), rooms=list(left))
 
     def disconnect_sockets(
-        self, rooms: Collection[str], excepted: Collection[str], *, close: bool, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
     ) -> None:
         """Take sockets out of the namespace; with `close`, end their whole connections."""
-        self._local.disconnect_sockets(rooms, excepted, close=close)
+        self._local.disconnect_sockets(rooms, except_rooms, close=close)
         if not local:
-            self._tell(RequestType.REMOTE_DISCONNECT, opts=_options(rooms, excepted), close=close)
+            self._tell(RequestType.REMOTE_DISCONNECT, opts=_options(rooms, except_rooms), close=close)
 
     async def all_rooms(self) -> set[str]:
         """The rooms that somebody is in on any server. Raises `TimeoutError` where another server does not answer."""
@@ -233,19 +235,19 @@ class RedisAdapter:
         """How many servers have this namespace, this one included. Raises `TimeoutError` where Redis is away."""
         return await self._requests.count()
 
-    def _request(self, type: RequestType, **fields: Any) -> Request:
-        return Request(uid=self._link.uid, type=type, **fields)
+    def _request(self, type: RequestType, **fields: Any) -> AdapterRequest:
+        return AdapterRequest(uid=self._link.uid, type=type, **fields)
 
     def _tell(self, type: RequestType, **fields: Any) -> None:
         self._requests.tell(self._request(type, **fields))
 
-    async def _ask(self, type: RequestType, **fields: Any) -> list[Response]:
+    async def _ask(self, type: RequestType, **fields: Any) -> list[AdapterResponse]:
         return await self._requests.ask(self._request(type, **fields), self._timeout)
 
 
-def _options(rooms: Collection[str], excepted: Collection[str], flags: Flags = UNSET) -> Options:
-    return Options([*dict.fromkeys(rooms)], [*dict.fromkeys(excepted)], flags)
+def _options(rooms: Collection[str], except_rooms: Collection[str], flags: Flags = UNSET) -> Options:
+    return Options([*dict.fromkeys(rooms)], [*dict.fromkeys(except_rooms)], flags)
 
 
-def _answer(response: Response) -> Any:
+def _answer(response: AdapterResponse) -> Any:
     return None if response.data is UNSET else response.data

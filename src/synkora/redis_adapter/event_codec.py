@@ -19,7 +19,7 @@ from synkora.protocol.socketio import (
     encode_packet,
 )
 from synkora.redis_adapter import js_numbers
-from synkora.redis_adapter.formats import Event, InvalidMessage
+from synkora.redis_adapter.formats import InvalidMessage, PublishedEvent
 
 _ARGUMENTS: Final[json.Decoder[list[Any]]] = json.Decoder(list[Any], js_numbers.parse)
 LARGE: Final = 16_384  # bytes of JSON from which on an event is handed on as text: to read it would cost too much
@@ -27,7 +27,7 @@ _EVENTS: Final = (PacketType.EVENT, PacketType.BINARY_EVENT)
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 
 
-def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) -> Event:
+def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
     """The event that a message brings to clients; with `may_be_text` a large one as its JSON text.
 
     So is one with half a surrogate pair, which MessagePack has no form for; where it cannot be text it gets U+FFFD.
@@ -41,15 +41,17 @@ def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) ->
         if attachments:  # a relay passes on some fields of a payload: those left out may have had attachments
             data = js_numbers.normalize(decode_arguments(text, attachments, may_leave_out=True))
         elif may_be_text and (len(text) >= LARGE or surrogates.are_in(text)):
-            return Event(PacketType.EVENT, nsp=namespace, id=text.decode())
+            return PublishedEvent(PacketType.EVENT, nsp=namespace, id=text.decode())
         else:
             data = _ARGUMENTS.decode(text)
     except (InvalidPayload, ProtocolError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidMessage(str(error)) from None
-    return Event(PacketType.EVENT, data, namespace)
+    return PublishedEvent(PacketType.EVENT, data, namespace)
 
 
-def outgoing(event: Event, *, id: int | None = None, volatile: bool = False, is_plain: bool = False) -> Outgoing:
+def outgoing(
+    event: PublishedEvent, *, id: int | None = None, volatile: bool = False, is_plain: bool = False
+) -> Outgoing:
     """An event as clients get it: bytes as attachments, dates as text. One that `is_plain` has none.
 
     Raises `InvalidMessage` for what is no event, or what JSON cannot hold.
@@ -77,7 +79,7 @@ def outgoing(event: Event, *, id: int | None = None, volatile: bool = False, is_
     return Outgoing(packet, tuple(attachments), volatile=volatile)
 
 
-def _of_text(event: Event, volatile: bool) -> Outgoing:
+def _of_text(event: PublishedEvent, volatile: bool) -> Outgoing:
     if event.type != PacketType.EVENT or not isinstance(event.id, str):
         raise InvalidMessage("no event")
     text = event.id.encode()

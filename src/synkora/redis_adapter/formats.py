@@ -40,7 +40,7 @@ class RequestType(IntEnum):
     BROADCAST_ACK = 9
 
 
-class Event(Struct):
+class PublishedEvent(Struct):
     """A packet: `data` is the event's name and its arguments, with their bytes in place.
 
     A large event has no `data`, but its JSON text as its `id`: Node.js writes an id as it is, and then the data, if
@@ -57,7 +57,7 @@ class Options(Struct, rename={"excepted": "except"}):
     """Whom something is for."""
 
     rooms: list[RoomName] = []
-    excepted: list[RoomName] = []
+    except_rooms: list[RoomName] = []
     flags: Flags = UNSET
 
     def flag(self, name: str) -> Any:
@@ -65,21 +65,21 @@ class Options(Struct, rename={"excepted": "except"}):
         return self.flags.get(name) if isinstance(self.flags, dict) else None
 
 
-class Broadcast(Struct, array_like=True):
+class BroadcastMessage(Struct, array_like=True):
     """An event for clients; `uid` says who published it, `emitter` for all that are no servers."""
 
     uid: str
-    packet: Event
+    packet: PublishedEvent
     opts: Options
 
 
-class Request(Struct, kw_only=True, rename="camel"):
+class AdapterRequest(Struct, kw_only=True, rename="camel"):
     """What one server asks of the others; where `request_id` is set, an answer is wanted."""
 
     uid: str | UnsetType = UNSET
     request_id: str | UnsetType = UNSET
     type: int
-    packet: Event | UnsetType = UNSET
+    packet: PublishedEvent | UnsetType = UNSET
     opts: Options | UnsetType = UNSET
     sid: str | UnsetType = UNSET  # of a request about one socket, as older adapters make them
     room: RoomName | UnsetType = UNSET
@@ -88,7 +88,7 @@ class Request(Struct, kw_only=True, rename="camel"):
     data: Any = UNSET
 
 
-class Response(Struct, kw_only=True, rename="camel"):
+class AdapterResponse(Struct, kw_only=True, rename="camel"):
     """What one server answers."""
 
     type: int | UnsetType = UNSET
@@ -114,7 +114,7 @@ def beginning(uid: str) -> bytes:
     return _THREE + _pack(uid)
 
 
-def write(message: Broadcast | Request | Response) -> bytes:
+def write(message: BroadcastMessage | AdapterRequest | AdapterResponse) -> bytes:
     """A message in MessagePack. Raises `InvalidMessage` where it is nested too deeply."""
     try:
         return _pack(message)
@@ -126,7 +126,7 @@ def write(message: Broadcast | Request | Response) -> bytes:
         raise InvalidMessage("nested too deeply") from None
 
 
-def write_json(message: Request | Response) -> bytes:
+def write_json(message: AdapterRequest | AdapterResponse) -> bytes:
     """A message in JSON.
 
     Raises `TypeError` for what that cannot hold, `InvalidMessage` where it is nested too deeply.
@@ -177,24 +177,24 @@ def _read_extension(code: int, data: memoryview) -> Any:
             return bytes(data)
 
 
-_unpack_broadcast: Final = msgspec.msgpack.Decoder(Broadcast, ext_hook=_read_extension).decode
-_unpack_request: Final = msgspec.msgpack.Decoder(Request, ext_hook=_read_extension).decode
-_unpack_response: Final = msgspec.msgpack.Decoder(Response, ext_hook=_read_extension).decode
-_REQUEST: Final[json.Decoder[Request]] = json.Decoder(Request)
-_RESPONSE: Final[json.Decoder[Response]] = json.Decoder(Response)
+_unpack_broadcast: Final = msgspec.msgpack.Decoder(BroadcastMessage, ext_hook=_read_extension).decode
+_unpack_request: Final = msgspec.msgpack.Decoder(AdapterRequest, ext_hook=_read_extension).decode
+_unpack_response: Final = msgspec.msgpack.Decoder(AdapterResponse, ext_hook=_read_extension).decode
+_REQUEST: Final[json.Decoder[AdapterRequest]] = json.Decoder(AdapterRequest)
+_RESPONSE: Final[json.Decoder[AdapterResponse]] = json.Decoder(AdapterResponse)
 
 
-def read_broadcast(message: bytes) -> Broadcast:
+def read_broadcast(message: bytes) -> BroadcastMessage:
     """The broadcast in a message. Raises `InvalidMessage`."""
     return _read(message, _unpack_broadcast)
 
 
-def read_request(message: bytes) -> Request:
+def read_request(message: bytes) -> AdapterRequest:
     """The request in a message. Raises `InvalidMessage`."""
     return _read(message, _REQUEST.decode if message.startswith(b"{") else _unpack_request)
 
 
-def read_response(message: bytes) -> Response:
+def read_response(message: bytes) -> AdapterResponse:
     """The response in a message. Raises `InvalidMessage`."""
     return _read(message, _RESPONSE.decode if message.startswith(b"{") else _unpack_response)
 

@@ -11,15 +11,15 @@ from synkora.redis.errors import LinkDown, RedisRefused
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.formats import (
+    AdapterRequest,
+    AdapterResponse,
     InvalidMessage,
-    Request,
     RequestType,
-    Response,
     read_response,
     write,
     write_json,
 )
-from synkora.sockets.answers import Answers
+from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.errors import AckTimeout
 
 _ID_SIZE: Final = 6  # characters, as in Node.js
@@ -37,22 +37,22 @@ class Requests:
         self._link = link
         self._channel = channels.requests
         self._counting = ("PUBSUB", "NUMSUB", channels.requests)
-        self._waiting: dict[str, Callable[[Response], None]] = {}
+        self._waiting: dict[str, Callable[[AdapterResponse], None]] = {}
         for channel in (channels.responses, channels.responses_to(link.uid)):
             link.subscribe(channel, self._receive)
 
-    def tell(self, request: Request) -> None:
+    def tell(self, request: AdapterRequest) -> None:
         """Send a request that is not answered."""
         self._link.publish(self._channel, write_json(request))
 
-    async def ask(self, request: Request, timeout: float) -> list[Response]:
+    async def ask(self, request: AdapterRequest, timeout: float) -> list[AdapterResponse]:
         """The responses of all other servers. Raises `AckTimeout` with those that came within `timeout` seconds.
 
         It does so at once where Redis is away.
         """
         if not self._link.is_up:
             raise AckTimeout(f"the other servers cannot be asked: {self._link.problem}")
-        answers = Answers()
+        answers = AckCollector()
         with self._open(request, answers.add, answers.expect):
             return await answers.wait(timeout)
 
@@ -64,7 +64,7 @@ class Requests:
             raise TimeoutError(f"the other servers cannot be counted: {error}") from None
 
     @contextmanager
-    def poll(self, request: Request, answers: Answers, asked: int) -> Iterator[None]:
+    def poll(self, request: AdapterRequest, answers: AckCollector, asked: int) -> Iterator[None]:
         """Send a broadcast that clients acknowledge, and gather their acks, besides those of `asked` clients here."""
         tally = _Tally(answers, asked)
         with self._open(request, tally.take, tally.expect):
@@ -72,7 +72,7 @@ class Requests:
 
     @contextmanager
     def _open(
-        self, request: Request, take: Callable[[Response], None], expect: Callable[[int], None]
+        self, request: AdapterRequest, take: Callable[[AdapterResponse], None], expect: Callable[[int], None]
     ) -> Iterator[None]:
         request.request_id = number = secrets.token_urlsafe(_ID_SIZE)[:_ID_SIZE]
 
@@ -104,7 +104,7 @@ class Requests:
 class _Tally:
     """How many acks are due: the sum of what each server says, once all have said it."""
 
-    def __init__(self, answers: Answers, asked: int) -> None:
+    def __init__(self, answers: AckCollector, asked: int) -> None:
         self._answers = answers
         self._clients = asked
         self._servers = 0
@@ -115,7 +115,7 @@ class _Tally:
         self._expected = servers
         self._check()
 
-    def take(self, response: Response) -> None:
+    def take(self, response: AdapterResponse) -> None:
         """Take a server's count of its clients, or a client's ack."""
         if response.type == RequestType.BROADCAST_CLIENT_COUNT and response.client_count is not UNSET:
             self._servers += 1

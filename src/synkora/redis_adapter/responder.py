@@ -11,11 +11,11 @@ from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_codec import outgoing
 from synkora.redis_adapter.formats import (
+    AdapterRequest,
+    AdapterResponse,
     InvalidMessage,
     Options,
-    Request,
     RequestType,
-    Response,
     read_request,
     room_names,
     write,
@@ -40,7 +40,7 @@ class Responder:
         self._local = local
         self._link = link
         self._channels = channels
-        self._answers: dict[int, Callable[[Request], None]] = {
+        self._answers: dict[int, Callable[[AdapterRequest], None]] = {
             RequestType.SOCKETS: self._sockets,
             RequestType.ALL_ROOMS: self._all_rooms,
             RequestType.REMOTE_JOIN: self._join,
@@ -63,42 +63,42 @@ class Responder:
         except InvalidMessage:
             self.unreadable += 1
 
-    def _respond(self, request: Request, write_it: Callable[[Response], bytes], **fields: Any) -> None:
+    def _respond(self, request: AdapterRequest, write_it: Callable[[AdapterResponse], bytes], **fields: Any) -> None:
         if request.request_id is UNSET:
             return
         to = self._channels.responses if request.uid is UNSET else self._channels.responses_to(request.uid)
-        self._link.publish(to, write_it(Response(request_id=request.request_id, **fields)))
+        self._link.publish(to, write_it(AdapterResponse(request_id=request.request_id, **fields)))
 
-    def _sockets(self, request: Request) -> None:
+    def _sockets(self, request: AdapterRequest) -> None:
         chosen = self._local.rooms.select(room_names(request.rooms or ()), ())
         self._respond(request, write_json, sockets=list(chosen))
 
-    def _all_rooms(self, request: Request) -> None:
+    def _all_rooms(self, request: AdapterRequest) -> None:
         self._respond(request, write_json, rooms=list(self._local.rooms.names()))
 
-    def _fetch(self, request: Request) -> None:
+    def _fetch(self, request: AdapterRequest) -> None:
         found = self._local.snapshots(*_chosen(request))
         self._respond(request, write_json, sockets=[describe(snapshot) for snapshot in found])
 
-    def _join(self, request: Request) -> None:
+    def _join(self, request: AdapterRequest) -> None:
         self._local.sockets_join(*_chosen(request), _rooms(request))
         self._confirm(request)
 
-    def _leave(self, request: Request) -> None:
+    def _leave(self, request: AdapterRequest) -> None:
         self._local.sockets_leave(*_chosen(request), _rooms(request))
         self._confirm(request)
 
-    def _disconnect(self, request: Request) -> None:
+    def _disconnect(self, request: AdapterRequest) -> None:
         is_here = request.sid in self._local.rooms.members
         self._local.disconnect_sockets(*_chosen(request), close=request.close is True)
         if is_here:
             self._respond(request, write_json)
 
-    def _confirm(self, request: Request) -> None:
+    def _confirm(self, request: AdapterRequest) -> None:
         if request.sid in self._local.rooms.members:
             self._respond(request, write_json)
 
-    def _server_side_emit(self, request: Request) -> None:
+    def _server_side_emit(self, request: AdapterRequest) -> None:
         if not isinstance(request.data, list):
             raise InvalidMessage("no event")
 
@@ -107,7 +107,7 @@ class Responder:
 
         self._local.server_side.receive(request.data, None if request.request_id is UNSET else answer)
 
-    def _broadcast(self, request: Request) -> None:
+    def _broadcast(self, request: AdapterRequest) -> None:
         event, options = request.packet, request.opts
         if event is UNSET or options is UNSET:
             raise InvalidMessage("no broadcast")
@@ -128,16 +128,16 @@ class Responder:
             asyncio.get_running_loop().call_later(_time_to_answer(options), question.close)
 
 
-def _chosen(request: Request) -> tuple[list[str], list[str]]:
+def _chosen(request: AdapterRequest) -> tuple[list[str], list[str]]:
     """Whom a request is about: the rooms, and those excepted."""
     if request.opts is not UNSET:
-        return room_names(request.opts.rooms), room_names(request.opts.excepted)
+        return room_names(request.opts.rooms), room_names(request.opts.except_rooms)
     if request.sid is not UNSET:
         return [request.sid], []
     raise InvalidMessage("a request about nobody")
 
 
-def _rooms(request: Request) -> list[str]:
+def _rooms(request: AdapterRequest) -> list[str]:
     if request.rooms is not UNSET:
         return room_names(request.rooms)
     return [] if request.room is UNSET else room_names((request.room,))

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from synkora.protocol import json
 from synkora.redis_adapter.formats import InvalidMessage, RoomName, room_names
-from synkora.sockets.snapshot import Handshake, Snapshot
+from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
 _DATE: Final = "%a %b %d %Y %H:%M:%S GMT+0000 (Coordinated Universal Time)"  # what String(new Date()) is like
 
@@ -30,7 +30,7 @@ class _Description(Struct):
     data: Any = None
 
 
-def describe(snapshot: Snapshot) -> dict[str, Any]:
+def describe(snapshot: SocketSnapshot) -> dict[str, Any]:
     """A socket as Node.js' adapter describes one; of the application's data what JSON can hold."""
     handshake = snapshot.handshake
     return {
@@ -59,14 +59,14 @@ def _can_be_sent(value: object) -> bool:
     return True
 
 
-def snapshot_of(description: object) -> Snapshot:
+def snapshot_of(description: object) -> SocketSnapshot:
     """The socket that another server describes. Raises `InvalidMessage`."""
     try:
         found = msgspec.convert(description, _Description)
     except msgspec.ValidationError as error:
         raise InvalidMessage(str(error)) from None
     handshake = found.handshake
-    return Snapshot(
+    return SocketSnapshot(
         id=found.id,
         handshake=Handshake(
             headers={name: str(value) for name, value in handshake.headers.items()},

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from synkora.engine.incidents import Incidents
-from synkora.engine.timeouts import Deadlines
+from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.transports.websocket import UNSENT
 from synkora.serving.pipeline import PipelineProtocol
 
@@ -25,14 +25,14 @@ _TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and 
 _TOO_SLOW: Final = "The rest of the request did not come in time"
 
 
-class Patience:
+class HttpTimeouts:
     """How long a server's HTTP clients may take, each kind of wait on one timer."""
 
     def __init__(self, incidents: Incidents) -> None:
         self.incidents = incidents
-        self.heads: Deadlines[HttpProtocol] = Deadlines(HEAD_TIME, lambda protocol: protocol.head_timed_out())
-        self.bodies: Deadlines[HttpProtocol] = Deadlines(BODY_TIME, lambda protocol: protocol.body_timed_out())
-        self.reads: Deadlines[HttpProtocol] = Deadlines(READ_TIME, lambda protocol: protocol.read_timed_out())
+        self.heads: TimeoutQueue[HttpProtocol] = TimeoutQueue(HEAD_TIME, lambda protocol: protocol.head_timed_out())
+        self.bodies: TimeoutQueue[HttpProtocol] = TimeoutQueue(BODY_TIME, lambda protocol: protocol.body_timed_out())
+        self.reads: TimeoutQueue[HttpProtocol] = TimeoutQueue(READ_TIME, lambda protocol: protocol.read_timed_out())
 
     def forget(self, protocol: "HttpProtocol") -> None:
         """Wait for nothing of a connection any more."""
@@ -60,7 +60,7 @@ class HttpProtocol(PipelineProtocol):
     Bind `patience` with `functools.partial` and give the result to uvicorn as `http`.
     """
 
-    def __init__(self, patience: Patience, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, patience: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._patience = patience
         self._received = 0  # bytes since the request began, or since the last of its body

@@ -9,11 +9,11 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from synkora.engine.faults import fault
+from synkora.engine.transports.poll_responses import PollResponse
 from synkora.engine.transports.polling import HAS_UNREAD, PollingEndpoint
-from synkora.engine.transports.polling_answers import Answer
-from synkora.serving.http import HttpProtocol, Patience
+from synkora.serving.http import HttpProtocol, HttpTimeouts
 from synkora.serving.pipeline import nothing
-from synkora.serving.request_ids import HEADER, Handling
+from synkora.serving.request_ids import HEADER, RequestContext
 
 _LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does
 
@@ -27,7 +27,7 @@ class PollingProtocol(HttpProtocol):
     an answer and the client's leaving at once, and ASGI's messages would double what a poll costs.
     """
 
-    def __init__(self, polling: PollingEndpoint, patience: Patience, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, polling: PollingEndpoint, patience: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
         super().__init__(patience, *args, **kwargs)
         self._polling = polling
         self._leave: Callable[[], None] | None = None
@@ -43,7 +43,7 @@ class PollingProtocol(HttpProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand a connection over to the WebSocket protocol, which echoes the request's id."""
         headers = self.scope["headers"]
-        handling = Handling(headers)
+        handling = RequestContext(headers)
         self.scope["headers"] = [*(header for header in headers if header[0] != HEADER), (HEADER, handling.id)]
         with handling:
             super().handle_websocket_upgrade()
@@ -58,7 +58,7 @@ class PollingProtocol(HttpProtocol):
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer a request."""
         scope = cycle.scope
-        handling = Handling(scope["headers"])
+        handling = RequestContext(scope["headers"])
         is_poll = self._is_poll(scope)
         if is_poll:
             if self._has_unread is None:
@@ -84,7 +84,7 @@ class PollingProtocol(HttpProtocol):
         # An upgrade's scope has no path yet.
         return scope["method"] == "GET" and self._polling.serves(scope.get("path", ""))
 
-    def _poll(self, cycle: RequestResponseCycle, handling: Handling) -> None:
+    def _poll(self, cycle: RequestResponseCycle, handling: RequestContext) -> None:
         if self.transport.is_closing():
             return
         with handling:
@@ -94,9 +94,9 @@ class PollingProtocol(HttpProtocol):
                 self._leave = self._polling.get(request, reply, self._has_unread)
             except Exception as error:  # noqa: BLE001  # it is logged
                 log.error("poll_failed", **fault(error))
-                self._reply(cycle, handling, Answer(500, [], b""))
+                self._reply(cycle, handling, PollResponse(500, [], b""))
 
-    def _reply(self, cycle: RequestResponseCycle, handling: Handling, answer: Answer) -> None:
+    def _reply(self, cycle: RequestResponseCycle, handling: RequestContext, answer: PollResponse) -> None:
         """Write an answer whole, and let uvicorn go on with the connection as after one of its own.
 
         It has the request's id where it is no success: with each of the others that would be a tenth of a poll's cost.

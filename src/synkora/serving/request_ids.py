@@ -17,7 +17,7 @@ _PREFIX: Final = secrets.token_hex(6).encode() + b"-"
 _NUMBERS: Final = count(1)
 
 
-class Handling:
+class RequestContext:
     """Have what is logged within a `with` block, and in tasks that are made in it, carry a request's id.
 
     Timers that are started in it remember the request for longer, and are none of its own: by that it is over. The id
@@ -50,7 +50,7 @@ class Handling:
         self.is_over = True
 
 
-_CURRENT: Final[ContextVar[Handling | None]] = ContextVar("request", default=None)
+_CURRENT: Final[ContextVar[RequestContext | None]] = ContextVar("request", default=None)
 
 
 def add_request_id(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:

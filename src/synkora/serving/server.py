@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from synkora.engine.faults import fault
 from synkora.engine.transports.websocket import WebSocketProtocol
-from synkora.serving.http import Patience
+from synkora.serving.http import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.polls import PollingProtocol
@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
     """uvicorn's server, which ends a Socket.IO server's connections before its own.
 
     `around` is entered before it listens, and left when the connections have ended. When it is to stop it takes no new
-    clients and awaits `drain`, if given; then `farewell`, before the connections of all who are left end within
+    clients and awaits `drain`, if given; then `before_close`, before the connections of all who are left end within
     `shutdown_timeout` seconds. Another signal cuts the drain short; one that comes later ends the process. A SIGTERM
     within two seconds of a signal that counted does not count. `reload` is called on SIGHUP, except in a terminal,
     whose end that is.
@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
         app: ASGIApp | None = None,
         around: AbstractAsyncContextManager[object] | None = None,
         drain: Callable[[], Coroutine[None, None, None]] | None = None,
-        farewell: Callable[[], Awaitable[None]] | None = None,
+        before_close: Callable[[], Awaitable[None]] | None = None,
         started: Callable[[list[socket.socket]], None] | None = None,
         shutdown_timeout: float = 5,
         keep_alive: float = KEEP_ALIVE,
@@ -71,7 +71,7 @@ class Server(uvicorn.Server):
         self._reload = reload
         self._around = around or contextlib.nullcontext()
         self._entered = AsyncExitStack()
-        self._patience = Patience(server.incidents)
+        self._patience = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(lambda: len(server.registry))
         self._make_protocol = functools.partial(PollingProtocol, server.polling, self._patience)
         self._tls = tls
@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
         self._is_patient = drain is not None
         self._signalled_at = -math.inf
-        self._farewell = farewell
+        self._before_close = before_close
         self._started = started
         self._shutdown_timeout = shutdown_timeout
         super().__init__(
@@ -140,8 +140,8 @@ class Server(uvicorn.Server):
         within = max(self._shutdown_timeout - _LAST_STEPS, 0)
         deadline = loop.time() + within
         loop.call_at(deadline, self._give_up)
-        if self._farewell is not None:
-            await self._farewell()
+        if self._before_close is not None:
+            await self._before_close()
         await self._sockets_server.close(max(deadline - loop.time(), 0))
         await super().shutdown(sockets)
         self._patience.cancel()
@@ -225,7 +225,7 @@ def serve(
     app: ASGIApp | None = None,
     around: AbstractAsyncContextManager[object] | None = None,
     drain: Callable[[], Coroutine[None, None, None]] | None = None,
-    farewell: Callable[[], Awaitable[None]] | None = None,
+    before_close: Callable[[], Awaitable[None]] | None = None,
     started: Callable[[list[socket.socket]], None] | None = None,
     shutdown_timeout: float = 5,
     keep_alive: float = KEEP_ALIVE,
@@ -237,7 +237,7 @@ def serve(
     An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `around` is entered
     before clients are taken, and left when their connections have ended. `started` is called with the sockets it
     listens on. When it is to stop, `drain` is awaited first, which another signal cuts short, while new clients are
-    refused; then `farewell`, before the connections of those who are left end within `shutdown_timeout` seconds.
+    refused; then `before_close`, before the connections of those who are left end within `shutdown_timeout` seconds.
     `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
     seconds. Sockets that a service manager passes take the place of `host`
     and `port` (sd_listen_fds(3)). Raises `OSError` where it cannot listen.
@@ -248,7 +248,7 @@ def serve(
         app=app,
         around=around,
         drain=drain,
-        farewell=farewell,
+        before_close=before_close,
         started=started,
         shutdown_timeout=shutdown_timeout,
         keep_alive=keep_alive,

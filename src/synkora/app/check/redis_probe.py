@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from synkora.redis.connection import Connection, Pending
+from synkora.redis.connection import Pending, RedisConnection
 from synkora.redis.errors import LinkDown
 from synkora.redis.handshake import greet, open_connection
 from synkora.redis.subscriptions import Receiver
@@ -12,11 +12,11 @@ from synkora.redis.url import RedisUrl
 _MAX_WAITING: Final = 1_000_000  # bytes; no question has as many
 
 
-class Visit:
+class RedisProbe:
     """One connection, made and greeted as the server's own, and not made again."""
 
     def __init__(self) -> None:
-        self._connection = Connection(self._ended, _MAX_WAITING)
+        self._connection = RedisConnection(self._ended, _MAX_WAITING)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def begin(self, url: RedisUrl) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, NamedTuple
 import structlog
 
 from synkora.app.console.topics import A, Q, Topic
-from synkora.cluster.instance_rpc import Questions
+from synkora.cluster.instance_rpc import InstanceRpc
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import encode
 
@@ -17,17 +17,17 @@ WITHIN: Final = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Answers(NamedTuple, Generic[A]):
+class InstanceReplies(NamedTuple, Generic[A]):
     """What each instance has answered, by their ids, and the ids of those that have not, or not so that it is known."""
 
     by_instance: dict[str, A]
     unanswered: list[str]
 
 
-class Fleet:
+class Instances:
     """Asks this instance by a plain call, and the others by `questions`, if there are any."""
 
-    def __init__(self, id: str, questions: Questions | None) -> None:
+    def __init__(self, id: str, questions: InstanceRpc | None) -> None:
         self.id = id
         self._questions = questions
         self._answers: dict[str, Callable[[Any], Awaitable[Any]]] = {}
@@ -47,11 +47,11 @@ class Fleet:
         if self._questions is not None:
             self._questions.on(topic.name, answer_in_json)
 
-    async def ask(self, topic: Topic[Q, A], question: Q, to: str = "") -> Answers[A]:
+    async def ask(self, topic: Topic[Q, A], question: Q, to: str = "") -> InstanceReplies[A]:
         """The answers of all, or of the one whose id is `to`."""
         asked = {to} if to else {self.id, *self.others}
         answers = await self._ask(topic, question, to)
-        return Answers(answers, sorted(asked - answers.keys()))
+        return InstanceReplies(answers, sorted(asked - answers.keys()))
 
     async def _ask(self, topic: Topic[Q, A], question: Q, to: str) -> dict[str, A]:
         if to == self.id or self._questions is None:

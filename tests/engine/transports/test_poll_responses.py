@@ -10,7 +10,7 @@ from tests.support.servers import Address, Engine, serving_engine
 
 from synkora.engine.origins import Origins
 from synkora.engine.outgoing import Outgoing
-from synkora.engine.transports import polling_answers
+from synkora.engine.transports import poll_responses
 from synkora.protocol import compression
 
 PAGE = "https://app.example.com"
@@ -104,7 +104,7 @@ async def test_a_broadcast_is_compressed_once(
         compressed.append(data)
         return original(data)
 
-    for module in (compression, polling_answers):
+    for module in (compression, poll_responses):
         monkeypatch.setattr(module, "compressed_blocks", counted)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Polling(address, GZIP)) for _ in range(5)]

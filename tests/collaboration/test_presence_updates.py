@@ -7,8 +7,8 @@ import pytest
 from tests.collaboration.site import Person, Site, turn
 from tests.support.processes import PATIENCE
 
-from synkora.collaboration import lists, told
-from synkora.collaboration.told import MEMBER_RATE
+from synkora.collaboration import pending_updates, presence_updates
+from synkora.collaboration.pending_updates import MEMBER_RATE
 from synkora.engine.updates import Bundle
 
 PROJECT = "proj_456"
@@ -99,8 +99,8 @@ async def test_who_joins_gets_the_list_while_others_wait_for_theirs(site: Site) 
 
 async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all together are too much for one turn some get theirs later; each gets one, and it is right."""
-    monkeypatch.setattr(lists, "SERVED_AT_ONCE", 1000)
-    monkeypatch.setattr(lists, "SERVED_RATE", 200_000)
+    monkeypatch.setattr(presence_updates, "SERVED_AT_ONCE", 1000)
+    monkeypatch.setattr(presence_updates, "SERVED_RATE", 200_000)
     people = [site.come(f"User {number}") for number in range(30)]
     await turn()
     for person in people:
@@ -117,7 +117,7 @@ async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pyt
 async def test_changes_that_cost_too_much_are_told_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come later, in one message for all, in order; nobody is told of itself, and who is new gets the list."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
-    monkeypatch.setattr(lists, "CHANGES_RATE", 2)
+    monkeypatch.setattr(presence_updates, "CHANGES_RATE", 2)
     first, second, third = [site.come(f"New {number}") for number in range(3)]
     first.emit("join-project", PROJECT)
     await turn()
@@ -198,7 +198,7 @@ async def test_changes_are_told_more_seldom_the_more_bytes_they_have(
 ) -> None:
     """A few connections that come and go again and again do not cause a message to everyone for each time."""
     alice, *_ = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
-    monkeypatch.setattr(lists, "CHANGES_BYTES", 1_000)
+    monkeypatch.setattr(presence_updates, "CHANGES_BYTES", 1_000)
     mallory = site.come("Mallory")
     for _ in range(20):
         for event in ("join-project", "leave-project"):
@@ -215,8 +215,8 @@ async def test_changes_that_would_be_more_than_the_list_are_told_by_the_list(
 ) -> None:
     """A crowd that comes and goes while it waits to be told of takes no memory, and its members no message each."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
-    monkeypatch.setattr(lists, "CHANGES_RATE", 4)
-    monkeypatch.setattr(told, "MOST_BATCHED", 2000)
+    monkeypatch.setattr(presence_updates, "CHANGES_RATE", 4)
+    monkeypatch.setattr(pending_updates, "MOST_BATCHED", 2000)
     crowd_of_one = [site.come(f"Mallory {number}") for number in range(10)]
     crowd_of_one[0].emit("join-project", PROJECT)
     await turn()

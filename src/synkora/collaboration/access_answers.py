@@ -24,7 +24,7 @@ class AccessUnavailable(Exception):
     """The policy cannot be asked now. The text is for the log."""
 
 
-class Answers(Generic[K, V]):
+class AccessAnswers(Generic[K, V]):
     """Answers by what they are about: None is a no.
 
     Questions that come while the same one is under way wait for its answer. One that is not answered in time is

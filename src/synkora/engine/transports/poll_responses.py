@@ -29,7 +29,7 @@ _ENCODING_MATTERS: Final = (b"vary", b"Accept-Encoding")
 _GZIPPED: Final = (b"content-encoding", b"gzip")
 
 
-class Answer(NamedTuple):
+class PollResponse(NamedTuple):
     """An HTTP answer; its length is told by whoever sends it."""
 
     status: int
@@ -37,13 +37,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Answers:
+class PollResponses:
     """Makes the answers of one server."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
 
-    def payload(self, request: Request, messages: list[Outgoing]) -> Answer:
+    def payload(self, request: Request, messages: list[Outgoing]) -> PollResponse:
         """The answer to a poll: gzipped where it is large, the client takes that, and compression is on."""
         body = join_payload([message.polling_part() for message in messages])
         headers = _PAYLOAD + self._cors(request)
@@ -53,13 +53,13 @@ class Answers:
             if accepts_gzip(request.headers.get("accept-encoding") or ""):
                 headers.append(_GZIPPED)
                 body = _gzip(body, messages, settings.compression_threshold)
-        return Answer(200, headers, body)
+        return PollResponse(200, headers, body)
 
-    def taken(self, request: Request) -> Answer:
+    def taken(self, request: Request) -> PollResponse:
         """The answer to a POST whose packets have been taken."""
-        return Answer(200, _TAKEN + self._cors(request), b"ok")
+        return PollResponse(200, _TAKEN + self._cors(request), b"ok")
 
-    def preflight(self, request: Request) -> Answer:
+    def preflight(self, request: Request) -> PollResponse:
         """The answer to a browser that asks whether a page may send a request."""
         headers = _PREFLIGHT + self._cors(request)
         wanted = request.headers.get("access-control-request-headers")
@@ -67,14 +67,14 @@ class Answers:
             headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
         if request.headers.get("access-control-request-private-network") == "true" and self._admits(request):
             headers.append(_PRIVATE_NETWORK)
-        return Answer(204, headers, b"")
+        return PollResponse(204, headers, b"")
 
-    def refusal(self, request: Request, refused: HandshakeRefused) -> Answer:
+    def refusal(self, request: Request, refused: HandshakeRefused) -> PollResponse:
         """The answer to a request that is refused."""
         headers = _JSON + self._cors(request)
         if refused.retry_after:
             headers.append((b"retry-after", str(refused.retry_after).encode()))
-        return Answer(refused.status, headers, refused.body)
+        return PollResponse(refused.status, headers, refused.body)
 
     def _admits(self, request: Request) -> bool:
         return request.origin is not None and self._settings.origins.admits(request)

@@ -7,7 +7,7 @@ from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.remote import RemoteSocket
 
 
-class Audience(ABC):
+class BroadcastOperators(ABC):
     """All sockets of a namespace: `Broadcast`'s methods, before anybody has been chosen."""
 
     @property

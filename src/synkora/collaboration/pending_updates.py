@@ -23,7 +23,7 @@ SERVED_AT_ONCE: Final = 16_000_000  # bytes that one project sends in a turn of 
 ENCODING: Final = 10  # deliveries that cost as much as encoding a list
 
 
-class Batch:
+class ChangeBatch:
     """Changes that are told together, of `size` bytes.
 
     Members that have joined meanwhile get the list instead of the other joins.
@@ -49,7 +49,7 @@ class Batch:
         self._left[socket_id] = update
         self.size += update.size
 
-    def send(self, told: "Told", members: Mapping[str, Outbox]) -> None:
+    def send(self, told: "PendingUpdates", members: Mapping[str, Outbox]) -> None:
         """Tell the members: once each, and nobody of itself."""
         if not self._all:
             return
@@ -65,7 +65,7 @@ class Batch:
                 outbox.put(Bundle(others, told))
 
 
-class Told:
+class PendingUpdates:
     """What the members of one project are still to be told."""
 
     __slots__ = (
@@ -87,8 +87,8 @@ class Told:
     def __init__(
         self,
         id: str,
-        renew: Callable[["Told", object], list[Outgoing]],
-        concerns: Callable[["Told", object], bool],
+        renew: Callable[["PendingUpdates", object], list[Outgoing]],
+        concerns: Callable[["PendingUpdates", object], bool],
     ) -> None:
         self.id = id
         self.owed: dict[str, bool] = {}  # the ids of the sockets that are to get the list, and whether the count too
@@ -96,7 +96,7 @@ class Told:
         self.left = False  # so that everyone gets the list
         self.roster: Update | None = None  # until the next change
         self.roster_size = 0  # of the latest
-        self.batch: Batch | None = None  # where changes are not told at once
+        self.batch: ChangeBatch | None = None  # where changes are not told at once
         self.changes = Pace(CHANGES_BURST)
         self.leaves = Pace(LEAVES_BURST)
         self.served = Pace(SERVED_BURST)

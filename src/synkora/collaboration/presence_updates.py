@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from synkora.collaboration.payloads import UserJoined, UserLeft, UsersCount
-from synkora.collaboration.presence import Presence, Presentee
-from synkora.collaboration.timestamps import now
-from synkora.collaboration.told import (
+from synkora.collaboration.pending_updates import (
     CHANGES_BYTES,
     CHANGES_RATE,
     DELIVERIES_RATE,
@@ -15,9 +13,11 @@ from synkora.collaboration.told import (
     MEMBER_RATE,
     SERVED_AT_ONCE,
     SERVED_RATE,
-    Batch,
-    Told,
+    ChangeBatch,
+    PendingUpdates,
 )
+from synkora.collaboration.presence import Presence, PresenceEntry
+from synkora.collaboration.timestamps import now
 from synkora.engine.outbox import Outbox
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Update
@@ -25,7 +25,7 @@ from synkora.sockets import packets
 from synkora.sockets.namespace import Namespace
 
 
-class Lists:
+class PresenceUpdates:
     """Who is told what of presence, and when.
 
     Who came or went is told at once. Lists and counts are told at the end of the turn of the event loop, once for all
@@ -35,8 +35,8 @@ class Lists:
     def __init__(self, namespace: Namespace, presence: Presence) -> None:
         self._adapter = namespace.adapter
         self._presence = presence
-        self._told: dict[str, Told] = {}
-        self._touched: dict[str, Told] = {}
+        self._told: dict[str, PendingUpdates] = {}
+        self._touched: dict[str, PendingUpdates] = {}
         self._joined, self._left, self._active, self._count = (
             packets.EventWriter(namespace.name, name, volatile=False)
             for name in ("user:joined", "user:left", "users:active", "users:count")
@@ -47,7 +47,7 @@ class Lists:
         owed = self._touch(project_id).owed
         owed[socket_id] = with_count or owed.get(socket_id, False)
 
-    def joined(self, project_id: str, who: Presentee) -> None:
+    def joined(self, project_id: str, who: PresenceEntry) -> None:
         """Tell the others of a connection that has come."""
         payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.joinedAt, who.userImage)
         told = self._change(project_id)
@@ -58,7 +58,7 @@ class Lists:
         else:
             self._relay_change(update, told, but=who.socketId)
 
-    def left(self, project_id: str, who: Presentee) -> None:
+    def left(self, project_id: str, who: PresenceEntry) -> None:
         """Tell those left behind of a connection that has gone."""
         told = self._change(project_id)
         told.left = True
@@ -73,7 +73,7 @@ class Lists:
         """Send a list to the members that wait for it, since presence knows the list now."""
         self._change(project_id)
 
-    def renew(self, told: Told, outbox: object) -> list[Outgoing]:
+    def renew(self, told: PendingUpdates, outbox: object) -> list[Outgoing]:
         """The list and the count, for a member who has missed what was told; nothing for somebody who has left."""
         present = self._told.get(told.id)  # everyone may have left meanwhile, and some come back
         socket_id = self._member(told, outbox)
@@ -85,27 +85,27 @@ class Lists:
         present.owed.pop(socket_id, None)
         return [self._roster(present), self._counted(present)]
 
-    def _member(self, told: Told, outbox: object) -> str | None:
+    def _member(self, told: PendingUpdates, outbox: object) -> str | None:
         return next((sid for sid, candidate in self._members(told).items() if candidate is outbox), None)
 
-    def _concerns(self, told: Told, outbox: object) -> bool:
+    def _concerns(self, told: PendingUpdates, outbox: object) -> bool:
         return self._member(told, outbox) is not None
 
     @staticmethod
-    def _bound(told: Told) -> None:
+    def _bound(told: PendingUpdates) -> None:
         """Have everyone get the list in place of changes that would be more."""
         if told.is_batch_too_large:
-            told.batch = Batch()
+            told.batch = ChangeBatch()
             told.left = True
 
-    def _members(self, told: Told) -> Mapping[str, Outbox]:
+    def _members(self, told: PendingUpdates) -> Mapping[str, Outbox]:
         return self._adapter.rooms.joined(told.id)
 
-    def _change(self, project_id: str) -> Told:
+    def _change(self, project_id: str) -> PendingUpdates:
         told = self._touch(project_id)
         time = asyncio.get_running_loop().time()
         if told.changes.due > time:
-            told.batch = told.batch or Batch()
+            told.batch = told.batch or ChangeBatch()
         elif told.batch is None or not told.changed:
             told.batch = None
             told.changes.spend(time, len(self._members(told)) / DELIVERIES_RATE)
@@ -113,12 +113,12 @@ class Lists:
         told.roster = None
         return told
 
-    def _touch(self, project_id: str) -> Told:
+    def _touch(self, project_id: str) -> PendingUpdates:
         if not self._touched:
             asyncio.get_running_loop().call_soon(self._tell_touched)
         told = self._told.get(project_id)
         if told is None:
-            told = self._told[project_id] = Told(project_id, self.renew, self._concerns)
+            told = self._told[project_id] = PendingUpdates(project_id, self.renew, self._concerns)
         self._touched[project_id] = told
         return told
 
@@ -134,7 +134,7 @@ class Lists:
             elif self._presence.is_complete(told.id):
                 self._tell(told, members)
 
-    def _tell(self, told: Told, members: Mapping[str, Outbox]) -> None:
+    def _tell(self, told: PendingUpdates, members: Mapping[str, Outbox]) -> None:
         loop = asyncio.get_running_loop()
         time = loop.time()
         if told.changed and told.batch is not None and told.changes.due > time:
@@ -159,7 +159,7 @@ class Lists:
         if waits:
             told.timer = loop.call_at(min(waits), self._touch, told.id)
 
-    def _serve(self, told: Told, members: Mapping[str, Outbox], time: float) -> None:
+    def _serve(self, told: PendingUpdates, members: Mapping[str, Outbox], time: float) -> None:
         """Send the list to members that are to get the list, to as many as one turn of the event loop allows."""
         cost = ENCODING if told.roster is None else 0
         roster = self._roster(told)
@@ -173,20 +173,20 @@ class Lists:
                     outbox.put(self._counted(told))
         told.served.spend(time, (cost + len(chosen)) * roster.size / SERVED_RATE)
 
-    def _roster(self, told: Told) -> Update:
+    def _roster(self, told: PendingUpdates) -> Update:
         if told.roster is None:
             packet = self._active.packet(self._presence.roster(told.id))
             told.roster = Update(packet, told, (told, "users:active"))
             told.roster_size = told.roster.size
         return told.roster
 
-    def _counted(self, told: Told) -> Update:
+    def _counted(self, told: PendingUpdates) -> Update:
         return Update(self._count.packet(UsersCount(self._presence.count(told.id))), told, (told, "users:count"))
 
-    def _relay_change(self, update: Update, told: Told, *, but: str | None = None) -> None:
+    def _relay_change(self, update: Update, told: PendingUpdates, *, but: str | None = None) -> None:
         cost = update.size * len(self._members(told)) / CHANGES_BYTES
         told.changes.spend(asyncio.get_running_loop().time(), cost)
         self._relay(update, told, but=but)
 
-    def _relay(self, update: Update, told: Told, *, but: str | None = None) -> None:
+    def _relay(self, update: Update, told: PendingUpdates, *, but: str | None = None) -> None:
         self._adapter.relay(update, told.id, but, local=True)
