@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO
 
 import psutil
 from tests.end_to_end.people import ISSUED, SECRET
+from tests.support.forks import Fork
 from tests.support.processes import PATIENCE
 
 _PORT = re.compile(r'(?:Server running on port: |"event":"started","instanceId":"[A-Za-z0-9]+","port":)(\d+)')
@@ -22,21 +22,13 @@ class ServerProcess:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **variables}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "synkora", "serve"],
-            cwd=folder,  # a folder without an .env.local
-            env={"PATH": os.environ["PATH"], **given},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+        # The folder has no .env.local.
+        self.process = Fork(["serve"], folder, {"PATH": os.environ["PATH"], **given})
         self.stdout: list[str] = []
         self.stderr: list[str] = []
         self._changed = threading.Condition()
         self._ended = 0
         self._is_signalled = False
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
         self._pipes = ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr))
         self._readers = [threading.Thread(target=self._read, args=pipe) for pipe in self._pipes]
         for reader in self._readers:

@@ -57,7 +57,7 @@ WAYS = ("connect", "sync", "task", "disconnect")
 @pytest.fixture(scope="module")
 def outputs() -> dict[str, str]:
     """What a process without a configuration writes of each handler."""
-    script = f"TOKEN = {TOKEN.encode()}\nWAYS = {WAYS}\n{SCRIPT}"
+    script = f"TOKEN = {TOKEN.encode()!r}\nWAYS = {WAYS}\n{SCRIPT}"
     done = subprocess.run(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=60
     )
