@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from synkora.app.serving import serve
+from synkora.serving.server import serve
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
 from synkora.sockets.namespace import Namespace

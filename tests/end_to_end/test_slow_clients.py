@@ -20,7 +20,7 @@ from tests.end_to_end.slow import DEFLATE, SlowWebSocket, catch_up, enter
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
 
-from synkora.engine.held import VOLATILE_LIMIT
+from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.transports.websocket import UNSENT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

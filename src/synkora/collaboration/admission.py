@@ -7,8 +7,8 @@ from typing import Any, Final
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.members import HeldEvent, Member, PendingAccess, settle
 from synkora.collaboration.projects import Projects
-from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
+from synkora.engine.timeouts import TimeoutQueue
 from synkora.sockets.errors import EventRefused
 
 RECHECK: Final = 60  # seconds
@@ -40,7 +40,7 @@ class Admission:
         self._incidents = incidents
         self._projects = projects
         self._most_projects = most_projects
-        self._rechecks: Deadlines[tuple[Member, str]] = Deadlines(recheck, self._start_recheck)
+        self._rechecks: TimeoutQueue[tuple[Member, str]] = TimeoutQueue(recheck, self._start_recheck)
         self._turns = asyncio.Semaphore(_CHECKS_AT_ONCE)
         self._checks: set[asyncio.Task[None]] = set()
 
@@ -49,10 +49,10 @@ class Admission:
 
         One that is parting stays out.
         """
-        if member.is_parting:
+        if member.is_draining:
             return None
         if project_id in member.projects:
-            self._projects.welcome_again(member, project_id)
+            self._projects.resend_roster(member, project_id)
             return None
         pending = member.pending.get(project_id)
         if pending is None:

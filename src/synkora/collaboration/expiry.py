@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Final
 
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.members import Member
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused
@@ -22,7 +22,7 @@ class Expiry:
     One timer serves all, set for the next end: ends are far apart, and a timer for each would cost every connection.
     """
 
-    def __init__(self, authenticator: Authenticator, failures: Failures, incidents: Incidents) -> None:
+    def __init__(self, authenticator: Authenticator, failures: FailureBackoff, incidents: Incidents) -> None:
         self._authenticator = authenticator
         self._failures = failures
         self._incidents = incidents

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from synkora.collaboration.answers import AccessUnavailable, Answers
+from synkora.collaboration.access_answers import AccessAnswers, AccessUnavailable
 from synkora.collaboration.members import Member
-from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
+from synkora.engine.timeouts import TimeoutQueue
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 
@@ -51,8 +51,8 @@ class KeptSessions:
         self._incidents = incidents
         self._end = end
         self._go_on = go_on
-        self._answers: Answers[str, User] = Answers()
-        self._rechecks: Deadlines[Member] = Deadlines(recheck, self._start_recheck)
+        self._answers: AccessAnswers[str, User] = AccessAnswers()
+        self._rechecks: TimeoutQueue[Member] = TimeoutQueue(recheck, self._start_recheck)
         self._turns = asyncio.Semaphore(_CHECKS_AT_ONCE)
         self._checks: set[asyncio.Task[None]] = set()
 

@@ -14,7 +14,7 @@ _PATIENCE_BURST: Final = 200  # refusals
 _REFUSED_BYTES: Final = 100_000  # that weigh as much as one refusal: receiving them costs as much
 
 
-class Kind(IntEnum):
+class EventClass(IntEnum):
     """What an event counts as: its place among the rates, and in an allowance."""
 
     VOLATILE = 0
@@ -43,7 +43,7 @@ class Limits:
     bytes: Rate | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        rates = (self.volatile_rate, self.edit_rate, self.other_rate)  # in the order of `Kind`
+        rates = (self.volatile_rate, self.edit_rate, self.other_rate)  # in the order of `EventClass`
         object.__setattr__(self, "rates", tuple(_rate(rate) if rate else None for rate in rates))
         object.__setattr__(self, "bytes", _rate(self.byte_rate) if self.byte_rate else None)
 
@@ -59,19 +59,19 @@ class TooManyBytes(EventRefused):
     """A client is refused for the bytes that it has sent, not for the number of its events."""
 
 
-class Allowance:
+class RateLimiter:
     """What one client has used of its limits."""
 
     __slots__ = ("_bytes", "_bytes_due", "_due", "_patience_due", "_rates")
 
     def __init__(self, limits: Limits) -> None:
         self._rates = limits.rates
-        self._due = [0.0] * len(Kind)
+        self._due = [0.0] * len(EventClass)
         self._bytes = limits.bytes
         self._bytes_due = 0.0
         self._patience_due = 0.0
 
-    def take(self, kind: Kind, size: int = 0) -> None:
+    def take(self, kind: EventClass, size: int = 0) -> None:
         """Count an event of `size` bytes.
 
         Raises `EventRefused` for one too many, `TooManyBytes` for bytes too many, `TooManyRefusals` for one too many of

@@ -13,24 +13,24 @@ import structlog
 
 from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess, Role
 from synkora.collaboration.admission import RECHECK, Admission
+from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
+from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
-from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
+from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
-from synkora.collaboration.own_events import ASKS
-from synkora.collaboration.parting import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, Parting
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import LEAVE_DELAY, Projects
-from synkora.collaboration.received import Received
-from synkora.collaboration.signing_in import SigningIn
+from synkora.collaboration.received import EventCounter
+from synkora.collaboration.server_events import CLIENT_EVENTS
 from synkora.collaboration.timestamps import now
-from synkora.engine.addresses import site_of
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import Session, State
@@ -78,7 +78,7 @@ class Collaboration:
         *,
         policy: AccessPolicy | None = None,
         limits: Limits | None = None,
-        failures: Failures | None = None,
+        failures: FailureBackoff | None = None,
         incidents: Incidents | None = None,
         presence: Presence | None = None,
         user_connections: Counts | None = None,
@@ -95,25 +95,25 @@ class Collaboration:
         self._members: dict[str, Member] = {}
         self._connections = LocalCounts() if user_connections is None else user_connections  # one without any is false
         # Of those who have left the namespace over a connection that goes on.
-        self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
+        self._rate_limiters: WeakKeyDictionary[Session, RateLimiter] = WeakKeyDictionary()
         self.projects = Projects(namespace, self.presence, leave_delay=leave_delay)
         self._admission = Admission(
             self.access, self.projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
         )
-        self._parting: Parting | None = None
-        failures = failures or Failures(0)
+        self._draining_clients: ClientDrain | None = None
+        failures = failures or FailureBackoff(0)
         self._expiry = Expiry(authenticator, failures, self._incidents)
         self._kept = None
         if sessions is not None:
             self._kept = KeptSessions(
                 sessions, self._incidents, end=self._expiry.end, go_on=self._expiry.start, recheck=recheck
             )
-        self.signing_in = SigningIn(authenticator, failures, self._incidents, self._admit, self._kept)
+        self.signing_in = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
-        self.received = {event.name: Received(event.kind) for event in CATALOGUE}
-        self.received |= {ask.name: Received(Kind.OTHER) for ask in ASKS}
-        self.received_others = Received(Kind.OTHER)
+        self.received = {event.name: EventCounter(event.kind) for event in CATALOGUE}
+        self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
+        self.received_others = EventCounter(EventClass.OTHER)
         namespace.on_connect(self.signing_in.welcome)
         namespace.on_disconnect(self._dismiss)
         namespace.before_data(self._count)
@@ -153,7 +153,7 @@ class Collaboration:
         members = [
             member
             for member in self._members.values()
-            if (member.user.id if kind == "user" else site_of(member.socket.session.request.address)) == name
+            if (member.user.id if kind == "user" else rate_limit_key(member.socket.session.request.address)) == name
         ]
         for member in members:
             member.socket.disconnect(close=True)
@@ -173,10 +173,10 @@ class Collaboration:
         """How many of the connections here are in a project."""
         return len(self._namespace.adapter.rooms.joined(project_id))
 
-    def begin_parting(self) -> Parting:
+    def begin_drain(self) -> ClientDrain:
         """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
-        self._parting = Parting(self._members.values(), self.projects)
-        return self._parting
+        self._draining_clients = ClientDrain(self._members.values(), self.projects)
+        return self._draining_clients
 
     def say_goodbye(self) -> None:
         """Tell everyone here that the server is about to stop; of those who then leave nobody here is told."""
@@ -200,32 +200,32 @@ class Collaboration:
         if 0 < self._limits.connections <= self._connections.total(user.id):
             self._incidents.note_limit("connections of a user", _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
-        member = Member(socket, signed_in, self._allowance(socket))
-        self._allowances.pop(socket.session, None)
+        member = Member(socket, signed_in, self._rate_limiter(socket))
+        self._rate_limiters.pop(socket.session, None)
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
         if self._kept is not None:
             self._kept.watch(member)
-        if self._parting is not None:
-            self._parting.add(member)
-        member.is_parting = socket.session.state is State.PARTING  # where signing in took longer than the telling
+        if self._draining_clients is not None:
+            self._draining_clients.add(member)
+        member.is_draining = socket.session.state is State.DRAINING  # where signing in took longer than the telling
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
-    def _allowance(self, socket: Socket) -> Allowance:
+    def _rate_limiter(self, socket: Socket) -> RateLimiter:
         """What a connection may send: who connects to the namespace again over it goes on with what is left."""
-        allowance = self._allowances.get(socket.session)
-        if allowance is None:
-            return Allowance(self._limits)
+        rate_limiter = self._rate_limiters.get(socket.session)
+        if rate_limiter is None:
+            return RateLimiter(self._limits)
         try:
-            allowance.take(Kind.OTHER)
+            rate_limiter.take(EventClass.OTHER)
         except EventRefused as refusal:
             raise ConnectRefused(str(refusal), refusal.details) from None
         except TooManyRefusals:
             socket.disconnect(close=True)
             raise ConnectRefused("disconnected") from None
-        return allowance
+        return rate_limiter
 
     def _dismiss(self, socket: Socket, reason: str) -> None:
         member = self._members.pop(socket.id)
@@ -233,7 +233,7 @@ class Collaboration:
         self._connections.remove(user.id)
         self.disconnects[reason] += 1
         if socket.session.is_live:
-            self._allowances[socket.session] = member.allowance
+            self._rate_limiters[socket.session] = member.rate_limiter
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
@@ -253,7 +253,7 @@ class Collaboration:
         member = self._members[socket.id]
         member.received += 1
         size = len(data)
-        is_decoded = received.kind is Kind.OTHER and received is not self.received_others
+        is_decoded = received.kind is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
             is_decoded = True
@@ -261,10 +261,10 @@ class Collaboration:
         if is_decoded and len(data) > MAX_DECODED:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
 
-    def _take(self, member: Member, kind: Kind, size: int = 0) -> None:
+    def _take(self, member: Member, kind: EventClass, size: int = 0) -> None:
         """Count an event. Raises `EventRefused` for one too many."""
         try:
-            member.allowance.take(kind, size)
+            member.rate_limiter.take(kind, size)
         except TooManyBytes:
             self._incidents.note_limit("bytes", _address(member.socket))
             raise
@@ -277,7 +277,7 @@ class Collaboration:
 
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
-            self._members[socket.id].allowance.take_bytes(size)
+            self._members[socket.id].rate_limiter.take_bytes(size)
         except TooManyBytes:
             self._incidents.note_limit("bytes", _address(socket))
             raise
@@ -311,7 +311,7 @@ class Collaboration:
         def pass_on(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
             if event.edits and not role.may_write:
                 raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
-            if event.volatile and member.is_parting:
+            if event.volatile and member.is_draining:
                 return  # a cursor would be drawn anew where it has just been taken away
             adapter.relay(message, project_id, member.socket.id)
             if event.logged:
@@ -339,7 +339,7 @@ class Collaboration:
                 pass_on(member, project_id, message, role)
                 return None
             if self._admission.must_ask(member, project_id):
-                self._take(member, Kind.OTHER)  # it costs as much as a join
+                self._take(member, EventClass.OTHER)  # it costs as much as a join
             # Held as it will be sent: nothing else that the client wrote beside the event is kept.
             act = functools.partial(pass_on_held, member, project_id, message)
             return self._admission.relay(member, project_id, event.name, message.size, act)

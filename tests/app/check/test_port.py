@@ -11,7 +11,7 @@ from tests.app.check.authority import Authority
 from tests.app.check.conftest import GOOD, MakeSettings
 from tests.support.processes import Program
 
-from synkora.app.check.finding import Status
+from synkora.app.check.finding import FindingStatus
 from synkora.app.check.port import check_port
 
 SERVE = (sys.executable, "-m", "synkora", "serve")
@@ -27,14 +27,14 @@ async def test_a_free_port(settings: MakeSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     (finding,) = await check_port(settings(WS_HOST="127.0.0.1", WS_PORT=str(port)))
-    assert (finding.status, finding.message) == (Status.WELL, f"127.0.0.1, port {port} is free")
+    assert (finding.status, finding.message) == (FindingStatus.WELL, f"127.0.0.1, port {port} is free")
     socket.create_server(("127.0.0.1", port)).close()
 
 
 async def test_any_port(settings: MakeSettings) -> None:
     """Port 0 is no port that could be taken."""
     (finding,) = await check_port(settings(WS_PORT="0"))
-    assert (finding.status, finding.message) == (Status.WELL, "any free one (every interface, port 0)")
+    assert (finding.status, finding.message) == (FindingStatus.WELL, "any free one (every interface, port 0)")
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -48,13 +48,13 @@ async def test_this_server(settings: MakeSettings, tmp_path: Path, tls: bool) ->
     with Program(SERVE, tmp_path, WS_PORT="0", **variables) as program:
         made = settings(**variables, WS_PORT=port_of(program))
         (finding,) = await check_port(made)
-        assert finding.status is Status.WELL
+        assert finding.status is FindingStatus.WELL
         assert finding.message.startswith("this server runs there, healthy, for ")
         assert finding.message.endswith("seconds, clients: 0")
         if tls:
             authority.issue("app.example.com")  # renewed since the server was started
             (finding,) = await check_port(made)
-            assert finding.status is Status.WRONG
+            assert finding.status is FindingStatus.WRONG
             assert "not by this server with this certificate" in finding.message
 
 
@@ -63,7 +63,7 @@ async def test_a_server_without_its_redis(settings: MakeSettings, tmp_path: Path
     variables = {"WS_HOST": "127.0.0.1", "NEXTAUTH_SECRET": GOOD, "REDIS_URL": "redis://127.0.0.1:1"}
     with Program(SERVE, tmp_path, WS_PORT="0", **variables) as program:
         (finding,) = await check_port(settings(**variables, WS_PORT=port_of(program)))
-    assert finding.status is Status.RISKY
+    assert finding.status is FindingStatus.RISKY
     assert "degraded" in finding.message
     assert "nothing listens where REDIS_URL says" in finding.message
 
@@ -86,7 +86,7 @@ async def test_others(settings: MakeSettings, answer: bytes) -> None:
 
     async with listening(serve) as listener:
         (finding,) = await check_port(settings(WS_HOST="127.0.0.1", WS_PORT=str(listener.port)))
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert finding.message == f"port {listener.port} is in use, and not by this server"
     assert "WS_PORT" in finding.advice
 
@@ -97,6 +97,6 @@ async def test_others(settings: MakeSettings, answer: bytes) -> None:
 async def test_places_that_cannot_be_opened(settings: MakeSettings, host: str, words: str) -> None:
     """An address of another machine, and a name that there is not, are wrong."""
     (finding,) = await check_port(settings(WS_HOST=host, WS_PORT="3001"))
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert words in finding.message
     assert "WS_HOST" in finding.advice
