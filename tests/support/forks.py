@@ -26,11 +26,12 @@ def _orders() -> socket.socket:
             [sys.executable, _PRELOADED, str(theirs.fileno())],
             env={"PATH": os.environ["PATH"]},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # as the processes have: Python looks once whether it can seek there
+            stderr=subprocess.STDOUT,
             pass_fds=[theirs.fileno()],
         )
-    atexit.register(interpreter.wait)
-    atexit.register(ours.close)  # before the wait
+    atexit.register(interpreter.communicate)
+    atexit.register(ours.close)  # before that, so that it ends
     return ours
 
 
@@ -80,3 +81,11 @@ class Fork:
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+
+def run(folder: Path, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """`python -m synkora` with these arguments, run to its end; it may write no more than a pipe holds to stderr."""
+    process = Fork(arguments, folder, environment)
+    with process.stdout, process.stderr:
+        output, errors = process.stdout.read(), process.stderr.read()
+    return subprocess.CompletedProcess(arguments, process.wait(), output, errors)
