@@ -6,6 +6,8 @@ from typing import Final, Protocol
 
 from synkora.collaboration.answers import AccessUnavailable, Answers
 from synkora.collaboration.members import Member
+from synkora.collaboration.turns import Turns
+from synkora.engine.addresses import site_of
 from synkora.engine.deadlines import Deadlines
 from synkora.engine.incidents import Incidents
 from synkora.identity.handshake import SignedIn
@@ -13,6 +15,7 @@ from synkora.identity.user import User
 
 RECHECK: Final = 60  # seconds
 _CHECKS_AT_ONCE: Final = 50
+LOOKED_UP_AT_ONCE: Final = 20  # keys of strangers, so that questions of those who are signed in find the database free
 
 
 class NoneKept(AccessUnavailable):
@@ -53,12 +56,20 @@ class KeptSessions:
         self._go_on = go_on
         self._answers: Answers[str, User] = Answers()
         self._rechecks: Deadlines[Member] = Deadlines(recheck, self._start_recheck)
+        self._lookups = Turns(LOOKED_UP_AT_ONCE)
         self._turns = asyncio.Semaphore(_CHECKS_AT_ONCE)
         self._checks: set[asyncio.Task[None]] = set()
 
-    async def find(self, key: str, *, fresh: bool = False) -> User | None:
-        """Whose session that is; None where there is none. Raises `AccessUnavailable`."""
-        return await self._answers.get(key, lambda: self._store.find(key), fresh=fresh)
+    async def find(self, key: str, address: str) -> User | None:
+        """Whose session that is; None where there is none. Raises `AccessUnavailable`.
+
+        Keys that come from one address take turns, within the time of an answer.
+        """
+        return await self._answers.get(key, lambda: self._find_in_turn(key, address))
+
+    async def _find_in_turn(self, key: str, address: str) -> User | None:
+        async with self._lookups.turn(site_of(address)):
+            return await self._store.find(key)
 
     def watch(self, member: Member) -> None:
         """Look a member's session up again from time to time, if the app keeps it in its database."""
@@ -87,7 +98,8 @@ class KeptSessions:
             if _is_gone(member) or not signed_in.is_kept:
                 return  # a fresh token may have taken the session's place
             try:
-                user = await self.find(signed_in.token, fresh=True)
+                key = signed_in.token
+                user = await self._answers.get(key, lambda: self._store.find(key), fresh=True)
             except AccessUnavailable as error:
                 self._incidents.note("access check failed", str(error))
                 user = signed_in.user
