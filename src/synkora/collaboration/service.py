@@ -17,7 +17,7 @@ from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
 from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
-from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
+from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals, TooMuchForUser
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.own_events import ASKS
@@ -27,6 +27,7 @@ from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import LEAVE_DELAY, Projects
 from synkora.collaboration.received import Received
 from synkora.collaboration.signing_in import SigningIn
+from synkora.collaboration.spending import Spendings
 from synkora.collaboration.timestamps import now
 from synkora.engine.addresses import site_of
 from synkora.engine.counts import Counts, LocalCounts
@@ -35,6 +36,7 @@ from synkora.engine.incidents import Incidents
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
+from synkora.protocol import surrogates
 from synkora.protocol.json import Decoder
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
@@ -48,6 +50,7 @@ BLOCKED: Final = "Blocked by the operators of this server"
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
 #: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
 MAX_DECODED: Final = 65_536
+HALF_SIZE: Final = 100  # bytes that half a surrogate pair counts as: reading one costs as much as so many others
 
 
 class _ProjectArguments(msgspec.Struct, array_like=True):
@@ -89,6 +92,7 @@ class Collaboration:
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
+        self._spendings = Spendings(self._limits.user_byte_rate)
         self._incidents = Incidents() if incidents is None else incidents  # one without incidents is false
         self.access = Access(policy or OpenAccess(), answer_within=answer_within)
         self._namespace = namespace
@@ -200,7 +204,7 @@ class Collaboration:
         if 0 < self._limits.connections <= self._connections.total(user.id):
             self._incidents.note_limit("connections of a user", _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
-        member = Member(socket, signed_in, self._allowance(socket))
+        member = Member(socket, signed_in, self._allowance(socket, user.id))
         self._allowances.pop(socket.session, None)
         self._members[socket.id] = member
         self._connections.add(user.id)
@@ -213,11 +217,13 @@ class Collaboration:
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
-    def _allowance(self, socket: Socket) -> Allowance:
+    def _allowance(self, socket: Socket, user_id: str) -> Allowance:
         """What a connection may send: who connects to the namespace again over it goes on with what is left."""
         allowance = self._allowances.get(socket.session)
+        spending = self._spendings.of(user_id)
         if allowance is None:
-            return Allowance(self._limits)
+            return Allowance(self._limits, spending)
+        allowance.spending = spending
         try:
             allowance.take(Kind.OTHER)
         except EventRefused as refusal:
@@ -231,6 +237,7 @@ class Collaboration:
         member = self._members.pop(socket.id)
         user = member.user
         self._connections.remove(user.id)
+        self._spendings.left(user.id)
         self.disconnects[reason] += 1
         if socket.session.is_live:
             self._allowances[socket.session] = member.allowance
@@ -253,6 +260,8 @@ class Collaboration:
         member = self._members[socket.id]
         member.received += 1
         size = len(data)
+        if b"\\u" in data:
+            size += HALF_SIZE * surrogates.at_most(data)
         is_decoded = received.kind is Kind.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
@@ -267,6 +276,9 @@ class Collaboration:
             member.allowance.take(kind, size)
         except TooManyBytes:
             self._incidents.note_limit("bytes", _address(member.socket))
+            raise
+        except TooMuchForUser:
+            self._incidents.note_limit("work for a user", _address(member.socket))
             raise
         except EventRefused:
             self._incidents.note_limit(f"{kind.name.lower()} events", _address(member.socket))
@@ -305,7 +317,7 @@ class Collaboration:
         self._admission.leave(self._members[socket.id], project_id)
 
     def _relay(self, event: Event) -> None:
-        codec, adapter = Codec(event), self._namespace.adapter
+        codec, adapter, presence = Codec(event), self._namespace.adapter, self.presence
         writer = packets.EventWriter(self._namespace.name, event.name, volatile=event.volatile)
 
         def pass_on(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
@@ -313,6 +325,9 @@ class Collaboration:
                 raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
             if event.volatile and member.is_parting:
                 return  # a cursor would be drawn anew where it has just been taken away
+            spending = member.allowance.spending
+            if spending is not None:
+                spending.deliver(message.size, presence.connections(project_id))
             adapter.relay(message, project_id, member.socket.id)
             if event.logged:
                 log.debug(
