@@ -294,6 +294,15 @@ class Settings:
             "Bytes of events that one connection may send a second, for three seconds at once.",
         ),
     ] = 1_000_000
+    limit_user_byte_rate: Annotated[
+        float,
+        Setting(
+            "LIMIT_USER_BYTE_RATE",
+            values.BYTE_RATE,
+            "Bytes a second that are sent to others for one user, over all of the user's connections; each delivery "
+            "counts as 3,000 bytes more, and each event that the user sends as 8,000.",
+        ),
+    ] = 200_000_000
     limit_projects: Annotated[
         int,
         Setting("LIMIT_PROJECTS", values.COUNT, "Projects that one connection may be in."),
