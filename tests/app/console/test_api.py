@@ -21,8 +21,8 @@ from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.parameters import MAX_NOTICE
 from synkora.app.console.topics import REACH, ConnectionsSought
+from synkora.app.instance import Instance
 from synkora.app.logs.text import render_text
-from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.routes import make_app
 from synkora.app.settings import read_settings
 
@@ -39,16 +39,9 @@ class Desk:
         self.site = Site()
         self.tail = LogTail()
         settings = read_settings(**{"NEXTAUTH_SECRET": SECRET, "CONSOLE_TOKEN": TOKEN, **given})
-        collaboration = self.site.collaboration
-        self.console = Console(
-            settings,
-            self.site.server,
-            collaboration,
-            lag=LoopLag(),
-            log_tail=self.tail,
-            files=files,
-        )
-        self.app: Starlette = make_app(collaboration, lambda: False, lambda: None, self.console.routes)
+        instance = Instance(self.site.server, self.site.collaboration)
+        self.console = Console(settings, instance, log_tail=self.tail, files=files)
+        self.app: Starlette = make_app(instance, self.console.routes)
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """What is answered to a request with the token."""
@@ -228,7 +221,7 @@ async def test_tables_for_others_are_made_few_at_a_time(desk: Desk, monkeypatch:
     """However many of the instances ask, and whatever each of them lets through."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     sought = ConnectionsSought("", "", "", "since", is_descending=False, most=10)
-    await asyncio.gather(*(desk.console._instance._connections(sought) for _ in range(MOST_RUNNING + 3)))
+    await asyncio.gather(*(desk.console._answers._connections(sought) for _ in range(MOST_RUNNING + 3)))
     assert slowly.most == MOST_RUNNING
 
 
