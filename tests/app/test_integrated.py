@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from synkora.app.integrated import CollaborationServer
 from synkora.app.settings import Settings, SettingsError
-from synkora.app.values import SecretStr
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 HANDSHAKE = "/socket.io/?EIO=4&transport=polling"

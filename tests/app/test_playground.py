@@ -12,7 +12,7 @@ from tests.collaboration.site import Site
 from synkora.app.instance import Instance
 from synkora.app.playground import PEOPLE, playground_routes
 from synkora.app.routes import make_app
-from synkora.app.settings import read_settings
+from synkora.app.settings import Settings
 from synkora.identity.tokens import Keyring
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
@@ -32,7 +32,7 @@ def files(tmp_path: Path) -> Path:
 
 def app_of(files: Path, **given: Any) -> Starlette:
     """The server's pages, with the playground among them if these settings have one."""
-    settings = read_settings(**{"NEXTAUTH_SECRET": SECRET, **given})
+    settings = Settings(**{"NEXTAUTH_SECRET": SECRET, **given}, _env_file=None)
     site = Site()
     return make_app(Instance(site.server, site.collaboration), playground_routes(settings, files))
 

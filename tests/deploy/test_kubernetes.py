@@ -51,7 +51,7 @@ def test_they_are_about_the_same_pods() -> None:
     assert service_port["targetPort"] == port["name"]
     (rule,) = MANIFESTS["Ingress"]["spec"]["rules"]
     (path,) = rule["http"]["paths"]
-    assert path["path"] == Settings.path
+    assert path["path"] == Settings.model_fields["path"].default
     backend = path["backend"]["service"]
     assert (backend["name"], backend["port"]["name"]) == (
         MANIFESTS["Service"]["metadata"]["name"],
@@ -68,7 +68,7 @@ def test_there_is_time_to_drain() -> None:
     """A pod is killed later than it would end by itself."""
     (pause,) = SERVER["lifecycle"]["preStop"]["exec"]["command"][1:]
     drain = int(MANIFESTS["ConfigMap"]["data"]["SHUTDOWN_DRAIN"])
-    takes = int(pause) + drain + Settings.shutdown_timeout
+    takes = int(pause) + drain + Settings.model_fields["shutdown_timeout"].default
     assert POD["terminationGracePeriodSeconds"] > takes
 
 

@@ -3,15 +3,47 @@
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from synkora.app import sources, values
+from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from synkora.app import sources
 from synkora.app.cautions import origin_cautions, secret_cautions
-from synkora.app.values import NotAllowed, SecretStr, Setting
+from synkora.app.values import (
+    Access,
+    Allowed,
+    ByteRate,
+    ConsoleToken,
+    CookieName,
+    Count,
+    Environment,
+    File,
+    Flag,
+    Format,
+    GracePeriod,
+    Host,
+    Interval,
+    Level,
+    Name,
+    Origins,
+    OutboxSize,
+    Path,
+    PayloadSize,
+    Port,
+    Prefix,
+    Proxies,
+    Rate,
+    Redis,
+    Secret,
+    Secrets,
+    Threshold,
+    Token,
+    Transports,
+)
 
-_SECRET_NAME: Final = sources.SECRET_NAMES[0]
 _LONGEST_SHOWN = 100
 _OTHERS = frozenset(("SSL_CERT_DIR", "SSL_CERT_FILE"))  # OpenSSL's own, like ours by chance
 _ALIKE = 0.88  # REDIS_URI is like REDIS_URL, and the app's own REDIS_TLS_URL is not
@@ -33,353 +65,303 @@ class Variable(NamedTuple):
     description: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class _Variables(PydanticBaseSettingsSource):
+    """The variables that are settings, from the environment and the files."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Nothing: all are read at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = sources.variables()
+        known = {variable.name for variable in describe()}
+        values: dict[str, Any] = {name: value for name, value in found.items() if name in known}
+        secret = next((found[name] for name in sources.SECRET_NAMES if name in found), None)
+        if secret is not None:
+            values["NEXTAUTH_SECRET"] = secret
+        values["further_secrets"] = tuple(sources.secrets_besides(found))
+        return values
+
+
+class Settings(BaseSettings):
     """The server's settings, checked and normalised; durations are in seconds and sizes in bytes."""
 
-    secret: Annotated[
-        SecretStr,
-        Setting(
-            "NEXTAUTH_SECRET",
-            values.SECRET,
-            "The secret that the web app's tokens are made with (the app has it under the same name).",
-        ),
-    ]
-    auth_secret: Annotated[
-        SecretStr | None,
-        Setting(
-            "AUTH_SECRET",
-            values.SECRET,
-            "The same under Auth.js v5's name, for where NEXTAUTH_SECRET is not set; where both are, either is "
-            "accepted, and so are AUTH_SECRET_1 to AUTH_SECRET_3.",
-        ),
-    ] = None
-    session_cookie: Annotated[
-        str,
-        Setting(
-            "SESSION_COOKIE",
-            values.COOKIE_NAME,
-            "Name of the app's session cookie, where the app gives it a name of its own; the usual names count too.",
-        ),
-    ] = ""
-    previous_secrets: Annotated[
-        tuple[SecretStr, ...],
-        Setting(
-            "NEXTAUTH_SECRET_PREVIOUS",
-            values.SECRETS,
-            "Former secrets, comma-separated: tokens made with them are still accepted.",
-        ),
-    ] = ()
-    environment: Annotated[
-        values.Environment,
-        Setting(
-            "SYNKORA_ENV",
-            values.ENVIRONMENT,
-            "development or production; production refuses a weak NEXTAUTH_SECRET instead of warning, "
-            "and has no playground.",
-        ),
-    ] = "development"
-    port: Annotated[
-        int,
-        Setting("WS_PORT", values.PORT, "Port to listen on; 0 takes any free one."),
-    ] = 3001
-    host: Annotated[
-        str,
-        Setting("WS_HOST", values.HOST, "Address to listen on; unset: every interface, IPv4 and IPv6."),
-    ] = ""
-    allowed_origins: Annotated[
-        tuple[str, ...],
-        Setting(
-            "ALLOWED_ORIGINS",
-            values.ORIGINS,
-            "Origins that browsers may connect from, comma-separated; https://*.example.com, "
-            "http://localhost:*, capacitor://localhost and * work too.",
-        ),
-    ] = ("http://localhost:3000",)
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        Setting(
-            "TRUSTED_PROXIES",
-            values.PROXIES,
-            "Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, "
-            "comma-separated: addresses, networks, unix for a unix socket.",
-        ),
-    ] = ()
-    ssl_certfile: Annotated[
-        Path | None,
-        Setting(
-            "SSL_CERTFILE",
-            values.FILE,
-            "Certificate (PEM, with those that it was issued by) to speak TLS with; unset: no TLS.",
-        ),
-    ] = None
-    ssl_keyfile: Annotated[
-        Path | None,
-        Setting("SSL_KEYFILE", values.FILE, "Key of that certificate (PEM, without a passphrase)."),
-    ] = None
-    path: Annotated[
-        str,
-        Setting("WS_PATH", values.PATH, "Path of Socket.IO; the clients' path option has to be the same."),
-    ] = "/socket.io/"
-    ping_interval: Annotated[
-        float,
-        Setting("WS_PING_INTERVAL", values.INTERVAL, "Seconds from a client's last answer to its next ping."),
-    ] = 25
-    ping_timeout: Annotated[
-        float,
-        Setting(
-            "WS_PING_TIMEOUT", values.INTERVAL, "Seconds that a client has to answer a ping; then it is disconnected."
-        ),
-    ] = 60
-    transports: Annotated[
-        tuple[values.Transport, ...],
-        Setting("WS_TRANSPORTS", values.TRANSPORTS, "Transports that clients may use, comma-separated."),
-    ] = ("polling", "websocket")
-    max_payload: Annotated[
-        int,
-        Setting(
-            "WS_MAX_PAYLOAD",
-            values.PAYLOAD_SIZE,
-            "Bytes of the largest message that a client may send, its attachments included.",
-        ),
-    ] = 1_000_000
-    compression: Annotated[
-        bool,
-        Setting(
-            "WS_COMPRESSION",
-            values.FLAG,
-            "Compress messages for clients that can read it: less traffic for more processor time.",
-        ),
-    ] = False
-    compression_threshold: Annotated[
-        int,
-        Setting("WS_COMPRESSION_THRESHOLD", values.THRESHOLD, "Bytes from which on a message is worth compressing."),
-    ] = 1024
-    connect_timeout: Annotated[
-        float,
-        Setting(
-            "WS_CONNECT_TIMEOUT",
-            values.INTERVAL,
-            "Seconds that a new connection has to join a namespace; then it is closed.",
-        ),
-    ] = 45
-    upgrade_timeout: Annotated[
-        float,
-        Setting(
-            "WS_UPGRADE_TIMEOUT",
-            values.INTERVAL,
-            "Seconds that a client has to complete its upgrade from polling to WebSocket; as long a CONNECT "
-            "without a token waits for the upgrade's cookie.",
-        ),
-    ] = 10
-    keep_alive: Annotated[
-        float,
-        Setting(
-            "WS_KEEP_ALIVE",
-            values.INTERVAL,
-            "Seconds that an HTTP connection stays open after a request; a load balancer has to close its idle "
-            "connections earlier (Google's: after 600 s).",
-        ),
-    ] = 65
-    max_outbox: Annotated[
-        int,
-        Setting(
-            "WS_MAX_OUTBOX",
-            values.OUTBOX_SIZE,
-            "Bytes that may wait for a client that does not read; beyond them it is disconnected. "
-            "Not less than WS_MAX_PAYLOAD.",
-        ),
-    ] = 4_000_000
-    shutdown_timeout: Annotated[
-        float,
-        Setting(
-            "SHUTDOWN_TIMEOUT",
-            values.GRACE_PERIOD,
-            "Seconds that stopping takes at most; clients have up to two of them to get their last messages.",
-        ),
-    ] = 5
-    shutdown_drain: Annotated[
-        float,
-        Setting(
-            "SHUTDOWN_DRAIN",
-            values.GRACE_PERIOD,
-            "Seconds over which an instance sends its clients to the others before it stops; 0 is all at once. "
-            "Only with REDIS_URL.",
-        ),
-    ] = 0
-    log_level: Annotated[
-        values.LogLevel,
-        Setting(
-            "LOG_LEVEL",
-            values.LOG_LEVEL,
-            "What is logged: debug, info, warning or error, each with all that is more serious.",
-        ),
-    ] = "info"
-    log_format: Annotated[
-        values.LogFormat,
-        Setting("LOG_FORMAT", values.LOG_FORMAT, "text writes lines for people, json one object a line."),
-    ] = "text"
-    metrics_token: Annotated[
-        SecretStr | None,
-        Setting(
-            "METRICS_TOKEN",
-            values.SECRET,
-            "The bearer token that Prometheus needs to read /metrics; unset: whoever reaches the port may read it.",
-        ),
-    ] = None
-    console_token: Annotated[
-        SecretStr | None,
-        Setting(
-            "CONSOLE_TOKEN",
-            values.CONSOLE_TOKEN,
-            "What operators sign in to /console with, 16 characters or more; unset: there is none, but for "
-            "this machine in development.",
-        ),
-    ] = None
-    admin_ui: Annotated[
-        bool,
-        Setting("ADMIN_UI", values.FLAG, "true: Socket.IO's Admin UI may connect, with CONSOLE_TOKEN as its password."),
-    ] = False
-    project_access: Annotated[
-        values.Access,
-        Setting(
-            "PROJECT_ACCESS",
-            values.ACCESS,
-            "Who may join a project: open (everyone signed in), or whom the app (http) or its database "
-            "(postgres) lets in.",
-        ),
-    ] = "open"
-    app_url: Annotated[
-        str | None,
-        Setting(
-            "APP_URL", values.TEXT, "Where PROJECT_ACCESS=http asks: the web app's address, as this server reaches it."
-        ),
-    ] = None
-    database_url: Annotated[
-        SecretStr | None,
-        Setting(
-            "DATABASE_URL",
-            values.SECRET_TEXT,
-            "The web app's database, as Prisma has it: where PROJECT_ACCESS=postgres asks, and where sessions "
-            "are looked up that the app keeps there.",
-        ),
-    ] = None
-    limit_volatile_rate: Annotated[
-        float,
-        Setting(
-            "LIMIT_VOLATILE_RATE",
-            values.RATE,
-            "Cursors, selections and typing that one connection may send a second, for three seconds at once.",
-        ),
-    ] = 100
-    limit_edit_rate: Annotated[
-        float,
-        Setting(
-            "LIMIT_EDIT_RATE", values.RATE, "Edits that one connection may send a second, for three seconds at once."
-        ),
-    ] = 100
-    limit_other_rate: Annotated[
-        float,
-        Setting(
-            "LIMIT_OTHER_RATE",
-            values.RATE,
-            "Joins, leaves and anything else that one connection may send a second, for three seconds at once.",
-        ),
-    ] = 20
-    limit_byte_rate: Annotated[
-        float,
-        Setting(
-            "LIMIT_BYTE_RATE",
-            values.BYTE_RATE,
-            "Bytes of events that one connection may send a second, for three seconds at once.",
-        ),
-    ] = 1_000_000
-    limit_user_byte_rate: Annotated[
-        float,
-        Setting(
-            "LIMIT_USER_BYTE_RATE",
-            values.BYTE_RATE,
-            "Bytes a second that are sent to others for one user, over all of the user's connections; each delivery "
-            "counts as 3,000 bytes more, and each event that the user sends as 8,000.",
-        ),
-    ] = 200_000_000
-    limit_projects: Annotated[
-        int,
-        Setting("LIMIT_PROJECTS", values.COUNT, "Projects that one connection may be in."),
-    ] = 50
-    limit_connections_per_user: Annotated[
-        int,
-        Setting("LIMIT_CONNECTIONS_PER_USER", values.COUNT, "Connections of one user."),
-    ] = 1000
-    limit_connections_per_address: Annotated[
-        int,
-        Setting(
-            "LIMIT_CONNECTIONS_PER_ADDRESS",
-            values.COUNT,
-            "Connections of one address (of one /64 network for IPv6); behind a proxy see TRUSTED_PROXIES.",
-        ),
-    ] = 10_000
-    limit_handshakes_per_address: Annotated[
-        float,
-        Setting(
-            "LIMIT_HANDSHAKES_PER_ADDRESS",
-            values.RATE,
-            "New connections of one address a second, for ten seconds at once.",
-        ),
-    ] = 1000
-    limit_failed_sign_ins: Annotated[
-        int,
-        Setting(
-            "LIMIT_FAILED_SIGN_INS",
-            values.COUNT,
-            "Refused sign-ins of one address within a minute, from which on each refusal takes longer.",
-        ),
-    ] = 20
-    limit_clients: Annotated[
-        int,
-        Setting("LIMIT_CLIENTS", values.COUNT, "Clients of this instance in all."),
-    ] = 50_000
-    redis_url: Annotated[
-        SecretStr | None,
-        Setting(
-            "REDIS_URL",
-            values.REDIS,
-            "Set: this instance is one of several, joined through this Redis, such as redis://:password@host; "
-            "rediss:// is with TLS, unix:///path a Unix socket.",
-        ),
-    ] = None
-    redis_prefix: Annotated[
-        str,
-        Setting(
-            "REDIS_PREFIX",
-            values.PREFIX,
-            "What the names of the channels in Redis begin with, the key of Node.js' adapter; deployments that "
-            "share a Redis need one each.",
-        ),
-    ] = "socket.io"
-    instance: Annotated[
-        str,
-        Setting(
-            "WS_INSTANCE",
-            values.NAME,
-            "Set: the ids of this instance's sessions begin with this name and a dot, so that a proxy can tell "
-            "whose they are.",
-        ),
-    ] = ""
+    model_config = SettingsConfigDict(
+        case_sensitive=True,
+        extra="ignore",  # .env.local is shared with the web app
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
 
-    # No variables: what the sources have besides, and the names of the fields that a variable was given for.
-    further_secrets: tuple[SecretStr, ...] = ()
-    given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    secret: Secret = Field(
+        validation_alias="NEXTAUTH_SECRET",
+        description="The secret that the web app's tokens are made with (the app has it under the same name).",
+    )
+    auth_secret: Token = Field(
+        default=None,
+        validation_alias="AUTH_SECRET",
+        description="The same under Auth.js v5's name, for where NEXTAUTH_SECRET is not set; where both are, either is "
+        "accepted, and so are AUTH_SECRET_1 to AUTH_SECRET_3.",
+    )
+    session_cookie: CookieName = Field(
+        default="",
+        validation_alias="SESSION_COOKIE",
+        description="Name of the app's session cookie, where the app gives it a name of its own; the usual names count "
+        "too.",
+    )
+    previous_secrets: Secrets = Field(
+        default=(),
+        validation_alias="NEXTAUTH_SECRET_PREVIOUS",
+        description="Former secrets, comma-separated: tokens made with them are still accepted.",
+    )
+    environment: Environment = Field(
+        default="development",
+        validation_alias="SYNKORA_ENV",
+        description="development or production; production refuses a weak NEXTAUTH_SECRET instead of warning, "
+        "and has no playground.",
+    )
+    port: Port = Field(
+        default=3001,
+        validation_alias="WS_PORT",
+        description="Port to listen on; 0 takes any free one.",
+    )
+    host: Host = Field(
+        default="",
+        validation_alias="WS_HOST",
+        description="Address to listen on; unset: every interface, IPv4 and IPv6.",
+    )
+    allowed_origins: Origins = Field(
+        default=("http://localhost:3000",),
+        validation_alias="ALLOWED_ORIGINS",
+        description="Origins that browsers may connect from, comma-separated; https://*.example.com, "
+        "http://localhost:*, capacitor://localhost and * work too.",
+    )
+    trusted_proxies: Proxies = Field(
+        default=(),
+        validation_alias="TRUSTED_PROXIES",
+        description="Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, "
+        "comma-separated: addresses, networks, unix for a unix socket.",
+    )
+    ssl_certfile: File = Field(
+        default=None,
+        validation_alias="SSL_CERTFILE",
+        description="Certificate (PEM, with those that it was issued by) to speak TLS with; unset: no TLS.",
+    )
+    ssl_keyfile: File = Field(
+        default=None,
+        validation_alias="SSL_KEYFILE",
+        description="Key of that certificate (PEM, without a passphrase).",
+    )
+    path: Path = Field(
+        default="/socket.io/",
+        validation_alias="WS_PATH",
+        description="Path of Socket.IO; the clients' path option has to be the same.",
+    )
+    ping_interval: Interval = Field(
+        default=25,
+        validation_alias="WS_PING_INTERVAL",
+        description="Seconds from a client's last answer to its next ping.",
+    )
+    ping_timeout: Interval = Field(
+        default=60,
+        validation_alias="WS_PING_TIMEOUT",
+        description="Seconds that a client has to answer a ping; then it is disconnected.",
+    )
+    transports: Transports = Field(
+        default=("polling", "websocket"),
+        validation_alias="WS_TRANSPORTS",
+        description="Transports that clients may use, comma-separated.",
+    )
+    max_payload: PayloadSize = Field(
+        default=1_000_000,
+        validation_alias="WS_MAX_PAYLOAD",
+        description="Bytes of the largest message that a client may send, its attachments included.",
+    )
+    compression: Flag = Field(
+        default=False,
+        validation_alias="WS_COMPRESSION",
+        description="Compress messages for clients that can read it: less traffic for more processor time.",
+    )
+    compression_threshold: Threshold = Field(
+        default=1024,
+        validation_alias="WS_COMPRESSION_THRESHOLD",
+        description="Bytes from which on a message is worth compressing.",
+    )
+    connect_timeout: Interval = Field(
+        default=45,
+        validation_alias="WS_CONNECT_TIMEOUT",
+        description="Seconds that a new connection has to join a namespace; then it is closed.",
+    )
+    upgrade_timeout: Interval = Field(
+        default=10,
+        validation_alias="WS_UPGRADE_TIMEOUT",
+        description="Seconds that a client has to complete its upgrade from polling to WebSocket; as long a CONNECT "
+        "without a token waits for the upgrade's cookie.",
+    )
+    keep_alive: Interval = Field(
+        default=65,
+        validation_alias="WS_KEEP_ALIVE",
+        description="Seconds that an HTTP connection stays open after a request; a load balancer has to close its idle "
+        "connections earlier (Google's: after 600 s).",
+    )
+    max_outbox: OutboxSize = Field(
+        default=4_000_000,
+        validation_alias="WS_MAX_OUTBOX",
+        description="Bytes that may wait for a client that does not read; beyond them it is disconnected. "
+        "Not less than WS_MAX_PAYLOAD.",
+    )
+    shutdown_timeout: GracePeriod = Field(
+        default=5,
+        validation_alias="SHUTDOWN_TIMEOUT",
+        description="Seconds that stopping takes at most; clients have up to two of them to get their last messages.",
+    )
+    shutdown_drain: GracePeriod = Field(
+        default=0,
+        validation_alias="SHUTDOWN_DRAIN",
+        description="Seconds over which an instance sends its clients to the others before it stops; 0 is all at once. "
+        "Only with REDIS_URL.",
+    )
+    log_level: Level = Field(
+        default="info",
+        validation_alias="LOG_LEVEL",
+        description="What is logged: debug, info, warning or error, each with all that is more serious.",
+    )
+    log_format: Format = Field(
+        default="text",
+        validation_alias="LOG_FORMAT",
+        description="text writes lines for people, json one object a line.",
+    )
+    metrics_token: Token = Field(
+        default=None,
+        validation_alias="METRICS_TOKEN",
+        description="The bearer token that Prometheus needs to read /metrics; unset: whoever reaches the port may read "
+        "it.",
+    )
+    console_token: ConsoleToken = Field(
+        default=None,
+        validation_alias="CONSOLE_TOKEN",
+        description="What operators sign in to /console with, 16 characters or more; unset: there is none, but for "
+        "this machine in development.",
+    )
+    admin_ui: Flag = Field(
+        default=False,
+        validation_alias="ADMIN_UI",
+        description="true: Socket.IO's Admin UI may connect, with CONSOLE_TOKEN as its password.",
+    )
+    project_access: Access = Field(
+        default="open",
+        validation_alias="PROJECT_ACCESS",
+        description="Who may join a project: open (everyone signed in), or whom the app (http) or its database "
+        "(postgres) lets in.",
+    )
+    app_url: str | None = Field(
+        default=None,
+        validation_alias="APP_URL",
+        description="Where PROJECT_ACCESS=http asks: the web app's address, as this server reaches it.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="The web app's database, as Prisma has it: where PROJECT_ACCESS=postgres asks, and where sessions "
+        "are looked up that the app keeps there.",
+    )
+    limit_volatile_rate: Rate = Field(
+        default=100,
+        validation_alias="LIMIT_VOLATILE_RATE",
+        description="Cursors, selections and typing that one connection may send a second, for three seconds at once.",
+    )
+    limit_edit_rate: Rate = Field(
+        default=100,
+        validation_alias="LIMIT_EDIT_RATE",
+        description="Edits that one connection may send a second, for three seconds at once.",
+    )
+    limit_other_rate: Rate = Field(
+        default=20,
+        validation_alias="LIMIT_OTHER_RATE",
+        description="Joins, leaves and anything else that one connection may send a second, for three seconds at once.",
+    )
+    limit_byte_rate: ByteRate = Field(
+        default=1_000_000,
+        validation_alias="LIMIT_BYTE_RATE",
+        description="Bytes of events that one connection may send a second, for three seconds at once.",
+    )
+    limit_user_byte_rate: ByteRate = Field(
+        default=200_000_000,
+        validation_alias="LIMIT_USER_BYTE_RATE",
+        description="Bytes a second that are sent to others for one user, over all of the user's connections; each "
+        "delivery counts as 3,000 bytes more, and each event that the user sends as 8,000.",
+    )
+    limit_projects: Count = Field(
+        default=50,
+        validation_alias="LIMIT_PROJECTS",
+        description="Projects that one connection may be in.",
+    )
+    limit_connections_per_user: Count = Field(
+        default=1000,
+        validation_alias="LIMIT_CONNECTIONS_PER_USER",
+        description="Connections of one user.",
+    )
+    limit_connections_per_address: Count = Field(
+        default=10_000,
+        validation_alias="LIMIT_CONNECTIONS_PER_ADDRESS",
+        description="Connections of one address (of one /64 network for IPv6); behind a proxy see TRUSTED_PROXIES.",
+    )
+    limit_handshakes_per_address: Rate = Field(
+        default=1000,
+        validation_alias="LIMIT_HANDSHAKES_PER_ADDRESS",
+        description="New connections of one address a second, for ten seconds at once.",
+    )
+    limit_failed_sign_ins: Count = Field(
+        default=20,
+        validation_alias="LIMIT_FAILED_SIGN_INS",
+        description="Refused sign-ins of one address within a minute, from which on each refusal takes longer.",
+    )
+    limit_clients: Count = Field(
+        default=50_000,
+        validation_alias="LIMIT_CLIENTS",
+        description="Clients of this instance in all.",
+    )
+    redis_url: Redis = Field(
+        default=None,
+        validation_alias="REDIS_URL",
+        description="Set: this instance is one of several, joined through this Redis, such as redis://:password@host; "
+        "rediss:// is with TLS, unix:///path a Unix socket.",
+    )
+    redis_prefix: Prefix = Field(
+        default="socket.io",
+        validation_alias="REDIS_PREFIX",
+        description="What the names of the channels in Redis begin with, the key of Node.js' adapter; deployments that "
+        "share a Redis need one each.",
+    )
+    instance: Name = Field(
+        default="",
+        validation_alias="WS_INSTANCE",
+        description="Set: the ids of this instance's sessions begin with this name and a dot, so that a proxy can tell "
+        "whose they are.",
+    )
 
-    is_integrated: Annotated[
-        bool,
-        Setting(
-            "ENABLE_INTEGRATED_WEBSOCKET",
-            values.FLAG,
-            "false: a Python web app that has this server inside does not serve Socket.IO itself. It changes "
-            "nothing for synkora serve.",
-        ),
-    ] = True
+    # Without a description, for nobody sets them: what the sources have besides.
+    further_secrets: Secrets = Field(default=(), validation_alias="further_secrets")
+
+    is_integrated: Flag = Field(
+        default=True,
+        validation_alias="ENABLE_INTEGRATED_WEBSOCKET",
+        description="false: a Python web app that has this server inside does not serve Socket.IO itself. It changes "
+        "nothing for synkora serve.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed wins over every variable."""
+        return init_settings, _Variables(settings_cls)
 
     @property
     def secret_variable(self) -> str:
@@ -436,64 +418,38 @@ def _mistaken() -> Iterator[str]:
         yield f"{name}, from {source}, is no setting of this server's: write {meant}, if that is what you mean"
 
 
-def load_settings(*, host: str | None = None, port: int | None = None, **variables: str) -> Settings:
-    """Read the settings; what is passed wins over every variable of the environment and the files.
+def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
+    """Read the settings; what is passed wins over every variable.
 
     Raises `SettingsError` with one line for each variable that cannot be used, or not with the others.
     """
-    settings = read_settings(host=host, port=port, **variables)
+    settings = read_settings(host=host, port=port)
     if problems := settings.problems():
         raise SettingsError(problems)
     return settings
 
 
-def read_settings(*, host: str | None = None, port: int | None = None, **variables: str) -> Settings:
+def read_settings(*, host: str | None = None, port: int | None = None) -> Settings:
     """Read the settings, whether they can be used together or not; the rest as `load_settings` does."""
-    options = {"WS_HOST": host, "WS_PORT": None if port is None else str(port)}
-    given = {variable: value for variable, value in options.items() if value is not None}
+    options = {"WS_HOST": host, "WS_PORT": port}
+    given: dict[str, Any] = {variable: value for variable, value in options.items() if value is not None}
     try:
-        found = sources.variables()
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(list(dict.fromkeys(map(_sentence, error.errors())))) from None
     except UnicodeDecodeError:
         raise SettingsError([".env.local, or another file of variables, is not text in UTF-8"]) from None
     except OSError as error:
         raise SettingsError([f"{error.filename} cannot be read: {error.strerror}"]) from None
-    return _settings_of(found | variables | given)
-
-
-def _settings_of(found: Mapping[str, str]) -> Settings:
-    secret = next((found[name] for name in sources.SECRET_NAMES if name in found), "")
-    read: dict[str, Any] = {}
-    problems: list[str] = []
-    for name, (setting, _) in SETTINGS.items():
-        text = secret if setting.variable == _SECRET_NAME else found.get(setting.variable)
-        if text is None:
-            continue
-        try:
-            read[name] = setting.kind.read(text)
-        except NotAllowed as error:
-            problems.append(_sentence(setting, error))
-    if problems:
-        raise SettingsError(problems)
-    besides = tuple(map(SecretStr, sources.secrets_besides(found)))
-    return Settings(**read, further_secrets=besides, given=frozenset(read))
-
-
-def _declared() -> Iterator[tuple[str, tuple[Setting, object]]]:
-    for each in fields(Settings):
-        for setting in get_args(each.type)[1:]:
-            if isinstance(setting, Setting):
-                yield each.name, (setting, None if each.default is MISSING else each.default)
-
-
-#: The settings by their names, each with its default; the secret has none.
-SETTINGS: Final = dict(_declared())
 
 
 def describe() -> Iterator[Variable]:
     """Every variable with its default, as it would be written, and what it is for."""
-    for setting, default in SETTINGS.values():
-        shown = None if setting.variable == _SECRET_NAME else written(default)
-        yield Variable(setting.variable, shown, setting.description)
+    for field in Settings.model_fields.values():
+        if field.description is None:
+            continue
+        default = None if field.is_required() else written(field.default)
+        yield Variable(str(field.validation_alias), default, field.description)
 
 
 def unknown_names(found: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str, str]]:
@@ -520,19 +476,22 @@ def written(value: object) -> str:
             return str(value)
 
 
-def _sentence(setting: Setting, error: NotAllowed) -> str:
+def _sentence(error: ErrorDetails) -> str:
     """Say in one line what is wrong; what a secret is, is never said."""
-    variable = setting.variable
-    if variable == _SECRET_NAME:
-        return f"{variable} is not set: put the secret of the web app into the environment or into .env.local"
-    if error.words is not None:
-        return f"{variable} {error.words}"
-    shown = json.dumps(error.value, ensure_ascii=False)
+    variable = str(error["loc"][0])
+    match variable:
+        case "NEXTAUTH_SECRET":
+            return f"{variable} is not set: put the secret of the web app into the environment or into .env.local"
+        case "REDIS_URL" | "CONSOLE_TOKEN":  # what they hold is secret
+            return f"{variable} {error['ctx']['words']}"
+    value = error.get("ctx", {}).get("value", error["input"])
+    shown = json.dumps(value, ensure_ascii=False, default=str)
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "…"
-    return f"{variable}: {shown} is not {setting.kind.words}"
+    return f"{variable}: {shown} is not {allowed(variable)}"
 
 
 def allowed(variable: str) -> str:
     """What a variable's value may be, in the words that end a sentence; empty where there is more to say than a few."""
-    return next(setting.kind.words for setting, _ in SETTINGS.values() if setting.variable == variable)
+    field = next(field for field in Settings.model_fields.values() if field.validation_alias == variable)
+    return next((note.words for note in field.metadata if isinstance(note, Allowed)), "")

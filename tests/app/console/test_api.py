@@ -24,7 +24,7 @@ from synkora.app.console.topics import REACH, ConnectionsSought
 from synkora.app.instance import Instance
 from synkora.app.logs.text import render_text
 from synkora.app.routes import make_app
-from synkora.app.settings import read_settings
+from synkora.app.settings import Settings
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 TOKEN = "0123456789abcdef-of-the-console"
@@ -38,7 +38,7 @@ class Desk:
     def __init__(self, files: Path, **given: Any) -> None:
         self.site = Site()
         self.tail = LogTail()
-        settings = read_settings(**{"NEXTAUTH_SECRET": SECRET, "CONSOLE_TOKEN": TOKEN, **given})
+        settings = Settings(**{"NEXTAUTH_SECRET": SECRET, "CONSOLE_TOKEN": TOKEN, **given}, _env_file=None)
         instance = Instance(self.site.server, self.site.collaboration)
         self.console = Console(settings, instance, log_tail=self.tail, files=files)
         self.app: Starlette = make_app(instance, self.console.routes)
@@ -124,7 +124,7 @@ def test_where_there_is_a_console() -> None:
     """In development always, in production with a token alone."""
     tokens: tuple[dict[str, Any], ...] = ({}, {"CONSOLE_TOKEN": TOKEN})
     found = [
-        has_console(read_settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}))
+        has_console(Settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}, _env_file=None))
         for environment in ("development", "production")
         for token in tokens
     ]

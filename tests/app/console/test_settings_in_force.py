@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 
 from synkora.app.console.settings_in_force import SettingInForce, masked, settings_in_force
-from synkora.app.settings import describe, read_settings
+from synkora.app.settings import Settings, describe
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 
 
 def shown(**given: Any) -> dict[str, SettingInForce]:
-    settings = read_settings(**{"NEXTAUTH_SECRET": SECRET, **given})
+    settings = Settings(**{"NEXTAUTH_SECRET": SECRET, **given}, _env_file=None)
     return {setting.variable: setting for setting in settings_in_force(settings)}
 
 

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from tests.collaboration.site import Site, token_of
 from tests.docs.documents import ROOT, table
 from tests.support.clients import Polling, WebSocket, socketio
@@ -23,7 +24,6 @@ from synkora.app.metrics import page
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
-from synkora.app.values import SecretStr
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.engine.incidents import IncidentKind, Limit

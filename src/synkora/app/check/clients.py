@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from synkora.app.check.finding import Finding, risky, well
 from synkora.app.check.origin import is_local, is_loopback
-from synkora.app.settings import SETTINGS, Settings
+from synkora.app.settings import Settings
 from synkora.engine.origins import ANYBODYS
 
 
@@ -37,8 +37,8 @@ def check_origins(settings: Settings) -> Iterable[Finding]:
 def check_limits(settings: Settings) -> Iterator[Finding]:
     """Whether a limit is off."""
     off = [
-        setting.variable
-        for name, (setting, _) in SETTINGS.items()
+        str(field.validation_alias)
+        for name, field in Settings.model_fields.items()
         if name.startswith("limit_") and getattr(settings, name) == 0
     ]
     if off:

@@ -4,9 +4,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from pydantic import SecretStr
 
-from synkora.app.settings import SETTINGS, Settings, written
-from synkora.app.values import SecretStr
+from synkora.app.settings import Settings, written
 
 _SET: Final = "set"
 _URLS: Final = ("APP_URL", "DATABASE_URL", "REDIS_URL")  # of which not all is secret
@@ -25,12 +25,13 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
     """Each variable with its value; of what is secret only whether it is set."""
     return [
         SettingInForce(
-            variable=setting.variable,
-            value=_shown(setting.variable, getattr(settings, name)) or None,
-            is_default=name not in settings.given,
-            description=setting.description,
+            variable=str(field.validation_alias),
+            value=_shown(str(field.validation_alias), getattr(settings, name)) or None,
+            is_default=name not in settings.model_fields_set,
+            description=field.description,
         )
-        for name, (setting, _) in SETTINGS.items()
+        for name, field in Settings.model_fields.items()
+        if field.description is not None
     ]
 
 

@@ -7,11 +7,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-
-from synkora.app.values import SecretStr
 
 KEPT: Final = 1.0  # seconds that a page is answered with again
 
