@@ -3,11 +3,10 @@
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import structlog
 
-from synkora.app.cluster import Cluster
 from synkora.app.instances import Instances
 from synkora.app.logs.output import Output
 from synkora.app.logs.patterns import Patterns
@@ -24,8 +23,11 @@ from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimit
 from synkora.engine.origins import Origins
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
-from synkora.redis.link import new_uid
+from synkora.redis.uid import new_uid
 from synkora.sockets.server import SocketServer
+
+if TYPE_CHECKING:
+    from synkora.app.cluster import Cluster
 
 _NOT_ALLOWED: Final = (
     ": add it to ALLOWED_ORIGINS. If it is the origin of this server's own address, a proxy has replaced Host: have "
@@ -55,7 +57,7 @@ class Instance:
         self,
         server: SocketServer,
         collaboration: Collaboration,
-        cluster: Cluster | None = None,
+        cluster: "Cluster | None" = None,
         *,
         id: str = "",
         repeats: Repeats | None = None,
@@ -82,6 +84,8 @@ class Instance:
         policy = access_policy(settings)
         cluster = None
         if settings.redis_url is not None:
+            from synkora.app.cluster import Cluster
+
             cluster = Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, id)
         server = _socket_server(settings, cluster)
         collaboration = _collaboration(settings, server, policy, failures, cluster)
@@ -165,7 +169,7 @@ class Instance:
         return 0 if self._output is None else self._output.lost
 
 
-def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
+def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServer:
     """The Socket.IO server that the settings describe."""
     return SocketServer(
         ping_interval=settings.ping_interval,
@@ -194,7 +198,7 @@ def _socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
 
 
 def _collaboration(
-    settings: Settings, server: SocketServer, policy: AccessPolicy, failures: FailureBackoff, cluster: Cluster | None
+    settings: Settings, server: SocketServer, policy: AccessPolicy, failures: FailureBackoff, cluster: "Cluster | None"
 ) -> Collaboration:
     """Synkora's events on that server's main namespace."""
     keyring = Keyring(

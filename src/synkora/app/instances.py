@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 
-from synkora.cluster.instance_rpc import InstanceRpc
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
+
+if TYPE_CHECKING:
+    from synkora.cluster.instance_rpc import InstanceRpc
 
 #: Seconds that other instances have to answer.
 WITHIN: Final = 1.0
@@ -51,7 +53,7 @@ class InstanceReplies(NamedTuple, Generic[A]):
 class Instances:
     """Asks this instance by a plain call, and the others by `rpc`, if there are any."""
 
-    def __init__(self, id: str, rpc: InstanceRpc | None) -> None:
+    def __init__(self, id: str, rpc: "InstanceRpc | None") -> None:
         self.id = id
         self._rpc = rpc
         self._answers: dict[str, Callable[[Any], Awaitable[Any]]] = {}

@@ -17,7 +17,7 @@ from synkora.app.routes import make_app
 from synkora.app.settings import Settings, load_settings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
-from synkora.redis.link import new_uid
+from synkora.redis.uid import new_uid
 
 _SWITCHED_OFF: Final = (
     "ENABLE_INTEGRATED_WEBSOCKET is false, so Socket.IO is not served here: start synkora serve, and name its address "

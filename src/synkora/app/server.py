@@ -6,31 +6,35 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import structlog
+from starlette.routing import BaseRoute
 
 from synkora.app.banner import greet
-from synkora.app.console.console import Console, has_console
-from synkora.app.console.log_tail import LogTail
 from synkora.app.instance import Instance
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
-from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
 from synkora.app.settings import Settings
-from synkora.redis.link import new_uid
+from synkora.redis.uid import new_uid
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
 from synkora.serving.systemd import notify, passed_sockets
 from synkora.serving.tls import TlsError, renew, tls_context
+
+# The command imports only what the settings ask for: each import costs time at the start, and memory.
+if TYPE_CHECKING:
+    from synkora.app.console.console import Console
+    from synkora.app.console.log_tail import LogTail
 
 log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
-    log_tail = LogTail() if has_console(settings) else None
+    log_tail = _log_tail(settings)
     instance_id = new_uid()
     output = standard_output(settings.log_format, instance_id)
     repeats = configure_logs(
@@ -46,12 +50,17 @@ def run(settings: Settings) -> None:
         from synkora.app.admin_ui.serve import serve_admin_ui
 
         serve_admin_ui(instance, settings.console_token.get_secret_value())
-    console = None if log_tail is None else Console(settings, instance, log_tail=log_tail)
-    pages = [
-        metrics_route(ServerCollector(instance), settings.metrics_token),
-        *playground_routes(settings),
-        *(console.routes if console else ()),
-    ]
+    pages: list[BaseRoute] = [metrics_route(ServerCollector(instance), settings.metrics_token)]
+    if settings.has_playground:
+        from synkora.app.playground import playground_routes
+
+        pages += playground_routes(settings)
+    console = None
+    if log_tail is not None:
+        from synkora.app.console.console import Console
+
+        console = Console(settings, instance, log_tail=log_tail)
+        pages += console.routes
 
     def started(sockets: list[socket.socket]) -> None:
         if console is not None:
@@ -89,8 +98,16 @@ def run(settings: Settings) -> None:
     log.info("stopped")
 
 
+def _log_tail(settings: Settings) -> "LogTail | None":
+    if not settings.has_console:
+        return None
+    from synkora.app.console.log_tail import LogTail
+
+    return LogTail()
+
+
 @asynccontextmanager
-async def _around(instance: Instance, console: Console | None) -> AsyncIterator[None]:
+async def _around(instance: Instance, console: "Console | None") -> AsyncIterator[None]:
     with console or nullcontext():
         async with instance:
             yield

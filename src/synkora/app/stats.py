@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from synkora.app.cluster import Cluster
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.service import Collaboration
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Limit
 from synkora.sockets.server import SocketServer
+
+if TYPE_CHECKING:
+    from synkora.app.cluster import Cluster
 
 #: What events are counted as that are in no catalogue.
 OTHER_EVENTS = "other"
@@ -66,7 +69,7 @@ class Stats:
     access_check_durations: Histogram
 
 
-def read_stats(server: SocketServer, collaboration: Collaboration, cluster: Cluster | None) -> Stats:
+def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Cluster | None") -> Stats:
     """The counts of this moment: plain numbers that are counted anyway."""
     registry, flusher, incidents = server.registry, server.registry.flusher, server.incidents
     signing_in, access = collaboration.signing_in, collaboration.access
@@ -101,7 +104,7 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: Clus
     )
 
 
-def _redis_stats(cluster: Cluster) -> RedisStats:
+def _redis_stats(cluster: "Cluster") -> RedisStats:
     link = cluster.link
     return RedisStats(
         is_up=cluster.problem is None,

@@ -17,7 +17,7 @@ from synkora.app.console import tables
 from synkora.app.console.actions import MAX_BODY
 from synkora.app.console.api import COMPRESSED_FROM
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
-from synkora.app.console.console import Console, has_console
+from synkora.app.console.console import Console
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.parameters import MAX_NOTICE
 from synkora.app.console.topics import REACH, ConnectionsSought
@@ -124,7 +124,7 @@ def test_where_there_is_a_console() -> None:
     """In development always, in production with a token alone."""
     tokens: tuple[dict[str, Any], ...] = ({}, {"CONSOLE_TOKEN": TOKEN})
     found = [
-        has_console(Settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}, _env_file=None))
+        Settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}, _env_file=None).has_console
         for environment in ("development", "production")
         for token in tokens
     ]

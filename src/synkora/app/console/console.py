@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from starlette.routing import BaseRoute
 
@@ -14,22 +14,14 @@ from synkora.app.console.log_tail import LogTail
 from synkora.app.console.sampling import Sampler, sample_of
 from synkora.app.console.settings_in_force import settings_in_force
 from synkora.app.instance import Instance
-from synkora.app.pages import BUILT, page_routes
+from synkora.app.pages import CONSOLE, page_routes
 from synkora.app.settings import Settings
-
-#: Where `make web` builds the page.
-FILES: Final = BUILT / "console"
-
-
-def has_console(settings: Settings) -> bool:
-    """Whether there is one: where it has a token, and in development."""
-    return settings.console_token is not None or settings.environment == "development"
 
 
 class Console:
     """What the console needs of a server, which is measured within a `with` block in a running loop."""
 
-    def __init__(self, settings: Settings, instance: Instance, *, log_tail: LogTail, files: Path = FILES) -> None:
+    def __init__(self, settings: Settings, instance: Instance, *, log_tail: LogTail, files: Path = CONSOLE) -> None:
         token = None if settings.console_token is None else settings.console_token.get_secret_value()
         guard = Guard(token, instance.server.settings.proxies, instance.server.incidents)
         self._sharing = BlockSharing(instance.instances, instance.collaboration.blocks)
