@@ -311,7 +311,10 @@ class Collaboration:
         return self._expiry.refresh(self._members[socket.id], payload)
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
-        return self._admission.join(self._members[socket.id], project_id)
+        member = self._members[socket.id]
+        if member.allowance.spending is not None:
+            member.allowance.spending.join()
+        return self._admission.join(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
         self._admission.leave(self._members[socket.id], project_id)
@@ -355,6 +358,8 @@ class Collaboration:
                 return None
             if self._admission.must_ask(member, project_id):
                 self._take(member, Kind.OTHER)  # it costs as much as a join
+                if member.allowance.spending is not None:
+                    member.allowance.spending.join()
             # Held as it will be sent: nothing else that the client wrote beside the event is kept.
             act = functools.partial(pass_on_held, member, project_id, message)
             return self._admission.relay(member, project_id, event.name, message.size, act)
