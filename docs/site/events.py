@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from synkora.app.schema.json_schema import Schema, schemas_of
 from synkora.collaboration.events import CATALOGUE, Event
-from synkora.collaboration.own_events import ASKS, NOTICES, Ask, Notice
+from synkora.collaboration.server_events import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, ServerEvent
 
 PAGE: Final = Path(__file__).parents[1] / "events.md"
 
@@ -40,10 +40,10 @@ def _relayed_row(event: Event) -> list[str]:
 
 
 def _asks() -> str:
-    return _table(("from the client", "what it does", "payload", "ack", "answered by"), map(_ask_row, ASKS))
+    return _table(("from the client", "what it does", "payload", "ack", "answered by"), map(_ask_row, CLIENT_EVENTS))
 
 
-def _ask_row(ask: Ask) -> list[str]:
+def _ask_row(ask: ClientEvent) -> list[str]:
     return [
         f"`{ask.name}`",
         ask.description,
@@ -54,10 +54,10 @@ def _ask_row(ask: Ask) -> list[str]:
 
 
 def _notices() -> str:
-    return _table(("to the client", "it says", "to whom", "payload"), map(_notice_row, NOTICES))
+    return _table(("to the client", "it says", "to whom", "payload"), map(_notice_row, SERVER_EVENTS))
 
 
-def _notice_row(notice: Notice) -> list[str]:
+def _notice_row(notice: ServerEvent) -> list[str]:
     return [f"`{notice.name}`", notice.description, notice.to, _shape(notice.payload)]
 
 

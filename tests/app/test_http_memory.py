@@ -18,8 +18,8 @@ from tests.support.servers import Address, serving, until
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from synkora import SocketServer
-from synkora.app.http import HttpProtocol
-from synkora.app.tls import tls_context
+from synkora.serving.http import HttpProtocol
+from synkora.serving.tls import tls_context
 
 __all__ = ["pytest_asyncio_loop_factories"]
 

@@ -2,10 +2,10 @@
 
 from tests.support.redis_server import RedisServer
 
-from synkora.cluster.link import Link
+from synkora.cluster.lease import Timing
 from synkora.cluster.presence import RedisPresence
-from synkora.cluster.registration import Timing
-from synkora.collaboration.presence import Presentee
+from synkora.collaboration.presence import PresenceEntry
+from synkora.redis.link import Link
 
 STILL = Timing(beat=1e6, silence=1e6, lifetime=3e6, patience=1e6, absence=1e6, watch=0, doubt=1e6)  # nothing by itself
 
@@ -14,21 +14,21 @@ class Witness:
     """What the clients of an instance know, who must hear of each coming and going once."""
 
     def __init__(self) -> None:
-        self.known: dict[str, dict[str, Presentee]] = {}
+        self.known: dict[str, dict[str, PresenceEntry]] = {}
         self.heard: list[str] = []
         self.completions = 0
         self.presence: RedisPresence
 
-    def joined(self, project_id: str, presentee: Presentee) -> None:
+    def joined(self, project_id: str, entry: PresenceEntry) -> None:
         known = self.known.setdefault(project_id, {})
-        assert presentee.socketId not in known, f"{presentee.socketId} has come twice"
-        known[presentee.socketId] = presentee
-        self.heard.append(f"+{presentee.socketId}")
+        assert entry.socketId not in known, f"{entry.socketId} has come twice"
+        known[entry.socketId] = entry
+        self.heard.append(f"+{entry.socketId}")
 
-    def left(self, project_id: str, presentee: Presentee) -> None:
-        gone = self.known[project_id].pop(presentee.socketId, None)
-        assert gone == presentee, f"{presentee.socketId} has gone twice"
-        self.heard.append(f"-{presentee.socketId}")
+    def left(self, project_id: str, entry: PresenceEntry) -> None:
+        gone = self.known[project_id].pop(entry.socketId, None)
+        assert gone == entry, f"{entry.socketId} has gone twice"
+        self.heard.append(f"-{entry.socketId}")
 
     def completed(self, project_id: str) -> None:
         """The list that was not known is: the clients get it."""
@@ -55,7 +55,7 @@ class Instance:
         self.presence = self.witness.presence = RedisPresence(link, timing=timing)
         self.presence.listen(self.witness)
         self.presence.start()
-        self.inside: dict[str, dict[str, Presentee]] = {}
+        self.inside: dict[str, dict[str, PresenceEntry]] = {}
         self._clock = 0
 
     def join(self, project_id: str, socket_id: str) -> None:
@@ -67,7 +67,7 @@ class Instance:
         if socket_id not in inside:
             self._clock += 1
             joined_at = f"2026-01-02T03:04:{self._clock:05}Z"
-            inside[socket_id] = Presentee(socket_id, f"user-{socket_id[0]}", socket_id[0].upper(), joined_at)
+            inside[socket_id] = PresenceEntry(socket_id, f"user-{socket_id[0]}", socket_id[0].upper(), joined_at)
         self.presence.join(project_id, inside[socket_id])
         if is_first and self.presence.is_complete(project_id):
             self.witness.get_list(project_id)

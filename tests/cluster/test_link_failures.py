@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 from tests.access.listeners import listening
-from tests.cluster.conftest import QUICK, MakeLink
+from tests.support.links import QUICK, MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
 from tests.support.servers import until
 
-from synkora.cluster.errors import LinkDown
-from synkora.cluster.link import Link
-from synkora.cluster.script import Script
+from synkora.redis.errors import LinkDown
+from synkora.redis.link import Link
+from synkora.redis.script import Script
 
 
 @pytest.fixture

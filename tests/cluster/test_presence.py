@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from tests.cluster.conftest import MakeLink
 from tests.cluster.instances import Instance, lifetimes
 from tests.contracts.presence import PresenceContract
+from tests.support.links import MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.cluster.link import Link, LinkSettings
+from synkora.cluster.lease import Timing
 from synkora.cluster.presence import RedisPresence
-from synkora.cluster.registration import Timing
 from synkora.collaboration.presence import Presence
+from synkora.redis.link import Link, LinkSettings
 
 # An instance is late by less than `silence` though the machine is busy; the other times are those that tests wait for.
 QUICK = Timing(beat=0.05, silence=1.5, lifetime=60, patience=0.3, absence=0.6, watch=0, doubt=0.3)
@@ -159,7 +159,7 @@ async def test_a_dead_instance_is_taken_out_bit_by_bit(
     gather: Gather, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much it had, Redis is never held up for all of it; who dies while doing so is followed by others."""
-    monkeypatch.setattr("synkora.cluster.registration._REAPED_AT_ONCE", 2)
+    monkeypatch.setattr("synkora.cluster.lease._REAPED_AT_ONCE", 2)
     one, dead = await gather()
     for number in range(20):
         one.join(f"p{number}", "a1")
@@ -366,8 +366,8 @@ async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) 
     while left:
         occupancies = [instance.presence.occupancy("p") for instance in left]
         assert [occupancy[:2] for occupancy in occupancies] == [(len(left), len(left))] * len(left)
-        assert [occupancy.is_counted_here for occupancy in occupancies].count(True) == 1
-        gone = left.pop(next(at for at, occupancy in enumerate(occupancies) if occupancy.is_counted_here))
+        assert [occupancy.is_reporter for occupancy in occupancies].count(True) == 1
+        gone = left.pop(next(at for at, occupancy in enumerate(occupancies) if occupancy.is_reporter))
         gone.leave("p", next(iter(gone.inside["p"])))
         await until(lambda: all(instance.presence.count("p") == len(left) for instance in left))
         assert gone.presence.here == []

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from tests.cluster.instances import Instance, lifetimes
-from tests.cluster.manual_link import ManualLink
+from tests.support.manual_link import ManualLink
 from tests.support.redis_server import RedisServer
 
 PROJECTS = ("p", "q")

@@ -5,13 +5,13 @@ import json
 from typing import Any
 
 import pytest
-from tests.cluster.conftest import MakeLink
+from tests.support.links import MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.cluster.link import Link
 from synkora.cluster.presence_scripts import BEAT, CHANGE, ENTER, REAP, Keys
+from synkora.redis.link import Link
 
 KEYS = Keys("synkora:")
 LIFETIME = 100

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.cluster.conftest import MakeLink
 from tests.collaboration.site import Person, Site, turn
+from tests.support.links import MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Announcement, Changes, Replica, Snapshot
-from synkora.collaboration.presence import Presentee
+from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Announcement, Changes, Replica, ReplicaSnapshot
+from synkora.collaboration.presence import PresenceEntry
 
 OURS, THEIRS = "ours00", "theirs"
 
 
-def somebody(socket_id: str, second: int = 0) -> Presentee:
-    return Presentee(socket_id, f"user-{socket_id}", "Somebody", f"2026-01-02T03:04:{second:02}.000Z")
+def somebody(socket_id: str, second: int = 0) -> PresenceEntry:
+    return PresenceEntry(socket_id, f"user-{socket_id}", "Somebody", f"2026-01-02T03:04:{second:02}.000Z")
 
 
 def announced(
@@ -30,7 +30,7 @@ def replica() -> Replica:
     replica = Replica(OURS)
     replica.join(somebody("o"))
     replica.await_snapshot()
-    replica.restore(Snapshot(10, [somebody("x")]))
+    replica.restore(ReplicaSnapshot(10, [somebody("x")]))
     return replica
 
 
@@ -54,7 +54,7 @@ def test_what_is_announced_is_told_once(replica: Replica) -> None:
 def test_a_connection_that_left_and_came_back_is_told_of_as_both(replica: Replica) -> None:
     """Whether that is announced, or only seen from its having joined at another time."""
     assert told(replica.heed(announced(10, 11, left=("x",), joined=("x",)))) == "-x +x"
-    assert told(replica.restore(Snapshot(12, [somebody("x", 1)]))) == "-x +x"
+    assert told(replica.restore(ReplicaSnapshot(12, [somebody("x", 1)]))) == "-x +x"
 
 
 def test_its_own_are_its_own_business(replica: Replica) -> None:
@@ -106,7 +106,7 @@ def test_an_audit_finds_what_was_lost(replica: Replica) -> None:
 def test_who_is_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
     """They stay until it is settled, and are told of then, once."""
     replica.heed(announced(10, 11, joined=("y", "z")))
-    assert told(replica.restore(Snapshot(12, [somebody("z"), somebody("new")]))) == "+new"
+    assert told(replica.restore(ReplicaSnapshot(12, [somebody("z"), somebody("new")]))) == "+new"
     assert sees(replica) == {"o", "x", "y", "z", "new"}
     assert told(replica.heed(announced(12, 13, joined=("y",)))) == ""
     assert told(replica.settle()) == "-x"
@@ -116,14 +116,14 @@ def test_who_is_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
 
 def test_who_is_in_doubt_may_be_announced_to_have_left(replica: Replica) -> None:
     """Then there is none."""
-    replica.restore(Snapshot(12, []))
+    replica.restore(ReplicaSnapshot(12, []))
     assert told(replica.heed(announced(12, 13, left=("x",)))) == "-x"
     assert not replica.is_in_doubt
 
 
 def test_a_snapshot_is_told_in_the_order_of_coming(replica: Replica) -> None:
     """By the time of joining, since Redis keeps no order."""
-    assert told(replica.restore(Snapshot(11, [somebody("c", 3), somebody("x"), somebody("b", 2)]))) == "+b +c"
+    assert told(replica.restore(ReplicaSnapshot(11, [somebody("c", 3), somebody("x"), somebody("b", 2)]))) == "+b +c"
 
 
 def test_others_can_be_forgotten(replica: Replica) -> None:
@@ -144,5 +144,7 @@ def test_messages_are_read_as_they_are_written() -> None:
     """The shapes that the scripts write."""
     who = b'{"socketId":"s","userId":"u","userName":"U","joinedAt":"t"}'
     announcement = ANNOUNCEMENT.decode(b'{"author":"a","before":0,"version":7,"left":["x"],"joined":[' + who + b"]}")
-    assert announcement == Announcement("a", 0, 7, ["x"], [Presentee("s", "u", "U", "t")])
-    assert SNAPSHOT.decode(b'{"version":7,"presentees":[' + who + b"]}") == Snapshot(7, [Presentee("s", "u", "U", "t")])
+    assert announcement == Announcement("a", 0, 7, ["x"], [PresenceEntry("s", "u", "U", "t")])
+    assert SNAPSHOT.decode(b'{"version":7,"presentees":[' + who + b"]}") == ReplicaSnapshot(
+        7, [PresenceEntry("s", "u", "U", "t")]
+    )

@@ -15,9 +15,9 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import expiry as expiry_module
 from synkora.collaboration.access import Role
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
-from synkora.engine.failures import Failures
 from synkora.identity.handshake import Authenticator
 from synkora.identity.keys import signing_key
 from synkora.identity.tokens import Keyring
@@ -275,7 +275,7 @@ async def test_another_users_token_is_refused(site: Site, clock: Clock, wrapped:
 
 async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
     """Forged ones and other users': past the limit each answer comes later. A good token never waits."""
-    failures = Failures(2)
+    failures = FailureBackoff(2)
     server = SocketServer()
     Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=failures, incidents=server.incidents)
     ann = Person(server, token("Ann", 3600), MemoryTransport(), request_of())

@@ -14,7 +14,7 @@ from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration.access import Role
-from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals
+from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.engine.disconnect import Reason
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
@@ -117,84 +117,84 @@ def test_retry_after_is_long_enough(per_second: float, pauses: list[float]) -> N
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits_module, "monotonic", clock)
-        allowance = Allowance(Limits(edit_rate=per_second))
+        rate_limiter = RateLimiter(Limits(edit_rate=per_second))
         for pause in pauses:
             clock.now += pause
             try:
-                allowance.take(Kind.EDIT)
+                rate_limiter.take(EventClass.EDIT)
             except EventRefused as refusal:
                 wait = refusal.details["retryAfter"]
                 assert isinstance(wait, float)
                 clock.now += wait + 1e-9  # as finely as a clock of this size counts
-                allowance.take(Kind.EDIT)
+                rate_limiter.take(EventClass.EDIT)
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_each_kind_has_an_allowance_of_its_own(kind: Kind, clock: Clock) -> None:
+@pytest.mark.parametrize("kind", EventClass)
+def test_each_kind_has_an_allowance_of_its_own(kind: EventClass, clock: Clock) -> None:
     """Who moves the pointer a lot can still edit, and leave."""
-    allowance = Allowance(Limits(volatile_rate=1, edit_rate=1, other_rate=1))
+    rate_limiter = RateLimiter(Limits(volatile_rate=1, edit_rate=1, other_rate=1))
     for _ in range(3):
-        allowance.take(kind)
+        rate_limiter.take(kind)
     with pytest.raises(EventRefused):
-        allowance.take(kind)
-    for other in Kind:
+        rate_limiter.take(kind)
+    for other in EventClass:
         if other is not kind:
-            allowance.take(other)
+            rate_limiter.take(other)
 
 
 def test_three_seconds_worth_may_come_at_once(clock: Clock) -> None:
     """Less than one event a second is one at a time."""
-    allowance = Allowance(Limits(volatile_rate=10, edit_rate=0.1))
+    rate_limiter = RateLimiter(Limits(volatile_rate=10, edit_rate=0.1))
     for _ in range(30):
-        allowance.take(Kind.VOLATILE)
+        rate_limiter.take(EventClass.VOLATILE)
     with pytest.raises(EventRefused):
-        allowance.take(Kind.VOLATILE)
-    allowance.take(Kind.EDIT)
+        rate_limiter.take(EventClass.VOLATILE)
+    rate_limiter.take(EventClass.EDIT)
     with pytest.raises(EventRefused) as refused:
-        allowance.take(Kind.EDIT)
+        rate_limiter.take(EventClass.EDIT)
     assert refused.value.details == {"retryAfter": pytest.approx(10, abs=0.001)}
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_nought_is_no_limit(kind: Kind, clock: Clock) -> None:
+@pytest.mark.parametrize("kind", EventClass)
+def test_nought_is_no_limit(kind: EventClass, clock: Clock) -> None:
     """Not one of ten thousand at once is refused."""
-    allowance = Allowance(UNLIMITED)
+    rate_limiter = RateLimiter(UNLIMITED)
     for _ in range(10_000):
-        allowance.take(kind)
+        rate_limiter.take(kind)
 
 
 def test_the_defaults_are_five_times_what_the_app_sends(clock: Clock) -> None:
     """A minute of a busy page: ten cursors, three signs of typing and four edits a second, with joins and pings."""
-    allowance = Allowance(Limits())
+    rate_limiter = RateLimiter(Limits())
     for _ in range(60):
-        for kind, often in ((Kind.VOLATILE, 13), (Kind.EDIT, 4), (Kind.OTHER, 1)):
+        for kind, often in ((EventClass.VOLATILE, 13), (EventClass.EDIT, 4), (EventClass.OTHER, 1)):
             for _ in range(often * 5):
-                allowance.take(kind)
+                rate_limiter.take(kind)
         clock.now += 1
 
 
 def test_who_keeps_on_loses_patience(clock: Clock) -> None:
     """Two hundred refusals at once, or more than twenty a second, are too many; they begin anew after some quiet."""
-    allowance = Allowance(Limits(edit_rate=1))
+    rate_limiter = RateLimiter(Limits(edit_rate=1))
     for _ in range(3):
-        allowance.take(Kind.EDIT)
+        rate_limiter.take(EventClass.EDIT)
     for _ in range(200):
         with pytest.raises(EventRefused):
-            allowance.take(Kind.EDIT)
+            rate_limiter.take(EventClass.EDIT)
     with pytest.raises(TooManyRefusals):
-        allowance.take(Kind.EDIT)
+        rate_limiter.take(EventClass.EDIT)
     clock.now += 3
-    allowance.take(Kind.EDIT)
+    rate_limiter.take(EventClass.EDIT)
 
 
 def test_who_is_a_little_too_fast_is_refused_and_not_lost(clock: Clock) -> None:
     """Nineteen refusals a second for an hour are borne."""
-    allowance = Allowance(Limits(edit_rate=1))
+    rate_limiter = RateLimiter(Limits(edit_rate=1))
     refused = 0
     for _ in range(3600 * 20):
         clock.now += 0.05
         try:
-            allowance.take(Kind.EDIT)
+            rate_limiter.take(EventClass.EDIT)
         except EventRefused:
             refused += 1
     assert refused == pytest.approx(3600 * 19, rel=0.01)
@@ -205,17 +205,17 @@ def test_who_is_a_little_too_fast_is_refused_and_not_lost(clock: Clock) -> None:
 
 def test_bytes_have_a_rate_of_their_own(clock: Clock) -> None:
     """Three seconds' worth may come at once; one message may go beyond, and its bytes are owed."""
-    allowance = Allowance(replace(UNLIMITED, byte_rate=1000))
-    allowance.take(Kind.EDIT, 2900)
-    allowance.take_bytes(1100)
-    for kind in Kind:
+    rate_limiter = RateLimiter(replace(UNLIMITED, byte_rate=1000))
+    rate_limiter.take(EventClass.EDIT, 2900)
+    rate_limiter.take_bytes(1100)
+    for kind in EventClass:
         with pytest.raises(TooManyBytes) as refused:
-            allowance.take(kind, 1)
+            rate_limiter.take(kind, 1)
     assert refused.value.details == {"retryAfter": pytest.approx(1, abs=0.002)}
     with pytest.raises(TooManyBytes):
-        allowance.take_bytes(1)
+        rate_limiter.take_bytes(1)
     clock.now += 1.002
-    allowance.take(Kind.VOLATILE, 1)
+    rate_limiter.take(EventClass.VOLATILE, 1)
 
 
 @given(st.integers(1000, 10**6), st.lists(st.tuples(st.floats(0, 2), st.integers(1, 10**6)), max_size=60))
@@ -226,11 +226,11 @@ def test_no_stretch_of_time_sees_more_bytes_than_the_rate_the_burst_and_a_messag
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits_module, "monotonic", clock)
-        allowance, start, total = Allowance(replace(UNLIMITED, byte_rate=per_second)), clock.now, 0
+        rate_limiter, start, total = RateLimiter(replace(UNLIMITED, byte_rate=per_second)), clock.now, 0
         for pause, size in messages:
             clock.now += pause
             try:
-                allowance.take(Kind.EDIT, size)
+                rate_limiter.take(EventClass.EDIT, size)
             except (TooManyRefusals, EventRefused):
                 continue
             total += size
@@ -239,21 +239,21 @@ def test_no_stretch_of_time_sees_more_bytes_than_the_rate_the_burst_and_a_messag
 
 def test_a_document_of_20_kb_ten_times_a_second_is_never_refused(clock: Clock) -> None:
     """For ten minutes, with five of them at once now and then."""
-    allowance = Allowance(Limits())
+    rate_limiter = RateLimiter(Limits())
     for number in range(6000):
-        allowance.take(Kind.EDIT, 20_500)
+        rate_limiter.take(EventClass.EDIT, 20_500)
         if number % 100 == 0:
             for _ in range(5):
-                allowance.take(Kind.EDIT, 20_500)
+                rate_limiter.take(EventClass.EDIT, 20_500)
         clock.now += 0.1
 
 
 def test_large_refusals_weigh_more(clock: Clock) -> None:
     """Who sends 13 MB/s against a rate of 1 MB/s is cut off within three seconds."""
-    allowance, outcomes = Allowance(Limits()), []
+    rate_limiter, outcomes = RateLimiter(Limits()), []
     for _ in range(13 * 3):
         try:
-            allowance.take(Kind.EDIT, 1_000_000)
+            rate_limiter.take(EventClass.EDIT, 1_000_000)
         except (EventRefused, TooManyRefusals) as refusal:
             outcomes.append(type(refusal))
         clock.now += 1 / 13
@@ -459,7 +459,7 @@ async def test_allowances_end_with_their_connections() -> None:
     people.clear()
     del person
     gc.collect()
-    assert len(site.collaboration._allowances) == 0
+    assert len(site.collaboration._rate_limiters) == 0
 
 
 # Connections of a user

@@ -9,7 +9,7 @@ from tests.collaboration.site import Person, Site, turn
 from tests.support.servers import until
 
 from synkora.collaboration.local_presence import LocalPresence
-from synkora.collaboration.presence import Presentee
+from synkora.collaboration.presence import PresenceEntry
 
 PROJECT = "proj_456"
 
@@ -96,7 +96,7 @@ async def test_a_leave_that_waits_is_announced_when_its_connection_ends(end: str
     if end == "disconnect":
         bob.send("41")
     else:
-        site.collaboration.projects.step_out([site.collaboration.members[bob.id]])
+        site.collaboration.projects.leave_for_drain([site.collaboration.members[bob.id]])
     await turn()
     assert names(alice) == ["user:left", "users:active", "users:count"]
     assert len(site.collaboration.projects._leaving) == 0
@@ -336,7 +336,7 @@ async def test_who_has_left_does_not_wait_for_the_list() -> None:
 async def test_those_of_other_servers_are_told_of_in_the_same_way(site: Site) -> None:
     """To whom they are the events are the same, in the same order."""
     (alice,) = await site.meet("Alice", project=PROJECT)
-    elsewhere = Presentee("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")
+    elsewhere = PresenceEntry("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")
     site.collaboration.presence.join(PROJECT, elsewhere)
     await turn()
     joined, count = alice.take_events()

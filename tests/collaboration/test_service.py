@@ -10,9 +10,9 @@ from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
 from tests.support.clients import WebSocket, socketio, websocket
 from tests.support.servers import until
 
+from synkora.collaboration.draining import SHUTDOWN_MESSAGE
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.collaboration.local_presence import LocalPresence
-from synkora.collaboration.parting import SHUTDOWN_MESSAGE
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
 from synkora.identity.handshake import Authenticator

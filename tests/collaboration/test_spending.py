@@ -10,7 +10,7 @@ from tests.support.clocks import Clock
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration import spending as spending_module
 from synkora.collaboration.access import Role
-from synkora.collaboration.limits import Allowance, Kind, Limits
+from synkora.collaboration.limits import EventClass, Limits, RateLimiter
 from synkora.collaboration.service import HALF_SIZE
 from synkora.collaboration.spending import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, Spendings
 
@@ -60,7 +60,7 @@ async def test_a_delivery_counts_for_each_who_gets_it(clock: Clock) -> None:
     site = limited(user_byte_rate=10_000_000)
     ann = await site.join("Ann")
     await settle()
-    spending = site.collaboration.members[ann.id].allowance.spending
+    spending = site.collaboration.members[ann.id].rate_limiter.spending
     assert spending is not None
 
     async def cost() -> float:
@@ -81,7 +81,7 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
     site = limited(user_byte_rate=1_000_000)
     ann = site.come("Ann")
     await settle()
-    spending = site.collaboration.members[ann.id].allowance.spending
+    spending = site.collaboration.members[ann.id].rate_limiter.spending
     assert spending is not None
 
     async def cost(*event: object) -> float:
@@ -130,10 +130,14 @@ def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
     limits = Limits()
     spending = Spendings(limits.user_byte_rate).of("ann")
     assert spending is not None
-    tabs = [Allowance(limits, spending) for _ in range(5)]
+    tabs = [RateLimiter(limits, spending) for _ in range(5)]
     for _ in range(60):
         for tab in tabs:
-            for kind, often, size in ((Kind.VOLATILE, 13, 100), (Kind.EDIT, 4, 500), (Kind.EDIT, 1, 20_000)):
+            for kind, often, size in (
+                (EventClass.VOLATILE, 13, 100),
+                (EventClass.EDIT, 4, 500),
+                (EventClass.EDIT, 1, 20_000),
+            ):
                 for _ in range(often):
                     tab.take(kind, size)
                     spending.deliver(size, 250)

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from synkora.collaboration.presence import Presence, Presentee
+from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.identity.user import User
 from synkora.protocol.json import encode
 
@@ -31,27 +31,27 @@ def moment(second: int) -> str:
     return f"2026-01-02T03:{second // 60:02}:{second % 60:02}.000Z"
 
 
-def presentee(socket_id: str, user: User, joined_at: str) -> Presentee:
+def entry(socket_id: str, user: User, joined_at: str) -> PresenceEntry:
     """A connection of a user."""
-    return Presentee(socket_id, user.id, user.name, joined_at, user.image)
+    return PresenceEntry(socket_id, user.id, user.name, joined_at, user.image)
 
 
 class Diary:
     """What a listener is told of its own and others' connections, in order."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[str, str, Presentee]] = []
+        self.entries: list[tuple[str, str, PresenceEntry]] = []
 
-    def joined(self, project_id: str, presentee: Presentee) -> None:
-        self.entries.append(("joined", project_id, presentee))
+    def joined(self, project_id: str, entry: PresenceEntry) -> None:
+        self.entries.append(("joined", project_id, entry))
 
-    def left(self, project_id: str, presentee: Presentee) -> None:
-        self.entries.append(("left", project_id, presentee))
+    def left(self, project_id: str, entry: PresenceEntry) -> None:
+        self.entries.append(("left", project_id, entry))
 
     def completed(self, project_id: str) -> None:
         pass
 
-    def take(self) -> list[tuple[str, str, Presentee]]:
+    def take(self) -> list[tuple[str, str, PresenceEntry]]:
         """What has come since the last time."""
         taken, self.entries = self.entries, []
         return taken
@@ -67,8 +67,8 @@ class PresenceContract:
 
     async def test_an_entry_has_what_the_app_shows(self, presence: Presence) -> None:
         """Id, name, time and picture of a user; without a picture there is no `userImage`."""
-        presence.join("p1", presentee("s1", ALICE, moment(1)))
-        presence.join("p1", presentee("s2", BOB, moment(2)))
+        presence.join("p1", entry("s1", ALICE, moment(1)))
+        presence.join("p1", entry("s2", BOB, moment(2)))
         assert listed(presence, "p1") == [
             {"userId": "u-alice", "userName": "Alice", "joinedAt": moment(1), "userImage": ALICE.image},
             {"userId": "u-bob", "userName": "Bob", "joinedAt": moment(2)},
@@ -78,13 +78,13 @@ class PresenceContract:
         """Whoever leaves and comes back is the last."""
         for second, user in enumerate((*USERS, *USERS)):
             presence.leave("p1", user.id)
-            presence.join("p1", presentee(user.id, user, moment(second)))
+            presence.join("p1", entry(user.id, user, moment(second)))
             assert listed(presence, "p1")[-1]["userId"] == user.id
 
     async def test_two_connections_are_one_user(self, presence: Presence) -> None:
         """A user is listed once, since the earliest join of those connections that are left."""
-        presence.join("p1", presentee("s1", ALICE, moment(1)))
-        presence.join("p1", presentee("s2", ALICE, moment(2)))
+        presence.join("p1", entry("s1", ALICE, moment(1)))
+        presence.join("p1", entry("s2", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
         presence.leave("p1", "s1")
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(2)]
@@ -93,15 +93,15 @@ class PresenceContract:
 
     async def test_a_connection_that_joins_again_changes_nothing(self, presence: Presence) -> None:
         """The first join counts, and one leave ends it."""
-        presence.join("p1", presentee("s1", ALICE, moment(1)))
-        presence.join("p1", presentee("s1", ALICE, moment(2)))
+        presence.join("p1", entry("s1", ALICE, moment(1)))
+        presence.join("p1", entry("s1", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
         presence.leave("p1", "s1")
         assert presence.projects == 0
 
     async def test_leaving_what_was_not_joined_changes_nothing(self, presence: Presence) -> None:
         """Neither another connection, nor another project, nor a project that is not there."""
-        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        presence.join("p1", entry("s1", ALICE, moment(1)))
         presence.leave("p1", "s2")
         presence.leave("p2", "s1")
         assert len(listed(presence, "p1")) == 1
@@ -110,8 +110,8 @@ class PresenceContract:
 
     async def test_projects_know_nothing_of_each_other(self, presence: Presence) -> None:
         """A user may be in several, and is there until they leave each."""
-        presence.join("p1", presentee("s1", ALICE, moment(1)))
-        presence.join("p2", presentee("s1", ALICE, moment(2)))
+        presence.join("p1", entry("s1", ALICE, moment(1)))
+        presence.join("p2", entry("s1", ALICE, moment(2)))
         assert presence.projects == 2
         presence.leave("p1", "s1")
         assert listed(presence, "p1") == []
@@ -119,9 +119,9 @@ class PresenceContract:
 
     async def test_a_roster_that_was_given_out_stays_as_it_is(self, presence: Presence) -> None:
         """What is to be sent does not change with what happens before it is sent."""
-        presence.join("p1", presentee("s1", ALICE, moment(1)))
+        presence.join("p1", entry("s1", ALICE, moment(1)))
         roster = presence.roster("p1")
-        presence.join("p1", presentee("s2", BOB, moment(2)))
+        presence.join("p1", entry("s2", BOB, moment(2)))
         presence.leave("p1", "s1")
         assert [user["userId"] for user in json.loads(encode(roster))["users"]] == ["u-alice"]
 
@@ -129,11 +129,11 @@ class PresenceContract:
         """Of its own connections presence tells within the call, with all that there is to say of them."""
         diary = Diary()
         presence.listen(diary)
-        first, second = presentee("s1", ALICE, moment(1)), presentee("s2", ALICE, moment(2))
+        first, second = entry("s1", ALICE, moment(1)), entry("s2", ALICE, moment(2))
         presence.join("p1", first)
         assert diary.take() == [("joined", "p1", first)]
         presence.join("p1", second)
-        presence.join("p1", presentee("s2", ALICE, moment(3)))
+        presence.join("p1", entry("s2", ALICE, moment(3)))
         assert diary.take() == [("joined", "p1", second)]
         presence.leave("p1", "s1")
         assert diary.take() == [("left", "p1", first)]
@@ -148,8 +148,8 @@ class PresenceContract:
 
     async def test_a_project_that_one_server_knows_is_counted_there(self, presence: Presence) -> None:
         """Whoever else might come: nobody else could count it."""
-        presence.join("p1", presentee("s1", ALICE, moment(1)))
-        assert presence.occupancy("p1").is_counted_here
+        presence.join("p1", entry("s1", ALICE, moment(1)))
+        assert presence.occupancy("p1").is_reporter
 
     async def test_a_project_that_nobody_joined_is_complete(self, presence: Presence) -> None:
         """Nobody waits for those who are in it."""
@@ -176,7 +176,7 @@ class PresenceMachine(RuleBasedStateMachine):
     def join(self, project: str, socket: str) -> None:
         user = _user_of(socket)
         self.clock += 1
-        self.presence.join(project, presentee(socket, user, moment(self.clock)))
+        self.presence.join(project, entry(socket, user, moment(self.clock)))
         if not any(join[:2] == (project, socket) for join in self.joins):
             self.joins.append((project, socket, user, moment(self.clock)))
 

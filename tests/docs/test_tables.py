@@ -7,17 +7,14 @@ from typing import Final
 
 from tests.docs.documents import ROOT, blocks, table
 
-from synkora.app.http import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
-from synkora.app.pipeline import MAX_WAITING, MAX_WAITING_SIZE
-from synkora.app.serving import TLS_TIME
 from synkora.app.settings import describe
 from synkora.collaboration.access import MOST_REMEMBERED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import LOOKED_UP_AT_ONCE
 from synkora.collaboration.turns import ASKED_AT_ONCE, MOST_WAITING
+from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
-from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
 from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_BYTES, ODD_RATE, TRANSITIONS, State
 from synkora.engine.transports.fragments import SMALL
@@ -26,6 +23,9 @@ from synkora.identity.tokens import MAX_TOKEN_LENGTH
 from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES, MAX_NAME_LENGTH
 from synkora.protocol.engineio import MAX_PACKETS
 from synkora.protocol.socketio import MAX_ATTACHMENTS
+from synkora.serving.http import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
+from synkora.serving.pipeline import MAX_WAITING, MAX_WAITING_SIZE
+from synkora.serving.server import TLS_TIME
 from synkora.sockets.acks import MAX_UNANSWERED
 from synkora.sockets.client import MAX_EARLY
 

@@ -15,7 +15,7 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer
 from tests.support.redis_server import RedisServer, running_redis
 
-from synkora.app.console.turns import AT_ONCE, MOST_WAITING
+from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -257,7 +257,7 @@ async def test_an_instance_that_is_silent(world: World) -> None:
 async def test_many_tables_silence_nobody(world: World) -> None:
     """While as many are asked for as may wait, each has the rows of both, and a client of the other is reached."""
     console = world.consoles[0]
-    asked = AT_ONCE + MOST_WAITING
+    asked = MOST_RUNNING + MOST_WAITING
     tables = [asyncio.create_task(console.ask("connections", search="a", sort="user")) for _ in range(asked)]
     done = await console.act("disconnect", socketId="nobody")
     assert done == {"disconnected": False, "unanswered": []}

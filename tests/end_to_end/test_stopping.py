@@ -19,9 +19,9 @@ STAYS_AWAY = WAYS["python-polling"]
 
 async def expect_farewell(client: Client) -> None:
     """Check that the server says it stops, and that the connection ends so that the client comes back."""
-    farewell = await client.expect("server:shutdown")
-    assert list(farewell) == ["message"]
-    assert farewell["message"]
+    before_close = await client.expect("server:shutdown")
+    assert list(before_close) == ["message"]
+    assert before_close["message"]
     change, reason = await client.changes.next()
     assert change == "disconnect"
     if client.way.language == "js":

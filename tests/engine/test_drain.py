@@ -125,7 +125,7 @@ async def test_it_ends_after_its_time_whoever_is_left() -> None:
     crowd = Crowd(3)
     async with asyncio.timeout(PATIENCE):
         await drain(crowd.registry, 0.1)
-    assert [session.state for session in crowd.sessions] == [State.PARTING] * 3
+    assert [session.state for session in crowd.sessions] == [State.DRAINING] * 3
 
 
 async def test_nothing_is_sent_after_the_close_frame() -> None:
@@ -153,7 +153,7 @@ async def test_what_others_send_to_one_that_parts_does_not_pile_up() -> None:
         session.send(b"4" + b"." * crowd.registry.settings.max_outbox)
         await turn()
         assert (flusher.holding, session.outbox.is_empty) == (set(), True)
-    assert session.state is State.PARTING
+    assert session.state is State.DRAINING
     session.transport_closed(session.transport, Reason.TRANSPORT_CLOSE)
     assert crowd.engine.recorders[0].reasons == [PARTED]
     assert flusher.cut_off == 0
@@ -166,8 +166,8 @@ async def test_one_that_parts_ends_for_that_reason_whatever_else_happens(name: T
     engine = Engine()
     session = engine.registry.open(request_of(), MemoryTransport(name))
     await turn()
-    session.part(PARTED)
-    assert session.state is State.PARTING
+    session.drain(PARTED)
+    assert session.state is State.DRAINING
     session.ping_timed_out()
     assert engine.recorders[0].reasons == [PARTED]
 
@@ -183,7 +183,7 @@ async def test_a_backlog_goes_out_before_the_end() -> None:
         session.send(b"4%d" % number + b"." * 10_000)
     session.outbox.flush()
     transport.writable = True
-    session.part(PARTED)
+    session.drain(PARTED)
     assert transport.parted_with is None
     assert len(transport.packets) == 101
     assert transport.closed_with == (PARTED, None)
@@ -195,7 +195,7 @@ async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
     async with serving_engine(engine) as address, websocket(address) as client:
         session = engine.recorders[0].session
         # The close frame is under way, and the client has not read it: `websockets` reads in a task of its own.
-        session.part(PARTED)
+        session.drain(PARTED)
         await client.send("4one", "4two")
         assert await client.closed() == 1012
         await until(lambda: len(engine.registry) == 0)
@@ -210,7 +210,7 @@ async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
         await client.open()
         session = engine.recorders[0].session
         session.send(b"4last")
-        session.part(PARTED)
+        session.drain(PARTED)
         assert (await client.post("4one")).status_code == 200
         assert await client.poll() == ["4last"]
         assert (await client.post("4two")).status_code == 200
@@ -228,7 +228,7 @@ async def test_a_poll_that_hangs_is_answered_with_the_end() -> None:
         session = engine.recorders[0].session
         polling = asyncio.create_task(client.poll())
         await until(lambda: session.transport.writable)
-        session.part(PARTED)
+        session.drain(PARTED)
         assert await polling == ["1"]
         assert len(engine.registry) == 0
 
@@ -243,7 +243,7 @@ async def test_a_client_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyP
     transport.writable = False
     session.send(b"4waiting")
     monkeypatch.setattr(transport, "send", transport.writes.append)  # as one that is about to be closed does
-    session.part(PARTED)
+    session.drain(PARTED)
     assert session.state is State.CLOSED
     assert transport.packets[-1] == b"4waiting"
 
@@ -256,6 +256,6 @@ async def test_a_session_in_the_middle_of_its_upgrade_is_closed() -> None:
     session.outbox.flush()
     session.probe(probe, request_of("EIO=4&transport=websocket&sid=x"))
     polling.lingers = True
-    session.part(PARTED)
+    session.drain(PARTED)
     assert session.state is State.CLOSING
     assert engine.recorders[0].reasons == [PARTED]

@@ -7,9 +7,9 @@ from tests.support.clocks import Clock
 from tests.support.sessions import MemoryTransport, turn
 
 from synkora.engine import outbox as outbox_module
+from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import OutboxFull
-from synkora.engine.held import VOLATILE_LIMIT
-from synkora.engine.outbox import AT_ONCE, Flusher, Outbox
+from synkora.engine.outbox import FLUSH_CHUNK, Flusher, Outbox
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Bundle, Update
 
@@ -126,7 +126,7 @@ async def test_what_was_held_goes_out_in_parts() -> None:
         await turn()
     assert names(client) == [*map(str, range(100)), "after"]
     assert len(client.carrier.writes) == 4
-    assert all(sum(item.size for item in part) < AT_ONCE + 10_004 for part in client.carrier.writes)
+    assert all(sum(item.size for item in part) < FLUSH_CHUNK + 10_004 for part in client.carrier.writes)
     assert client.outbox.is_empty
 
 
@@ -148,7 +148,7 @@ async def test_a_client_that_reads_a_little_has_the_same_limit(waits: bool) -> N
         await turn()
         count += 1
     assert count == (1_000_000 - 90 * 10_004 + written) // 10_004 + 1
-    assert written < AT_ONCE + 10_004
+    assert written < FLUSH_CHUNK + 10_004
 
 
 async def test_volatile_messages_go_before_their_client_does() -> None:

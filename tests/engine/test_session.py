@@ -10,7 +10,7 @@ from tests.support.sessions import MemoryTransport, request_of, turn
 from synkora.engine.disconnect import OutboxFull, Reason
 from synkora.engine.origins import OWN_PAGE, Origins
 from synkora.engine.outgoing import Outgoing
-from synkora.engine.session import LIVE, TRANSITIONS, Event, Session, State
+from synkora.engine.session import LIVE, TRANSITIONS, Session, SessionEvent, State
 from synkora.protocol.errors import InvalidUtf8, ProtocolError
 
 UPGRADE = request_of("EIO=4&transport=websocket&sid=x")
@@ -58,7 +58,7 @@ def to_closing(connection: Connection) -> None:
 
 def to_parting(connection: Connection) -> None:
     connection.first.writable = False  # between two polls
-    connection.session.part(Reason.SERVER_SHUTTING_DOWN)
+    connection.session.drain(Reason.SERVER_SHUTTING_DOWN)
 
 
 def to_probed(connection: Connection) -> None:
@@ -75,18 +75,18 @@ PATHS: dict[State, Callable[[Connection], object]] = {
     State.OPEN: to_open,
     State.PROBING: Connection.start_probe,
     State.PROBED: to_probed,
-    State.PARTING: to_parting,
+    State.DRAINING: to_parting,
     State.CLOSING: to_closing,
     State.CLOSED: end,
 }
-ACTIONS: dict[Event, Callable[[Connection], object]] = {
-    Event.PROBE: Connection.start_probe,
-    Event.PROBE_ANSWERED: Connection.answer_probe,
-    Event.UPGRADE: lambda connection: connection.session.receive_text(connection.probe, b"5"),
-    Event.PROBE_FAILED: lambda connection: connection.session.probe_failed(),
-    Event.PART: to_parting,
-    Event.LINGER: to_closing,
-    Event.END: end,
+ACTIONS: dict[SessionEvent, Callable[[Connection], object]] = {
+    SessionEvent.PROBE: Connection.start_probe,
+    SessionEvent.PROBE_ANSWERED: Connection.answer_probe,
+    SessionEvent.UPGRADE: lambda connection: connection.session.receive_text(connection.probe, b"5"),
+    SessionEvent.PROBE_FAILED: lambda connection: connection.session.probe_failed(),
+    SessionEvent.DRAIN: to_parting,
+    SessionEvent.LINGER: to_closing,
+    SessionEvent.END: end,
 }
 
 
@@ -98,7 +98,7 @@ def connection_in(state: State) -> Connection:
 
 
 @pytest.mark.parametrize("entry", list(TRANSITIONS), ids=lambda entry: f"{entry[0].name}-{entry[1].name}")
-async def test_every_transition_of_the_table_happens(entry: tuple[State, Event]) -> None:
+async def test_every_transition_of_the_table_happens(entry: tuple[State, SessionEvent]) -> None:
     """Each entry is reached by what transports really call, and leads where the table says."""
     state, event = entry
     connection = connection_in(state)
@@ -108,10 +108,10 @@ async def test_every_transition_of_the_table_happens(entry: tuple[State, Event])
 
 @pytest.mark.parametrize(
     ("state", "event"),
-    [entry for entry in product(State, Event) if entry not in TRANSITIONS],
+    [entry for entry in product(State, SessionEvent) if entry not in TRANSITIONS],
     ids=lambda item: item.name,
 )
-async def test_every_other_event_moves_nothing(state: State, event: Event) -> None:
+async def test_every_other_event_moves_nothing(state: State, event: SessionEvent) -> None:
     """What the table does not name leaves the state as it is."""
     session = connection_in(state).session
     assert not session._move(event)
@@ -425,34 +425,34 @@ class TestCredentials:
     async def test_they_are_of_requests_from_trusted_pages(self) -> None:
         """The first request's cookies count if its page is allowed."""
         session = self.opened(self.TRUSTED).session
-        assert session.credentials is session.request
+        assert session.cookie_request is session.request
 
     async def test_no_other_request_has_any(self) -> None:
         """Without an origin, or from a page that is not named, cookies are not believed."""
-        assert self.opened(None).session.credentials is None
-        assert self.opened("https://evil.net").session.credentials is None
+        assert self.opened(None).session.cookie_request is None
+        assert self.opened("https://evil.net").session.cookie_request is None
 
     async def test_the_upgrades_request_brings_newer_ones(self) -> None:
         """The WebSocket's cookies replace those of the polling, and only if its page is trusted."""
         connection = self.opened(None)
         upgrade = request_of("transport=websocket", cookie="b=2", origin=self.TRUSTED)
         assert connection.session.probe(connection.probe, upgrade)
-        assert connection.session.credentials is upgrade
-        connection.session.believe(request_of(cookie="c=3", origin="https://evil.net"))
-        assert connection.session.credentials is upgrade
+        assert connection.session.cookie_request is upgrade
+        connection.session.trust_cookies(request_of(cookie="c=3", origin="https://evil.net"))
+        assert connection.session.cookie_request is upgrade
 
     async def test_the_page_is_known_by_the_first_poll(self) -> None:
         """A browser sends no origin with it, and its WebSocket may come before any POST."""
         connection = self.opened(None)
         registry, session = connection.engine.registry, connection.session
         assert registry.page_of(session.sid) is None
-        session.believe(request_of(is_proxied=True, sec_fetch_site="cross-site"))
-        session.believe(request_of(is_proxied=False, sec_fetch_site="same-origin"))
+        session.trust_cookies(request_of(is_proxied=True, sec_fetch_site="cross-site"))
+        session.trust_cookies(request_of(is_proxied=False, sec_fetch_site="same-origin"))
         assert registry.page_of(session.sid) is None
-        session.believe(request_of(is_proxied=True, sec_fetch_site="same-origin"))
+        session.trust_cookies(request_of(is_proxied=True, sec_fetch_site="same-origin"))
         assert registry.page_of(session.sid) == OWN_PAGE
-        assert session.credentials is None
-        session.believe(request_of(method="POST", is_proxied=True, origin=self.TRUSTED))
+        assert session.cookie_request is None
+        session.trust_cookies(request_of(method="POST", is_proxied=True, origin=self.TRUSTED))
         assert registry.page_of(session.sid) == self.TRUSTED
 
 

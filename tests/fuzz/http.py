@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from tests.fuzz.protocol import read_as_clients_do
 
-from synkora.engine.addresses import TrustedProxies, parse_address, parse_network, site_of
+from synkora.engine.addresses import TrustedProxies, parse_address, parse_network, rate_limit_key
 from synkora.engine.handshake import HandshakeRefused, check
 from synkora.engine.origins import Origins, normal, refused_origin
 from synkora.engine.request import Headers, Request
@@ -80,7 +80,7 @@ def addresses(data: bytes) -> None:
         assert not _PROXIES.secure(peer, headers, over_tls=False), "TLS was forged"
     _PROXIES.secure(peer, headers, over_tls=True)
     for name in (peer, address, *forwarded[:5]):
-        site_of(name)
+        rate_limit_key(name)
         try:
             parse_network(name)
         except ValueError:

@@ -10,7 +10,7 @@ from tests.real_app.person import Person
 from tests.real_app.stack import Stack
 from tests.support.servers import until
 
-from synkora.collaboration.answers import REMEMBER_NO
+from synkora.collaboration.access_answers import REMEMBER_NO
 
 _numbers = itertools.count(1)
 

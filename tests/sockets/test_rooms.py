@@ -91,7 +91,7 @@ def test_who_is_removed_is_in_no_room() -> None:
     st.sets(st.sampled_from([*NAMES, "b"])),
 )
 def test_any_history_selects_what_sets_say(
-    history: list[tuple[str, str, str]], chosen: set[str], excepted: set[str]
+    history: list[tuple[str, str, str]], chosen: set[str], except_rooms: set[str]
 ) -> None:
     """Joins and leaves in any order, then any rooms and exceptions: the same as with plain sets."""
     rooms = rooms_of()
@@ -111,8 +111,8 @@ def test_any_history_selects_what_sets_say(
         return model.get(name, set()) | ({name} if name in SIDS else set())
 
     included = set(SIDS) if not chosen else set().union(*(members(name) for name in chosen))
-    barred = set().union(*(members(name) for name in excepted))
-    assert set(rooms.select(chosen, excepted)) == included - barred
+    barred = set().union(*(members(name) for name in except_rooms))
+    assert set(rooms.select(chosen, except_rooms)) == included - barred
     assert len(rooms) == sum(1 for sids in model.values() if sids)
     assert rooms.names() == open_rooms == {*SIDS, *(name for name, sids in model.items() if sids)}
 

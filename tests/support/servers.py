@@ -11,10 +11,6 @@ from typing import Any
 import uvicorn
 from tests.support.processes import PATIENCE
 
-from synkora.app.http import Patience
-from synkora.app.listen import listen
-from synkora.app.polls import PollingProtocol
-from synkora.app.serving import Server
 from synkora.engine.disconnect import Reason
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.registry import Registry
@@ -23,6 +19,10 @@ from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.serving.http import HttpTimeouts
+from synkora.serving.listen import listen
+from synkora.serving.polls import PollingProtocol
+from synkora.serving.server import Server
 from synkora.sockets.server import SocketServer
 
 
@@ -134,7 +134,7 @@ async def serving_engine(
     """
     endpoint = PollingEndpoint(engine.registry)
     path = engine.registry.settings.path
-    patience = Patience(engine.registry.incidents)
+    patience = HttpTimeouts(engine.registry.incidents)
     picows: Any = functools.partial(WebSocketProtocol, engine.registry)  # uvicorn calls it as it would a class
     config = uvicorn.Config(
         AsgiEndpoint(engine.registry, endpoint, contextlib.nullcontext),

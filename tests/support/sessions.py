@@ -53,13 +53,13 @@ class MemoryTransport:
             self.writable = False  # a poll is answered once
 
     @property
-    def farewell(self) -> Outgoing | None:
+    def close_packet(self) -> Outgoing | None:
         return CLOSE if self.name == "polling" else None
 
     def silent_for(self) -> float:
         return self.silence
 
-    def part(self, reason: Reason) -> bool:
+    def drain(self, reason: Reason) -> bool:
         self.parted_with = reason
         if self.name == "websocket":
             self.writable = False

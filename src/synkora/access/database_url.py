@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from synkora.protocol.service_url import ESCAPE, host_and_port
+from synkora.service_url import ESCAPE, host_and_port
 
 _CONNECTIONS: Final = 5
 _PORT: Final = 5432

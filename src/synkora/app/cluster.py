@@ -6,13 +6,13 @@ from typing import Final, Self
 
 import structlog
 
-from synkora.cluster.adapter import RedisAdapter
-from synkora.cluster.link import Link
+from synkora.cluster.counters import ClusterCounters
+from synkora.cluster.instance_rpc import InstanceRpc
 from synkora.cluster.presence import RedisPresence
-from synkora.cluster.questions import Questions
-from synkora.cluster.tallies import Tallies
-from synkora.cluster.url import RedisUrl
-from synkora.engine.failures import Failures
+from synkora.collaboration.failure_backoff import FailureBackoff
+from synkora.redis.link import Link
+from synkora.redis.url import RedisUrl
+from synkora.redis_adapter.adapter import RedisAdapter
 from synkora.sockets.local_adapter import LocalAdapter
 
 _WAIT: Final = 3.0  # seconds that the start waits for Redis
@@ -29,13 +29,13 @@ class Cluster:
     that names no Redis.
     """
 
-    def __init__(self, url: str, prefix: str, failures: Failures, instance_id: str = "") -> None:
+    def __init__(self, url: str, prefix: str, failures: FailureBackoff, instance_id: str = "") -> None:
         self._prefix = prefix
         self._link = Link(RedisUrl.parse(url), uid=instance_id)
         own = f"synkora:{prefix}:"
         self.presence = RedisPresence(self._link, prefix=own)
-        self.tallies = Tallies(self._link, failures, prefix=own)
-        self.questions = Questions(self._link, lambda: self.tallies.others, prefix=own)
+        self.tallies = ClusterCounters(self._link, failures, prefix=own)
+        self.questions = InstanceRpc(self._link, lambda: self.tallies.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
         """What joins a namespace to those of the others."""

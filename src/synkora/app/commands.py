@@ -104,7 +104,7 @@ def check(
     import uvloop
 
     from synkora.app.check.examination import examine
-    from synkora.app.check.finding import Status, worst
+    from synkora.app.check.finding import FindingStatus, worst
     from synkora.app.check.rendering import as_json, print_findings, standard_output
 
     findings = uvloop.run(examine(host=host, port=port))
@@ -113,7 +113,7 @@ def check(
         typer.echo(as_json(findings))
     else:
         print_findings(findings, console)
-    failing = (Status.WRONG, Status.RISKY) if strict else (Status.WRONG,)
+    failing = (FindingStatus.WRONG, FindingStatus.RISKY) if strict else (FindingStatus.WRONG,)
     if worst(findings) in failing:
         raise typer.Exit(1)
 

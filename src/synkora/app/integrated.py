@@ -20,10 +20,10 @@ from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
 from synkora.app.server import access_policy, make_cluster, make_collaboration, make_socket_server
 from synkora.app.settings import Settings, load_settings
-from synkora.cluster.link import new_uid
-from synkora.engine.failures import Failures
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+from synkora.redis.link import new_uid
 
 _SWITCHED_OFF: Final = (
     "ENABLE_INTEGRATED_WEBSOCKET is false, so Socket.IO is not served here: start synkora serve, and name its address "
@@ -53,7 +53,7 @@ class CollaborationServer:
             self._repeats = configure_logs(
                 settings.log_level, settings.log_format, libraries=(), output=self._output, instance_id=instance_id
             )
-        failures = Failures(settings.limit_failed_sign_ins)
+        failures = FailureBackoff(settings.limit_failed_sign_ins)
         self._cluster = cluster = make_cluster(settings, failures, instance_id)
         self._server = server = make_socket_server(settings, cluster)
         self._collaboration = make_collaboration(settings, server, access_policy(settings), failures, cluster)

@@ -15,7 +15,6 @@ from synkora.app.banner import greet
 from synkora.app.cluster import Cluster
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
-from synkora.app.listen import listen
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.logs.patterns import Patterns
 from synkora.app.metrics.collector import ServerCollector
@@ -23,20 +22,21 @@ from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
 from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
-from synkora.app.serving import Server
 from synkora.app.settings import Settings
-from synkora.app.systemd import notify, passed_sockets
-from synkora.app.tls import TlsError, renew, tls_context
-from synkora.cluster.link import new_uid
 from synkora.collaboration.access import AccessPolicy, OpenAccess
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import SessionStore
 from synkora.collaboration.limits import Limits
 from synkora.collaboration.service import Collaboration
-from synkora.engine.failures import Failures
-from synkora.engine.gate import Gate, GateSettings
+from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
+from synkora.redis.link import new_uid
+from synkora.serving.listen import listen
+from synkora.serving.server import Server
+from synkora.serving.systemd import notify, passed_sockets
+from synkora.serving.tls import TlsError, renew, tls_context
 from synkora.sockets.server import SocketServer
 
 _NOT_ALLOWED: Final = (
@@ -55,7 +55,7 @@ def run(settings: Settings) -> None:
     repeats = configure_logs(
         settings.log_level, settings.log_format, tail=log_tail, output=output, instance_id=instance_id
     )
-    failures = Failures(settings.limit_failed_sign_ins)
+    failures = FailureBackoff(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
         policy = access_policy(settings)
@@ -88,7 +88,7 @@ def run(settings: Settings) -> None:
 
     async def send_elsewhere() -> None:
         log.info("draining", clients=collaboration.connections, seconds=settings.shutdown_drain)
-        parting = collaboration.begin_parting()
+        parting = collaboration.begin_drain()
         await server.drain(settings.shutdown_drain, parting.groups, parting.tell)
 
     async def say_goodbye() -> None:
@@ -116,7 +116,7 @@ def run(settings: Settings) -> None:
             around=_around(lag, console, cluster),
             # Alone there would be nowhere to go: whoever is told to leave early would only be away for longer.
             drain=send_elsewhere if settings.shutdown_drain and cluster is not None else None,
-            farewell=say_goodbye,
+            before_close=say_goodbye,
             started=started,
             shutdown_timeout=settings.shutdown_timeout,
             keep_alive=settings.keep_alive,
@@ -138,7 +138,7 @@ async def _around(lag: LoopLag, console: Console | None, cluster: Cluster | None
             yield
 
 
-def make_cluster(settings: Settings, failures: Failures, instance_id: str) -> Cluster | None:
+def make_cluster(settings: Settings, failures: FailureBackoff, instance_id: str) -> Cluster | None:
     """What joins this instance to others, if it is one of several. Raises `ValueError`."""
     if settings.redis_url is None:
         return None
@@ -161,8 +161,8 @@ def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketSer
         max_outbox=settings.max_outbox,
         compression=settings.compression,
         compression_threshold=settings.compression_threshold,
-        gate=Gate(
-            GateSettings(
+        gate=ConnectionLimiter(
+            ConnectionLimits(
                 clients=settings.limit_clients,
                 connections_per_address=settings.limit_connections_per_address,
                 handshakes_per_address=settings.limit_handshakes_per_address,
@@ -174,7 +174,7 @@ def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketSer
 
 
 def make_collaboration(
-    settings: Settings, server: SocketServer, policy: AccessPolicy, failures: Failures, cluster: Cluster | None
+    settings: Settings, server: SocketServer, policy: AccessPolicy, failures: FailureBackoff, cluster: Cluster | None
 ) -> Collaboration:
     """Synkora's events on that server's main namespace."""
     keyring = Keyring(

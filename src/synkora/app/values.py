@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
-from synkora.cluster.url import RedisUrl
 from synkora.engine.addresses import UNIX, parse_network
 from synkora.engine.origins import ANYBODYS, normal
+from synkora.redis.url import RedisUrl
 
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"

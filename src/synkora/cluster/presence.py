@@ -8,16 +8,16 @@ from typing import Final
 
 import structlog
 
-from synkora.cluster.link import Link
+from synkora.cluster.lease import InstanceLease, Timing
 from synkora.cluster.presence_scripts import Keys
 from synkora.cluster.project import Project
-from synkora.cluster.registration import Registration, Timing
-from synkora.cluster.replica import ANNOUNCEMENT, Changes, Snapshot
+from synkora.cluster.replica import ANNOUNCEMENT, Changes, ReplicaSnapshot
 from synkora.cluster.reports import Reports
-from synkora.collaboration.attendance import NOBODY, Attendance
-from synkora.collaboration.presence import Listener, Occupancy, Presentee, Roster
-from synkora.engine.deadlines import Deadlines
+from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
+from synkora.collaboration.project_presence import NOBODY, ProjectPresence
+from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.redis.link import Link
 
 PREFIX: Final = "synkora:"
 
@@ -35,14 +35,14 @@ class RedisPresence:
         self._link = link
         self._keys = keys = Keys(prefix)
         self._timing = timing = timing or Timing()
-        self._listener: Listener | None = None
+        self._listener: PresenceListener | None = None
         self._projects: dict[str, Project] = {}
         self._inhabited = 0  # of them: counted, since many ask
-        self._waits = Deadlines(timing.patience, self._complete)
-        self._doubts = Deadlines(timing.doubt, self._settle)
+        self._waits = TimeoutQueue(timing.patience, self._complete)
+        self._doubts = TimeoutQueue(timing.doubt, self._settle)
         self._absence: asyncio.TimerHandle | None = None
         self._unaudited: list[str] = []
-        self._registration = Registration(
+        self._registration = InstanceLease(
             link, keys, timing, registered=self._begin_again, share=self._share, audit=self._audit
         )
         self._reports = Reports(
@@ -76,7 +76,7 @@ class RedisPresence:
         if self._absence is not None:
             self._absence.cancel()
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: PresenceListener) -> None:
         """Tell `listener` of all that changes."""
         self._listener = listener
 
@@ -98,17 +98,17 @@ class RedisPresence:
         attendance, own = project.replica.attendance, project.replica.own
         return Occupancy(attendance.count, len(attendance), attendance.least in own)
 
-    def join(self, project_id: str, presentee: Presentee) -> None:
+    def join(self, project_id: str, entry: PresenceEntry) -> None:
         """Note that a connection of this instance has joined."""
         project = self._projects.get(project_id) or self._open(project_id)
         own = project.replica.own
         was_empty = not own
-        has_joined = project.join(presentee)
+        has_joined = project.join(entry)
         self._inhabited += was_empty and bool(own)
         if has_joined:
             self._reports.add(project_id)
             if self._listener is not None:
-                self._listener.joined(project_id, presentee)
+                self._listener.joined(project_id, entry)
 
     def leave(self, project_id: str, socket_id: str) -> None:
         """Note that it has left."""
@@ -117,12 +117,12 @@ class RedisPresence:
             return
         own = project.replica.own
         was_inhabited = bool(own)
-        presentee = project.leave(socket_id)
+        entry = project.leave(socket_id)
         self._inhabited -= was_inhabited and not own
-        if presentee is None:
+        if entry is None:
             return
         if self._listener is not None:
-            self._listener.left(project_id, presentee)
+            self._listener.left(project_id, entry)
         if project.replica.own or (project.is_entered and self._link.is_up):
             self._reports.add(project_id)
         else:
@@ -145,7 +145,7 @@ class RedisPresence:
         project = self._projects.get(project_id)
         return project is None or project.is_complete
 
-    def _attendance(self, project_id: str) -> Attendance:
+    def _attendance(self, project_id: str) -> ProjectPresence:
         project = self._projects.get(project_id)
         return NOBODY if project is None else project.replica.attendance
 
@@ -176,7 +176,7 @@ class RedisPresence:
         if project.replica.is_outdated:
             self._reports.add(project.id)
 
-    def _restored(self, project: Project, snapshot: Snapshot) -> None:
+    def _restored(self, project: Project, snapshot: ReplicaSnapshot) -> None:
         if self._projects.get(project.id) is not project:
             return
         self._tell(project, project.replica.restore(snapshot))
@@ -203,10 +203,10 @@ class RedisPresence:
         """Tell of others; before a list is complete, the list will."""
         if self._listener is None or not project.is_complete:
             return
-        for presentee in changes.left:
-            self._listener.left(project.id, presentee)
-        for presentee in changes.joined:
-            self._listener.joined(project.id, presentee)
+        for entry in changes.left:
+            self._listener.left(project.id, entry)
+        for entry in changes.joined:
+            self._listener.joined(project.id, entry)
 
     def _complete(self, project_id: str) -> None:
         """Wait no longer for the others of a project."""

@@ -3,7 +3,7 @@
 from itertools import islice
 
 from synkora.cluster.replica import Replica
-from synkora.collaboration.presence import Presentee
+from synkora.collaboration.presence import PresenceEntry
 from synkora.protocol.json import encode
 
 
@@ -26,20 +26,20 @@ class Project:
         """Whether Redis is to be told something."""
         return self.replica.is_outdated or bool(self.left or self.joined)
 
-    def join(self, presentee: Presentee) -> bool:
+    def join(self, entry: PresenceEntry) -> bool:
         """Let a connection in; False if it is in already."""
-        if not self.replica.join(presentee):
+        if not self.replica.join(entry):
             return False
         if not self.replica.is_outdated:
-            self.joined[presentee.socketId] = encode(presentee)
+            self.joined[entry.socketId] = encode(entry)
         return True
 
-    def leave(self, socket_id: str) -> Presentee | None:
+    def leave(self, socket_id: str) -> PresenceEntry | None:
         """Let a connection out; None if it was not in."""
-        presentee = self.replica.leave(socket_id)
-        if presentee and not self.joined.pop(socket_id, None) and not self.replica.is_outdated:
+        entry = self.replica.leave(socket_id)
+        if entry and not self.joined.pop(socket_id, None) and not self.replica.is_outdated:
             self.left[socket_id] = None
-        return presentee
+        return entry
 
     def take_news(self, most: int) -> tuple[list[str], list[tuple[str, bytes]]]:
         """Some that have left, and then some that have joined."""

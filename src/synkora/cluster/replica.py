@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from synkora.collaboration.attendance import Attendance
-from synkora.collaboration.presence import Presentee
+from synkora.collaboration.presence import PresenceEntry
+from synkora.collaboration.project_presence import ProjectPresence
 from synkora.protocol.json import Decoder
 
 
@@ -20,18 +20,18 @@ class Announcement(msgspec.Struct, frozen=True):
     before: int
     version: int
     left: list[str]
-    joined: list[Presentee]
+    joined: list[PresenceEntry]
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class ReplicaSnapshot(msgspec.Struct, frozen=True):
     """Whom Redis knows of in a project, but for one instance's own."""
 
     version: int
-    presentees: list[Presentee]
+    presentees: list[PresenceEntry]
 
 
 ANNOUNCEMENT: Final[Decoder[Announcement]] = Decoder(Announcement, keeps_halves=True)
-SNAPSHOT: Final[Decoder[Snapshot]] = Decoder(Snapshot, keeps_halves=True)
+SNAPSHOT: Final[Decoder[ReplicaSnapshot]] = Decoder(ReplicaSnapshot, keeps_halves=True)
 
 
 class Changes:
@@ -40,8 +40,8 @@ class Changes:
     __slots__ = ("joined", "left")
 
     def __init__(self) -> None:
-        self.left: list[Presentee] = []
-        self.joined: list[Presentee] = []
+        self.left: list[PresenceEntry] = []
+        self.joined: list[PresenceEntry] = []
 
 
 class Replica:
@@ -56,8 +56,8 @@ class Replica:
     __slots__ = ("_doubtful", "_instance", "_version", "attendance", "is_outdated", "own")
 
     def __init__(self, instance: str) -> None:
-        self.attendance = Attendance()
-        self.own: dict[str, Presentee] = {}
+        self.attendance = ProjectPresence()
+        self.own: dict[str, PresenceEntry] = {}
         self.is_outdated = True
         self._instance = instance
         self._doubtful: set[str] = set()
@@ -68,14 +68,14 @@ class Replica:
         """Whether there is something to `settle`."""
         return bool(self._doubtful)
 
-    def join(self, presentee: Presentee) -> bool:
+    def join(self, entry: PresenceEntry) -> bool:
         """Let one of its own in; False if it is in already."""
-        if presentee.socketId in self.own:
+        if entry.socketId in self.own:
             return False
-        self.own[presentee.socketId] = presentee
-        return self.attendance.add(presentee)
+        self.own[entry.socketId] = entry
+        return self.attendance.add(entry)
 
-    def leave(self, socket_id: str) -> Presentee | None:
+    def leave(self, socket_id: str) -> PresenceEntry | None:
         """Let one of its own out; None if it was not in."""
         if self.own.pop(socket_id, None) is None:
             return None
@@ -99,10 +99,10 @@ class Replica:
                 self._remove(socket_id, changes)
             elif announcement.author != self._instance:
                 self.is_outdated = True  # this instance has been taken for dead
-        for presentee in announcement.joined:
+        for entry in announcement.joined:
             if announcement.author != self._instance:
-                self._add(presentee, changes)
-            elif presentee.socketId not in self.own:
+                self._add(entry, changes)
+            elif entry.socketId not in self.own:
                 self.is_outdated = True  # it has left meanwhile, or Redis believes what was said long ago
         if self._version is not None and announcement.version > self._version:
             if announcement.before != self._version:
@@ -110,13 +110,13 @@ class Replica:
             self._version = announcement.version
         return changes
 
-    def restore(self, snapshot: Snapshot) -> Changes:
+    def restore(self, snapshot: ReplicaSnapshot) -> Changes:
         """Take a snapshot."""
         changes = Changes()
         self._version = snapshot.version
-        self._doubtful = self._others() - {presentee.socketId for presentee in snapshot.presentees}
-        for presentee in sorted(snapshot.presentees, key=lambda presentee: presentee.joinedAt):
-            self._add(presentee, changes)
+        self._doubtful = self._others() - {entry.socketId for entry in snapshot.presentees}
+        for entry in sorted(snapshot.presentees, key=lambda entry: entry.joinedAt):
+            self._add(entry, changes)
         return changes
 
     def settle(self) -> Changes:
@@ -128,7 +128,7 @@ class Replica:
         return self._forget(self._others())
 
     def _others(self) -> set[str]:
-        return {presentee.socketId for presentee in self.attendance.presentees} - self.own.keys()
+        return {entry.socketId for entry in self.attendance.presentees} - self.own.keys()
 
     def _forget(self, socket_ids: Collection[str]) -> Changes:
         changes = Changes()
@@ -136,21 +136,21 @@ class Replica:
             self._remove(socket_id, changes)
         return changes
 
-    def _add(self, presentee: Presentee, changes: Changes) -> None:
-        socket_id = presentee.socketId
+    def _add(self, entry: PresenceEntry, changes: Changes) -> None:
+        socket_id = entry.socketId
         if socket_id in self.own:
             return
         self._doubtful.discard(socket_id)
         known = self.attendance.get(socket_id)
-        if known == presentee:
+        if known == entry:
             return
         if known is not None:  # it has left and come back unheard
             self._remove(socket_id, changes)
-        self.attendance.add(presentee)
-        changes.joined.append(presentee)
+        self.attendance.add(entry)
+        changes.joined.append(entry)
 
     def _remove(self, socket_id: str, changes: Changes) -> None:
         self._doubtful.discard(socket_id)
-        presentee = self.attendance.remove(socket_id)
-        if presentee is not None:
-            changes.left.append(presentee)
+        entry = self.attendance.remove(socket_id)
+        if entry is not None:
+            changes.left.append(entry)

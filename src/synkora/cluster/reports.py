@@ -6,12 +6,12 @@ from functools import partial
 from math import ceil
 from typing import Any, Final
 
-from synkora.cluster.link import Link, RedisRefused
+from synkora.cluster.lease import InstanceLease
 from synkora.cluster.presence_scripts import CHANGE, ENTER, Keys
 from synkora.cluster.project import Project
-from synkora.cluster.registration import Registration
-from synkora.cluster.replica import SNAPSHOT, Snapshot
+from synkora.cluster.replica import SNAPSHOT, ReplicaSnapshot
 from synkora.protocol.json import encode
+from synkora.redis.link import Link, RedisRefused
 
 _CALLS_AT_ONCE: Final = 64
 _CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not held up
@@ -31,9 +31,9 @@ class Reports:
         keys: Keys,
         lifetime: float,
         projects: Mapping[str, Project],
-        registration: Registration,
+        registration: InstanceLease,
         *,
-        restored: Callable[[Project, Snapshot], None],
+        restored: Callable[[Project, ReplicaSnapshot], None],
         answered: Callable[[Project], None],
     ) -> None:
         self._link = link
@@ -90,8 +90,8 @@ class Reports:
             project.left.clear()
             project.joined.clear()
             replica.await_snapshot()
-            for presentee in replica.own.values():
-                args += (presentee.socketId, encode(presentee))
+            for entry in replica.own.values():
+                args += (entry.socketId, encode(entry))
             call = self._link.run(ENTER, names, args, partial(self._entered, project))
         else:
             left, joined = project.take_news(_CHANGES_AT_ONCE)

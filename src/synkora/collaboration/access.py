@@ -3,13 +3,13 @@
 from enum import StrEnum
 from typing import Protocol
 
-from synkora.collaboration.answers import (
+from synkora.collaboration.access_answers import (
     ANSWER_WITHIN,
     MOST_REMEMBERED,
     REMEMBER_NO,
     REMEMBER_YES,
+    AccessAnswers,
     AccessUnavailable,
-    Answers,
 )
 from synkora.collaboration.turns import Turns
 from synkora.identity.handshake import SignedIn
@@ -70,7 +70,7 @@ class Access:
     ) -> None:
         self.is_open = isinstance(policy, OpenAccess)
         self._policy = policy
-        self._answers: Answers[tuple[str, str], Role] = Answers(
+        self._answers: AccessAnswers[tuple[str, str], Role] = AccessAnswers(
             remember_yes=remember_yes,
             remember_no=remember_no,
             answer_within=answer_within,

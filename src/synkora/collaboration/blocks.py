@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from synkora.engine.addresses import site_of
+from synkora.engine.addresses import rate_limit_key
 from synkora.identity.user import MAX_ID_LENGTH
 
 MOST_BLOCKS: Final = 1000
@@ -61,7 +61,7 @@ class Blocks:
         """Seconds for which a user or an address is still blocked; 0 if neither is."""
         if not self._blocks:
             return 0
-        found = (self._blocks.get(("user", user_id)), self._blocks.get(("address", site_of(address))))
+        found = (self._blocks.get(("user", user_id)), self._blocks.get(("address", rate_limit_key(address))))
         ends = [block.until for block in found if block is not None and not block.is_lifted]
         return max(0.0, max(ends, default=0.0) - time.time())
 

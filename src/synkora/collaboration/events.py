@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from synkora.collaboration.limits import Kind
+from synkora.collaboration.limits import EventClass
 from synkora.collaboration.payloads import SocketId, UserId, UserName
 from synkora.protocol.errors import InvalidPayload
 from synkora.protocol.json import Decoder, Raw
@@ -49,9 +49,9 @@ class Event:
     logged: str | None = None
 
     @property
-    def kind(self) -> Kind:
+    def event_class(self) -> EventClass:
         """What it counts as where there are limits."""
-        return Kind.VOLATILE if self.volatile else Kind.EDIT
+        return EventClass.VOLATILE if self.volatile else EventClass.EDIT
 
 
 CATALOGUE: Final = (

@@ -6,11 +6,12 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Final
 
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.members import Member
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused
+from synkora.protocol.timestamps import timestamp
 
 EXPIRED: Final = "Session expired"
 _LONGEST_TIMER: Final = 86_400  # seconds: a clock that is set right in between is noticed
@@ -22,7 +23,7 @@ class Expiry:
     One timer serves all, set for the next end: ends are far apart, and a timer for each would cost every connection.
     """
 
-    def __init__(self, authenticator: Authenticator, failures: Failures, incidents: Incidents) -> None:
+    def __init__(self, authenticator: Authenticator, failures: FailureBackoff, incidents: Incidents) -> None:
         self._authenticator = authenticator
         self._failures = failures
         self._incidents = incidents
@@ -102,4 +103,4 @@ def _written(expires_at: float | None) -> str | None:
         moment = datetime.fromtimestamp(expires_at, UTC)
     except (OverflowError, ValueError, OSError):
         return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(moment)

@@ -15,7 +15,7 @@ _PATIENCE_BURST: Final = 200  # refusals
 _REFUSED_BYTES: Final = 100_000  # that weigh as much as one refusal: receiving them costs as much
 
 
-class Kind(IntEnum):
+class EventClass(IntEnum):
     """What an event counts as: its place among the rates, and in an allowance."""
 
     VOLATILE = 0
@@ -46,7 +46,7 @@ class Limits:
     bytes: Rate | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        rates = (self.volatile_rate, self.edit_rate, self.other_rate)  # in the order of `Kind`
+        rates = (self.volatile_rate, self.edit_rate, self.other_rate)  # in the order of `EventClass`
         object.__setattr__(self, "rates", tuple(_rate(rate) if rate else None for rate in rates))
         object.__setattr__(self, "bytes", _rate(self.byte_rate) if self.byte_rate else None)
 
@@ -66,26 +66,26 @@ class TooMuchForUser(EventRefused):
     """A client is refused for what all connections of its user have caused."""
 
 
-class Allowance:
-    """What one client has used of its limits; `spending` is its user's."""
+class RateLimiter:
+    """What one client has used of its limits; `spending` is the use of all connections of its user."""
 
     __slots__ = ("_bytes", "_bytes_due", "_due", "_patience_due", "_rates", "spending")
 
     def __init__(self, limits: Limits, spending: Spending | None = None) -> None:
         self.spending = spending
         self._rates = limits.rates
-        self._due = [0.0] * len(Kind)
+        self._due = [0.0] * len(EventClass)
         self._bytes = limits.bytes
         self._bytes_due = 0.0
         self._patience_due = 0.0
 
-    def take(self, kind: Kind, size: int = 0) -> None:
+    def take(self, event_class: EventClass, size: int = 0) -> None:
         """Count an event of `size` bytes.
 
         Raises `EventRefused` for one too many, `TooManyBytes` for bytes too many, `TooMuchForUser` where the user's
         connections have caused too much, `TooManyRefusals` for one too many of those.
         """
-        rate, bytes_rate, spending = self._rates[kind], self._bytes, self.spending
+        rate, bytes_rate, spending = self._rates[event_class], self._bytes, self.spending
         if rate is None and bytes_rate is None and spending is None:
             return
         now = monotonic()
@@ -95,7 +95,7 @@ class Allowance:
                 self._refuse(now, size)
                 raise TooMuchForUser("Too much for one user: slow down", retryAfter=_rounded(wait))
         if rate is not None:
-            due = self._due[kind]
+            due = self._due[event_class]
             wait = rate.excess(due, now)
             if wait > 0:
                 self._refuse(now, size)
@@ -103,7 +103,7 @@ class Allowance:
         if bytes_rate is not None:
             self._take_bytes(bytes_rate, size, now)
         if rate is not None:
-            self._due[kind] = rate.after(due, now)
+            self._due[event_class] = rate.after(due, now)
         if spending is not None:
             spending.receive(size, now)
 
@@ -127,3 +127,13 @@ class Allowance:
 
 def _rounded(wait: float) -> float:
     return round(wait + 0.0005, 3)
+
+
+class EventCounter:
+    """How often an event has come, refused ones included, and which rate limit the event counts against."""
+
+    __slots__ = ("event_class", "times")
+
+    def __init__(self, event_class: EventClass) -> None:
+        self.event_class = event_class
+        self.times = 0

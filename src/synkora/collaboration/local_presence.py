@@ -1,17 +1,17 @@
 """Presence on a server that is alone."""
 
-from synkora.collaboration.attendance import NOBODY, Attendance
-from synkora.collaboration.presence import Listener, Occupancy, Presentee, Roster
+from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
+from synkora.collaboration.project_presence import NOBODY, ProjectPresence
 
 
 class LocalPresence:
     """Knows the connections of this server alone, and tells of each change at once."""
 
     def __init__(self) -> None:
-        self._projects: dict[str, Attendance] = {}
-        self._listener: Listener | None = None
+        self._projects: dict[str, ProjectPresence] = {}
+        self._listener: PresenceListener | None = None
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: PresenceListener) -> None:
         """Tell `listener` of all that changes."""
         self._listener = listener
 
@@ -30,21 +30,21 @@ class LocalPresence:
         attendance = self._projects.get(project_id, NOBODY)
         return Occupancy(attendance.count, len(attendance), True)
 
-    def join(self, project_id: str, presentee: Presentee) -> None:
+    def join(self, project_id: str, entry: PresenceEntry) -> None:
         """Note that a connection has joined."""
-        if self._projects.setdefault(project_id, Attendance()).add(presentee) and self._listener is not None:
-            self._listener.joined(project_id, presentee)
+        if self._projects.setdefault(project_id, ProjectPresence()).add(entry) and self._listener is not None:
+            self._listener.joined(project_id, entry)
 
     def leave(self, project_id: str, socket_id: str) -> None:
         """Note that it has left."""
         attendance = self._projects.get(project_id, NOBODY)
-        presentee = attendance.remove(socket_id)
-        if presentee is None:
+        entry = attendance.remove(socket_id)
+        if entry is None:
             return
         if not attendance:
             del self._projects[project_id]
         if self._listener is not None:
-            self._listener.left(project_id, presentee)
+            self._listener.left(project_id, entry)
 
     def roster(self, project_id: str) -> Roster:
         """Everyone in a project, each user once, in the order of their coming."""

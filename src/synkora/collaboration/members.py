@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.events import Sender
-from synkora.collaboration.limits import Allowance
+from synkora.collaboration.limits import RateLimiter
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 from synkora.sockets.errors import EventRefused
@@ -69,16 +69,16 @@ class Member:
 
     `projects` are those that it has joined, each with the role in it. `pending` are those whose access is being
     asked for. `leaving` are those whose leave has not been announced yet. `since` is when it was signed in, by the
-    monotonic clock. `received` is how many events have come from it. One that `is_parting` has left as far as others
+    monotonic clock. `received` is how many events have come from it. One that `is_draining` has left as far as others
     are told.
     """
 
     __slots__ = (
-        "allowance",
-        "is_parting",
+        "is_draining",
         "leaving",
         "pending",
         "projects",
+        "rate_limiter",
         "received",
         "sender",
         "signed_in",
@@ -86,17 +86,17 @@ class Member:
         "socket",
     )
 
-    def __init__(self, socket: Socket, signed_in: SignedIn, allowance: Allowance) -> None:
+    def __init__(self, socket: Socket, signed_in: SignedIn, rate_limiter: RateLimiter) -> None:
         self.socket = socket
         self.since = monotonic()
         self.received = 0
         self.signed_in = signed_in
-        self.allowance = allowance
+        self.rate_limiter = rate_limiter
         self.sender = Sender(socketId=socket.id, userId=signed_in.user.id, userName=signed_in.user.name)
         self.projects: dict[str, Role] = {}
         self.pending: dict[str, PendingAccess] = {}
         self.leaving: set[str] = set()
-        self.is_parting = False
+        self.is_draining = False
 
     @property
     def user(self) -> User:

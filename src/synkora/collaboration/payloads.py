@@ -114,7 +114,7 @@ class ServerNotice(msgspec.Struct, frozen=True):
     timestamp: Timestamp
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedReply(msgspec.Struct, frozen=True):
     """What was refused, or has ended, and why."""
 
     message: Message

@@ -7,7 +7,7 @@ import msgspec
 from synkora.protocol.json import Raw
 
 
-class Presentee(msgspec.Struct, frozen=True, omit_defaults=True):
+class PresenceEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """A connection of somebody who is in a project; `joinedAt` is when it joined, in ISO 8601."""
 
     socketId: str
@@ -27,23 +27,23 @@ class Roster(msgspec.Struct, frozen=True):
 class Occupancy(NamedTuple):
     """How many are in a project, as far as is known here.
 
-    `is_counted_here` is true on one of the servers that have somebody in the project, as long as all know the same, so
+    `is_reporter` is true on one of the servers that have somebody in the project, as long as all know the same, so
     that those who count projects count each once.
     """
 
     users: int
     connections: int
-    is_counted_here: bool
+    is_reporter: bool
 
 
-class Listener(Protocol):
+class PresenceListener(Protocol):
     """Hears what changes, of its own server's connections within the call that changes it."""
 
-    def joined(self, project_id: str, presentee: Presentee) -> None:
+    def joined(self, project_id: str, entry: PresenceEntry) -> None:
         """A connection has come into a project."""
         ...
 
-    def left(self, project_id: str, presentee: Presentee) -> None:
+    def left(self, project_id: str, entry: PresenceEntry) -> None:
         """One has gone."""
         ...
 
@@ -55,11 +55,11 @@ class Listener(Protocol):
 class Presence(Protocol):
     """Where it is kept who is in which project."""
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: PresenceListener) -> None:
         """Tell `listener` of all that changes."""
         ...
 
-    def join(self, project_id: str, presentee: Presentee) -> None:
+    def join(self, project_id: str, entry: PresenceEntry) -> None:
         """Note that a connection of this server has joined; one that is in the project already stays as it is."""
         ...
 

@@ -6,11 +6,11 @@ from typing import Final
 import structlog
 
 from synkora.collaboration.access import Role
-from synkora.collaboration.lists import Lists
 from synkora.collaboration.members import Member
-from synkora.collaboration.presence import Presence, Presentee
-from synkora.collaboration.timestamps import now
-from synkora.engine.deadlines import Deadlines
+from synkora.collaboration.presence import Presence, PresenceEntry
+from synkora.collaboration.presence_updates import PresenceUpdates
+from synkora.engine.timeouts import TimeoutQueue
+from synkora.protocol.timestamps import now
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.namespace import Namespace
 
@@ -22,21 +22,23 @@ LEAVE_DELAY: Final = 1.0  # seconds: a page that changes its tab leaves and join
 class Projects:
     """Lets members into projects and out of them, and tells the members of this server who comes and goes.
 
-    `Lists` says when each of them is told what. A leave is announced `leave_delay` seconds later, and not at all if the
-    same connection joins again by then.
+    `PresenceUpdates` says when each of them is told what. A leave is announced `leave_delay` seconds later, and not at
+    all if the same connection joins again by then.
     """
 
     def __init__(self, namespace: Namespace, presence: Presence, *, leave_delay: float = LEAVE_DELAY) -> None:
         self._leave_delay = leave_delay
-        self._leaving: Deadlines[tuple[Member, str]] = Deadlines(leave_delay, lambda key: self._announce_leave(*key))
+        self._leaving: TimeoutQueue[tuple[Member, str]] = TimeoutQueue(
+            leave_delay, lambda key: self._announce_leave(*key)
+        )
         self._namespace = namespace
         self._presence = presence
-        self._lists = Lists(namespace, presence)
+        self._lists = PresenceUpdates(namespace, presence)
         self.is_closing = False
         self.joins = 0
         presence.listen(self)
 
-    def welcome_again(self, member: Member, project_id: str) -> None:
+    def resend_roster(self, member: Member, project_id: str) -> None:
         """Tell a member who is in already who is there; nobody else hears of it."""
         self._lists.ask(project_id, member.socket.id)
 
@@ -57,7 +59,7 @@ class Projects:
             member.leaving.discard(project_id)
             self._leaving.drop((member, project_id))
         socket.join(project_id)
-        self._presence.join(project_id, Presentee(socket.id, user.id, user.name, now(), user.image))
+        self._presence.join(project_id, PresenceEntry(socket.id, user.id, user.name, now(), user.image))
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)
 
     def leave(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
@@ -102,10 +104,10 @@ class Projects:
             self._presence.leave(project_id, member.socket.id)
         member.projects.clear()
 
-    def step_out(self, members: Sequence[Member]) -> None:
+    def leave_for_drain(self, members: Sequence[Member]) -> None:
         """Let members out for everyone else, while the edits that they still send are relayed."""
         for member in members:
-            member.is_parting = True
+            member.is_draining = True
             for pending in member.pending.values():
                 pending.settle_joins()
             for project_id in member.projects:
@@ -117,14 +119,14 @@ class Projects:
 
     # What presence tells
 
-    def joined(self, project_id: str, presentee: Presentee) -> None:
+    def joined(self, project_id: str, entry: PresenceEntry) -> None:
         """Tell the others in a project of a connection that has come."""
-        self._lists.joined(project_id, presentee)
+        self._lists.joined(project_id, entry)
 
-    def left(self, project_id: str, presentee: Presentee) -> None:
+    def left(self, project_id: str, entry: PresenceEntry) -> None:
         """Tell those left behind of a connection that has gone."""
         if not self.is_closing:
-            self._lists.left(project_id, presentee)
+            self._lists.left(project_id, entry)
 
     def completed(self, project_id: str) -> None:
         """Tell those who wait for a project's list."""

@@ -1,6 +1,5 @@
 """Synkora's events on a namespace."""
 
-import functools
 from collections import Counter
 from collections.abc import Awaitable, Mapping
 from math import ceil
@@ -11,33 +10,41 @@ from weakref import WeakKeyDictionary
 import msgspec
 import structlog
 
-from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess, Role
-from synkora.collaboration.admission import RECHECK, Admission
+from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.admission import Admission
+from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
-from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
+from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain
+from synkora.collaboration.events import CATALOGUE, check_project_id
 from synkora.collaboration.expiry import Expiry
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
-from synkora.collaboration.limits import Allowance, Kind, Limits, TooManyBytes, TooManyRefusals, TooMuchForUser
+from synkora.collaboration.limits import (
+    EventClass,
+    EventCounter,
+    Limits,
+    RateLimiter,
+    TooManyBytes,
+    TooManyRefusals,
+    TooMuchForUser,
+)
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
-from synkora.collaboration.own_events import ASKS
-from synkora.collaboration.parting import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, Parting
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import LEAVE_DELAY, Projects
-from synkora.collaboration.received import Received
-from synkora.collaboration.signing_in import SigningIn
+from synkora.collaboration.rechecks import RECHECK
+from synkora.collaboration.relay import Relay
+from synkora.collaboration.server_events import CLIENT_EVENTS
 from synkora.collaboration.spending import Spendings
-from synkora.collaboration.timestamps import now
-from synkora.engine.addresses import site_of
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.protocol import surrogates
 from synkora.protocol.json import Decoder
+from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.namespace import Namespace
@@ -81,7 +88,7 @@ class Collaboration:
         *,
         policy: AccessPolicy | None = None,
         limits: Limits | None = None,
-        failures: Failures | None = None,
+        failures: FailureBackoff | None = None,
         incidents: Incidents | None = None,
         presence: Presence | None = None,
         user_connections: Counts | None = None,
@@ -99,25 +106,25 @@ class Collaboration:
         self._members: dict[str, Member] = {}
         self._connections = LocalCounts() if user_connections is None else user_connections  # one without any is false
         # Of those who have left the namespace over a connection that goes on.
-        self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
+        self._rate_limiters: WeakKeyDictionary[Session, RateLimiter] = WeakKeyDictionary()
         self.projects = Projects(namespace, self.presence, leave_delay=leave_delay)
         self._admission = Admission(
             self.access, self.projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
         )
-        self._parting: Parting | None = None
-        failures = failures or Failures(0)
+        self._draining_clients: ClientDrain | None = None
+        failures = failures or FailureBackoff(0)
         self._expiry = Expiry(authenticator, failures, self._incidents)
         self._kept = None
         if sessions is not None:
             self._kept = KeptSessions(
                 sessions, self._incidents, end=self._expiry.end, go_on=self._expiry.start, recheck=recheck
             )
-        self.signing_in = SigningIn(authenticator, failures, self._incidents, self._admit, self._kept)
+        self.signing_in = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
-        self.received = {event.name: Received(event.kind) for event in CATALOGUE}
-        self.received |= {ask.name: Received(Kind.OTHER) for ask in ASKS}
-        self.received_others = Received(Kind.OTHER)
+        self.received = {event.name: EventCounter(event.event_class) for event in CATALOGUE}
+        self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
+        self.received_others = EventCounter(EventClass.OTHER)
         namespace.on_connect(self.signing_in.welcome)
         namespace.on_disconnect(self._dismiss)
         namespace.before_data(self._count)
@@ -127,7 +134,7 @@ class Collaboration:
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
         for event in CATALOGUE:
-            self._relay(event)
+            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question)
 
     @property
     def connections(self) -> int:
@@ -157,7 +164,7 @@ class Collaboration:
         members = [
             member
             for member in self._members.values()
-            if (member.user.id if kind == "user" else site_of(member.socket.session.request.address)) == name
+            if (member.user.id if kind == "user" else rate_limit_key(member.socket.session.request.address)) == name
         ]
         for member in members:
             member.socket.disconnect(close=True)
@@ -177,10 +184,10 @@ class Collaboration:
         """How many of the connections here are in a project."""
         return len(self._namespace.adapter.rooms.joined(project_id))
 
-    def begin_parting(self) -> Parting:
+    def begin_drain(self) -> ClientDrain:
         """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
-        self._parting = Parting(self._members.values(), self.projects)
-        return self._parting
+        self._draining_clients = ClientDrain(self._members.values(), self.projects)
+        return self._draining_clients
 
     def say_goodbye(self) -> None:
         """Tell everyone here that the server is about to stop; of those who then leave nobody here is told."""
@@ -204,34 +211,34 @@ class Collaboration:
         if 0 < self._limits.connections <= self._connections.total(user.id):
             self._incidents.note_limit("connections of a user", _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
-        member = Member(socket, signed_in, self._allowance(socket, user.id))
-        self._allowances.pop(socket.session, None)
+        member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
+        self._rate_limiters.pop(socket.session, None)
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
         if self._kept is not None:
             self._kept.watch(member)
-        if self._parting is not None:
-            self._parting.add(member)
-        member.is_parting = socket.session.state is State.PARTING  # where signing in took longer than the telling
+        if self._draining_clients is not None:
+            self._draining_clients.add(member)
+        member.is_draining = socket.session.state is State.DRAINING  # where signing in took longer than the telling
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
-    def _allowance(self, socket: Socket, user_id: str) -> Allowance:
-        """What a connection may send: who connects to the namespace again over it goes on with what is left."""
-        allowance = self._allowances.get(socket.session)
+    def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
+        """What a connection may send. A second CONNECT over the same connection goes on with what is left."""
+        rate_limiter = self._rate_limiters.get(socket.session)
         spending = self._spendings.of(user_id)
-        if allowance is None:
-            return Allowance(self._limits, spending)
-        allowance.spending = spending
+        if rate_limiter is None:
+            return RateLimiter(self._limits, spending)
+        rate_limiter.spending = spending
         try:
-            allowance.take(Kind.OTHER)
+            rate_limiter.take(EventClass.OTHER)
         except EventRefused as refusal:
             raise ConnectRefused(str(refusal), refusal.details) from None
         except TooManyRefusals:
             socket.disconnect(close=True)
             raise ConnectRefused("disconnected") from None
-        return allowance
+        return rate_limiter
 
     def _dismiss(self, socket: Socket, reason: str) -> None:
         member = self._members.pop(socket.id)
@@ -240,7 +247,7 @@ class Collaboration:
         self._spendings.left(user.id)
         self.disconnects[reason] += 1
         if socket.session.is_live:
-            self._allowances[socket.session] = member.allowance
+            self._rate_limiters[socket.session] = member.rate_limiter
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
@@ -262,18 +269,18 @@ class Collaboration:
         size = len(data)
         if b"\\u" in data:
             size += HALF_SIZE * surrogates.at_most(data)
-        is_decoded = received.kind is Kind.OTHER and received is not self.received_others
+        is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
             is_decoded = True
-        self._take(member, received.kind, size)
+        self._take(member, received.event_class, size)
         if is_decoded and len(data) > MAX_DECODED:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
 
-    def _take(self, member: Member, kind: Kind, size: int = 0) -> None:
+    def _take(self, member: Member, event_class: EventClass, size: int = 0) -> None:
         """Count an event. Raises `EventRefused` for one too many."""
         try:
-            member.allowance.take(kind, size)
+            member.rate_limiter.take(event_class, size)
         except TooManyBytes:
             self._incidents.note_limit("bytes", _address(member.socket))
             raise
@@ -281,15 +288,21 @@ class Collaboration:
             self._incidents.note_limit("work for a user", _address(member.socket))
             raise
         except EventRefused:
-            self._incidents.note_limit(f"{kind.name.lower()} events", _address(member.socket))
+            self._incidents.note_limit(f"{event_class.name.lower()} events", _address(member.socket))
             raise
         except TooManyRefusals:
             self._cut_off(member.socket)
             raise EventRefused("disconnected") from None
 
+    def _count_question(self, member: Member) -> None:
+        """Count an event that takes a question about access, which costs as much as a join."""
+        self._take(member, EventClass.OTHER)
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
+
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
-            self._members[socket.id].allowance.take_bytes(size)
+            self._members[socket.id].rate_limiter.take_bytes(size)
         except TooManyBytes:
             self._incidents.note_limit("bytes", _address(socket))
             raise
@@ -312,59 +325,12 @@ class Collaboration:
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
         member = self._members[socket.id]
-        if member.allowance.spending is not None:
-            member.allowance.spending.join()
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
         return self._admission.join(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
         self._admission.leave(self._members[socket.id], project_id)
-
-    def _relay(self, event: Event) -> None:
-        codec, adapter, presence = Codec(event), self._namespace.adapter, self.presence
-        writer = packets.EventWriter(self._namespace.name, event.name, volatile=event.volatile)
-
-        def pass_on(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
-            if event.edits and not role.may_write:
-                raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
-            if event.volatile and member.is_parting:
-                return  # a cursor would be drawn anew where it has just been taken away
-            spending = member.allowance.spending
-            if spending is not None:
-                spending.deliver(message.size, presence.connections(project_id))
-            adapter.relay(message, project_id, member.socket.id)
-            if event.logged:
-                log.debug(
-                    "relayed",
-                    what=event.logged,
-                    projectId=project_id,
-                    userName=member.user.name,
-                    userId=member.user.id,
-                    socketId=member.socket.id,
-                )
-
-        def pass_on_held(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
-            if event.edits or project_id in member.projects:
-                pass_on(member, project_id, message, role)
-
-        def relay(socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> Awaitable[None] | None:
-            member = self._members[socket.id]
-            project_id: str = payload.projectId
-            role = member.projects.get(project_id)
-            if role is None and not event.edits and not self._admission.is_joining(member, project_id):
-                raise EventRefused(f"{event.name}: join the project first")
-            message = writer.write(codec.deliver(payload, member.sender), attachments)
-            if role is not None:
-                pass_on(member, project_id, message, role)
-                return None
-            if self._admission.must_ask(member, project_id):
-                self._take(member, Kind.OTHER)  # it costs as much as a join
-                if member.allowance.spending is not None:
-                    member.allowance.spending.join()
-            # Held as it will be sent: nothing else that the client wrote beside the event is kept.
-            act = functools.partial(pass_on_held, member, project_id, message)
-            return self._admission.relay(member, project_id, event.name, message.size, act)
-
-        self._namespace.route(event.name, codec.decode, relay)
 
 
 def _address(socket: Socket) -> str:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
-from synkora.collaboration.answers import AccessUnavailable
+from synkora.collaboration.access_answers import AccessUnavailable
 
 ASKED_AT_ONCE: Final = 8  # questions of one asker
 MOST_WAITING: Final = 200  # further ones, which wait for their turn

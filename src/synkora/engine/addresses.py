@@ -96,7 +96,7 @@ def parse_address(text: str) -> _Address | None:
     return mapped or address
 
 
-def site_of(address: str) -> str:
+def rate_limit_key(address: str) -> str:
     """What to count by where an address is to have no more than its share: itself, or the /64 of an IPv6 address."""
     if ":" not in address:
         return address

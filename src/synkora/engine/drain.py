@@ -39,7 +39,7 @@ async def drain(
         if leaving and tell is not None:
             tell(leaving)
         for session in leaving:
-            session.part(Reason.SERVER_SHUTTING_DOWN)
+            session.drain(Reason.SERVER_SHUTTING_DOWN)
     while registry and loop.time() < begun + seconds:
         await asyncio.sleep(_LOOK)
 

@@ -5,7 +5,7 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Heartbeat": 
 
 from typing import Protocol
 
-from synkora.engine.deadlines import Deadlines
+from synkora.engine.timeouts import TimeoutQueue
 
 
 class Pinged(Protocol):
@@ -26,8 +26,8 @@ class Heartbeat:
     """Pings each session `interval` seconds after its last pong, and gives it `timeout` seconds to answer."""
 
     def __init__(self, interval: float, timeout: float) -> None:
-        self._pings: Deadlines[Pinged] = Deadlines(interval, self._ping)
-        self._pongs: Deadlines[Pinged] = Deadlines(timeout, lambda session: session.ping_timed_out())
+        self._pings: TimeoutQueue[Pinged] = TimeoutQueue(interval, self._ping)
+        self._pongs: TimeoutQueue[Pinged] = TimeoutQueue(timeout, lambda session: session.ping_timed_out())
 
     def start(self, session: Pinged) -> None:
         """Begin with a session that has just opened."""

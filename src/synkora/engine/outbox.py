@@ -7,13 +7,15 @@ from typing import Final, Protocol
 
 import structlog
 
+from synkora.engine.backlog import Backlog
 from synkora.engine.disconnect import OutboxFull
 from synkora.engine.faults import fault
-from synkora.engine.held import Held
 from synkora.engine.histogram import Histogram
 from synkora.engine.outgoing import Outgoing
 
-AT_ONCE: Final = 262_144  # bytes of a backlog that go out in a turn: nobody else waits for it, nor is it copied whole
+FLUSH_CHUNK: Final = (
+    262_144  # bytes of a backlog that go out in a turn: nobody else waits for it, nor is it copied whole
+)
 #: Seconds: from a turn with one message for a few clients to one that everybody notices.
 TURN_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -41,7 +43,7 @@ class Outbox:
     """The messages for one client, in order.
 
     While its carrier is not writable they are held, all together up to `limit` bytes; where those that are neither
-    volatile nor updates are more, `failed` is called with `OutboxFull`. What was held goes out `AT_ONCE` bytes at a
+    volatile nor updates are more, `failed` is called with `OutboxFull`. What was held goes out `FLUSH_CHUNK` bytes at a
     time, then the present state of each subject whose updates were dropped, one in each write.
     """
 
@@ -54,7 +56,7 @@ class Outbox:
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
-        self._held: Held | None = None
+        self._held: Backlog | None = None
 
     def put(self, message: Outgoing) -> None:
         """Add a message, to go out at the end of this turn of the event loop."""
@@ -98,14 +100,14 @@ class Outbox:
             elif self._failed is _tell_nobody:
                 queue.clear()  # the client has gone
             else:
-                self._held = Held(self._limit)
+                self._held = Backlog(self._limit)
                 self._flusher.holding.add(self)
                 self._flush_held(self._held)
 
-    def _flush_held(self, held: Held) -> None:
+    def _flush_held(self, held: Backlog) -> None:
         queue, self.queue = self.queue, []
         if self.carrier.writable:
-            messages = held.release(AT_ONCE)
+            messages = held.release(FLUSH_CHUNK)
             if held.is_empty:
                 messages += queue
                 queue = []

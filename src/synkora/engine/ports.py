@@ -25,7 +25,7 @@ class Transport(Protocol):
         ...
 
     @property
-    def farewell(self) -> Outgoing | None:
+    def close_packet(self) -> Outgoing | None:
         """The packet that ends a session over it, if it takes one."""
         ...
 
@@ -33,7 +33,7 @@ class Transport(Protocol):
         """Seconds since the latest part of a message that is still on its way; infinite where there is none."""
         ...
 
-    def part(self, reason: Reason) -> bool:
+    def drain(self, reason: Reason) -> bool:
         """Tell the client that the connection ends, and go on receiving; return False where it can only be closed.
 
         Nothing is sent over it afterwards, unless the client is to come for its last messages.
@@ -49,7 +49,7 @@ class Transport(Protocol):
         ...
 
 
-class Listener(Protocol):
+class SessionListener(Protocol):
     """What stands above a session."""
 
     def on_message(self, data: bytes) -> None:

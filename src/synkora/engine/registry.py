@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from synkora.engine.deadlines import Deadlines
+from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.disconnect import Reason
-from synkora.engine.gate import Gate, GateSettings
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
 from synkora.engine.origins import refused_origin
 from synkora.engine.outbox import Flusher
-from synkora.engine.ports import Listener, Transport
+from synkora.engine.ports import SessionListener, Transport
 from synkora.engine.request import Request
 from synkora.engine.session import Session, State
 from synkora.engine.settings import EngineSettings
+from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.engineio import open_packet
 
 LINGER = 30  # seconds: how long the last messages of a session wait for a poll
@@ -25,7 +25,7 @@ LAST_LINGER = 2  # seconds: the same once the server closes; who is there polls 
 COMPLETION = 30  # seconds that a client has for the next part of a message that it has begun: fragments, attachments
 
 
-class Incomplete(Protocol):
+class PartialMessage(Protocol):
     """What waits for the rest of a message."""
 
     def message_timed_out(self) -> None:
@@ -47,19 +47,26 @@ class Registry:
     """
 
     def __init__(
-        self, settings: EngineSettings, accept: Callable[[Session], Listener], gate: Gate | None = None
+        self,
+        settings: EngineSettings,
+        accept: Callable[[Session], SessionListener],
+        gate: ConnectionLimiter | None = None,
     ) -> None:
         self.settings = settings
         self._before_ids = f"{settings.instance}." if settings.instance else ""
-        self._gate = gate or Gate(GateSettings())
+        self._gate = gate or ConnectionLimiter(ConnectionLimits())
         self.flusher = Flusher()
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()
-        self.incomplete: Deadlines[Incomplete] = Deadlines(COMPLETION, lambda waiting: waiting.message_timed_out())
+        self.incomplete: TimeoutQueue[PartialMessage] = TimeoutQueue(
+            COMPLETION, lambda waiting: waiting.message_timed_out()
+        )
         self._accept = accept
         self._sessions: dict[str, Session] = {}
-        self._probes: Deadlines[Session] = Deadlines(settings.upgrade_timeout, lambda session: session.probe_failed())
-        self._lingering: Deadlines[Session] = Deadlines(LINGER, lambda session: session.linger_timed_out())
+        self._probes: TimeoutQueue[Session] = TimeoutQueue(
+            settings.upgrade_timeout, lambda session: session.probe_failed()
+        )
+        self._lingering: TimeoutQueue[Session] = TimeoutQueue(LINGER, lambda session: session.linger_timed_out())
         self.is_closing = False
         self.obstacle: tuple[int, str] | None = None  # the status and words for whoever would open a session
         self.open_websockets = 0

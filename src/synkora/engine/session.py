@@ -17,7 +17,7 @@ from synkora.engine.incidents import Incidents
 from synkora.engine.origins import OWN_PAGE, is_said_own
 from synkora.engine.outbox import Flusher, Outbox
 from synkora.engine.outgoing import NOOP, PING, PROBE_PONG, Outgoing
-from synkora.engine.ports import Listener, Transport
+from synkora.engine.ports import SessionListener, Transport
 from synkora.engine.rate import Rate
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
@@ -33,43 +33,43 @@ class State(Enum):
     OPEN = auto()
     PROBING = auto()  # a WebSocket has come beside the polling
     PROBED = auto()  # the WebSocket has been shown to work
-    PARTING = auto()  # its client is told to go, and what it sent before it knew is still taken
+    DRAINING = auto()  # its client is told to go, and what it sent before it knew is still taken
     CLOSING = auto()  # over, but what was sent last still waits for the client's poll
     CLOSED = auto()
 
 
-class Event(Enum):
+class SessionEvent(Enum):
     """What moves a session from state to state."""
 
     PROBE = auto()
     PROBE_ANSWERED = auto()
     UPGRADE = auto()
     PROBE_FAILED = auto()
-    PART = auto()
+    DRAIN = auto()
     LINGER = auto()
     END = auto()
 
 
 TRANSITIONS: Final = {
-    (State.OPEN, Event.PROBE): State.PROBING,
-    (State.PROBING, Event.PROBE_ANSWERED): State.PROBED,
-    (State.PROBED, Event.UPGRADE): State.OPEN,
-    (State.PROBING, Event.PROBE_FAILED): State.OPEN,
-    (State.PROBED, Event.PROBE_FAILED): State.OPEN,
-    (State.OPEN, Event.PART): State.PARTING,
-    (State.OPEN, Event.LINGER): State.CLOSING,
-    (State.PROBING, Event.LINGER): State.CLOSING,
-    (State.PROBED, Event.LINGER): State.CLOSING,
-    (State.PARTING, Event.LINGER): State.CLOSING,
-    (State.OPEN, Event.END): State.CLOSED,
-    (State.PROBING, Event.END): State.CLOSED,
-    (State.PROBED, Event.END): State.CLOSED,
-    (State.PARTING, Event.END): State.CLOSED,
-    (State.CLOSING, Event.UPGRADE): State.CLOSING,
-    (State.CLOSING, Event.END): State.CLOSED,
+    (State.OPEN, SessionEvent.PROBE): State.PROBING,
+    (State.PROBING, SessionEvent.PROBE_ANSWERED): State.PROBED,
+    (State.PROBED, SessionEvent.UPGRADE): State.OPEN,
+    (State.PROBING, SessionEvent.PROBE_FAILED): State.OPEN,
+    (State.PROBED, SessionEvent.PROBE_FAILED): State.OPEN,
+    (State.OPEN, SessionEvent.DRAIN): State.DRAINING,
+    (State.OPEN, SessionEvent.LINGER): State.CLOSING,
+    (State.PROBING, SessionEvent.LINGER): State.CLOSING,
+    (State.PROBED, SessionEvent.LINGER): State.CLOSING,
+    (State.DRAINING, SessionEvent.LINGER): State.CLOSING,
+    (State.OPEN, SessionEvent.END): State.CLOSED,
+    (State.PROBING, SessionEvent.END): State.CLOSED,
+    (State.PROBED, SessionEvent.END): State.CLOSED,
+    (State.DRAINING, SessionEvent.END): State.CLOSED,
+    (State.CLOSING, SessionEvent.UPGRADE): State.CLOSING,
+    (State.CLOSING, SessionEvent.END): State.CLOSED,
 }
 # A set would call Python code for each hash of an enum.
-LIVE: Final = (State.OPEN, State.PROBING, State.PROBED, State.PARTING)
+LIVE: Final = (State.OPEN, State.PROBING, State.PROBED, State.DRAINING)
 
 
 class _Nobody:
@@ -93,7 +93,7 @@ _ODD: Final = Rate(ODD_RATE, ODD_BURST)
 _MESSAGE: Final = int(PacketType.MESSAGE)  # to look up an enum's member runs Python code in Python 3.11
 
 
-class Keeper(Protocol):
+class SessionHost(Protocol):
     """What keeps the sessions, and what they share."""
 
     settings: EngineSettings
@@ -121,8 +121,8 @@ class Keeper(Protocol):
 class Session:
     """An Engine.IO session.
 
-    `request` opened it. `credentials` is the latest of its requests with cookies that may be believed, because the page
-    that sent it is allowed to connect. `page` is the origin of a page that trusted proxies have brought, or `OWN_PAGE`.
+    `request` opened it. `cookie_request` is the latest of its requests whose cookies are trusted, because the page that
+    sent it is allowed to connect. `page` is the origin of a page that trusted proxies have brought, or `OWN_PAGE`.
     `max_message` is the largest message that it may send now, in bytes.
     """
 
@@ -134,7 +134,7 @@ class Session:
         "_owes_sign",
         "_probe",
         "_upgrade_waiters",
-        "credentials",
+        "cookie_request",
         "listener",
         "max_message",
         "outbox",
@@ -145,12 +145,12 @@ class Session:
         "transport",
     )
 
-    listener: Listener
+    listener: SessionListener
 
-    def __init__(self, sid: str, request: Request, transport: Transport, keeper: Keeper) -> None:
+    def __init__(self, sid: str, request: Request, transport: Transport, keeper: SessionHost) -> None:
         self.sid = sid
         self.request = request
-        self.credentials: Request | None = None
+        self.cookie_request: Request | None = None
         self.page: str | None = None
         self.state = State.OPEN
         self.transport = transport
@@ -162,7 +162,7 @@ class Session:
         self._end_reason = Reason.TRANSPORT_CLOSE
         self._probe: Transport | None = None
         self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
-        self.believe(request)
+        self.trust_cookies(request)
 
     @property
     def is_live(self) -> bool:
@@ -173,7 +173,7 @@ class Session:
         """Send a packet of its own."""
         self.outbox.put(Outgoing(packet))
 
-    def believe(self, request: Request) -> None:
+    def trust_cookies(self, request: Request) -> None:
         """Note the page and the cookies of one of its requests, if its page is one whose cookies count.
 
         Of a page on another port only the WebSocket has cookies; a POST without them may come after it.
@@ -185,9 +185,9 @@ class Session:
         if request.is_proxied:
             self.page = request.origin
         if request.headers.get("cookie"):
-            self.credentials = request
+            self.cookie_request = request
 
-    def _move(self, event: Event) -> bool:
+    def _move(self, event: SessionEvent) -> bool:
         after = TRANSITIONS.get((self.state, event))
         if after is None:
             return False
@@ -275,10 +275,10 @@ class Session:
 
     def probe(self, transport: Transport, request: Request) -> bool:
         """Take a WebSocket that came with this session's id; return False where it has, or is getting, one already."""
-        if self.transport.name == "websocket" or not self._move(Event.PROBE):
+        if self.transport.name == "websocket" or not self._move(SessionEvent.PROBE):
             return False
         self._probe = transport
-        self.believe(request)
+        self.trust_cookies(request)
         self._keeper.probe_started(self)
         self._wake_upgrade_waiters(came=True)
         return True
@@ -286,10 +286,10 @@ class Session:
     def _receive_from_probe(self, transport: Transport, packet: bytes) -> None:
         if transport is not self._probe:
             return
-        if packet == engineio.PROBE_PING and self._move(Event.PROBE_ANSWERED):
+        if packet == engineio.PROBE_PING and self._move(SessionEvent.PROBE_ANSWERED):
             transport.send([PROBE_PONG])
             self._release_poll()
-        elif packet.startswith(engineio.UPGRADE) and self._move(Event.UPGRADE):
+        elif packet.startswith(engineio.UPGRADE) and self._move(SessionEvent.UPGRADE):
             polling, self.transport, self._probe = self.transport, transport, None
             self._keeper.probe_ended(self)
             self._keeper.upgraded(self)
@@ -313,7 +313,7 @@ class Session:
         """Give up an upgrade; the session goes on over polling."""
         probe, self._probe = self._probe, None
         self._keeper.probe_ended(self)
-        self._move(Event.PROBE_FAILED)
+        self._move(SessionEvent.PROBE_FAILED)
         if probe is not None:
             probe.close(Reason.TRANSPORT_ERROR, None)
 
@@ -345,7 +345,7 @@ class Session:
             self._release_poll()
             if self.state is State.CLOSING:
                 self._end_if_fetched()
-            elif self.state is State.PARTING:
+            elif self.state is State.DRAINING:
                 self._close_if_fetched()
 
     # The end
@@ -384,16 +384,16 @@ class Session:
         elif transport is self._probe:
             self.probe_failed()
 
-    def part(self, reason: Reason) -> None:
+    def drain(self, reason: Reason) -> None:
         """End from the server's side as `close` does, but go on taking what the client sends until it knows.
 
         Over a WebSocket it knows when it answers the close frame, over polling when it has fetched its last messages.
         """
         self.outbox.flush()
         is_told_last = self.outbox.is_empty or self.transport.name == "polling"
-        if self.state is State.OPEN and is_told_last and self.transport.part(reason):
+        if self.state is State.OPEN and is_told_last and self.transport.drain(reason):
             self._end_reason = reason
-            self._move(Event.PART)
+            self._move(SessionEvent.DRAIN)
             if self.transport.name == "websocket":
                 self.outbox.retire()  # nothing may follow the close frame
             self._close_if_fetched()
@@ -408,7 +408,7 @@ class Session:
     def close(self, reason: Reason, error: Exception | None = None) -> None:
         """End from the server's side. What was sent before still goes out, as far as the client takes it."""
         if self.is_live:
-            if self.state is not State.PARTING:
+            if self.state is not State.DRAINING:
                 self._end_reason = reason
             if self.state is not State.PROBED or reason not in ORDERLY:
                 self._drop_probe()  # else the client polls no more, and is to get its last messages by the WebSocket
@@ -421,7 +421,7 @@ class Session:
                 self._say_farewell()
                 self._end()
             elif not self._end_if_fetched():
-                self._move(Event.LINGER)
+                self._move(SessionEvent.LINGER)
                 self._keeper.ended(self)
             self._tell_end(self._end_reason)
 
@@ -437,12 +437,12 @@ class Session:
 
     def _say_farewell(self) -> bool:
         """Send the packet that ends a session, if the transport takes it now or has none; return whether that is so."""
-        farewell = self.transport.farewell
-        if farewell is None:
+        close_packet = self.transport.close_packet
+        if close_packet is None:
             return True
         if not self.transport.writable:
             return False
-        self.transport.send([farewell])
+        self.transport.send([close_packet])
         return True
 
     def transport_closed(self, transport: Transport, reason: Reason) -> None:
@@ -451,7 +451,7 @@ class Session:
             self.probe_failed()
         elif transport is self.transport and self.state is not State.CLOSED:
             was_live = self.is_live
-            told = self._end_reason if self.state is State.PARTING else reason
+            told = self._end_reason if self.state is State.DRAINING else reason
             self._end()
             transport.discard()
             if was_live:
@@ -467,7 +467,7 @@ class Session:
 
     def _end(self) -> None:
         self._drop_probe()
-        self._move(Event.END)
+        self._move(SessionEvent.END)
         self.outbox.retire()
         self._wake_upgrade_waiters(came=False)
         self._keeper.ended(self)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from synkora.engine.outgoing import Outgoing
 from synkora.sockets.broadcast_acks import BroadcastAcks
 from synkora.sockets.rooms import Rooms
-from synkora.sockets.snapshot import Snapshot
+from synkora.sockets.snapshot import SocketSnapshot
 
 #: An event with this id, which each server gives it anew; with None it has none.
 Numbered = Callable[[int | None], Outgoing]
@@ -15,8 +15,8 @@ Numbered = Callable[[int | None], Outgoing]
 class Adapter(Protocol):
     """Carries what a namespace does with many sockets to where they are: on this server and on others.
 
-    `rooms` and `excepted` say whom something is for, everywhere the same: all in one of `rooms` (in the namespace if
-    there are none), but none in `excepted`. With `local` only those on this server.
+    `rooms` and `except_rooms` select sockets: the members of any of `rooms` (of the whole namespace if `rooms` is
+    empty), without the members of `except_rooms`. With `local`, only sockets of this server are selected.
     """
 
     @property
@@ -30,7 +30,7 @@ class Adapter(Protocol):
         ...
 
     def broadcast(
-        self, message: Outgoing, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
+        self, message: Outgoing, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> None:
         """Send `message`."""
         ...
@@ -46,7 +46,7 @@ class Adapter(Protocol):
         self,
         message: Numbered,
         rooms: Collection[str],
-        excepted: Collection[str],
+        except_rooms: Collection[str],
         *,
         timeout: float,
         local: bool = False,
@@ -58,25 +58,25 @@ class Adapter(Protocol):
         ...
 
     async def fetch_sockets(
-        self, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
-    ) -> list[Snapshot]:
+        self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+    ) -> list[SocketSnapshot]:
         """Describe sockets. Raises `TimeoutError` where another server does not answer."""
         ...
 
     def sockets_join(
-        self, rooms: Collection[str], excepted: Collection[str], joined: Collection[str], *, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
     ) -> None:
         """Put sockets into the rooms `joined`."""
         ...
 
     def sockets_leave(
-        self, rooms: Collection[str], excepted: Collection[str], left: Collection[str], *, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
     ) -> None:
         """Take sockets out of the rooms `left`."""
         ...
 
     def disconnect_sockets(
-        self, rooms: Collection[str], excepted: Collection[str], *, close: bool, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
     ) -> None:
         """Take sockets out of the namespace; with `close`, end their whole connections."""
         ...

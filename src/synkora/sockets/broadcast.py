@@ -22,14 +22,14 @@ class Broadcast:
         namespace: str,
         adapter: Adapter,
         rooms: Collection[str] = (),
-        excepted: Collection[str] = (),
+        except_rooms: Collection[str] = (),
         is_volatile: bool = False,
         is_local: bool = False,
     ) -> None:
         self._namespace = namespace
         self._adapter = adapter
         self._rooms = rooms
-        self._excepted = excepted
+        self._excepted = except_rooms
         self._is_volatile = is_volatile
         self._is_local = is_local
 
@@ -52,9 +52,9 @@ class Broadcast:
         return self._with(self._rooms, self._excepted, self._is_volatile, True)
 
     def _with(
-        self, rooms: Collection[str], excepted: Collection[str], is_volatile: bool, is_local: bool
+        self, rooms: Collection[str], except_rooms: Collection[str], is_volatile: bool, is_local: bool
     ) -> "Broadcast":
-        return Broadcast(self._namespace, self._adapter, rooms, excepted, is_volatile, is_local)
+        return Broadcast(self._namespace, self._adapter, rooms, except_rooms, is_volatile, is_local)
 
     def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
         """Send an event: encoded once, whoever gets it.

@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
-class Question:
+class PendingBroadcastAck:
     """A broadcast that wants acks, with one id for all who got it; `asked` is how many did."""
 
     __slots__ = ("_answered", "_owing", "_questions", "asked", "number")
 
     def __init__(
-        self, number: int, sids: Iterable[str], answered: Callable[[Any], None], questions: dict[int, "Question"]
+        self,
+        number: int,
+        sids: Iterable[str],
+        answered: Callable[[Any], None],
+        questions: dict[int, "PendingBroadcastAck"],
     ) -> None:
         self.number = number
         self._owing = set(sids)
@@ -47,7 +51,7 @@ class BroadcastAcks:
 
     def __init__(self) -> None:
         self._next_id = 0
-        self._questions: dict[int, Question] = {}
+        self._questions: dict[int, PendingBroadcastAck] = {}
 
     def __len__(self) -> int:
         return len(self._questions)
@@ -58,9 +62,9 @@ class BroadcastAcks:
         self._next_id += 1
         return number
 
-    def open(self, number: int, sids: Iterable[str], answered: Callable[[Any], None]) -> Question:
+    def open(self, number: int, sids: Iterable[str], answered: Callable[[Any], None]) -> PendingBroadcastAck:
         """Await the acks of these sockets; `answered` gets the first argument of each, None where there is none."""
-        question = Question(number, sids, answered, self._questions)
+        question = PendingBroadcastAck(number, sids, answered, self._questions)
         if question.asked:
             self._questions[number] = question
         return question

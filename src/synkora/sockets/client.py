@@ -16,11 +16,11 @@ from synkora.protocol.socketio import (
     encode_packet,
 )
 from synkora.sockets.namespace import Namespace
-from synkora.sockets.socket import Socket, Stage
+from synkora.sockets.socket import Socket, SocketState
 
 MAX_EARLY: Final = 65_536  # bytes of a message before CONNECT has been answered: a token has 16,384
 
-_CONNECTED: Final = Stage.CONNECTED
+_CONNECTED: Final = SocketState.CONNECTED
 
 
 class Host(Protocol):
@@ -64,7 +64,7 @@ class Client:
         """Take a text message. Raises `ProtocolError`."""
         if data.startswith(PLAIN_EVENT) and self._assembler.is_idle:  # nearly every message: it needs no packet
             main = self._sockets.get("/")
-            if main is not None and main.stage is _CONNECTED:
+            if main is not None and main.state is _CONNECTED:
                 self._host.namespaces["/"].receive(main, None, data[1:], ())
                 return
         if len(data) >= self.session.max_message:  # with the byte that said it is a message it is longer
@@ -101,7 +101,7 @@ class Client:
             else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
                 self.session.count_odd(len(packet.data))
             return
-        if socket is None or socket.stage is not Stage.CONNECTED:
+        if socket is None or socket.state is not SocketState.CONNECTED:
             if self._left is not None and packet.namespace in self._left:
                 self.session.count_odd(_size(packet))
                 return  # sent before the client learned that it is out
@@ -164,7 +164,7 @@ class Client:
                 self._left = set()
             self._left.add(socket.namespace)
             self._remove(socket, reason)
-        elif socket.stage is Stage.CONNECTING:
+        elif socket.state is SocketState.CONNECTING:
             socket.close()
             answer = {"message": "Disconnected by the server"}
             self.session.send(encode_packet(PacketType.CONNECT_ERROR, socket.namespace, answer))

@@ -5,18 +5,18 @@ from typing import Any, Protocol
 
 from synkora.engine.outbox import Flusher
 from synkora.engine.outgoing import Outgoing
+from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.adapter import Adapter, Numbered
-from synkora.sockets.answers import Answers
-from synkora.sockets.broadcast_acks import BroadcastAcks, Question
+from synkora.sockets.broadcast_acks import BroadcastAcks, PendingBroadcastAck
 from synkora.sockets.rooms import Rooms
 from synkora.sockets.server_side import ServerSide
-from synkora.sockets.snapshot import Snapshot
+from synkora.sockets.snapshot import SocketSnapshot
 
 
 class LocalSocket(Protocol):
     """What an adapter does with a socket of this server."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> SocketSnapshot:
         """Describe it."""
         ...
 
@@ -52,17 +52,17 @@ class LocalAdapter:
         self,
         message: Outgoing,
         rooms: Collection[str],
-        excepted: Collection[str],
+        except_rooms: Collection[str],
         local: bool = False,  # not by keyword alone, as elsewhere: calls that leave such a one out cost more
     ) -> None:
         """Send `message`."""
-        if len(rooms) == 1 and len(excepted) == 1:
-            (room,), (sid,) = rooms, excepted
+        if len(rooms) == 1 and len(except_rooms) == 1:
+            (room,), (sid,) = rooms, except_rooms
             skip = self.rooms.members.get(sid)
             if skip is not None:  # what a socket sends to a room: the hot path
                 self._flusher.broadcast(message, self.rooms[room].values(), skip)
                 return
-        self._flusher.broadcast(message, self.rooms.select(rooms, excepted).values(), None)
+        self._flusher.broadcast(message, self.rooms.select(rooms, except_rooms).values(), None)
 
     def relay(self, message: Outgoing, room: str, but: str | None = None, local: bool = False) -> None:
         """Send `message` to the members of `room`: the hot path of the application's events."""
@@ -73,11 +73,11 @@ class LocalAdapter:
         self,
         message: Numbered,
         rooms: Collection[str],
-        excepted: Collection[str],
+        except_rooms: Collection[str],
         answered: Callable[[Any], None],
-    ) -> Question:
+    ) -> PendingBroadcastAck:
         """Send an event, and give `answered` the first argument of each ack, until the question is closed."""
-        chosen = self.rooms.select(rooms, excepted)
+        chosen = self.rooms.select(rooms, except_rooms)
         number = self.acks.next_id()
         numbered = message(number)
         self._flusher.broadcast(numbered, chosen.values(), None)
@@ -87,14 +87,14 @@ class LocalAdapter:
         self,
         message: Numbered,
         rooms: Collection[str],
-        excepted: Collection[str],
+        except_rooms: Collection[str],
         *,
         timeout: float,
         local: bool = False,
     ) -> list[Any]:
         """Send an event, and wait for the acks of all who got it. Raises `AckTimeout` with those that came."""
-        answers = Answers()
-        question = self.ask(message, rooms, excepted, answers.add)
+        answers = AckCollector()
+        question = self.ask(message, rooms, except_rooms, answers.add)
         answers.expect(question.asked)
         try:
             return await answers.wait(timeout)
@@ -102,35 +102,35 @@ class LocalAdapter:
             question.close()
 
     async def fetch_sockets(
-        self, rooms: Collection[str], excepted: Collection[str], *, local: bool = False
-    ) -> list[Snapshot]:
+        self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+    ) -> list[SocketSnapshot]:
         """Describe sockets."""
-        return self.snapshots(rooms, excepted)
+        return self.snapshots(rooms, except_rooms)
 
-    def snapshots(self, rooms: Collection[str], excepted: Collection[str]) -> list[Snapshot]:
+    def snapshots(self, rooms: Collection[str], except_rooms: Collection[str]) -> list[SocketSnapshot]:
         """Describe sockets, at once."""
-        return [socket.snapshot() for socket in self._select(rooms, excepted)]
+        return [socket.snapshot() for socket in self._select(rooms, except_rooms)]
 
     def sockets_join(
-        self, rooms: Collection[str], excepted: Collection[str], joined: Collection[str], *, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
     ) -> None:
         """Put sockets into the rooms `joined`."""
-        for socket in self._select(rooms, excepted):
+        for socket in self._select(rooms, except_rooms):
             socket.join(*joined)
 
     def sockets_leave(
-        self, rooms: Collection[str], excepted: Collection[str], left: Collection[str], *, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
     ) -> None:
         """Take sockets out of the rooms `left`."""
-        for socket in self._select(rooms, excepted):
+        for socket in self._select(rooms, except_rooms):
             for room in left:
                 socket.leave(room)
 
     def disconnect_sockets(
-        self, rooms: Collection[str], excepted: Collection[str], *, close: bool, local: bool = False
+        self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
     ) -> None:
         """Take sockets out of the namespace; with `close`, end their whole connections."""
-        for socket in self._select(rooms, excepted):
+        for socket in self._select(rooms, except_rooms):
             socket.disconnect(close)
 
     async def all_rooms(self) -> set[str]:
@@ -148,9 +148,9 @@ class LocalAdapter:
         """One."""
         return 1
 
-    def _select(self, rooms: Collection[str], excepted: Collection[str]) -> Iterator[LocalSocket]:
+    def _select(self, rooms: Collection[str], except_rooms: Collection[str]) -> Iterator[LocalSocket]:
         # A copy, since what is done with one may change who is where. One may end another: that is gone then.
-        for sid in list(self.rooms.select(rooms, excepted)):
+        for sid in list(self.rooms.select(rooms, except_rooms)):
             socket = self._sockets.get(sid)
             if socket is not None:
                 yield socket

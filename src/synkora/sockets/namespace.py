@@ -22,13 +22,13 @@ from synkora.protocol.socketio import (
     event_name,
 )
 from synkora.sockets import packets
-from synkora.sockets.audience import Audience
 from synkora.sockets.broadcast import Broadcast
+from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
 from synkora.sockets.server_side import ServerSide, server_event
-from synkora.sockets.socket import Socket, Stage
+from synkora.sockets.socket import Socket, SocketState
 
 P = TypeVar("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +45,7 @@ _INTERNAL: Final = "Internal server error"
 _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
 
 
-class Namespace(Audience):
+class Namespace(BroadcastOperators):
     """A part of a server that clients connect to by its name, with handlers of its own."""
 
     def __init__(self, name: str, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None = None) -> None:
@@ -218,12 +218,12 @@ class Namespace(Audience):
         settled(socket)
 
     def _admit(self, socket: Socket) -> None:
-        if socket.stage is Stage.CONNECTING:
+        if socket.state is SocketState.CONNECTING:
             self._sockets[socket.id] = socket
             socket.open()
 
     def _refuse(self, socket: Socket, error: BaseException) -> None:
-        if socket.stage is Stage.CONNECTING:
+        if socket.state is SocketState.CONNECTING:
             socket.close()
             socket.session.send(self._refusal(socket, error))
             if isinstance(error, ConnectRefused) and error.close:

@@ -6,7 +6,7 @@ from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.errors import AckTimeout
-from synkora.sockets.snapshot import Handshake, Snapshot
+from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
 
 class RemoteSocket:
@@ -17,7 +17,7 @@ class RemoteSocket:
 
     __slots__ = ("_adapter", "_namespace", "_snapshot")
 
-    def __init__(self, namespace: str, adapter: Adapter, snapshot: Snapshot) -> None:
+    def __init__(self, namespace: str, adapter: Adapter, snapshot: SocketSnapshot) -> None:
         self._namespace = namespace
         self._adapter = adapter
         self._snapshot = snapshot

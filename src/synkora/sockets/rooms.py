@@ -81,8 +81,8 @@ class Rooms:
         """The rooms that somebody is in, and those named like a socket's id."""
         return {*self._rooms, *self.members}
 
-    def select(self, rooms: Collection[str], excepted: Collection[str]) -> dict[str, Outbox]:
-        """Who is in one of `rooms`, or in the namespace where there are none, and in none of `excepted`."""
+    def select(self, rooms: Collection[str], except_rooms: Collection[str]) -> dict[str, Outbox]:
+        """Who is in one of `rooms`, or in the namespace where there are none, and in none of `except_rooms`."""
         if not rooms:
             chosen = self.members
         elif len(rooms) == 1:
@@ -90,7 +90,7 @@ class Rooms:
             chosen = self[room]
         else:
             chosen = {sid: outbox for room in rooms for sid, outbox in self[room].items()}
-        if excepted:
-            barred = {sid for room in excepted for sid in self[room]}
+        if except_rooms:
+            barred = {sid for room in except_rooms for sid in self[room]}
             chosen = {sid: outbox for sid, outbox in chosen.items() if sid not in barred}
         return chosen

@@ -7,21 +7,21 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from synkora.engine.addresses import TrustedProxies
-from synkora.engine.deadlines import Deadlines
+from synkora.engine.connection_limiter import ConnectionLimiter
 from synkora.engine.disconnect import Reason
 from synkora.engine.drain import drain
-from synkora.engine.gate import Gate
 from synkora.engine.incidents import Incidents
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings, TransportName
+from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.protocol.socketio import MAX_ATTACHMENTS
-from synkora.sockets.audience import Audience
 from synkora.sockets.broadcast import Broadcast
+from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
 from synkora.sockets.local_adapter import AdapterFactory
 from synkora.sockets.namespace import Namespace
@@ -29,7 +29,7 @@ from synkora.sockets.namespace import Namespace
 _DRAIN_CHECK: Final = 0.02  # seconds
 
 
-class SocketServer(Audience):
+class SocketServer(BroadcastOperators):
     """A Socket.IO v5 server; durations are seconds, sizes are bytes.
 
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
@@ -58,7 +58,7 @@ class SocketServer(Audience):
         max_outbox: int = 4_000_000,
         compression: bool = False,
         compression_threshold: int = 1024,
-        gate: Gate | None = None,
+        gate: ConnectionLimiter | None = None,
         adapter: AdapterFactory | None = None,
     ) -> None:
         self.settings = EngineSettings(
@@ -81,7 +81,7 @@ class SocketServer(Audience):
         self.registry = Registry(self.settings, self._accept, gate)
         self.polling = PollingEndpoint(self.registry)
         self.asgi = AsgiEndpoint(self.registry, self.polling, self.lifespan)
-        self._connecting: Deadlines[Client] = Deadlines(
+        self._connecting: TimeoutQueue[Client] = TimeoutQueue(
             connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
         )
         self._tasks: set[asyncio.Task[None]] = set()

@@ -20,7 +20,7 @@ class Handshake:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SocketSnapshot:
     """A socket's id, its handshake, the rooms it is in (its own included), and a copy of the application's `data`."""
 
     id: str

@@ -15,10 +15,10 @@ from synkora.sockets.acks import Acks
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
-from synkora.sockets.snapshot import Handshake, Snapshot
+from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
 
-class Stage(Enum):
+class SocketState(Enum):
     """How far a socket is."""
 
     CONNECTING = auto()
@@ -45,7 +45,7 @@ class Socket:
         "issued",
         "namespace",
         "session",
-        "stage",
+        "state",
     )
 
     def __init__(
@@ -61,7 +61,7 @@ class Socket:
         self.namespace = namespace
         self.session = session
         self._auth = auth  # as it came: objects could take thirty times as much for as long as the connection lives
-        self.stage = Stage.CONNECTING
+        self.state = SocketState.CONNECTING
         self._adapter = adapter
         self._closing = closing
         self.issued = time.time()
@@ -98,14 +98,14 @@ class Socket:
             issued=self.issued,
         )
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> SocketSnapshot:
         """Describe it as it is now."""
-        return Snapshot(self.id, self.handshake, self.rooms, dict(self._data or {}))
+        return SocketSnapshot(self.id, self.handshake, self.rooms, dict(self._data or {}))
 
     @property
     def connected(self) -> bool:
         """Whether it can be reached."""
-        return self.stage is Stage.CONNECTED
+        return self.state is SocketState.CONNECTED
 
     @property
     def transport(self) -> str:
@@ -117,16 +117,16 @@ class Socket:
     @property
     def rooms(self) -> frozenset[str]:
         """The rooms it is in, its own (named like its id) included."""
-        return frozenset((self.id, *(self._rooms or ()))) if self.stage is not Stage.DISCONNECTED else frozenset()
+        return frozenset((self.id, *(self._rooms or ()))) if self.state is not SocketState.DISCONNECTED else frozenset()
 
     def join(self, *rooms: str) -> None:
         """Enter rooms."""
-        if self.stage is Stage.DISCONNECTED:
+        if self.state is SocketState.DISCONNECTED:
             return
         if self._rooms is None:
             self._rooms = set()
         self._rooms.update(rooms)
-        if self.stage is Stage.CONNECTED:
+        if self.state is SocketState.CONNECTED:
             self._enter(rooms)
 
     def _enter(self, rooms: Iterable[str]) -> None:
@@ -147,9 +147,9 @@ class Socket:
 
     def put(self, message: Outgoing) -> None:
         """Send a message that is encoded already."""
-        if self.stage is Stage.CONNECTED:
+        if self.state is SocketState.CONNECTED:
             self.session.outbox.put(message)
-        elif self.stage is Stage.CONNECTING:
+        elif self.state is SocketState.CONNECTING:
             if self._pending is None:
                 self._pending = []
             self._pending.append(message)
@@ -160,7 +160,7 @@ class Socket:
         Returns its argument, a list where there are several, None where there is none. Raises `AckTimeout`, also when
         the client leaves, and `TooManyCalls` where it owes too many acks already.
         """
-        if self.stage is Stage.DISCONNECTED:
+        if self.state is SocketState.DISCONNECTED:
             raise AckTimeout("the client left")
         if self._acks is None:
             self._acks = Acks()
@@ -199,7 +199,7 @@ class Socket:
 
     def open(self) -> None:
         """Answer CONNECT, and send what waited for that."""
-        self.stage = Stage.CONNECTED
+        self.state = SocketState.CONNECTED
         self._adapter.rooms.add(self.id, self.session.outbox)
         self._enter(self._rooms or ())
         outbox = self.session.outbox
@@ -210,9 +210,9 @@ class Socket:
 
     def close(self) -> None:
         """Leave all rooms, and let go of those who wait for an ack."""
-        if self.stage is Stage.CONNECTING:
+        if self.state is SocketState.CONNECTING:
             self._auth = b""  # a decision on it may still be awaited, and come to nothing
-        self.stage = Stage.DISCONNECTED
+        self.state = SocketState.DISCONNECTED
         self._pending = None
         self._adapter.rooms.remove(self.id, self._rooms or ())
         self._rooms = None

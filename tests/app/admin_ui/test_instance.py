@@ -5,12 +5,12 @@ from tests.collaboration.site import Person, Site, token_of, turn
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.app.admin_ui import instance as instance_module
-from synkora.app.admin_ui.instance import Instance
+from synkora.app.admin_ui.instance import AdminUiInstance
 from synkora.protocol.json import encode
 
 
 async def described(site: Site) -> list[dict[str, object]]:
-    sockets = await Instance(site.server, site.collaboration).sockets()
+    sockets = await AdminUiInstance(site.server, site.collaboration).sockets()
     return [{"rooms": socket.rooms, "size": len(encode(socket))} for socket in sockets]
 
 

@@ -15,14 +15,14 @@ from tests.support.servers import Address, serving
 from synkora.app.admin_ui.messages import Statistics
 from synkora.app.admin_ui.serve import NAMESPACE, serve_admin_ui
 from synkora.app.cluster import Cluster
-from synkora.cluster.channels import Channels
-from synkora.cluster.formats import RequestType, Response, read_request, write
-from synkora.cluster.link import Link
-from synkora.cluster.url import RedisUrl
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
-from synkora.engine.failures import Failures
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
+from synkora.redis.link import Link
+from synkora.redis.url import RedisUrl
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.formats import AdapterResponse, RequestType, read_request, write
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.server import SocketServer
 
@@ -40,7 +40,7 @@ def redis() -> Iterator[RedisServer]:
 @asynccontextmanager
 async def instance(redis: RedisServer, prepare: Callable[[Namespace], object] | None = None) -> AsyncIterator[Address]:
     """An instance with the admin UI, or one of which `prepare` makes what it is in the admins' namespace."""
-    cluster = Cluster(redis.url, "socket.io", Failures(0))
+    cluster = Cluster(redis.url, "socket.io", FailureBackoff(0))
     server = SocketServer(adapter=cluster.adapter)
     collaboration = Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), presence=cluster.presence)
     if prepare is None:
@@ -123,7 +123,7 @@ async def odd_instance(redis: RedisServer, told: object) -> AsyncIterator[list[A
     def answer(message: bytes) -> None:
         request = read_request(message)
         asked.append(request.data[0])
-        response = Response(
+        response = AdapterResponse(
             type=RequestType.SERVER_SIDE_EMIT, request_id=str(request.request_id), data=answers[asked[-1]]
         )
         link.publish(channels.responses_to(str(request.uid)), write(response))

@@ -14,7 +14,7 @@ from tests.support.clients import Polling, WebSocket, socketio
 from tests.support.servers import until
 
 from synkora.app.admin_ui import watch
-from synkora.app.admin_ui.instance import Instance
+from synkora.app.admin_ui.instance import AdminUiInstance
 from synkora.app.admin_ui.messages import SocketDescription
 
 FIGURES = ["DISCONNECT", "MDISCONNECT", "AGGREGATED_EVENTS"]
@@ -181,9 +181,9 @@ async def test_nothing_goes_on_while_nobody_looks(site: AdminSite) -> None:
 
 async def test_a_look_that_fails_is_not_the_last(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is logged, and the next tells all that there is."""
-    describe, failures = Instance.sockets, [ZeroDivisionError("a fault of ours")]
+    describe, failures = AdminUiInstance.sockets, [ZeroDivisionError("a fault of ours")]
 
-    async def sockets(instance: Instance) -> list[SocketDescription]:
+    async def sockets(instance: AdminUiInstance) -> list[SocketDescription]:
         if failures:
             raise failures.pop()
         return await describe(instance)
@@ -191,7 +191,7 @@ async def test_a_look_that_fails_is_not_the_last(site: AdminSite, monkeypatch: p
     with capture_logs() as logged:
         async with admin(site.address) as someone:
             await someone.told("all_sockets")
-            monkeypatch.setattr(Instance, "sockets", sockets)
+            monkeypatch.setattr(AdminUiInstance, "sockets", sockets)
             (sockets_told,) = await someone.told("all_sockets")
             assert len(sockets_told) == 1
             await someone.told("server_stats")

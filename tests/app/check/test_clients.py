@@ -4,7 +4,7 @@ import pytest
 from tests.app.check.conftest import MakeSettings
 
 from synkora.app.check.clients import check_console, check_limits, check_metrics, check_origins
-from synkora.app.check.finding import Status
+from synkora.app.check.finding import FindingStatus
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ def test_origins(settings: MakeSettings, origins: str, in_production: int, in_de
     """Each that lets in more than the app's pages is risky, with what to write instead."""
     for environment, expected in (("production", in_production), ("development", in_development)):
         findings = list(check_origins(settings(ALLOWED_ORIGINS=origins, SYNKORA_ENV=environment)))
-        assert sum(finding.status is Status.RISKY for finding in findings) == expected
-        assert all(finding.advice for finding in findings if finding.status is Status.RISKY)
+        assert sum(finding.status is FindingStatus.RISKY for finding in findings) == expected
+        assert all(finding.advice for finding in findings if finding.status is FindingStatus.RISKY)
         assert findings
 
 
@@ -40,22 +40,22 @@ def test_an_origin_that_any_page_can_have(settings: MakeSettings, origin: str) -
 
 def test_limits(settings: MakeSettings) -> None:
     """One that is off is named."""
-    assert [finding.status for finding in check_limits(settings())] == [Status.WELL]
+    assert [finding.status for finding in check_limits(settings())] == [FindingStatus.WELL]
     (finding,) = check_limits(settings(LIMIT_CLIENTS="0", LIMIT_EDIT_RATE="0"))
-    assert (finding.status, finding.message) == (Status.RISKY, "0 is no limit: LIMIT_EDIT_RATE, LIMIT_CLIENTS")
+    assert (finding.status, finding.message) == (FindingStatus.RISKY, "0 is no limit: LIMIT_EDIT_RATE, LIMIT_CLIENTS")
 
 
 @pytest.mark.parametrize(
     ("variables", "status"),
     [
-        ({"SYNKORA_ENV": "production"}, Status.RISKY),
-        ({"SYNKORA_ENV": "production", "WS_HOST": "10.0.0.7"}, Status.RISKY),
-        ({"SYNKORA_ENV": "production", "WS_HOST": "127.0.0.1"}, Status.WELL),
-        ({"SYNKORA_ENV": "production", "METRICS_TOKEN": "hunter2"}, Status.WELL),
-        ({}, Status.WELL),
+        ({"SYNKORA_ENV": "production"}, FindingStatus.RISKY),
+        ({"SYNKORA_ENV": "production", "WS_HOST": "10.0.0.7"}, FindingStatus.RISKY),
+        ({"SYNKORA_ENV": "production", "WS_HOST": "127.0.0.1"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production", "METRICS_TOKEN": "hunter2"}, FindingStatus.WELL),
+        ({}, FindingStatus.WELL),
     ],
 )
-def test_metrics(settings: MakeSettings, variables: dict[str, str], status: Status) -> None:
+def test_metrics(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
     """In production whoever reaches the port may not read /metrics, unless they have the token."""
     (finding,) = check_metrics(settings(**variables))
     assert finding.status is status
@@ -65,15 +65,18 @@ def test_metrics(settings: MakeSettings, variables: dict[str, str], status: Stat
 @pytest.mark.parametrize(
     ("variables", "status"),
     [
-        ({}, Status.WELL),
-        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, Status.WELL),
-        ({"SYNKORA_ENV": "production"}, Status.WELL),
-        ({"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, Status.RISKY),
-        ({"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1"}, Status.WELL),
-        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1", "ADMIN_UI": "true"}, Status.RISKY),
+        ({}, FindingStatus.WELL),
+        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, FindingStatus.RISKY),
+        (
+            {"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1"},
+            FindingStatus.WELL,
+        ),
+        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1", "ADMIN_UI": "true"}, FindingStatus.RISKY),
     ],
 )
-def test_console(settings: MakeSettings, variables: dict[str, str], status: Status) -> None:
+def test_console(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
     """In production strangers are not to try tokens; the Admin UI is wherever clients are."""
     (finding,) = check_console(settings(**variables))
     assert finding.status is status

@@ -6,7 +6,7 @@ import pytest
 from tests.app.check.conftest import GOOD
 
 from synkora.app.check.configuration import NAMES, read_configuration
-from synkora.app.check.finding import Finding, Status
+from synkora.app.check.finding import Finding, FindingStatus
 
 
 def found(check: str) -> list[Finding]:
@@ -25,7 +25,7 @@ def test_good_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     assert settings is not None
     assert (settings.port, settings.host) == (5000, "127.0.0.2")
     assert [finding.check for finding in findings] == list(NAMES)
-    assert {finding.status for finding in findings} == {Status.WELL}
+    assert {finding.status for finding in findings} == {FindingStatus.WELL}
     assert findings[0].message == "they can be read, and agree: 1 from the environment, 3 from .env.local, 1 from .env"
 
 
@@ -34,7 +34,7 @@ def test_values_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WS_PORT", "abc")
     settings, findings = read_configuration()
     assert settings is None
-    assert [(finding.check, finding.status) for finding in findings] == [("settings", Status.WRONG)] * 2
+    assert [(finding.check, finding.status) for finding in findings] == [("settings", FindingStatus.WRONG)] * 2
     assert "NEXTAUTH_SECRET is not set" in findings[0].message
     assert findings[1].message == 'WS_PORT: "abc" is not a port: a whole number from 0 to 65535'
     assert all(finding.advice for finding in findings)
@@ -45,7 +45,7 @@ def test_quotes_that_docker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("NEXTAUTH_SECRET", f'"{GOOD}"')
     settings, findings = read_configuration()
     assert settings is not None
-    assert findings[0].status is Status.RISKY
+    assert findings[0].status is FindingStatus.RISKY
     assert findings[0].message.startswith("NEXTAUTH_SECRET, from the environment, has quotes around its value")
     assert GOOD not in str(findings)
 
@@ -68,20 +68,22 @@ def test_settings_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) ->
     assert settings is not None
     (finding,) = found("settings")
     assert (finding.status, finding.message) == (
-        Status.WRONG,
+        FindingStatus.WRONG,
         "PROJECT_ACCESS is http, but APP_URL is not set: it is where to ask",
     )
 
 
-@pytest.mark.parametrize(("mode", "status"), [(0o600, Status.WELL), (0o640, Status.WELL), (0o644, Status.RISKY)])
-def test_who_may_read_the_file(monkeypatch: pytest.MonkeyPatch, folder: Path, mode: int, status: Status) -> None:
+@pytest.mark.parametrize(
+    ("mode", "status"), [(0o600, FindingStatus.WELL), (0o640, FindingStatus.WELL), (0o644, FindingStatus.RISKY)]
+)
+def test_who_may_read_the_file(monkeypatch: pytest.MonkeyPatch, folder: Path, mode: int, status: FindingStatus) -> None:
     """A file with the secret is for the server's user, and for its group at most."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
     (folder / ".env.local").write_text("WS_PORT=4000\n")
     (folder / ".env.local").chmod(mode)
     (finding,) = found("settings-files")
     assert finding.status is status
-    assert (finding.advice == "chmod 600 .env.local") is (status is Status.RISKY)
+    assert (finding.advice == "chmod 600 .env.local") is (status is FindingStatus.RISKY)
 
 
 def test_names_that_look_like_mistakes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -91,7 +93,7 @@ def test_names_that_look_like_mistakes(monkeypatch: pytest.MonkeyPatch, folder: 
     (folder / ".env.local").write_text("REDIS_URI=redis://:hunter2@localhost\nREDIS_TLS_URL=x\nNEXTAUTH_URL=y\n")
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/ssl/certs")
     findings = found("settings-names")
-    assert {finding.status for finding in findings} == {Status.RISKY}
+    assert {finding.status for finding in findings} == {FindingStatus.RISKY}
     assert [finding.message for finding in findings] == [
         "LIMIT_CLIENT, from the environment, is no setting of this server's",
         "REDIS_URI, from .env.local, is no setting of this server's",

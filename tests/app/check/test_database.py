@@ -11,7 +11,7 @@ from tests.access.processes import Postgres
 from tests.app.check.conftest import ELSEWHERE, MakeSettings
 
 from synkora.app.check.database import check_database
-from synkora.app.check.finding import Finding, Status
+from synkora.app.check.finding import Finding, FindingStatus
 
 SECRETS = (Postgres.password, quote(Postgres.password, safe=""), "hunter2")
 GRANTS = 'GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON "Project", "TeamMember" TO reader'
@@ -42,20 +42,20 @@ async def look(settings: MakeSettings, url: str) -> dict[str, Finding]:
 async def test_a_database_that_is_not_asked(settings: MakeSettings, access: str) -> None:
     """The app's own DATABASE_URL, in a shared .env.local, is let be."""
     made = settings(PROJECT_ACCESS=access, APP_URL="http://localhost", DATABASE_URL="postgresql://127.0.0.1:1/x")
-    assert {finding.status for finding in await check_database(made)} == {Status.SKIPPED}
+    assert {finding.status for finding in await check_database(made)} == {FindingStatus.SKIPPED}
 
 
 async def test_a_url_that_is_missing(settings: MakeSettings) -> None:
     """That is for the settings to say."""
     findings = await check_database(settings(PROJECT_ACCESS="postgres"))
-    assert {finding.status for finding in findings} == {Status.SKIPPED}
+    assert {finding.status for finding in findings} == {FindingStatus.SKIPPED}
 
 
 async def test_a_good_one(settings: MakeSettings, database: Database, reader: str) -> None:
     """It says its version, and has the tables for a user who may only read them."""
     await database.connection.execute(GRANTS)
     found = await look(settings, reader)
-    assert {finding.status for finding in found.values()} == {Status.WELL}, found
+    assert {finding.status for finding in found.values()} == {FindingStatus.WELL}, found
     assert found["database"].message.startswith("PostgreSQL ")
     assert await database.clients() == 0
 
@@ -63,22 +63,22 @@ async def test_a_good_one(settings: MakeSettings, database: Database, reader: st
 async def test_the_apps_own_user(settings: MakeSettings, database: Database) -> None:
     """Who may change the app's data may do too much, by grants or as a superuser."""
     found = await look(settings, database.server.url())
-    assert found["database-tables"].status is Status.WELL
-    assert found["database-rights"].status is Status.RISKY
+    assert found["database-tables"].status is FindingStatus.WELL
+    assert found["database-rights"].status is FindingStatus.RISKY
     assert found["database-rights"].advice
 
 
 async def test_one_grant_too_many(settings: MakeSettings, database: Database, reader: str) -> None:
     """To write into one of the tables is enough."""
     await database.connection.execute(GRANTS + '; GRANT UPDATE ON "TeamMember" TO reader')
-    assert (await look(settings, reader))["database-rights"].status is Status.RISKY
+    assert (await look(settings, reader))["database-rights"].status is FindingStatus.RISKY
 
 
 async def test_no_right_to_read(settings: MakeSettings, database: Database, reader: str) -> None:
     """The grants that are needed are told."""
     await database.connection.execute('GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON "Project" TO reader')
     finding = (await look(settings, reader))["database-tables"]
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert "TeamMember" in finding.message
     assert "GRANT SELECT" in finding.advice
 
@@ -95,7 +95,7 @@ async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database
     """A table or a column that the server asks for is not there."""
     await database.connection.execute(change)
     finding = (await look(settings, database.server.url()))["database-tables"]
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert words in finding.message
     assert "migrations" in finding.advice
 
@@ -103,7 +103,7 @@ async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database
 async def test_another_schema(settings: MakeSettings, database: Database) -> None:
     """The tables are looked for where the URL says."""
     found = await look(settings, database.server.url(parameters="?schema=nowhere"))
-    assert found["database-tables"].status is Status.WRONG
+    assert found["database-tables"].status is FindingStatus.WRONG
 
 
 async def test_what_cannot_be_asked(settings: MakeSettings, database: Database) -> None:
@@ -118,10 +118,10 @@ async def test_what_cannot_be_asked(settings: MakeSettings, database: Database) 
         (url + "?sslmode=verify-full", "the database cannot be asked"),
     ):
         found = await look(settings, bad)
-        assert found["database"].status is Status.WRONG
+        assert found["database"].status is FindingStatus.WRONG
         assert words in found["database"].message
         assert found["database"].advice
-        assert {finding.status for name, finding in found.items() if name != "database"} == {Status.SKIPPED}
+        assert {finding.status for name, finding in found.items() if name != "database"} == {FindingStatus.SKIPPED}
 
 
 async def test_a_database_that_says_nothing(settings: MakeSettings) -> None:
@@ -134,16 +134,16 @@ async def test_a_database_that_says_nothing(settings: MakeSettings) -> None:
 async def test_a_database_over_the_network(settings: MakeSettings, database: Database) -> None:
     """Whose certificate is not looked at may be anybody's."""
     found = await look(settings, database.server.url(host=ELSEWHERE))
-    assert (found["database"].status, "may pose as it" in found["database"].message) == (Status.RISKY, True)
+    assert (found["database"].status, "may pose as it" in found["database"].message) == (FindingStatus.RISKY, True)
 
 
 async def test_a_unix_socket(settings: MakeSettings, database: Database) -> None:
     """Nobody is on the way to it."""
     parameters = f"?host={quote(str(database.server.folder), safe='')}"
-    assert (await look(settings, database.server.url(parameters=parameters)))["database"].status is Status.WELL
+    assert (await look(settings, database.server.url(parameters=parameters)))["database"].status is FindingStatus.WELL
 
 
 async def test_clocks_that_differ(settings: MakeSettings, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that lives in another hour than the database is told so."""
     monkeypatch.setattr("synkora.app.check.database.time", lambda: time.time() - 3600)
-    assert (await look(settings, database.server.url()))["database-clock"].status is Status.WRONG
+    assert (await look(settings, database.server.url()))["database-clock"].status is FindingStatus.WRONG

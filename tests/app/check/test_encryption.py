@@ -9,7 +9,7 @@ from tests.app.check.authority import Authority
 from tests.app.check.conftest import MakeSettings
 
 from synkora.app.check.encryption import check_tls
-from synkora.app.check.finding import Finding, Status
+from synkora.app.check.finding import Finding, FindingStatus
 
 
 @pytest.fixture
@@ -30,33 +30,35 @@ def look(settings: MakeSettings) -> Any:
 def test_a_good_certificate(authority: Authority, look: Any) -> None:
     """Its names and the days that it is good for are told."""
     (finding,) = look(authority.issue("app.example.com", "*.example.org"))
-    assert finding.status is Status.WELL
+    assert finding.status is FindingStatus.WELL
     assert finding.message == "the certificate is for app.example.com, *.example.org, and good for 90 days"
 
 
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        ({"end": timedelta(hours=-1)}, Status.WRONG, "has expired on"),
-        ({"end": timedelta(days=13, hours=1)}, Status.RISKY, "in 13 days"),
-        ({"end": timedelta(days=15)}, Status.WELL, "14 days"),
-        ({"begin": timedelta(hours=1)}, Status.WRONG, "is not good before"),
-        ({"chain": False}, Status.RISKY, "without the one that it was issued by"),
-        ({"itself": True}, Status.RISKY, "signed by itself"),
+        ({"end": timedelta(hours=-1)}, FindingStatus.WRONG, "has expired on"),
+        ({"end": timedelta(days=13, hours=1)}, FindingStatus.RISKY, "in 13 days"),
+        ({"end": timedelta(days=15)}, FindingStatus.WELL, "14 days"),
+        ({"begin": timedelta(hours=1)}, FindingStatus.WRONG, "is not good before"),
+        ({"chain": False}, FindingStatus.RISKY, "without the one that it was issued by"),
+        ({"itself": True}, FindingStatus.RISKY, "signed by itself"),
     ],
 )
-def test_certificates(authority: Authority, look: Any, options: dict[str, Any], status: Status, words: str) -> None:
+def test_certificates(
+    authority: Authority, look: Any, options: dict[str, Any], status: FindingStatus, words: str
+) -> None:
     """What clients refuse is wrong, what some refuse or will refuse soon is risky."""
     (finding,) = look(authority.issue("app.example.com", **options))
     assert finding.status is status
     assert words in finding.message
-    assert bool(finding.advice) is (status is not Status.WELL)
+    assert bool(finding.advice) is (status is not FindingStatus.WELL)
 
 
 def test_a_certificate_without_a_name(authority: Authority, look: Any) -> None:
     """Browsers look at the alternative names alone."""
     (finding,) = look(authority.issue())
-    assert (finding.status, "names no host" in finding.message) == (Status.WRONG, True)
+    assert (finding.status, "names no host" in finding.message) == (FindingStatus.WRONG, True)
 
 
 def test_a_key_that_others_may_read(authority: Authority, look: Any) -> None:
@@ -64,7 +66,7 @@ def test_a_key_that_others_may_read(authority: Authority, look: Any) -> None:
     certfile, keyfile = authority.issue("app.example.com")
     keyfile.chmod(0o644)
     (finding,) = look((certfile, keyfile))
-    assert (finding.status, finding.advice) == (Status.RISKY, f"chmod 600 {keyfile}")
+    assert (finding.status, finding.advice) == (FindingStatus.RISKY, f"chmod 600 {keyfile}")
 
 
 def test_files_that_do_not_fit(authority: Authority, look: Any, tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_files_that_do_not_fit(authority: Authority, look: Any, tmp_path: Path) 
         ((former, former), "are not a certificate and its key"),
     ):
         (finding,) = look(files)
-        assert finding.status is Status.WRONG
+        assert finding.status is FindingStatus.WRONG
         assert words in finding.message
         assert finding.advice
 
@@ -87,14 +89,14 @@ def test_files_that_do_not_fit(authority: Authority, look: Any, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("variables", "status"),
     [
-        ({}, Status.SKIPPED),
-        ({"SYNKORA_ENV": "production"}, Status.RISKY),
-        ({"SYNKORA_ENV": "production", "WS_HOST": "127.0.0.1"}, Status.SKIPPED),
-        ({"SYNKORA_ENV": "production", "TRUSTED_PROXIES": "10.0.0.7"}, Status.SKIPPED),
-        ({"SSL_CERTFILE": "/nowhere"}, Status.SKIPPED),
+        ({}, FindingStatus.SKIPPED),
+        ({"SYNKORA_ENV": "production"}, FindingStatus.RISKY),
+        ({"SYNKORA_ENV": "production", "WS_HOST": "127.0.0.1"}, FindingStatus.SKIPPED),
+        ({"SYNKORA_ENV": "production", "TRUSTED_PROXIES": "10.0.0.7"}, FindingStatus.SKIPPED),
+        ({"SSL_CERTFILE": "/nowhere"}, FindingStatus.SKIPPED),
     ],
 )
-def test_no_certificate(settings: MakeSettings, variables: dict[str, str], status: Status) -> None:
+def test_no_certificate(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
     """In production there is one here, or a proxy that has one."""
     (finding,) = check_tls(settings(**variables))
     assert finding.status is status

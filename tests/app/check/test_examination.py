@@ -9,7 +9,7 @@ from tests.app.check.conftest import GOOD
 from synkora.app.check import examination
 from synkora.app.check.configuration import NAMES
 from synkora.app.check.examination import examine
-from synkora.app.check.finding import Finding, Status, well
+from synkora.app.check.finding import Finding, FindingStatus, well
 from synkora.app.check.registry import CHECKS, Group
 from synkora.app.settings import Settings
 
@@ -20,7 +20,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
 
 
-def statuses(findings: Iterable[Finding]) -> list[tuple[str, Status]]:
+def statuses(findings: Iterable[Finding]) -> list[tuple[str, FindingStatus]]:
     return [(finding.check, finding.status) for finding in findings if finding.check not in NAMES]
 
 
@@ -43,8 +43,8 @@ async def test_settings_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> 
     """Nothing else is looked at, and each check says so."""
     monkeypatch.setenv("WS_PORT", "abc")
     findings = await examine()
-    assert (findings[0].check, findings[0].status) == ("settings", Status.WRONG)
-    assert statuses(findings) == [(name, Status.SKIPPED) for group in CHECKS for name in group.names]
+    assert (findings[0].check, findings[0].status) == ("settings", FindingStatus.WRONG)
+    assert statuses(findings) == [(name, FindingStatus.SKIPPED) for group in CHECKS for name in group.names]
 
 
 async def test_checks_run_together() -> None:
@@ -55,7 +55,7 @@ async def test_checks_run_together() -> None:
         await met.wait()
         return [well("x", "met")]
 
-    assert statuses(await examine(groups=[Group(meet, ("x",))] * 2)) == [("x", Status.WELL)] * 2
+    assert statuses(await examine(groups=[Group(meet, ("x",))] * 2)) == [("x", FindingStatus.WELL)] * 2
 
 
 async def test_a_check_that_fails() -> None:
@@ -68,7 +68,11 @@ async def test_a_check_that_fails() -> None:
         return [well("z", "good")]
 
     findings = await examine(groups=[Group(fail, ("x", "x-more")), Group(go, ("z",))])
-    assert statuses(findings) == [("x", Status.WRONG), ("x-more", Status.SKIPPED), ("z", Status.WELL)]
+    assert statuses(findings) == [
+        ("x", FindingStatus.WRONG),
+        ("x-more", FindingStatus.SKIPPED),
+        ("z", FindingStatus.WELL),
+    ]
     assert "RuntimeError" in str(findings)
     assert "hunter2" not in str(findings)
 
@@ -82,5 +86,5 @@ async def test_a_check_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(examination, "PATIENCE", 0.01)
     findings = await examine(groups=[Group(wait, ("x",))])
-    assert statuses(findings) == [("x", Status.WRONG)]
+    assert statuses(findings) == [("x", FindingStatus.WRONG)]
     assert findings[-1].message == "no answer within 0.01 s"

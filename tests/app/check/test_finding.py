@@ -2,7 +2,7 @@
 
 import pytest
 
-from synkora.app.check.finding import Finding, Status, risky, skipped, well, worst, wrong
+from synkora.app.check.finding import Finding, FindingStatus, risky, skipped, well, worst, wrong
 
 FINDINGS = [well("a", "x"), skipped("b", "x"), risky("c", "x", "y"), wrong("d", "x", "y")]
 
@@ -10,14 +10,14 @@ FINDINGS = [well("a", "x"), skipped("b", "x"), risky("c", "x", "y"), wrong("d", 
 @pytest.mark.parametrize(
     ("findings", "status"),
     [
-        (FINDINGS, Status.WRONG),
-        (FINDINGS[:3], Status.RISKY),
-        (FINDINGS[:2], Status.WELL),
-        (FINDINGS[1:2], Status.WELL),
-        ([], Status.WELL),
+        (FINDINGS, FindingStatus.WRONG),
+        (FINDINGS[:3], FindingStatus.RISKY),
+        (FINDINGS[:2], FindingStatus.WELL),
+        (FINDINGS[1:2], FindingStatus.WELL),
+        ([], FindingStatus.WELL),
     ],
 )
-def test_the_worst(findings: list[Finding], status: Status) -> None:
+def test_the_worst(findings: list[Finding], status: FindingStatus) -> None:
     """One that is wrong counts more than any that are risky, and what was skipped not at all."""
     assert worst(findings) is status
     assert worst(findings[::-1]) is status

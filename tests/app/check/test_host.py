@@ -9,7 +9,7 @@ import pytest
 from tests.app.check.conftest import MakeSettings
 
 from synkora.app.check import host
-from synkora.app.check.finding import Status
+from synkora.app.check.finding import FindingStatus
 from synkora.app.check.host import check_backlog, check_files, check_memory, check_user
 
 
@@ -23,9 +23,15 @@ def files() -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("clients", "status"), [("900", Status.WELL), ("901", Status.RISKY), ("50000", Status.RISKY), ("0", Status.RISKY)]
+    ("clients", "status"),
+    [
+        ("900", FindingStatus.WELL),
+        ("901", FindingStatus.RISKY),
+        ("50000", FindingStatus.RISKY),
+        ("0", FindingStatus.RISKY),
+    ],
 )
-def test_files(settings: MakeSettings, files: int, clients: str, status: Status) -> None:
+def test_files(settings: MakeSettings, files: int, clients: str, status: FindingStatus) -> None:
     """Each client takes one, and the server some more."""
     (finding,) = check_files(settings(SYNKORA_ENV="production", LIMIT_CLIENTS=clients))
     assert finding.status is status
@@ -35,21 +41,21 @@ def test_files(settings: MakeSettings, files: int, clients: str, status: Status)
 def test_memory(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What all clients may hold is no more than the machine has, or the container."""
     (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="1", WS_MAX_OUTBOX="1000000"))
-    assert finding.status is Status.WELL
+    assert finding.status is FindingStatus.WELL
     (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="1000000", WS_MAX_OUTBOX="1000000000"))
-    assert finding.status is Status.RISKY
+    assert finding.status is FindingStatus.RISKY
     assert "1000000.0 GB" in finding.message
     (tmp_path / "memory.max").write_text("64000000\n")
     (tmp_path / "none").write_text("max\n")
     monkeypatch.setattr(host, "_MEMORY_LIMITS", (tmp_path / "memory.max", tmp_path / "none", tmp_path / "nowhere"))
     (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="17"))
-    assert finding.status is Status.RISKY
+    assert finding.status is FindingStatus.RISKY
     assert "LIMIT_CLIENTS to the clients that you expect: 16 " in finding.advice
     assert [finding.status for finding in check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="16"))] == [
-        Status.WELL
+        FindingStatus.WELL
     ]
     assert [finding.status for finding in check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="0"))] == [
-        Status.RISKY
+        FindingStatus.RISKY
     ]
 
 
@@ -57,24 +63,27 @@ def test_a_desk_need_not_hold_them_all(settings: MakeSettings, files: int) -> No
     """In development nobody expects as many clients as the defaults allow."""
     for check in (check_files, check_memory):
         (finding,) = check(settings(LIMIT_CLIENTS="50000", WS_MAX_OUTBOX="1000000000"))
-        assert finding.status is Status.SKIPPED
+        assert finding.status is FindingStatus.SKIPPED
         assert "development" in finding.message
 
 
 def test_connections_that_wait(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As many may wait as may come at once."""
-    assert [finding.status for finding in check_backlog(settings(LIMIT_CLIENTS="1"))] == [Status.WELL]
+    assert [finding.status for finding in check_backlog(settings(LIMIT_CLIENTS="1"))] == [FindingStatus.WELL]
     (tmp_path / "somaxconn").write_text("128\n")
     monkeypatch.setattr(host, "_SOMAXCONN", tmp_path / "somaxconn")
-    for clients, status in (("128", Status.WELL), ("129", Status.RISKY), ("0", Status.RISKY)):
+    for clients, status in (("128", FindingStatus.WELL), ("129", FindingStatus.RISKY), ("0", FindingStatus.RISKY)):
         assert [finding.status for finding in check_backlog(settings(LIMIT_CLIENTS=clients))] == [status]
     monkeypatch.setattr(host, "_SOMAXCONN", tmp_path / "nowhere")
-    assert [finding.status for finding in check_backlog(settings())] == [Status.SKIPPED]
+    assert [finding.status for finding in check_backlog(settings())] == [FindingStatus.SKIPPED]
 
 
 def test_the_user(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root is for development alone."""
     development, production = settings(), settings(SYNKORA_ENV="production")
-    for user, expected in ((0, (Status.SKIPPED, Status.RISKY)), (1000, (Status.WELL, Status.WELL))):
+    for user, expected in (
+        (0, (FindingStatus.SKIPPED, FindingStatus.RISKY)),
+        (1000, (FindingStatus.WELL, FindingStatus.WELL)),
+    ):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
         assert tuple(next(iter(check_user(each))).status for each in (development, production)) == expected

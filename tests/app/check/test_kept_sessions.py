@@ -3,7 +3,7 @@
 from tests.access.fixtures import Database
 from tests.app.check.conftest import MakeSettings
 
-from synkora.app.check.finding import Finding, Status
+from synkora.app.check.finding import Finding, FindingStatus
 from synkora.app.check.kept_sessions import check_kept_sessions
 
 
@@ -19,27 +19,27 @@ async def test_without_a_database(settings: MakeSettings) -> None:
     """It is told what then does not work, and the variable to set; so for an app on another database."""
     for variables in ({}, {"DATABASE_URL": "file:./hunter2.db"}):
         finding = await look(settings, **variables)
-        assert finding.status is Status.SKIPPED
+        assert finding.status is FindingStatus.SKIPPED
         assert "DATABASE_URL" in finding.message
         assert "sessions that the app keeps in its database" in finding.message
 
 
 async def test_with_the_apps_tables(settings: MakeSettings, database: Database) -> None:
     """They can be read, or are not there, or may not be read."""
-    assert (await look(settings, DATABASE_URL=database.server.url())).status is Status.WELL
+    assert (await look(settings, DATABASE_URL=database.server.url())).status is FindingStatus.WELL
     connection = database.connection
     await connection.execute("CREATE ROLE peeker LOGIN PASSWORD 'hunter2'; GRANT USAGE ON SCHEMA public TO peeker")
     try:
         url = f"postgresql://peeker:hunter2@127.0.0.1:{database.server.port}/postgres"
         finding = await look(settings, DATABASE_URL=url)
-        assert (finding.status, 'GRANT SELECT ON "Session"' in finding.advice) == (Status.RISKY, True)
+        assert (finding.status, 'GRANT SELECT ON "Session"' in finding.advice) == (FindingStatus.RISKY, True)
     finally:
         await connection.execute("DROP OWNED BY peeker; DROP ROLE peeker")
     await connection.execute('DROP TABLE "Session"')
-    assert (await look(settings, DATABASE_URL=database.server.url())).status is Status.SKIPPED
+    assert (await look(settings, DATABASE_URL=database.server.url())).status is FindingStatus.SKIPPED
 
 
 async def test_a_database_that_is_away(settings: MakeSettings) -> None:
     """It does not matter to an app that makes tokens, and is risky for one that does not."""
     finding = await look(settings, DATABASE_URL="postgresql://app:hunter2@127.0.0.1:9/app")
-    assert finding.status is Status.RISKY
+    assert finding.status is FindingStatus.RISKY

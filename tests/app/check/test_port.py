@@ -2,19 +2,16 @@
 
 import asyncio
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 from tests.access.listeners import listening
 from tests.app.check.authority import Authority
 from tests.app.check.conftest import GOOD, MakeSettings
-from tests.support.processes import Program
+from tests.support.processes import Program, Synkora
 
-from synkora.app.check.finding import Status
+from synkora.app.check.finding import FindingStatus
 from synkora.app.check.port import check_port
-
-SERVE = (sys.executable, "-m", "synkora", "serve")
 
 
 def port_of(program: Program) -> str:
@@ -27,14 +24,14 @@ async def test_a_free_port(settings: MakeSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     (finding,) = await check_port(settings(WS_HOST="127.0.0.1", WS_PORT=str(port)))
-    assert (finding.status, finding.message) == (Status.WELL, f"127.0.0.1, port {port} is free")
+    assert (finding.status, finding.message) == (FindingStatus.WELL, f"127.0.0.1, port {port} is free")
     socket.create_server(("127.0.0.1", port)).close()
 
 
 async def test_any_port(settings: MakeSettings) -> None:
     """Port 0 is no port that could be taken."""
     (finding,) = await check_port(settings(WS_PORT="0"))
-    assert (finding.status, finding.message) == (Status.WELL, "any free one (every interface, port 0)")
+    assert (finding.status, finding.message) == (FindingStatus.WELL, "any free one (every interface, port 0)")
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -45,25 +42,25 @@ async def test_this_server(settings: MakeSettings, tmp_path: Path, tls: bool) ->
     variables = {"WS_HOST": "127.0.0.1", "NEXTAUTH_SECRET": GOOD}
     if tls:
         variables |= {"SSL_CERTFILE": str(files[0]), "SSL_KEYFILE": str(files[1])}
-    with Program(SERVE, tmp_path, WS_PORT="0", **variables) as program:
+    with Synkora(tmp_path, "serve", WS_PORT="0", **variables) as program:
         made = settings(**variables, WS_PORT=port_of(program))
         (finding,) = await check_port(made)
-        assert finding.status is Status.WELL
+        assert finding.status is FindingStatus.WELL
         assert finding.message.startswith("this server runs there, healthy, for ")
         assert finding.message.endswith("seconds, clients: 0")
         if tls:
             authority.issue("app.example.com")  # renewed since the server was started
             (finding,) = await check_port(made)
-            assert finding.status is Status.WRONG
+            assert finding.status is FindingStatus.WRONG
             assert "not by this server with this certificate" in finding.message
 
 
 async def test_a_server_without_its_redis(settings: MakeSettings, tmp_path: Path) -> None:
     """What troubles it is told."""
     variables = {"WS_HOST": "127.0.0.1", "NEXTAUTH_SECRET": GOOD, "REDIS_URL": "redis://127.0.0.1:1"}
-    with Program(SERVE, tmp_path, WS_PORT="0", **variables) as program:
+    with Synkora(tmp_path, "serve", WS_PORT="0", **variables) as program:
         (finding,) = await check_port(settings(**variables, WS_PORT=port_of(program)))
-    assert finding.status is Status.RISKY
+    assert finding.status is FindingStatus.RISKY
     assert "degraded" in finding.message
     assert "nothing listens where REDIS_URL says" in finding.message
 
@@ -86,7 +83,7 @@ async def test_others(settings: MakeSettings, answer: bytes) -> None:
 
     async with listening(serve) as listener:
         (finding,) = await check_port(settings(WS_HOST="127.0.0.1", WS_PORT=str(listener.port)))
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert finding.message == f"port {listener.port} is in use, and not by this server"
     assert "WS_PORT" in finding.advice
 
@@ -97,6 +94,6 @@ async def test_others(settings: MakeSettings, answer: bytes) -> None:
 async def test_places_that_cannot_be_opened(settings: MakeSettings, host: str, words: str) -> None:
     """An address of another machine, and a name that there is not, are wrong."""
     (finding,) = await check_port(settings(WS_HOST=host, WS_PORT="3001"))
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert words in finding.message
     assert "WS_HOST" in finding.advice

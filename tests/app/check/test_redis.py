@@ -10,7 +10,7 @@ from tests.access.listeners import listening
 from tests.app.check.conftest import ELSEWHERE, MakeSettings
 from tests.support.redis_server import running_redis
 
-from synkora.app.check.finding import Finding, Status
+from synkora.app.check.finding import Finding, FindingStatus
 from synkora.app.check.redis import PROBES, check_redis
 
 PASSWORD = "p@ss:w/o?r#d% with more"  # as nobody should write it into a URL without escapes
@@ -31,7 +31,7 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 async def test_no_redis(settings: MakeSettings) -> None:
     """An instance that is alone needs none."""
-    assert {finding.status for finding in await check_redis(settings())} == {Status.SKIPPED}
+    assert {finding.status for finding in await check_redis(settings())} == {FindingStatus.SKIPPED}
 
 
 async def test_a_good_one(settings: MakeSettings) -> None:
@@ -40,7 +40,7 @@ async def test_a_good_one(settings: MakeSettings) -> None:
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
         assert redis.do("KEYS", "*") == []
     assert list(found) == ["redis", "redis-rights", "redis-memory", "redis-clock"]
-    assert {finding.status for finding in found.values()} == {Status.WELL}
+    assert {finding.status for finding in found.values()} == {FindingStatus.WELL}
     assert re.fullmatch(r"Redis \d+\.\d+\.\d+ answers in \d+\.\d ms", found["redis"].message)
 
 
@@ -52,10 +52,10 @@ async def test_the_documented_user(settings: MakeSettings) -> None:
         found = by_name(await check_redis(settings(REDIS_URL=url)))
     statuses = {name: finding.status for name, finding in found.items()}
     assert statuses == {
-        "redis": Status.WELL,
-        "redis-rights": Status.WELL,
-        "redis-memory": Status.SKIPPED,
-        "redis-clock": Status.WELL,
+        "redis": FindingStatus.WELL,
+        "redis-rights": FindingStatus.WELL,
+        "redis-memory": FindingStatus.SKIPPED,
+        "redis-clock": FindingStatus.WELL,
     }
 
 
@@ -77,7 +77,7 @@ async def test_a_right_that_is_lacking(settings: MakeSettings, lacking: str, wor
         url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
         finding = by_name(await check_redis(settings(REDIS_URL=url)))["redis-rights"]
         assert [key for key in redis.do("KEYS", "*") if redis.do("TTL", key) < 0] == []
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert words in finding.message
     assert "docs/scaling.md" in finding.advice
 
@@ -93,13 +93,13 @@ def test_every_command_is_tried() -> None:
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (("--maxmemory", "100mb"), Status.WELL, "nothing is thrown away"),
-        (("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), Status.RISKY, "allkeys-lru"),
-        (("--maxmemory-policy", "allkeys-lru"), Status.WELL, "no limit"),
-        (("--maxmemory", "1mb"), Status.RISKY, "full"),
+        (("--maxmemory", "100mb"), FindingStatus.WELL, "nothing is thrown away"),
+        (("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), FindingStatus.RISKY, "allkeys-lru"),
+        (("--maxmemory-policy", "allkeys-lru"), FindingStatus.WELL, "no limit"),
+        (("--maxmemory", "1mb"), FindingStatus.RISKY, "full"),
     ],
 )
-async def test_memory(settings: MakeSettings, options: tuple[str, ...], status: Status, words: str) -> None:
+async def test_memory(settings: MakeSettings, options: tuple[str, ...], status: FindingStatus, words: str) -> None:
     """Redis may not throw away who is where, and has room for it."""
     with running_redis(*options) as redis:
         findings = await check_redis(settings(REDIS_URL=redis.url))
@@ -117,15 +117,18 @@ async def test_a_password_that_is_not_right(settings: MakeSettings, credentials:
     """It is told apart from one that is missing, and neither is shown."""
     with running_redis(password=PASSWORD) as redis:
         found = by_name(await check_redis(settings(REDIS_URL=f"redis://{credentials}127.0.0.1:{redis.port}")))
-    assert found["redis"].status is Status.WRONG
+    assert found["redis"].status is FindingStatus.WRONG
     assert words in found["redis"].message
-    assert {found[name].status for name in ("redis-rights", "redis-memory", "redis-clock")} == {Status.SKIPPED}
+    assert {found[name].status for name in ("redis-rights", "redis-memory", "redis-clock")} == {FindingStatus.SKIPPED}
 
 
 async def test_nobody_there(settings: MakeSettings) -> None:
     """A port that nobody listens on."""
     found = by_name(await check_redis(settings(REDIS_URL="redis://127.0.0.1:1")))
-    assert (found["redis"].status, found["redis"].message) == (Status.WRONG, "nothing listens where REDIS_URL says")
+    assert (found["redis"].status, found["redis"].message) == (
+        FindingStatus.WRONG,
+        "nothing listens where REDIS_URL says",
+    )
     assert found["redis"].advice
 
 
@@ -135,7 +138,7 @@ async def test_a_frozen_one(settings: MakeSettings) -> None:
         redis.pause()
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
         redis.resume()
-    assert (found["redis"].status, found["redis"].message) == (Status.WRONG, "Redis did not answer within 4 s")
+    assert (found["redis"].status, found["redis"].message) == (FindingStatus.WRONG, "Redis did not answer within 4 s")
 
 
 async def test_what_is_no_redis(settings: MakeSettings) -> None:
@@ -148,7 +151,7 @@ async def test_what_is_no_redis(settings: MakeSettings) -> None:
     async with listening(serve) as listener:
         found = by_name(await check_redis(settings(REDIS_URL=f"redis://127.0.0.1:{listener.port}")))
     assert (found["redis"].status, found["redis"].message) == (
-        Status.WRONG,
+        FindingStatus.WRONG,
         "what answers where REDIS_URL says is no Redis",
     )
 
@@ -159,8 +162,8 @@ async def test_a_redis_over_the_network(settings: MakeSettings) -> None:
         open_one = by_name(await check_redis(settings(REDIS_URL=f"redis://{ELSEWHERE}:{redis.port}")))
         redis.do("CONFIG", "SET", "requirepass", PASSWORD)
         plain = by_name(await check_redis(settings(REDIS_URL=f"redis://:{ESCAPED}@{ELSEWHERE}:{redis.port}")))
-    assert (open_one["redis"].status, "no password" in open_one["redis"].message) == (Status.RISKY, True)
-    assert (plain["redis"].status, "without TLS" in plain["redis"].message) == (Status.RISKY, True)
+    assert (open_one["redis"].status, "no password" in open_one["redis"].message) == (FindingStatus.RISKY, True)
+    assert (plain["redis"].status, "without TLS" in plain["redis"].message) == (FindingStatus.RISKY, True)
 
 
 async def test_clocks_that_differ(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,5 +171,5 @@ async def test_clocks_that_differ(settings: MakeSettings, monkeypatch: pytest.Mo
     with running_redis() as redis:
         monkeypatch.setattr("synkora.app.check.redis.time", lambda: time.time() + 3600)
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
-    assert found["redis-clock"].status is Status.WRONG
+    assert found["redis-clock"].status is FindingStatus.WRONG
     assert re.search(r"3600 s behind|3599 s behind", found["redis-clock"].message)

@@ -3,7 +3,7 @@
 from tests.docs.documents import ROOT, table
 
 from synkora.app.check.configuration import NAMES
-from synkora.app.check.finding import Status
+from synkora.app.check.finding import FindingStatus
 from synkora.app.check.registry import CHECKS
 from synkora.app.check.rendering import SIGNS
 
@@ -19,4 +19,4 @@ def test_the_table_has_every_check() -> None:
 def test_the_table_of_statuses() -> None:
     """Each status with its sign."""
     rows = {(row[0], row[1]) for row in table(PAGE, "sign")}
-    assert rows == {(f"`{SIGNS[status]}`", f"`{status}`") for status in Status}
+    assert rows == {(f"`{SIGNS[status]}`", f"`{status}`") for status in FindingStatus}

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from tests.app.check.conftest import MakeSettings
 
-from synkora.app.check.finding import Status
+from synkora.app.check.finding import FindingStatus
 from synkora.app.check.versions import check_versions
 
 
 def test_what_is_installed(settings: MakeSettings) -> None:
     """The tests run with libraries that fit."""
     (finding,) = check_versions(settings())
-    assert finding.status is Status.WELL
+    assert finding.status is FindingStatus.WELL
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}." in finding.message
 
 
@@ -23,6 +23,6 @@ def test_another_version(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "picows-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: picows\nVersion: 9.9\n")
     monkeypatch.syspath_prepend(tmp_path)
     (finding,) = check_versions(settings())
-    assert finding.status is Status.WRONG
+    assert finding.status is FindingStatus.WRONG
     assert "picows 9.9 is installed" in finding.message
     assert "<2.4" in finding.message

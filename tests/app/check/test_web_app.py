@@ -14,7 +14,7 @@ from tests.app.check.conftest import ELSEWHERE, GOOD, MakeSettings
 from tests.end_to_end.web_app import WebApp
 from tests.support.certificates import make_certificate
 
-from synkora.app.check.finding import Finding, Status
+from synkora.app.check.finding import Finding, FindingStatus
 from synkora.app.check.web_app import check_app
 
 
@@ -38,34 +38,34 @@ async def look(settings: MakeSettings, url: str, secret: str = SECRET, access: s
 
 async def test_no_app(settings: MakeSettings) -> None:
     """Without its address nobody is asked."""
-    assert {finding.status for finding in await check_app(settings())} == {Status.SKIPPED}
+    assert {finding.status for finding in await check_app(settings())} == {FindingStatus.SKIPPED}
 
 
 async def test_a_good_one(settings: MakeSettings, app: App) -> None:
     """It tells nothing to strangers, takes sessions made with our secret, and has our time."""
     found = await look(settings, app.url)
-    assert {finding.status for finding in found.values()} == {Status.WELL}, found
+    assert {finding.status for finding in found.values()} == {FindingStatus.WELL}, found
 
 
 async def test_auth_js(settings: MakeSettings, authjs_app: App) -> None:
     """So does one with sessions of version 5."""
     found = await look(settings, authjs_app.url + "/")
-    assert {finding.status for finding in found.values()} == {Status.WELL}, found
+    assert {finding.status for finding in found.values()} == {FindingStatus.WELL}, found
 
 
 async def test_an_app_over_the_network(settings: MakeSettings, app: App) -> None:
     """Without TLS whoever is on the way reads the sessions with which it is asked."""
     found = await look(settings, app.url.replace("127.0.0.1", ELSEWHERE))
-    assert (found["app"].status, "without TLS" in found["app"].message) == (Status.RISKY, True)
-    assert found["app-session"].status is Status.WELL
+    assert (found["app"].status, "without TLS" in found["app"].message) == (FindingStatus.RISKY, True)
+    assert found["app-session"].status is FindingStatus.WELL
 
 
 @pytest.mark.parametrize("version", ["v4", "v5"])
 async def test_another_secret(settings: MakeSettings, app: App, authjs_app: App, version: str) -> None:
     """An app that has another secret takes no session of ours."""
     found = await look(settings, app.url if version == "v4" else authjs_app.url, secret=GOOD)
-    assert found["app"].status is Status.WELL
-    assert found["app-session"].status is Status.RISKY
+    assert found["app"].status is FindingStatus.WELL
+    assert found["app-session"].status is FindingStatus.RISKY
     assert "NEXTAUTH_SECRET" in found["app-session"].advice
 
 
@@ -84,7 +84,7 @@ async def test_an_app_that_keeps_its_sessions_in_its_database(settings: MakeSett
         variables = {"APP_URL": listener.url, "NEXTAUTH_SECRET": SECRET, "DATABASE_URL": database_url}
         found = {finding.check: finding for finding in await check_app(settings(**variables))}
     session = found["app-session"]
-    assert session.status is (Status.WELL if database_url else Status.RISKY)
+    assert session.status is (FindingStatus.WELL if database_url else FindingStatus.RISKY)
     assert "sessions in its database" in session.message or "sessions in the database" in session.message
     assert ("Set DATABASE_URL" in session.advice) is not bool(database_url)
 
@@ -93,9 +93,9 @@ async def test_a_page_for_everyone(settings: MakeSettings) -> None:
     """What answers whoever asks is not the app."""
     async with WebApp().running() as page:
         found = await look(settings, page.origin)
-    assert found["app"].status is Status.WRONG
+    assert found["app"].status is FindingStatus.WRONG
     assert "status 200" in found["app"].message
-    assert found["app-session"].status is Status.SKIPPED
+    assert found["app-session"].status is FindingStatus.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ async def test_other_answers(settings: MakeSettings, status: str, words: str) ->
     async with listening(serve) as listener:
         found = await look(settings, listener.url)
         alone = await look(settings, listener.url, access="open")
-    assert found["app"].status is Status.WRONG
+    assert found["app"].status is FindingStatus.WRONG
     assert words in found["app"].message
     assert found["app"].advice
-    assert found["app-clock"].status is Status.SKIPPED
+    assert found["app-clock"].status is FindingStatus.SKIPPED
     # Set for this check alone, it keeps no server from working.
-    assert alone["app"].status is Status.RISKY
+    assert alone["app"].status is FindingStatus.RISKY
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ async def test_other_answers(settings: MakeSettings, status: str, words: str) ->
 async def test_an_app_that_cannot_be_asked(settings: MakeSettings, url: str, words: str) -> None:
     """Why is told, without what the address may hold."""
     found = await look(settings, url)
-    assert found["app"].status is Status.WRONG
+    assert found["app"].status is FindingStatus.WRONG
     assert words in found["app"].message
     assert "hunter2" not in str(found)
-    assert found["app-session"].status is found["app-clock"].status is Status.SKIPPED
+    assert found["app-session"].status is found["app-clock"].status is FindingStatus.SKIPPED
 
 
 @pytest.mark.parametrize("words", ["the app did not answer: ", "the app did not answer within 2.5 s"])
@@ -147,7 +147,7 @@ async def test_an_app_that_says_nothing(settings: MakeSettings, words: str) -> N
 
     async with listening(serve) as listener:
         found = await look(settings, listener.url)
-    assert found["app"].status is Status.WRONG
+    assert found["app"].status is FindingStatus.WRONG
     assert words in found["app"].message
 
 
@@ -164,13 +164,13 @@ async def test_certificates(settings: MakeSettings, tmp_path: Path, monkeypatch:
         trusted = await look(settings, app.url)
     finally:
         app.stop()
-    assert distrusted["app"].status is Status.WRONG
+    assert distrusted["app"].status is FindingStatus.WRONG
     assert "certificate" in distrusted["app"].message
-    assert {finding.status for finding in trusted.values()} == {Status.WELL}
+    assert {finding.status for finding in trusted.values()} == {FindingStatus.WELL}
 
 
 async def test_clocks_that_differ(settings: MakeSettings, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that lives in another hour than the app is told so: tokens would be good, or not yet, by its clock."""
     monkeypatch.setattr("synkora.app.check.web_app.time", lambda: time.time() - 3600)
     found = await look(settings, app.url)
-    assert found["app-clock"].status is Status.WRONG
+    assert found["app-clock"].status is FindingStatus.WRONG

@@ -16,11 +16,11 @@ from synkora import __version__
 from synkora.app.console import tables
 from synkora.app.console.actions import MAX_BODY
 from synkora.app.console.api import COMPRESSED_FROM
+from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
 from synkora.app.console.console import Console, has_console
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.parameters import MAX_NOTICE
 from synkora.app.console.topics import REACH, ConnectionsSought
-from synkora.app.console.turns import AT_ONCE, MOST_WAITING
 from synkora.app.logs.text import render_text
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.routes import make_app
@@ -213,10 +213,10 @@ class Slowly:
 async def test_too_many_tables_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few are made at a time; so many wait, further ones are refused in words, and afterwards all is as before."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
-    asked = AT_ONCE + MOST_WAITING + 3
+    asked = MOST_RUNNING + MOST_WAITING + 3
     answers = await asyncio.gather(*(desk.send("GET", "/api/connections") for _ in range(asked)))
-    assert slowly.most == AT_ONCE
-    assert [answer.status_code for answer in answers].count(200) == AT_ONCE + MOST_WAITING
+    assert slowly.most == MOST_RUNNING
+    assert [answer.status_code for answer in answers].count(200) == MOST_RUNNING + MOST_WAITING
     refusals = [answer for answer in answers if answer.status_code == 503]
     assert len(refusals) == 3
     assert "Too many tables" in refusals[0].json()["message"]
@@ -228,8 +228,8 @@ async def test_tables_for_others_are_made_few_at_a_time(desk: Desk, monkeypatch:
     """However many of the instances ask, and whatever each of them lets through."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     sought = ConnectionsSought("", "", "", "since", is_descending=False, most=10)
-    await asyncio.gather(*(desk.console._instance._connections(sought) for _ in range(AT_ONCE + 3)))
-    assert slowly.most == AT_ONCE
+    await asyncio.gather(*(desk.console._instance._connections(sought) for _ in range(MOST_RUNNING + 3)))
+    assert slowly.most == MOST_RUNNING
 
 
 async def test_the_table_of_projects(desk: Desk) -> None:

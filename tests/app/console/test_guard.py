@@ -6,8 +6,8 @@ import pytest
 from starlette.requests import Request
 from tests.support.clocks import Clock
 
-from synkora.app.console.guard import MOST_FAILURES, Guard, Refused
-from synkora.engine import failures as failures_module
+from synkora.app.console.guard import MOST_FAILURES, ConsoleRefused, Guard
+from synkora.collaboration import failure_backoff as failures_module
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.incidents import Incidents
 
@@ -34,8 +34,8 @@ def guard_of(token: str | None = TOKEN, proxies: tuple[str, ...] = ()) -> Guard:
     return Guard(token, TrustedProxies(proxies), Incidents())
 
 
-def refusal(guard: Guard, request: Request) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(guard: Guard, request: Request) -> ConsoleRefused:
+    with pytest.raises(ConsoleRefused) as caught:
         guard.check(request)
     return caught.value
 

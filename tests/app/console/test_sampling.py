@@ -10,9 +10,10 @@ from tests.collaboration.site import Site, turn
 from tests.support.servers import until
 
 from synkora.app.console.reading import Reading
-from synkora.app.console.sampling import Sample, Sampler, resident_memory
+from synkora.app.console.sampling import Sample, Sampler
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.protocol.json import encode
+from synkora.serving.memory import resident_memory
 
 HEAD = 2  # bytes of a small WebSocket frame that are none of its message (RFC 6455 section 5.2)
 

@@ -14,7 +14,7 @@ import structlog
 from tests.support.logs import configured_logs
 
 from synkora.app.logs.configure import configure_logs
-from synkora.app.logs.request_ids import Handling
+from synkora.serving.request_ids import RequestContext
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_uvicorn_reports_only_errors(log: Any) -> None:
 
 def test_what_a_request_left_behind_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """An event without a line of its own has the id of the request that it came with; people's lines are as ever."""
-    with Handling([(b"x-request-id", b"mine")]):
+    with RequestContext([(b"x-request-id", b"mine")]):
         log.error("odd")
         log.info("stopped")
     assert capsys.readouterr().out == "error: odd requestId=mine\n✓ Stopped\n"

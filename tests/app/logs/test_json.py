@@ -10,7 +10,7 @@ import pytest
 import structlog
 from tests.support.logs import configured_logs
 
-from synkora.app.logs.request_ids import Handling
+from synkora.serving.request_ids import RequestContext
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -79,7 +79,7 @@ def test_a_traceback_is_a_field(log: Any, capsys: pytest.CaptureFixture[str], wa
 
 def test_the_request_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """What is logged while one is handled has its id."""
-    with Handling([(b"x-request-id", b"mine")]):
+    with RequestContext([(b"x-request-id", b"mine")]):
         log.info("stopped")
     log.info("stopped")
     first, second = entries(capsys)

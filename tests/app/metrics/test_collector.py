@@ -22,7 +22,7 @@ from synkora.app.metrics.collector import INCIDENTS, LIMITS, ServerCollector
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
-from synkora.collaboration.limits import Kind
+from synkora.collaboration.limits import EventClass
 
 TOKEN = "the-token-of-these-metrics-51c0"
 
@@ -221,7 +221,7 @@ async def test_a_token_is_needed_where_there_is_one(authorization: str, status: 
 
 def test_limits_are_the_words_of_the_code() -> None:
     """Each limit that can be hit is among those that are counted from zero on."""
-    assert LIMITS[: len(Kind)] == tuple(f"{kind.name.lower()} events" for kind in Kind)
+    assert LIMITS[: len(EventClass)] == tuple(f"{kind.name.lower()} events" for kind in EventClass)
     places = ("collaboration/service.py", "engine/gate.py")
     source = "".join((ROOT / "src" / "synkora" / place).read_text(encoding="utf-8") for place in places)
-    assert all(f'"{limit}"' in source for limit in LIMITS[len(Kind) :])
+    assert all(f'"{limit}"' in source for limit in LIMITS[len(EventClass) :])

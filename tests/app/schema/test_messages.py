@@ -11,7 +11,7 @@ from tests.collaboration.site import Person, Site, token_of, turn
 from synkora.app.schema.json_schema import document, schemas_of
 from synkora.app.schema.messages import from_clients, title, to_clients
 from synkora.collaboration.events import CATALOGUE
-from synkora.collaboration.own_events import ASKS, NOTICES
+from synkora.collaboration.server_events import CLIENT_EVENTS, SERVER_EVENTS
 
 _IDS = itertools.count()
 
@@ -29,8 +29,8 @@ def test_every_event_is_there_once_in_each_direction() -> None:
     """The catalogue's in both, the server's own in one; no two messages have one title."""
     sent, got = list(from_clients()), list(to_clients())
     relayed = [event.name for event in CATALOGUE]
-    assert [message.name for message in sent] == [*(ask.name for ask in ASKS), *relayed]
-    assert [message.name for message in got] == [*(notice.name for notice in NOTICES), *relayed]
+    assert [message.name for message in sent] == [*(ask.name for ask in CLIENT_EVENTS), *relayed]
+    assert [message.name for message in got] == [*(notice.name for notice in SERVER_EVENTS), *relayed]
     assert len({message.title for message in (*sent, *got)}) == len(sent) + len(got)
 
 

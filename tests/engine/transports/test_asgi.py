@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from tests.support.asgi import Wire
 from tests.support.servers import Engine, until
 
+from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.disconnect import Reason
-from synkora.engine.gate import Gate, GateSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 
@@ -106,7 +106,7 @@ class TestRefusal:
 
     async def test_who_is_to_come_later_is_told_when(self, endpoint: AsgiEndpoint, engine: Engine) -> None:
         """A gate's refusal has Retry-After."""
-        engine.registry._gate = full = Gate(GateSettings(clients=1))
+        engine.registry._gate = full = ConnectionLimiter(ConnectionLimits(clients=1))
         full.enter("192.0.2.1")
         async with Wire(endpoint, scope_of(extensions=DENIAL)) as wire:
             wire.receive({"type": "websocket.connect"})

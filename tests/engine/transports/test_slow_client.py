@@ -9,8 +9,8 @@ from tests.support.frames import PING, TEXT, RawWebSocket, client_frame, raw_web
 from tests.support.servers import Address, Engine, serving_engine, until
 from websockets.frames import Opcode
 
+from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import Reason
-from synkora.engine.held import VOLATILE_LIMIT
 from synkora.engine.outgoing import Outgoing
 
 LIMIT = 1_000_000

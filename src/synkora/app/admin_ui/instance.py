@@ -22,7 +22,7 @@ _LONGEST: Final = 200  # characters of a header that are shown
 _ROOM_NAMES: Final = 250_000  # characters of rooms' names that are shown in all; clients choose the names
 
 
-class Instance:
+class AdminUiInstance:
     """This instance, for the admins of this and of other instances."""
 
     def __init__(self, server: SocketServer, collaboration: Collaboration) -> None:

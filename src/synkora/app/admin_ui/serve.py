@@ -5,11 +5,11 @@ from typing import Any, Final
 import structlog
 
 from synkora.app.admin_ui.credentials import Credentials
-from synkora.app.admin_ui.instance import Instance
+from synkora.app.admin_ui.instance import AdminUiInstance
 from synkora.app.admin_ui.watch import INTERVAL, Watch
 from synkora.app.console.guard import MOST_FAILURES
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
-from synkora.engine.failures import Failures
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket
@@ -30,9 +30,9 @@ def serve_admin_ui(
     Admins are told the figures of all instances every `interval` seconds, and can disconnect sockets. An address with
     too many wrong passwords has to wait, however it came by the right one, and loses its connection when it does not.
     """
-    credentials, failures = Credentials(token), Failures(MOST_FAILURES)
+    credentials, failures = Credentials(token), FailureBackoff(MOST_FAILURES)
     namespace = server.of(NAMESPACE)
-    watch = Watch(namespace, Instance(server, collaboration), interval)
+    watch = Watch(namespace, AdminUiInstance(server, collaboration), interval)
 
     def check_password(given: object, address: str) -> None:
         if failures.has_enough(address):

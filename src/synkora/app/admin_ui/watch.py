@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import structlog
 
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
-from synkora.app.admin_ui.instance import Instance
+from synkora.app.admin_ui.instance import AdminUiInstance
 from synkora.app.admin_ui.messages import FEATURES, TABLES, Config, SocketDescription, Statistics
 from synkora.engine.faults import fault
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -35,7 +35,7 @@ class Watch:
     remembered between two looks is here, and forgotten with the last admin.
     """
 
-    def __init__(self, namespace: Namespace, instance: Instance, interval: float = INTERVAL) -> None:
+    def __init__(self, namespace: Namespace, instance: AdminUiInstance, interval: float = INTERVAL) -> None:
         self._namespace = namespace
         self._instance = instance
         self._interval = interval

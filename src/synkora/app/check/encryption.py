@@ -12,7 +12,7 @@ from cryptography import x509
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.origin import is_loopback
 from synkora.app.settings import Settings
-from synkora.app.tls import TlsError, tls_context
+from synkora.serving.tls import TlsError, tls_context
 
 _SOON: Final = 14  # days in which somebody has to renew it by hand, if what renews it has failed
 _DAY: Final = 86_400  # seconds

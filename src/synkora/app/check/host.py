@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from synkora.app.check.finding import Finding, risky, skipped, well
-from synkora.app.listen import BACKLOG
 from synkora.app.settings import Settings
+from synkora.serving.listen import BACKLOG
 
 _OTHER_FILES: Final = 100  # beside clients: Redis, the app or its database, libraries, sockets that listen
 _SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")

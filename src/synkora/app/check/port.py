@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from synkora.app.check.finding import Finding, risky, well, wrong
-from synkora.app.listen import listen
 from synkora.app.routes import SERVICE
 from synkora.app.settings import Settings
 from synkora.protocol.json import Decoder
+from synkora.serving.listen import listen
 
 _PATIENCE: Final = 3.0  # seconds
 

@@ -8,11 +8,11 @@ from typing import Final
 from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.origin import is_loopback
-from synkora.app.check.redis_visit import Visit
+from synkora.app.check.redis_probe import RedisProbe
 from synkora.app.settings import Settings
-from synkora.cluster.errors import LinkDown, RedisRefused, unreachable
-from synkora.cluster.script import Script
-from synkora.cluster.url import RedisUrl
+from synkora.redis.errors import LinkDown, RedisRefused, unreachable
+from synkora.redis.script import Script
+from synkora.redis.url import RedisUrl
 
 _PATIENCE: Final = 4.0  # seconds for all
 _REST: Final = ("redis-rights", "redis-memory", "redis-clock")
@@ -46,7 +46,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
         return [skipped(name, "REDIS_URL is not set: this instance is the only one") for name in ("redis", *_REST)]
     url = RedisUrl.parse(settings.redis_url.get_secret_value())
-    visit = Visit()
+    visit = RedisProbe()
     try:
         async with asyncio.timeout(_PATIENCE):
             await visit.begin(url)
@@ -63,7 +63,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
         visit.end()
 
 
-async def _reached(visit: Visit, url: RedisUrl) -> Finding:
+async def _reached(visit: RedisProbe, url: RedisUrl) -> Finding:
     before = monotonic()
     hello = await visit.ask("HELLO")
     name, version = (hello.get(word, b"?").decode() for word in (b"server", b"version"))  # it may be Valkey
@@ -79,7 +79,7 @@ async def _reached(visit: Visit, url: RedisUrl) -> Finding:
     return well("redis", answer)
 
 
-async def _rights(visit: Visit, prefix: str) -> Finding:
+async def _rights(visit: RedisProbe, prefix: str) -> Finding:
     own = f"synkora:{prefix}:check:{secrets.token_hex(8)}"
     try:
         for command, *arguments in PROBES:
@@ -92,7 +92,7 @@ async def _rights(visit: Visit, prefix: str) -> Finding:
     return well("redis-rights", "the user of REDIS_URL may do all that is needed, and messages come through")
 
 
-async def _memory(visit: Visit) -> Finding:
+async def _memory(visit: RedisProbe) -> Finding:
     name = "redis-memory"
     try:
         lines = (await visit.ask("INFO", "memory")).decode().splitlines()
@@ -114,7 +114,7 @@ async def _memory(visit: Visit) -> Finding:
     return well(name, f"{used * 100 // most} % of maxmemory is used, and nothing is thrown away")
 
 
-async def _clock(visit: Visit) -> Finding:
+async def _clock(visit: RedisProbe) -> Finding:
     before = time()
     try:
         seconds, microseconds = await visit.ask("TIME")

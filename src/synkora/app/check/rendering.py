@@ -12,12 +12,17 @@ from rich.console import Console
 from rich.text import Text
 
 from synkora import __version__
-from synkora.app.check.finding import Finding, Status, worst
+from synkora.app.check.finding import Finding, FindingStatus, worst
 from synkora.protocol.json import encode
 
 #: Those of the log.
-SIGNS: Final = {Status.WELL: "✓", Status.RISKY: "!", Status.WRONG: "✗", Status.SKIPPED: "-"}
-_STYLES: Final = {Status.WELL: "green", Status.RISKY: "yellow", Status.WRONG: "bold red", Status.SKIPPED: "dim"}
+SIGNS: Final = {FindingStatus.WELL: "✓", FindingStatus.RISKY: "!", FindingStatus.WRONG: "✗", FindingStatus.SKIPPED: "-"}
+_STYLES: Final = {
+    FindingStatus.WELL: "green",
+    FindingStatus.RISKY: "yellow",
+    FindingStatus.WRONG: "bold red",
+    FindingStatus.SKIPPED: "dim",
+}
 _LEAST: Final = 20  # characters for the text, however narrow the terminal
 
 
@@ -35,16 +40,18 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
     a row for one reason are one line.
     """
     indent = max(len(finding.check) for finding in findings) + len("✓  … ")
-    for _, same in groupby(findings, lambda finding: finding.message if finding.status is Status.SKIPPED else finding):
+    for _, same in groupby(
+        findings, lambda finding: finding.message if finding.status is FindingStatus.SKIPPED else finding
+    ):
         first, *more = same
         names = f"{first.check} …" if more else first.check
         line = Text.assemble((f"{SIGNS[first.status]} {names}".ljust(indent), _STYLES[first.status]))
-        line.append(_beside(first.message, console, indent), "dim" if first.status is Status.SKIPPED else "")
+        line.append(_beside(first.message, console, indent), "dim" if first.status is FindingStatus.SKIPPED else "")
         if first.advice:
             line.append("\n" + " " * indent + _beside(f"→ {first.advice}", console, indent), "bold")
         console.print(line, soft_wrap=True)
     counts = Counter(finding.status for finding in findings)
-    told = ", ".join(f"{counts[status]} {status}" for status in reversed(Status) if counts[status])
+    told = ", ".join(f"{counts[status]} {status}" for status in reversed(FindingStatus) if counts[status])
     console.print(Text(f"\n{told}", _STYLES[worst(findings)]), soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ import httpx
 
 from synkora.access.http import HttpAccess
 from synkora.app.check.clock import judge_clock
-from synkora.app.check.finding import Finding, Status, risky, skipped, well
+from synkora.app.check.finding import Finding, FindingStatus, risky, skipped, well
 from synkora.app.check.kept_sessions import NO_DATABASE, SET_DATABASE
 from synkora.app.check.origin import is_loopback
 from synkora.app.check.sessions import is_made_with, nobodys_sessions
@@ -38,7 +38,7 @@ async def check_app(settings: Settings) -> list[Finding]:
     if url is None:
         return [skipped(name, "APP_URL is not set") for name in ("app", *_REST)]
     # It may be set for this check alone.
-    bad = Status.WRONG if settings.project_access == "http" else Status.RISKY
+    bad = FindingStatus.WRONG if settings.project_access == "http" else FindingStatus.RISKY
     try:
         HttpAccess(url)
         secure = url.lower().startswith("https:")
@@ -100,7 +100,7 @@ async def _knows_secret(client: httpx.AsyncClient, url: str, secrets: list[str])
     return any(is_made_with(secret, cookie) for cookie in given for secret in secrets)
 
 
-def _judged(stranger: _Answer, url: str, bad: Status) -> Finding:
+def _judged(stranger: _Answer, url: str, bad: FindingStatus) -> Finding:
     parts, status = urlsplit(url), stranger.status
     if status == _UNAUTHORIZED:
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):

@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
-from synkora.app.console.fleet import Fleet
-from synkora.app.console.guard import Guard, Refused
+from synkora.app.console.guard import ConsoleRefused, Guard
+from synkora.app.console.instances import Instances
 from synkora.app.console.parameters import (
     BLOCK_BODY,
     DISCONNECT_BODY,
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 class Actions:
     """Acts on all instances that `fleet` has."""
 
-    def __init__(self, fleet: Fleet, guard: Guard, collaboration: Collaboration) -> None:
+    def __init__(self, fleet: Instances, guard: Guard, collaboration: Collaboration) -> None:
         self._fleet = fleet
         self._guard = guard
         self._collaboration = collaboration
@@ -55,7 +55,7 @@ class Actions:
         now = time.time()
         block = Block(kind, name, now + asked.seconds, now) if asked.seconds else None
         if block is not None and not self._collaboration.blocks.add(block):
-            raise Refused(409, f"There are {MOST_BLOCKS} blocks already: lift some of them")
+            raise ConsoleRefused(409, f"There are {MOST_BLOCKS} blocks already: lift some of them")
         counts, unanswered = await self._fleet.ask(BLOCK, Blocking(kind, name, block))
         disconnected = sum(counts.values())
         log.warning(
@@ -85,9 +85,9 @@ class Actions:
         notice = body(await _json_body(request), NOTICE_BODY)
         message = notice.message.strip()
         if not message:
-            raise Refused(422, "message: there is nothing in it")
+            raise ConsoleRefused(422, "message: there is nothing in it")
         if notice.project_id in self._collaboration.members:
-            raise Refused(422, "projectId: this is the id of a socket, and a notice is for a project")
+            raise ConsoleRefused(422, "projectId: this is the id of a socket, and a notice is for a project")
         self._collaboration.post_notice(notice.project_id, message)
         counts, unanswered = await self._fleet.ask(COUNT, ProjectNamed(notice.project_id))
         log.warning("console_noticed", projectId=notice.project_id, address=self._guard.address(request))
@@ -97,10 +97,10 @@ class Actions:
 async def _json_body(request: Request) -> bytes:
     """The body of a request, which has to be JSON: a page of another site could send nothing but forms unasked."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refused(415, "content-type has to be application/json")
+        raise ConsoleRefused(415, "content-type has to be application/json")
     data = b""
     async for piece in request.stream():
         data += piece
         if len(data) > MAX_BODY:
-            raise Refused(413, f"A body may have up to {MAX_BODY} bytes")
+            raise ConsoleRefused(413, f"A body may have up to {MAX_BODY} bytes")
     return data

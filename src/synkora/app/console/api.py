@@ -12,8 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from synkora.app.console.actions import Actions
-from synkora.app.console.fleet import Answers, Fleet
-from synkora.app.console.guard import Guard, Refused
+from synkora.app.console.concurrency_limit import ConcurrencyLimit
+from synkora.app.console.guard import ConsoleRefused, Guard
+from synkora.app.console.instances import InstanceReplies, Instances
 from synkora.app.console.log_tail import KEEPS as MOST_ENTRIES
 from synkora.app.console.parameters import (
     ConnectionsParameters,
@@ -44,7 +45,6 @@ from synkora.app.console.topics import (
     Rows,
     UserIn,
 )
-from synkora.app.console.turns import Turns
 from synkora.app.pages import takes_gzip
 from synkora.collaboration.blocks import MOST_BLOCKS
 from synkora.collaboration.service import Collaboration
@@ -63,14 +63,14 @@ class Api:
     """Answers below `/console/api`, for all instances that `fleet` has."""
 
     def __init__(
-        self, fleet: Fleet, guard: Guard, collaboration: Collaboration, settings: list[SettingInForce]
+        self, fleet: Instances, guard: Guard, collaboration: Collaboration, settings: list[SettingInForce]
     ) -> None:
         self._fleet = fleet
         self._guard = guard
         self._collaboration = collaboration
         self._settings = settings
         self._actions = Actions(fleet, guard, collaboration)
-        self._turns = Turns()
+        self._turns = ConcurrencyLimit()
         self._compressing = asyncio.Semaphore(1)
         self._names: dict[str, str] = {}  # of instances that have ever answered
 
@@ -93,7 +93,7 @@ class Api:
             try:
                 self._guard.check(request)
                 found = await endpoint(request)
-            except Refused as refusal:
+            except ConsoleRefused as refusal:
                 return _json({"message": str(refusal)}, refusal.status, refusal.headers)
             return await self._answer(request, found)
 
@@ -198,7 +198,7 @@ class Api:
         return {"settings": self._settings}
 
 
-def _table(answers: Answers[Rows[Any]], rows: list[Any]) -> object:
+def _table(answers: InstanceReplies[Rows[Any]], rows: list[Any]) -> object:
     matched = sum(part.matched for part in answers.by_instance.values())
     return {
         "total": sum(part.total for part in answers.by_instance.values()),

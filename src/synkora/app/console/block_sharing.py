@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
-from synkora.app.console.fleet import Fleet
+from synkora.app.console.instances import Instances
 from synkora.app.console.topics import BLOCKS, Nothing
 from synkora.collaboration.blocks import Blocks
 
@@ -15,7 +15,7 @@ _TRIES: Final = 3  # one without a console never answers
 class BlockSharing:
     """Asks each other instance once, within a `with` block in a running loop, and again when it has been away."""
 
-    def __init__(self, fleet: Fleet, blocks: Blocks, *, every: float = EVERY) -> None:
+    def __init__(self, fleet: Instances, blocks: Blocks, *, every: float = EVERY) -> None:
         self._fleet = fleet
         self._blocks = blocks
         self._every = every

@@ -9,9 +9,9 @@ from starlette.routing import BaseRoute
 from synkora.app.cluster import Cluster
 from synkora.app.console.api import Api
 from synkora.app.console.block_sharing import BlockSharing
-from synkora.app.console.fleet import Fleet
 from synkora.app.console.guard import Guard
-from synkora.app.console.instance import Instance
+from synkora.app.console.instance import ConsoleInstance
+from synkora.app.console.instances import Instances
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.reading import Reading
 from synkora.app.console.sampling import Sampler
@@ -20,8 +20,8 @@ from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.pages import BUILT, page_routes
 from synkora.app.settings import Settings
 from synkora.app.status import Status, status_of
-from synkora.cluster.link import new_uid
 from synkora.collaboration.service import Collaboration
+from synkora.redis.link import new_uid
 from synkora.sockets.server import SocketServer
 
 #: Where `make web` builds the page.
@@ -50,7 +50,7 @@ class Console:
     ) -> None:
         token = None if settings.console_token is None else settings.console_token.get_secret_value()
         guard = Guard(token, server.settings.proxies, server.incidents)
-        fleet = Fleet(instance_id or new_uid(), None if cluster is None else cluster.questions)
+        fleet = Instances(instance_id or new_uid(), None if cluster is None else cluster.questions)
 
         def status() -> Status:
             problem = None if cluster is None else cluster.problem
@@ -58,7 +58,7 @@ class Console:
 
         self._sharing = BlockSharing(fleet, collaboration.blocks)
         self._sampler = Sampler(Reading(server, collaboration, lag, cluster).take)
-        self._instance = Instance(fleet, collaboration, self._sampler, log_tail, status)
+        self._instance = ConsoleInstance(fleet, collaboration, self._sampler, log_tail, status)
         api = Api(fleet, guard, collaboration, settings_in_force(settings))
         self.routes: list[BaseRoute] = [*page_routes("console", files), *api.routes]
 

@@ -6,8 +6,8 @@ from typing import Final
 from starlette.requests import Request
 
 from synkora.app.local_requests import is_local, is_of_same_origin
+from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.addresses import TrustedProxies
-from synkora.engine.failures import Failures
 from synkora.engine.incidents import Incidents
 from synkora.engine.request import Headers
 
@@ -24,7 +24,7 @@ _WRONG: Final = "This is not the server's CONSOLE_TOKEN."
 _TOO_MANY: Final = "Too many wrong tokens have come from your address: wait a minute."
 
 
-class Refused(Exception):
+class ConsoleRefused(Exception):
     """An answer that says why not; `headers` go with it."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
@@ -44,18 +44,18 @@ class Guard:
         self._token = None if token is None else token.encode()
         self._proxies = proxies
         self._incidents = incidents
-        self._failures = Failures(MOST_FAILURES)
+        self._failures = FailureBackoff(MOST_FAILURES)
 
     def check(self, request: Request) -> None:
-        """Raises `Refused` for who may not."""
+        """Raises `ConsoleRefused` for who may not."""
         if self._token is None:
             if not is_local(request):
-                raise Refused(403, _ELSEWHERE)
+                raise ConsoleRefused(403, _ELSEWHERE)
             return
         peer = request.client.host if request.client is not None else ""
         secure = self._proxies.secure(peer, Headers(request.scope["headers"]), over_tls=request.url.scheme == "https")
         if not is_of_same_origin(request, secure=secure, is_proxied=self._proxies.trusts(peer)):
-            raise Refused(403, _OTHER_SITE)
+            raise ConsoleRefused(403, _OTHER_SITE)
         self._check_token(request, self._token)
 
     def address(self, request: Request) -> str:
@@ -66,12 +66,12 @@ class Guard:
     def _check_token(self, request: Request, token: bytes) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():  # RFC 6750 section 2.1
-            raise Refused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
+            raise ConsoleRefused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
         address = self.address(request)
         if self._failures.has_enough(address):
             self._incidents.note("console sign-in refused", "too many", address)
-            raise Refused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
+            raise ConsoleRefused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
         if not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
             self._failures.note(address)
             self._incidents.note("console sign-in refused", "wrong token", address)
-            raise Refused(401, _WRONG, {"www-authenticate": "Bearer"})
+            raise ConsoleRefused(401, _WRONG, {"www-authenticate": "Bearer"})

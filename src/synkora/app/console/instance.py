@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from synkora import __version__
 from synkora.app.console import tables
-from synkora.app.console.fleet import Fleet
+from synkora.app.console.concurrency_limit import MOST_RUNNING
+from synkora.app.console.instances import Instances
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.sampling import Sampler
 from synkora.app.console.topics import (
@@ -23,31 +24,30 @@ from synkora.app.console.topics import (
     PROJECTS,
     Blocking,
     Condition,
-    Connection,
+    ConnectionRow,
     ConnectionsSought,
     LogPage,
     LogSought,
     News,
     Nothing,
-    Project,
     ProjectNamed,
     ProjectPart,
+    ProjectRow,
     ProjectsSought,
     Rows,
     SocketNamed,
 )
-from synkora.app.console.turns import AT_ONCE
 from synkora.app.status import Status
 from synkora.collaboration.blocks import Block
 from synkora.collaboration.service import Collaboration
 
 
-class Instance:
+class ConsoleInstance:
     """Answers for this instance; `port` is known when it listens."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: Instances,
         collaboration: Collaboration,
         sampler: Sampler,
         log_tail: LogTail,
@@ -60,7 +60,7 @@ class Instance:
         self._log_tail = log_tail
         self._status = status
         self._started_at = time.time()
-        self._tables = asyncio.Semaphore(AT_ONCE)  # whoever asks for them
+        self._tables = asyncio.Semaphore(MOST_RUNNING)  # whoever asks for them
         fleet.answer(NEWS, self._news)
         fleet.answer(CONNECTIONS, self._connections)
         fleet.answer(PROJECTS, self._projects)
@@ -81,11 +81,11 @@ class Instance:
         samples = self._sampler.after(news.after.get(self._id, 0.0))
         return Condition(self.name, __version__, self._started_at, status, reason, samples)
 
-    async def _connections(self, sought: ConnectionsSought) -> Rows[Connection]:
+    async def _connections(self, sought: ConnectionsSought) -> Rows[ConnectionRow]:
         async with self._tables:
             return await tables.connections(self._collaboration, self._id, sought)
 
-    async def _projects(self, sought: ProjectsSought) -> Rows[Project]:
+    async def _projects(self, sought: ProjectsSought) -> Rows[ProjectRow]:
         async with self._tables:
             return await tables.projects(self._collaboration.presence, sought)
 

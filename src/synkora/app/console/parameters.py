@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-from synkora.app.console.guard import Refused
+from synkora.app.console.guard import ConsoleRefused
 from synkora.app.console.topics import (
     REACH,
     ConnectionsOrder,
@@ -18,7 +18,7 @@ from synkora.app.console.topics import (
 )
 from synkora.collaboration.blocks import LONGEST_BLOCK, BlockedKind
 from synkora.collaboration.events import MAX_PROJECT_ID
-from synkora.engine.addresses import parse_address, site_of
+from synkora.engine.addresses import parse_address, rate_limit_key
 from synkora.identity.user import MAX_ID_LENGTH
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder
@@ -115,48 +115,50 @@ NOTICE_BODY: Final[Decoder[NoticeBody]] = Decoder(NoticeBody)
 
 
 def parameters(given: Mapping[str, str], shape: type[P]) -> P:
-    """The parameters of a query. Raises `Refused` for those that cannot be used; others than the shape's are let be."""
+    """The parameters of a query. Raises `ConsoleRefused` for invalid ones; unknown ones are ignored."""
     try:
         return msgspec.convert(dict(given), shape, strict=False)
     except msgspec.ValidationError as error:
         found = _PATH.match(str(error))
-        raise Refused(422, f"{found['name']}: {found['problem']}" if found else str(error)) from None
+        raise ConsoleRefused(422, f"{found['name']}: {found['problem']}" if found else str(error)) from None
 
 
 def body(data: bytes, decoder: Decoder[P]) -> P:
-    """What a body holds. Raises `Refused`."""
+    """What a body holds. Raises `ConsoleRefused`."""
     try:
         return decoder.decode(data)
     except (ProtocolError, InvalidPayload) as error:
-        raise Refused(422, str(error)) from None
+        raise ConsoleRefused(422, str(error)) from None
 
 
 def blocked(user_id: str, address: str) -> tuple[BlockedKind, str]:
-    """Who a body names: a user or an address. Raises `Refused`."""
+    """Who a body names: a user or an address. Raises `ConsoleRefused`."""
     if bool(user_id) == bool(address):
-        raise Refused(422, "a userId or an address is expected, and one of these alone")
+        raise ConsoleRefused(422, "a userId or an address is expected, and one of these alone")
     if user_id:
         return "user", user_id
     host = address.partition("/")[0]
-    site = site_of(host)
+    site = rate_limit_key(host)
     if parse_address(host) is None or address not in (host, site):
-        raise Refused(422, "address: an IP address is expected, or the /64 of an IPv6 address")
+        raise ConsoleRefused(422, "address: an IP address is expected, or the /64 of an IPv6 address")
     return "address", site
 
 
 def marks(text: str) -> dict[str, str]:
-    """How far the page is with each instance, written as `id:mark,id:mark`. Raises `Refused`."""
+    """How far the page is with each instance, written as `id:mark,id:mark`. Raises `ConsoleRefused`."""
     found: dict[str, str] = {}
     for part in text.split(",", _MOST_INSTANCES)[:_MOST_INSTANCES] if text else ():
         mark = _MARK.fullmatch(part)
         if mark is None:
-            raise Refused(422, "after: a list such as id:12,id:34 is expected")
+            raise ConsoleRefused(422, "after: a list such as id:12,id:34 is expected")
         found[mark["instance"]] = mark["mark"]
     return found
 
 
 def reach(offset: int, limit: int) -> int:
-    """How many rows from the first on a page needs. Raises `Refused` for one too far away."""
+    """How many rows from the first on a page needs. Raises `ConsoleRefused` for one too far away."""
     if offset + limit > REACH:
-        raise Refused(422, f"Only the first {REACH} rows can be paged through: search for what you need, or sort it")
+        raise ConsoleRefused(
+            422, f"Only the first {REACH} rows can be paged through: search for what you need, or sort it"
+        )
     return offset + limit

@@ -3,9 +3,10 @@
 import time
 
 from synkora.app.cluster import Cluster
-from synkora.app.console.sampling import Connections, RedisSample, Sample, Waiting, resident_memory
+from synkora.app.console.sampling import Connections, RedisSample, Sample, Waiting
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.collaboration.service import Collaboration
+from synkora.serving.memory import resident_memory
 from synkora.sockets.server import SocketServer
 
 

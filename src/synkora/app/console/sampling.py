@@ -1,12 +1,8 @@
 """What the console's charts are made of: the server's own counts, taken every two seconds."""
 
 import asyncio
-import contextlib
-import resource
-import sys
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,11 +12,6 @@ from synkora.protocol.json import Raw, encode
 
 INTERVAL: Final = 2.0  # seconds
 KEEPS: Final = 900.0  # seconds
-
-_STATM: Final = Path("/proc/self/statm")  # proc_pid_statm(5): its second number is pages
-_HAS_PROC: Final = _STATM.exists()
-_PAGE: Final = resource.getpagesize()
-_MAXRSS: Final = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
 class Connections(msgspec.Struct):
@@ -118,11 +109,3 @@ class Sampler:
         self._timer = loop.call_at(self._due, self._wake)
         sample = self._take()
         self._samples.append((sample.at, Raw(encode(sample))))
-
-
-def resident_memory() -> int:
-    """The process's resident memory in bytes; the most that it ever was, where there is no /proc."""
-    if _HAS_PROC:
-        with contextlib.suppress(OSError):  # no file can be opened any more
-            return int(_STATM.read_bytes().split()[1]) * _PAGE
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS

@@ -9,11 +9,11 @@ from typing import Final
 from synkora.app.console.selection import Column, select
 from synkora.app.console.topics import (
     MOST_MEMBERS,
-    Connection,
+    ConnectionRow,
     ConnectionsOrder,
     ConnectionsSought,
-    Project,
     ProjectPart,
+    ProjectRow,
     ProjectsOrder,
     ProjectsSought,
     Rows,
@@ -41,7 +41,7 @@ PROJECT_KEYS: Final[dict[ProjectsOrder, Callable[[str, Occupancy], float | str]]
 }
 
 
-async def connections(collaboration: Collaboration, instance: str, sought: ConnectionsSought) -> Rows[Connection]:
+async def connections(collaboration: Collaboration, instance: str, sought: ConnectionsSought) -> Rows[ConnectionRow]:
     """The connections of this instance that somebody is signed in over."""
     members = list(collaboration.members.values())  # in the order of their coming
     if sought.is_descending:
@@ -75,9 +75,9 @@ def _has(member: Member, needle: str) -> bool:
     return any(needle in project_id.casefold() for project_id in member.projects)
 
 
-def _connection(member: Member, instance: str) -> Connection:
+def _connection(member: Member, instance: str) -> ConnectionRow:
     socket, user = member.socket, member.user
-    return Connection(
+    return ConnectionRow(
         socket_id=socket.id,
         instance=instance,
         user_id=user.id,
@@ -92,23 +92,23 @@ def _connection(member: Member, instance: str) -> Connection:
     )
 
 
-async def projects(presence: Presence, sought: ProjectsSought) -> Rows[Project]:
+async def projects(presence: Presence, sought: ProjectsSought) -> Rows[ProjectRow]:
     """The projects that somebody here is in. Each is counted on one of the instances that tell of it."""
     needle, key = sought.search.casefold(), PROJECT_KEYS[sought.sort]
     total = matched = 0
 
     def fits(project_id: str) -> bool:
         nonlocal total, matched
-        is_counted_here = presence.occupancy(project_id).is_counted_here
-        total += is_counted_here
+        is_reporter = presence.occupancy(project_id).is_reporter
+        total += is_reporter
         if needle not in project_id.casefold():
             return False
-        matched += is_counted_here
+        matched += is_reporter
         return True
 
-    def show(project_id: str) -> Project:
+    def show(project_id: str) -> ProjectRow:
         occupancy = presence.occupancy(project_id)
-        return Project(project_id, occupancy.users, occupancy.connections, [])
+        return ProjectRow(project_id, occupancy.users, occupancy.connections, [])
 
     column = Column(lambda project_id: key(project_id, presence.occupancy(project_id)), str, sought.is_descending)
     _, rows = await select(presence.here, column, sought.most, show, fits)

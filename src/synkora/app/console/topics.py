@@ -99,7 +99,7 @@ class Rows(msgspec.Struct, Generic[T]):
     rows: Annotated[list[Row[T]], msgspec.Meta(max_length=REACH)]
 
 
-class Connection(msgspec.Struct, rename="camel"):
+class ConnectionRow(msgspec.Struct, rename="camel"):
     """A row of the table of connections; `received` are events, `projects` the first of so many as are counted."""
 
     socket_id: str
@@ -115,7 +115,7 @@ class Connection(msgspec.Struct, rename="camel"):
     received: int
 
 
-class Project(msgspec.Struct, rename="camel"):
+class ProjectRow(msgspec.Struct, rename="camel"):
     """A row of the table of projects, its numbers those of all instances."""
 
     project_id: str
@@ -190,8 +190,10 @@ class ProjectPart(msgspec.Struct):
 
 
 NEWS: Final = Topic[News, Condition]("news", News, Condition)
-CONNECTIONS: Final = Topic[ConnectionsSought, Rows[Connection]]("connections", ConnectionsSought, Rows[Connection])
-PROJECTS: Final = Topic[ProjectsSought, Rows[Project]]("projects", ProjectsSought, Rows[Project])
+CONNECTIONS: Final = Topic[ConnectionsSought, Rows[ConnectionRow]](
+    "connections", ConnectionsSought, Rows[ConnectionRow]
+)
+PROJECTS: Final = Topic[ProjectsSought, Rows[ProjectRow]]("projects", ProjectsSought, Rows[ProjectRow])
 LOG: Final = Topic[LogSought, LogPage]("log", LogSought, LogPage)
 DISCONNECT: Final = Topic[SocketNamed, bool]("disconnect", SocketNamed, bool)
 COUNT: Final = Topic[ProjectNamed, int]("count", ProjectNamed, Count)

@@ -12,9 +12,9 @@ import structlog
 from synkora.app.logs.json import render_json
 from synkora.app.logs.output import Output
 from synkora.app.logs.repeats import Repeats
-from synkora.app.logs.request_ids import add_request_id
 from synkora.app.logs.text import render_colored, render_text
 from synkora.app.values import LogFormat
+from synkora.serving.request_ids import add_request_id
 
 #: Libraries whose own words have to be in the log: what goes wrong in them is not seen elsewhere.
 LIBRARIES: Final = ("asyncio", "uvicorn")

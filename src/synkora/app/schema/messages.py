@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from synkora.collaboration.events import CATALOGUE, Event, ProjectId, Sender
-from synkora.collaboration.own_events import ASKS, NOTICES
+from synkora.collaboration.server_events import CLIENT_EVENTS, SERVER_EVENTS
 
 EDIT: Final = "Viewers may not send it."
 VOLATILE: Final = "The next of its kind outdates it: a client that does not keep up may miss it."
@@ -37,7 +37,7 @@ class Message:
 
 def from_clients() -> Iterator[Message]:
     """What a client may send."""
-    for ask in ASKS:
+    for ask in CLIENT_EVENTS:
         yield Message(ask.name, title(ask.name), ask.description, ask.payload, ask.example, ask.answers, ask.replies)
     for event in CATALOGUE:
         example = {"projectId": EXAMPLE_OF_PROJECT, **event.example}
@@ -46,7 +46,7 @@ def from_clients() -> Iterator[Message]:
 
 def to_clients() -> Iterator[Message]:
     """What a client may get."""
-    for notice in NOTICES:
+    for notice in SERVER_EVENTS:
         yield Message(notice.name, title(notice.name), notice.description, notice.payload, notice.example)
     for event in CATALOGUE:
         example = event.example[event.whole] if event.whole else {**_signature(event), **event.example}

@@ -34,7 +34,7 @@ class AsgiWebSocket:
     """
 
     name: TransportName = "websocket"
-    farewell = None
+    close_packet = None
 
     __slots__ = (
         "_closing",
@@ -148,7 +148,7 @@ class AsgiWebSocket:
         """An ASGI server tells nothing of a message before its end."""
         return inf
 
-    def part(self, reason: Reason) -> bool:
+    def drain(self, reason: Reason) -> bool:
         """Nothing: an ASGI server hands over nothing more once it has been told to close."""
         return False
 

@@ -13,7 +13,7 @@ from synkora.engine.outgoing import Outgoing
 from synkora.engine.registry import Registry
 from synkora.engine.request import Headers, Request
 from synkora.engine.session import Session
-from synkora.engine.transports.polling_answers import Answer, Answers
+from synkora.engine.transports.poll_responses import PollResponse, PollResponses
 from synkora.engine.transports.polling_transport import PollingTransport
 from synkora.protocol.engineio import split_payload
 from synkora.protocol.errors import PayloadTooLarge, ProtocolError
@@ -33,7 +33,7 @@ class PollingEndpoint:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._settings = registry.settings
-        self._answers = Answers(registry.settings)
+        self._answers = PollResponses(registry.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3, scope type `http`)."""
@@ -65,7 +65,7 @@ class PollingEndpoint:
     # Polls
 
     def get(
-        self, request: Request, reply: Callable[[Answer], None], has_unread: Callable[[], bool] | None = None
+        self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None = None
     ) -> Callable[[], None] | None:
         """Answer a GET by `reply`, at once or when there is something for the client.
 
@@ -111,9 +111,9 @@ class PollingEndpoint:
             raise HandshakeRefused(Refusal.BAD_REQUEST)
         return session, session.transport
 
-    async def _wait(self, scope: Scope, receive: Receive) -> Answer | None:
+    async def _wait(self, scope: Scope, receive: Receive) -> PollResponse | None:
         """The answer to a GET, or None if the client leaves before."""
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[PollResponse] = asyncio.get_running_loop().create_future()
         leave = self.get(self.request(scope), answered.set_result, scope.get(HAS_UNREAD))
         if leave is not None:
             gone = asyncio.ensure_future(_disconnected(receive))
@@ -127,7 +127,7 @@ class PollingEndpoint:
 
     # Posts
 
-    async def _answer(self, request: Request, receive: Receive) -> Answer | None:
+    async def _answer(self, request: Request, receive: Receive) -> PollResponse | None:
         """The answer to any other request, or None if the client leaves in its middle."""
         if request.method == "OPTIONS":
             return self._answers.preflight(request)
@@ -141,7 +141,7 @@ class PollingEndpoint:
 
     async def _post(
         self, session: Session, transport: PollingTransport, request: Request, receive: Receive
-    ) -> Answer | None:
+    ) -> PollResponse | None:
         if transport.is_posting:
             session.close(Reason.TRANSPORT_ERROR)
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two posts at a time")
@@ -156,7 +156,7 @@ class PollingEndpoint:
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
             return None
         else:
-            session.believe(request)
+            session.trust_cookies(request)
             await _take(session, transport, packets)
         finally:
             transport.is_posting = False
@@ -165,7 +165,7 @@ class PollingEndpoint:
             raise HandshakeRefused(Refusal.BAD_REQUEST)
         return self._answers.taken(request)
 
-    def _refuse(self, request: Request, refused: HandshakeRefused) -> Answer:
+    def _refuse(self, request: Request, refused: HandshakeRefused) -> PollResponse:
         self._registry.note_refusal(refused, request)
         return self._answers.refusal(request, refused)
 
@@ -204,7 +204,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def _send(answer: PollResponse, send: Send) -> None:
     headers = [(b"content-length", str(len(answer.body)).encode()), *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

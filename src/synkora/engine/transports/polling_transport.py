@@ -40,7 +40,7 @@ class PollingTransport:
             poll(messages)
 
     @property
-    def farewell(self) -> Outgoing:
+    def close_packet(self) -> Outgoing:
         """The packet that ends a session."""
         return CLOSE
 
@@ -48,7 +48,7 @@ class PollingTransport:
         """Seconds since the latest part of a POST that is still on its way."""
         return inf if self.progressed_at is None else asyncio.get_running_loop().time() - self.progressed_at
 
-    def part(self, reason: Reason) -> bool:
+    def drain(self, reason: Reason) -> bool:
         """Leave it to the poll after the last messages to tell the client."""
         return True
 

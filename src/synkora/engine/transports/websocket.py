@@ -65,16 +65,16 @@ class WebSocketTransport(WSListener):
     """One WebSocket, the transport of a session or a probe to become one."""
 
     name: TransportName = "websocket"
-    farewell = None
+    close_packet = None
 
     __slots__ = (
         "_closing",
         "_connection",
+        "_draining",
         "_encode",
         "_failed",
         "_fragments",
         "_ignored",
-        "_parting",
         "_ping",
         "_progressed_at",
         "_registry",
@@ -102,7 +102,7 @@ class WebSocketTransport(WSListener):
         self._ping: bytes | None = None
         self._progressed_at: float | None = None  # when the latest part of a message came that is not complete
         self._closing = False
-        self._parting = False  # a close frame has been sent, and what the client sends before its own is taken
+        self._draining = False  # a close frame has been sent, and what the client sends before its own is taken
         self._failed = False  # what came could not be read
         self._connection = connection
         self._write = connection.write
@@ -143,7 +143,7 @@ class WebSocketTransport(WSListener):
         kind = frame.msg_type
         if kind is _CLOSE:
             self._receive_close(frame)
-        elif session is None or (self._closing and not self._parting):
+        elif session is None or (self._closing and not self._draining):
             self._ignore(frame.payload_size)
         elif kind is _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3) and self._fragments is None:
             session.receive_text(self, frame.get_payload_as_bytes())
@@ -172,7 +172,7 @@ class WebSocketTransport(WSListener):
     def frame_grows(self, size: int) -> None:
         """Take note that so many bytes of a large frame have come, and not yet all."""
         session = self.session
-        if session is None or (self._closing and not self._parting):
+        if session is None or (self._closing and not self._draining):
             self.stop_reading()
         elif size > session.max_message:
             self._fail(session.too_large())
@@ -320,11 +320,11 @@ class WebSocketTransport(WSListener):
             else:
                 self._write(b"".join(some))
 
-    def part(self, reason: Reason) -> bool:
+    def drain(self, reason: Reason) -> bool:
         """Send a close frame, and take what the client sends until it answers; not where it does not read."""
         if self._closing or not self.writable:
             return False
-        self._parting = True
+        self._draining = True
         return self.close(reason, None)
 
     def close(self, reason: Reason, error: Exception | None) -> bool:

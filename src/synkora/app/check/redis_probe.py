@@ -1,0 +1,56 @@
+"""A connection to Redis for some questions."""
+
+import asyncio
+from typing import Any, Final
+
+from synkora.redis.connection import Pending, RedisConnection
+from synkora.redis.errors import LinkDown
+from synkora.redis.handshake import greet, open_connection
+from synkora.redis.subscriptions import Receiver
+from synkora.redis.url import RedisUrl
+
+_MAX_WAITING: Final = 1_000_000  # bytes; no question has as many
+
+
+class RedisProbe:
+    """One connection, made and greeted as the server's own, and not made again."""
+
+    def __init__(self) -> None:
+        self._connection = RedisConnection(self._ended, _MAX_WAITING)
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def begin(self, url: RedisUrl) -> None:
+        """Connect and sign in. Raises `OSError`, `LinkDown` and `RedisRefused`."""
+        await open_connection(self._connection, url)
+        await greet(self._connection, url, "synkora-check")
+
+    async def ask(self, *command: bytes | str | int) -> Any:
+        """Redis' reply. Raises `LinkDown` and `RedisRefused`."""
+        pending = Pending(None)
+        self._connection.request(command, pending)
+        return await pending.future
+
+    async def hear_itself(self, *channels: bytes) -> None:
+        """Publish on each channel, and wait until it has come back. Raises `LinkDown` where that is refused."""
+        heard = {channel: asyncio.Event() for channel in channels}
+        self._connection.receivers = {channel: _setting(event) for channel, event in heard.items()}
+        self._connection.change("SUBSCRIBE", list(channels))
+        for channel in channels:
+            self._connection.publish(channel, b"")
+        everything = asyncio.gather(*(event.wait() for event in heard.values()))
+        await asyncio.wait((everything, self._over), return_when=asyncio.FIRST_COMPLETED)
+        if not everything.done():
+            everything.cancel()
+            self._over.result()
+
+    def end(self) -> None:
+        """Let it go."""
+        self._connection.end("the check is over")
+
+    def _ended(self, problem: str) -> None:
+        self._over.set_exception(LinkDown(problem))
+        self._over.exception()  # there need not be anybody who waits
+
+
+def _setting(event: asyncio.Event) -> Receiver:
+    return lambda _: event.set()

@@ -1,0 +1,33 @@
+"""Turns at what takes long: few at once, so that clients hardly notice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from synkora.app.console.guard import ConsoleRefused
+
+MOST_RUNNING: Final = 2
+MOST_WAITING: Final = 30
+
+_TOO_MANY: Final = "Too many tables are asked for at once: ask again in a moment."
+
+
+class ConcurrencyLimit:
+    """Runs up to `MOST_RUNNING` requests at a time; up to `MOST_WAITING` more wait, first in, first out."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(MOST_RUNNING)
+        self._held = 0  # by who goes ahead and who waits
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn, for as long as the block lasts. Raises `ConsoleRefused` where too many wait."""
+        if self._held >= MOST_RUNNING + MOST_WAITING:
+            raise ConsoleRefused(503, _TOO_MANY, {"retry-after": "1"})
+        self._held += 1
+        try:
+            async with self._free:
+                yield
+        finally:
+            self._held -= 1

@@ -1,0 +1,73 @@
+"""All instances, this one among them, as what the console asks its questions of."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, NamedTuple
+
+import structlog
+
+from synkora.app.console.topics import A, Q, Topic
+from synkora.cluster.instance_rpc import InstanceRpc
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import encode
+
+#: Seconds that other instances have to answer.
+WITHIN: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class InstanceReplies(NamedTuple, Generic[A]):
+    """What each instance has answered, by their ids, and the ids of those that have not, or not so that it is known."""
+
+    by_instance: dict[str, A]
+    unanswered: list[str]
+
+
+class Instances:
+    """Asks this instance by a plain call, and the others by `questions`, if there are any."""
+
+    def __init__(self, id: str, questions: InstanceRpc | None) -> None:
+        self.id = id
+        self._questions = questions
+        self._answers: dict[str, Callable[[Any], Awaitable[Any]]] = {}
+
+    @property
+    def others(self) -> list[str]:
+        """The ids of the other instances that have been heard of lately."""
+        return [] if self._questions is None else sorted(self._questions.others)
+
+    def answer(self, topic: Topic[Q, A], answer: Callable[[Q], Awaitable[A]]) -> None:
+        """Have `answer` answer a topic for this instance, whoever asks."""
+        self._answers[topic.name] = answer
+
+        async def answer_in_json(question: bytes) -> bytes:
+            return encode(await answer(topic.questions.decode(question)))
+
+        if self._questions is not None:
+            self._questions.on(topic.name, answer_in_json)
+
+    async def ask(self, topic: Topic[Q, A], question: Q, to: str = "") -> InstanceReplies[A]:
+        """The answers of all, or of the one whose id is `to`."""
+        asked = {to} if to else {self.id, *self.others}
+        answers = await self._ask(topic, question, to)
+        return InstanceReplies(answers, sorted(asked - answers.keys()))
+
+    async def _ask(self, topic: Topic[Q, A], question: Q, to: str) -> dict[str, A]:
+        if to == self.id or self._questions is None:
+            return {} if to not in ("", self.id) else {self.id: await self._answers[topic.name](question)}
+        elsewhere = self._questions.ask(topic.name, encode(question), to=to or None, within=WITHIN)
+        if to:
+            return _decoded(topic, await elsewhere)
+        answers, own = await asyncio.gather(elsewhere, self._answers[topic.name](question))
+        return {self.id: own, **_decoded(topic, answers)}
+
+
+def _decoded(topic: Topic[Q, A], answers: dict[str, bytes]) -> dict[str, A]:
+    decoded: dict[str, A] = {}
+    for instance, answer in answers.items():
+        try:
+            decoded[instance] = topic.answers.decode(answer)
+        except (ProtocolError, InvalidPayload) as error:  # of another version of the server
+            log.warning("console_answer_unreadable", instance=instance, problem=str(error))
+    return decoded

@@ -1,0 +1,174 @@
+"""Counts over all instances: connections of an address and of a user, and failed sign-ins of an address."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from synkora.cluster.shared_counts import SharedCounts
+from synkora.collaboration.failure_backoff import FailureBackoff
+from synkora.engine.timeouts import TimeoutQueue
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import Decoder, encode
+from synkora.redis.link import Link
+
+BEAT: Final = 3.0  # seconds
+SILENCE: Final = 10.0  # seconds
+PREFIX: Final = "synkora:"
+
+
+class Report(msgspec.Struct, omit_defaults=True):
+    """What one instance tells others: how many connections the names have there that have changed.
+
+    `failures` are how many more there were. In a report that is `whole` they are how many there are in all, and what is
+    not named is nought. One that `asks` is answered with such a report, one that is the `last` ends an instance.
+    """
+
+    instance: str
+    addresses: dict[str, int] = {}
+    users: dict[str, int] = {}
+    failures: dict[str, int] = {}
+    whole: bool = False
+    asks: bool = False
+    last: bool = False
+
+
+_REPORT: Final[Decoder[Report]] = Decoder(Report)
+
+
+class ClusterCounters:
+    """Counts of this instance that know of those of all others that share a Redis.
+
+    Nothing is kept in Redis: each instance tells the others of its changes once a turn, and of all that it counts when
+    it, or another, has come or come back. Of an instance that is not heard of for `silence` seconds nothing counts.
+    Without Redis there are, after so long, this instance's own counts alone.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        failures: FailureBackoff,
+        *,
+        prefix: str = PREFIX,
+        beat: float = BEAT,
+        silence: float = SILENCE,
+    ) -> None:
+        self.addresses = SharedCounts(self._arm)
+        self.users = SharedCounts(self._arm)
+        self.unreadable = 0
+        self._link = link
+        self._failures = failures
+        self._failed: Counter[str] = Counter()
+        self._everyone = f"{prefix}tallies".encode()
+        self._own = self._channel(link.uid)
+        self._from_here = encode(Report(link.uid)).removesuffix(b"}")
+        self._beat_interval = beat
+        self._heard = TimeoutQueue(silence, self._drop)
+        self._is_armed = False
+        self._timer: asyncio.TimerHandle | None = None  # while it runs
+        failures.noted = self._note_failure
+        for channel in (self._everyone, self._own):
+            link.subscribe(channel, self._receive)
+
+    @property
+    def others(self) -> Collection[str]:
+        """The ids of the other instances that have been heard of within the silence."""
+        return self.users.others
+
+    def start(self) -> None:
+        """Begin to tell others, in the running loop; the link may be up before or come up later."""
+        self._link.on_up.append(self._introduce)
+        if self._link.is_up:
+            self._introduce()
+        self._beat()
+
+    def close(self) -> None:
+        """Tell the others that nothing counts here any more, and tell and hear no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._heard.cancel()
+        self._link.on_up.remove(self._introduce)
+        for channel in (self._everyone, self._own):
+            self._link.unsubscribe(channel)
+        self._send(self._everyone, Report(self._link.uid, last=True))
+
+    # What others are told
+
+    def _note_failure(self, site: str) -> None:
+        self._failed[site] += 1
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._is_armed:
+            self._is_armed = True
+            asyncio.get_running_loop().call_soon(self._tell_changes)
+
+    def _tell_changes(self) -> None:
+        self._is_armed = False
+        if self._timer is not None:
+            self._send(self._everyone, self._news())
+
+    def _beat(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._beat_interval, self._beat)
+        self._send(self._everyone, self._news())
+
+    def _introduce(self) -> None:
+        self._failed.clear()  # all are among those that are told now
+        self._send(self._everyone, self._everything(asks=True))
+
+    def _news(self) -> Report:
+        failures, self._failed = dict(self._failed), Counter()
+        return Report(self._link.uid, self.addresses.take(), self.users.take(), failures)
+
+    def _everything(self, *, asks: bool = False) -> Report:
+        return Report(
+            self._link.uid, self.addresses.here, self.users.here, self._failures.counts, whole=True, asks=asks
+        )
+
+    def _send(self, channel: bytes, report: Report) -> None:
+        if self._link.is_up:  # else this is lost: all is told when it is up again
+            self._link.publish(channel, encode(report))
+
+    def _channel(self, instance: str) -> bytes:
+        return self._everyone + b":" + instance.encode()
+
+    # What others tell
+
+    def _receive(self, message: bytes) -> None:
+        if message.startswith(self._from_here):
+            return
+        try:
+            report = _REPORT.decode(message)
+        except (ProtocolError, InvalidPayload):
+            self.unreadable += 1
+            return
+        instance = report.instance
+        if report.last:
+            self._heard.drop(instance)
+            self._drop(instance)
+            return
+        if report.whole:
+            self._drop(instance)
+        elif instance not in self._heard:  # it was taken for dead
+            self._send(self._channel(instance), Report(self._link.uid, asks=True))
+        self._heard.add(instance)
+        self._take(report)
+        if report.asks:
+            self._tell_changes()  # before what has them already
+            self._send(self._channel(instance), self._everything())
+
+    def _take(self, report: Report) -> None:
+        self.addresses.set(report.instance, report.addresses)
+        self.users.set(report.instance, report.users)
+        for site, count in report.failures.items():
+            if report.whole:
+                self._failures.raise_to(site, count)
+            else:
+                self._failures.add(site, count)
+
+    def _drop(self, instance: str) -> None:
+        self.addresses.drop(instance)
+        self.users.drop(instance)

@@ -1,0 +1,157 @@
+"""Who a new socket is."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+
+from synkora.collaboration.access_answers import AccessUnavailable
+from synkora.collaboration.failure_backoff import FailureBackoff
+from synkora.collaboration.kept_sessions import KeptSessions, NoneKept
+from synkora.engine.disconnect import Reason
+from synkora.engine.histogram import Histogram
+from synkora.engine.incidents import Incidents
+from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
+from synkora.sockets.errors import ConnectRefused
+from synkora.sockets.socket import Socket, SocketState
+
+_UNKNOWN_KEY: Final = "; it may be the key of a session in the app's database, and DATABASE_URL is not set"
+_DATABASE_NEEDED: Final = (
+    "A session cookie has no token but what may be the key of a session in the app's database, as NextAuth keeps them "
+    'with an adapter: set DATABASE_URL to the app\'s own, or have the app make tokens (session: { strategy: "jwt" })'
+)
+#: Seconds that a judgement takes, which is all computing.
+JUDGEMENT_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025)
+
+log = structlog.get_logger(__name__)
+
+
+class Authentication:
+    """Decides on each CONNECT, and hands those who are let in to `admit`.
+
+    An address that fails again and again waits longer and longer for its next refusal; a good token never waits.
+    `kept` looks up sessions that the app keeps in its database. `outcomes` counts the judgements, and `durations` has
+    what each took, without any wait to refuse.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        failures: FailureBackoff,
+        incidents: Incidents,
+        admit: Callable[[Socket, SignedIn], None],
+        kept: KeptSessions | None = None,
+    ) -> None:
+        self._authenticator = authenticator
+        self._failures = failures
+        self._incidents = incidents
+        self._admit = admit
+        self._kept = kept
+        self._has_told = False
+        self.outcomes: Counter[str] = Counter()  # `ok`, what was answered, or `unavailable`
+        self.durations = Histogram(JUDGEMENT_BOUNDS)
+
+    def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
+        """Admit a socket at once, or return what waits for its upgrade, or to refuse it. Raises `ConnectRefused`."""
+        if socket.transport == "polling" and may_come_with_upgrade(auth, *_offered(socket)):
+            return self._welcome_after_upgrade(socket)
+        return self._decide(socket, auth)
+
+    async def _welcome_after_upgrade(self, socket: Socket) -> None:
+        await socket.session.upgrade_request()
+        if socket.state is not SocketState.CONNECTING:
+            return  # it has left meanwhile, and nobody would dismiss it again
+        later = self._decide(socket, socket.auth)
+        if later is not None:
+            await later
+
+    def _decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
+        """Admit a socket at once, or return what asks the app's database, or waits to refuse it.
+
+        Raises `ConnectRefused`.
+        """
+        authorization, cookie = _offered(socket)
+        began = perf_counter()
+        try:
+            signed_in = self._authenticator.sign_in(auth, authorization, cookie)
+        except SignInRefused as refusal:
+            keys = self._authenticator.session_keys(auth, cookie)
+            if keys and self._kept is not None:
+                return self._look_up(self._kept, socket, keys, refusal, began)
+            detail = refusal.detail
+            if any(name for _, name in keys):
+                detail += _UNKNOWN_KEY
+                self._tell_of_database()
+            return self._refuse(socket, refusal.message, detail, began)
+        self._count("ok", began)
+        self._admit(socket, signed_in)
+        return None
+
+    async def _look_up(
+        self,
+        kept: KeptSessions,
+        socket: Socket,
+        keys: list[tuple[str, str | None]],
+        refusal: SignInRefused,
+        began: float,
+    ) -> None:
+        """Admit a socket by a session that the app keeps; where nobody can say, have its client come again."""
+        detail = refusal.detail
+        for key, cookie_name in keys:
+            try:
+                user = await kept.find(key, socket.session.request.address)
+            except NoneKept as error:
+                detail += f"; {error}"
+                break
+            except AccessUnavailable as error:
+                self._incidents.note("access check failed", str(error))
+                self._count("unavailable", began)
+                # A client does not come back by itself after a refusal.
+                socket.session.close(Reason.FORCED_SERVER_CLOSE)
+                return
+            if socket.state is not SocketState.CONNECTING:
+                return  # it has left meanwhile, and nobody would dismiss it again
+            if user is not None:
+                self._count("ok", began)
+                self._admit(socket, SignedIn(user, key, cookie_name, is_kept=True))
+                return
+        else:
+            detail += "; no session of the app's database has this key"
+        later = self._refuse(socket, refusal.message, detail, began)
+        if later is not None:
+            await later
+
+    def _refuse(self, socket: Socket, message: str, detail: str, began: float) -> Awaitable[None] | None:
+        """Refuse a socket at once, or return what does so after a while. Raises `ConnectRefused`."""
+        self._count(message, began)
+        address = socket.session.request.address
+        delay = self._failures.note(address)
+        self._incidents.note("sign-in refused", f"{message} ({detail})", address)
+        if not delay:
+            raise ConnectRefused(message)
+        return _refuse_later(ConnectRefused(message, {"retryAfter": delay}), delay)
+
+    def _tell_of_database(self) -> None:
+        """Say once what an app with such sessions needs."""
+        if not self._has_told:
+            self._has_told = True
+            log.warning("caution", text=_DATABASE_NEEDED)
+
+    def _count(self, outcome: str, began: float) -> None:
+        self.outcomes[outcome] += 1
+        self.durations.observe(perf_counter() - began)
+
+
+async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
+    await asyncio.sleep(delay)
+    raise refusal
+
+
+def _offered(socket: Socket) -> tuple[str | None, str | None]:
+    """The `Authorization` and the `Cookie` that came with a session; cookies only from a page that may connect."""
+    session = socket.session
+    cookie = session.cookie_request.headers.get("cookie") if session.cookie_request is not None else None
+    return session.request.headers.get("authorization"), cookie

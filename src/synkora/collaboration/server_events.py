@@ -1,0 +1,124 @@
+"""The events that are the server's own affair, a row each; `events.py` has those that are passed on.
+
+The documents follow from a row: what a client may send and get, in every form in which `synkora schema` says it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from synkora.collaboration.events import ProjectId
+from synkora.collaboration.payloads import (
+    ActiveUsers,
+    Connected,
+    FreshToken,
+    NotRefreshed,
+    Pong,
+    Refreshed,
+    RefusedReply,
+    ServerNotice,
+    Shutdown,
+    UserJoined,
+    UserLeft,
+    UsersCount,
+)
+
+_MOMENT: Final = "2026-11-23T09:30:00.000Z"
+_SOCKET: Final = "2b1f9c4e8a7d4c0fAAAB"
+_ALICE: Final = {"socketId": _SOCKET, "userId": "user_1", "userName": "Alice", "timestamp": _MOMENT}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEvent:
+    """An event that a client sends to the server.
+
+    `payload` is the type of its argument, None where it has none. The ack has one argument, of one of the types
+    `answers`, or none; `replies` are the events that answer it, by name.
+    """
+
+    name: str
+    description: str
+    payload: Any = None
+    example: object = None
+    answers: tuple[Any, ...] = ()
+    replies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """An event that the server sends of its own accord: `payload` is the type of its argument, `to` who gets it."""
+
+    name: str
+    description: str
+    to: str
+    payload: type
+    example: object
+
+
+CLIENT_EVENTS: Final = (
+    ClientEvent(
+        "join-project",
+        "Comes into a project. The ack comes once the client is in, and not if it is refused.",
+        ProjectId,
+        "project_1",
+        replies=("users:active",),
+    ),
+    ClientEvent("leave-project", "Leaves a project; one that was not joined may be left too.", ProjectId, "project_1"),
+    ClientEvent("ping", "Asks for a sign of life.", replies=("pong",)),
+    ClientEvent(
+        "auth:refresh",
+        "Puts a fresh token of the same user in the place of the one that the session began with.",
+        str | FreshToken,
+        {"token": "eyJhbGciOiJIUzI1NiJ9..."},
+        answers=(Refreshed, NotRefreshed),
+    ),
+)
+
+SERVER_EVENTS: Final = (
+    ServerEvent(
+        "connected",
+        "Comes first, right after CONNECT.",
+        "the client itself",
+        Connected,
+        {"socketId": _SOCKET, "userId": "user_1", "timestamp": _MOMENT},
+    ),
+    ServerEvent(
+        "users:active",
+        "Who is in the project.",
+        "who asked to join; everyone left after a leave",
+        ActiveUsers,
+        {"users": [{"userId": "user_1", "userName": "Alice", "joinedAt": _MOMENT}], "count": 1},
+    ),
+    ServerEvent(
+        "users:count",
+        "How many users are in the project.",
+        "everyone in the project, after a change",
+        UsersCount,
+        {"count": 1},
+    ),
+    ServerEvent(
+        "user:joined", "A connection has come into the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
+    ),
+    ServerEvent("user:left", "A connection has left the project.", "others", UserLeft, _ALICE),
+    ServerEvent("pong", "Answers `ping`.", "the client itself", Pong, {"timestamp": _MOMENT}),
+    ServerEvent(
+        "error",
+        "Says what was refused, or has ended, and why.",
+        "the client itself",
+        RefusedReply,
+        {"message": "task:create: join the project first", "event": "task:create"},
+    ),
+    ServerEvent(
+        "server:shutdown",
+        "The server is about to stop; clients connect again by themselves.",
+        "everyone",
+        Shutdown,
+        {"message": "Server is shutting down. You will be reconnected."},
+    ),
+    ServerEvent(
+        "server:notice",
+        "What those who run the server have to say, posted from its console.",
+        "everyone in the project",
+        ServerNotice,
+        {"message": "Maintenance at noon.", "timestamp": _MOMENT},
+    ),
+)

@@ -1,0 +1,139 @@
+"""What waits for a client that does not read."""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from math import inf
+from typing import Final
+
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.updates import Subject, Update
+
+VOLATILE_LIMIT: Final = 65_536  # bytes: some hundred cursors, of which the newest are of use
+UPDATE_LIMIT: Final = 65_536  # bytes: some three hundred joins and leaves
+_FEW_LOST: Final = 100  # subjects: more than a client's projects
+
+
+class Backlog:
+    """Messages in the order of their coming: the volatile ones and the updates apart, so that these can go.
+
+    Volatile ones are held up to `VOLATILE_LIMIT` bytes, and fewer where all together are more than `limit` bytes: the
+    oldest go. Updates are held up to `UPDATE_LIMIT` bytes, and none where all together are still more than `limit`:
+    all of them go, and `lost` has their subjects, of which nothing is held from then on.
+    """
+
+    __slots__ = (
+        "_count",
+        "_durable",
+        "_latest",
+        "_limit",
+        "_most_lost",
+        "_update_bytes",
+        "_updates",
+        "_volatile",
+        "_volatile_bytes",
+        "bytes",
+        "lost",
+    )
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._durable: deque[tuple[int, Outgoing]] = deque()
+        self._volatile: deque[tuple[int, Outgoing]] = deque()
+        self._updates: OrderedDict[int, Update] = OrderedDict()
+        self._latest: dict[Hashable, int] = {}  # the updates that have a key
+        self._count = 0
+        self._volatile_bytes = 0
+        self._update_bytes = 0
+        self.bytes = 0
+        self.lost: set[Subject] = set()
+        self._most_lost = _FEW_LOST
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._durable and not self._volatile and not self._updates
+
+    def add(self, messages: list[Outgoing]) -> int:
+        """Hold `messages`, and drop what is past a limit; return how many volatile ones were dropped."""
+        for message in messages:
+            self._count += 1
+            if isinstance(message, Update):
+                if message.subject not in self.lost:
+                    self._add_update(message)
+                continue
+            self.bytes += message.size
+            if message.volatile:
+                self._volatile.append((self._count, message))
+                self._volatile_bytes += message.size
+            else:
+                self._durable.append((self._count, message))
+        dropped = 0
+        while self._has_too_many_volatile():
+            self._take(self._volatile)
+            dropped += 1
+        if self.bytes > self._limit and self._updates:
+            self._lose_updates()
+        return dropped
+
+    def _has_too_many_volatile(self) -> bool:
+        if self._volatile_bytes > VOLATILE_LIMIT and len(self._volatile) > 1:
+            return True
+        return self.bytes > self._limit and bool(self._volatile)
+
+    def _add_update(self, update: Update) -> None:
+        if update.replaces is not None:
+            older = self._latest.get(update.replaces)
+            if older is not None:
+                self._take_update(older)
+            self._latest[update.replaces] = self._count
+        self._updates[self._count] = update
+        self._update_bytes += update.size
+        self.bytes += update.size
+        if self._update_bytes > UPDATE_LIMIT:
+            self._lose_updates()
+
+    def _lose_updates(self) -> None:
+        self.lost.update(update.subject for update in self._updates.values())
+        self.bytes -= self._update_bytes
+        self._update_bytes = 0
+        self._updates.clear()
+        self._latest.clear()
+
+    def forget_unconcerned(self, outbox: object) -> None:
+        """Forget lost subjects that no longer concern the client: it may have joined and left projects without end."""
+        if len(self.lost) > self._most_lost:
+            self.lost = {subject for subject in self.lost if subject.concerns(outbox)}
+            self._most_lost = max(2 * len(self.lost), _FEW_LOST)
+
+    def release(self, most: float = inf) -> list[Outgoing]:
+        """What is held, in the order of its coming: all, or the first messages that together reach `most` bytes."""
+        released: list[Outgoing] = []
+        rest = self.bytes - most
+        while self.bytes > max(rest, 0):
+            released.append(self._take_oldest())
+        return released
+
+    def _take_oldest(self) -> Outgoing:
+        durable, volatile = self._durable, self._volatile
+        is_durable_next = not volatile or (durable and durable[0][0] < volatile[0][0])
+        lane = durable if is_durable_next else volatile
+        if self._updates:
+            first = next(iter(self._updates))
+            if not lane or first < lane[0][0]:
+                return self._take_update(first)
+        return self._take(lane)
+
+    def _take(self, lane: deque[tuple[int, Outgoing]]) -> Outgoing:
+        _, message = lane.popleft()
+        self.bytes -= message.size
+        if message.volatile:
+            self._volatile_bytes -= message.size
+        return message
+
+    def _take_update(self, number: int) -> Update:
+        update = self._updates.pop(number)
+        self._update_bytes -= update.size
+        self.bytes -= update.size
+        if update.replaces is not None:
+            del self._latest[update.replaces]
+        return update

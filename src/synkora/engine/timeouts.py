@@ -1,0 +1,60 @@
+"""Thousands of timeouts of the same length, on one timer."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+_SLACK: Final = 0.02  # of the length: so many timeouts are handled in one wake-up
+
+
+class TimeoutQueue(Generic[K]):
+    """Calls `expired(key)` for each key about `length` seconds after it was added, unless it was dropped before.
+
+    Since all have the same length they expire in the order of their adding: a queue is all it takes.
+    """
+
+    def __init__(self, length: float, expired: Callable[[K], None]) -> None:
+        self.length = length
+        self._expired = expired
+        self._due: OrderedDict[K, float] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._due
+
+    def add(self, key: K) -> None:
+        """Start `key`'s time, anew if it is running."""
+        loop = asyncio.get_running_loop()
+        self._due.pop(key, None)
+        self._due[key] = due = loop.time() + self.length
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._wake)
+
+    def drop(self, key: K) -> None:
+        """Forget `key`, if it is there."""
+        self._due.pop(key, None)
+
+    def cancel(self) -> None:
+        """Forget all."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        horizon = loop.time() + self.length * _SLACK
+        try:
+            while self._due and next(iter(self._due.values())) <= horizon:
+                key, _ = self._due.popitem(last=False)
+                self._expired(key)
+        finally:
+            if self._due and self._timer is None:
+                self._timer = loop.call_at(next(iter(self._due.values())), self._wake)

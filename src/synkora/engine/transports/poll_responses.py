@@ -1,0 +1,98 @@
+"""What the requests of long-polling are answered with.
+
+Sources: Fetch standard, "CORS protocol"; Private Network Access, "CORS preflight"; RFC 9110 sections 8.4
+(Content-Encoding) and 12.5.5 (Vary).
+"""
+
+from typing import Final, NamedTuple
+
+from synkora.engine.handshake import HandshakeRefused
+from synkora.engine.origins import is_own
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.request import Request
+from synkora.engine.settings import EngineSettings
+from synkora.protocol.compression import accepts_gzip, compressed_blocks
+from synkora.protocol.engineio import gzip_payload, join_payload
+
+HeaderPairs = list[tuple[bytes, bytes]]
+
+_NOT_STORED: Final = (b"cache-control", b"no-store")
+_PAYLOAD: Final[HeaderPairs] = [(b"content-type", b"text/plain; charset=UTF-8"), _NOT_STORED]
+_TAKEN: Final[HeaderPairs] = [(b"content-type", b"text/html"), _NOT_STORED]  # what Socket.IO answers a POST with
+_JSON: Final[HeaderPairs] = [(b"content-type", b"application/json")]
+_PREFLIGHT: Final[HeaderPairs] = [
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (b"access-control-max-age", b"600"),
+]
+_PRIVATE_NETWORK: Final = (b"access-control-allow-private-network", b"true")
+_ENCODING_MATTERS: Final = (b"vary", b"Accept-Encoding")
+_GZIPPED: Final = (b"content-encoding", b"gzip")
+
+
+class PollResponse(NamedTuple):
+    """An HTTP answer; its length is told by whoever sends it."""
+
+    status: int
+    headers: HeaderPairs
+    body: bytes
+
+
+class PollResponses:
+    """Makes the answers of one server."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+
+    def payload(self, request: Request, messages: list[Outgoing]) -> PollResponse:
+        """The answer to a poll: gzipped where it is large, the client takes that, and compression is on."""
+        body = join_payload([message.polling_part() for message in messages])
+        headers = _PAYLOAD + self._cors(request)
+        settings = self._settings
+        if settings.compression and len(body) >= settings.compression_threshold:
+            headers.append(_ENCODING_MATTERS)
+            if accepts_gzip(request.headers.get("accept-encoding") or ""):
+                headers.append(_GZIPPED)
+                body = _gzip(body, messages, settings.compression_threshold)
+        return PollResponse(200, headers, body)
+
+    def taken(self, request: Request) -> PollResponse:
+        """The answer to a POST whose packets have been taken."""
+        return PollResponse(200, _TAKEN + self._cors(request), b"ok")
+
+    def preflight(self, request: Request) -> PollResponse:
+        """The answer to a browser that asks whether a page may send a request."""
+        headers = _PREFLIGHT + self._cors(request)
+        wanted = request.headers.get("access-control-request-headers")
+        if wanted:
+            headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
+        if request.headers.get("access-control-request-private-network") == "true" and self._admits(request):
+            headers.append(_PRIVATE_NETWORK)
+        return PollResponse(204, headers, b"")
+
+    def refusal(self, request: Request, refused: HandshakeRefused) -> PollResponse:
+        """The answer to a request that is refused."""
+        headers = _JSON + self._cors(request)
+        if refused.retry_after:
+            headers.append((b"retry-after", str(refused.retry_after).encode()))
+        return PollResponse(refused.status, headers, refused.body)
+
+    def _admits(self, request: Request) -> bool:
+        return request.origin is not None and self._settings.origins.admits(request)
+
+    def _cors(self, request: Request) -> HeaderPairs:
+        """What lets a page of an allowed origin read the answer."""
+        origin = request.origin
+        if origin is None or is_own(request) or not self._admits(request):
+            return []
+        return [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-allow-credentials", b"true"),
+            (b"vary", b"Origin"),
+        ]
+
+
+def _gzip(payload: bytes, messages: list[Outgoing], threshold: int) -> bytes:
+    """Compress the messages that are large for all who get them, or else the payload for its client alone."""
+    if any(len(message.polling_part()) >= threshold for message in messages):
+        return gzip_payload(payload, [message.polling_blocks(threshold) for message in messages])
+    return gzip_payload(payload, [compressed_blocks(payload)])

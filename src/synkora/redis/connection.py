@@ -1,0 +1,214 @@
+"""One connection to Redis: commands go out once a turn, and what comes back is handed on in Redis' order.
+
+Source: https://redis.io/docs/latest/develop/reference/protocol-spec/, RESP3.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, cast
+
+import hiredis
+import structlog
+
+from synkora.engine.faults import fault
+from synkora.redis.errors import ENDED_AT_ONCE, NO_REDIS, LinkDown, RedisRefused
+from synkora.redis.subscriptions import Receiver
+
+_PUBLISH: Final = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"  # in less than half of pack_command's time
+_LARGEST_WRITE: Final = 262_144  # bytes; what exceeds them need not wait for the end of the turn
+_MOST_CHANNELS: Final = 1000  # of one command, so that Redis is not held up by it
+_INCOMPLETE: Final = object()  # None and False are replies
+
+Command = tuple[bytes | str | int, ...]
+Answered = Callable[[Any], None]
+
+log = structlog.get_logger(__name__)
+
+
+class Pending:
+    """A command whose reply somebody waits for; `otherwise` is what to send if Redis does not know its script."""
+
+    __slots__ = ("_answered", "future", "otherwise")
+
+    def __init__(self, answered: Answered | None, otherwise: Command | None = None) -> None:
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.otherwise = otherwise
+        self._answered = answered
+
+    def succeed(self, reply: Any) -> None:
+        """Hand on the reply."""
+        if not self.future.done():
+            self.future.set_result(reply)
+        if self._answered is not None:
+            _hand(self._answered, reply)
+
+    def fail(self, error: Exception) -> None:
+        """Hand on what was wrong; whether anybody looks is theirs to decide."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()
+
+
+class _Confirmations:
+    """A change of subscriptions, which Redis confirms with a push for each channel, or refuses with one reply."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, channels: int) -> None:
+        self.left = channels
+
+
+class RedisConnection(asyncio.Protocol):
+    """A connection from its making to its end, which `ended` is told of once, with words that say why.
+
+    `over` is set at its end, and `gone` when nothing of it is left. It ends by itself when more than `max_waiting`
+    bytes wait to be sent, and when Redis refuses to publish or to subscribe. `before_write` is called at the end of
+    each turn in which something is to be sent, to add to it.
+    """
+
+    def __init__(self, ended: Callable[[str], None], max_waiting: int) -> None:
+        self.receivers: Mapping[bytes, Receiver] = {}
+        self.received = 0
+        self.scripts: set[str] = set()
+        self.before_write: Callable[[], None] | None = None
+        self.over = asyncio.Event()
+        self.gone = asyncio.Event()
+        self._ended = ended
+        self._max_waiting = max_waiting
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+        self._expected: deque[Pending | _Confirmations | None] = deque()  # None: a publish
+        self._unsent: list[bytes] = []
+        self._unsent_size = 0
+        self._is_armed = False
+        self._has_heard = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note that the other side has ended it, or that it is over at last."""
+        self.end("the connection to Redis was lost" if self._has_heard else ENDED_AT_ONCE)
+        self.gone.set()
+
+    def end(self, problem: str) -> None:
+        """Cut it off: what waits for replies fails with `LinkDown`, and nothing is received any more."""
+        if self.over.is_set():
+            return
+        self.over.set()
+        if self._transport is None:
+            self.gone.set()
+        else:
+            self._transport.abort()
+            self._transport = None
+        self.receivers = {}
+        self._unsent.clear()
+        expected, self._expected = self._expected, deque()
+        for entry in expected:
+            if isinstance(entry, Pending):
+                entry.fail(LinkDown(problem))
+        self._ended(problem)
+
+    def publish(self, channel: bytes, message: bytes) -> None:
+        """Send a message."""
+        self._send(_PUBLISH % (len(channel), channel, len(message), message), None)
+
+    def request(self, command: Command, pending: Pending) -> None:
+        """Send a command."""
+        self._send(_packed(command), pending)
+
+    def change(self, command: Literal["SUBSCRIBE", "UNSUBSCRIBE"], channels: list[bytes]) -> None:
+        """Change subscriptions."""
+        for start in range(0, len(channels), _MOST_CHANNELS):
+            some = channels[start : start + _MOST_CHANNELS]
+            self._send(_packed((command, *some)), _Confirmations(len(some)))
+
+    def arm(self) -> None:
+        """Have `before_write` called at the end of this turn."""
+        if not self._is_armed:
+            self._is_armed = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _send(self, packed: bytes, expected: Pending | _Confirmations | None) -> None:
+        self._unsent.append(packed)
+        self._unsent_size += len(packed)
+        self._expected.append(expected)
+        if not self._is_armed:
+            self.arm()
+        elif self._unsent_size > _LARGEST_WRITE:
+            self._write()
+
+    def _flush(self) -> None:
+        if self.before_write is not None:
+            self.before_write()
+        self._is_armed = False
+        self._write()
+
+    def _write(self) -> None:
+        transport, unsent = self._transport, self._unsent
+        if transport is None or not unsent:
+            return
+        if transport.get_write_buffer_size() > self._max_waiting:
+            self.end(f"Redis does not read: more than {self._max_waiting} bytes wait for it")
+            return
+        self._unsent = []
+        self._unsent_size = 0
+        transport.write(b"".join(unsent))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on all that has come."""
+        self._has_heard = True
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _INCOMPLETE:
+                if type(reply) is not hiredis.PushNotification:
+                    self._take_reply(reply)
+                elif reply[0] != b"message":
+                    self._take_push(reply)
+                else:
+                    self.received += 1
+                    receive = self.receivers.get(reply[1])
+                    if receive is not None:
+                        _hand(receive, reply[2])
+        except hiredis.ProtocolError:
+            self.end(NO_REDIS)
+
+    def _take_reply(self, reply: Any) -> None:
+        is_error = isinstance(reply, hiredis.ReplyError)
+        if not self._expected:
+            # A Redis that takes no further clients says so without being asked.
+            self.end(str(RedisRefused(str(reply))) if is_error else NO_REDIS)
+            return
+        entry = self._expected.popleft()
+        if isinstance(entry, Pending):
+            if not is_error:
+                entry.succeed(reply)
+            elif entry.otherwise is not None and str(reply).startswith("NOSCRIPT"):
+                command, entry.otherwise = entry.otherwise, None
+                self.request(command, entry)
+            else:
+                entry.fail(RedisRefused(str(reply)))
+        elif is_error:
+            self.end(str(RedisRefused(str(reply))))
+
+    def _take_push(self, push: list[Any]) -> None:
+        entry = self._expected[0] if self._expected else None
+        if push[0] in (b"subscribe", b"unsubscribe") and isinstance(entry, _Confirmations):
+            entry.left -= 1
+            if not entry.left:
+                self._expected.popleft()
+
+
+def _packed(command: Command) -> bytes:
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub knows commands of one word alone
+    return packed
+
+
+def _hand(receive: Callable[[Any], None], what: Any) -> None:
+    try:
+        receive(what)
+    except Exception as error:  # noqa: BLE001  # one receiver's fault is no other's
+        log.error("redis_receiver_failed", **fault(error))

@@ -1,0 +1,1 @@
+"""The Socket.IO adapter over Redis: namespaces span several servers, compatible with `@socket.io/redis-adapter`."""

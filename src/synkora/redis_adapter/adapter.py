@@ -1,0 +1,253 @@
+"""What joins a namespace to those of the same name on other servers, ours and those of Node.js, through Redis."""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from msgspec import UNSET, Raw
+
+from synkora.engine.outgoing import Outgoing
+from synkora.redis.link import Link
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.event_codec import event_of, outgoing
+from synkora.redis_adapter.formats import (
+    AdapterRequest,
+    AdapterResponse,
+    BroadcastMessage,
+    Flags,
+    InvalidMessage,
+    Options,
+    RequestType,
+    RoomName,
+    beginning,
+    may_hold_binary,
+    read_broadcast,
+    room_names,
+    write,
+)
+from synkora.redis_adapter.requests import Requests
+from synkora.redis_adapter.responder import Responder
+from synkora.redis_adapter.socket_codec import snapshot_of
+from synkora.sockets.ack_collector import AckCollector
+from synkora.sockets.adapter import Numbered
+from synkora.sockets.errors import AckTimeout
+from synkora.sockets.local_adapter import LocalAdapter
+from synkora.sockets.snapshot import SocketSnapshot
+
+DEFAULT_PREFIX: Final = "socket.io"
+_VOLATILE: Final[dict[str, Any]] = {"volatile": True}
+_NO_FLAGS: Final[dict[str, Any]] = {}
+#: Our own flag, which Node.js ignores: the room's own members get the message, and no socket by its id.
+_MEMBERS_ONLY: Final = "membersOnly"
+_RELAY: Final[dict[str, Any]] = {_MEMBERS_ONLY: True}
+_VOLATILE_RELAY: Final[dict[str, Any]] = {"volatile": True, _MEMBERS_ONLY: True}
+
+
+class RedisAdapter:
+    """Carries what a namespace does with many sockets to all servers that share a Redis.
+
+    The sockets of this server are served first, with or without Redis. `prefix` begins the names of all channels: the
+    `key` of Node.js' adapter. `timeout` is how many seconds other servers have to answer `fetch_sockets` and
+    `all_rooms`.
+    """
+
+    def __init__(
+        self, namespace: str, local: LocalAdapter, link: Link, *, prefix: str = DEFAULT_PREFIX, timeout: float = 5
+    ) -> None:
+        channels = Channels.of(prefix, namespace)
+        self.rooms = local.rooms
+        self.acks = local.acks
+        self.unwritable = 0  # messages that were nested too deeply for other servers
+        self._unreadable = 0
+        self._namespace = namespace
+        self._local = local
+        self._link = link
+        self._channels = channels
+        self._timeout = timeout
+        self._own = beginning(link.uid)
+        self._requests = Requests(link, channels)
+        self._responder = Responder(namespace, local, link, channels)
+        self._receiver = self._receive  # one for all channels: there are as many as sockets and rooms
+        link.subscribe(channels.broadcasts, self._receiver)
+        local.rooms.opened = self._subscribe
+        local.rooms.emptied = self._unsubscribe
+
+    @property
+    def unreadable(self) -> int:
+        """How many messages have come that were none of an adapter's."""
+        return self._unreadable + self._requests.unreadable + self._responder.unreadable
+
+    # Broadcasts
+
+    def _subscribe(self, room: str) -> None:
+        self._link.subscribe(self._channels.room(room), self._receiver)
+
+    def _unsubscribe(self, room: str) -> None:
+        self._link.unsubscribe(self._channels.room(room))
+
+    def broadcast(
+        self, message: Outgoing, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+    ) -> None:
+        """Send `message`; to other servers by the room's channel where it is for one room."""
+        self._local.broadcast(message, rooms, except_rooms)
+        if local:
+            return
+        self._publish(message, _options(rooms, except_rooms, _VOLATILE if message.volatile else _NO_FLAGS))
+
+    def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
+        """Send `message` to the members of `room`, on all servers."""
+        self._local.relay(message, room, but)
+        if not local:
+            except_rooms: list[RoomName] = [] if but is None else [but]
+            self._publish(message, Options([room], except_rooms, _VOLATILE_RELAY if message.volatile else _RELAY))
+
+    def _publish(self, message: Outgoing, options: Options) -> None:
+        try:
+            written = write(
+                BroadcastMessage(self._link.uid, event_of(message, self._namespace, may_be_text=True), options)
+            )
+        except InvalidMessage:
+            self.unwritable += 1
+            return
+        self._link.publish(self._channels.broadcasts_to(options.rooms), written)
+
+    def _receive(self, message: bytes) -> None:
+        if message.startswith(self._own):
+            return
+        try:
+            broadcast = read_broadcast(message)
+            if broadcast.packet.nsp != self._namespace:
+                return
+            options = broadcast.opts
+            delivery = outgoing(
+                broadcast.packet, volatile=bool(options.flag("volatile")), is_plain=not may_hold_binary(message)
+            )
+        except InvalidMessage:
+            self._unreadable += 1
+            return
+        rooms = room_names(options.rooms)
+        if options.flag(_MEMBERS_ONLY):
+            for room in rooms:  # `relay` writes one room; the excepted socket is on the server that sent the message
+                self._local.relay(delivery, room)
+        else:
+            self._local.broadcast(delivery, rooms, self._known(room_names(options.except_rooms)))
+
+    def _known(self, rooms: list[str]) -> list[str]:
+        """Those that somebody here is in: to look for others, such as the sender, would cost each message."""
+        return [room for room in rooms if room in self.rooms or room in self.rooms.members]
+
+    # Acks
+
+    async def call(
+        self,
+        message: Numbered,
+        rooms: Collection[str],
+        except_rooms: Collection[str],
+        *,
+        timeout: float,
+        local: bool = False,
+    ) -> list[Any]:
+        """Send an event, and wait for the acks of all who got it, wherever they are.
+
+        Raises `AckTimeout` with those that came: also where Redis or another server was lost meanwhile.
+        """
+        if local:
+            return await self._local.call(message, rooms, except_rooms, timeout=timeout)
+        request = self._request(
+            RequestType.BROADCAST,
+            packet=event_of(message(None), self._namespace),
+            opts=_options(rooms, except_rooms, {"timeout": round(timeout * 1000)}),
+        )
+        answers = AckCollector()
+        question = self._local.ask(message, rooms, except_rooms, answers.add)
+        try:
+            with self._requests.poll(request, answers, question.asked):
+                return await answers.wait(timeout)
+        finally:
+            question.close()
+
+    # Sockets
+
+    async def fetch_sockets(
+        self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+    ) -> list[SocketSnapshot]:
+        """Describe sockets, those of this server first. Raises `TimeoutError` where another server does not answer."""
+        found = self._local.snapshots(rooms, except_rooms)
+        if local:
+            return found
+        for response in await self._ask(RequestType.REMOTE_FETCH, opts=_options(rooms, except_rooms)):
+            for description in response.sockets or ():
+                try:
+                    found.append(snapshot_of(description))
+                except InvalidMessage:
+                    self._unreadable += 1
+        return found
+
+    def sockets_join(
+        self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
+    ) -> None:
+        """Put sockets into the rooms `joined`."""
+        self._local.sockets_join(rooms, except_rooms, joined)
+        if not local:
+            self._tell(RequestType.REMOTE_JOIN, opts=_options(rooms, except_rooms), rooms=list(joined))
+
+    def sockets_leave(
+        self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
+    ) -> None:
+        """Take sockets out of the rooms `left`."""
+        self._local.sockets_leave(rooms, except_rooms, left)
+        if not local:
+            self._tell(RequestType.REMOTE_LEAVE, opts=_options(rooms, except_rooms), rooms=list(left))
+
+    def disconnect_sockets(
+        self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
+    ) -> None:
+        """Take sockets out of the namespace; with `close`, end their whole connections."""
+        self._local.disconnect_sockets(rooms, except_rooms, close=close)
+        if not local:
+            self._tell(RequestType.REMOTE_DISCONNECT, opts=_options(rooms, except_rooms), close=close)
+
+    async def all_rooms(self) -> set[str]:
+        """The rooms that somebody is in on any server. Raises `TimeoutError` where another server does not answer."""
+        found = self.rooms.names()
+        for response in await self._ask(RequestType.ALL_ROOMS):
+            found.update(room_names(response.rooms or ()))
+        return found
+
+    # Servers
+
+    def server_side_emit(self, event: bytes) -> None:
+        """Send an event, the JSON array of its name and arguments, to the other servers themselves."""
+        self._tell(RequestType.SERVER_SIDE_EMIT, data=Raw(event))
+
+    async def server_side_call(self, event: bytes, *, timeout: float) -> list[Any]:
+        """Send such an event, and wait for the answers of all other servers.
+
+        Raises `AckTimeout` with those that came.
+        """
+        request = self._request(RequestType.SERVER_SIDE_EMIT, data=Raw(event))
+        try:
+            responses = await self._requests.ask(request, timeout)
+        except AckTimeout as error:
+            raise AckTimeout(str(error), [_answer(response) for response in error.answers]) from None
+        return [_answer(response) for response in responses]
+
+    async def server_count(self) -> int:
+        """How many servers have this namespace, this one included. Raises `TimeoutError` where Redis is away."""
+        return await self._requests.count()
+
+    def _request(self, type: RequestType, **fields: Any) -> AdapterRequest:
+        return AdapterRequest(uid=self._link.uid, type=type, **fields)
+
+    def _tell(self, type: RequestType, **fields: Any) -> None:
+        self._requests.tell(self._request(type, **fields))
+
+    async def _ask(self, type: RequestType, **fields: Any) -> list[AdapterResponse]:
+        return await self._requests.ask(self._request(type, **fields), self._timeout)
+
+
+def _options(rooms: Collection[str], except_rooms: Collection[str], flags: Flags = UNSET) -> Options:
+    return Options([*dict.fromkeys(rooms)], [*dict.fromkeys(except_rooms)], flags)
+
+
+def _answer(response: AdapterResponse) -> Any:
+    return None if response.data is UNSET else response.data

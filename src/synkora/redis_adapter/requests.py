@@ -1,0 +1,134 @@
+"""What one server asks of the others, and waits for."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from synkora.redis.errors import LinkDown, RedisRefused
+from synkora.redis.link import Link
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.formats import (
+    AdapterRequest,
+    AdapterResponse,
+    InvalidMessage,
+    RequestType,
+    read_response,
+    write,
+    write_json,
+)
+from synkora.sockets.ack_collector import AckCollector
+from synkora.sockets.errors import AckTimeout
+
+_ID_SIZE: Final = 6  # characters, as in Node.js
+
+
+class Requests:
+    """The requests of one namespace that wait for responses.
+
+    Redis is asked how many servers there are with the request itself. What it says of the publishing would not do: that
+    counts whoever watches all channels by a pattern, too.
+    """
+
+    def __init__(self, link: Link, channels: Channels) -> None:
+        self.unreadable = 0
+        self._link = link
+        self._channel = channels.requests
+        self._counting = ("PUBSUB", "NUMSUB", channels.requests)
+        self._waiting: dict[str, Callable[[AdapterResponse], None]] = {}
+        for channel in (channels.responses, channels.responses_to(link.uid)):
+            link.subscribe(channel, self._receive)
+
+    def tell(self, request: AdapterRequest) -> None:
+        """Send a request that is not answered."""
+        self._link.publish(self._channel, write_json(request))
+
+    async def ask(self, request: AdapterRequest, timeout: float) -> list[AdapterResponse]:
+        """The responses of all other servers. Raises `AckTimeout` with those that came within `timeout` seconds.
+
+        It does so at once where Redis is away.
+        """
+        if not self._link.is_up:
+            raise AckTimeout(f"the other servers cannot be asked: {self._link.problem}")
+        answers = AckCollector()
+        with self._open(request, answers.add, answers.expect):
+            return await answers.wait(timeout)
+
+    async def count(self) -> int:
+        """How many servers hear requests, this one included. Raises `TimeoutError` where Redis is away."""
+        try:
+            return _subscribers(await self._link.call(*self._counting))
+        except (LinkDown, RedisRefused) as error:
+            raise TimeoutError(f"the other servers cannot be counted: {error}") from None
+
+    @contextmanager
+    def poll(self, request: AdapterRequest, answers: AckCollector, asked: int) -> Iterator[None]:
+        """Send a broadcast that clients acknowledge, and gather their acks, besides those of `asked` clients here."""
+        tally = _Tally(answers, asked)
+        with self._open(request, tally.take, tally.expect):
+            yield
+
+    @contextmanager
+    def _open(
+        self, request: AdapterRequest, take: Callable[[AdapterResponse], None], expect: Callable[[int], None]
+    ) -> Iterator[None]:
+        request.request_id = number = secrets.token_urlsafe(_ID_SIZE)[:_ID_SIZE]
+
+        def counted(reply: list[Any]) -> None:
+            expect(_subscribers(reply) - 1)  # this one hears itself
+
+        message = write(request) if request.packet is not UNSET else write_json(request)
+        self._waiting[number] = take
+        self._link.call(*self._counting, answered=counted)
+        self._link.publish(self._channel, message)
+        try:
+            yield
+        finally:
+            del self._waiting[number]
+
+    def _receive(self, message: bytes) -> None:
+        if not self._waiting:
+            return  # Node.js' servers tell all servers what one has asked for
+        try:
+            response = read_response(message)
+        except InvalidMessage:
+            self.unreadable += 1
+            return
+        take = self._waiting.get(response.request_id)
+        if take is not None:
+            take(response)
+
+
+class _Tally:
+    """How many acks are due: the sum of what each server says, once all have said it."""
+
+    def __init__(self, answers: AckCollector, asked: int) -> None:
+        self._answers = answers
+        self._clients = asked
+        self._servers = 0
+        self._expected: int | None = None
+
+    def expect(self, servers: int) -> None:
+        """Say how many servers there are besides this one."""
+        self._expected = servers
+        self._check()
+
+    def take(self, response: AdapterResponse) -> None:
+        """Take a server's count of its clients, or a client's ack."""
+        if response.type == RequestType.BROADCAST_CLIENT_COUNT and response.client_count is not UNSET:
+            self._servers += 1
+            self._clients += response.client_count
+            self._check()
+        elif response.type == RequestType.BROADCAST_ACK:
+            self._answers.add(None if response.packet is UNSET else response.packet)
+
+    def _check(self) -> None:
+        if self._servers == self._expected:
+            self._answers.expect(self._clients)
+
+
+def _subscribers(reply: list[Any]) -> int:
+    """Of the one channel that was asked about: https://redis.io/docs/latest/commands/pubsub-numsub/."""
+    return int(reply[1])

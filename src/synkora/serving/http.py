@@ -1,0 +1,262 @@
+"""uvicorn's HTTP protocol, with bounds on what a request may have and on how long it may take."""
+
+import resource
+import socket
+from http import HTTPStatus
+from typing import Any, Final
+
+from synkora.engine.incidents import Incidents
+from synkora.engine.timeouts import TimeoutQueue
+from synkora.engine.transports.websocket import UNSENT
+from synkora.serving.pipeline import PipelineProtocol
+
+MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
+MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own
+HEAD_TIME: Final = 30  # seconds for a whole head: a client without a session holds a connection no longer
+BODY_TIME: Final = 30  # seconds for the next part of a body
+#: A client that does not keep up has to read so many bytes of an answer in so many seconds.
+READ_TIME: Final = 30
+READ_LEAST: Final = 16_384
+#: Bytes from which on nothing more is read of a TLS connection, until a quarter has been decrypted. The rest is more
+#: than TLS's largest record, which has to be there whole (RFC 5246, section 6.2.3). The buffer for them never shrinks.
+TLS_AHEAD: Final = 32_768
+_LAST_FILES: Final = 4  # the system gives the lowest number that is free: with these the limit is near
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
+_PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
+
+_TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
+_TOO_SLOW: Final = "The rest of the request did not come in time"
+
+
+class HttpTimeouts:
+    """How long a server's HTTP clients may take, each kind of wait on one timer."""
+
+    def __init__(self, incidents: Incidents) -> None:
+        self.incidents = incidents
+        self.heads: TimeoutQueue[HttpProtocol] = TimeoutQueue(HEAD_TIME, lambda protocol: protocol.head_timed_out())
+        self.bodies: TimeoutQueue[HttpProtocol] = TimeoutQueue(BODY_TIME, lambda protocol: protocol.body_timed_out())
+        self.reads: TimeoutQueue[HttpProtocol] = TimeoutQueue(READ_TIME, lambda protocol: protocol.read_timed_out())
+
+    def forget(self, protocol: "HttpProtocol") -> None:
+        """Wait for nothing of a connection any more."""
+        self.heads.drop(protocol)
+        self.bodies.drop(protocol)
+        self.reads.drop(protocol)
+
+    def cancel(self) -> None:
+        """Wait for nobody any more."""
+        self.heads.cancel()
+        self.bodies.cancel()
+        self.reads.cancel()
+
+
+class _TooLarge(Exception):
+    """A request's head has more than `MAX_HEAD` bytes, or `MAX_HEADERS` headers."""
+
+
+class HttpProtocol(PipelineProtocol):
+    """Answers 408 where a request does not come in time, and 431 where its head is too large.
+
+    A head has its time as a whole. A body may take long over a slow line, as long as parts of the body come: silence
+    and size are bounded. A body that nobody reads has its time as a whole. httptools would keep what comes for as long
+    as a head, a header or a trailer has no end (RFC 6585 section 5, RFC 9110 section 15.5.9).
+    Bind `patience` with `functools.partial` and give the result to uvicorn as `http`.
+    """
+
+    def __init__(self, patience: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._patience = patience
+        self._received = 0  # bytes since the request began, or since the last of its body
+        self._head_size = 0
+        self._headers = 0
+        self._head_came = False  # with the latest of the client's data
+        self._in_body = False
+        self._unread = 0
+
+    # What the event loop calls
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin with a connection."""
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family in _TCP:  # else the kernel takes megabytes of an answer
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        if transport.get_extra_info("ssl_object") is not None:
+            transport.set_read_buffer_limits(high=TLS_AHEAD, low=TLS_AHEAD // 4 * 3)
+        self._patience.heads.add(self)
+        if connection is not None:
+            self._check_files(connection.fileno())
+
+    def _check_files(self, descriptor: int) -> None:
+        """Tell when files run out: the event loop closes the connections that come then, without a word."""
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if most != resource.RLIM_INFINITY and descriptor >= most - _LAST_FILES:
+            self._patience.incidents.note("file limit hit", f"{most} may be open, raise LimitNOFILE or ulimit -n")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        self._head_came = False
+        self._received += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        patience = self._patience
+        if self._in_body:
+            if self not in patience.bodies or self._is_body_read():
+                patience.bodies.add(self)
+        elif not self._head_came and self not in patience.heads:
+            patience.heads.add(self)
+        if self._received > MAX_HEAD and self._is_incomplete:
+            self._refuse_size()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        self._patience.forget(self)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
+        self._patience.reads.add(self)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what was sent."""
+        super().resume_writing()
+        self._patience.reads.drop(self)
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """Take note that a request begins."""
+        self._head_size = self._headers = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of a request's target."""
+        self._head_size += len(url)
+        self._check_size()
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer."""
+        self._head_size += len(name) + len(value) + _PER_LINE
+        self._headers += 1
+        self._check_size()
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Take note that a head is complete."""
+        self._received = 0
+        self._head_came = self._in_body = True
+        self._patience.heads.drop(self)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._received = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take note that a request is complete."""
+        self._received = 0
+        self._in_body = False
+        self._patience.bodies.drop(self)
+        super().on_message_complete()
+
+    # What uvicorn calls
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand a connection over to the WebSocket protocol."""
+        self._in_body = False
+        self._patience.forget(self)
+        super().handle_websocket_upgrade()
+
+    def on_response_complete(self) -> None:
+        """Go on with a request that waited behind the one that is answered now; its body has its time from here."""
+        if self.pipeline and self in self._patience.bodies:
+            self._patience.bodies.add(self)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser could not read."""
+        if self._is_overfull:
+            self._patience.incidents.note("request refused", "too many pipelined")
+            self.transport.close()
+        elif self._is_too_large:
+            self._refuse_size()
+        else:
+            self._patience.incidents.note("request refused", "not HTTP")
+            super().send_400_response(msg)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection."""
+        if self.transport.get_write_buffer_size():
+            self._cut_off()  # its client has not even read what it was answered last
+        else:
+            super().timeout_keep_alive_handler()
+
+    # What patience comes to
+
+    def _is_body_read(self) -> bool:
+        """Whether somebody takes a body while it comes, who bounds its size."""
+        return not self.cycle.response_started
+
+    def head_timed_out(self) -> None:
+        """End, since the head of a request did not come."""
+        if self._received:
+            self._patience.incidents.note("slow request cut off", "head")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def body_timed_out(self) -> None:
+        """End, since the rest of a body did not come."""
+        if self.pipeline:  # it is not read before an earlier request is answered
+            self._patience.bodies.add(self)
+            return
+        self._patience.incidents.note("slow request cut off", "body")
+        if not self.cycle.response_started:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def read_timed_out(self) -> None:
+        """Cut a client off that reads nothing, or next to nothing."""
+        unread = self.transport.get_write_buffer_size()
+        if unread > self._unread - READ_LEAST:
+            self._cut_off()
+        else:
+            self._unread = unread
+            self._patience.reads.add(self)
+
+    def _cut_off(self) -> None:
+        self._patience.incidents.note("slow client cut off")
+        self.transport.abort()
+
+    @property
+    def _is_incomplete(self) -> bool:
+        return self in self._patience.heads or self in self._patience.bodies
+
+    @property
+    def _is_too_large(self) -> bool:
+        return self._head_size > MAX_HEAD or self._headers > MAX_HEADERS
+
+    def _check_size(self) -> None:
+        if self._is_too_large:
+            raise _TooLarge
+
+    def _refuse_size(self) -> None:
+        self._patience.incidents.note("request refused", "head too large")
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+
+    def _refuse(self, status: HTTPStatus, words: str) -> None:
+        body = b'{"message":"%b"}' % words.encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

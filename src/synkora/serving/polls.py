@@ -1,0 +1,137 @@
+"""uvicorn's HTTP protocol, which answers the polls of Socket.IO's clients without a task for each."""
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from synkora.engine.faults import fault
+from synkora.engine.transports.poll_responses import PollResponse
+from synkora.engine.transports.polling import HAS_UNREAD, PollingEndpoint
+from synkora.serving.http import HttpProtocol, HttpTimeouts
+from synkora.serving.pipeline import nothing
+from synkora.serving.request_ids import HEADER, RequestContext
+
+_LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does
+
+log = structlog.get_logger(__name__)
+
+
+class PollingProtocol(HttpProtocol):
+    """Hands each GET that is for `polling` to it by a plain call, and everything else to the ASGI application.
+
+    A poll hangs until there is something to say, and is answered from where that is said. A task for each, which awaits
+    an answer and the client's leaving at once, and ASGI's messages would double what a poll costs.
+    """
+
+    def __init__(self, polling: PollingEndpoint, patience: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
+        super().__init__(patience, *args, **kwargs)
+        self._polling = polling
+        self._leave: Callable[[], None] | None = None
+        self._has_unread: Callable[[], bool] | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection, and end the session whose poll hangs on it."""
+        super().connection_lost(exc)
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand a connection over to the WebSocket protocol, which echoes the request's id."""
+        headers = self.scope["headers"]
+        handling = RequestContext(headers)
+        self.scope["headers"] = [*(header for header in headers if header[0] != HEADER), (HEADER, handling.id)]
+        with handling:
+            super().handle_websocket_upgrade()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body; a poll's is not kept, since nobody reads it."""
+        super().on_body(b"" if self._is_poll(self.scope) else body)
+
+    def _is_body_read(self) -> bool:
+        return super()._is_body_read() and not self._is_poll(self.scope)
+
+    def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer a request."""
+        scope = cycle.scope
+        handling = RequestContext(scope["headers"])
+        is_poll = self._is_poll(scope)
+        if is_poll:
+            if self._has_unread is None:
+                self._has_unread = _unread(weakref.ref(self))
+            scope[HAS_UNREAD] = self._has_unread  # type: ignore[typeddict-unknown-key]  # an extension of ours
+        if (
+            is_poll
+            and not cycle.waiting_for_100_continue
+            and not self.flow.write_paused  # its client does not read, and ASGI's `send` waits for it
+        ):
+            # Not from within the parser, nor from within the last answer.
+            self.loop.call_soon(self._poll, cycle, handling)
+        else:
+            cycle.default_headers = [*cycle.default_headers, (HEADER, handling.id)]
+
+            async def identified(scope: Any, receive: Any, send: Any) -> None:
+                with handling:
+                    await app(scope, receive, send)
+
+            super().begin(cycle, identified)
+
+    def _is_poll(self, scope: Mapping[str, Any]) -> bool:
+        # An upgrade's scope has no path yet.
+        return scope["method"] == "GET" and self._polling.serves(scope.get("path", ""))
+
+    def _poll(self, cycle: RequestResponseCycle, handling: RequestContext) -> None:
+        if self.transport.is_closing():
+            return
+        with handling:
+            try:
+                request = self._polling.request(cycle.scope)
+                reply = functools.partial(self._reply, cycle, handling)
+                self._leave = self._polling.get(request, reply, self._has_unread)
+            except Exception as error:  # noqa: BLE001  # it is logged
+                log.error("poll_failed", **fault(error))
+                self._reply(cycle, handling, PollResponse(500, [], b""))
+
+    def _reply(self, cycle: RequestResponseCycle, handling: RequestContext, answer: PollResponse) -> None:
+        """Write an answer whole, and let uvicorn go on with the connection as after one of its own.
+
+        It has the request's id where it is no success: with each of the others that would be a tenth of a poll's cost.
+        """
+        self._leave = None
+        if self.transport.is_closing():
+            return
+        # No line break can have come from a request: httptools has refused those that have one in a header.
+        lines = [STATUS_LINE[answer.status], b"content-length: %d\r\n" % len(answer.body)]
+        lines += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        lines += [b"%b: %b\r\n" % header for header in answer.headers]
+        if answer.status != 200:
+            lines.append(b"%b: %b\r\n" % (HEADER, handling.id))
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        if len(answer.body) < _LARGE:
+            lines.append(answer.body)
+        self.transport.write(b"".join(lines))
+        if len(answer.body) >= _LARGE:
+            self.transport.write(answer.body)
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        cycle.on_response = nothing
+
+
+def _unread(reference: "weakref.ref[PollingProtocol]") -> Callable[[], bool]:
+    """What says whether something waits on a connection, without keeping it."""
+
+    def has_unread() -> bool:
+        protocol = reference()
+        if protocol is None or protocol.transport.is_closing():
+            return False
+        return bool(protocol.transport.get_write_buffer_size())
+
+    return has_unread

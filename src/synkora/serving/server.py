@@ -1,0 +1,264 @@
+"""Runs a Socket.IO server in uvicorn, and stops it so that clients lose nothing."""
+
+import asyncio
+import contextlib
+import functools
+import gc
+import math
+import os
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from synkora.engine.faults import fault
+from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.serving.http import HttpTimeouts
+from synkora.serving.listen import BACKLOG, listen
+from synkora.serving.memory import Upkeep
+from synkora.serving.polls import PollingProtocol
+from synkora.serving.systemd import passed_sockets
+from synkora.sockets.server import SocketServer
+
+log = structlog.get_logger(__name__)
+
+TLS_TIME: Final = 30  # seconds for TLS's handshake: several ways over a slow line, each of some kilobytes
+#: Bytes that the kernel takes of a TLS connection ahead of its reader. uvloop reads all of them at once, and keeps
+#: buffers of that size for as long as the connection lives.
+TLS_WINDOW: Final = 65_536
+_LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
+_TLS_GOODBYE: Final = 2  # seconds
+KEEP_ALIVE: Final = 65  # seconds: longer than most load balancers keep their connections open
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_STDIN: Final = 0
+#: Seconds in which a further SIGTERM is the same one: a supervisor sends it to a process, and to the process's group.
+_SAME_SIGTERM: Final = 2
+# Connections live long and are made of many objects: young collections would walk them again and again.
+_GC_THRESHOLDS: Final = (20_000, 10, 20)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends a Socket.IO server's connections before its own.
+
+    `around` is entered before it listens, and left when the connections have ended. When it is to stop it takes no new
+    clients and awaits `drain`, if given; then `before_close`, before the connections of all who are left end within
+    `shutdown_timeout` seconds. Another signal cuts the drain short; one that comes later ends the process. A SIGTERM
+    within two seconds of a signal that counted does not count. `reload` is called on SIGHUP, except in a terminal,
+    whose end that is.
+    """
+
+    def __init__(
+        self,
+        server: SocketServer,
+        *,
+        app: ASGIApp | None = None,
+        around: AbstractAsyncContextManager[object] | None = None,
+        drain: Callable[[], Coroutine[None, None, None]] | None = None,
+        before_close: Callable[[], Awaitable[None]] | None = None,
+        started: Callable[[list[socket.socket]], None] | None = None,
+        shutdown_timeout: float = 5,
+        keep_alive: float = KEEP_ALIVE,
+        tls: ssl.SSLContext | None = None,
+        reload: Callable[[], None] | None = None,
+    ) -> None:
+        self._sockets_server = server
+        self._reload = reload
+        self._around = around or contextlib.nullcontext()
+        self._entered = AsyncExitStack()
+        self._patience = HttpTimeouts(server.incidents)
+        self._upkeep = Upkeep(self._count_connections)
+        self._make_protocol = functools.partial(PollingProtocol, server.polling, self._patience)
+        self._tls = tls
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
+        self._is_patient = drain is not None
+        self._signalled_at = -math.inf
+        self._before_close = before_close
+        self._started = started
+        self._shutdown_timeout = shutdown_timeout
+        super().__init__(
+            uvicorn.Config(
+                _Front(server, app),
+                http=self._make_protocol,  # type: ignore[arg-type]  # called as a class would be
+                ws=functools.partial(WebSocketProtocol, server.registry),  # type: ignore[arg-type]  # called as a class would be
+                loop="uvloop",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                backlog=BACKLOG,
+                server_header=False,
+                timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # a float does as well
+                proxy_headers=False,  # the engine has its own, which covers WebSocket too and trusts nobody unasked
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, then tell `started`."""
+        await self._entered.enter_async_context(self._around)
+        if self._tls is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self.servers = [await self._listen_with_tls(self._tls, listening) for listening in sockets or ()]
+        gc.set_threshold(*_GC_THRESHOLDS)
+        gc.freeze()
+        self._upkeep.start()
+        if self._started is not None and sockets is not None:
+            self._started(sockets)
+
+    def _count_connections(self) -> int:
+        return len(self.server_state.connections) + self._sockets_server.registry.open_websockets
+
+    async def _listen_with_tls(self, tls: ssl.SSLContext, listening: socket.socket) -> asyncio.Server:
+        """Listen as uvicorn does, but with little time for TLS's handshake and its end: uvicorn takes a minute."""
+        config = self.config
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TLS_WINDOW)  # connections inherit it
+        make = functools.partial(
+            self._make_protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return await asyncio.get_running_loop().create_server(
+            make,
+            sock=listening,
+            ssl=tls,
+            backlog=config.backlog,
+            ssl_handshake_timeout=TLS_TIME,
+            ssl_shutdown_timeout=_TLS_GOODBYE,
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new clients, end the connections of those that are here, then uvicorn's own.
+
+        It listens until all are gone, since a poll for the last messages may be a connection of its own.
+        """
+        self._sockets_server.registry.shut()
+        if self._drain is not None:
+            await self._drain_first(self._drain)
+        loop = asyncio.get_running_loop()
+        within = max(self._shutdown_timeout - _LAST_STEPS, 0)
+        deadline = loop.time() + within
+        loop.call_at(deadline, self._give_up)
+        if self._before_close is not None:
+            await self._before_close()
+        await self._sockets_server.close(max(deadline - loop.time(), 0))
+        await super().shutdown(sockets)
+        self._patience.cancel()
+        self._upkeep.stop()
+        await self._entered.aclose()
+
+    async def _drain_first(self, drain: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Drain, unless somebody is in a hurry."""
+        self._draining = asyncio.get_running_loop().create_task(drain())
+        if not self._is_patient:
+            self._draining.cancel()
+        await asyncio.wait((self._draining,))
+        self._is_patient = False
+        if not self._draining.cancelled() and (error := self._draining.exception()) is not None:
+            log.error("drain_failed", **fault(error))  # those who are left are told as if there were none
+
+    def _give_up(self) -> None:
+        """Wait for nobody any more."""
+        self.force_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on a signal, without raising it again afterwards: a server that was told to stop has done well."""
+        if threading.current_thread() is not threading.main_thread():  # which alone can take signals
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        if self._reload is not None and not os.isatty(_STDIN):
+            reload = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._reload)
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: reload())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came earlier comes now
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; cut the drain short where that has begun already, or else end at once."""
+        now = time.monotonic()
+        if sig == signal.SIGTERM and now - self._signalled_at < _SAME_SIGTERM:
+            return
+        self._signalled_at = now
+        if not self.should_exit:
+            self.should_exit = True
+        elif not self._is_patient:
+            os._exit(128 + sig)
+        else:
+            self._is_patient = False
+            if self._draining is not None:
+                self._draining.get_loop().call_soon_threadsafe(self._draining.cancel)
+
+
+class _Front:
+    """Sends each HTTP request to Socket.IO or to the application beside it."""
+
+    def __init__(self, server: SocketServer, app: ASGIApp | None) -> None:
+        self._settings = server.settings
+        self._socketio = server.asgi
+        self._app = app or _not_found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._settings.serves(scope["path"]):
+            await self._socketio(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def serve(
+    server: SocketServer,
+    *,
+    host: str = "",
+    port: int = 3000,
+    app: ASGIApp | None = None,
+    around: AbstractAsyncContextManager[object] | None = None,
+    drain: Callable[[], Coroutine[None, None, None]] | None = None,
+    before_close: Callable[[], Awaitable[None]] | None = None,
+    started: Callable[[list[socket.socket]], None] | None = None,
+    shutdown_timeout: float = 5,
+    keep_alive: float = KEEP_ALIVE,
+    tls: ssl.SSLContext | None = None,
+    reload: Callable[[], None] | None = None,
+) -> None:
+    """Run `server` until SIGINT or SIGTERM; `app` answers the HTTP requests that are not Socket.IO's.
+
+    An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `around` is entered
+    before clients are taken, and left when their connections have ended. `started` is called with the sockets it
+    listens on. When it is to stop, `drain` is awaited first, which another signal cuts short, while new clients are
+    refused; then `before_close`, before the connections of those who are left end within `shutdown_timeout` seconds.
+    `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
+    seconds. Sockets that a service manager passes take the place of `host`
+    and `port` (sd_listen_fds(3)). Raises `OSError` where it cannot listen.
+    """
+    sockets = passed_sockets() or listen(host, port)
+    Server(
+        server,
+        app=app,
+        around=around,
+        drain=drain,
+        before_close=before_close,
+        started=started,
+        shutdown_timeout=shutdown_timeout,
+        keep_alive=keep_alive,
+        tls=tls,
+        reload=reload,
+    ).run(sockets)

@@ -1,0 +1,42 @@
+"""Waiting for many answers to one question."""
+
+import asyncio
+from typing import Any
+
+from synkora.sockets.errors import AckTimeout
+
+
+class AckCollector:
+    """Gathers answers until all have come; how many that is may be known later than the first of them."""
+
+    __slots__ = ("_complete", "_expected", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._expected: int | None = None
+        self._complete = asyncio.get_running_loop().create_future()
+
+    def add(self, value: Any) -> None:
+        """Take an answer."""
+        self.values.append(value)
+        self._check()
+
+    def expect(self, count: int) -> None:
+        """Say how many there will be in all."""
+        self._expected = count
+        self._check()
+
+    def _check(self) -> None:
+        if self._expected is not None and len(self.values) >= self._expected and not self._complete.done():
+            self._complete.set_result(None)
+
+    async def wait(self, timeout: float) -> list[Any]:
+        """All answers, in the order of their coming. Raises `AckTimeout` with those that came in `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._complete
+        except TimeoutError:
+            expected = "all" if self._expected is None else self._expected
+            problem = f"{len(self.values)} of {expected} answers within {timeout:g} s"
+            raise AckTimeout(problem, self.values) from None
+        return list(self.values)

@@ -1,0 +1,58 @@
+"""What namespaces and servers offer to do with all who are in them."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from synkora.sockets.broadcast import Broadcast
+from synkora.sockets.remote import RemoteSocket
+
+
+class BroadcastOperators(ABC):
+    """All sockets of a namespace: `Broadcast`'s methods, before anybody has been chosen."""
+
+    @property
+    @abstractmethod
+    def everyone(self) -> Broadcast:
+        """A broadcast to all of them."""
+
+    def to(self, *rooms: str) -> Broadcast:
+        """A broadcast to the members of these rooms."""
+        return self.everyone.to(*rooms)
+
+    def except_(self, *rooms: str) -> Broadcast:
+        """A broadcast to all but the members of these rooms."""
+        return self.everyone.except_(*rooms)
+
+    @property
+    def volatile(self) -> Broadcast:
+        """A broadcast that may be dropped for clients that do not keep up."""
+        return self.everyone.volatile
+
+    @property
+    def local(self) -> Broadcast:
+        """A broadcast to the sockets of this server alone."""
+        return self.everyone.local
+
+    def emit(self, event: str, *args: object) -> None:
+        """Send an event to everyone."""
+        self.everyone.emit(event, *args)
+
+    async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
+        """Send an event to everyone and wait for all acks, as `Broadcast.call` does."""
+        return await self.everyone.call(event, *args, timeout=timeout)
+
+    async def fetch_sockets(self) -> list[RemoteSocket]:
+        """Everyone's sockets. Raises `TimeoutError` where another server does not answer."""
+        return await self.everyone.fetch_sockets()
+
+    def sockets_join(self, *rooms: str) -> None:
+        """Put everyone into rooms."""
+        self.everyone.sockets_join(*rooms)
+
+    def sockets_leave(self, *rooms: str) -> None:
+        """Take everyone out of rooms."""
+        self.everyone.sockets_leave(*rooms)
+
+    def disconnect_sockets(self, close: bool = False) -> None:
+        """Take everyone out of the namespace; with `close`, end their whole connections."""
+        self.everyone.disconnect_sockets(close)

@@ -1,0 +1,121 @@
+"""Sending people to another server: who goes with whom, what is told of it, and what they may still send."""
+
+import json
+from typing import Any
+
+from tests.collaboration.guarded import Guarded, Roles, settle
+from tests.collaboration.site import Person, Site, token_of, turn
+
+from synkora.collaboration.access import Role
+from synkora.collaboration.draining import SHUTDOWN_MESSAGE, ClientDrain
+from synkora.engine.disconnect import Reason
+
+PROJECT, OTHER = "proj_1", "proj_2"
+SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
+
+
+async def part(parting: ClientDrain, *people: Person) -> None:
+    """Have people part, as a drain does."""
+    parting.tell([person.session for person in people])
+    for person in people:
+        person.session.drain(Reason.SERVER_SHUTTING_DOWN)
+    await turn()
+
+
+def told(person: Person, event: str) -> list[Any]:
+    """What has come with the events of one name, of those that came since the last time."""
+    return [args[0] for name, *args in person.take_events() if name == event]
+
+
+async def test_those_of_a_project_go_together(site: Site) -> None:
+    """Who is in several goes with those of the first; who is in none is in no group."""
+    alice, bob, carol, _ = await site.meet("Alice", "Bob", "Carol", "Dave")
+    for person, projects in ((alice, [PROJECT, OTHER]), (bob, [PROJECT]), (carol, [OTHER])):
+        for project in projects:
+            person.emit("join-project", project)
+    await turn()
+    groups = site.collaboration.begin_drain().groups
+    assert groups == [[alice.session, bob.session], [carol.session]]
+
+
+async def test_who_goes_is_told_and_those_left_behind_see_it(site: Site) -> None:
+    """Each who goes leaves once, with one list for all of them; of each other they are told nothing."""
+    alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
+    await part(site.collaboration.begin_drain(), alice, bob)
+    assert alice.take_events() == bob.take_events() == [SHUTDOWN]
+    events = carol.take_events()
+    assert [args[0]["socketId"] for name, *args in events if name == "user:left"] == [alice.id, bob.id]
+    assert [name for name, *_ in events] == ["user:left", "user:left", "users:active", "users:count"]
+    for person in (alice, bob):
+        person.session.transport_closed(person.transport, Reason.TRANSPORT_CLOSE)
+    await turn()
+    assert carol.take_events() == []
+    assert site.collaboration.connections == 1
+    assert site.collaboration.disconnects == {Reason.SERVER_SHUTTING_DOWN: 2}
+
+
+async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: Site) -> None:
+    """An edit must not be lost; a cursor would come back where it has just been taken away."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    await part(site.collaboration.begin_drain(), alice)
+    bob.take()
+    alice.emit("canvas:cursor", {"projectId": PROJECT, "position": {"x": 1}})
+    alice.emit("task:create", {"projectId": PROJECT, "task": 1})
+    await turn()
+    assert bob.take_events() == [["task:create", 1]]
+
+
+async def test_who_signs_in_meanwhile_is_told_too(site: Site) -> None:
+    """Over a session that was there before, and may go alone."""
+    parting = site.collaboration.begin_drain()
+    (alice,) = await site.meet("Alice", project=PROJECT)
+    await part(parting, alice)
+    assert told(alice, "server:shutdown") == [{"message": SHUTDOWN_MESSAGE}]
+
+
+async def test_who_never_signed_in_is_told_nothing(site: Site) -> None:
+    """There is nothing that their page could do with it."""
+    (alice,) = await site.meet("Alice")
+    parting = site.collaboration.begin_drain()
+    alice.send("41")
+    await turn()
+    alice.take()
+    await part(parting, alice)
+    assert alice.take_events() == []
+
+
+async def test_who_goes_does_not_come_in_again() -> None:
+    """Neither by a join whose answer is awaited, nor by one that comes now: others see one leaving, and no coming."""
+    roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
+    site = Guarded(roles)
+    bob = await site.join("bob")
+    roles.roles["ann", "q"] = Role.EDITOR
+    ann = await site.join("ann", "q")
+    roles.gate.clear()
+    ann.emit("join-project", "p")
+    await turn()
+    await part(site.collaboration.begin_drain(), ann)
+    roles.gate.set()
+    bob.take()
+    await settle()
+    for project in ("p", "q"):
+        ann.emit("join-project", project)  # the first is remembered by now
+    await settle()
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    await settle()
+    assert bob.take_events() == []
+    assert [site.collaboration.presence.count(project) for project in ("p", "q")] == [1, 0]
+
+
+async def test_who_signs_in_while_going_comes_in_nowhere(site: Site) -> None:
+    """Their session was told to go before they signed in over it."""
+    (bob,) = await site.meet("Bob", project=PROJECT)
+    (alice,) = await site.meet("Alice")
+    alice.send("41")
+    await part(site.collaboration.begin_drain(), alice)
+    alice.send("40" + json.dumps({"token": token_of("Alice")}))
+    await turn()
+    alice.emit("join-project", PROJECT)
+    await turn()
+    assert site.collaboration.connections == 2
+    assert bob.take_events() == []

@@ -1,0 +1,117 @@
+"""Addresses that fail again and again, and how long each has to wait."""
+
+import pytest
+from tests.support.clocks import Clock
+
+from synkora.collaboration import failure_backoff as failures_module
+from synkora.collaboration.failure_backoff import FailureBackoff
+
+ADDRESS = "192.0.2.1"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that failures go by."""
+    clock = Clock()
+    monkeypatch.setattr(failures_module, "monotonic", clock)
+    return clock
+
+
+def test_the_first_failures_cost_nothing_and_each_further_one_twice_as_much(clock: Clock) -> None:
+    """From half a second to ten, and then no longer however many there are."""
+    failures = FailureBackoff(3)
+    delays = [failures.note(ADDRESS) for _ in range(12)]
+    assert delays == [0, 0, 0, 0.5, 1, 2, 4, 8, 10, 10, 10, 10]
+    for _ in range(5000):
+        assert failures.note(ADDRESS) == 10
+
+
+def test_an_address_begins_anew_after_a_minute_without_a_failure(clock: Clock) -> None:
+    """Not before: each failure begins the minute again."""
+    failures = FailureBackoff(2)
+    delays = []
+    for pause in (0, 0, 0, 59.9, 59.9, 60, 0, 0):
+        clock.now += pause
+        delays.append(failures.note(ADDRESS))
+    assert delays == [0, 0, 0.5, 1, 2, 0, 0, 0.5]
+
+
+def test_addresses_are_counted_each_for_itself(clock: Clock) -> None:
+    """Nobody waits for what somebody else did."""
+    failures = FailureBackoff(1)
+    assert [failures.note(ADDRESS) for _ in range(3)] == [0, 0.5, 1]
+    assert failures.note("192.0.2.2") == 0
+
+
+def test_a_network_of_ipv6_that_one_household_has_is_one_address(clock: Clock) -> None:
+    """Whoever has 2⁶⁴ addresses does not begin anew with each; the next household does."""
+    failures = FailureBackoff(1)
+    assert [failures.note(f"2001:db8::{host:x}") for host in range(3)] == [0, 0.5, 1]
+    assert failures.note("2001:db8:0:1::1") == 0
+
+
+def test_an_ipv4_address_is_the_same_however_it_is_written(clock: Clock) -> None:
+    """A socket that listens for both families writes it as IPv6; another such address is another."""
+    failures = FailureBackoff(1)
+    assert failures.note(ADDRESS) == 0
+    assert failures.note(f"::ffff:{ADDRESS}") == 0.5
+    assert failures.note("::ffff:192.0.2.2") == 0
+
+
+def test_nought_is_no_limit(clock: Clock) -> None:
+    """Nothing is counted then either."""
+    failures = FailureBackoff(0)
+    assert {failures.note(ADDRESS) for _ in range(1000)} == {0}
+    assert not failures._counts
+
+
+def test_each_failure_is_told_with_what_it_counts_for() -> None:
+    """To whoever tells other servers; nothing is told where nothing is counted."""
+    told: list[str] = []
+    for failures in (FailureBackoff(1), FailureBackoff(0)):
+        failures.noted = told.append
+        for address in (ADDRESS, "2001:db8::1"):
+            failures.note(address)
+    assert told == [ADDRESS, "2001:db8::/64"]
+
+
+def test_failures_of_other_servers_count_like_ones_own(clock: Clock) -> None:
+    """Those that are added, and those that make up a sum that both may know of; for a minute, too."""
+    failures = FailureBackoff(3)
+    failures.note(ADDRESS)
+    assert failures.add(ADDRESS, 2) == 3
+    failures.raise_to(ADDRESS, 2)
+    assert failures.counts == {ADDRESS: 3}
+    failures.raise_to(ADDRESS, 5)
+    assert failures.note(ADDRESS) == 2
+    clock.now += 60
+    assert failures.counts == {}
+    assert failures.add(ADDRESS, 1) == 1
+
+
+def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many addresses fail, one that goes on failing is still known."""
+    monkeypatch.setattr(failures_module, "_MOST_ADDRESSES", 10)
+    failures = FailureBackoff(1)
+    for number in range(100):
+        failures.note(f"10.0.0.{number}")
+        failures.note(ADDRESS)
+    assert len(failures._counts) == 10
+    assert failures.note(ADDRESS) == 10
+    assert failures.note("10.0.0.99") == 0.5
+    assert failures.note("10.0.0.1") == 0
+
+
+def test_who_has_failed_enough_is_known_without_another_failure(clock: Clock) -> None:
+    """It is so once the next failure would cost something, for a minute; nought is never enough."""
+    failures = FailureBackoff(2)
+    for _ in range(2):
+        assert not failures.has_enough("192.0.2.1")
+        failures.note("192.0.2.1")
+    assert failures.has_enough("192.0.2.1")
+    assert not failures.has_enough("192.0.2.2")
+    clock.now += 60
+    assert not failures.has_enough("192.0.2.1")
+    assert not FailureBackoff(0).has_enough("192.0.2.1")

@@ -1,0 +1,233 @@
+"""How often lists are told, what waits for its time, and that everyone ends with the right one."""
+
+import asyncio
+import json
+
+import pytest
+from tests.collaboration.site import Person, Site, turn
+from tests.support.processes import PATIENCE
+
+from synkora.collaboration import pending_updates, presence_updates
+from synkora.collaboration.pending_updates import MEMBER_RATE
+from synkora.engine.updates import Bundle
+
+PROJECT = "proj_456"
+
+
+def names(events: list[list[object]]) -> list[object]:
+    return [event[0] for event in events]
+
+
+async def crowd(site: Site, size: int) -> list[Person]:
+    """Members whose entries in a list are as long as they may be."""
+    people = [site.come(f"Member {number}", picture=f"https://example.com/{'x' * 1000}") for number in range(size)]
+    for person in people:
+        person.emit("join-project", PROJECT)
+        await turn()
+    for person in people:
+        person.take()
+    return people
+
+
+async def newest_list(person: Person) -> set[str]:
+    """Who is in the next list that comes."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            for event in reversed(person.take_events()):
+                if event[0] == "users:active":
+                    return {user["userName"] for user in event[1]["users"]}
+            await asyncio.sleep(0.01)
+
+
+async def lose_track(person: Person) -> None:
+    """Wait until somebody who reads nothing has missed so much that nothing of it is held any more."""
+    async with asyncio.timeout(PATIENCE):
+        while person.session.outbox.waiting_bytes > 1000:
+            await asyncio.sleep(0.01)
+
+
+async def test_coming_and_going_again_and_again_causes_few_lists(site: Site) -> None:
+    """Who came and went is told each time, the list seldom, and in the end it is right."""
+    alice, other, *_ = await crowd(site, 20)
+    mallory = site.come("Mallory")
+    began, got = asyncio.get_running_loop().time(), []
+    for _ in range(15):
+        for event in ("join-project", "leave-project"):
+            mallory.emit(event, PROJECT)
+            await turn()
+        got += alice.take_events()
+    lasted = asyncio.get_running_loop().time() - began
+    assert names(got).count("user:joined") == names(got).count("user:left") == 15
+    assert names(got).count("users:count") == 30
+    sizes = [len(json.dumps(event)) for event in got if event[0] == "users:active"]
+    assert sizes
+    assert sum(sizes) <= MEMBER_RATE * (lasted + 0.5) + 2 * max(sizes)
+    assert len(sizes) < 5
+    other.emit("leave-project", PROJECT)
+    async with asyncio.timeout(PATIENCE):
+        while await newest_list(alice) != {f"Member {number}" for number in range(20) if number != 1}:
+            pass
+
+
+async def test_a_small_project_is_told_of_each_leave_at_once(site: Site) -> None:
+    """What costs little never waits, also where it comes often."""
+    (alice,) = await site.meet("Alice", project=PROJECT)
+    bob = site.come("Bob")
+    for _ in range(20):
+        bob.emit("join-project", PROJECT)
+        await turn()
+        alice.take()
+        bob.emit("leave-project", PROJECT)
+        await turn()
+        assert names(alice.take_events()) == ["user:left", "users:active", "users:count"]
+
+
+async def test_who_joins_gets_the_list_while_others_wait_for_theirs(site: Site) -> None:
+    """A list that is due later for everyone does not hold up somebody who has none."""
+    alice, bob, *_ = await crowd(site, 20)
+    for person in (alice, bob):
+        for event in ("leave-project", "join-project", "leave-project"):
+            person.emit(event, PROJECT)
+            await turn()
+    dave = site.come("Dave")
+    dave.emit("join-project", PROJECT)
+    await turn()
+    events = [event for event in dave.take_events() if event[0].startswith("user")]
+    assert names(events) == ["users:active", "users:count"]
+    assert len(events[0][1]["users"]) == 19
+
+
+async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all together are too much for one turn some get theirs later; each gets one, and it is right."""
+    monkeypatch.setattr(presence_updates, "SERVED_AT_ONCE", 1000)
+    monkeypatch.setattr(presence_updates, "SERVED_RATE", 200_000)
+    people = [site.come(f"User {number}") for number in range(30)]
+    await turn()
+    for person in people:
+        person.take()
+        person.emit("join-project", PROJECT)
+    await turn()
+    got = [names(person.take_events()).count("users:active") for person in people]
+    assert 0 < sum(got) < 30
+    for person, already in zip(people, got, strict=True):
+        if not already:
+            assert len(await newest_list(person)) == 30
+
+
+async def test_changes_that_cost_too_much_are_told_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come later, in one message for all, in order; nobody is told of itself, and who is new gets the list."""
+    alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
+    monkeypatch.setattr(presence_updates, "CHANGES_RATE", 2)
+    first, second, third = [site.come(f"New {number}") for number in range(3)]
+    first.emit("join-project", PROJECT)
+    await turn()
+    assert names(alice.take_events()) == ["user:joined", "users:count"]
+    bob.take()
+    for person in (second, third):
+        person.emit("join-project", PROJECT)
+        await turn()
+    carol.emit("leave-project", PROJECT)
+    carol.emit("join-project", PROJECT)
+    second.emit("leave-project", PROJECT)
+    await turn()
+    assert alice.take_events() == []
+    start = len(alice.transport.writes)
+    async with asyncio.timeout(PATIENCE):
+        while len(alice.transport.writes) == start:
+            await asyncio.sleep(0.01)
+    await turn()
+    told = [(event[0], event[1].get("userName")) for event in alice.take_events()]
+    assert told == [
+        ("user:joined", "New 1"),
+        ("user:joined", "New 2"),
+        ("user:left", "Carol"),
+        ("user:joined", "Carol"),
+        ("user:left", "New 1"),
+        ("users:active", None),
+        ("users:count", None),
+    ]
+    bundles = [
+        [message for write in person.transport.writes for message in write if isinstance(message, Bundle)]
+        for person in (alice, bob)
+    ]
+    assert len(bundles[0]) == 1
+    assert bundles[0] == bundles[1]
+    for person, gone in ((carol, ["New 1"]), (third, ["Carol", "New 1"])):
+        events = [event for event in person.take_events() if event[0].startswith("user")]
+        *left, roster, count = events[-len(gone) - 2 :]
+        assert [(event[0], event[1]["userName"]) for event in left] == [("user:left", name) for name in gone]
+        assert {user["userName"] for user in roster[1]["users"]} == {"Alice", "Bob", "Carol", "New 0", "New 2"}
+        assert count == ["users:count", {"count": 5}]
+
+
+async def test_a_client_that_reads_nothing_stays_and_gets_the_list_in_the_end(site: Site) -> None:
+    """What it missed of who came and went is made good by one list and one count, which are the present ones."""
+    alice, sloth = await site.meet("Alice", "Sloth", project=PROJECT)
+    sloth.transport.writable = False
+    for person in await crowd(site, 100):
+        person.send("41")
+        await turn()
+    await lose_track(sloth)
+    await site.meet("Bob", "Carol", project=PROJECT)
+    alice.emit("canvas:update", {"projectId": PROJECT, "changes": 1})
+    await turn()
+    sloth.transport.writable = True
+    sloth.session.transport_ready(sloth.transport)
+    events = sloth.take_events()
+    assert names(events)[-3:] == ["canvas:update", "users:active", "users:count"]
+    assert {user["userName"] for user in events[-2][1]["users"]} == {"Alice", "Sloth", "Bob", "Carol"}
+    assert events[-1][1] == {"count": 4}
+    assert sloth.session.is_live
+
+
+async def test_who_has_left_meanwhile_gets_no_list(site: Site) -> None:
+    """What was missed of a project that one is no longer in is of no use."""
+    (sloth,) = await site.meet("Sloth", project=PROJECT)
+    sloth.transport.writable = False
+    await crowd(site, 100)
+    await lose_track(sloth)
+    sloth.emit("leave-project", PROJECT)
+    await turn()
+    sloth.transport.writable = True
+    sloth.session.transport_ready(sloth.transport)
+    assert not [event for event in names(sloth.take_events()) if str(event).startswith("user")]
+
+
+async def test_changes_are_told_more_seldom_the_more_bytes_they_have(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few connections that come and go again and again do not cause a message to everyone for each time."""
+    alice, *_ = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
+    monkeypatch.setattr(presence_updates, "CHANGES_BYTES", 1_000)
+    mallory = site.come("Mallory")
+    for _ in range(20):
+        for event in ("join-project", "leave-project"):
+            mallory.emit(event, PROJECT)
+            await turn()
+    assert names(alice.take_events()).count("user:joined") < 5
+    async with asyncio.timeout(PATIENCE):
+        while "user:joined" not in names(alice.take_events()):
+            await asyncio.sleep(0.01)
+
+
+async def test_changes_that_would_be_more_than_the_list_are_told_by_the_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd that comes and goes while it waits to be told of takes no memory, and its members no message each."""
+    alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
+    monkeypatch.setattr(presence_updates, "CHANGES_RATE", 4)
+    monkeypatch.setattr(pending_updates, "MOST_BATCHED", 2000)
+    crowd_of_one = [site.come(f"Mallory {number}") for number in range(10)]
+    crowd_of_one[0].emit("join-project", PROJECT)
+    await turn()
+    alice.take()
+    for _ in range(5):
+        for event in ("leave-project", "join-project"):
+            for person in crowd_of_one:
+                person.emit(event, PROJECT)
+            await turn()
+    bob.emit("leave-project", PROJECT)
+    await turn()
+    start = len(alice.transport.writes)
+    assert await newest_list(alice) == {"Alice", *(f"Mallory {number}" for number in range(10))}
+    assert sum(message.size for write in alice.transport.writes[start:] for message in write) < 6000

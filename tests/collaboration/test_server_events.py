@@ -1,0 +1,38 @@
+"""The rows of the server's own events, held against what it handles and emits."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.collaboration.site import Site
+
+import synkora.collaboration
+from synkora.collaboration.events import CATALOGUE
+from synkora.collaboration.server_events import CLIENT_EVENTS, SERVER_EVENTS
+
+FOLDER = Path(next(iter(synkora.collaboration.__path__)))
+
+
+def emitted() -> Iterator[str]:
+    """The names that the modules of the collaboration emit by, as they are written there."""
+    for path in FOLDER.glob("*.py"):
+        module = importlib.import_module(f"synkora.collaboration.{path.stem}")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
+                name = node.args[0]
+                yield getattr(module, name.id) if isinstance(name, ast.Name) else ast.literal_eval(name)
+
+
+def test_whatever_is_emitted_has_a_row() -> None:
+    """No module sends an event of the server's own that is not in the table of notices."""
+    names = set(emitted())
+    assert "connected" in names
+    assert names <= {notice.name for notice in SERVER_EVENTS}
+
+
+def test_whatever_the_server_takes_has_a_row(site: Site) -> None:
+    """There is a handler for each event that a client may send, and for no other."""
+    assert site.server.of("/")._routes.keys() == {ask.name for ask in CLIENT_EVENTS} | {
+        event.name for event in CATALOGUE
+    }

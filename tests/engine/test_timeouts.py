@@ -1,0 +1,98 @@
+import asyncio
+
+import pytest
+from tests.support.servers import until
+
+from synkora.engine.timeouts import TimeoutQueue
+
+
+async def test_each_key_expires_once_in_the_order_of_adding() -> None:
+    """Keys are called with in turn, and are forgotten then."""
+    expired: list[str] = []
+    deadlines = TimeoutQueue(0.02, expired.append)
+    for key in "abc":
+        deadlines.add(key)
+    assert len(deadlines) == 3
+    await until(lambda: len(expired) == 3)
+    assert expired == ["a", "b", "c"]
+    assert len(deadlines) == 0
+
+
+async def test_nothing_expires_before_its_time() -> None:
+    """A key has about its whole length: no more than the slack is taken off."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    TimeoutQueue(0.1, done.set_result).add(1)
+    start = loop.time()
+    await done
+    assert loop.time() - start >= 0.09
+
+
+async def test_a_dropped_key_does_not_expire() -> None:
+    """Dropping stops one key's time and no other's; dropping what is not there is nothing."""
+    expired: list[str] = []
+    deadlines = TimeoutQueue(0.02, expired.append)
+    deadlines.add("a")
+    deadlines.add("b")
+    deadlines.drop("a")
+    deadlines.drop("never added")
+    assert "a" not in deadlines
+    assert "b" in deadlines
+    await until(lambda: expired)
+    assert expired == ["b"]
+
+
+async def test_adding_again_starts_the_time_anew() -> None:
+    """A key that is added again moves behind those added meanwhile."""
+    expired: list[str] = []
+    deadlines = TimeoutQueue(0.02, expired.append)
+    for key in "aba":
+        deadlines.add(key)
+    await until(lambda: len(expired) == 2)
+    assert expired == ["b", "a"]
+
+
+async def test_keys_may_be_added_and_dropped_while_others_expire() -> None:
+    """What `expired` does to the queue takes effect: a key dropped then is spared, one added then has its time."""
+    expired: list[str] = []
+
+    def on_expired(key: str) -> None:
+        expired.append(key)
+        if key == "a":
+            deadlines.drop("b")
+            deadlines.add("c")
+
+    deadlines = TimeoutQueue(0.02, on_expired)
+    deadlines.add("a")
+    deadlines.add("b")
+    await until(lambda: "c" in expired)
+    assert expired == ["a", "c"]
+
+
+async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:
+    """The loop reports the error, and the rest of the queue expires."""
+    expired: list[str] = []
+
+    def on_expired(key: str) -> None:
+        if key == "bad":
+            raise RuntimeError("of the test")
+        expired.append(key)
+
+    deadlines = TimeoutQueue(0.02, on_expired)
+    deadlines.add("bad")
+    deadlines.add("good")
+    await until(lambda: expired)
+    assert expired == ["good"]
+    assert "of the test" in caplog.text
+
+
+async def test_after_cancel_nothing_expires_and_adding_works_again() -> None:
+    """Cancelling forgets all keys and the timer."""
+    expired: list[str] = []
+    deadlines = TimeoutQueue(0.02, expired.append)
+    deadlines.add("a")
+    deadlines.cancel()
+    assert len(deadlines) == 0
+    deadlines.add("b")
+    await until(lambda: expired)
+    assert expired == ["b"]

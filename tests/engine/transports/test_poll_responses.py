@@ -1,0 +1,118 @@
+"""Compressed answers to polls, over real sockets, by ASGI and by the plain call."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from tests.support.clients import Polling
+from tests.support.servers import Address, Engine, serving_engine
+
+from synkora.engine.origins import Origins
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.transports import poll_responses
+from synkora.protocol import compression
+
+PAGE = "https://app.example.com"
+SMALL, LARGE = b"4small", b"4" + "größe ".encode() * 1000
+GZIP = {"accept-encoding": "gzip, deflate, br", "origin": PAGE}
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(compression=True, origins=Origins([PAGE]))
+
+
+@pytest.fixture(params=[False, True], ids=["asgi", "call"])
+async def address(engine: Engine, request: pytest.FixtureRequest) -> AsyncIterator[Address]:
+    async with serving_engine(engine, polls_by_call=request.param) as address:
+        yield address
+
+
+async def sent(client: Polling, engine: Engine, *packets: bytes) -> tuple[list[bytes], dict[str, str], int]:
+    """What a poll brings of these packets: the packets, the headers, and how many bytes the body had on its way."""
+    for packet in packets:
+        engine.recorders[0].session.send(packet)
+    await asyncio.sleep(0)
+    async with client.http.stream("GET", client.address.url(sid=client.sid)) as answer:
+        assert answer.status_code == 200
+        body = await answer.aread()
+        return body.split(b"\x1e"), dict(answer.headers), answer.num_bytes_downloaded
+
+
+async def test_a_large_answer_is_gzipped(engine: Engine, address: Address) -> None:
+    """Several messages, large and small, come out whole and in order; caches are told what it depends on."""
+    async with Polling(address, GZIP) as client:
+        await client.open()
+        packets, headers, size = await sent(client, engine, SMALL, LARGE, SMALL, LARGE)
+    assert packets == [SMALL, LARGE, SMALL, LARGE]
+    assert headers["content-encoding"] == "gzip"
+    assert int(headers["content-length"]) == size < 500
+    assert {name.strip() for name in headers["vary"].split(",")} == {"Origin", "Accept-Encoding"}
+
+
+async def test_many_small_messages_are_a_large_answer(engine: Engine, address: Address) -> None:
+    """What is large only together is compressed together."""
+    async with Polling(address, GZIP) as client:
+        await client.open()
+        packets, headers, size = await sent(client, engine, *[SMALL] * 500)
+    assert packets == [SMALL] * 500
+    assert headers["content-encoding"] == "gzip"
+    assert size < 100
+
+
+async def test_a_small_answer_is_not_gzipped(engine: Engine, address: Address) -> None:
+    """Below the threshold nobody is asked what they accept; at it they are."""
+    async with Polling(address, {"accept-encoding": "gzip"}) as client:
+        await client.open()
+        for size, encoding in ((1023, None), (1024, "gzip")):
+            packets, headers, _ = await sent(client, engine, b"4" + b"x" * (size - 1))
+            assert packets == [b"4" + b"x" * (size - 1)]
+            assert headers.get("content-encoding") == encoding
+            assert headers.get("vary") == (encoding and "Accept-Encoding")
+
+
+@pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "deflate"])
+async def test_a_client_that_does_not_take_gzip_gets_none(engine: Engine, address: Address, accepted: str) -> None:
+    """It has its answer as it is, and caches are told that others may get another."""
+    async with Polling(address, {"accept-encoding": accepted}) as client:
+        await client.open()
+        packets, headers, size = await sent(client, engine, LARGE)
+    assert (packets, size) == ([LARGE], len(LARGE))
+    assert "content-encoding" not in headers
+    assert headers["vary"] == "Accept-Encoding"
+
+
+async def test_nothing_is_gzipped_unless_it_is_switched_on() -> None:
+    """By default an answer is as it is, for whoever asks."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address, {"accept-encoding": "gzip"}) as client:
+        await client.open()
+        packets, headers, size = await sent(client, engine, LARGE)
+    assert (packets, size) == ([LARGE], len(LARGE))
+    assert not {"content-encoding", "vary"} & set(headers)
+
+
+async def test_a_broadcast_is_compressed_once(
+    engine: Engine, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many poll for it, and whatever else is in their answers."""
+    compressed: list[bytes] = []
+    original = compression.compressed_blocks
+
+    def counted(data: bytes) -> bytes:
+        compressed.append(data)
+        return original(data)
+
+    for module in (compression, poll_responses):
+        monkeypatch.setattr(module, "compressed_blocks", counted)
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Polling(address, GZIP)) for _ in range(5)]
+        for client in clients:
+            await client.open()
+        engine.recorders[0].session.send(SMALL)
+        outboxes = [recorder.session.outbox for recorder in engine.recorders]
+        engine.registry.flusher.broadcast(Outgoing(LARGE), outboxes, None)
+        answers = await asyncio.gather(*(client.poll() for client in clients))
+    assert answers == [[SMALL.decode(), LARGE.decode()], *[[LARGE.decode()]] * 4]
+    assert compressed == [LARGE]

@@ -1,0 +1,49 @@
+"""A connection by itself: what Redis says without being asked."""
+
+import pytest
+
+from synkora.redis.connection import RedisConnection
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (b"-ERR max number of clients reached\r\n", "Redis has as many clients as it takes (maxclients)"),
+        (b"-DENIED Redis is running in protected mode\r\n", "Redis is in protected mode"),
+        (b"+hello\r\n", "is no Redis"),
+        (b"220 mail.example.com ESMTP\r\n", "is no Redis"),
+    ],
+)
+async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) -> None:
+    """A Redis that does not take the connection says why at once; whatever else speaks first is no Redis."""
+    ends: list[str] = []
+    connection = RedisConnection(ends.append, max_waiting=1000)
+    connection.data_received(said)
+    connection.data_received(said)
+    assert len(ends) == 1
+    assert problem in ends[0]
+    assert connection.over.is_set()
+
+
+async def test_pushes_that_nobody_asked_for_are_passed_over() -> None:
+    """Redis may send other kinds of them than messages."""
+    ends: list[str] = []
+    connection = RedisConnection(ends.append, max_waiting=1000)
+    heard: list[bytes] = []
+    connection.receivers = {b"a": heard.append}
+    connection.data_received(
+        b">2\r\n+invalidate\r\n*1\r\n+key\r\n>3\r\n+message\r\n+b\r\n+x\r\n>3\r\n+message\r\n+a\r\n+y\r\n"
+    )
+    assert (heard, ends) == ([b"y"], [])
+
+
+async def test_a_message_may_come_in_pieces() -> None:
+    """It is handed on when its last byte has come."""
+    ends: list[str] = []
+    connection = RedisConnection(ends.append, max_waiting=1000)
+    heard: list[bytes] = []
+    connection.receivers = {b"a": heard.append}
+    for byte in b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$4\r\n\x00\r\n\xff\r\n":
+        assert not heard
+        connection.data_received(bytes([byte]))
+    assert (heard, ends) == ([b"\x00\r\n\xff"], [])

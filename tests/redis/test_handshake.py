@@ -1,0 +1,263 @@
+"""The first words with Redis: each kind of Redis that there is, and what is said of one that will not do."""
+
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from structlog.testing import capture_logs
+from tests.access.listeners import listening
+from tests.support.links import QUICK, MakeLink
+from tests.support.processes import PATIENCE
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import until
+
+from synkora.redis.link import Link
+from synkora.redis.script import Script
+from synkora.redis.url import RedisUrl
+
+PASSWORD = "p@ss:w/o?r#d% with more"  # as nobody should write it into a URL without escapes
+ESCAPED = quote(PASSWORD, safe="")
+NEEDED = ("+select", "+eval", "+evalsha", "+publish", "+subscribe", "+unsubscribe")
+
+
+async def works(link: Link) -> None:
+    """Fail if the link does not come up, or does not do what it is for."""
+    assert await link.start(PATIENCE), link.problem
+    heard: list[bytes] = []
+    link.subscribe(b"synkora:news", heard.append)
+    link.publish(b"synkora:news", b"x")
+    await until(lambda: heard == [b"x"])
+    assert await link.run(Script("return KEYS[1]"), ["synkora:a"], []) == b"synkora:a"
+
+
+async def problem_of(link: Link) -> str:
+    """Why it does not come up: told alike by `problem` and in the log, and without a password or a name."""
+    with capture_logs() as logs:
+        await link.start(0)
+        await until(lambda: link.is_up or link.problem != "Redis has not been connected yet")
+    assert not link.is_up
+    problem = link.problem
+    assert problem is not None
+    assert [entry["problem"] for entry in logs if "problem" in entry] == [problem]
+    for secret in (PASSWORD, PASSWORD[:5], ESCAPED, "alice"):
+        assert secret not in str(logs)
+        assert secret not in problem
+    return problem
+
+
+async def test_a_password_is_given(make_link: MakeLink) -> None:
+    """Alone, or with the user whose password it is."""
+    with running_redis(password=PASSWORD) as redis:
+        await works(make_link(redis.url))
+        await works(make_link(f"redis://default:{ESCAPED}@127.0.0.1:{redis.port}"))
+
+
+@pytest.mark.parametrize(
+    ("credentials", "words"),
+    [
+        ("", "Redis wants a password, and REDIS_URL has none"),
+        (f":{ESCAPED}x@", "does not accept the user and password"),
+    ],
+)
+async def test_a_missing_or_wrong_password_is_told(make_link: MakeLink, credentials: str, words: str) -> None:
+    """And that it may be mended meanwhile: the trying goes on."""
+    with running_redis(password=PASSWORD) as redis:
+        link = make_link(f"redis://{credentials}127.0.0.1:{redis.port}")
+        assert words in await problem_of(link)
+        redis.do("CONFIG", "SET", "requirepass", f"{PASSWORD}x" if credentials else "")
+        await until(lambda: link.is_up)
+
+
+async def test_a_user_needs_few_rights(make_link: MakeLink, redis: RedisServer) -> None:
+    """Those commands, and channels and keys of our own and of Socket.IO, are enough."""
+    redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~synkora:*", "&synkora:*", *NEEDED)
+    await works(make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}/1"))
+
+
+@pytest.mark.parametrize("lacking", NEEDED[:-1])
+async def test_a_right_that_a_user_lacks_is_named(make_link: MakeLink, redis: RedisServer, lacking: str) -> None:
+    """The operator learns which command is to be allowed."""
+    redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~*", "&*", *NEEDED, f"-{lacking[1:]}")
+    link = make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}/1")
+    if lacking == "+evalsha":
+        await works(link)
+        with pytest.raises(Exception, match="lack the command EVALSHA"):
+            await link.run(Script("return KEYS[1]"), ["synkora:a"], [])
+    else:
+        assert await problem_of(link) == f"the rights (ACL) of REDIS_URL's user lack the command {lacking[1:].upper()}"
+
+
+async def test_a_channel_that_a_user_may_not_use_is_told(make_link: MakeLink, redis: RedisServer) -> None:
+    """At the start, or when it is first subscribed or published to: half a link is none."""
+    redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~*", "&else*", *NEEDED)
+    url = f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}"
+    assert "lack a channel that is needed" in await problem_of(make_link(url))
+    redis.do("ACL", "SETUSER", "alice", "&synkora:*")
+    link = make_link(url)
+    assert await link.start(PATIENCE)
+    link.publish(b"socket.io#/#", b"x")
+    await until(lambda: not link.is_up)
+    assert "lack a channel that is needed" in (link.problem or "")
+    redis.do("ACL", "SETUSER", "alice", "&socket.io*")
+    await until(lambda: link.is_up)
+    link.subscribe(b"third", lambda _: None)
+    await until(lambda: not link.is_up)
+    assert "lack a channel that is needed" in (link.problem or "")
+
+
+async def test_a_database_is_chosen(make_link: MakeLink, redis: RedisServer) -> None:
+    """Keys are those of the database that the URL names."""
+    link = make_link(f"{redis.url}/3")
+    await works(link)
+    await link.call("SET", "a", "x")
+    assert b"db3:keys=1" in redis.do("INFO", "keyspace")
+    assert await problem_of(make_link(f"{redis.url}/99")) == "Redis has no database of the number that REDIS_URL gives"
+
+
+async def test_a_unix_socket_will_do(make_link: MakeLink) -> None:
+    """With a password and a database, as over TCP."""
+    with running_redis(password=PASSWORD) as redis:
+        await works(make_link(f"unix://:{ESCAPED}@{redis.socket}?db=2"))
+        path = redis.folder / "none.sock"
+        assert await problem_of(make_link(f"unix://{path}")) == "Redis cannot be reached: No such file or directory"
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key."""
+    certfile, keyfile = folder / "redis.crt", folder / "redis.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", keyfile, "-out", certfile, "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certfile, keyfile
+
+
+async def test_tls_will_do_and_certificates_are_verified(make_link: MakeLink, tmp_path: Path) -> None:
+    """By the authorities of the system, or of the URL; unless the URL says that none are to be asked."""
+    files = certificate(tmp_path)
+    with running_redis(password=PASSWORD, tls=files) as redis:
+        address = f"127.0.0.1:{redis.tls_port}"
+        await works(make_link(f"rediss://:{ESCAPED}@{address}/1?ssl_ca_certs={files[0]}"))
+        await works(make_link(f"rediss://:{ESCAPED}@{address}?ssl_cert_reqs=none"))
+        unknown = await problem_of(make_link(f"rediss://:{ESCAPED}@{address}"))
+        assert unknown == "the certificate of Redis is not accepted: self-signed certificate"
+        plain = await problem_of(make_link(f"rediss://:{ESCAPED}@127.0.0.1:{redis.port}?ssl_cert_reqs=none"))
+        assert plain == "Redis did not answer within 1 s"
+        without = await problem_of(make_link(f"redis://:{ESCAPED}@{address}"))
+        assert without == "Redis ended the connection at once: perhaps only one side speaks TLS"
+
+
+async def test_large_messages_go_over_tls(make_link: MakeLink, tmp_path: Path) -> None:
+    """Many records of TLS are one message."""
+    with running_redis(tls=certificate(tmp_path)) as redis:
+        link = make_link(f"rediss://127.0.0.1:{redis.tls_port}?ssl_cert_reqs=none")
+        assert await link.start(PATIENCE)
+        heard: list[bytes] = []
+        link.subscribe(b"a", heard.append)
+        link.publish(b"a", b"x" * 3_000_000)
+        await until(lambda: heard == [b"x" * 3_000_000])
+
+
+async def test_an_older_redis_is_told_of_without_the_command_that_it_repeats(make_link: MakeLink) -> None:
+    """What does not know HELLO answers with the words that it was sent, the password among them."""
+    with running_redis("--rename-command", "HELLO", "", password=PASSWORD) as redis:
+        assert "Redis 6 or newer is needed" in await problem_of(make_link(redis.url))
+
+
+@pytest.mark.parametrize("option", [("--cluster-enabled", "yes"), ("--sentinel",)])
+async def test_sentinels_and_members_of_a_cluster_are_not_supported_yet(
+    make_link: MakeLink, option: tuple[str, ...]
+) -> None:
+    """They speak as Redis does, and so are told by what they say of themselves."""
+    with running_redis(*option) as redis:
+        problem = await problem_of(make_link(redis.url))
+        assert problem == "Redis Sentinel and Redis Cluster are not supported yet: REDIS_URL must name one Redis"
+
+
+async def test_a_replica_is_not_taken(make_link: MakeLink, redis: RedisServer) -> None:
+    """What is published to a replica does not reach the others."""
+    with running_redis("--replicaof", f"127.0.0.1 {redis.port}") as replica:
+        assert "REDIS_URL must name the master" in await problem_of(make_link(replica.url))
+
+
+async def test_a_redis_that_loads_its_data_is_waited_for(make_link: MakeLink) -> None:
+    """It greets, but does nothing else until it is done."""
+    slow = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")
+    server = RedisServer(*slow)
+    try:
+        server.start()
+        for number in range(20):
+            server.do("SET", f"key {number}", "x" * 5000)
+        server.do("CONFIG", "SET", "rdbcompression", "no")
+        server.do("SAVE")
+        server.kill()
+        server.start()
+        link = make_link(server.url)
+        assert not await link.start(0)
+        await until(lambda: link.problem == "Redis is still loading its data")
+        await works(link)
+    finally:
+        server.remove()
+
+
+async def test_a_full_redis_is_told_of(make_link: MakeLink, redis: RedisServer) -> None:
+    """Its error comes before anything was asked."""
+    redis.do("CONFIG", "SET", "maxclients", "1")
+    first = make_link()
+    assert await first.start(PATIENCE)
+    further = make_link()
+    await further.start(0)
+    await until(lambda: further.problem == "Redis has as many clients as it takes (maxclients)")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers where REDIS_URL says is no Redis"),
+        (b"", "Redis ended the connection at once"),
+        (b"+hello\r\n", "what answers where REDIS_URL says is no Redis"),
+        (b"%0\r\n:1\r\n:2\r\n:3\r\n", "what answers where REDIS_URL says is no Redis"),
+    ],
+)
+async def test_what_is_no_redis_is_told_of(make_link: MakeLink, answer: bytes, words: str) -> None:
+    """A web server behind the port, or one that closes."""
+
+    async def serve(reader: object, writer: object) -> None:
+        writer.write(answer)  # type: ignore[attr-defined]  # a StreamWriter
+
+    async with listening(serve) as other:
+        assert words in await problem_of(make_link(f"redis://127.0.0.1:{other.port}"))
+
+
+async def test_words_that_may_repeat_the_password_are_not_told(make_link: MakeLink) -> None:
+    """Not every Redis has Redis' own words for an error, and /health is public."""
+
+    async def serve(reader: object, writer: object) -> None:
+        writer.write(f"-ERR syntax error near '{PASSWORD}'\r\n".encode())  # type: ignore[attr-defined]  # a StreamWriter
+
+    async with listening(serve) as other:
+        link = make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{other.port}")
+        assert "refuses to sign this instance in" in await problem_of(link)
+
+
+async def test_an_address_that_cannot_be_looked_up_does_not_end_the_trying(make_link: MakeLink) -> None:
+    """Whatever the system raises, it is told."""
+    link = make_link("redis://." + "a" * 100)
+    assert "UnicodeError" in await problem_of(link)
+    assert link._task is not None
+    assert not link._task.done()
+
+
+async def test_a_password_is_in_no_text(make_link: MakeLink) -> None:
+    """Not in what is printed of a URL or of a link either."""
+    url = RedisUrl.parse(f"redis://alice:{ESCAPED}@127.0.0.1:1")
+    link = Link(url, QUICK)
+    for text in (repr(url), str(url), repr(link), url.address):
+        assert PASSWORD not in text
+        assert ESCAPED not in text

@@ -1,0 +1,71 @@
+"""The heartbeat by itself."""
+
+import asyncio
+import time
+
+from tests.support.servers import until
+
+from synkora.redis.heartbeat import LinkHeartbeat
+
+
+class Echo:
+    """What brings beats back while it `is_there`."""
+
+    def __init__(self) -> None:
+        self.is_there = True
+        self.sent: list[bytes] = []
+        self.silences = 0
+        self.heartbeat = LinkHeartbeat(0.01, 3, self.send, self.fell_silent)
+
+    def send(self, beat: bytes) -> None:
+        self.sent.append(beat)
+        if self.is_there:
+            asyncio.get_running_loop().call_soon(self.heartbeat.heard, beat)
+
+    def fell_silent(self) -> None:
+        self.silences += 1
+
+
+async def test_it_goes_on_while_beats_come_back() -> None:
+    """Each beat is another one, so that its way can be timed."""
+    echo = Echo()
+    echo.heartbeat.start()
+    await until(lambda: len(echo.sent) >= 6)
+    echo.heartbeat.stop()
+    assert echo.silences == 0
+    assert len(set(echo.sent)) == len(echo.sent)
+    assert echo.heartbeat.round_trip > 0
+
+
+async def test_some_missed_beats_in_a_row_are_silence() -> None:
+    """It is told once, and nothing is sent any more."""
+    echo = Echo()
+    echo.is_there = False
+    echo.heartbeat.start()
+    await until(lambda: echo.silences)
+    await asyncio.sleep(0.05)
+    assert (len(echo.sent), echo.silences) == (3, 1)
+
+
+async def test_a_beat_that_comes_late_is_a_sign_of_life() -> None:
+    """It ends the row of missed ones, but says nothing of how long the way takes now."""
+    echo = Echo()
+    echo.is_there = False
+    echo.heartbeat.start()
+    await until(lambda: len(echo.sent) == 3)
+    echo.heartbeat.heard(b"1")
+    assert echo.heartbeat.round_trip == 0
+    await until(lambda: len(echo.sent) == 4)
+    assert echo.silences == 0
+    echo.heartbeat.stop()
+
+
+async def test_a_pause_of_this_process_is_not_taken_for_silence() -> None:
+    """However long it was, it has missed one beat and not three."""
+    echo = Echo()
+    echo.heartbeat.start()
+    await until(lambda: len(echo.sent) == 2)
+    time.sleep(0.2)  # noqa: ASYNC251  # the whole process is to stand still
+    await until(lambda: len(echo.sent) >= 5)
+    echo.heartbeat.stop()
+    assert echo.silences == 0

@@ -1,0 +1,230 @@
+"""The Redis adapter: what every adapter does, and what this one does of its own."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec import Raw, json, msgpack
+from tests.contracts.adapter import AdapterContract
+from tests.contracts.crowds import NAMES, Cluster, Crowd, crowd_in
+from tests.redis_adapter.clusters import adapter_of, cluster_of, link_of, server_on, settle
+from tests.support.links import MakeLink
+from tests.support.processes import PATIENCE
+from tests.support.redis_server import RedisServer
+from tests.support.servers import until
+
+from synkora import AckTimeout
+from synkora.redis.link import Link
+
+
+class TestRedisAdapter(AdapterContract):
+    @pytest.fixture(params=[2, 3], ids=["two", "three"])
+    async def cluster(self, request: pytest.FixtureRequest, make_link: MakeLink) -> AsyncIterator[Cluster]:
+        async with cluster_of(request.param, make_link) as cluster:
+            yield cluster
+
+
+@pytest.fixture
+async def crowd(make_link: MakeLink) -> AsyncIterator[Crowd]:
+    """Two servers: alice and carol on the first, bob and dave on the second."""
+    async with cluster_of(2, make_link, timeout=0.3) as cluster, crowd_in(cluster) as crowd:
+        yield crowd
+
+
+@pytest.fixture
+async def spy(make_link: MakeLink) -> Link:
+    """A link of nobody's server."""
+    link = make_link()
+    assert await link.start(PATIENCE)
+    return link
+
+
+async def reached(crowd: Crowd) -> list[list[str]]:
+    """Whom each server reaches with an event, if nobody has got anything before."""
+    got = []
+    for server in crowd.cluster.servers:
+        server.emit("x")
+        got.append(await crowd.who_gets(["x"], server))
+    return got
+
+
+async def test_a_server_hears_of_rooms_with_a_member_here_alone(crowd: Crowd, redis: RedisServer) -> None:
+    """What is sent to others never comes to it, and Redis knows of no room when it is empty."""
+
+    def listeners(room: str) -> int:
+        count: int = redis.do("PUBSUB", "NUMSUB", f"socket.io#/#{room}#")[1]
+        return count
+
+    assert [listeners(room) for room in ("red", "blue", "nowhere")] == [2, 2, 0]
+    assert [listeners(socket.id) for socket in crowd.sockets.values()] == [1, 1, 1, 1]
+    crowd.sockets["alice"].leave("red")
+    await until(lambda: listeners("red") == 1)
+    crowd.sockets["bob"].disconnect(close=True)
+    await until(lambda: (listeners("red"), listeners("blue")) == (0, 1))
+    assert listeners(crowd.sockets["bob"].id) == 0
+
+
+async def test_the_same_room_under_another_prefix_is_another(make_link: MakeLink, redis: RedisServer) -> None:
+    """Applications that share a Redis do not hear each other."""
+    async with (
+        cluster_of(1, make_link, prefix="mine") as mine,
+        cluster_of(1, make_link) as other,
+        crowd_in(mine) as crowd,
+        crowd_in(other) as strangers,
+    ):
+        assert redis.do("PUBSUB", "NUMSUB", "mine#/#red#") == [b"mine#/#red#", 1]
+        other.servers[0].to("red").emit("x")
+        assert await strangers.who_gets(["x"], other.servers[0]) == ["alice", "bob"]
+        assert await mine.namespaces[0].adapter.server_count() == 1
+        assert await crowd.who_gets(["x"], mine.servers[0]) == []
+
+
+async def test_a_namespace_that_could_be_another_ones_room_is_refused(make_link: MakeLink) -> None:
+    """The name of its channel would be that of a room's."""
+    with pytest.raises(ValueError, match="has no #"):
+        server_on(make_link()).of("/a#b")
+
+
+async def test_without_redis_each_server_goes_on(crowd: Crowd, redis: RedisServer) -> None:
+    """With its own clients; what needs the others fails at once and says why; and all is whole again after."""
+    first, second = crowd.cluster.servers
+    redis.kill()
+    await until(lambda: not link_of(first).is_up and not link_of(second).is_up)
+    for server in crowd.cluster.servers:
+        server.emit("x")
+        server.emit("end")
+        for name in crowd.beside(server):
+            assert [await crowd.clients[name].event() for _ in range(2)] == [["x"], ["end"]]
+        for refused in (server.fetch_sockets(), server.of("/").all_rooms(), server.of("/").adapter.server_count()):
+            with pytest.raises(TimeoutError, match="the other servers cannot be"):
+                await refused
+        with pytest.raises(AckTimeout, match="the other servers cannot be asked"):
+            await server.of("/").server_side_call("hello")
+        server.to("red").sockets_join("green")
+    assert crowd.members("green") == ["alice", "bob"]
+    asking = asyncio.create_task(first.call("ask", timeout=0.5))
+    for name in ("alice", "carol"):
+        await crowd.answer(name, "ask", name)
+    with pytest.raises(AckTimeout) as failed:
+        await asking
+    assert sorted(failed.value.answers) == ["alice", "carol"]
+    redis.start()
+    await until(lambda: link_of(first).is_up and link_of(second).is_up)
+    first.to("green").emit("x")
+    assert await crowd.who_gets(["x"], first) == ["alice", "bob"]
+    assert len(await second.fetch_sockets()) == len(NAMES)
+
+
+async def test_a_server_that_does_not_answer_is_told_of(crowd: Crowd, spy: Link) -> None:
+    """The others' answers count for nothing, since whose are missing is not known."""
+    spy.subscribe(b"socket.io-request#/#", lambda message: None)
+    await spy.call("PING")
+    server = crowd.cluster.servers[0]
+    assert await server.of("/").adapter.server_count() == 3
+    with pytest.raises(TimeoutError, match=r"1 of 2 answers within 0\.3 s"):
+        await server.fetch_sockets()
+    with pytest.raises(TimeoutError, match=r"1 of 2 answers within 0\.3 s"):
+        await server.of("/").all_rooms()
+
+
+async def test_who_listens_to_all_channels_is_no_server(crowd: Crowd, redis: RedisServer) -> None:
+    """What operators watch Redis with subscribes by a pattern, and no answer of theirs is waited for."""
+    with socket.create_connection(("127.0.0.1", redis.port)) as observer:
+        observer.sendall(b"PSUBSCRIBE *\r\n")
+        await until(lambda: redis.do("PUBSUB", "NUMPAT") == 1)
+        assert len(await crowd.cluster.servers[0].fetch_sockets()) == len(NAMES)
+
+
+async def test_half_a_surrogate_pair_may_be_asked_about(crowd: Crowd) -> None:
+    """Nobody is in a room of such a name, and JSON can say so."""
+    first = crowd.cluster.servers[0]
+    assert await first.to("\ud800").fetch_sockets() == []
+    assert not adapter_of(first)._requests._waiting
+
+
+CHANNELS = ["socket.io#/#", "socket.io#/#red#", "socket.io-request#/#", "socket.io-response#/#"]
+HOSTILE = [
+    b"",
+    b"\xff" * 100,
+    b"\x91" * 100_000,
+    b'{"type":6,"data":' + b"[" * 100_000,
+    msgpack.encode(["a", {"type": 2, "data": ["disconnect"]}, {}]),
+    msgpack.encode(["a", {"type": 1, "data": ["x"]}, {}]),
+    msgpack.encode(["a", {"type": 2, "data": ["x", b"", {"_placeholder": True, "num": 9}]}, {}]),
+    b'{"type":2,"rooms":["red"]}',
+    b'{"type":4,"close":true}',
+    b'{"type":99}',
+    b'{"type":6,"data":"hello"}',
+    b'{"type":6,"data":[]}',
+    b'{"type":7,"requestId":"a"}',
+    msgpack.encode({"type": 7, "requestId": "a", "packet": {"type": 2, "data": []}, "opts": {}}),
+    b'{"requestId":"unknown","sockets":[1]}',
+]
+
+
+@pytest.mark.parametrize("message", HOSTILE, ids=[str(message[:24]) for message in HOSTILE])
+async def test_nobody_is_harmed_by_what_is_no_message(crowd: Crowd, spy: Link, message: bytes) -> None:
+    """On whichever channel it comes, clients stay, nothing reaches them, and the next message does."""
+    for channel in CHANNELS:
+        spy.publish(channel.encode(), message)
+    await settle([spy, *(link_of(server) for server in crowd.cluster.servers)])
+    assert await reached(crowd) == [NAMES, NAMES]
+    for server in crowd.cluster.servers:
+        assert 2 <= adapter_of(server).unreadable <= 3
+
+
+async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Link) -> None:
+    """Whatever channel it comes by."""
+    spy.publish(b"socket.io#/#", msgpack.encode(["a", {"type": 2, "data": ["x"], "nsp": "/other"}, {}]))
+    await settle([spy, *(link_of(server) for server in crowd.cluster.servers)])
+    assert await reached(crowd) == [NAMES, NAMES]
+
+
+async def test_an_answer_that_nobody_understands_is_left_out(crowd: Crowd, spy: Link) -> None:
+    """A socket without an id is none; the others are."""
+
+    def answer(message: bytes) -> None:
+        request = json.decode(message)
+        response = {"requestId": request["requestId"], "sockets": [{}, 7, {"id": "s", "rooms": [5], "data": 1}]}
+        spy.publish(b"socket.io-response#/#" + request["uid"].encode() + b"#", json.encode(response))
+
+    spy.subscribe(b"socket.io-request#/#", answer)
+    await spy.call("PING")
+    found = {socket.id: socket for socket in await crowd.cluster.servers[0].fetch_sockets()}
+    assert set(found) == {"s"} | {socket.id for socket in crowd.sockets.values()}
+    assert (set(found["s"].rooms), found["s"].data, found["s"].handshake.address) == ({"5"}, {}, "")
+    assert adapter_of(crowd.cluster.servers[0]).unreadable == 2
+
+
+async def test_data_that_json_cannot_hold_is_not_described(crowd: Crowd) -> None:
+    """The rest of an application's data is."""
+    crowd.sockets["bob"].data.update(name="Bob", lock=asyncio.Lock())
+    (found,) = await crowd.cluster.servers[0].to(crowd.sockets["bob"].id).fetch_sockets()
+    assert found.data == {"name": "Bob"}
+
+
+async def test_what_other_servers_cannot_take_is_sent_here(crowd: Crowd) -> None:
+    """Nesting that MessagePack's writer does not take reaches the clients of this server, and is counted."""
+    first = crowd.cluster.servers[0]
+    number = Raw(b"1" * 5000)
+    first.to("red").emit("x", number)
+    assert await crowd.clients["alice"].receive() == '42["x",' + "1" * 5000 + "]"
+    assert await reached(crowd) == [NAMES, NAMES]
+    assert adapter_of(first).unwritable == 1
+
+
+async def test_a_poll_of_another_server_ends(crowd: Crowd, spy: Link) -> None:
+    """After the time that it names, late acks go nowhere."""
+    packet = {"type": 2, "data": ["ask"], "nsp": "/"}
+    heard: list[bytes] = []
+    spy.subscribe(b"socket.io-response#/#spyspy#", heard.append)
+    for flags in ({"timeout": 20}, {"timeout": 1e12}, {"timeout": "soon"}, {}):
+        opts = {"rooms": ["red"], "except": ["blue"], "flags": flags}
+        request = {"uid": "spyspy", "requestId": "r", "type": 7, "packet": packet, "opts": opts}
+        spy.publish(b"socket.io-request#/#", msgpack.encode(request))
+    acks = crowd.cluster.namespaces[0].adapter.acks
+    await until(lambda: len(heard) == 8 and len(acks) == 3)
+    for _ in range(4):
+        await crowd.answer("alice", "ask", 1)
+    await until(lambda: len(heard) == 11 and len(acks) == 0)

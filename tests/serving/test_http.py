@@ -1,0 +1,457 @@
+"""HTTP requests that are too large, too slow, or never read the answer, over real sockets."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.types import Receive, Scope, Send
+from tests.support.clients import Polling, websocket
+from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.processes import PATIENCE
+from tests.support.servers import Address, serving, until
+
+from synkora import SocketServer
+from synkora.serving.http import MAX_HEAD, MAX_HEADERS
+from synkora.serving.pipeline import MAX_WAITING, MAX_WAITING_SIZE
+
+__all__ = ["pytest_asyncio_loop_factories"]
+
+SOON = 0.5  # seconds, in place of ten or thirty
+LARGE = 30_000_000  # bytes: more than sockets hold
+HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.fixture
+def server() -> SocketServer:
+    server = SocketServer()
+    server.of("/")
+    return server
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers everything, with very much at /large."""
+    body = b"x" * LARGE if scope["path"] == "/large" else b"ok"
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+async def address(server: SocketServer) -> AsyncIterator[Address]:
+    async with serving(server, app=app) as address:
+        yield address
+
+
+@pytest.fixture
+async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
+    """A server with little patience."""
+    for name in ("HEAD_TIME", "BODY_TIME", "READ_TIME"):
+        monkeypatch.setattr(f"synkora.serving.http.{name}", SOON)
+    async with serving(server, app=app) as address:
+        yield address
+
+
+class Raw:
+    """A connection over which anything can be sent."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def status(self) -> int:
+        """The status of the next answer, of which the body is read as well."""
+        async with asyncio.timeout(PATIENCE):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await self.reader.readexactly(int(size))
+        return int(head.split()[1])
+
+    async def ended(self) -> bytes:
+        """All that comes until the end of the connection."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+
+@asynccontextmanager
+async def raw(address: Address, receive_buffer: int | None = None) -> AsyncIterator[Raw]:
+    connection = socket.socket()
+    connection.setblocking(False)
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", address.port))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=65_536)
+    try:
+        yield Raw(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def counted(server: SocketServer) -> list[tuple[str, int, str]]:
+    return [(tally.kind, tally.times, tally.label) for tally in server.incidents.take()]
+
+
+class TestSlowRequests:
+    async def test_nothing_at_all(self, server: SocketServer, hasty: Address) -> None:
+        """A connection that says nothing is closed without a word, and is no incident."""
+        async with raw(hasty) as client:
+            assert await client.ended() == b""
+        assert counted(server) == []
+
+    async def test_a_head_without_an_end(self, server: SocketServer, hasty: Address) -> None:
+        """It is answered with 408, however busily the client goes on."""
+        async with raw(hasty) as client:
+            await client.send(b"GET /health HTTP/1.1\r\n")
+            drip = asyncio.create_task(self._drip(client, b"X-Header: y\r\n"))
+            assert (await client.ended()).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            drip.cancel()
+        assert counted(server) == [("slow request cut off", 1, "head")]
+
+    async def test_a_slow_body_is_taken(self, server: SocketServer, hasty: Address) -> None:
+        """An upload that makes progress goes on, with a length or in chunks."""
+        packet = b'42["hello","' + b"x" * 20 + b'"]'
+        bodies = {
+            b"Content-Length: %d" % len(packet): packet,
+            b"Transfer-Encoding: chunked": b"".join(b"1\r\n%c\r\n" % byte for byte in packet) + b"0\r\n\r\n",
+        }
+        async with Polling(hasty) as polling, raw(hasty) as client:
+            await polling.open()
+            await polling.post("40")
+            target = hasty.url(sid=polling.sid).removeprefix(hasty.http).encode()
+            for field, body in bodies.items():
+                head = b"POST %b HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % (target, field)
+                await self._crawl(client, head + body[:-20], body[-20:])
+                assert await client.status() == 200
+        assert counted(server) == []
+
+    @staticmethod
+    async def _crawl(client: Raw, first: bytes, rest: bytes) -> None:
+        """Send bytes at once, and the rest one by one within several times what there is for silence."""
+        await client.send(first)
+        for byte in rest:
+            await asyncio.sleep(SOON / 8)
+            await client.send(bytes([byte]))
+
+    @staticmethod
+    async def _drip(client: Raw, data: bytes) -> None:
+        try:
+            while True:
+                await client.send(data)
+                await asyncio.sleep(SOON / 10)
+        except ConnectionError:
+            pass
+
+    async def test_a_second_head_without_an_end(self, hasty: Address) -> None:
+        """A request that came in time earns the next one no more time."""
+        async with raw(hasty) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+            await client.send(HEALTH[:-2])
+            assert (await client.ended()).startswith(b"HTTP/1.1 408")
+
+    async def test_blank_lines_keep_no_connection_open(self, hasty: Address) -> None:
+        """The blank lines that may come before a request (RFC 9112 section 2.2) are none."""
+        async with raw(hasty) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+            drip = asyncio.create_task(self._drip(client, b"\r\n"))
+            await client.ended()
+            drip.cancel()
+
+    async def test_an_idle_connection_may_be_used_again(self, hasty: Address) -> None:
+        """Between two requests a client may take longer than over one."""
+        async with raw(hasty) as client:
+            for _ in range(2):
+                await client.send(HEALTH)
+                assert await client.status() == 200
+                await asyncio.sleep(2 * SOON)
+
+    async def test_a_body_without_an_end(self, server: SocketServer, hasty: Address) -> None:
+        """It is answered with 408, and the session that it was for has ended."""
+        async with Polling(hasty) as polling, raw(hasty) as client:
+            await polling.open()
+            target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
+            await client.send(f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n40".encode())
+            assert (await client.ended()).startswith(b"HTTP/1.1 408")
+            assert not len(server.registry)
+        assert counted(server)[0] == ("slow request cut off", 1, "body")
+
+    async def test_a_body_that_nobody_reads_has_its_time_as_a_whole(self, hasty: Address) -> None:
+        """What comes after an answer, or with a poll, is not bounded in size, and so does not go on for ever."""
+        poll = hasty.url().removeprefix(hasty.http)
+        for request in ("POST /health", f"GET {poll}"):
+            async with raw(hasty) as client:
+                await client.send(f"{request} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+                assert await client.status() == 200
+                drip = asyncio.create_task(self._drip(client, b"1\r\nx\r\n"))
+                await client.ended()
+                drip.cancel()
+
+    async def test_a_body_that_nobody_waits_for(self, hasty: Address) -> None:
+        """An answer that was given before the end of a request is not followed by another."""
+        async with raw(hasty) as client:
+            await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+            assert await client.status() == 200
+            assert await client.ended() == b""
+
+    async def test_a_request_behind_another_has_time(self, server: SocketServer, hasty: Address) -> None:
+        """What is not read before a poll is answered is not the client's delay."""
+        async with Polling(hasty) as polling, raw(hasty) as client:
+            await polling.open()
+            target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
+            post = f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n4"
+            await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n{post}".encode())
+            await asyncio.sleep(2 * SOON)
+            server.registry.find(polling.sid).send(b"4hello")
+            assert await client.status() == 200
+            await client.send(b"0")
+            assert await client.status() == 200
+
+    async def test_what_is_answered_late_is_not_slow(self, server: SocketServer, hasty: Address) -> None:
+        """A poll waits for as long as there is nothing to say, and a WebSocket is no request."""
+        async with Polling(hasty) as polling, websocket(hasty) as client:
+            await polling.open()
+            poll = asyncio.create_task(polling.poll())
+            await asyncio.sleep(2 * SOON)
+            server.registry.find(polling.sid).send(b"4hello")
+            assert await poll == ["4hello"]
+            await client.connect()
+
+    async def test_hundreds_of_half_open_requests(self, server: SocketServer, hasty: Address) -> None:
+        """All are let go, and somebody else is served meanwhile."""
+        count = 300
+        opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", hasty.port) for _ in range(count)))
+        for _, writer in opened:
+            writer.write(HEALTH[:-2])
+        async with raw(hasty) as bystander:
+            await bystander.send(HEALTH)
+            assert await bystander.status() == 200
+        async with asyncio.timeout(PATIENCE):
+            answers = await asyncio.gather(*(reader.read() for reader, _ in opened))
+        assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
+        assert counted(server) == [("slow request cut off", count, "head")]
+        for _, writer in opened:
+            writer.close()
+
+
+class TestFiles:
+    async def test_running_out_of_files_is_told(
+        self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Connections with the last numbers that there are count as an incident; others do not."""
+        async with raw(address) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+        assert counted(server) == []
+        monkeypatch.setattr("resource.getrlimit", lambda _: (5, 5))
+        async with raw(address) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+        assert counted(server) == [("file limit hit", 1, "5 may be open, raise LimitNOFILE or ulimit -n")]
+
+
+class TestKeepAlive:
+    async def test_an_idle_connection_is_closed_when_its_time_is_over(self, server: SocketServer) -> None:
+        """How long it stays open after a request can be set."""
+        async with serving(server, app=app, keep_alive=0.1) as address, raw(address) as client:
+            await client.send(HEALTH)
+            assert await client.status() == 200
+            assert await client.ended() == b""
+
+
+class TestSlowReaders:
+    async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:
+        """What was to be sent to it is given up, and it is counted."""
+        async with raw(hasty, receive_buffer=4096) as client:
+            await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: len(server.incidents))
+            assert counted(server) == [("slow client cut off", 1, "")]
+            assert len(await client.ended()) < LARGE
+
+    async def test_a_client_that_reads_slowly_gets_it_all(self, hasty: Address) -> None:
+        """As long as it goes on reading it may take longer than the time there is for a part."""
+        async with raw(hasty, receive_buffer=65_536) as client:
+            await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            for _ in range(20):
+                await client.reader.readexactly(LARGE // 20)
+                await asyncio.sleep(SOON / 5)
+
+
+class TestLargeHeads:
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            b"GET /health?" + b"x" * MAX_HEAD + b" HTTP/1.1\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD + b"\r\n\r\n",
+            b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * (MAX_HEAD // 6) + b"\r\n",
+            b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+            b"GET /health HTTP/1.1\r\nX: " + b"x" * 10 * MAX_HEAD,
+            b"GET /" + b"x" * 10 * MAX_HEAD,
+            b"POST /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 2 * MAX_HEAD + b"\r\n\r\n",
+        ],
+        ids=[
+            "a long target",
+            "a long header",
+            "many headers",
+            "just too many",
+            "a header without an end",
+            "no end",
+            "a long trailer",
+        ],
+    )
+    @pytest.mark.parametrize("piece", [1_000, 10_000_000])
+    async def test_it_is_refused(self, server: SocketServer, address: Address, request_: bytes, piece: int) -> None:
+        """Whatever is large, and in however many pieces it comes: 431, and the end of the connection."""
+        async with raw(address) as client:
+            try:
+                for start in range(0, len(request_), piece):
+                    await client.send(request_[start : start + piece])
+                    await asyncio.sleep(0)
+            except ConnectionError:
+                pass
+            await client.ended()
+        await until(lambda: len(server.incidents))
+        assert counted(server) == [("request refused", 1, "head too large")]
+
+    async def test_the_answer(self, address: Address) -> None:
+        """It says how large a head may be."""
+        async with raw(address) as client:
+            await client.send(b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD)
+            answer = await client.ended()
+        assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+        words = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
+        assert answer.endswith(b'{"message":"%b"}' % words.encode())
+
+    async def test_as_many_headers_as_there_may_be(self, address: Address) -> None:
+        """The bound on headers counts for each request of a connection by itself."""
+        async with raw(address) as client:
+            for _ in range(2):
+                await client.send(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * MAX_HEADERS + b"\r\n")
+                assert await client.status() == 200
+
+    @pytest.mark.parametrize("times", [1, 3])
+    async def test_a_head_that_may_just_be(self, address: Address, times: int) -> None:
+        """A session of several cookies fits, in each request of a connection."""
+        filler = b"x" * (MAX_HEAD - len(b"/healthHosta") - 3 * 4 - len(b"Cookie"))
+        async with raw(address) as client:
+            for _ in range(times):
+                await client.send(b"GET /health HTTP/1.1\r\nHost: a\r\nCookie: " + filler + b"\r\n\r\n")
+                assert await client.status() == 200
+
+    async def test_a_large_body_is_no_head(self, address: Address) -> None:
+        """A body may be as large as its reader takes it."""
+        async with raw(address) as client:
+            body = b"x" * 500_000
+            await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + body + HEALTH)
+            assert [await client.status(), await client.status()] == [200, 200]
+
+    async def test_what_is_not_http(self, server: SocketServer, address: Address) -> None:
+        """It is answered with 400, and counted."""
+        async with raw(address) as client:
+            await client.send(b"\x16\x03\x01 hello\r\n\r\n")
+            assert (await client.ended()).startswith(b"HTTP/1.1 400")
+        assert counted(server) == [("request refused", 1, "not HTTP")]
+
+
+class TestPipelining:
+    @pytest.fixture
+    async def poll(self, address: Address) -> AsyncIterator[tuple[Polling, bytes]]:
+        """A session, and a request that waits for its messages."""
+        async with Polling(address) as polling:
+            await polling.open()
+            target = address.url(sid=polling.sid).removeprefix(address.http)
+            yield polling, f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+    async def test_requests_behind_a_poll_are_answered_in_turn(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """As many requests as may wait get their answers after the poll's."""
+        polling, request = poll
+        async with raw(address) as client:
+            await client.send(request + b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n" * MAX_WAITING)
+            await until(lambda: server.registry.find(polling.sid).transport.writable)
+            await asyncio.sleep(0.05)
+            server.registry.find(polling.sid).send(b"4hello")
+            head = await client.reader.readuntil(b"4hello")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert [await client.status() for _ in range(MAX_WAITING)] == [200] * MAX_WAITING
+        assert counted(server) == []
+
+    async def test_a_connection_may_pipeline_for_long(self, server: SocketServer, address: Address) -> None:
+        """The bounds are for what waits, not for what a connection sends in all."""
+        padded = b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 3000 + b"\r\n\r\n"
+        async with raw(address) as client:
+            await client.send(padded * (MAX_WAITING // 2))
+            for _ in range(100):
+                await client.send(padded)
+                assert await client.status() == 200
+        assert counted(server) == []
+
+    @pytest.mark.parametrize(
+        "waiting",
+        [
+            HEALTH * (MAX_WAITING + 1),
+            HEALTH * 14_000,
+            (b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 30_000 + b"\r\n\r\n") * 3,
+            b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + b"x" * (MAX_WAITING_SIZE + 1),
+        ],
+        ids=["one too many", "thousands", "large heads", "a large body"],
+    )
+    async def test_too_much_behind_a_poll_ends_the_connection(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes], waiting: bytes
+    ) -> None:
+        """The connection is closed without an answer, its session ends, and the incident is counted."""
+        async with raw(address) as client:
+            await client.send(poll[1])
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            with contextlib.suppress(ConnectionError):
+                await client.send(waiting)
+            assert await client.ended() == b""
+        await until(lambda: not len(server.registry))
+        assert counted(server) == [("request refused", 1, "too many pipelined")]
+
+    async def test_a_client_that_leaves_is_noticed(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """The session of a poll ends at once with its connection, although requests wait behind the poll."""
+        async with raw(address) as client:
+            await client.send(poll[1] + HEALTH * 3)
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await asyncio.sleep(0.05)
+        await until(lambda: not len(server.registry))
+
+    async def test_a_poll_with_a_large_body_ends_with_its_client(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """A body that nobody reads does not stop the server from reading."""
+        body = b"x" * 500_000
+        async with raw(address) as client:
+            await client.send(poll[1][:-2] + b"Content-Length: 500000\r\n\r\n" + body)
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await asyncio.sleep(0.05)
+        await until(lambda: not len(server.registry))
+
+    async def test_a_websocket_behind_a_poll(
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+    ) -> None:
+        """A connection cannot become a WebSocket while an answer is due: the answer would be bytes of no frame."""
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        key = b"Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n"
+        target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
+        async with raw(address) as client:
+            await client.send(poll[1])
+            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n".encode() + upgrade + key)
+            assert await client.ended() == b""
+        await until(lambda: not len(server.registry))

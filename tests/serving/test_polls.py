@@ -1,0 +1,172 @@
+"""Polls that are answered by a plain call, in what HTTP asks for; all else of polling is tested with its transport."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.serving.test_http import LARGE, Raw, raw
+from tests.support.clients import Polling
+from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.processes import PATIENCE
+from tests.support.servers import Address, serving, until
+from tests.support.sessions import turn
+
+from synkora import SocketServer
+from synkora.engine.outgoing import Outgoing
+from synkora.engine.registry import Registry
+from synkora.serving.pipeline import MAX_WAITING
+
+__all__ = ["pytest_asyncio_loop_factories"]
+
+
+@pytest.fixture
+def server() -> SocketServer:
+    server = SocketServer()
+    server.of("/")
+    return server
+
+
+@pytest.fixture
+async def address(server: SocketServer) -> AsyncIterator[Address]:
+    async with serving(server) as address:
+        yield address
+
+
+def get(address: Address, sid: str | None = None, head: str = "Host: a\r\n", version: str = "1.1") -> bytes:
+    target = address.url(sid=sid).removeprefix(address.http)
+    return f"GET {target} HTTP/{version}\r\n{head}\r\n".encode()
+
+
+async def answer(client: Raw) -> tuple[bytes, bytes]:
+    """The head and the body of the next answer."""
+    async with asyncio.timeout(PATIENCE):
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        return head, await client.reader.readexactly(int(size))
+
+
+async def test_a_connection_that_breaks_ends_the_session_whose_poll_hangs_on_it(
+    server: SocketServer, address: Address
+) -> None:
+    """It is known at once that the client has left, and nothing is kept of it."""
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.open()
+        await client.send(get(address, polling.sid))
+        await until(lambda: server.registry.find(polling.sid).transport.writable)
+        client.writer.transport.abort()
+        await until(lambda: not len(server.registry))
+
+
+async def test_a_connection_that_breaks_between_polls_ends_nothing(server: SocketServer, address: Address) -> None:
+    """A client may poll over another one."""
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.open()
+        server.registry.find(polling.sid).send(b"4one")
+        await client.send(get(address, polling.sid))
+        assert (await answer(client))[1] == b"4one"
+        client.writer.transport.abort()
+        server.registry.find(polling.sid).send(b"4two")
+        assert await polling.poll() == ["4two"]
+
+
+async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: SocketServer, address: Address) -> None:
+    """Each connection would hold another large answer; the kernel takes little of one, so that it can be noticed."""
+    async with Polling(address) as polling, raw(address, receive_buffer=4096) as deaf, raw(address) as other:
+        await polling.open()
+        session = server.registry.find(polling.sid)
+        await deaf.send(get(address, polling.sid))
+        await until(lambda: session.transport.writable)
+        for _ in range(2):
+            session.outbox.put(Outgoing(b"4" + b"x" * 1_000_000))
+        await until(lambda: not session.transport.writable)
+        await asyncio.sleep(0.1)  # until the kernel has taken what it takes
+        await other.send(get(address, polling.sid))
+        assert (await answer(other))[0].startswith(b"HTTP/1.1 400")
+        assert not len(server.registry)
+
+
+async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, address: Address) -> None:
+    """What comes on the same connection is answered in order (RFC 9112 section 9.3.2)."""
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.open()
+        await client.send(get(address, polling.sid) * 2 + b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
+        for message in (b"4one", b"4two"):
+            await until(lambda: server.registry.find(polling.sid).transport.writable)
+            server.registry.find(polling.sid).send(message)
+            assert (await answer(client))[1] == message
+        assert (await answer(client))[0].startswith(b"HTTP/1.1 404")
+
+
+async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServer, address: Address) -> None:
+    """Each request that waited is answered with nothing left out."""
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.open()
+        await client.send(get(address, polling.sid) + get(address, "unknown") * MAX_WAITING)
+        await until(lambda: server.registry.find(polling.sid).transport.writable)
+        server.registry.find(polling.sid).send(b"4hello")
+        assert (await answer(client))[1] == b"4hello"
+        for _ in range(MAX_WAITING):
+            head, body = await answer(client)
+            assert head.startswith(b"HTTP/1.1 400")
+            assert b"Session ID unknown" in body
+
+
+@pytest.mark.parametrize(
+    ("head", "version"), [("Connection: close\r\n", "1.1"), ("", "1.0"), ("Connection: keep-alive\r\n", "1.0")]
+)
+async def test_a_connection_that_is_not_kept_is_closed_after_the_answer(
+    address: Address, head: str, version: str
+) -> None:
+    """The answer says so (RFC 9112 section 9.6)."""
+    async with raw(address) as client:
+        await client.send(get(address, head=head, version=version))
+        said, body = await answer(client)
+        assert body.startswith(b"0{")
+        assert b"connection: close\r\n" in said
+        assert await client.ended() == b""
+
+
+async def test_a_client_that_waits_to_be_asked_for_a_body_is_asked(address: Address) -> None:
+    """A GET may expect a 100 before it goes on (RFC 9110 section 10.1.1)."""
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.open()
+        head = "Host: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
+        await client.send(get(address, polling.sid, head))
+        async with asyncio.timeout(PATIENCE):
+            assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
+    """What it asked for in advance waits until it reads, so that its messages stay in the outbox, which has a limit."""
+    server = SocketServer(max_outbox=2 * LARGE)
+    server.of("/")
+    messages = [b"4" + letter * LARGE for letter in (b"a", b"b", b"c")]
+    async with serving(server) as address, Polling(address) as polling, raw(address, receive_buffer=4096) as client:
+        await polling.open()
+        session = server.registry.find(polling.sid)
+        await client.send(get(address, polling.sid) * 3)
+        for message in messages[:2]:
+            await until(lambda: session.transport.writable)
+            session.send(message)
+            await turn()
+        session.send(messages[2])
+        await turn()
+        assert session.outbox.waiting_bytes > LARGE
+        for message in messages:
+            assert (await answer(client))[1] == message
+        assert session.outbox.is_empty
+
+
+async def test_an_error_of_ours_is_answered(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is told 500, and the connection goes on."""
+
+    def fail(self: Registry, sid: str) -> None:
+        raise RuntimeError("a fault")
+
+    async with raw(address) as client:
+        with monkeypatch.context() as broken:
+            broken.setattr(Registry, "find", fail)
+            await client.send(get(address, "unknown"))
+            assert (await answer(client))[0].startswith(b"HTTP/1.1 500")
+        await client.send(get(address, "unknown"))
+        assert (await answer(client))[0].startswith(b"HTTP/1.1 400")

@@ -1,0 +1,279 @@
+"""`serve`: how a server runs beside an application, and how it stops."""
+
+import asyncio
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from tests.support.clients import Polling, WebSocket, socketio
+from tests.support.processes import PATIENCE, Program
+from tests.support.servers import Address, serving
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from synkora import SocketServer, serve
+from synkora.serving.listen import listen
+from synkora.serving.server import Server
+
+SCRIPT = """
+import asyncio
+from synkora import SocketServer, serve
+
+server = SocketServer()
+server.of("/").on("echo", lambda socket, value: socket.emit("echo", value))
+
+async def before_close():
+    server.emit("server:shutdown")
+    print("stopping", flush=True)
+    if {lingers}:
+        await asyncio.sleep(3600)
+
+def started(sockets):
+    print("port", sockets[0].getsockname()[1], flush=True)
+
+serve(server, host="127.0.0.1", port=0, before_close=before_close, started=started, shutdown_timeout=3600)
+print("stopped", flush=True)
+"""
+DRAINS = """
+import asyncio
+from synkora import SocketServer, serve
+
+async def drain():
+    print("draining", flush=True)
+    {drain}
+
+async def before_close():
+    print("stopping", flush=True)
+    {before_close}
+
+def started(sockets):
+    print("port", sockets[0].getsockname()[1], flush=True)
+
+server = SocketServer()
+serve(server, host="127.0.0.1", port=0, drain=drain, before_close=before_close, started=started, shutdown_timeout=3600)
+print("stopped", flush=True)
+"""
+HOURS = "await asyncio.sleep(3600)"
+Start = Callable[[bool], tuple[Program, Address]]
+both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a program that calls `serve`; if told to, its `before_close` takes an hour."""
+    programs: list[Program] = []
+
+    def start_program(lingers: bool) -> tuple[Program, Address]:
+        program = Program([sys.executable, "-c", SCRIPT.format(lingers=lingers)], tmp_path)
+        programs.append(program)
+        port = program.line(lambda line: line.startswith("port ")).removeprefix("port ")
+        return program, Address(int(port), "/socket.io/")
+
+    yield start_program
+    for program in programs:
+        with program:
+            pass
+
+
+@asynccontextmanager
+async def talking(address: Address) -> AsyncIterator[WebSocket]:
+    """A client for whom the server works."""
+    async with socketio(address) as client:
+        await client.emit("echo", 1)
+        assert await client.event() == ["echo", 1]
+        yield client
+
+
+@both_signals
+async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
+    """Clients get what is said last and are let go, `serve` returns, and the program ends well."""
+    program, address = start(False)
+    async with talking(address) as client:
+        program.signal(number)
+        assert await client.event() == ["server:shutdown"]
+        assert await client.closed() == 1012
+    assert program.wait() == 0
+    assert program.stdout[1:] == ["stopping", "stopped"]
+    assert program.stderr == []
+
+
+@both_signals
+async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
+    """Whatever it still waits for, the process ends, with the exit code of SIGINT."""
+    program, address = start(True)
+    async with talking(address) as client:
+        program.signal(number)
+        assert await client.event() == ["server:shutdown"]
+        program.signal(signal.SIGINT)
+        assert await client.closed() == 1006
+    assert program.wait() == 128 + signal.SIGINT
+    assert program.stdout[1:] == ["stopping"]
+    assert program.stderr == []
+
+
+async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> None:
+    """A supervisor, and what it runs the program by, may each send one: clients are told all the same."""
+    program, address = start(False)
+    async with talking(address) as client:
+        for _ in range(5):
+            program.signal(signal.SIGTERM)
+        assert await client.event() == ["server:shutdown"]
+        assert await client.closed() == 1012
+    assert program.wait() == 0
+    assert program.stdout[1:] == ["stopping", "stopped"]
+    assert program.stderr == []
+
+
+async def test_sigterm_again_later_ends_it(start: Start) -> None:
+    """A later SIGTERM counts."""
+    program, address = start(True)
+    async with talking(address) as client:
+        while program.process.poll() is None:
+            program.signal(signal.SIGTERM)
+            await asyncio.sleep(0.1)
+        assert await client.event() == ["server:shutdown"]
+    assert program.wait() == 128 + signal.SIGTERM
+    assert program.stderr == []
+
+
+async def test_new_clients_are_refused_while_it_stops(start: Start) -> None:
+    """Whoever is there can still fetch what was said last, by a connection of its own; then the program ends."""
+    program, address = start(False)
+    async with Polling(address) as client:
+        await client.open()
+        await client.post("40")
+        assert (await client.poll())[0].startswith("40{")
+        program.signal(signal.SIGTERM)
+        await asyncio.to_thread(program.line, lambda line: line == "stopping")
+        async with Polling(address) as late:
+            answer = await late.http.get(address.url())
+            assert (answer.status_code, answer.json()["message"]) == (503, "Server is shutting down")
+        with pytest.raises(InvalidStatus, match="503"):
+            await connect(address.url("websocket"), proxy=None)
+        packets = await client.poll()
+        while packets[-1] != "1":
+            packets += await client.poll()
+        assert packets == ['42["server:shutdown"]', "1"]
+    assert program.wait() == 0
+
+
+async def test_signals_mean_what_they_did_before() -> None:
+    """A program that goes on after `serve` has its own handlers of signals back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    started = asyncio.Event()
+    server = Server(SocketServer(), started=lambda _: started.set())
+    running = asyncio.create_task(server.serve(listen("127.0.0.1", 0)))
+    await asyncio.wait_for(started.wait(), PATIENCE)
+    during = {number: signal.getsignal(number) for number in before}
+    server.should_exit = True
+    await asyncio.wait_for(running, PATIENCE)
+    assert all(during[number] == server.handle_exit for number in before)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_it_runs_in_a_thread() -> None:
+    """Beside the main thread, which alone can take signals, it runs until it is told to stop."""
+    server = Server(SocketServer())
+    sockets = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=(sockets,))
+    thread.start()
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{sockets[0].getsockname()[1]}/", trust_env=False)
+        assert answer.status_code == 404
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+async def test_an_application_answers_what_is_not_socketio() -> None:
+    """Requests outside the path of Socket.IO go to `app`; that path is the server's own."""
+    server = SocketServer(path="/live/")
+    server.of("/")
+    async with serving(server, app=PlainTextResponse("mine")) as address, httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.get(address.http + "/socket.io/")).text == "mine"
+        assert (await http.get(address.http + "/liver/")).text == "mine"
+        assert (await http.get(address.url())).text.startswith("0{")
+        async with socketio(address) as client:
+            assert client.handshake["sid"]
+
+
+async def test_without_an_application_the_rest_is_not_found() -> None:
+    """Any other path is an empty 404, and the connection goes on."""
+    async with serving(SocketServer()) as address, httpx.AsyncClient(trust_env=False) as http:
+        for method in ("GET", "POST"):
+            answer = await http.request(method, address.http + "/")
+            assert (answer.status_code, answer.content) == (404, b"")
+
+
+def test_a_port_in_use_is_an_error() -> None:
+    """`serve` raises an `OSError` before anything else happens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            serve(SocketServer(), host="127.0.0.1", port=taken.getsockname()[1])
+
+
+async def test_what_is_around_it_begins_before_it_and_ends_after_its_clients() -> None:
+    """It is entered before anybody can connect, and left when the last connection has ended."""
+    steps: list[str] = []
+
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        steps.append("entered")
+        yield
+        steps.append(f"left, with {len(server.registry)} clients")
+
+    async def before_close() -> None:
+        steps.append(f"before_close, with {len(server.registry)} clients")
+
+    server = SocketServer()
+    server.of("/")
+    async with (
+        AsyncExitStack() as clients,
+        serving(
+            server,
+            around=around(),
+            before_close=before_close,
+            started=lambda _: steps.append("started"),
+            shutdown_timeout=5,
+        ) as address,
+    ):
+        await clients.enter_async_context(socketio(address))
+    assert steps == ["entered", "started", "before_close, with 1 clients", "left, with 0 clients"]
+
+
+def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path) -> None:
+    """The second one has it go on as if there were nothing to drain; the third ends the process at once."""
+    with Program([sys.executable, "-c", DRAINS.format(drain=HOURS, before_close=HOURS)], tmp_path) as program:
+        program.line(lambda line: line.startswith("port "))
+        program.signal(signal.SIGTERM)
+        program.line(lambda line: line == "draining")
+        program.signal(signal.SIGTERM)  # the same, once more: it does not count
+        program.signal(signal.SIGINT)
+        program.line(lambda line: line == "stopping")
+        program.signal(signal.SIGTERM)
+        program.signal(signal.SIGINT)
+        assert program.wait() == 128 + signal.SIGINT
+        assert program.stdout[1:] == ["draining", "stopping"]
+        assert program.stderr == []
+
+
+@pytest.mark.parametrize(("drain", "complains"), [("pass", False), ("1 / 0", True)], ids=["well", "badly"])
+def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path: Path) -> None:
+    """However it has ended; what it raised is in the log."""
+    with Program([sys.executable, "-c", DRAINS.format(drain=drain, before_close="pass")], tmp_path) as program:
+        program.line(lambda line: line.startswith("port "))
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+        lines = [line for line in program.stdout[1:] if line in ("draining", "stopping", "stopped")]
+        assert lines == ["draining", "stopping", "stopped"]
+        assert ("drain_failed" in program.output) is complains

@@ -1,0 +1,120 @@
+"""What a service manager hands over and is told, by systemd's own tool where it has one."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.processes import PATIENCE, Program, Synkora, free_port
+
+from synkora.serving.systemd import notify, passed_sockets
+
+SERVE = (sys.executable, "-m", "synkora", "serve")
+SETTINGS = {"NEXTAUTH_SECRET": "a-secret-of-the-systemd-tests-9c2e7d41", "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
+#: Becomes the server with a socket of some kind as the first that is passed.
+LAUNCHER = """
+import os, socket, sys
+passed = socket.socket({family}, {kind})
+passed.bind({address})
+{after}
+os.dup2(passed.fileno(), 3)
+os.set_inheritable(3, True)  # it may have been 3 before
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "synkora", "serve"])
+"""
+
+
+def test_a_passed_socket_is_served(tmp_path: Path) -> None:
+    """Whoever connects before the server has started is answered; the port that is set is not listened on."""
+    port, settings = free_port(), [f"--setenv={name}={value}" for name, value in SETTINGS.items()]
+    command = ["systemd-socket-activate", f"--listen=127.0.0.1:{port}", *settings, *SERVE]
+    with Program(command, tmp_path) as program:
+        transport = httpx.HTTPTransport(retries=10)  # until systemd's tool listens
+        with httpx.Client(transport=transport, timeout=PATIENCE, trust_env=False) as http:
+            assert http.get(f"http://127.0.0.1:{port}/health").json()["status"] == "healthy"
+        program.line(lambda line: line == f"✓ Server running on port: {port}")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0, program.output
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "address", "after"),
+    [
+        ("socket.AF_UNIX", "socket.SOCK_STREAM", "'passed.sock'", "passed.listen()"),
+        ("socket.AF_INET", "socket.SOCK_DGRAM", "('127.0.0.1', 0)", ""),
+        ("socket.AF_INET", "socket.SOCK_STREAM", "('127.0.0.1', 0)", ""),
+    ],
+    ids=["unix", "datagrams", "not listening"],
+)
+def test_other_sockets_are_refused(tmp_path: Path, family: str, kind: str, address: str, after: str) -> None:
+    """In a line that says what the socket unit has to have."""
+    script = LAUNCHER.format(family=family, kind=kind, address=address, after=after)
+    with Program([sys.executable, "-c", script], tmp_path, **SETTINGS) as program:
+        assert program.wait() == 1
+        (line,) = program.stderr
+        assert line.endswith("the socket that was passed has to be one of TCP that listens (ListenStream=)")
+
+
+def test_what_is_for_another_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables may have been inherited from a parent, whose numbers mean nothing here."""
+    monkeypatch.setenv("LISTEN_PID", str(os.getppid()))
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    assert passed_sockets() == []
+
+
+@pytest.mark.parametrize("is_abstract", [False, True], ids=["path", "abstract"])
+def test_it_is_told_when_the_server_is_there_and_when_it_goes(tmp_path: Path, is_abstract: bool) -> None:
+    """`READY=1` once it listens, so that units that come after it find it; `STOPPING=1` when it begins to stop."""
+    name = f"@synkora-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0"))
+        manager.settimeout(PATIENCE)
+        with Synkora(tmp_path, "serve", NOTIFY_SOCKET=name, **SETTINGS) as program:
+            assert manager.recv(100) == b"READY=1"
+            program.line(lambda line: line.startswith("✓ Health check:"))
+            program.signal(signal.SIGTERM)
+            assert manager.recv(100) == b"STOPPING=1"
+            assert program.wait() == 0, program.output
+
+
+@pytest.mark.parametrize("address", [None, "", "/nobody/listens/here", "vsock:2:1"])
+def test_nobody_has_to_listen(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    """Without a service manager, or with one that has gone, the server goes its way."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if address is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify("READY=1")
+
+
+def test_a_hangup_while_it_starts_is_answered_when_it_has_started(tmp_path: Path) -> None:
+    """A reload right after the start does not end the process, and is not lost."""
+    with Synkora(tmp_path, "serve", **SETTINGS) as program:
+        until = time.monotonic() + PATIENCE
+        while not blocks_hangups(program.process.pid):
+            assert time.monotonic() < until, program.output
+            time.sleep(0.001)
+        program.signal(signal.SIGHUP)
+        program.line(lambda line: line.startswith("✓ Nothing to reload"))
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0, program.output
+
+
+def blocks_hangups(pid: int) -> bool:
+    """Whether a process has SIGHUP wait: the lowest bit of its mask (proc_pid_status(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigBlk:")[2].split()[0], 16)
+    return bool(mask & 1 << (signal.SIGHUP - 1))
+
+
+def test_a_hangup_does_not_end_it(tmp_path: Path) -> None:
+    """`systemctl reload` where there is nothing to reload is answered by a line."""
+    with Synkora(tmp_path, "serve", **SETTINGS) as program:
+        program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
+        program.signal(signal.SIGHUP)
+        program.line(lambda line: line.startswith("✓ Nothing to reload"))
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0, program.output

@@ -1,0 +1,290 @@
+"""TLS: real certificates, real clients, and what is said of files that will not do."""
+
+import asyncio
+import signal
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+import socketio  # type: ignore[import-untyped]  # it has no types
+from tests.support.certificates import make_certificate
+from tests.support.clients import WebSocket
+from tests.support.frames import TEXT, client_frame
+from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.processes import PATIENCE, Program, Synkora
+from tests.support.servers import serving, until
+from websockets.asyncio.client import connect
+
+from synkora import Socket, SocketServer
+from synkora.identity.tokens import sign
+from synkora.serving.http import TLS_AHEAD
+from synkora.serving.server import TLS_WINDOW
+from synkora.serving.tls import TlsError, tls_context
+
+__all__ = ["pytest_asyncio_loop_factories"]
+
+SECRET = "a-secret-of-the-tls-tests-3f61c0a9d2"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("tls"), "server")
+
+
+@pytest.fixture
+def program(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Program]:
+    """A server that speaks TLS."""
+    variables = {"SSL_CERTFILE": str(files[0]), "SSL_KEYFILE": str(files[1])}
+    given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **variables}
+    with Synkora(tmp_path, "serve", **given) as program:
+        yield program
+
+
+def origin_of(program: Program) -> str:
+    """Where it is, by its banner."""
+    line = program.line(lambda line: "Health check" in line)
+    return line.removeprefix("✓ Health check: ").removesuffix("/health")
+
+
+@pytest.fixture
+def trust(files: tuple[Path, Path]) -> ssl.SSLContext:
+    """What a client needs to believe the server."""
+    return ssl.create_default_context(cafile=files[0])
+
+
+async def test_the_banner_and_the_health_say_https(program: Program, trust: ssl.SSLContext) -> None:
+    """The address in the banner answers over TLS, and over nothing else."""
+    origin = origin_of(program)
+    assert origin.startswith("https://127.0.0.1:")
+    async with httpx.AsyncClient(verify=trust, trust_env=False) as http:
+        assert (await http.get(f"{origin}/health")).json()["status"] == "healthy"
+    async with httpx.AsyncClient(trust_env=False) as http:
+        with pytest.raises(httpx.TransportError):
+            await http.get(f"{origin.replace('https', 'http')}/health")
+
+
+def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
+    """After SIGHUP who comes is shown what is in the files then; what cannot be used is told, and changes nothing."""
+    certfile, keyfile = make_certificate(tmp_path, "server")
+    variables = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
+    with Synkora(tmp_path, "serve", SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
+        origin, port = origin_of(program), int(origin_of(program).rpartition(":")[2])
+        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
+        assert shown == certfile.read_text()
+        trust = ssl.create_default_context(cafile=certfile)
+        with httpx.Client(verify=trust, trust_env=False) as early:
+            assert early.get(f"{origin}/health").status_code == 200
+
+            certfile.write_text("no certificate")
+            program.signal(signal.SIGHUP)
+            program.line(lambda line: line.startswith("! Not reloaded: SSL_CERTFILE, SSL_KEYFILE: "))
+            assert ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE) == shown
+
+            make_certificate(tmp_path, "server")
+            program.signal(signal.SIGHUP)
+            program.line(lambda line: line == "✓ The certificate has been read again")
+            renewed = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
+            assert renewed == certfile.read_text() != shown
+            assert early.get(f"{origin}/health").status_code == 200  # by the connection that it has
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="-".join)
+async def test_people_collaborate(program: Program, transports: list[str], trust: ssl.SSLContext) -> None:
+    """Two Socket.IO clients join a project over wss and https, and one sees the other's edit, large or small."""
+    origin = origin_of(program)
+    seen: asyncio.Queue[object] = asyncio.Queue()
+    joined: asyncio.Queue[object] = asyncio.Queue()
+    clients: list[socketio.AsyncClient] = []
+    sessions: list[aiohttp.ClientSession] = []
+    for name in ("Alice", "Bob"):
+        sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)))
+        client = socketio.AsyncClient(http_session=sessions[-1], reconnection=False)
+        clients.append(client)
+        client.on("users:count", joined.put)
+        client.on("task:create", seen.put)
+        token = sign({"id": name.lower(), "name": name}, SECRET, expires_in=600)
+        await client.connect(origin, auth={"token": token}, transports=transports)
+        await client.emit("join-project", "p1")
+        async with asyncio.timeout(PATIENCE):
+            await joined.get()
+    for task in ({"title": "small"}, {"title": "x" * 200_000}):
+        await clients[0].emit("task:create", {"projectId": "p1", "task": task})
+        async with asyncio.timeout(PATIENCE):
+            assert await seen.get() == task
+    for client, session in zip(clients, sessions, strict=True):
+        await client.disconnect()
+        await session.close()
+
+
+@pytest.mark.parametrize("size", [1, 1_000, 100_000])
+async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path], size: int) -> None:
+    """What did not fit while it did not read comes in order, and messages go both ways before and after."""
+    server = SocketServer()
+    sockets: list[Socket] = []
+    main = server.of("/")
+    main.on_connect(lambda socket, auth: sockets.append(socket))
+    main.on("echo", lambda socket, value: socket.emit("echo", value))
+    trust = ssl.create_default_context(cafile=files[0])
+    count = min(3_000_000 // size, 500)
+    async with serving(server, tls=tls_context(*files)) as address:
+        url = address.url("websocket").replace("ws://", "wss://")
+        async with connect(url, ssl=trust, proxy=None, compression=None, max_queue=1) as connection:
+            client = WebSocket(connection)
+            await client.receive()
+            await client.connect()
+            for round_ in range(3):
+                await client.emit("echo", round_)
+                assert await client.event() == ["echo", round_]
+                for number in range(count):
+                    sockets[0].emit("n", number, "x" * size)
+                    if number % 50 == 0:
+                        await asyncio.sleep(0)  # another turn of the loop, another write
+                assert [(await client.event())[1] for _ in range(count)] == list(range(count))
+            assert sockets[0].session.outbox.is_empty
+
+
+async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) -> None:
+    """The limit of what may wait holds over TLS as well."""
+    server = SocketServer(max_outbox=1_000_000)
+    sockets: list[Socket] = []
+    reasons: list[str] = []
+    server.of("/").on_connect(lambda socket, auth: sockets.append(socket))
+    server.of("/").on_disconnect(lambda socket, reason: reasons.append(reason))
+    trust = ssl.create_default_context(cafile=files[0])
+    async with serving(server, tls=tls_context(*files)) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", address.port, ssl=trust, limit=1024)
+        target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
+        head = (
+            f"GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        writer.write(head.encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(client_frame(TEXT, b"40"))
+        await until(lambda: sockets)
+        for _ in range(200):
+            sockets[0].emit("large", "x" * 100_000)
+            await asyncio.sleep(0)
+        await until(lambda: reasons)
+        assert reasons == ["transport error"]
+        assert [tally.kind for tally in server.incidents.take()] == ["slow client cut off"]
+        writer.transport.abort()
+
+
+async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -> None:
+    """uvloop's buffers never shrink, so they must not grow with a message; and what is large arrives all the same."""
+    server = SocketServer()
+    server.of("/").on("size", lambda socket, text: len(text))
+    trust = ssl.create_default_context(cafile=files[0])
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            for session in server.registry:
+                most = max(most, session.transport._connection.get_read_buffer_size())  # type: ignore[attr-defined]  # a WebSocket's
+            await asyncio.sleep(0)
+
+    async with serving(server, tls=tls_context(*files)) as address:
+        url = address.url("websocket").replace("ws://", "wss://")
+        async with connect(url, ssl=trust, proxy=None, compression=None) as connection:
+            client = WebSocket(connection)
+            await client.receive()
+            await client.connect()
+            watching = asyncio.create_task(watch())
+            for size in (999_000, 40_000, 24_500, 16_384, 999_000):
+                await connection.send(f'420["size","{"x" * (size - 20)}"]')
+                assert await client.receive() == f"430[{size - 20}]"
+            watching.cancel()
+    assert 0 < most <= TLS_AHEAD + 2 * TLS_WINDOW
+
+
+async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that connects and does not go on with TLS is let go."""
+    monkeypatch.setattr("synkora.serving.server.TLS_TIME", 0.3)
+    async with serving(SocketServer(), tls=tls_context(*files)) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+        async with asyncio.timeout(PATIENCE):
+            try:
+                assert await reader.read() == b""
+            except ConnectionError:
+                pass
+        writer.close()
+
+
+async def test_a_client_that_speaks_no_tls_harms_nobody(program: Program, trust: ssl.SSLContext) -> None:
+    """It is let go, and others are served; the server has nothing to complain of."""
+    origin = origin_of(program)
+    port = int(origin.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with closing(writer):
+        writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert not (await reader.read()).startswith(b"HTTP")
+    async with httpx.AsyncClient(verify=trust, trust_env=False) as http:
+        assert (await http.get(f"{origin}/health")).status_code == 200
+    assert program.stderr == []
+
+
+class TestFiles:
+    def test_what_belongs_together(self, files: tuple[Path, Path]) -> None:
+        """A certificate and its key give a context without the versions that are no longer safe."""
+        assert tls_context(*files).minimum_version is ssl.TLSVersion.TLSv1_2
+
+    def test_a_file_that_is_not_there(self, files: tuple[Path, Path], tmp_path: Path) -> None:
+        """The variable and the file are named."""
+        missing = tmp_path / "missing.pem"
+        with pytest.raises(
+            TlsError, match=r"^SSL_CERTFILE: .*/missing\.pem cannot be read: No such file or directory$"
+        ):
+            tls_context(missing, files[1])
+        with pytest.raises(TlsError, match=r"^SSL_KEYFILE: .*/missing\.pem cannot be read"):
+            tls_context(files[0], missing)
+
+    def test_the_key_of_another(self, files: tuple[Path, Path], tmp_path: Path) -> None:
+        """That is what is said."""
+        _, other = make_certificate(tmp_path, "other")
+        with pytest.raises(TlsError, match=r"^SSL_KEYFILE: .*/other\.key is not the key of the certificate in .*$"):
+            tls_context(files[0], other)
+
+    def test_files_of_something_else(self, files: tuple[Path, Path], tmp_path: Path) -> None:
+        """Both are named."""
+        other = tmp_path / "notes.txt"
+        other.write_text("hello")
+        for pair in ((other, files[1]), (files[0], other), (files[1], files[0])):
+            with pytest.raises(TlsError, match=r"are not a certificate and its key$"):
+                tls_context(*pair)
+
+    def test_a_key_with_a_passphrase(self, files: tuple[Path, Path], tmp_path: Path) -> None:
+        """Nobody is asked for it on the terminal."""
+        locked = tmp_path / "locked.key"
+        subprocess.run(
+            ["openssl", "ec", "-in", files[1], "-aes256", "-passout", "pass:hunter2", "-out", locked],
+            check=True,
+            capture_output=True,
+        )
+        with pytest.raises(TlsError, match=r"^SSL_KEYFILE: .*/locked\.key is encrypted"):
+            tls_context(files[0], locked)
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"SSL_CERTFILE": "server.crt"}, "SSL_CERTFILE is set, but SSL_KEYFILE is not: TLS needs both"),
+        ({"SSL_KEYFILE": "server.key"}, "SSL_KEYFILE is set, but SSL_CERTFILE is not: TLS needs both"),
+        (
+            {"SSL_CERTFILE": "none.crt", "SSL_KEYFILE": "none.key"},
+            "SSL_CERTFILE: none.crt cannot be read: No such file or directory",
+        ),
+    ],
+)
+def test_a_server_that_cannot_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
+    """One line on stderr, and exit status 1."""
+    with Synkora(tmp_path, "serve", NEXTAUTH_SECRET=SECRET, WS_PORT="0", **variables) as program:
+        assert program.wait() == 1
+        assert (program.stdout, program.stderr) == ([], [line])

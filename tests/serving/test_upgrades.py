@@ -1,0 +1,114 @@
+"""What requests ask to upgrade to, over real sockets."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.serving.test_http import raw
+from tests.support.clients import Polling
+from tests.support.frames import TEXT, client_frame
+from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.servers import Address, Engine, serving, serving_engine, until
+
+from synkora import SocketServer
+
+__all__ = ["pytest_asyncio_loop_factories"]
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+WEBSOCKET = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[Address]:
+    server = SocketServer()
+    server.of("/")
+    async with serving(server) as address:
+        yield address
+
+
+def handshake(address: Address, fields: str = "Connection: Upgrade\r\nUpgrade: websocket\r\n") -> bytes:
+    target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
+    return f"GET {target} HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}{fields}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "Connection: Upgrade\r\nConnection: keep-alive\r\nUpgrade: websocket\r\n",
+        "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: keep-alive , UPGRADE\r\nUpgrade: WebSocket\r\n",
+        "Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n",
+    ],
+)
+async def test_repeated_fields_are_one_list(address: Address, fields: str) -> None:
+    """Whatever fields the tokens stand in, and in whatever order, a WebSocket is a WebSocket."""
+    async with raw(address) as client:
+        await client.send(handshake(address, fields))
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("upgrade", [H2C, "Connection: Upgrade\r\nUpgrade: websocket\r\n"], ids=["h2c", "websocket"])
+async def test_an_upgrade_of_a_post_is_ignored(address: Address, upgrade: str) -> None:
+    """The packets of the POST are taken, and the connection goes on, also with what came in the same segment."""
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.open()
+        target = address.url(sid=polling.sid).removeprefix(address.http)
+        post = f"POST {target} HTTP/1.1\r\nHost: a\r\n{upgrade}Content-Length: 2\r\n\r\n40".encode()
+        await client.send(post + HEALTH)
+        assert [await client.status(), await client.status()] == [200, 404]
+        assert (await polling.poll())[0].startswith("40{")
+        await client.send(HEALTH)
+        assert await client.status() == 404
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "TLS/1.0", "x" * 1000])
+async def test_another_upgrade_of_a_get_is_ignored(address: Address, protocol: str) -> None:
+    """The request is answered over HTTP/1.1, and so is the next one."""
+    async with raw(address) as client:
+        for _ in range(2):
+            target = address.url().removeprefix(address.http)
+            head = f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+            await client.send(head.encode())
+            assert await client.status() == 200
+
+
+async def test_a_body_behind_an_ignored_upgrade_may_come_in_pieces(address: Address) -> None:
+    """The head is read as one, and a chunked body as well, wherever the segments end."""
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.open()
+        target = address.url(sid=polling.sid).removeprefix(address.http)
+        request = f"POST {target} HTTP/1.1\r\nHost: a\r\n{H2C}Transfer-Encoding: chunked\r\n\r\n2\r\n40\r\n0\r\n\r\n"
+        for byte in request.encode():
+            await client.send(bytes([byte]))
+        assert await client.status() == 200
+        assert (await polling.poll())[0].startswith("40{")
+
+
+async def test_a_tunnel_is_refused(address: Address) -> None:
+    """CONNECT is no request to this server."""
+    for target in (b"a:443", b"/"):
+        async with raw(address) as client:
+            await client.send(b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+            assert await client.status() in (400, 404)
+
+
+@pytest.mark.parametrize("size", [5, 20_000, 300_000])
+async def test_frames_behind_a_handshake_are_taken(size: int) -> None:
+    """A client that does not wait for the answer to its handshake loses nothing, also of a frame that is cut."""
+    engine = Engine()
+    frame = client_frame(TEXT, b"4" + b"x" * size)
+    async with serving_engine(engine, polls_by_call=True) as address, raw(address) as client:
+        await client.send(handshake(address) + client_frame(TEXT, b"4first") + frame[:-3])
+        await until(lambda: engine.recorders and engine.recorders[0].messages)
+        await client.send(frame[-3:] + client_frame(TEXT, b"4last"))
+        await until(lambda: len(engine.recorders[0].messages) == 3)
+    assert engine.recorders[0].messages == [b"first", b"x" * size, b"last"]
+
+
+async def test_frames_behind_a_refused_handshake_are_not_taken(address: Address) -> None:
+    """The refusal is answered, and the connection is closed."""
+    async with raw(address) as client:
+        await client.send(handshake(address).replace(b"EIO=4", b"EIO=3") + client_frame(TEXT, b"40"))
+        assert await client.status() == 400
+        await client.ended()
