@@ -13,6 +13,7 @@ from synkora.collaboration.members import Member
 from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
+from synkora.sockets.internals import adapter_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
@@ -39,7 +40,7 @@ class Relay:
         self._event = event
         self._codec = Codec(event)
         self._writer = packets.EventWriter(namespace.name, event.name, volatile=event.volatile)
-        self._adapter = namespace.adapter
+        self._adapter = adapter_of(namespace)
         self._members = members
         self._admission = admission
         self._count_question = count_question
