@@ -103,7 +103,7 @@ class Authentication:
         detail = refusal.detail
         for key, cookie_name in keys:
             try:
-                user = await kept.find(key)
+                user = await kept.find(key, session_of(socket).request.address)
             except NoneKept as error:
                 detail += f"; {error}"
                 break
