@@ -145,7 +145,7 @@ async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path]
                     if number % 50 == 0:
                         await asyncio.sleep(0)  # another turn of the loop, another write
                 assert [(await client.event())[1] for _ in range(count)] == list(range(count))
-            assert sockets[0].session.outbox.is_empty
+            assert sockets[0]._session.outbox.is_empty
 
 
 async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) -> None:

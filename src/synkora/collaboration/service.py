@@ -48,6 +48,7 @@ from synkora.protocol.json import Decoder
 from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.internals import adapter_of, session_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
@@ -166,7 +167,7 @@ class Collaboration:
         members = [
             member
             for member in self._members.values()
-            if (member.user.id if kind == "user" else rate_limit_key(member.socket.session.request.address)) == name
+            if (member.user.id if kind == "user" else rate_limit_key(session_of(member.socket).request.address)) == name
         ]
         for member in members:
             member.socket.disconnect(close=True)
@@ -174,17 +175,17 @@ class Collaboration:
 
     def members_of(self, project_id: str) -> list[Member]:
         """Those of the connections here that are in a project."""
-        joined = self._namespace.adapter.rooms.joined(project_id)
+        joined = adapter_of(self._namespace).rooms.joined(project_id)
         return [member for socket_id in joined if (member := self._members.get(socket_id)) is not None]
 
     def post_notice(self, project_id: str, message: str) -> None:
         """Tell everyone in a project, on all servers, what operators have to say."""
         notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
-        self._namespace.adapter.relay(notice, project_id)
+        adapter_of(self._namespace).relay(notice, project_id)
 
     def count_here(self, project_id: str) -> int:
         """How many of the connections here are in a project."""
-        return len(self._namespace.adapter.rooms.joined(project_id))
+        return len(adapter_of(self._namespace).rooms.joined(project_id))
 
     def begin_drain(self) -> ClientDrain:
         """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
@@ -206,7 +207,7 @@ class Collaboration:
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
-        blocked = self.blocks.left(user.id, socket.session.request.address)
+        blocked = self.blocks.left(user.id, session_of(socket).request.address)
         if blocked:
             self._incidents.note("blocked client refused")
             raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
@@ -214,7 +215,7 @@ class Collaboration:
             self._incidents.note_limit("connections of a user", _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
-        self._rate_limiters.pop(socket.session, None)
+        self._rate_limiters.pop(session_of(socket), None)
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
@@ -222,13 +223,13 @@ class Collaboration:
             self._kept.watch(member)
         if self._draining_clients is not None:
             self._draining_clients.add(member)
-        member.is_draining = socket.session.state is State.DRAINING  # where signing in took longer than the telling
+        member.is_draining = session_of(socket).state is State.DRAINING  # where signing in took longer than the telling
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
     def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
         """What a connection may send. A second CONNECT over the same connection goes on with what is left."""
-        rate_limiter = self._rate_limiters.get(socket.session)
+        rate_limiter = self._rate_limiters.get(session_of(socket))
         spending = self._spendings.of(user_id)
         if rate_limiter is None:
             return RateLimiter(self._limits, spending)
@@ -248,8 +249,8 @@ class Collaboration:
         self._connections.remove(user.id)
         self._spendings.left(user.id)
         self.disconnects[reason] += 1
-        if socket.session.is_live:
-            self._rate_limiters[socket.session] = member.rate_limiter
+        if session_of(socket).is_live:
+            self._rate_limiters[session_of(socket)] = member.rate_limiter
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
@@ -327,4 +328,4 @@ class Collaboration:
 
 
 def _address(socket: Socket) -> str:
-    return socket.session.request.address
+    return session_of(socket).request.address

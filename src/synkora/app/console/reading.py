@@ -7,6 +7,7 @@ from synkora.app.console.sampling import Connections, RedisSample, Sample, Waiti
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.collaboration.service import Collaboration
 from synkora.serving.memory import resident_memory
+from synkora.sockets.internals import refused_events, registry_of
 from synkora.sockets.server import SocketServer
 
 
@@ -23,7 +24,7 @@ class Reading:
 
     def take(self) -> Sample:
         """A sample of this moment."""
-        people, registry, incidents = self._collaboration, self._server.registry, self._server.incidents
+        people, registry, incidents = self._collaboration, registry_of(self._server), self._server.incidents
         flusher, transports = registry.flusher, registry.transports
         events = {name: received.times for name, received in people.received.items() if received.times}
         if people.received_others.times:
@@ -35,7 +36,7 @@ class Reading:
             users=people.users,
             projects=people.presence.projects,
             events=events,
-            refused=self._server.of("/").refused,
+            refused=refused_events(self._server.of("/")),
             deliveries=flusher.deliveries,
             bytes_in=flusher.bytes_in,
             bytes_out=flusher.bytes_out,

@@ -16,6 +16,7 @@ from synkora.app.metrics.families import counter, counters, gauge, gauges, histo
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
+from synkora.sockets.internals import refused_events, registry_of
 from synkora.sockets.server import SocketServer
 
 #: What is counted from zero on, so that the first of them is seen as an increase.
@@ -84,7 +85,7 @@ class ServerCollector(Collector):
             yield from _redis(self._cluster)
 
     def _connections(self) -> Iterator[Metric]:
-        people, registry = self._collaboration, self._server.registry
+        people, registry = self._collaboration, registry_of(self._server)
         waiting = registry.flusher.holding
         yield gauges(
             "synkora_connections",
@@ -117,12 +118,12 @@ class ServerCollector(Collector):
         yield gauge("synkora_outbox_clients", "Clients that something waits for, since they do not read.", len(waiting))
 
     def _traffic(self) -> Iterator[Metric]:
-        people, flusher = self._collaboration, self._server.registry.flusher
+        people, flusher = self._collaboration, registry_of(self._server).flusher
         events = {name: received.times for name, received in people.received.items()}
         events["other"] = people.received_others.times
         yield counters("synkora_events_received", "Events from clients.", "event", events, events)
         yield counter(
-            "synkora_events_refused", "Events that were answered with an error.", self._server.of("/").refused
+            "synkora_events_refused", "Events that were answered with an error.", refused_events(self._server.of("/"))
         )
         yield counter("synkora_joins", "Joins of projects.", people.projects.joins)
         yield counter("synkora_deliveries", "Messages for clients, one for each that gets it.", flusher.deliveries)
@@ -153,7 +154,7 @@ class ServerCollector(Collector):
         yield histogram("synkora_access_check_duration_seconds", "What such an answer took.", access.durations)
 
     def _troubles(self) -> Iterator[Metric]:
-        incidents, flusher = self._server.incidents, self._server.registry.flusher
+        incidents, flusher = self._server.incidents, registry_of(self._server).flusher
         yield histogram("synkora_loop_lag_seconds", "By how much the event loop was late.", self._lag.durations)
         yield counter(
             "synkora_slow_clients_cut_off", "Clients that were cut off since too much waited for them.", flusher.cut_off
