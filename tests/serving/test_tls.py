@@ -25,6 +25,7 @@ from synkora.identity.tokens import sign
 from synkora.serving.http import TLS_AHEAD
 from synkora.serving.server import TLS_WINDOW
 from synkora.serving.tls import TlsError, tls_context
+from synkora.sockets.internals import registry_of
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
@@ -186,7 +187,7 @@ async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -
     async def watch() -> None:
         nonlocal most
         while True:
-            for session in server.registry:
+            for session in registry_of(server):
                 most = max(most, session.transport._connection.get_read_buffer_size())  # type: ignore[attr-defined]  # a WebSocket's
             await asyncio.sleep(0)
 

@@ -118,7 +118,7 @@ class Server(uvicorn.Server):
             self._started(sockets)
 
     def _count_connections(self) -> int:
-        return len(self.server_state.connections) + self._sockets_server.registry.open_websockets
+        return len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
 
     async def _listen_with_tls(self, tls: ssl.SSLContext, listening: socket.socket) -> asyncio.Server:
         """Listen as uvicorn does, but with little time for TLS's handshake and its end: uvicorn takes a minute."""
