@@ -13,6 +13,7 @@ from synkora.collaboration.access import Role
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
 from synkora.collaboration.service import HALF_SIZE
 from synkora.collaboration.spending import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, Spendings
+from synkora.engine.incidents import Limit
 
 EDIT = ("task:create", {"projectId": "p", "task": 1})
 
@@ -48,7 +49,7 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
     (error,) = errors(tabs[1])
     assert (error["message"], error["event"]) == ("Too much for one user: slow down", "task:create")
     assert names(tabs[2]).count("task:create") == names(bob).count("task:create") + 1 < 11
-    assert site.collaboration._incidents.limits["work for a user"] >= 1
+    assert site.collaboration._incidents.limits[Limit.USER_WORK] >= 1
     clock.now += 10
     tabs[1].emit(*EDIT)
     await settle()

@@ -25,6 +25,7 @@ from synkora.identity.tokens import sign
 from synkora.serving.http import TLS_AHEAD
 from synkora.serving.server import TLS_WINDOW
 from synkora.serving.tls import TlsError, tls_context
+from synkora.sockets.internals import registry_of
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
@@ -145,7 +146,7 @@ async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path]
                     if number % 50 == 0:
                         await asyncio.sleep(0)  # another turn of the loop, another write
                 assert [(await client.event())[1] for _ in range(count)] == list(range(count))
-            assert sockets[0].session.outbox.is_empty
+            assert sockets[0]._session.outbox.is_empty
 
 
 async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) -> None:
@@ -186,7 +187,7 @@ async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -
     async def watch() -> None:
         nonlocal most
         while True:
-            for session in server.registry:
+            for session in registry_of(server):
                 most = max(most, session.transport._connection.get_read_buffer_size())  # type: ignore[attr-defined]  # a WebSocket's
             await asyncio.sleep(0)
 

@@ -9,7 +9,7 @@ from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.members import HeldEvent, Member, PendingAccess, settle
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.rechecks import RECHECK, Rechecks
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
 from synkora.sockets.errors import EventRefused
 
@@ -126,7 +126,7 @@ class Admission:
         try:
             role = await self._access.role(member.signed_in, project_id)
         except AccessUnavailable as error:
-            self._incidents.note("access check failed", str(error))
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             refusal = _UNAVAILABLE
         if member.pending.get(project_id) is not pending:
             return  # the connection has ended meanwhile
@@ -194,7 +194,7 @@ class Admission:
         try:
             role = await self._access.role(member.signed_in, project_id, fresh=True)
         except AccessUnavailable as error:
-            self._incidents.note("access check failed", str(error))
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             role = member.projects.get(project_id)
         if project_id not in member.projects:
             return False

@@ -5,7 +5,7 @@ import socket
 from http import HTTPStatus
 from typing import Any, Final
 
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.transports.websocket import UNSENT
 from synkora.serving.pipeline import PipelineProtocol
@@ -91,7 +91,9 @@ class HttpProtocol(PipelineProtocol):
         """Tell when files run out: the event loop closes the connections that come then, without a word."""
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if most != resource.RLIM_INFINITY and descriptor >= most - _LAST_FILES:
-            self._patience.incidents.note("file limit hit", f"{most} may be open, raise LimitNOFILE or ulimit -n")
+            self._patience.incidents.note(
+                IncidentKind.FILE_LIMIT_HIT, f"{most} may be open, raise LimitNOFILE or ulimit -n"
+            )
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -181,12 +183,12 @@ class HttpProtocol(PipelineProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not read."""
         if self._is_overfull:
-            self._patience.incidents.note("request refused", "too many pipelined")
+            self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "too many pipelined")
             self.transport.close()
         elif self._is_too_large:
             self._refuse_size()
         else:
-            self._patience.incidents.note("request refused", "not HTTP")
+            self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "not HTTP")
             super().send_400_response(msg)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -205,7 +207,7 @@ class HttpProtocol(PipelineProtocol):
     def head_timed_out(self) -> None:
         """End, since the head of a request did not come."""
         if self._received:
-            self._patience.incidents.note("slow request cut off", "head")
+            self._patience.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "head")
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
         else:
             self.transport.close()
@@ -215,7 +217,7 @@ class HttpProtocol(PipelineProtocol):
         if self.pipeline:  # it is not read before an earlier request is answered
             self._patience.bodies.add(self)
             return
-        self._patience.incidents.note("slow request cut off", "body")
+        self._patience.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "body")
         if not self.cycle.response_started:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -233,7 +235,7 @@ class HttpProtocol(PipelineProtocol):
             self._patience.reads.add(self)
 
     def _cut_off(self) -> None:
-        self._patience.incidents.note("slow client cut off")
+        self._patience.incidents.note(IncidentKind.SLOW_CLIENT_CUT_OFF)
         self.transport.abort()
 
     @property
@@ -249,7 +251,7 @@ class HttpProtocol(PipelineProtocol):
             raise _TooLarge
 
     def _refuse_size(self) -> None:
-        self._patience.incidents.note("request refused", "head too large")
+        self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "head too large")
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:

@@ -27,6 +27,7 @@ from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.polls import PollingProtocol
 from synkora.serving.systemd import passed_sockets
+from synkora.sockets.internals import polling_of, registry_of
 from synkora.sockets.server import SocketServer
 
 log = structlog.get_logger(__name__)
@@ -76,7 +77,7 @@ class Server(uvicorn.Server):
         self._entered = AsyncExitStack()
         self._patience = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(self._count_connections)
-        self._make_protocol = functools.partial(PollingProtocol, server.polling, self._patience)
+        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._patience)
         self._tls = tls
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
@@ -89,7 +90,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 _Front(server, app),
                 http=self._make_protocol,  # type: ignore[arg-type]  # called as a class would be
-                ws=functools.partial(WebSocketProtocol, server.registry),  # type: ignore[arg-type]  # called as a class would be
+                ws=functools.partial(WebSocketProtocol, registry_of(server)),  # type: ignore[arg-type]  # called as a class would be
                 loop="uvloop",
                 lifespan="off",
                 interface="asgi3",
@@ -117,7 +118,7 @@ class Server(uvicorn.Server):
             self._started(sockets)
 
     def _count_connections(self) -> int:
-        return len(self.server_state.connections) + self._sockets_server.registry.open_websockets
+        return len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
 
     async def _listen_with_tls(self, tls: ssl.SSLContext, listening: socket.socket) -> asyncio.Server:
         """Listen as uvicorn does, but with little time for TLS's handshake and its end: uvicorn takes a minute."""
@@ -140,7 +141,7 @@ class Server(uvicorn.Server):
 
         It listens until all are gone, since a poll for the last messages may be a connection of its own.
         """
-        self._sockets_server.registry.shut()
+        registry_of(self._sockets_server).shut()
         if self._drain is not None:
             await self._drain_first(self._drain)
         loop = asyncio.get_running_loop()
