@@ -8,10 +8,9 @@ import pytest
 from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import Watch
 from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.raw import RawClient
+from tests.end_to_end.raw import RawClient, RawWebSocket, enter
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
-from tests.end_to_end.slow import SlowWebSocket, enter
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 
@@ -161,7 +160,7 @@ async def test_who_does_not_read_is_seen(start_server: StartServer, connect_by: 
     server = start_server(LIMIT_VOLATILE_RATE="0")
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)
-    slow = await SlowWebSocket.open(server)
+    slow = await RawWebSocket.open(server, slow=True)
     await enter(RawClient(slow), BOB, PROJECT)
     operator = await watch(server=server)
     for _ in range(300):
