@@ -16,11 +16,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import FrameType
 from typing import Final
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.serving.http import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
@@ -30,7 +29,7 @@ from synkora.serving.systemd import passed_sockets
 from synkora.sockets.internals import polling_of, registry_of
 from synkora.sockets.server import SocketServer
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 TLS_TIME: Final = 30  # seconds for TLS's handshake: several ways over a slow line, each of some kilobytes
 #: Bytes that the kernel takes of a TLS connection ahead of its reader. uvloop reads all of them at once, and keeps
