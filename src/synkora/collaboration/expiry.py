@@ -8,7 +8,7 @@ from typing import Final
 
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.members import Member
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused
 from synkora.protocol.timestamps import timestamp
@@ -87,7 +87,7 @@ class Expiry:
         answer: dict[str, object] = {"ok": False, "message": message}
         address = session_of(member.socket).request.address
         delay = self._failures.note(address)
-        self._incidents.note("sign-in refused", f"{message} ({detail})", address)
+        self._incidents.note(IncidentKind.SIGN_IN_REFUSED, f"{message} ({detail})", address)
         return _later(answer, delay) if delay else answer
 
 

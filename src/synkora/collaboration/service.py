@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -40,7 +39,7 @@ from synkora.collaboration.server_events import CLIENT_EVENTS
 from synkora.collaboration.spending import Spendings
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.protocol import surrogates
@@ -60,6 +59,12 @@ RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends to
 #: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
 MAX_DECODED: Final = 65_536
 HALF_SIZE: Final = 100  # bytes that half a surrogate pair counts as: reading one costs as much as so many others
+
+_EVENT_LIMITS: Final = {
+    EventClass.VOLATILE: Limit.VOLATILE_EVENTS,
+    EventClass.EDIT: Limit.EDIT_EVENTS,
+    EventClass.OTHER: Limit.OTHER_EVENTS,
+}
 
 
 class _ProjectArguments(msgspec.Struct, array_like=True):
@@ -135,9 +140,8 @@ class Collaboration:
         namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
-        count_question = partial(self._take, event_class=EventClass.OTHER)
         for event in CATALOGUE:
-            Relay(event, namespace, self._members, self._admission, self.presence, count_question)
+            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question)
 
     @property
     def connections(self) -> int:
@@ -209,10 +213,10 @@ class Collaboration:
         user = signed_in.user
         blocked = self.blocks.left(user.id, session_of(socket).request.address)
         if blocked:
-            self._incidents.note("blocked client refused")
+            self._incidents.note(IncidentKind.BLOCKED_CLIENT_REFUSED)
             raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
         if 0 < self._limits.connections <= self._connections.total(user.id):
-            self._incidents.note_limit("connections of a user", _address(socket))
+            self._incidents.note_limit(Limit.USER_CONNECTIONS, _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
         self._rate_limiters.pop(session_of(socket), None)
@@ -285,30 +289,36 @@ class Collaboration:
         try:
             member.rate_limiter.take(event_class, size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes", _address(member.socket))
+            self._incidents.note_limit(Limit.BYTES, _address(member.socket))
             raise
         except TooMuchForUser:
-            self._incidents.note_limit("work for a user", _address(member.socket))
+            self._incidents.note_limit(Limit.USER_WORK, _address(member.socket))
             raise
         except EventRefused:
-            self._incidents.note_limit(f"{event_class.name.lower()} events", _address(member.socket))
+            self._incidents.note_limit(_EVENT_LIMITS[event_class], _address(member.socket))
             raise
         except TooManyRefusals:
             self._cut_off(member.socket)
             raise EventRefused("disconnected") from None
 
+    def _count_question(self, member: Member) -> None:
+        """Count an event that takes a question about access, which costs as much as a join."""
+        self._take(member, EventClass.OTHER)
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
+
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
             self._members[socket.id].rate_limiter.take_bytes(size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes", _address(socket))
+            self._incidents.note_limit(Limit.BYTES, _address(socket))
             raise
         except TooManyRefusals:
             self._cut_off(socket)
             raise EventRefused("disconnected") from None
 
     def _cut_off(self, socket: Socket) -> None:
-        self._incidents.note("flooding client cut off", address=_address(socket))
+        self._incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address=_address(socket))
         socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
         socket.disconnect(close=True)
 
@@ -321,7 +331,10 @@ class Collaboration:
         return self._expiry.refresh(self._members[socket.id], payload)
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
-        return self._admission.join(self._members[socket.id], project_id)
+        member = self._members[socket.id]
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
+        return self._admission.join(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
         self._admission.leave(self._members[socket.id], project_id)

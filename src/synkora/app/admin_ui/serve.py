@@ -10,6 +10,7 @@ from synkora.app.admin_ui.watch import INTERVAL, Watch
 from synkora.app.console.guard import MOST_FAILURES
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
+from synkora.engine.incidents import IncidentKind
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.internals import session_of
 from synkora.sockets.server import SocketServer
@@ -37,11 +38,11 @@ def serve_admin_ui(
 
     def check_password(given: object, address: str) -> None:
         if failures.has_enough(address):
-            server.incidents.note("console sign-in refused", "too many", address)
+            server.incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "too many", address)
             raise ConnectRefused(_TOO_MANY, close=True)
         if not credentials.are_password(given):
             failures.note(address)
-            server.incidents.note("console sign-in refused", "wrong password of the admin UI", address)
+            server.incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "wrong password of the admin UI", address)
             raise ConnectRefused(_WRONG)
 
     def welcome(socket: Socket, auth: dict[str, Any]) -> None:

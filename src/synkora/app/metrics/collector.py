@@ -14,37 +14,15 @@ from synkora.app.cluster import Cluster
 from synkora.app.logs.output import Output
 from synkora.app.metrics.families import counter, counters, gauge, gauges, histogram
 from synkora.app.metrics.loop_lag import LoopLag
+from synkora.collaboration.access_answers import AccessOutcome
+from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
+from synkora.engine.incidents import IncidentKind, Limit
 from synkora.sockets.internals import refused_events, registry_of
 from synkora.sockets.server import SocketServer
 
-#: What is counted from zero on, so that the first of them is seen as an increase.
-INCIDENTS: Final = (
-    "origin refused",
-    "sign-in refused",
-    "blocked client refused",
-    "console sign-in refused",
-    "access check failed",
-    "limit hit",
-    "file limit hit",
-    "flooding client cut off",
-    "request refused",
-    "slow request cut off",
-    "slow client cut off",
-    "protocol error",
-)
-LIMITS: Final = (
-    "volatile events",
-    "edit events",
-    "other events",
-    "connections of a user",
-    "Too many connections from this address",
-    "Too many new connections from this address",
-    "Server is full",
-)
-SIGN_INS: Final = ("ok", "Authentication required", "Authentication failed", "Invalid token", "unavailable")
-ACCESS_CHECKS: Final = ("granted", "denied", "unavailable")
+# The values of labels: each is counted from zero on, so that the first of them is seen as an increase.
 LOG_LEVELS: Final = ("warning", "error")
 
 
@@ -142,13 +120,15 @@ class ServerCollector(Collector):
 
     def _admission(self) -> Iterator[Metric]:
         signing_in, access = self._collaboration.signing_in, self._collaboration.access
-        yield counters("synkora_sign_ins", "Sign-ins, by what came of them.", "outcome", SIGN_INS, signing_in.outcomes)
+        yield counters(
+            "synkora_sign_ins", "Sign-ins, by what came of them.", "outcome", SignInOutcome, signing_in.outcomes
+        )
         yield histogram("synkora_sign_in_duration_seconds", "What it took to judge a token.", signing_in.durations)
         yield counters(
             "synkora_access_checks",
             "Questions to the app or its database who may join a project, by the answer.",
             "outcome",
-            ACCESS_CHECKS,
+            AccessOutcome,
             access.outcomes,
         )
         yield histogram("synkora_access_check_duration_seconds", "What such an answer took.", access.durations)
@@ -159,8 +139,10 @@ class ServerCollector(Collector):
         yield counter(
             "synkora_slow_clients_cut_off", "Clients that were cut off since too much waited for them.", flusher.cut_off
         )
-        yield counters("synkora_incidents", "What should not happen, by its kind.", "kind", INCIDENTS, incidents.totals)
-        yield counters("synkora_limits_hit", "Limits that were hit.", "limit", LIMITS, incidents.limits)
+        yield counters(
+            "synkora_incidents", "What should not happen, by its kind.", "kind", IncidentKind, incidents.totals
+        )
+        yield counters("synkora_limits_hit", "Limits that were hit.", "limit", Limit, incidents.limits)
         yield counters(
             "synkora_log_entries", "Entries of the log, written or counted.", "level", LOG_LEVELS, self._logged
         )
