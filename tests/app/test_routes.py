@@ -153,7 +153,7 @@ async def test_health_and_readiness_while_the_server_stops(site: Site) -> None:
     async with Polling(site.address) as late:
         await late.open()
         stopping = asyncio.create_task(site.server.close(5))
-        await until(lambda: site.server.registry.is_closing)
+        await until(lambda: site.server._registry.is_closing)
         assert (await ask(site.address, "/health")).json()["status"] == "shutting down"
         answer = await ask(site.address, "/ready")
         assert (answer.status_code, answer.json()["reason"]) == (503, "the server is shutting down")

@@ -11,9 +11,9 @@ import pytest
 from tests.end_to_end.clients import Refused
 from tests.end_to_end.people import ALICE, BOB, SECRET, Person, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.relays import ROWS
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
-from tests.end_to_end.test_relays import ROWS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -90,9 +90,9 @@ async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer)
     carriers = []
     for name, (_, sent) in ends.items():
         carriers.append(await sign_in(name))
-        await carriers[-1].connection.send(sent)
+        await carriers[-1].send_bytes(sent)
     cut = await sign_in("cutting")
-    cut.connection.writer.transport.abort()
+    cut.connection.abort()
     for name, (reason, _) in ends.items():
         await expect_line(server, f"✗ Client disconnected: [\\w-]{{20}} \\({name}\\) - {reason}")
     await expect_line(server, r"✗ Client disconnected: [\w-]{20} \(cutting\) - transport (close|error)")

@@ -24,6 +24,7 @@ from synkora.engine.origins import Origins
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.redis.uid import new_uid
+from synkora.sockets.internals import drain_in_groups, registry_of
 from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Instance:
         """Send the clients to other instances, evenly over so many seconds."""
         log.info("draining", clients=self.collaboration.connections, seconds=seconds)
         parting = self.collaboration.begin_drain()
-        await self.server.drain(seconds, parting.groups, parting.tell)
+        await drain_in_groups(self.server, seconds, parting.groups, parting.tell)
 
     async def announce_stop(self) -> None:
         """Tell the clients and the other instances that this one stops; connections go on."""
@@ -124,19 +125,19 @@ class Instance:
 
     async def stop(self, within: float) -> None:
         """Take no new clients, announce the stop, and end all connections within so many seconds."""
-        self.server.registry.shut()
+        registry_of(self.server).shut()
         await self.announce_stop()
         await self.server.close(within)
 
     @property
     def is_closing(self) -> bool:
         """Whether it takes no new clients any more."""
-        return self.server.registry.is_closing
+        return registry_of(self.server).is_closing
 
     @property
     def problem(self) -> str | None:
         """Why it does not serve as it should: it is not joined to the other instances, or not started."""
-        obstacle = self.server.registry.obstacle
+        obstacle = registry_of(self.server).obstacle
         if obstacle is not None and obstacle[0] >= _SERVER_ERROR:
             return obstacle[1]
         return None if self.cluster is None else self.cluster.problem

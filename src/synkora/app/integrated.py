@@ -10,7 +10,7 @@ import structlog
 
 from synkora.app.banner import advise
 from synkora.app.instance import Instance
-from synkora.app.logs.configure import configure_logs, standard_output
+from synkora.app.logs.configure import configure_logs, forward_library, standard_output
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
@@ -18,6 +18,7 @@ from synkora.app.settings import Settings, load_settings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
 from synkora.redis.uid import new_uid
+from synkora.sockets.internals import polling_of, registry_of
 
 _SWITCHED_OFF: Final = (
     "ENABLE_INTEGRATED_WEBSOCKET is false, so Socket.IO is not served here: start synkora serve, and name its address "
@@ -41,22 +42,24 @@ class CollaborationServer:
         self._settings = settings = settings or load_settings()
         instance_id = new_uid()
         repeats, output = None, None
-        if not structlog.is_configured():
+        if structlog.is_configured():
+            forward_library(settings.log_level)
+        else:
             output = standard_output(settings.log_format, instance_id)
             repeats = configure_logs(
                 settings.log_level, settings.log_format, libraries=(), output=output, instance_id=instance_id
             )
         self._instance = instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output)
         self._stopping: asyncio.Task[None] | None = None
-        server = instance.server
-        server.registry.obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
-        self.asgi = AsgiEndpoint(server.registry, server.polling, self.lifespan)
+        registry = registry_of(instance.server)
+        registry.obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
+        self.asgi = AsgiEndpoint(registry, polling_of(instance.server), self.lifespan)
         self.pages = make_app(instance, [metrics_route(ServerCollector(instance), settings.metrics_token)])
 
     @property
     def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
         """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
-        return functools.partial(UvicornWebSocket, self._instance.server.registry, self._begin_to_stop)
+        return functools.partial(UvicornWebSocket, registry_of(self._instance.server), self._begin_to_stop)
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
@@ -68,7 +71,7 @@ class CollaborationServer:
         log.info("integrated", path=self._settings.path)
         advise(self._settings)
         async with self._instance as instance:
-            instance.server.registry.obstacle = None
+            registry_of(instance.server).obstacle = None
             try:
                 yield
             finally:

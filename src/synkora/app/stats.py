@@ -11,6 +11,7 @@ from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.service import Collaboration
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Limit
+from synkora.sockets.internals import adapter_of, refused_events, registry_of
 from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:
@@ -71,13 +72,14 @@ class Stats:
 
 def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Cluster | None") -> Stats:
     """The counts of this moment: plain numbers that are counted anyway."""
-    registry, flusher, incidents = server.registry, server.registry.flusher, server.incidents
+    registry, incidents = registry_of(server), server.incidents
+    flusher = registry.flusher
     signing_in, access = collaboration.signing_in, collaboration.access
     events = {name: received.times for name, received in collaboration.received.items()}
     return Stats(
         sessions=len(registry),
         transports={name: registry.transports[name] for name in server.settings.transports},
-        namespaces={name: len(namespace.adapter.rooms.members) for name, namespace in server.namespaces.items()},
+        namespaces={name: len(adapter_of(namespace).rooms.members) for name, namespace in server.namespaces.items()},
         signed_in=collaboration.connections,
         users=collaboration.users,
         projects=collaboration.presence.projects,
@@ -87,7 +89,7 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Clu
         disconnects=collaboration.disconnects,
         joins=collaboration.projects.joins,
         events=events | {OTHER_EVENTS: collaboration.received_others.times},
-        refused=server.of("/").refused,
+        refused=refused_events(server.of("/")),
         deliveries=flusher.deliveries,
         dropped=flusher.dropped,
         cut_off=flusher.cut_off,

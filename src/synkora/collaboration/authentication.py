@@ -17,7 +17,8 @@ from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.handshake import Authenticator, Message, SignedIn, SignInRefused, may_come_with_upgrade
 from synkora.sockets.errors import ConnectRefused
-from synkora.sockets.socket import Socket, SocketState
+from synkora.sockets.internals import is_connecting, session_of
+from synkora.sockets.socket import Socket
 
 _UNKNOWN_KEY: Final = "; it may be the key of a session in the app's database, and DATABASE_URL is not set"
 _DATABASE_NEEDED: Final = (
@@ -79,8 +80,8 @@ class Authentication:
         return self._decide(socket, auth)
 
     async def _welcome_after_upgrade(self, socket: Socket) -> None:
-        await socket.session.upgrade_request()
-        if socket.state is not SocketState.CONNECTING:
+        await session_of(socket).upgrade_request()
+        if not is_connecting(socket):
             return  # it has left meanwhile, and nobody would dismiss it again
         later = self._decide(socket, socket.auth)
         if later is not None:
@@ -120,7 +121,7 @@ class Authentication:
         detail = refusal.detail
         for key, cookie_name in keys:
             try:
-                user = await kept.find(key, socket.session.request.address)
+                user = await kept.find(key, session_of(socket).request.address)
             except NoneKept as error:
                 detail += f"; {error}"
                 break
@@ -128,9 +129,9 @@ class Authentication:
                 self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
                 self._count(SignInOutcome.UNAVAILABLE, began)
                 # A client does not come back by itself after a refusal.
-                socket.session.close(Reason.FORCED_SERVER_CLOSE)
+                session_of(socket).close(Reason.FORCED_SERVER_CLOSE)
                 return
-            if socket.state is not SocketState.CONNECTING:
+            if not is_connecting(socket):
                 return  # it has left meanwhile, and nobody would dismiss it again
             if user is not None:
                 self._count(SignInOutcome.OK, began)
@@ -145,7 +146,7 @@ class Authentication:
     def _refuse(self, socket: Socket, message: Message, detail: str, began: float) -> Awaitable[None] | None:
         """Refuse a socket at once, or return what does so after a while. Raises `ConnectRefused`."""
         self._count(_REFUSALS[message], began)
-        address = socket.session.request.address
+        address = session_of(socket).request.address
         delay = self._failures.note(address)
         self._incidents.note(IncidentKind.SIGN_IN_REFUSED, f"{message} ({detail})", address)
         if not delay:
@@ -170,6 +171,6 @@ async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
 
 def _offered(socket: Socket) -> tuple[str | None, str | None]:
     """The `Authorization` and the `Cookie` that came with a session; cookies only from a page that may connect."""
-    session = socket.session
+    session = session_of(socket)
     cookie = session.cookie_request.headers.get("cookie") if session.cookie_request is not None else None
     return session.request.headers.get("authorization"), cookie

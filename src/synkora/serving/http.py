@@ -17,6 +17,9 @@ BODY_TIME: Final = 30  # seconds for the next part of a body
 #: A client that does not keep up has to read so many bytes of an answer in so many seconds.
 READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
+#: Bytes from which on nothing more is read of a TLS connection, until a quarter has been decrypted. The rest is more
+#: than TLS's largest record, which has to be there whole (RFC 5246, section 6.2.3). The buffer for them never shrinks.
+TLS_AHEAD: Final = 32_768
 _LAST_FILES: Final = 4  # the system gives the lowest number that is free: with these the limit is near
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
@@ -78,6 +81,8 @@ class HttpProtocol(PipelineProtocol):
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in _TCP:  # else the kernel takes megabytes of an answer
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        if transport.get_extra_info("ssl_object") is not None:
+            transport.set_read_buffer_limits(high=TLS_AHEAD, low=TLS_AHEAD // 4 * 3)
         self._patience.heads.add(self)
         if connection is not None:
             self._check_files(connection.fileno())

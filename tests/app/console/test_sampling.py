@@ -44,7 +44,7 @@ async def test_a_sample_is_what_clients_did() -> None:
     assert sample["events"] == {"join-project": 3, "task:create": 2, "canvas:cursor": 1, "other": 1}
     assert sample["refused"] == 2
     assert sample["waiting"] == {"clients": 1, "bytes": HEAD + len('42["task:create",2]')}
-    flusher = site.server.registry.flusher
+    flusher = site.server._registry.flusher
     assert (sample["deliveries"], sample["bytesIn"], sample["bytesOut"]) == (
         flusher.deliveries,
         flusher.bytes_in,

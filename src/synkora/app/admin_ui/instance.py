@@ -10,6 +10,7 @@ from typing import Any, Final
 from synkora.app.admin_ui.messages import SOCKETS, STATISTICS, NamespaceSize, SocketDescription, Statistics
 from synkora.app.instance import Instance
 from synkora.app.instances import Nothing
+from synkora.sockets.internals import session_of
 from synkora.sockets.socket import Socket
 
 # No others, since any may hold a secret: cookies and tokens do.
@@ -71,7 +72,7 @@ class AdminUiInstance:
         return SocketDescription(
             id=socket.id,
             # Not the session's id itself: whoever has that can take the session over.
-            client_id=sha256(socket.session.sid.encode()).hexdigest()[:_ID_SIZE],
+            client_id=sha256(session_of(socket).sid.encode()).hexdigest()[:_ID_SIZE],
             transport=socket.transport,
             nsp=socket.namespace,
             data={} if member is None else {"userId": member.user.id, "userName": member.user.name},
@@ -81,7 +82,7 @@ class AdminUiInstance:
 
 
 def _handshake(socket: Socket) -> dict[str, Any]:
-    request = socket.session.request
+    request = session_of(socket).request
     headers = {name: value[:_LONGEST] for name, value in request.headers if name in _HEADERS}
     query = {name: value[:_LONGEST] for name, value in request.query.items() if name in _PARAMETERS}
     return {

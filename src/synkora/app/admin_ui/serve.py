@@ -12,6 +12,7 @@ from synkora.app.instance import Instance
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.incidents import IncidentKind
 from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.internals import session_of
 from synkora.sockets.socket import Socket
 
 NAMESPACE: Final = "/admin"
@@ -44,7 +45,7 @@ def serve_admin_ui(instance: Instance, token: str, *, interval: float = INTERVAL
             raise ConnectRefused(_WRONG)
 
     def welcome(socket: Socket, auth: dict[str, Any]) -> None:
-        address = socket.session.request.address
+        address = session_of(socket).request.address
         if not credentials.are_session(auth.get("sessionId")):
             check_password(auth.get("password"), address)
             socket.emit("session", credentials.new_session())
@@ -58,7 +59,7 @@ def serve_admin_ui(instance: Instance, token: str, *, interval: float = INTERVAL
         chosen = server.namespaces.get(name) if isinstance(name, str) else None
         if chosen is None or not isinstance(room, str) or not room:
             raise EventRefused("_disconnect: a namespace, whether to close, and a room or a socket's id are needed")
-        log.warning("admin_ui_disconnected", room=room, namespace=name, address=admin.session.request.address)
+        log.warning("admin_ui_disconnected", room=room, namespace=name, address=session_of(admin).request.address)
         chosen.to(room).disconnect_sockets(close is True)
 
     namespace.on_connect(welcome)

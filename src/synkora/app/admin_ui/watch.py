@@ -9,7 +9,7 @@ import structlog
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
 from synkora.app.admin_ui.messages import FEATURES, SOCKETS, STATISTICS, TABLES, Config, Statistics
 from synkora.app.instances import Instances, Nothing
-from synkora.engine.faults import fault
+from synkora.engine.logs import fault
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
