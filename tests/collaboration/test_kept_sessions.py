@@ -13,7 +13,7 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import kept_sessions, turns
 from synkora.collaboration.access import AccessUnavailable
-from synkora.collaboration.kept_sessions import NoneKept
+from synkora.collaboration.kept_sessions import SessionsNotStored
 from synkora.collaboration.service import Collaboration
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign
@@ -186,7 +186,7 @@ async def test_while_nobody_can_say_a_client_is_to_come_again() -> None:
 async def test_an_app_without_such_sessions() -> None:
     """A cookie that holds no token is refused where the database has no such tables."""
     kept = Kept()
-    kept.trouble = NoneKept("no table")
+    kept.trouble = SessionsNotStored("no table")
     assert "Authentication failed" in await said(Office(kept).come(), "44")
 
 

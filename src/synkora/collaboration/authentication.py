@@ -10,11 +10,11 @@ import structlog
 
 from synkora.collaboration.access_answers import AccessUnavailable
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.kept_sessions import KeptSessions, NoneKept
+from synkora.collaboration.kept_sessions import KeptSessions, SessionsNotStored
 from synkora.engine.disconnect import Reason
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import Incidents
-from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
+from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, lacks_credentials
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.socket import Socket, SocketState
 
@@ -56,7 +56,7 @@ class Authentication:
 
     def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
         """Admit a socket at once, or return what waits for its upgrade, or to refuse it. Raises `ConnectRefused`."""
-        if socket.transport == "polling" and may_come_with_upgrade(auth, *_offered(socket)):
+        if socket.transport == "polling" and lacks_credentials(auth, *_offered(socket)):
             return self._welcome_after_upgrade(socket)
         return self._decide(socket, auth)
 
@@ -103,7 +103,7 @@ class Authentication:
         for key, cookie_name in keys:
             try:
                 user = await kept.find(key, socket.session.request.address)
-            except NoneKept as error:
+            except SessionsNotStored as error:
                 detail += f"; {error}"
                 break
             except AccessUnavailable as error:

@@ -16,7 +16,7 @@ from synkora.identity.user import User
 LOOKED_UP_AT_ONCE: Final = 20
 
 
-class NoneKept(AccessUnavailable):
+class SessionsNotStored(AccessUnavailable):
     """The app keeps no sessions where they are looked for."""
 
 

@@ -270,7 +270,7 @@ class Collaboration:
         member.received += 1
         size = len(data)
         if b"\\u" in data:
-            size += HALF_SIZE * surrogates.at_most(data)
+            size += HALF_SIZE * surrogates.upper_bound(data)
         is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))

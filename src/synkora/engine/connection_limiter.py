@@ -1,4 +1,4 @@
-"""How many clients there may be: in all, from one address, and how fast from one address."""
+"""Limits on clients: in all, per address, and new ones per second and address."""
 
 import math
 from collections import OrderedDict
@@ -10,15 +10,15 @@ from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.handshake import HandshakeRefused, Refusal
 
-_BURST: Final = 10  # seconds' worth of handshakes at once: an office whose clients all come back after a restart
+_BURST: Final = 10  # seconds of the handshake rate; an office's clients all reconnect after a restart
 _MOST_ADDRESSES: Final = 50_000
-_RETRY_AFTER: Final = 10  # seconds, where it is not known when there will be room
-_ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst one too small
+_RETRY_AFTER: Final = 10  # seconds, if the time until a place is free is unknown
+_ROUNDING: Final = 1e-6  # seconds; rounding of float sums must not shorten a burst by one
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """The most sessions in all and of one address, and handshakes a second of one address; 0 is no limit."""
+    """Maximum sessions in all and per address, and handshakes per second and address; 0 means no limit."""
 
     clients: int = 0
     connections_per_address: int = 0
@@ -26,21 +26,21 @@ class ConnectionLimits:
 
 
 class ConnectionLimiter:
-    """Lets sessions in, up to its settings. The /64 of an IPv6 address counts as one.
+    """Admits sessions within the limits. A /64 of IPv6 counts as one address.
 
-    `connections` counts those of each address, which may have some on other servers too.
+    `connections` counts sessions per address, over all servers of a cluster.
     """
 
     def __init__(self, settings: ConnectionLimits, connections: Counts | None = None) -> None:
         self._settings = settings
         self._clients = 0
-        self._connections = LocalCounts() if connections is None else connections  # one without any is false
+        self._connections = LocalCounts() if connections is None else connections  # empty counts are false
         self._due: OrderedDict[str, float] = OrderedDict()
 
     def check(self, address: str) -> None:
         """Count a handshake.
 
-        Raises `HandshakeRefused`: 503 where the server is full, 429 where the address has enough.
+        Raises `HandshakeRefused`: 503 if the server is full, 429 if the address has reached a limit.
         """
         settings = self._settings
         site = rate_limit_key(address)
@@ -62,12 +62,12 @@ class ConnectionLimiter:
             raise _too_many("Too many new connections from this address", wait)
 
     def enter(self, address: str) -> None:
-        """Count a session that has begun."""
+        """Count a new session."""
         self._clients += 1
         self._connections.add(rate_limit_key(address))
 
     def leave(self, address: str) -> None:
-        """Take note that a session has ended."""
+        """Count the end of a session."""
         self._clients -= 1
         self._connections.remove(rate_limit_key(address))
 

@@ -1,4 +1,4 @@
-"""Ending a server's sessions over a time, so that their clients do not all come back at once."""
+"""Draining: a server's sessions end over a time, so that clients do not all reconnect in the same moment."""
 
 import asyncio
 import secrets
@@ -9,9 +9,9 @@ from synkora.engine.disconnect import Reason
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 
-MOST_TOGETHER: Final = 100  # sessions that end at once
-_SPREAD: Final = 0.9  # of the time, over which sessions are told to end; the rest is for the last of them to do so
-_LOOK: Final = 0.05  # seconds between two looks at who is due, and at whether anybody is left
+MOST_TOGETHER: Final = 100  # sessions per batch
+_SPREAD: Final = 0.9  # share of the time in which sessions are told to end; the last ones need the rest
+_LOOK: Final = 0.05  # seconds between checks for due batches and remaining sessions
 
 
 async def drain(
@@ -20,10 +20,10 @@ async def drain(
     groups: Iterable[Sequence[Session]] = (),
     tell: Callable[[Sequence[Session]], None] | None = None,
 ) -> None:
-    """Part with all sessions within `seconds`, evenly and in random order, and open no more; return when all are gone.
+    """End all sessions within `seconds`, evenly and in random order, and refuse new ones; return when all have ended.
 
-    Those of a group part together, `MOST_TOGETHER` of them at most; who is in none parts alone. `tell` is called with
-    those who are about to part.
+    The sessions of a group end together, at most `MOST_TOGETHER` of them; a session without a group ends alone. `tell`
+    is called with the sessions of a batch before they end.
     """
     registry.shut()
     loop = asyncio.get_running_loop()

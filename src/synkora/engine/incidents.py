@@ -1,4 +1,4 @@
-"""What happens that should not: counted, so that thousands of them are one line of a log."""
+"""Counts of incidents: thousands of them become one line of the log."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -6,15 +6,15 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 MOST_KINDS: Final = 32
-MOST_LABELS: Final = 100  # of one kind, that are told apart
-MOST_ADDRESSES: Final = 100  # of all kinds together, that are told apart
+MOST_LABELS: Final = 100  # distinct labels per kind
+MOST_ADDRESSES: Final = 100  # distinct addresses, over all kinds
 _LABEL_SIZE: Final = 200  # characters
 
 
 class Tally(NamedTuple):
-    """How often something of one kind has happened: the label seen most, and how many others were seen.
+    """The incidents of one kind: their number, the most frequent label, and the number of other labels.
 
-    `addresses` says how often each client's address has caused it, where it was an address that did.
+    `addresses` has the number of incidents per client address, for incidents that a client caused.
     """
 
     kind: str
@@ -25,16 +25,16 @@ class Tally(NamedTuple):
 
 
 def _tell_nobody(kind: str, label: str, address: str) -> None:
-    """Let the first of a kind pass in silence."""
+    """The default of `Incidents.on_first`."""
 
 
 class Incidents:
     """Counts incidents by kind (`origin refused`), and within a kind by label (`https://evil.example`).
 
-    Both are bounded in number and size whatever clients send; labels past the bound are counted as one. So are the
-    addresses of clients. `on_first` is called with the first of each kind since `take`, and the first of each kind from
-    each address. A label must never be, or hold, a token. `totals` has all that ever were by kind, and `limits` those
-    of limits by which it was.
+    The number and size of labels and addresses are bounded, whatever clients send; further labels are counted together.
+    `on_first` is called for the first incident of a kind since `take`, and for the first of a kind from an address. A
+    label must not contain a token. `totals` counts all incidents by kind since the start, and `limits` the hits of each
+    limit.
     """
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class Incidents:
         self._addresses: Counter[tuple[str, str]] = Counter()  # by kind and address
 
     def __len__(self) -> int:
-        """How many have been counted."""
+        """Number of incidents since `take`."""
         return sum(labels.total() for labels in self._labels.values())
 
     def note(self, kind: str, label: str = "", address: str = "") -> None:
-        """Count one; `address` is that of the client that caused it, if one client did."""
+        """Count an incident; `address` is the client's address if a single client caused it."""
         labels = self._labels.get(kind)
         label = label[:_LABEL_SIZE]
         is_first = labels is None
@@ -64,7 +64,7 @@ class Incidents:
             self.on_first(kind, label, address)
 
     def _is_new(self, kind: str, address: str) -> bool:
-        """Count the address; return whether it is the first time that this kind came from it."""
+        """Count the address; return whether this is its first incident of this kind."""
         key = (kind, address)
         if not address or (key not in self._addresses and len(self._addresses) >= MOST_ADDRESSES):
             return False
@@ -72,12 +72,12 @@ class Incidents:
         return self._addresses[key] == 1
 
     def note_limit(self, limit: str, address: str = "") -> None:
-        """Count that a limit was hit; `limit` says which, in words of the server's own."""
+        """Count the hit of a limit; `limit` is the name of the limit, not text from a client."""
         self.note("limit hit", limit, address)
         self.limits[limit] += 1
 
     def take(self) -> list[Tally]:
-        """What has been counted, the most frequent first; the counts begin anew."""
+        """Return the counts since the last call, the most frequent kind first, and reset them."""
         counted, self._labels = self._labels, {}
         by_kind: dict[str, dict[str, int]] = {kind: {} for kind in counted}
         for (kind, address), times in self._addresses.items():

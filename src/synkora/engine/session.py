@@ -23,7 +23,7 @@ from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.protocol import engineio
 from synkora.protocol.engineio import PacketType
-from synkora.protocol.errors import Flooding, InvalidUtf8, PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError, TooManyPackets
 from synkora.protocol.json import is_utf8
 
 
@@ -240,10 +240,10 @@ class Session:
         self.transport_failed(transport, error)
 
     def count_odd(self, size: int = 0) -> None:
-        """Count a packet or frame, of `size` bytes, that no other limit counts. Raises `Flooding` for one too many."""
+        """Count a packet or frame of `size` bytes that no other limit counts. Raises `TooManyPackets`."""
         now = monotonic()
         if _ODD.excess(self._odd_due, now) > 0:
-            raise Flooding("too many packets without use")
+            raise TooManyPackets("too many packets without use")
         self._odd_due = _ODD.after(self._odd_due, now, 1 + size // ODD_BYTES)
 
     def too_large(self) -> PayloadTooLarge:

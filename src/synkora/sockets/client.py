@@ -6,7 +6,7 @@ from synkora.engine.disconnect import Reason
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
-from synkora.protocol.errors import InvalidPayload, MessageTimeout, OutOfPlace, PayloadTooLarge
+from synkora.protocol.errors import InvalidPayload, MessageTimeout, PayloadTooLarge, UnexpectedPacket
 from synkora.protocol.socketio import (
     PLAIN_EVENT,
     Assembler,
@@ -105,7 +105,7 @@ class Client:
             if self._left is not None and packet.namespace in self._left:
                 self.session.count_odd(_size(packet))
                 return  # sent before the client learned that it is out
-            raise OutOfPlace("not connected to this namespace")
+            raise UnexpectedPacket("not connected to this namespace")
         match packet.type:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
                 namespace = self._host.namespaces[packet.namespace]
@@ -116,11 +116,11 @@ class Client:
                 self.session.count_odd()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
             case PacketType.CONNECT_ERROR:
-                raise OutOfPlace("a client does not send CONNECT_ERROR")
+                raise UnexpectedPacket("a client does not send CONNECT_ERROR")
 
     def _receive_ack(self, socket: Socket, packet: Packet) -> None:
         if packet.id is None:
-            raise OutOfPlace("ack without an id")
+            raise UnexpectedPacket("ack without an id")
         namespace = self._host.namespaces[packet.namespace]
         if not namespace.receive_ack(socket, packet.id, packet.data, packet.attachments):
             self.session.count_odd(_size(packet))
