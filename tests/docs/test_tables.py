@@ -16,7 +16,7 @@ from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
-from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_BYTES, ODD_RATE, TRANSITIONS, State
+from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST, OVERHEAD_BYTES, OVERHEAD_RATE, TRANSITIONS, State
 from synkora.engine.transports.fragments import SMALL
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
@@ -44,7 +44,7 @@ BOUNDS: Final = {
     "questions about one user to the app or the database": {ASKED_AT_ONCE, MOST_WAITING},
     "keys of sessions from one address that are looked up": {ASKED_AT_ONCE, MOST_WAITING, LOOKED_UP_AT_ONCE},
     "large frame, fragments of a message": {COMPLETION},
-    "packets without use": {ODD_RATE, ODD_BURST, ODD_BYTES, SMALL},
+    "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},
     "Engine.IO packet that is no message": {MAX_CONTROL},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},
     "acks that a client owes": {MAX_UNANSWERED},

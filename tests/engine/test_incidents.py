@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.engine.incidents import MOST_ADDRESSES, MOST_KINDS, MOST_LABELS, Incidents, Tally
+from synkora.engine.incidents import MAX_ADDRESSES, MAX_KINDS, MAX_LABELS, Incidents, Tally
 
 
 def test_counts_by_kind_and_label() -> None:
@@ -62,10 +62,10 @@ def test_addresses_are_bounded() -> None:
     for number in range(1000):
         incidents.note("origin refused", "a", f"2001:db8::{number:x}")
         incidents.note("sign-in refused", "a", f"2001:db8::{number:x}")
-    assert len(told) == MOST_ADDRESSES
+    assert len(told) == MAX_ADDRESSES
     tallies = incidents.take()
     assert [tally.times for tally in tallies] == [1000, 1000]
-    assert sum(len(tally.addresses) for tally in tallies) == MOST_ADDRESSES
+    assert sum(len(tally.addresses) for tally in tallies) == MAX_ADDRESSES
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.text(max_size=3)), max_size=50))
@@ -87,7 +87,7 @@ def test_labels_are_bounded() -> None:
         incidents.note("origin refused", f"{number}")
     (tally,) = incidents.take()
     assert tally.times == 2000
-    assert tally.other_labels < MOST_LABELS
+    assert tally.other_labels < MAX_LABELS
     assert len(tally.label) <= 200
 
 
@@ -96,7 +96,7 @@ def test_kinds_are_bounded() -> None:
     incidents = Incidents()
     for number in range(1000):
         incidents.note(f"kind {number}")
-    assert len(incidents.take()) == MOST_KINDS
+    assert len(incidents.take()) == MAX_KINDS
 
 
 def test_totals_are_never_taken() -> None:
@@ -114,6 +114,6 @@ def test_totals_are_never_taken() -> None:
 def test_totals_are_bounded() -> None:
     """Kinds past the bound are counted nowhere."""
     incidents = Incidents()
-    for number in range(MOST_KINDS + 10):
+    for number in range(MAX_KINDS + 10):
         incidents.note(str(number))
-    assert len(incidents.totals) == MOST_KINDS
+    assert len(incidents.totals) == MAX_KINDS

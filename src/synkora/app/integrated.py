@@ -60,7 +60,7 @@ class CollaborationServer:
         self._patterns = Patterns(server.incidents)
         self._lag = LoopLag()
         self._stopping: asyncio.Task[None] | None = None
-        server.registry.obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
+        server.registry.unavailable = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
         self.asgi = AsgiEndpoint(server.registry, server.polling, self.lifespan)
         self.pages = self._make_pages()
 
@@ -80,7 +80,7 @@ class CollaborationServer:
         advise(self._settings)
         with self._lag:
             async with self._cluster or nullcontext():
-                self._server.registry.obstacle = None
+                self._server.registry.unavailable = None
                 try:
                     yield
                 finally:
@@ -94,7 +94,7 @@ class CollaborationServer:
         return self._stopping
 
     async def _stop(self) -> None:
-        self._server.registry.shut()
+        self._server.registry.stop_accepting()
         log.info("stopping", clients=self._collaboration.connections)
         self._collaboration.say_goodbye()
         if self._cluster is not None:
@@ -113,7 +113,7 @@ class CollaborationServer:
         )
 
     def _problem(self) -> str | None:
-        obstacle = self._server.registry.obstacle
-        if obstacle is not None and self._settings.is_integrated:
-            return obstacle[1]
+        unavailable = self._server.registry.unavailable
+        if unavailable is not None and self._settings.is_integrated:
+            return unavailable[1]
         return None if self._cluster is None else self._cluster.problem

@@ -161,7 +161,7 @@ def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketSer
         max_outbox=settings.max_outbox,
         compression=settings.compression,
         compression_threshold=settings.compression_threshold,
-        gate=ConnectionLimiter(
+        connection_limiter=ConnectionLimiter(
             ConnectionLimits(
                 clients=settings.limit_clients,
                 connections_per_address=settings.limit_connections_per_address,

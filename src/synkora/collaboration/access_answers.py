@@ -1,4 +1,4 @@
-"""What somebody else knows: asked for, and remembered for a while."""
+"""A cache of answers from a slow or unreliable source, with a time limit."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -12,7 +12,7 @@ REMEMBER_YES: Final = 30  # seconds
 REMEMBER_NO: Final = 5  # seconds
 ANSWER_WITHIN: Final = 3  # seconds
 MOST_REMEMBERED: Final = 100_000  # answers
-MOST_ASKED: Final = 10_000  # questions at a time
+MOST_ASKED: Final = 10_000  # simultaneous questions
 #: Seconds, up to `ANSWER_WITHIN`.
 ANSWER_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
 
@@ -21,14 +21,14 @@ V = TypeVar("V")
 
 
 class AccessUnavailable(Exception):
-    """The policy cannot be asked now. The text is for the log."""
+    """The policy cannot answer now. The message is for the log."""
 
 
 class AccessAnswers(Generic[K, V]):
-    """Answers by what they are about: None is a no.
+    """Caches answers by key. The answer None is a refusal.
 
-    Questions that come while the same one is under way wait for its answer. One that is not answered in time is
-    `AccessUnavailable`. `outcomes` counts the answers, and `durations` has what each took.
+    Simultaneous questions with the same key share one answer. A question without an answer in time raises
+    `AccessUnavailable`. `outcomes` counts the answers, and `durations` measures them.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class AccessAnswers(Generic[K, V]):
         self.durations = Histogram(ANSWER_BOUNDS)
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Remove all answers."""
         self._answers.clear()
 
     def remembered(self, key: K) -> V | None:
-        """What is known without asking: None where it is a no, or nothing is known."""
+        """Return the cached answer; None for a cached refusal or without a cached answer."""
         answer = self._answers.get(key)
         return answer[0] if answer and answer[1] > asyncio.get_running_loop().time() else None
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V | None]], *, fresh: bool = False) -> V | None:
-        """The answer, which `ask` gets where none is remembered, or with `fresh`. Raises `AccessUnavailable`."""
+        """Return the cached answer; without one, or with `fresh`, the answer of `ask`. Raises `AccessUnavailable`."""
         answer = self._answers.get(key)
         if answer and not fresh and answer[1] > asyncio.get_running_loop().time():
             return answer[0]
@@ -95,7 +95,7 @@ class AccessAnswers(Generic[K, V]):
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # A pool of connections that closes cancels what waits for it. That is not to end the caller.
+            # A connection pool that closes cancels the calls that wait for it. The caller has not been cancelled.
             raise AccessUnavailable("the policy gave up") from None
         except Exception as error:
             raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
@@ -114,4 +114,4 @@ class AccessAnswers(Generic[K, V]):
     def _answered(self, asking: tuple[K, bool], task: "asyncio.Task[V | None]") -> None:
         self._asking.pop(asking, None)
         if not task.cancelled():
-            task.exception()  # which the callers have got, if they still wait
+            task.exception()  # marks the exception as retrieved, even if no caller waits for it

@@ -1,4 +1,4 @@
-"""Who may come into a project, and who may stay."""
+"""Admission of members to projects, and rechecks of their access."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,11 +19,11 @@ _UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
 
 
 class Admission:
-    """Lets members into the projects that are theirs, and out of those that no longer are.
+    """Decides who may join a project, who may stay, and whose edits are relayed.
 
-    Edits are relayed for everyone who may write to the project, joined or not. What a member sends into a project while
-    the answer is awaited is held, and relayed in order once the answer is there. Every
-    `recheck` seconds it is asked again whether they may stay; while nobody can answer they stay.
+    Edits are relayed for every member who may write to the project, joined or not. While an answer is pending, a
+    member's events for the project are buffered; they are relayed in order after the answer. Every `recheck` seconds
+    the access of joined members is checked again. If the policy cannot answer, members stay.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Admission:
         self._questions = Tasks()
 
     def join(self, member: Member, project_id: str) -> Awaitable[None] | None:
-        """Let a member in, at once or when what is returned has been awaited. Raises `EventRefused`.
+        """Join a project, immediately or when the returned awaitable is done. Raises `EventRefused`.
 
-        One that is parting stays out.
+        A draining member does not join.
         """
         if member.is_draining:
             return None
@@ -63,20 +63,21 @@ class Admission:
         return pending.want_join()
 
     def is_joining(self, member: Member, project_id: str) -> bool:
-        """Whether a member has asked to join a project and awaits the answer."""
+        """Whether a member has asked to join a project and waits for the answer."""
         pending = member.pending.get(project_id)
         return pending is not None and bool(pending.joins)
 
     def must_ask(self, member: Member, project_id: str) -> bool:
-        """Whether to relay something for a member takes a question: it is neither known nor being asked."""
+        """Whether relaying an event requires a question: no answer is cached or pending."""
         return project_id not in member.pending and self._access.remembered(member.signed_in, project_id) is None
 
     def relay(
         self, member: Member, project_id: str, event: str, size: int, relay: Callable[[Role], None]
     ) -> Awaitable[None] | None:
-        """Relay an event of a member who is not in the project, by the role that the member has in the project.
+        """Relay an event by a member's role, for a member who has not joined the project.
 
-        The event of `size` bytes is relayed at once, or when what is returned has been awaited. Raises `EventRefused`.
+        The event has `size` bytes. It is relayed immediately or when the returned awaitable is done.
+        Raises `EventRefused`.
         """
         self._projects.check_id(project_id)
         pending = member.pending.get(project_id)
@@ -99,7 +100,7 @@ class Admission:
             raise EventRefused(f"Too many projects: {self._most_projects} is the most for one connection")
 
     def _ask(self, member: Member, project_id: str) -> PendingAccess:
-        # Noted at once: what the client sends next may be in the same read, before any task has begun.
+        # Registered before the task starts: the member's next event may be in the same read.
         self._check_room(member)
         pending = member.pending[project_id] = PendingAccess()
         self._questions.start(self._answer(member, project_id, pending))
@@ -113,7 +114,7 @@ class Admission:
             self._incidents.note("access check failed", str(error))
             refusal = _UNAVAILABLE
         if member.pending.get(project_id) is not pending:
-            return  # the connection has ended meanwhile
+            return  # the connection has ended
         del member.pending[project_id]
         if pending.joins:
             pending.settle_joins(self._join_refusal(member, project_id, role, refusal))
@@ -121,7 +122,7 @@ class Admission:
             settle(event.decided, self._event_refusal(event, project_id, role, refusal))
 
     def _join_refusal(self, member: Member, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
-        """Let a member in, or say why not."""
+        """Join a project; return the refusal, or None."""
         if role is None:
             return EventRefused(refusal, projectId=project_id)
         try:
@@ -132,7 +133,7 @@ class Admission:
 
     @staticmethod
     def _event_refusal(event: HeldEvent, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
-        """Relay a held event, or say why not."""
+        """Relay a buffered event; return the refusal, or None."""
         if role is None:
             unasked = refusal is _UNAVAILABLE
             return EventRefused(refusal, projectId=project_id) if unasked else _not_joined(event.name)
@@ -148,7 +149,7 @@ class Admission:
             self._rechecks.add((member, project_id))
 
     def leave(self, member: Member, project_id: str) -> None:
-        """Let a member out of a project, or stop letting them in. Edits that wait for an answer still wait."""
+        """Leave a project, or cancel pending joins. Buffered edits stay until the answer."""
         pending = member.pending.get(project_id)
         if pending is not None:
             pending.settle_joins()
@@ -156,7 +157,7 @@ class Admission:
         self._projects.leave(member, project_id)
 
     def leave_all(self, member: Member) -> None:
-        """Let a member out of everything, since their connection has ended."""
+        """Leave all projects at the end of the connection."""
         for pending in member.pending.values():
             pending.drop()
         member.pending.clear()
@@ -165,7 +166,7 @@ class Admission:
         self._projects.leave_all(member)
 
     def close(self) -> None:
-        """End all questions to the access policy."""
+        """Cancel all questions to the access policy."""
         self._rechecks.cancel()
         self._questions.cancel()
 

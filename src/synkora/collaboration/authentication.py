@@ -1,4 +1,4 @@
-"""Who a new socket is."""
+"""Authentication of new sockets."""
 
 import asyncio
 from collections import Counter
@@ -23,18 +23,18 @@ _DATABASE_NEEDED: Final = (
     "A session cookie has no token but what may be the key of a session in the app's database, as NextAuth keeps them "
     'with an adapter: set DATABASE_URL to the app\'s own, or have the app make tokens (session: { strategy: "jwt" })'
 )
-#: Seconds that a judgement takes, which is all computing.
+#: Seconds to verify a token, which is computation only.
 JUDGEMENT_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025)
 
 log = structlog.get_logger(__name__)
 
 
 class Authentication:
-    """Decides on each CONNECT, and hands those who are let in to `admit`.
+    """Authenticates each CONNECT, and passes authenticated sockets to `admit`.
 
-    An address that fails again and again waits longer and longer for its next refusal; a good token never waits.
-    `kept` looks up sessions that the app keeps in its database. `outcomes` counts the judgements, and `durations` has
-    what each took, without any wait to refuse.
+    Refusals to an address with many failures are delayed more and more; a valid token is never delayed. `kept` looks up
+    sessions in the app's database. `outcomes` counts the results, and `durations` measures them without the delay of
+    refusals.
     """
 
     def __init__(
@@ -51,11 +51,14 @@ class Authentication:
         self._admit = admit
         self._kept = kept
         self._has_told = False
-        self.outcomes: Counter[str] = Counter()  # `ok`, what was answered, or `unavailable`
+        self.outcomes: Counter[str] = Counter()  # `ok`, the message of a refusal, or `unavailable`
         self.durations = Histogram(JUDGEMENT_BOUNDS)
 
     def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
-        """Admit a socket at once, or return what waits for its upgrade, or to refuse it. Raises `ConnectRefused`."""
+        """Admit a socket, or return an awaitable that waits for the upgrade or delays a refusal.
+
+        Raises `ConnectRefused`.
+        """
         if socket.transport == "polling" and lacks_credentials(auth, *_offered(socket)):
             return self._welcome_after_upgrade(socket)
         return self._decide(socket, auth)
@@ -63,13 +66,13 @@ class Authentication:
     async def _welcome_after_upgrade(self, socket: Socket) -> None:
         await socket.session.upgrade_request()
         if socket.state is not SocketState.CONNECTING:
-            return  # it has left meanwhile, and nobody would dismiss it again
+            return  # disconnected; `on_disconnect` has already run
         later = self._decide(socket, socket.auth)
         if later is not None:
             await later
 
     def _decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
-        """Admit a socket at once, or return what asks the app's database, or waits to refuse it.
+        """Admit a socket, or return an awaitable that asks the app's database or delays a refusal.
 
         Raises `ConnectRefused`.
         """
@@ -98,7 +101,7 @@ class Authentication:
         refusal: SignInRefused,
         began: float,
     ) -> None:
-        """Admit a socket by a session that the app keeps; where nobody can say, have its client come again."""
+        """Admit a socket by a session in the app's database; without an answer, let the client reconnect."""
         detail = refusal.detail
         for key, cookie_name in keys:
             try:
@@ -109,11 +112,11 @@ class Authentication:
             except AccessUnavailable as error:
                 self._incidents.note("access check failed", str(error))
                 self._count("unavailable", began)
-                # A client does not come back by itself after a refusal.
+                # A client does not reconnect after a refusal, but after a closed connection.
                 socket.session.close(Reason.FORCED_SERVER_CLOSE)
                 return
             if socket.state is not SocketState.CONNECTING:
-                return  # it has left meanwhile, and nobody would dismiss it again
+                return  # disconnected; `on_disconnect` has already run
             if user is not None:
                 self._count("ok", began)
                 self._admit(socket, SignedIn(user, key, cookie_name, is_kept=True))
@@ -125,7 +128,7 @@ class Authentication:
             await later
 
     def _refuse(self, socket: Socket, message: str, detail: str, began: float) -> Awaitable[None] | None:
-        """Refuse a socket at once, or return what does so after a while. Raises `ConnectRefused`."""
+        """Refuse a socket, or return an awaitable that refuses it after a delay. Raises `ConnectRefused`."""
         self._count(message, began)
         address = socket.session.request.address
         delay = self._failures.note(address)
@@ -135,7 +138,7 @@ class Authentication:
         return _refuse_later(ConnectRefused(message, {"retryAfter": delay}), delay)
 
     def _tell_of_database(self) -> None:
-        """Say once what an app with such sessions needs."""
+        """Log once which setting an app with database sessions needs."""
         if not self._has_told:
             self._has_told = True
             log.warning("caution", text=_DATABASE_NEEDED)
@@ -151,7 +154,7 @@ async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
 
 
 def _offered(socket: Socket) -> tuple[str | None, str | None]:
-    """The `Authorization` and the `Cookie` that came with a session; cookies only from a page that may connect."""
+    """Return the `Authorization` and `Cookie` headers of a session; cookies only from a page that may connect."""
     session = socket.session
     cookie = session.cookie_request.headers.get("cookie") if session.cookie_request is not None else None
     return session.request.headers.get("authorization"), cookie

@@ -1,4 +1,4 @@
-"""Sessions that the app keeps in its database, of which a cookie holds no more than the key."""
+"""Sessions in the app's database (Auth.js's strategy `database`): the cookie holds only a key."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -12,19 +12,19 @@ from synkora.engine.incidents import Incidents
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 
-#: Keys of clients that are not signed in yet. The rest of the database's time is for members' rechecks.
+#: Lookups for clients that have not signed in yet. The rest of the database's capacity is for rechecks of members.
 LOOKED_UP_AT_ONCE: Final = 20
 
 
 class SessionsNotStored(AccessUnavailable):
-    """The app keeps no sessions where they are looked for."""
+    """The app's database has no sessions."""
 
 
 class SessionStore(Protocol):
-    """Knows the app's sessions by their keys."""
+    """Finds the app's sessions by key."""
 
     async def find(self, key: str) -> User | None:
-        """Whose session that is, with its end; None where there is none. Raises `AccessUnavailable`."""
+        """Return the user of a session, with the session's end; None if it is unknown. Raises `AccessUnavailable`."""
         ...
 
     async def close(self) -> None:
@@ -33,10 +33,10 @@ class SessionStore(Protocol):
 
 
 class KeptSessions:
-    """Looks sessions up, and remembers them for a while; those of members are looked up again every `recheck` seconds.
+    """Looks up sessions and caches the answers; the sessions of members are looked up again every `recheck` seconds.
 
-    A member whose session is gone is handed to `end`; one whose session goes on, to `go_on`. While nobody can answer
-    they stay.
+    `end` is called for a member whose session no longer exists, `go_on` for a member whose session continues. If the
+    store cannot answer, members stay.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class KeptSessions:
         self._lookups = Turns(LOOKED_UP_AT_ONCE)
 
     async def find(self, key: str, address: str) -> User | None:
-        """Whose session that is; None where there is none. Raises `AccessUnavailable`.
+        """Return the user of a session; None if it is unknown. Raises `AccessUnavailable`.
 
-        Keys that come from one address take turns, within the time of an answer.
+        The number of simultaneous lookups per address is limited. The wait counts against the time for an answer.
         """
         return await self._answers.get(key, lambda: self._find_in_turn(key, address))
 
@@ -68,23 +68,23 @@ class KeptSessions:
             return await self._store.find(key)
 
     def watch(self, member: Member) -> None:
-        """Look a member's session up again from time to time, if the app keeps it in its database."""
+        """Recheck a member's session from time to time, if the session is in the app's database."""
         if member.signed_in.is_kept:
             self._rechecks.add(member)
 
     def drop(self, member: Member) -> None:
-        """Look it up no more."""
+        """Stop the rechecks of a member's session."""
         self._rechecks.drop(member)
 
     async def close(self) -> None:
-        """Close the store's connections."""
+        """Stop all rechecks and close the store's connections."""
         self._rechecks.cancel()
         await self._store.close()
 
     async def _recheck(self, member: Member) -> bool:
         signed_in = member.signed_in
         if _is_gone(member) or not signed_in.is_kept:
-            return False  # a fresh token may have taken the session's place
+            return False  # the client has replaced the session by a fresh token
         try:
             key = signed_in.token
             user = await self._answers.get(key, lambda: self._store.find(key), fresh=True)

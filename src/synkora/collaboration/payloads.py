@@ -1,4 +1,7 @@
-"""What the server says of its own: the payload of each of its events, as the app reads it."""
+"""The payloads of the server's own events, as the app reads them.
+
+Docstrings and descriptions of the types appear in the generated documents.
+"""
 
 from typing import Annotated, Final
 

@@ -1,4 +1,4 @@
-"""Tells members of presence: changes at once, lists at a bounded rate."""
+"""Sends presence to members: changes immediately, rosters at a bounded rate."""
 
 import asyncio
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ from synkora.sockets.namespace import Namespace
 
 
 class PresenceUpdates:
-    """Who is told what of presence, and when.
+    """Decides which members get which presence updates, and when.
 
-    Who came or went is told at once. Lists and counts are told at the end of the turn of the event loop, once for all
-    that happened in it. What would cost too much is told later, together with all that happened until then.
+    Joins and leaves are sent immediately. Rosters and counts are sent at the end of the turn of the event loop, once
+    for all changes of the turn. Updates above the rates are sent later, together with the changes until then.
     """
 
     def __init__(self, namespace: Namespace, presence: Presence) -> None:
@@ -43,12 +43,12 @@ class PresenceUpdates:
         )
 
     def ask(self, project_id: str, socket_id: str, *, with_count: bool = False) -> None:
-        """Have a member get the list; with the count, where no change brings the count."""
+        """Send the roster to a member; `with_count` sends the count too, where no change sends it."""
         owed = self._touch(project_id).owed
         owed[socket_id] = with_count or owed.get(socket_id, False)
 
     def joined(self, project_id: str, who: PresenceEntry) -> None:
-        """Tell the others of a connection that has come."""
+        """Send the join of a connection to the other members."""
         payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.joinedAt, who.userImage)
         told = self._change(project_id)
         update = Update(self._joined.packet(payload), told)
@@ -59,7 +59,7 @@ class PresenceUpdates:
             self._relay_change(update, told, but=who.socketId)
 
     def left(self, project_id: str, who: PresenceEntry) -> None:
-        """Tell those left behind of a connection that has gone."""
+        """Send the leave of a connection to the remaining members."""
         told = self._change(project_id)
         told.left = True
         update = Update(self._left.packet(UserLeft(who.socketId, who.userId, who.userName, now())), told)
@@ -70,12 +70,12 @@ class PresenceUpdates:
             self._relay_change(update, told)
 
     def completed(self, project_id: str) -> None:
-        """Send a list to the members that wait for it, since presence knows the list now."""
+        """Send the roster, which has become complete, to the members that wait for it."""
         self._change(project_id)
 
-    def renew(self, told: PendingUpdates, outbox: object) -> list[Outgoing]:
-        """The list and the count, for a member who has missed what was told; nothing for somebody who has left."""
-        present = self._told.get(told.id)  # everyone may have left meanwhile, and some come back
+    def full_state(self, told: PendingUpdates, outbox: object) -> list[Outgoing]:
+        """Return roster and count, for a member whose updates were dropped; nothing for a socket that has left."""
+        present = self._told.get(told.id)  # the project may have been empty in between
         socket_id = self._member(told, outbox)
         if socket_id is None or present is None:
             return []
@@ -88,12 +88,12 @@ class PresenceUpdates:
     def _member(self, told: PendingUpdates, outbox: object) -> str | None:
         return next((sid for sid, candidate in self._members(told).items() if candidate is outbox), None)
 
-    def _concerns(self, told: PendingUpdates, outbox: object) -> bool:
+    def _has_recipient(self, told: PendingUpdates, outbox: object) -> bool:
         return self._member(told, outbox) is not None
 
     @staticmethod
     def _bound(told: PendingUpdates) -> None:
-        """Have everyone get the list in place of changes that would be more."""
+        """Replace changes by the roster if the roster is smaller."""
         if told.is_batch_too_large:
             told.batch = ChangeBatch()
             told.left = True
@@ -118,7 +118,7 @@ class PresenceUpdates:
             asyncio.get_running_loop().call_soon(self._tell_touched)
         told = self._told.get(project_id)
         if told is None:
-            told = self._told[project_id] = PendingUpdates(project_id, self.renew, self._concerns)
+            told = self._told[project_id] = PendingUpdates(project_id, self.full_state, self._has_recipient)
         self._touched[project_id] = told
         return told
 
@@ -160,7 +160,7 @@ class PresenceUpdates:
             told.timer = loop.call_at(min(waits), self._touch, told.id)
 
     def _serve(self, told: PendingUpdates, members: Mapping[str, Outbox], time: float) -> None:
-        """Send the list to members that are to get the list, to as many as one turn of the event loop allows."""
+        """Send the roster to waiting members, as many as one turn of the event loop allows."""
         cost = ENCODING if told.roster is None else 0
         roster = self._roster(told)
         chosen = list(told.owed)[: max(SERVED_AT_ONCE // roster.size, 1)]

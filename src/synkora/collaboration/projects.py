@@ -1,4 +1,4 @@
-"""Joining and leaving projects, and telling who is there."""
+"""The members of projects: joins, leaves and presence updates."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,14 +16,14 @@ from synkora.sockets.namespace import Namespace
 
 log = structlog.get_logger(__name__)
 
-LEAVE_DELAY: Final = 1.0  # seconds: a page that changes its tab leaves and joins again within moments
+LEAVE_DELAY: Final = 1.0  # seconds; a page that switches tabs leaves and rejoins immediately
 
 
 class Projects:
-    """Lets members into projects and out of them, and tells the members of this server who comes and goes.
+    """Adds members to projects and removes them, and sends presence updates to the members of this server.
 
-    `PresenceUpdates` says when each of them is told what. A leave is announced `leave_delay` seconds later, and not at
-    all if the same connection joins again by then.
+    `PresenceUpdates` decides when each member gets an update. A leave is announced after `leave_delay` seconds, and not
+    at all if the same connection rejoins before.
     """
 
     def __init__(self, namespace: Namespace, presence: Presence, *, leave_delay: float = LEAVE_DELAY) -> None:
@@ -39,16 +39,16 @@ class Projects:
         presence.listen(self)
 
     def resend_roster(self, member: Member, project_id: str) -> None:
-        """Tell a member who is in already who is there; nobody else hears of it."""
+        """Send the roster to a member who has joined already; other members get nothing."""
         self._lists.ask(project_id, member.socket.id)
 
     def check_id(self, project_id: str) -> None:
-        """Make sure that an id is not the id of a connection, whose own room has that name. Raises `EventRefused`."""
+        """Check that an id is not a socket id, since each socket has a room with its id. Raises `EventRefused`."""
         if project_id in self._namespace.adapter.rooms.members:
             raise EventRefused("Project ID is a connection's id")
 
     def join(self, member: Member, project_id: str, role: Role) -> None:
-        """Let a member in. Raises `EventRefused` for an id that belongs to a connection."""
+        """Add a member to a project. Raises `EventRefused` if the project id is a socket id."""
         self.check_id(project_id)
         socket, user = member.socket, member.user
         is_back = project_id in member.leaving
@@ -63,9 +63,9 @@ class Projects:
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)
 
     def leave(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
-        """Let a member out. Leaving a project that was not joined is no error, since a page's hooks do so.
+        """Remove a member from a project. No error without a join, since a page's hooks leave twice.
 
-        The member gets nothing more of the project from now on. The others are told after the delay, or `at_once`.
+        The member gets no further events of the project. The others are told after the delay, or `at_once`.
         """
         if project_id not in member.projects:
             return
@@ -94,40 +94,40 @@ class Projects:
             self._announce_leave(member, project_id)
 
     def close(self) -> None:
-        """Announce nothing more."""
+        """Cancel pending announcements of leaves."""
         self._leaving.cancel()
 
     def leave_all(self, member: Member) -> None:
-        """Let a member out of everything, since their connection has ended."""
+        """Remove a member from all projects at the end of the connection."""
         self._announce_leaves(member)
         for project_id in member.projects:
             self._presence.leave(project_id, member.socket.id)
         member.projects.clear()
 
     def leave_for_drain(self, members: Sequence[Member]) -> None:
-        """Let members out for everyone else, while the edits that they still send are relayed."""
+        """Announce that members have left, while the edits that they still send are relayed."""
         for member in members:
             member.is_draining = True
             for pending in member.pending.values():
                 pending.settle_joins()
             for project_id in member.projects:
-                member.socket.leave(project_id)  # all of them first: who goes is not told who goes along
+                member.socket.leave(project_id)  # all members first, so that none is told about another's leave
         for member in members:
             self._announce_leaves(member)
             for project_id in member.projects:
                 self._presence.leave(project_id, member.socket.id)
 
-    # What presence tells
+    # Called by presence
 
     def joined(self, project_id: str, entry: PresenceEntry) -> None:
-        """Tell the others in a project of a connection that has come."""
+        """Send the join of a connection to the other members."""
         self._lists.joined(project_id, entry)
 
     def left(self, project_id: str, entry: PresenceEntry) -> None:
-        """Tell those left behind of a connection that has gone."""
+        """Send the leave of a connection to the remaining members."""
         if not self.is_closing:
             self._lists.left(project_id, entry)
 
     def completed(self, project_id: str) -> None:
-        """Tell those who wait for a project's list."""
+        """Send the roster to the members that wait for it."""
         self._lists.completed(project_id)

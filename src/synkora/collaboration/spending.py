@@ -1,4 +1,4 @@
-"""How much work of the server each user causes, over all of the user's connections."""
+"""The work that each user causes, over all connections of the user."""
 
 from collections import OrderedDict
 from time import monotonic
@@ -7,13 +7,13 @@ from weakref import WeakValueDictionary
 
 from synkora.engine.rate import Rate
 
-EVENT_SIZE: Final = 8_000  # bytes that receiving an event counts as, besides its own
-DELIVERY_SIZE: Final = 3_000  # bytes that each delivery counts as, besides its own
-_MOST_OWING: Final = 50_000  # users without a connection whose debt is remembered
+EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
+DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
+_MOST_OWING: Final = 50_000  # users without a connection whose debt is stored
 
 
 class Spending:
-    """What one user has caused, in bytes that are sent; `due` is when all of the work is paid for."""
+    """The work of one user, in sent bytes; `due` is the time at which it is paid for."""
 
     __slots__ = ("__weakref__", "_rate", "due")
 
@@ -22,20 +22,20 @@ class Spending:
         self.due = due
 
     def excess(self, now: float) -> float:
-        """Seconds until the user's next event may come; none or less if it may come now."""
+        """Return the seconds until the user's next event is accepted; 0 or less if it is accepted now."""
         return self._rate.excess(self.due, now)
 
     def receive(self, size: int, now: float) -> None:
-        """Note an event of `size` bytes that has come."""
+        """Count a received event of `size` bytes."""
         self.due = self._rate.after(self.due, now, EVENT_SIZE + size)
 
     def deliver(self, size: int, receivers: int) -> None:
-        """Note that an event of `size` bytes goes to so many."""
+        """Count the delivery of an event of `size` bytes to `receivers` connections."""
         self.due = self._rate.after(self.due, monotonic(), (DELIVERY_SIZE + size) * receivers)
 
 
 class Spendings:
-    """The spending of each user who has a connection, and what others owe; `per_second` is in bytes, 0 is no limit."""
+    """The spending of connected users, and the debts of others; `per_second` is in bytes, 0 means no limit."""
 
     def __init__(self, per_second: float) -> None:
         self._rate = Rate(per_second, per_second) if per_second else None
@@ -43,7 +43,7 @@ class Spendings:
         self._owed: OrderedDict[str, float] = OrderedDict()
 
     def of(self, user_id: str) -> Spending | None:
-        """The spending that all connections of a user share; None where there is no limit."""
+        """Return the spending that all connections of a user share; None without a limit."""
         if self._rate is None:
             return None
         spending = self._spendings.get(user_id)
@@ -52,7 +52,7 @@ class Spendings:
         return spending
 
     def left(self, user_id: str) -> None:
-        """Remember what a user owes whose last connection ends: it is not paid by connecting again."""
+        """Store a user's debt after the last connection: a new connection does not clear it."""
         spending = self._spendings.get(user_id)
         if spending is None or spending.due <= monotonic():
             return

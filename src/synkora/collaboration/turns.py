@@ -1,4 +1,4 @@
-"""Questions that somebody causes: so many at a time, so that one who causes many does not hold up the others."""
+"""Limits simultaneous questions per key, so that one user or address does not delay the others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,12 +8,12 @@ from weakref import WeakValueDictionary
 
 from synkora.collaboration.access_answers import AccessUnavailable
 
-ASKED_AT_ONCE: Final = 8  # questions of one asker
-MOST_WAITING: Final = 200  # further ones, which wait for their turn
+ASKED_AT_ONCE: Final = 8  # simultaneous questions per key
+MOST_WAITING: Final = 200  # further questions per key that wait
 
 
 class _Asker:
-    """The questions of one asker: those under way, and how many wait."""
+    """The running and waiting questions of one key."""
 
     __slots__ = ("__weakref__", "free", "waiting")
 
@@ -23,7 +23,7 @@ class _Asker:
 
 
 class Turns:
-    """Gives each asker `ASKED_AT_ONCE` turns at a time, and all of them together `in_all`, if that is given."""
+    """Limits simultaneous work: `ASKED_AT_ONCE` per key, and `in_all` over all keys if given."""
 
     def __init__(self, in_all: int | None = None) -> None:
         self._askers: WeakValueDictionary[str, _Asker] = WeakValueDictionary()
@@ -31,7 +31,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
-        """Wait for a turn of an asker. Raises `AccessUnavailable` where `MOST_WAITING` of theirs wait already."""
+        """Wait for a free slot of a key. Raises `AccessUnavailable` if `MOST_WAITING` others of this key wait."""
         asker = self._askers.get(name)
         if asker is None:
             asker = self._askers[name] = _Asker()

@@ -10,7 +10,7 @@ from synkora.engine.request import Headers
 UNIX: Final = "unix"
 _MAPPED: Final = "::ffff:"  # IPv4 in IPv6 (RFC 4291 section 2.5.5.2)
 _MAPPED_BITS: Final = 96
-_SITE: Final = 64  # bits; a customer's IPv6 prefix (RFC 6177): the customer may use any address in it
+_CUSTOMER_BITS: Final = 64  # bits; a customer's IPv6 prefix (RFC 6177): the customer may use any address in it
 _SECURE: Final = frozenset(("https", "wss"))
 
 _Address = IPv4Address | IPv6Address
@@ -27,7 +27,7 @@ class TrustedProxies:
         names = tuple(trusted)
         self._unix = UNIX in names
         self._networks = tuple(parse_network(name) for name in names if name != UNIX)
-        self.trusts_nobody = not names
+        self.is_empty = not names
 
     def address(self, peer: str, headers: Headers) -> str:
         """Return the client's address: the peer's, or the entry of trusted proxies in `X-Forwarded-For`.
@@ -44,7 +44,7 @@ class TrustedProxies:
             if address is None:
                 break
             client = str(address)
-            if not self._names(address):
+            if not self._includes(address):
                 break
         return _unmapped(client)
 
@@ -57,14 +57,14 @@ class TrustedProxies:
 
     def trusts(self, peer: str) -> bool:
         """Whether a peer is a trusted proxy."""
-        if self.trusts_nobody:
+        if self.is_empty:
             return False
         if not peer:
             return self._unix
         address = parse_address(peer)
-        return address is not None and self._names(address)
+        return address is not None and self._includes(address)
 
-    def _names(self, address: _Address) -> bool:
+    def _includes(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
 
 
@@ -103,7 +103,7 @@ def rate_limit_key(address: str) -> str:
     parsed = parse_address(address)
     if not isinstance(parsed, IPv6Address):
         return address if parsed is None else str(parsed)
-    return str(IPv6Network((int(parsed) >> _SITE << _SITE, 128 - _SITE)))
+    return str(IPv6Network((int(parsed) >> _CUSTOMER_BITS << _CUSTOMER_BITS, 128 - _CUSTOMER_BITS)))
 
 
 def _is_port(text: str) -> bool:

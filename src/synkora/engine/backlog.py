@@ -10,7 +10,7 @@ from synkora.engine.updates import Subject, Update
 
 VOLATILE_LIMIT: Final = 65_536  # bytes; about a hundred cursors, and only the newest are useful
 UPDATE_LIMIT: Final = 65_536  # bytes; about three hundred joins and leaves
-_FEW_LOST: Final = 100  # subjects; more than a client's projects
+_MIN_MAX_LOST: Final = 100  # subjects; more than a client's projects
 
 
 class Backlog:
@@ -26,7 +26,7 @@ class Backlog:
         "_durable",
         "_latest",
         "_limit",
-        "_most_lost",
+        "_max_lost",
         "_update_bytes",
         "_updates",
         "_volatile",
@@ -46,7 +46,7 @@ class Backlog:
         self._update_bytes = 0
         self.bytes = 0
         self.lost: set[Subject] = set()
-        self._most_lost = _FEW_LOST
+        self._max_lost = _MIN_MAX_LOST
 
     @property
     def is_empty(self) -> bool:
@@ -99,11 +99,11 @@ class Backlog:
         self._updates.clear()
         self._latest.clear()
 
-    def forget_unconcerned(self, outbox: object) -> None:
+    def prune_lost(self, outbox: object) -> None:
         """Remove lost subjects that no longer concern the client: a client may join and leave projects without end."""
-        if len(self.lost) > self._most_lost:
-            self.lost = {subject for subject in self.lost if subject.concerns(outbox)}
-            self._most_lost = max(2 * len(self.lost), _FEW_LOST)
+        if len(self.lost) > self._max_lost:
+            self.lost = {subject for subject in self.lost if subject.has_recipient(outbox)}
+            self._max_lost = max(2 * len(self.lost), _MIN_MAX_LOST)
 
     def release(self, most: float = inf) -> list[Outgoing]:
         """Remove and return messages in order: all, or the first ones that together reach `most` bytes."""

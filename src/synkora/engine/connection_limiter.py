@@ -11,7 +11,7 @@ from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.handshake import HandshakeRefused, Refusal
 
 _BURST: Final = 10  # seconds of the handshake rate; an office's clients all reconnect after a restart
-_MOST_ADDRESSES: Final = 50_000
+_MAX_ADDRESSES: Final = 50_000
 _RETRY_AFTER: Final = 10  # seconds, if the time until a place is free is unknown
 _ROUNDING: Final = 1e-6  # seconds; rounding of float sums must not shorten a burst by one
 
@@ -43,20 +43,20 @@ class ConnectionLimiter:
         Raises `HandshakeRefused`: 503 if the server is full, 429 if the address has reached a limit.
         """
         settings = self._settings
-        site = rate_limit_key(address)
+        key = rate_limit_key(address)
         if 0 < settings.clients <= self._clients:
             raise HandshakeRefused(Refusal.FORBIDDEN, "Server is full", status=503, retry_after=_RETRY_AFTER)
-        if 0 < settings.connections_per_address <= self._connections.total(site):
+        if 0 < settings.connections_per_address <= self._connections.total(key):
             raise _too_many("Too many connections from this address", _RETRY_AFTER)
         if settings.handshakes_per_address:
-            self._take_turn(site, settings.handshakes_per_address)
+            self._check_rate(key, settings.handshakes_per_address)
 
-    def _take_turn(self, site: str, per_second: float) -> None:
+    def _check_rate(self, key: str, per_second: float) -> None:
         now = monotonic()
-        due = self._due.pop(site, 0.0)
+        due = self._due.pop(key, 0.0)
         wait = due - now - _BURST - _ROUNDING
-        self._due[site] = due if wait > 0 else max(due, now) + 1 / per_second
-        if len(self._due) > _MOST_ADDRESSES:
+        self._due[key] = due if wait > 0 else max(due, now) + 1 / per_second
+        if len(self._due) > _MAX_ADDRESSES:
             self._due.popitem(last=False)
         if wait > 0:
             raise _too_many("Too many new connections from this address", wait)

@@ -74,7 +74,7 @@ def check(
         raise HandshakeRefused(Refusal.BAD_REQUEST, _NO_CLIENT, status=404)
     origin, query = request.origin, request.query
     sid = query.get("sid")
-    if origin is not None and not settings.origins.admits(request) and not (sid and page_of(sid) in (origin, OWN_PAGE)):
+    if origin is not None and not settings.origins.allows(request) and not (sid and page_of(sid) in (origin, OWN_PAGE)):
         raise HandshakeRefused(Refusal.FORBIDDEN, settings.origins.refusal(origin))
     transport = query.get("transport")
     if transport not in settings.transports:

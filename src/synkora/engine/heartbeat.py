@@ -11,8 +11,7 @@ from synkora.engine.timeouts import TimeoutQueue
 class Pinged(Protocol):
     """A connection with a heartbeat."""
 
-    def ping(self) -> None:
-        ...
+    def ping(self) -> None: ...
 
     def ping_timed_out(self) -> None:
         """End the connection: no pong arrived in time."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-MOST_KINDS: Final = 32
-MOST_LABELS: Final = 100  # distinct labels per kind
-MOST_ADDRESSES: Final = 100  # distinct addresses, over all kinds
+MAX_KINDS: Final = 32
+MAX_LABELS: Final = 100  # distinct labels per kind
+MAX_ADDRESSES: Final = 100  # distinct addresses, over all kinds
 _LABEL_SIZE: Final = 200  # characters
 
 
@@ -24,7 +24,7 @@ class Tally(NamedTuple):
     addresses: Mapping[str, int] = MappingProxyType({})
 
 
-def _tell_nobody(kind: str, label: str, address: str) -> None:
+def _ignore_first(kind: str, label: str, address: str) -> None:
     """The default of `Incidents.on_first`."""
 
 
@@ -38,7 +38,7 @@ class Incidents:
     """
 
     def __init__(self) -> None:
-        self.on_first: Callable[[str, str, str], None] = _tell_nobody
+        self.on_first: Callable[[str, str, str], None] = _ignore_first
         self.totals: Counter[str] = Counter()
         self.limits: Counter[str] = Counter()
         self._labels: dict[str, Counter[str]] = {}
@@ -54,8 +54,8 @@ class Incidents:
         label = label[:_LABEL_SIZE]
         is_first = labels is None
         if labels is not None:
-            labels[label if label in labels or len(labels) < MOST_LABELS else ""] += 1
-        elif len(self._labels) < MOST_KINDS:
+            labels[label if label in labels or len(labels) < MAX_LABELS else ""] += 1
+        elif len(self._labels) < MAX_KINDS:
             self._labels[kind] = Counter((label,))
         else:
             return
@@ -66,7 +66,7 @@ class Incidents:
     def _is_new(self, kind: str, address: str) -> bool:
         """Count the address; return whether this is its first incident of this kind."""
         key = (kind, address)
-        if not address or (key not in self._addresses and len(self._addresses) >= MOST_ADDRESSES):
+        if not address or (key not in self._addresses and len(self._addresses) >= MAX_ADDRESSES):
             return False
         self._addresses[key] += 1
         return self._addresses[key] == 1

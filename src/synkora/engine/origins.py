@@ -7,7 +7,7 @@ from typing import Final
 from synkora.engine.request import Request
 
 #: Origins that any page can have: of a file or a sandboxed frame. Cookies of these pages are not trusted.
-ANYBODYS: Final = frozenset(("file://", "null"))
+OPAQUE_ORIGINS: Final = frozenset(("file://", "null"))
 #: The page of a session whose requests have no `Origin`, while the browser reports a page of the server's own origin.
 OWN_PAGE: Final = ""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -29,7 +29,7 @@ class Origins:
     """
 
     def __init__(self, allowed: Iterable[str] = (), *, hint: str = "") -> None:
-        self.allowed = tuple(normal(_without_slash(origin)) for origin in allowed)
+        self.allowed = tuple(normalized(_without_slash(origin)) for origin in allowed)
         self.hint = hint
         self._exact = frozenset(self.allowed)
         self._wildcards = tuple(
@@ -37,23 +37,23 @@ class Origins:
         )
 
     @property
-    def open_to_all(self) -> bool:
+    def allows_all(self) -> bool:
         """Whether every page may connect, so that cookies do not identify the user's intent."""
         return "*" in self._exact
 
-    def admits(self, request: Request) -> bool:
+    def allows(self, request: Request) -> bool:
         """Whether a request may connect; a request without an `Origin` does not come from a page of another site."""
         origin = request.origin
-        return origin is None or self.open_to_all or self._lists(normal(origin)) or is_own(request)
+        return origin is None or self.allows_all or self._includes(normalized(origin)) or is_same_origin(request)
 
     def trusts(self, request: Request) -> bool:
         """Whether a request's cookies identify its user: its page is in the list, or of the server's own origin."""
         if request.origin is None:
             return False
-        origin = normal(request.origin)
-        return origin not in ANYBODYS and (self._lists(origin) or is_own(request))
+        origin = normalized(request.origin)
+        return origin not in OPAQUE_ORIGINS and (self._includes(origin) or is_same_origin(request))
 
-    def _lists(self, origin: str) -> bool:
+    def _includes(self, origin: str) -> bool:
         return origin in self._exact or any(wildcard.fullmatch(origin) for wildcard in self._wildcards)
 
     def refusal(self, origin: str) -> str:
@@ -61,7 +61,7 @@ class Origins:
         return f"Origin {origin[:200]} is not allowed{self.hint}"
 
 
-def is_own(request: Request) -> bool:
+def is_same_origin(request: Request) -> bool:
     """Whether a request comes from a page of the server's own origin.
 
     The page's origin is compared with the host name that the client used. A proxy may have replaced this host name.
@@ -70,22 +70,22 @@ def is_own(request: Request) -> bool:
     """
     if request.origin is None:
         return False
-    return is_said_own(request) or is_same(request.origin, request.host, secure=request.secure)
+    return is_reported_same_origin(request) or is_on_host(request.origin, request.host, secure=request.secure)
 
 
-def is_said_own(request: Request) -> bool:
+def is_reported_same_origin(request: Request) -> bool:
     """Whether the browser reports, through a trusted proxy, a page of the server's own origin."""
     return request.is_proxied and request.headers.get("sec-fetch-site") == "same-origin"
 
 
-def is_same(origin: str, host: str | None, *, secure: bool = False) -> bool:
+def is_on_host(origin: str, host: str | None, *, secure: bool = False) -> bool:
     """Whether a page of `origin` is on the server that was addressed as `host`, over TLS if `secure`.
 
     The default port of the page's scheme may be written or omitted. Over TLS a page of `http://` is another origin,
     since an attacker in the network can forge it. Without TLS a page of `https://` is the server's own origin: a proxy
     may have terminated TLS.
     """
-    scheme, _, authority = normal(origin).partition("://")
+    scheme, _, authority = normalized(origin).partition("://")
     default = DEFAULT_PORTS.get(scheme)
     if default is None or not host or (secure and scheme != _SECURE):
         return False
@@ -109,7 +109,7 @@ def _is_inner(host: str) -> bool:
     return "." not in name or last.isdigit() or last in _INNER
 
 
-def normal(origin: str) -> str:
+def normalized(origin: str) -> str:
     """Return an origin as browsers write it (RFC 6454 section 6.2): lower case, http for ws, no default port."""
     scheme, colon, authority = origin.lower().partition("://")
     scheme = _OF_WEBSOCKETS.get(scheme, scheme)

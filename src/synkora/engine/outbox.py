@@ -21,7 +21,7 @@ TURN_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025
 log = structlog.get_logger(__name__)
 
 
-def _tell_nobody(_: Exception) -> None:
+def _ignore_failure(_: Exception) -> None:
     """Ignore a failure after the end of the session."""
 
 
@@ -46,7 +46,7 @@ class Outbox:
     time, then the full state of each subject whose updates were dropped, one subject per write.
     """
 
-    __slots__ = ("_failed", "_flusher", "_held", "_limit", "carrier", "queue", "scheduled")
+    __slots__ = ("_backlog", "_failed", "_flusher", "_limit", "carrier", "queue", "scheduled")
 
     def __init__(self, flusher: "Flusher", carrier: Carrier, limit: int, failed: Callable[[Exception], None]) -> None:
         self.carrier = carrier
@@ -55,7 +55,7 @@ class Outbox:
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
-        self._held: Backlog | None = None
+        self._backlog: Backlog | None = None
 
     def put(self, message: Outgoing) -> None:
         """Add a message, to be sent at the end of this turn of the event loop."""
@@ -64,74 +64,74 @@ class Outbox:
     @property
     def waiting_bytes(self) -> int:
         """Bytes in the backlog."""
-        return self._held.bytes if self._held else 0
+        return self._backlog.bytes if self._backlog else 0
 
     @property
     def is_empty(self) -> bool:
         """Whether no message waits."""
-        return not self.queue and self._held is None
+        return not self.queue and self._backlog is None
 
     def retire(self) -> None:
         """Drop all messages and the failure callback: outbox and callback would keep each other in memory."""
         self.clear()
-        self._failed = _tell_nobody
+        self._failed = _ignore_failure
 
     def clear(self) -> None:
         """Drop all messages."""
         self.queue.clear()
-        self._let_go()
+        self._drop_backlog()
 
-    def _let_go(self) -> None:
-        if self._held is not None:
-            self._held = None
-            self._flusher.holding.discard(self)
+    def _drop_backlog(self) -> None:
+        if self._backlog is not None:
+            self._backlog = None
+            self._flusher.backlogged.discard(self)
 
     def flush(self) -> None:
         """Send the queued messages, or move them to the backlog."""
         self.scheduled = False
         queue = self.queue
-        if self._held is not None:
-            self._flush_held(self._held)
+        if self._backlog is not None:
+            self._flush_backlog(self._backlog)
         elif queue:
             if self.carrier.writable:
                 self.queue = []
                 self.carrier.send(queue)
-            elif self._failed is _tell_nobody:
+            elif self._failed is _ignore_failure:
                 queue.clear()  # the session has ended
             else:
-                self._held = Backlog(self._limit)
-                self._flusher.holding.add(self)
-                self._flush_held(self._held)
+                self._backlog = Backlog(self._limit)
+                self._flusher.backlogged.add(self)
+                self._flush_backlog(self._backlog)
 
-    def _flush_held(self, held: Backlog) -> None:
+    def _flush_backlog(self, backlog: Backlog) -> None:
         queue, self.queue = self.queue, []
         if self.carrier.writable:
-            messages = held.release(FLUSH_CHUNK)
-            if held.is_empty:
+            messages = backlog.release(FLUSH_CHUNK)
+            if backlog.is_empty:
                 messages += queue
                 queue = []
-                if held.lost:
-                    messages += held.lost.pop().renew(self)
-                if not held.lost:
-                    self._let_go()
+                if backlog.lost:
+                    messages += backlog.lost.pop().full_state(self)
+                if not backlog.lost:
+                    self._drop_backlog()
             if messages:
                 self.carrier.send(messages)
-            if self._held is None:
+            if self._backlog is None:
                 return
             if self.carrier.writable:
                 self._flusher.schedule(self)
-        self._flusher.dropped += held.add(queue)
-        held.forget_unconcerned(self)
-        if held.bytes > self._limit:
+        self._flusher.dropped += backlog.add(queue)
+        backlog.prune_lost(self)
+        if backlog.bytes > self._limit:
             self.clear()
             self._flusher.cut_off += 1
             self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))
 
-    def hand_over(self) -> None:
+    def send_all(self) -> None:
         """Send all messages, even if the transport is not writable: these are the last ones."""
-        queue = self.queue if self._held is None else self._held.release() + self.queue
+        queue = self.queue if self._backlog is None else self._backlog.release() + self.queue
         self.queue = []
-        self._let_go()
+        self._drop_backlog()
         if queue:
             self.carrier.send(queue)
 
@@ -151,18 +151,18 @@ class Flusher:
     `deliveries` counts messages per client, `bytes_out` their bytes as WebSocket frames, `bytes_in` the bytes of
     received messages. `turns` measures the seconds from a turn's first message, received or sent, to the end of the
     writes. `dropped` counts the volatile messages that slow consumers lost, per client; `cut_off` counts disconnected
-    slow consumers. `holding` has the outboxes with a backlog.
+    slow consumers. `backlogged` has the outboxes with a backlog.
     """
 
     __slots__ = (
         "_began",
         "_dirty",
+        "backlogged",
         "bytes_in",
         "bytes_out",
         "cut_off",
         "deliveries",
         "dropped",
-        "holding",
         "is_armed",
         "turns",
     )
@@ -177,7 +177,7 @@ class Flusher:
         self.turns = Histogram(TURN_BOUNDS)
         self.dropped = 0
         self.cut_off = 0
-        self.holding: set[Outbox] = set()
+        self.backlogged: set[Outbox] = set()
 
     def broadcast(self, message: Outgoing, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
         """Add a message to all `outboxes` except `skip`."""

@@ -29,7 +29,7 @@ class Transport(Protocol):
         """The packet that ends a session over this transport, or None."""
         ...
 
-    def silent_for(self) -> float:
+    def seconds_since_progress(self) -> float:
         """Seconds since the latest part of an incomplete message; infinite without one."""
         ...
 

@@ -50,15 +50,15 @@ class Registry:
         self,
         settings: EngineSettings,
         accept: Callable[[Session], SessionListener],
-        gate: ConnectionLimiter | None = None,
+        connection_limiter: ConnectionLimiter | None = None,
     ) -> None:
         self.settings = settings
-        self._before_ids = f"{settings.instance}." if settings.instance else ""
-        self._gate = gate or ConnectionLimiter(ConnectionLimits())
+        self._sid_prefix = f"{settings.instance}." if settings.instance else ""
+        self._connection_limiter = connection_limiter or ConnectionLimiter(ConnectionLimits())
         self.flusher = Flusher()
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()
-        self.incomplete: TimeoutQueue[PartialMessage] = TimeoutQueue(
+        self.partial_messages: TimeoutQueue[PartialMessage] = TimeoutQueue(
             COMPLETION, lambda waiting: waiting.message_timed_out()
         )
         self._accept = accept
@@ -68,7 +68,7 @@ class Registry:
         )
         self._lingering: TimeoutQueue[Session] = TimeoutQueue(LINGER, lambda session: session.linger_timed_out())
         self.is_closing = False
-        self.obstacle: tuple[int, str] | None = None  # HTTP status and message for new sessions, if they are refused
+        self.unavailable: tuple[int, str] | None = None  # HTTP status and message for new sessions, if they are refused
         self.open_websockets = 0
         self.opened: Counter[str] = Counter()  # sessions since the start, by their first transport
         self.transports: Counter[str] = Counter()  # current sessions, by their transport
@@ -83,15 +83,15 @@ class Registry:
         """Check that a session may be opened. Raises `HandshakeRefused`."""
         if self.is_closing:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "Server is shutting down", status=503)
-        if self.obstacle is not None:
-            status, words = self.obstacle
+        if self.unavailable is not None:
+            status, words = self.unavailable
             raise HandshakeRefused(Refusal.BAD_REQUEST, words, status=status)
-        self._gate.check(request.address)
+        self._connection_limiter.check(request.address)
 
     def open(self, request: Request, transport: Transport) -> Session:
         """Open a session for an admitted request, and send its handshake."""
-        self._gate.enter(request.address)
-        session = Session(self._before_ids + new_id(), request, transport, self)
+        self._connection_limiter.enter(request.address)
+        session = Session(self._sid_prefix + new_id(), request, transport, self)
         self._sessions[session.sid] = session
         self.opened[transport.name] += 1
         self.transports[transport.name] += 1
@@ -156,23 +156,23 @@ class Registry:
     def _forget(self, session: Session) -> None:
         self._lingering.drop(session)
         if self._sessions.pop(session.sid, None) is not None:
-            self._gate.leave(session.request.address)
+            self._connection_limiter.leave(session.request.address)
             self.transports[session.transport.name] -= 1
 
-    def shut(self) -> None:
+    def stop_accepting(self) -> None:
         """Refuse new sessions; open sessions continue."""
         self.is_closing = True
 
     def close(self) -> None:
         """End all sessions and refuse new ones; closing sessions have `LAST_LINGER` seconds left."""
-        self.shut()
+        self.stop_accepting()
         for session in list(self._sessions.values()):
             session.close(Reason.SERVER_SHUTTING_DOWN)
         if self._sessions:
             asyncio.get_running_loop().call_later(LAST_LINGER, self._give_up)
         self.heartbeat.cancel()
         self._probes.cancel()
-        self.incomplete.cancel()
+        self.partial_messages.cancel()
 
     def _give_up(self) -> None:
         for session in list(self._sessions.values()):

@@ -86,7 +86,7 @@ class Client:
 
     def message_timed_out(self) -> None:
         """End, since attachments did not come; but not while one is on its way."""
-        if self.session.transport.silent_for() < COMPLETION:
+        if self.session.transport.seconds_since_progress() < COMPLETION:
             self._host.message_begun(self)
             return
         self.session.fail(MessageTimeout("attachments were announced and did not come"))
@@ -99,11 +99,11 @@ class Client:
             if socket is None:
                 self._connect(packet)
             else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
-                self.session.count_odd(len(packet.data))
+                self.session.count_overhead(len(packet.data))
             return
         if socket is None or socket.state is not SocketState.CONNECTED:
             if self._left is not None and packet.namespace in self._left:
-                self.session.count_odd(_size(packet))
+                self.session.count_overhead(_size(packet))
                 return  # sent before the client learned that it is out
             raise UnexpectedPacket("not connected to this namespace")
         match packet.type:
@@ -113,7 +113,7 @@ class Client:
             case PacketType.ACK | PacketType.BINARY_ACK:
                 self._receive_ack(socket, packet)
             case PacketType.DISCONNECT:
-                self.session.count_odd()
+                self.session.count_overhead()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
             case PacketType.CONNECT_ERROR:
                 raise UnexpectedPacket("a client does not send CONNECT_ERROR")
@@ -123,10 +123,10 @@ class Client:
             raise UnexpectedPacket("ack without an id")
         namespace = self._host.namespaces[packet.namespace]
         if not namespace.receive_ack(socket, packet.id, packet.data, packet.attachments):
-            self.session.count_odd(_size(packet))
+            self.session.count_overhead(_size(packet))
 
     def _connect(self, packet: Packet) -> None:
-        self.session.count_odd(len(packet.namespace) + len(packet.data))
+        self.session.count_overhead(len(packet.namespace) + len(packet.data))
         name = packet.namespace
         namespace = self._host.namespaces.get(name)
         problem = "Invalid namespace"

@@ -287,11 +287,11 @@ class Namespace(BroadcastOperators):
         try:
             name = event_name(data)
         except InvalidPayload:
-            socket.session.count_odd(len(data))
+            socket.session.count_overhead(len(data))
             raise
         route = self._routes.get(name)
         if route is None and self._before_data is None:
-            socket.session.count_odd(len(data))
+            socket.session.count_overhead(len(data))
         return name, route
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:

@@ -35,9 +35,9 @@ class SocketServer(BroadcastOperators):
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
     namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
     most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
-    the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages,
-    and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace to those of
-    other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
+    the server's own. `connection_limiter` limits how many clients there may be. `compression` offers permessage-deflate
+    for messages, and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace
+    to those of other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
 
     What is sent through the server itself goes to its main namespace.
     """
@@ -58,7 +58,7 @@ class SocketServer(BroadcastOperators):
         max_outbox: int = 4_000_000,
         compression: bool = False,
         compression_threshold: int = 1024,
-        gate: ConnectionLimiter | None = None,
+        connection_limiter: ConnectionLimiter | None = None,
         adapter: AdapterFactory | None = None,
     ) -> None:
         self.settings = EngineSettings(
@@ -78,7 +78,7 @@ class SocketServer(BroadcastOperators):
         self.namespaces: dict[str, Namespace] = {}
         self._adapter = adapter
         self.max_attachments = MAX_ATTACHMENTS
-        self.registry = Registry(self.settings, self._accept, gate)
+        self.registry = Registry(self.settings, self._accept, connection_limiter)
         self.polling = PollingEndpoint(self.registry)
         self.asgi = AsgiEndpoint(self.registry, self.polling, self.lifespan)
         self._connecting: TimeoutQueue[Client] = TimeoutQueue(
@@ -159,15 +159,15 @@ class SocketServer(BroadcastOperators):
     def client_left(self, client: Client) -> None:
         """Forget a client."""
         self._connecting.drop(client)
-        self.registry.incomplete.drop(client)
+        self.registry.partial_messages.drop(client)
 
     def message_begun(self, client: Client) -> None:
         """Give a client's attachments their time."""
-        self.registry.incomplete.add(client)
+        self.registry.partial_messages.add(client)
 
     def message_completed(self, client: Client) -> None:
         """Stop that time."""
-        self.registry.incomplete.drop(client)
+        self.registry.partial_messages.drop(client)
 
     def _accept(self, session: Session) -> Client:
         client = Client(session, self)

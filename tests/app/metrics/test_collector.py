@@ -222,6 +222,6 @@ async def test_a_token_is_needed_where_there_is_one(authorization: str, status: 
 def test_limits_are_the_words_of_the_code() -> None:
     """Each limit that can be hit is among those that are counted from zero on."""
     assert LIMITS[: len(EventClass)] == tuple(f"{kind.name.lower()} events" for kind in EventClass)
-    places = ("collaboration/service.py", "engine/gate.py")
+    places = ("collaboration/service.py", "engine/connection_limiter.py")
     source = "".join((ROOT / "src" / "synkora" / place).read_text(encoding="utf-8") for place in places)
     assert all(f'"{limit}"' in source for limit in LIMITS[len(EventClass) :])

@@ -44,7 +44,7 @@ class Reading:
             memory=resident_memory(),
             incidents=dict(incidents.totals),
             limits=dict(incidents.limits),
-            waiting=Waiting(len(flusher.holding), sum(outbox.waiting_bytes for outbox in flusher.holding)),
+            waiting=Waiting(len(flusher.backlogged), sum(outbox.waiting_bytes for outbox in flusher.backlogged)),
             dropped=flusher.dropped,
             cut_off=flusher.cut_off,
             redis=None if self._cluster is None else _redis(self._cluster),

@@ -85,7 +85,7 @@ class ServerCollector(Collector):
 
     def _connections(self) -> Iterator[Metric]:
         people, registry = self._collaboration, self._server.registry
-        waiting = registry.flusher.holding
+        waiting = registry.flusher.backlogged
         yield gauges(
             "synkora_connections",
             "Connections that are open, by their transport.",
