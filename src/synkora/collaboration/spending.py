@@ -7,9 +7,10 @@ from weakref import WeakValueDictionary
 
 from synkora.engine.rate import Rate
 
-EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
-DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
-_MOST_OWING: Final = 50_000  # users without a connection whose debt is stored
+EVENT_SIZE: Final = 8_000  # bytes that receiving an event counts as, besides its own
+DELIVERY_SIZE: Final = 3_000  # bytes that each delivery counts as, besides its own
+JOIN_SIZE: Final = 200_000  # bytes that a join counts as, or a question about access
+_MOST_OWING: Final = 50_000  # users without a connection whose debt is remembered
 
 
 class Spending:
@@ -28,6 +29,10 @@ class Spending:
     def receive(self, size: int, now: float) -> None:
         """Count a received event of `size` bytes."""
         self.due = self._rate.after(self.due, now, EVENT_SIZE + size)
+
+    def join(self) -> None:
+        """Note a join, or what takes a question about access as a join does."""
+        self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
 
     def deliver(self, size: int, receivers: int) -> None:
         """Count the delivery of an event of `size` bytes to `receivers` connections."""
