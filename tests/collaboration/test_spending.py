@@ -116,7 +116,7 @@ def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:
 
 def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are forgotten first."""
-    monkeypatch.setattr(spending_module, "_MOST_OWING", 2)
+    monkeypatch.setattr(spending_module, "_MAX_DEBTORS", 2)
     spendings = Spendings(1000)
     for name in ("ann", "bob", "eve"):
         spending = spendings.of(name)

@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 
 class AccessOutcome(StrEnum):
-    """What came of a question to the policy. The values are labels of metrics."""
+    """The outcome of a question to the policy. The values are metric labels."""
 
     GRANTED = "granted"
     DENIED = "denied"

@@ -105,7 +105,7 @@ class Admission:
         return decided
 
     def _release(self, member: Member, pending: PendingAccess) -> None:
-        """Take note that the held events of a question are no longer held."""
+        """Subtract the buffered bytes of a completed access check."""
         user_id = member.user.id
         self._held[user_id] -= pending.size
         if not self._held[user_id]:

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class SignInOutcome(StrEnum):
-    """What came of a sign-in. The values are labels of metrics, which alerts rely on: answers to clients may differ."""
+    """The outcome of a sign-in. The values are metric labels: alerts depend on them, so answers to clients are apart."""
 
     OK = "ok"
     NO_TOKEN = "Authentication required"  # noqa: S105
@@ -85,7 +85,7 @@ class Authentication:
     async def _welcome_after_upgrade(self, socket: Socket) -> None:
         await session_of(socket).upgrade_request()
         if not is_connecting(socket):
-            return  # it has left meanwhile, and nobody would dismiss it again
+            return  # disconnected; `on_disconnect` has already run
         later = self._decide(socket, socket.auth)
         if later is not None:
             await later
@@ -131,11 +131,11 @@ class Authentication:
             except AccessUnavailable as error:
                 self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
                 self._count(SignInOutcome.UNAVAILABLE, began)
-                # A client does not come back by itself after a refusal.
+                # A client does not reconnect after a refusal, but after a closed connection.
                 session_of(socket).close(Reason.FORCED_SERVER_CLOSE)
                 return
             if not is_connecting(socket):
-                return  # it has left meanwhile, and nobody would dismiss it again
+                return  # disconnected; `on_disconnect` has already run
             if user is not None:
                 self._count(SignInOutcome.OK, began)
                 self._admit(socket, SignedIn(user, key, cookie_name, is_kept=True))
@@ -147,7 +147,7 @@ class Authentication:
             await later
 
     def _refuse(self, socket: Socket, message: Message, detail: str, began: float) -> Awaitable[None] | None:
-        """Refuse a socket at once, or return what does so after a while. Raises `ConnectRefused`."""
+        """Refuse a socket, or return an awaitable that refuses it after a delay. Raises `ConnectRefused`."""
         self._count(_REFUSALS[message], began)
         address = session_of(socket).request.address
         delay = self._failures.note(address)
@@ -173,7 +173,7 @@ async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
 
 
 def _offered(socket: Socket) -> tuple[str | None, str | None]:
-    """The `Authorization` and the `Cookie` that came with a session; cookies only from a page that may connect."""
+    """Return the `Authorization` and `Cookie` headers of a session; cookies only from a page that may connect."""
     session = session_of(socket)
     cookie = session.cookie_request.headers.get("cookie") if session.cookie_request is not None else None
     return session.request.headers.get("authorization"), cookie

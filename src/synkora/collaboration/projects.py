@@ -44,7 +44,7 @@ class Projects:
         self._lists.ask(project_id, member.socket.id)
 
     def check_id(self, project_id: str) -> None:
-        """Make sure that an id is not the id of a connection, whose own room has that name. Raises `EventRefused`."""
+        """Check that an id is not a socket id, since each socket has a room with its id. Raises `EventRefused`."""
         if project_id in adapter_of(self._namespace).rooms.members:
             raise EventRefused("Project ID is a connection's id")
 

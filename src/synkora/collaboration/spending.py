@@ -7,10 +7,10 @@ from weakref import WeakValueDictionary
 
 from synkora.engine.rate import Rate
 
-EVENT_SIZE: Final = 8_000  # bytes that receiving an event counts as, besides its own
-DELIVERY_SIZE: Final = 3_000  # bytes that each delivery counts as, besides its own
-JOIN_SIZE: Final = 200_000  # bytes that a join counts as, or a question about access
-_MOST_OWING: Final = 50_000  # users without a connection whose debt is remembered
+EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
+DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
+JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access counts as
+_MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
 class Spending:
@@ -31,7 +31,7 @@ class Spending:
         self.due = self._rate.after(self.due, now, EVENT_SIZE + size)
 
     def join(self) -> None:
-        """Note a join, or what takes a question about access as a join does."""
+        """Count a join, or another event that requires a question about access."""
         self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
 
     def deliver(self, size: int, receivers: int) -> None:
@@ -63,5 +63,5 @@ class Spendings:
             return
         self._owed[user_id] = spending.due
         self._owed.move_to_end(user_id)
-        if len(self._owed) > _MOST_OWING:
+        if len(self._owed) > _MAX_DEBTORS:
             self._owed.popitem(last=False)

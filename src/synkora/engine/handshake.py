@@ -47,7 +47,7 @@ _NO_JSONP: Final = "JSONP is not supported: leave out the parameter j, and use p
 
 
 class HandshakeRefused(Exception):
-    """A request that is answered with an HTTP status, `{"code", "message"}`, and Retry-After in seconds if given.
+    """A request is refused with an HTTP status, the JSON `{"code", "message"}`, and Retry-After in seconds if given.
 
     `limit` is the limit that the client has hit, if a limit is the reason.
     """

@@ -6,13 +6,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-MAX_LABELS: Final = 100  # of one kind, that are told apart
-MAX_ADDRESSES: Final = 100  # of all kinds together, that are told apart
+MAX_LABELS: Final = 100  # distinct labels per kind
+MAX_ADDRESSES: Final = 100  # distinct addresses, over all kinds
 _LABEL_SIZE: Final = 200  # characters
 
 
 class IncidentKind(StrEnum):
-    """What should not happen. The values are labels of metrics, which alerts rely on: words for people may differ."""
+    """The kinds of incidents. The values are metric labels: alerts depend on them, so messages for people are apart."""
 
     ORIGIN_REFUSED = "origin refused"
     SIGN_IN_REFUSED = "sign-in refused"
@@ -29,7 +29,7 @@ class IncidentKind(StrEnum):
 
 
 class Limit(StrEnum):
-    """The limits that clients can hit. The values are labels of metrics, as those of `IncidentKind` are."""
+    """The limits that clients can hit. The values are metric labels, as in `IncidentKind`."""
 
     VOLATILE_EVENTS = "volatile events"
     EDIT_EVENTS = "edit events"
@@ -56,16 +56,15 @@ class Tally(NamedTuple):
 
 
 def _ignore_first(kind: IncidentKind, label: str, address: str) -> None:
-    """Let the first of a kind pass in silence."""
+    """The default of `Incidents.on_first`."""
 
 
 class Incidents:
     """Counts incidents by kind (`origin refused`), and within a kind by label (`https://evil.example`).
 
-    Labels are bounded in number and size whatever clients send; those past the bound are counted as one. So are the
-    addresses of clients. `on_first` is called with the first of each kind since `take`, and the first of each kind from
-    each address. A label must never be, or hold, a token. `totals` has all that ever were by kind, and `limits` those
-    of limits by which it was.
+    The number and size of labels and addresses are bounded; labels above the bound are counted together. `on_first` is
+    called for the first incident of a kind since `take`, and for the first of a kind from an address. A label must not
+    contain a token. `totals` counts all incidents by kind since the start, and `limits` the hits of each limit.
     """
 
     def __init__(self) -> None:
@@ -80,7 +79,7 @@ class Incidents:
         return sum(labels.total() for labels in self._labels.values())
 
     def note(self, kind: IncidentKind, label: str = "", address: str = "") -> None:
-        """Count one; `address` is that of the client that caused it, if one client did."""
+        """Count an incident; `address` is the client's address if a single client caused it."""
         labels = self._labels.get(kind)
         label = label[:_LABEL_SIZE]
         is_first = labels is None
@@ -93,7 +92,7 @@ class Incidents:
             self.on_first(kind, label, address)
 
     def _is_new(self, kind: IncidentKind, address: str) -> bool:
-        """Count the address; return whether it is the first time that this kind came from it."""
+        """Count the address; return whether this is its first incident of this kind."""
         key = (kind, address)
         if not address or (key not in self._addresses and len(self._addresses) >= MAX_ADDRESSES):
             return False
@@ -101,7 +100,7 @@ class Incidents:
         return self._addresses[key] == 1
 
     def note_limit(self, limit: Limit, address: str = "") -> None:
-        """Count that a limit was hit."""
+        """Count the hit of a limit."""
         self.note(IncidentKind.LIMIT_HIT, limit, address)
         self.limits[limit] += 1
 

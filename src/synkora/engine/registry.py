@@ -129,7 +129,7 @@ class Registry:
             case _ if refusal.limit is not None:
                 self.incidents.note_limit(refusal.limit, request.address)
             case 503:
-                pass  # the server stops
+                pass  # the server is stopping
             case _:
                 self.incidents.note(IncidentKind.REQUEST_REFUSED, str(refusal), request.address)
 
