@@ -11,7 +11,7 @@ from tests.support.logs import capture_logs
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.collaboration import kept_sessions, turns
+from synkora.collaboration import kept_sessions, keyed_limit
 from synkora.collaboration.access import AccessUnavailable
 from synkora.collaboration.kept_sessions import SessionsNotStored
 from synkora.collaboration.service import Collaboration
@@ -139,7 +139,7 @@ async def test_answers_are_remembered() -> None:
 
 async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few keys from one address are looked up at a time; those of others do not wait for them."""
-    monkeypatch.setattr(turns, "ASKED_AT_ONCE", 2)
+    monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
     kept = Kept()
     kept.gate.clear()
     office = Office(kept)
@@ -159,7 +159,7 @@ async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypa
 
 async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is signed in asks the same database who may join a project."""
-    monkeypatch.setattr(kept_sessions, "LOOKED_UP_AT_ONCE", 3)
+    monkeypatch.setattr(kept_sessions, "MAX_LOOKUPS", 3)
     kept = Kept()
     kept.gate.clear()
     office = Office(kept)

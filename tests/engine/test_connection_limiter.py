@@ -40,7 +40,7 @@ def limiter_of(**settings: Any) -> ConnectionLimiter:
 def come(limiter: ConnectionLimiter, address: str = ADDRESS) -> None:
     """One session begins. Raises `HandshakeRefused`."""
     limiter.check(address)
-    limiter.enter(address)
+    limiter.add(address)
 
 
 def refusal(limiter: ConnectionLimiter, address: str = ADDRESS) -> tuple[int, str, int | None]:
@@ -69,7 +69,7 @@ def test_a_full_server_takes_nobody_until_somebody_leaves() -> None:
     come(limiter, OTHER)
     assert refusal(limiter) == (503, "Server is full", 10)
     assert refusal(limiter, "2001:db8::1") == (503, "Server is full", 10)
-    limiter.leave(OTHER)
+    limiter.remove(OTHER)
     come(limiter)
 
 
@@ -80,9 +80,9 @@ def test_an_address_with_enough_connections_gets_no_more_and_others_do() -> None
     come(limiter)
     assert refusal(limiter) == (429, "Too many connections from this address", 10)
     come(limiter, OTHER)
-    limiter.leave(OTHER)
+    limiter.remove(OTHER)
     assert refusal(limiter)[0] == 429
-    limiter.leave(ADDRESS)
+    limiter.remove(ADDRESS)
     come(limiter)
 
 
@@ -190,7 +190,7 @@ def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[b
     for comes, address in steps:
         if not comes and address in inside:
             inside.remove(address)
-            limiter.leave(address)
+            limiter.remove(address)
         elif comes:
             try:
                 come(limiter, address)
@@ -201,7 +201,7 @@ def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[b
         assert len(inside) <= 5
         assert sum(address.startswith("2001") for address in inside) <= 2
     for address in inside:
-        limiter.leave(address)
+        limiter.remove(address)
     assert limiter._clients == 0
     assert not limiter._connections
 

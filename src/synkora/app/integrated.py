@@ -99,7 +99,7 @@ class CollaborationServer:
     async def _stop(self) -> None:
         registry_of(self._server).stop_accepting()
         log.info("stopping", clients=self._collaboration.connections)
-        self._collaboration.say_goodbye()
+        self._collaboration.announce_shutdown()
         if self._cluster is not None:
             await self._cluster.leave()
         await self._collaboration.close()

@@ -36,7 +36,7 @@ def make_app(
                 "service": SERVICE,
                 "uptime": round(time.monotonic() - started, 3),
                 "connections": collaboration.connections,
-                "rooms": collaboration.presence.projects,
+                "rooms": collaboration.presence.project_count,
             }
         )
 

@@ -90,12 +90,12 @@ def run(settings: Settings) -> None:
     async def send_elsewhere() -> None:
         log.info("draining", clients=collaboration.connections, seconds=settings.shutdown_drain)
         parting = collaboration.begin_drain()
-        await drain_in_groups(server, settings.shutdown_drain, parting.groups, parting.tell)
+        await drain_in_groups(server, settings.shutdown_drain, parting.groups, parting.announce)
 
-    async def say_goodbye() -> None:
+    async def announce_shutdown() -> None:
         notify("STOPPING=1")
         log.info("stopping", clients=collaboration.connections)
-        collaboration.say_goodbye()
+        collaboration.announce_shutdown()
         if cluster is not None:
             await cluster.leave()
         await collaboration.close()
@@ -117,7 +117,7 @@ def run(settings: Settings) -> None:
             around=_around(lag, console, cluster),
             # Alone there would be nowhere to go: whoever is told to leave early would only be away for longer.
             drain=send_elsewhere if settings.shutdown_drain and cluster is not None else None,
-            before_close=say_goodbye,
+            before_close=announce_shutdown,
             started=started,
             shutdown_timeout=settings.shutdown_timeout,
             keep_alive=settings.keep_alive,

@@ -4,17 +4,17 @@ from enum import StrEnum
 from typing import Protocol
 
 from synkora.collaboration.access_answers import (
-    ANSWER_WITHIN,
-    MOST_REMEMBERED,
-    REMEMBER_NO,
-    REMEMBER_YES,
+    ANSWER_TIMEOUT,
+    DENIED_TTL,
+    GRANTED_TTL,
+    MAX_CACHED,
     AccessAnswers,
     AccessUnavailable,
 )
-from synkora.collaboration.turns import Turns
+from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.identity.handshake import SignedIn
 
-__all__ = ["ANSWER_WITHIN", "MOST_REMEMBERED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
+__all__ = ["ANSWER_TIMEOUT", "MAX_CACHED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
 
 
 class Role(StrEnum):
@@ -63,25 +63,25 @@ class Access:
         self,
         policy: AccessPolicy,
         *,
-        remember_yes: float = REMEMBER_YES,
-        remember_no: float = REMEMBER_NO,
-        answer_within: float = ANSWER_WITHIN,
-        most_remembered: int = MOST_REMEMBERED,
+        granted_ttl: float = GRANTED_TTL,
+        denied_ttl: float = DENIED_TTL,
+        answer_timeout: float = ANSWER_TIMEOUT,
+        max_cached: int = MAX_CACHED,
     ) -> None:
         self.is_open = isinstance(policy, OpenAccess)
         self._policy = policy
         self._answers: AccessAnswers[tuple[str, str], Role] = AccessAnswers(
-            remember_yes=remember_yes,
-            remember_no=remember_no,
-            answer_within=answer_within,
-            most_remembered=most_remembered,
+            granted_ttl=granted_ttl,
+            denied_ttl=denied_ttl,
+            answer_timeout=answer_timeout,
+            max_cached=max_cached,
         )
-        self._turns = Turns()
+        self._limit = KeyedLimit()
         self.outcomes, self.durations = self._answers.outcomes, self._answers.durations
 
-    def remembered(self, signed_in: SignedIn, project_id: str) -> Role | None:
+    def cached(self, signed_in: SignedIn, project_id: str) -> Role | None:
         """Return the cached role; None without access or without a cached answer."""
-        return Role.EDITOR if self.is_open else self._answers.remembered((signed_in.user.id, project_id))
+        return Role.EDITOR if self.is_open else self._answers.cached((signed_in.user.id, project_id))
 
     async def role(self, signed_in: SignedIn, project_id: str, *, fresh: bool = False) -> Role | None:
         """Return the user's role in a project, or None without access; `fresh` ignores the cache.
@@ -90,11 +90,11 @@ class Access:
         Raises `AccessUnavailable`.
         """
         key = (signed_in.user.id, project_id)
-        ask = self._policy.role if fresh else self._ask_in_turn
+        ask = self._policy.role if fresh else self._ask_within_limit
         return await self._answers.get(key, lambda: ask(signed_in, project_id), fresh=fresh)
 
-    async def _ask_in_turn(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        async with self._turns.turn(signed_in.user.id):
+    async def _ask_within_limit(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        async with self._limit.slot(signed_in.user.id):
             return await self._policy.role(signed_in, project_id)
 
     async def close(self) -> None:

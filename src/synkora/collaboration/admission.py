@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
-from synkora.collaboration.members import HeldEvent, Member, PendingAccess, settle
+from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, complete
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.rechecks import RECHECK, Rechecks
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
 from synkora.sockets.errors import EventRefused
 
-_MOST_HELD: Final = 100  # events of one member for one project
-_MOST_HELD_BYTES: Final = 1_000_000  # of one member for all projects
-_MOST_HELD_OF_USER: Final = 4_000_000  # bytes of all connections of a user
+_MAX_BUFFERED: Final = 100  # events of one member for one project
+_MAX_BUFFERED_BYTES: Final = 1_000_000  # of one member for all projects
+_MAX_BUFFERED_PER_USER: Final = 4_000_000  # bytes of all connections of a user
 _NO_ACCESS: Final = "You do not have access to this project"
 _UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
 
@@ -43,9 +43,9 @@ class Admission:
         self._most_projects = most_projects
         self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
         self._questions = Tasks()
-        self._held: Counter[str] = Counter()  # bytes, by user
+        self._buffered_bytes: Counter[str] = Counter()  # bytes, by user
 
-    def join(self, member: Member, project_id: str) -> Awaitable[None] | None:
+    def admit(self, member: Member, project_id: str) -> Awaitable[None] | None:
         """Join a project, immediately or when the returned awaitable is done. Raises `EventRefused`.
 
         A draining member does not join.
@@ -57,13 +57,13 @@ class Admission:
             return None
         pending = member.pending.get(project_id)
         if pending is None:
-            role = self._access.remembered(member.signed_in, project_id)
+            role = self._access.cached(member.signed_in, project_id)
             if role is not None:
-                self._check_room(member)
+                self._check_project_limit(member)
                 self._enter(member, project_id, role)
                 return None
             pending = self._ask(member, project_id)
-        return pending.want_join()
+        return pending.wait_to_join()
 
     def is_joining(self, member: Member, project_id: str) -> bool:
         """Whether a member has asked to join a project and waits for the answer."""
@@ -72,7 +72,7 @@ class Admission:
 
     def must_ask(self, member: Member, project_id: str) -> bool:
         """Whether relaying an event requires a question: no answer is cached or pending."""
-        return project_id not in member.pending and self._access.remembered(member.signed_in, project_id) is None
+        return project_id not in member.pending and self._access.cached(member.signed_in, project_id) is None
 
     def relay(
         self, member: Member, project_id: str, event: str, size: int, relay: Callable[[Role], None]
@@ -85,39 +85,39 @@ class Admission:
         self._projects.check_id(project_id)
         pending = member.pending.get(project_id)
         if pending is None:
-            role = self._access.remembered(member.signed_in, project_id)
+            role = self._access.cached(member.signed_in, project_id)
             if role is not None:
                 relay(role)
                 return None
             pending = self._ask(member, project_id)
         of_member = sum(each.size for each in member.pending.values())
-        of_user = self._held[member.user.id]
+        of_user = self._buffered_bytes[member.user.id]
         if (
-            len(pending.held) >= _MOST_HELD
-            or of_member + size > _MOST_HELD_BYTES
-            or of_user + size > _MOST_HELD_OF_USER
+            len(pending.buffered) >= _MAX_BUFFERED
+            or of_member + size > _MAX_BUFFERED_BYTES
+            or of_user + size > _MAX_BUFFERED_PER_USER
         ):
             raise EventRefused("Too many events before the project was joined: wait for users:active")
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pending.held.append(HeldEvent(event, relay, decided))
+        pending.buffered.append(BufferedEvent(event, relay, decided))
         pending.size += size
-        self._held[member.user.id] += size
+        self._buffered_bytes[member.user.id] += size
         return decided
 
     def _release(self, member: Member, pending: PendingAccess) -> None:
         """Subtract the buffered bytes of a completed access check."""
         user_id = member.user.id
-        self._held[user_id] -= pending.size
-        if not self._held[user_id]:
-            del self._held[user_id]
+        self._buffered_bytes[user_id] -= pending.size
+        if not self._buffered_bytes[user_id]:
+            del self._buffered_bytes[user_id]
 
-    def _check_room(self, member: Member) -> None:
+    def _check_project_limit(self, member: Member) -> None:
         if 0 < self._most_projects <= len(member.projects) + len(member.pending):
             raise EventRefused(f"Too many projects: {self._most_projects} is the most for one connection")
 
     def _ask(self, member: Member, project_id: str) -> PendingAccess:
         # Registered before the task starts: the member's next event may be in the same read.
-        self._check_room(member)
+        self._check_project_limit(member)
         pending = member.pending[project_id] = PendingAccess()
         self._questions.start(self._answer(member, project_id, pending))
         return pending
@@ -134,9 +134,9 @@ class Admission:
         del member.pending[project_id]
         self._release(member, pending)
         if pending.joins:
-            pending.settle_joins(self._join_refusal(member, project_id, role, refusal))
-        for event in pending.held:
-            settle(event.decided, self._event_refusal(event, project_id, role, refusal))
+            pending.complete_joins(self._join_refusal(member, project_id, role, refusal))
+        for event in pending.buffered:
+            complete(event.decided, self._event_refusal(event, project_id, role, refusal))
 
     def _join_refusal(self, member: Member, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
         """Join a project; return the refusal, or None."""
@@ -149,7 +149,7 @@ class Admission:
         return None
 
     @staticmethod
-    def _event_refusal(event: HeldEvent, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
+    def _event_refusal(event: BufferedEvent, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
         """Relay a buffered event; return the refusal, or None."""
         if role is None:
             unasked = refusal is _UNAVAILABLE
@@ -161,19 +161,19 @@ class Admission:
         return None
 
     def _enter(self, member: Member, project_id: str, role: Role) -> None:
-        self._projects.join(member, project_id, role)
+        self._projects.enter(member, project_id, role)
         if not self._access.is_open:
             self._rechecks.add((member, project_id))
 
-    def leave(self, member: Member, project_id: str) -> None:
+    def withdraw(self, member: Member, project_id: str) -> None:
         """Leave a project, or cancel pending joins. Buffered edits stay until the answer."""
         pending = member.pending.get(project_id)
         if pending is not None:
-            pending.settle_joins()
+            pending.complete_joins()
         self._rechecks.drop((member, project_id))
-        self._projects.leave(member, project_id)
+        self._projects.exit(member, project_id)
 
-    def leave_all(self, member: Member) -> None:
+    def withdraw_all(self, member: Member) -> None:
         """Leave all projects at the end of the connection."""
         for pending in member.pending.values():
             pending.drop()
@@ -181,7 +181,7 @@ class Admission:
         member.pending.clear()
         for project_id in member.projects:
             self._rechecks.drop((member, project_id))
-        self._projects.leave_all(member)
+        self._projects.exit_all(member)
 
     def close(self) -> None:
         """Cancel all questions to the access policy."""
@@ -200,7 +200,7 @@ class Admission:
         if project_id not in member.projects:
             return False
         if role is None:
-            self._projects.leave(member, project_id, at_once=True)
+            self._projects.exit(member, project_id, at_once=True)
             message = "You no longer have access to this project"
             member.socket.emit("error", {"message": message, "projectId": project_id})
             return False

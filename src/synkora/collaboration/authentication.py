@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class SignInOutcome(StrEnum):
-    """The outcome of a sign-in. The values are metric labels: alerts depend on them, so answers to clients are apart."""
+    """The outcome of a sign-in. The values are metric labels: alerts depend on them, not on answers to clients."""
 
     OK = "ok"
     NO_TOKEN = "Authentication required"  # noqa: S105
@@ -69,20 +69,20 @@ class Authentication:
         self._incidents = incidents
         self._admit = admit
         self._kept = kept
-        self._has_told = False
+        self._has_warned = False
         self.outcomes: Counter[SignInOutcome] = Counter()
         self.durations = Histogram(JUDGEMENT_BOUNDS)
 
-    def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
+    def authenticate(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
         """Admit a socket, or return an awaitable that waits for the upgrade or delays a refusal.
 
         Raises `ConnectRefused`.
         """
         if socket.transport == "polling" and lacks_credentials(auth, *_offered(socket)):
-            return self._welcome_after_upgrade(socket)
+            return self._authenticate_after_upgrade(socket)
         return self._decide(socket, auth)
 
-    async def _welcome_after_upgrade(self, socket: Socket) -> None:
+    async def _authenticate_after_upgrade(self, socket: Socket) -> None:
         await session_of(socket).upgrade_request()
         if not is_connecting(socket):
             return  # disconnected; `on_disconnect` has already run
@@ -106,7 +106,7 @@ class Authentication:
             detail = refusal.detail
             if any(name for _, name in keys):
                 detail += _UNKNOWN_KEY
-                self._tell_of_database()
+                self._warn_of_database()
             return self._refuse(socket, refusal.message, detail, began)
         self._count(SignInOutcome.OK, began)
         self._admit(socket, signed_in)
@@ -156,10 +156,10 @@ class Authentication:
             raise ConnectRefused(message)
         return _refuse_later(ConnectRefused(message, {"retryAfter": delay}), delay)
 
-    def _tell_of_database(self) -> None:
+    def _warn_of_database(self) -> None:
         """Log once which setting an app with database sessions needs."""
-        if not self._has_told:
-            self._has_told = True
+        if not self._has_warned:
+            self._has_warned = True
             log.warning("caution", text=_DATABASE_NEEDED)
 
     def _count(self, outcome: SignInOutcome, began: float) -> None:

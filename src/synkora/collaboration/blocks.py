@@ -8,7 +8,7 @@ import msgspec
 from synkora.engine.addresses import rate_limit_key
 from synkora.identity.user import MAX_ID_LENGTH
 
-MOST_BLOCKS: Final = 1000
+MAX_BLOCKS: Final = 1000
 LONGEST_BLOCK: Final = 7 * 86_400  # seconds
 
 BlockedKind = Literal["user", "address"]
@@ -29,7 +29,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Blocks:
-    """The blocks that this instance knows, at most `MOST_BLOCKS`."""
+    """The blocks that this instance knows, at most `MAX_BLOCKS`."""
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[BlockedKind, str], Block] = {}
@@ -49,15 +49,15 @@ class Blocks:
         """Add a block, unless a later one with the same name is known; return False if there is no space."""
         key = (block.kind, block.name)
         known = self._blocks.get(key)
-        if known is None and len(self._blocks) >= MOST_BLOCKS:
+        if known is None and len(self._blocks) >= MAX_BLOCKS:
             self._forget_ended()
-            if len(self._blocks) >= MOST_BLOCKS:
+            if len(self._blocks) >= MAX_BLOCKS:
                 return False
         if known is None or known.changed_at < block.changed_at:
             self._blocks[key] = block
         return True
 
-    def left(self, user_id: str, address: str) -> float:
+    def remaining(self, user_id: str, address: str) -> float:
         """Return the remaining seconds of a block of a user or an address; 0 without a block."""
         if not self._blocks:
             return 0

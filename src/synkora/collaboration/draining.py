@@ -37,9 +37,9 @@ class ClientDrain:
                 groups[next(iter(member.projects))].append(session)
         return list(groups.values())
 
-    def tell(self, sessions: Sequence[Session]) -> None:
+    def announce(self, sessions: Sequence[Session]) -> None:
         """Announce the shutdown to members, and their leave to others. Edits that they still send are relayed."""
         leaving = [self._members[session] for session in sessions if session in self._members]
         for member in leaving:
             member.socket.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
-        self._projects.leave_for_drain(leaving)
+        self._projects.exit_for_drain(leaving)

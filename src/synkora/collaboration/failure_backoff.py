@@ -29,36 +29,36 @@ class FailureBackoff:
         """Count a failure; return the seconds to delay its answer."""
         if not self._most:
             return 0
-        site = rate_limit_key(address)
-        beyond = self.add(site, 1) - self._most
+        key = rate_limit_key(address)
+        beyond = self.add(key, 1) - self._most
         if self.noted is not None:
-            self.noted(site)
+            self.noted(key)
         return min(_FIRST_DELAY * 2 ** min(beyond - 1, 10), _LONGEST_DELAY) if beyond > 0 else 0
 
     def has_enough(self, address: str) -> bool:
         """Whether further failures of an address are delayed."""
         return 0 < self._most <= self._recent(rate_limit_key(address))
 
-    def add(self, site: str, times: int) -> int:
+    def add(self, key: str, times: int) -> int:
         """Count more failures of an address or network; return their number."""
-        return self._set(site, self._recent(site) + times)
+        return self._set(key, self._recent(key) + times)
 
-    def raise_to(self, site: str, count: int) -> None:
+    def raise_to(self, key: str, count: int) -> None:
         """Raise the number of failures of an address to at least `count`."""
-        self._set(site, max(self._recent(site), count))
+        self._set(key, max(self._recent(key), count))
 
     @property
     def counts(self) -> dict[str, int]:
         """The number of failures per address, without addresses that have been reset."""
-        return {site: count for site in self._counts if (count := self._recent(site))}
+        return {key: count for key in self._counts if (count := self._recent(key))}
 
-    def _recent(self, site: str) -> int:
-        count, last = self._counts.get(site, (0, 0.0))
+    def _recent(self, key: str) -> int:
+        count, last = self._counts.get(key, (0, 0.0))
         return count if monotonic() - last < _WINDOW else 0
 
-    def _set(self, site: str, count: int) -> int:
-        self._counts[site] = (count, monotonic())
-        self._counts.move_to_end(site)
+    def _set(self, key: str, count: int) -> int:
+        self._counts[key] = (count, monotonic())
+        self._counts.move_to_end(key)
         if len(self._counts) > _MAX_ADDRESSES:
             self._counts.popitem(last=False)
         return count

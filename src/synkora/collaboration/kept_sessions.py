@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from synkora.collaboration.access_answers import AccessAnswers, AccessUnavailable
+from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.collaboration.members import Member
 from synkora.collaboration.rechecks import RECHECK, Rechecks
-from synkora.collaboration.turns import Turns
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 
 #: Lookups for clients that have not signed in yet. The rest of the database's capacity is for rechecks of members.
-LOOKED_UP_AT_ONCE: Final = 20
+MAX_LOOKUPS: Final = 20
 
 
 class SessionsNotStored(AccessUnavailable):
@@ -35,7 +35,7 @@ class SessionStore(Protocol):
 class KeptSessions:
     """Looks up sessions and caches the answers; the sessions of members are looked up again every `recheck` seconds.
 
-    `end` is called for a member whose session no longer exists, `go_on` for a member whose session continues. If the
+    `end` is called for a member whose session no longer exists, `extend` for a member whose session continues. If the
     store cannot answer, members stay.
     """
 
@@ -45,26 +45,26 @@ class KeptSessions:
         incidents: Incidents,
         *,
         end: Callable[[Member], None],
-        go_on: Callable[[Member], None],
+        extend: Callable[[Member], None],
         recheck: float = RECHECK,
     ) -> None:
         self._store = store
         self._incidents = incidents
         self._end = end
-        self._go_on = go_on
+        self._extend = extend
         self._answers: AccessAnswers[str, User] = AccessAnswers()
         self._rechecks: Rechecks[Member] = Rechecks(self._recheck, recheck)
-        self._lookups = Turns(LOOKED_UP_AT_ONCE)
+        self._lookups = KeyedLimit(MAX_LOOKUPS)
 
     async def find(self, key: str, address: str) -> User | None:
         """Return the user of a session; None if it is unknown. Raises `AccessUnavailable`.
 
         The number of simultaneous lookups per address is limited. The wait counts against the time for an answer.
         """
-        return await self._answers.get(key, lambda: self._find_in_turn(key, address))
+        return await self._answers.get(key, lambda: self._find_within_limit(key, address))
 
-    async def _find_in_turn(self, key: str, address: str) -> User | None:
-        async with self._lookups.turn(rate_limit_key(address)):
+    async def _find_within_limit(self, key: str, address: str) -> User | None:
+        async with self._lookups.slot(rate_limit_key(address)):
             return await self._store.find(key)
 
     def watch(self, member: Member) -> None:
@@ -97,7 +97,7 @@ class KeptSessions:
             self._end(member)
             return False
         member.signed_in = SignedIn(user, signed_in.token, signed_in.cookie_name, is_kept=True)
-        self._go_on(member)
+        self._extend(member)
         return True
 
 

@@ -104,7 +104,7 @@ class RateLimiter:
         if rate is not None:
             self._due[event_class] = rate.after(due, now)
         if spending is not None:
-            spending.receive(size, now)
+            spending.count_event(size, now)
 
     def take_bytes(self, size: int) -> None:
         """Count bytes that are not an event, such as an ack. Raises `TooManyBytes` and `TooManyRefusals`."""

@@ -1,7 +1,7 @@
 """Presence without a cluster."""
 
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
-from synkora.collaboration.project_presence import NOBODY, ProjectPresence
+from synkora.collaboration.project_presence import EMPTY, ProjectPresence
 
 
 class LocalPresence:
@@ -16,28 +16,28 @@ class LocalPresence:
         self._listener = listener
 
     @property
-    def projects(self) -> int:
+    def project_count(self) -> int:
         """Number of projects with a member."""
         return len(self._projects)
 
     @property
-    def here(self) -> list[str]:
+    def local_projects(self) -> list[str]:
         """The ids of projects with a member."""
         return list(self._projects)
 
     def occupancy(self, project_id: str) -> Occupancy:
         """Return the number of users and connections in a project."""
-        attendance = self._projects.get(project_id, NOBODY)
+        attendance = self._projects.get(project_id, EMPTY)
         return Occupancy(attendance.count, len(attendance), True)
 
-    def join(self, project_id: str, entry: PresenceEntry) -> None:
+    def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
         """Add a connection to a project."""
         if self._projects.setdefault(project_id, ProjectPresence()).add(entry) and self._listener is not None:
             self._listener.joined(project_id, entry)
 
-    def leave(self, project_id: str, socket_id: str) -> None:
+    def remove_connection(self, project_id: str, socket_id: str) -> None:
         """Remove a connection from a project."""
-        attendance = self._projects.get(project_id, NOBODY)
+        attendance = self._projects.get(project_id, EMPTY)
         entry = attendance.remove(socket_id)
         if entry is None:
             return
@@ -48,15 +48,15 @@ class LocalPresence:
 
     def roster(self, project_id: str) -> Roster:
         """Return each user in a project once, in order of arrival."""
-        return self._projects.get(project_id, NOBODY).roster
+        return self._projects.get(project_id, EMPTY).roster
 
     def count(self, project_id: str) -> int:
         """Return the number of users in a project."""
-        return self._projects.get(project_id, NOBODY).count
+        return self._projects.get(project_id, EMPTY).count
 
     def connections(self, project_id: str) -> int:
         """Return the number of connections in a project."""
-        return len(self._projects.get(project_id, NOBODY))
+        return len(self._projects.get(project_id, EMPTY))
 
     def is_complete(self, project_id: str) -> bool:
         """Always True: there are no other servers."""

@@ -14,7 +14,7 @@ from synkora.sockets.errors import EventRefused
 from synkora.sockets.socket import Socket
 
 
-class HeldEvent(NamedTuple):
+class BufferedEvent(NamedTuple):
     """An event that waits for an access check: `relay` sends it, `decided` completes its handler."""
 
     name: str
@@ -28,33 +28,33 @@ class PendingAccess:
     `joins` has the futures of join handlers that wait. `size` is the number of bytes of all waiting events.
     """
 
-    __slots__ = ("held", "joins", "size")
+    __slots__ = ("buffered", "joins", "size")
 
     def __init__(self) -> None:
-        self.held: list[HeldEvent] = []
+        self.buffered: list[BufferedEvent] = []
         self.size = 0
         self.joins: list[asyncio.Future[None]] = []
 
-    def want_join(self) -> asyncio.Future[None]:
+    def wait_to_join(self) -> asyncio.Future[None]:
         """Return a future that completes after the access check, with `EventRefused` for a refusal."""
         joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joins.append(joined)
         return joined
 
-    def settle_joins(self, refusal: EventRefused | None = None) -> None:
+    def complete_joins(self, refusal: EventRefused | None = None) -> None:
         """Complete the waiting joins, with the refusal if there is one."""
         for joined in self.joins:
-            settle(joined, refusal)
+            complete(joined, refusal)
         self.joins.clear()
 
     def drop(self) -> None:
         """Complete all futures at the end of the connection."""
-        self.settle_joins()
-        for event in self.held:
-            settle(event.decided, None)
+        self.complete_joins()
+        for event in self.buffered:
+            complete(event.decided, None)
 
 
-def settle(future: asyncio.Future[None], error: Exception | None) -> None:
+def complete(future: asyncio.Future[None], error: Exception | None) -> None:
     """Complete a handler's future. A future that was cancelled with its task stays cancelled."""
     if future.done():
         return

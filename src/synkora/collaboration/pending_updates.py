@@ -13,13 +13,14 @@ CHANGES_RATE: Final = 5_000  # members per second who get a turn's changes of on
 DELIVERIES_RATE: Final = 500_000  # deliveries per second of single changes in one project
 CHANGES_BYTES: Final = 16_000_000  # bytes per second of changes in one project
 CHANGES_BURST: Final = 0.25  # seconds of the rates above
-MOST_BATCHED: Final = 65_536  # bytes of changes sent together (at least a roster's size); above it the roster is sent
+# Bytes of changes sent together, or the size of the roster if that is larger. Above it the roster is sent instead.
+MAX_BATCHED: Final = 65_536
 LEAVES_RATE: Final = 4_000_000  # bytes per second of a project's rosters to all members after a leave
 MEMBER_RATE: Final = 16_000  # bytes per second of these rosters to one member
 LEAVES_BURST: Final = 0.5  # seconds of the rates above
-SERVED_RATE: Final = 128_000_000  # bytes per second of a project's rosters to all members
-SERVED_BURST: Final = 0.05  # seconds of the rate above
-SERVED_AT_ONCE: Final = 16_000_000  # bytes of rosters that one project sends in a turn of the event loop
+ROSTER_RATE: Final = 128_000_000  # bytes per second of a project's rosters to all members
+ROSTER_BURST: Final = 0.05  # seconds of the rate above
+ROSTER_CHUNK: Final = 16_000_000  # bytes of rosters that one project sends in a turn of the event loop
 ENCODING: Final = 10  # deliveries with the same cost as encoding a roster
 
 
@@ -37,23 +38,23 @@ class ChangeBatch:
         self._joined: set[str] = set()
         self.size = 0
 
-    def join(self, socket_id: str, update: Update) -> None:
+    def add_join(self, socket_id: str, update: Update) -> None:
         """Add the join of a connection."""
         self._all.append(update)
         self._joined.add(socket_id)
         self.size += update.size
 
-    def leave(self, socket_id: str, update: Update) -> None:
+    def add_leave(self, socket_id: str, update: Update) -> None:
         """Add the leave of a connection."""
         self._all.append(update)
         self._left[socket_id] = update
         self.size += update.size
 
-    def send(self, told: "PendingUpdates", members: Mapping[str, Outbox]) -> None:
+    def send(self, pending: "PendingUpdates", members: Mapping[str, Outbox]) -> None:
         """Send the changes to the members, once each, except a member's own changes."""
         if not self._all:
             return
-        all_changes, departures = Bundle(self._all, told), Bundle(list(self._left.values()), told)
+        all_changes, departures = Bundle(self._all, pending), Bundle(list(self._left.values()), pending)
         for socket_id, outbox in members.items():
             if socket_id not in self._joined:
                 outbox.put(all_changes)
@@ -62,7 +63,7 @@ class ChangeBatch:
                     outbox.put(departures)
             elif len(self._left) > 1:
                 others = [update for gone, update in self._left.items() if gone != socket_id]
-                outbox.put(Bundle(others, told))
+                outbox.put(Bundle(others, pending))
 
 
 class PendingUpdates:
@@ -72,15 +73,15 @@ class PendingUpdates:
         "_full_state",
         "_has_recipient",
         "batch",
+        "change_pace",
         "changed",
-        "changes",
         "id",
-        "leaves",
+        "leave_pace",
         "left",
-        "owed",
         "roster",
+        "roster_pace",
+        "roster_recipients",
         "roster_size",
-        "served",
         "timer",
     )
 
@@ -91,15 +92,15 @@ class PendingUpdates:
         has_recipient: Callable[["PendingUpdates", object], bool],
     ) -> None:
         self.id = id
-        self.owed: dict[str, bool] = {}  # ids of sockets that get the roster, and whether they get the count too
+        self.roster_recipients: dict[str, bool] = {}  # by socket id: whether the socket gets the count too
         self.changed = False  # all members get the count
         self.left = False  # all members get the roster
         self.roster: Update | None = None  # valid until the next change
         self.roster_size = 0  # of the latest roster
         self.batch: ChangeBatch | None = None  # changes that are not sent immediately
-        self.changes = Pace(CHANGES_BURST)
-        self.leaves = Pace(LEAVES_BURST)
-        self.served = Pace(SERVED_BURST)
+        self.change_pace = Pace(CHANGES_BURST)
+        self.leave_pace = Pace(LEAVES_BURST)
+        self.roster_pace = Pace(ROSTER_BURST)
         self.timer: asyncio.TimerHandle | None = None
         self._has_recipient = has_recipient
         self._full_state = full_state
@@ -107,7 +108,7 @@ class PendingUpdates:
     @property
     def is_batch_too_large(self) -> bool:
         """Whether the roster is smaller than the batch."""
-        return self.batch is not None and self.batch.size > max(MOST_BATCHED, self.roster_size)
+        return self.batch is not None and self.batch.size > max(MAX_BATCHED, self.roster_size)
 
     def has_recipient(self, outbox: object) -> bool:
         """Whether the client of an outbox is a member."""

@@ -59,11 +59,11 @@ class Presence(Protocol):
         """Report all changes to `listener`."""
         ...
 
-    def join(self, project_id: str, entry: PresenceEntry) -> None:
+    def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
         """Add a connection of this server to a project; without effect if it has joined already."""
         ...
 
-    def leave(self, project_id: str, socket_id: str) -> None:
+    def remove_connection(self, project_id: str, socket_id: str) -> None:
         """Remove a connection of this server from a project; without effect if it has not joined."""
         ...
 
@@ -84,12 +84,12 @@ class Presence(Protocol):
         ...
 
     @property
-    def projects(self) -> int:
+    def project_count(self) -> int:
         """Number of projects with a connection of this server."""
         ...
 
     @property
-    def here(self) -> list[str]:
+    def local_projects(self) -> list[str]:
         """The ids of projects with a connection of this server."""
         ...
 

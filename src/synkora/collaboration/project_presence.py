@@ -25,7 +25,7 @@ class ProjectPresence:
         return self._entries.get(socket_id)
 
     @property
-    def presentees(self) -> Collection[PresenceEntry]:
+    def entries(self) -> Collection[PresenceEntry]:
         """The connections, in order of arrival."""
         return self._entries.values()
 
@@ -55,7 +55,7 @@ class ProjectPresence:
         return Roster([_earliest(connections) for connections in self._users.values()], len(self._users))
 
     @property
-    def least(self) -> str | None:
+    def smallest_id(self) -> str | None:
         """The smallest socket id: the same on all servers that know the same connections."""
         return min(self._entries, default=None)
 
@@ -73,4 +73,4 @@ def _earliest(connections: dict[str, tuple[str, Raw]]) -> Raw:
     return entry
 
 
-NOBODY: Final = ProjectPresence()  # to be read alone
+EMPTY: Final = ProjectPresence()  # read only

@@ -10,7 +10,7 @@ from synkora.engine.timeouts import TimeoutQueue
 K = TypeVar("K", bound=Hashable)
 
 RECHECK: Final = 60  # seconds
-_MOST_AT_ONCE: Final = 50
+_MAX_CHECKS: Final = 50
 
 
 class Rechecks(Generic[K]):
@@ -22,7 +22,7 @@ class Rechecks(Generic[K]):
     def __init__(self, check: Callable[[K], Awaitable[bool]], every: float) -> None:
         self._check = check
         self._due: TimeoutQueue[K] = TimeoutQueue(every, lambda key: self._tasks.start(self._run(key)))
-        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CHECKS)
         self._tasks = Tasks()
 
     def add(self, key: K) -> None:

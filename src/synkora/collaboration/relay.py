@@ -79,7 +79,7 @@ class Relay:
             return  # the others have removed the member's cursor: this event would draw the cursor again
         spending = member.rate_limiter.spending
         if spending is not None:
-            spending.deliver(message.size, self._presence.connections(project_id))
+            spending.count_delivery(message.size, self._presence.connections(project_id))
         self._adapter.relay(message, project_id, member.socket.id)
         if event.logged:
             log.debug(

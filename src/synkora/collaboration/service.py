@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import structlog
 
-from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.access import ANSWER_TIMEOUT, Access, AccessPolicy, OpenAccess
 from synkora.collaboration.admission import Admission
 from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
@@ -100,7 +100,7 @@ class Collaboration:
         presence: Presence | None = None,
         user_connections: Counts | None = None,
         recheck: float = RECHECK,
-        answer_within: float = ANSWER_WITHIN,
+        answer_timeout: float = ANSWER_TIMEOUT,
         sessions: SessionStore | None = None,
         leave_delay: float = LEAVE_DELAY,
     ) -> None:
@@ -108,7 +108,7 @@ class Collaboration:
         self._limits = limits or Limits()
         self._spendings = Spendings(self._limits.user_byte_rate)
         self._incidents = Incidents() if incidents is None else incidents  # empty incidents are false
-        self.access = Access(policy or OpenAccess(), answer_within=answer_within)
+        self.access = Access(policy or OpenAccess(), answer_timeout=answer_timeout)
         self._namespace = namespace
         self._members: dict[str, Member] = {}
         self._connections = LocalCounts() if user_connections is None else user_connections  # empty counts are false
@@ -124,15 +124,15 @@ class Collaboration:
         self._kept = None
         if sessions is not None:
             self._kept = KeptSessions(
-                sessions, self._incidents, end=self._expiry.end, go_on=self._expiry.start, recheck=recheck
+                sessions, self._incidents, end=self._expiry.end, extend=self._expiry.start, recheck=recheck
             )
-        self.signing_in = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
+        self.authentication = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
         self.received = {event.name: EventCounter(event.event_class) for event in CATALOGUE}
         self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
         self.received_others = EventCounter(EventClass.OTHER)
-        namespace.on_connect(self.signing_in.welcome)
+        namespace.on_connect(self.authentication.authenticate)
         namespace.on_disconnect(self._dismiss)
         namespace.before_data(self._count)
         namespace.before_ack(self._count_ack)
@@ -196,7 +196,7 @@ class Collaboration:
         self._draining_clients = ClientDrain(self._members.values(), self.projects)
         return self._draining_clients
 
-    def say_goodbye(self) -> None:
+    def announce_shutdown(self) -> None:
         """Announce the shutdown to all clients. Later leaves are not announced."""
         self.projects.is_closing = True
         self._namespace.local.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
@@ -211,7 +211,7 @@ class Collaboration:
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
-        blocked = self.blocks.left(user.id, session_of(socket).request.address)
+        blocked = self.blocks.remaining(user.id, session_of(socket).request.address)
         if blocked:
             self._incidents.note(IncidentKind.BLOCKED_CLIENT_REFUSED)
             raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
@@ -227,7 +227,7 @@ class Collaboration:
             self._kept.watch(member)
         if self._draining_clients is not None:
             self._draining_clients.add(member)
-        member.is_draining = session_of(socket).state is State.DRAINING  # for a sign-in that took longer than the announcement
+        member.is_draining = session_of(socket).state is State.DRAINING  # signed in after the announcement
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
@@ -251,14 +251,14 @@ class Collaboration:
         member = self._members.pop(socket.id)
         user = member.user
         self._connections.remove(user.id)
-        self._spendings.left(user.id)
+        self._spendings.store_debt(user.id)
         self.disconnects[reason] += 1
         if session_of(socket).is_live:
             self._rate_limiters[session_of(socket)] = member.rate_limiter
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
-        self._admission.leave_all(member)
+        self._admission.withdraw_all(member)
         log.info(
             "client_disconnected",
             socketId=socket.id,
@@ -305,7 +305,7 @@ class Collaboration:
         """Count an event that requires a question about access, which costs as much as a join."""
         self._take(member, EventClass.OTHER)
         if member.rate_limiter.spending is not None:
-            member.rate_limiter.spending.join()
+            member.rate_limiter.spending.count_join()
 
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
@@ -333,11 +333,11 @@ class Collaboration:
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
         member = self._members[socket.id]
         if member.rate_limiter.spending is not None:
-            member.rate_limiter.spending.join()
-        return self._admission.join(member, project_id)
+            member.rate_limiter.spending.count_join()
+        return self._admission.admit(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
-        self._admission.leave(self._members[socket.id], project_id)
+        self._admission.withdraw(self._members[socket.id], project_id)
 
 
 def _address(socket: Socket) -> str:

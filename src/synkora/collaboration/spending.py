@@ -26,15 +26,15 @@ class Spending:
         """Return the seconds until the user's next event is accepted; 0 or less if it is accepted now."""
         return self._rate.excess(self.due, now)
 
-    def receive(self, size: int, now: float) -> None:
+    def count_event(self, size: int, now: float) -> None:
         """Count a received event of `size` bytes."""
         self.due = self._rate.after(self.due, now, EVENT_SIZE + size)
 
-    def join(self) -> None:
+    def count_join(self) -> None:
         """Count a join, or another event that requires a question about access."""
         self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
 
-    def deliver(self, size: int, receivers: int) -> None:
+    def count_delivery(self, size: int, receivers: int) -> None:
         """Count the delivery of an event of `size` bytes to `receivers` connections."""
         self.due = self._rate.after(self.due, monotonic(), (DELIVERY_SIZE + size) * receivers)
 
@@ -45,7 +45,7 @@ class Spendings:
     def __init__(self, per_second: float) -> None:
         self._rate = Rate(per_second, per_second) if per_second else None
         self._spendings: WeakValueDictionary[str, Spending] = WeakValueDictionary()
-        self._owed: OrderedDict[str, float] = OrderedDict()
+        self._debts: OrderedDict[str, float] = OrderedDict()
 
     def of(self, user_id: str) -> Spending | None:
         """Return the spending that all connections of a user share; None without a limit."""
@@ -53,15 +53,15 @@ class Spendings:
             return None
         spending = self._spendings.get(user_id)
         if spending is None:
-            spending = self._spendings[user_id] = Spending(self._rate, self._owed.pop(user_id, 0.0))
+            spending = self._spendings[user_id] = Spending(self._rate, self._debts.pop(user_id, 0.0))
         return spending
 
-    def left(self, user_id: str) -> None:
+    def store_debt(self, user_id: str) -> None:
         """Store a user's debt after the last connection: a new connection does not clear it."""
         spending = self._spendings.get(user_id)
         if spending is None or spending.due <= monotonic():
             return
-        self._owed[user_id] = spending.due
-        self._owed.move_to_end(user_id)
-        if len(self._owed) > _MAX_DEBTORS:
-            self._owed.popitem(last=False)
+        self._debts[user_id] = spending.due
+        self._debts.move_to_end(user_id)
+        if len(self._debts) > _MAX_DEBTORS:
+            self._debts.popitem(last=False)

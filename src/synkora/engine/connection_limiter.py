@@ -64,12 +64,12 @@ class ConnectionLimiter:
         if wait > 0:
             raise _too_many("Too many new connections from this address", wait, Limit.ADDRESS_HANDSHAKES)
 
-    def enter(self, address: str) -> None:
+    def add(self, address: str) -> None:
         """Count a new session."""
         self._clients += 1
         self._connections.add(rate_limit_key(address))
 
-    def leave(self, address: str) -> None:
+    def remove(self, address: str) -> None:
         """Count the end of a session."""
         self._clients -= 1
         self._connections.remove(rate_limit_key(address))

@@ -90,7 +90,7 @@ class Registry:
 
     def open(self, request: Request, transport: Transport) -> Session:
         """Open a session for an admitted request, and send its handshake."""
-        self._connection_limiter.enter(request.address)
+        self._connection_limiter.add(request.address)
         session = Session(self._sid_prefix + new_id(), request, transport, self)
         self._sessions[session.sid] = session
         self.opened[transport.name] += 1
@@ -157,7 +157,7 @@ class Registry:
     def _forget(self, session: Session) -> None:
         self._lingering.drop(session)
         if self._sessions.pop(session.sid, None) is not None:
-            self._connection_limiter.leave(session.request.address)
+            self._connection_limiter.remove(session.request.address)
             self.transports[session.transport.name] -= 1
 
     def stop_accepting(self) -> None:

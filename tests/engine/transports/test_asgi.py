@@ -107,7 +107,7 @@ class TestRefusal:
     async def test_who_is_to_come_later_is_told_when(self, endpoint: AsgiEndpoint, engine: Engine) -> None:
         """A connection limiter's refusal has Retry-After."""
         engine.registry._connection_limiter = full = ConnectionLimiter(ConnectionLimits(clients=1))
-        full.enter("192.0.2.1")
+        full.add("192.0.2.1")
         async with Wire(endpoint, scope_of(extensions=DENIAL)) as wire:
             wire.receive({"type": "websocket.connect"})
             start = await wire.sent()

@@ -46,7 +46,7 @@ from synkora.app.console.topics import (
     UserIn,
 )
 from synkora.app.pages import takes_gzip
-from synkora.collaboration.blocks import MOST_BLOCKS
+from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.collaboration.service import Collaboration
 from synkora.protocol.json import encode
 
@@ -190,7 +190,7 @@ class Api:
     async def _blocks(self, _: Request) -> object:
         blocks = sorted(self._collaboration.blocks.in_force, key=lambda block: block.until)
         return {
-            "most": MOST_BLOCKS,
+            "most": MAX_BLOCKS,
             "blocks": [{"kind": block.kind, "name": block.name, "until": block.until} for block in blocks],
         }
 

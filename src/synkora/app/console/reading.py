@@ -34,7 +34,7 @@ class Reading:
             connections=Connections(transports["websocket"], transports["polling"]),
             signed_in=people.connections,
             users=people.users,
-            projects=people.presence.projects,
+            projects=people.presence.project_count,
             events=events,
             refused=refused_events(self._server.of("/")),
             deliveries=flusher.deliveries,

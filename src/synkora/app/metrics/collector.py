@@ -73,7 +73,7 @@ class ServerCollector(Collector):
         )
         yield gauge("synkora_signed_in_connections", "Connections that somebody is signed in over.", people.connections)
         yield gauge("synkora_users", "Users with a connection here.", people.users)
-        yield gauge("synkora_projects", "Projects with somebody in them here.", people.presence.projects)
+        yield gauge("synkora_projects", "Projects with somebody in them here.", people.presence.project_count)
         yield counters(
             "synkora_connections_opened",
             "Connections that were opened, by their first transport.",
@@ -119,11 +119,11 @@ class ServerCollector(Collector):
         )
 
     def _admission(self) -> Iterator[Metric]:
-        signing_in, access = self._collaboration.signing_in, self._collaboration.access
+        authentication, access = self._collaboration.authentication, self._collaboration.access
         yield counters(
-            "synkora_sign_ins", "Sign-ins, by what came of them.", "outcome", SignInOutcome, signing_in.outcomes
+            "synkora_sign_ins", "Sign-ins, by what came of them.", "outcome", SignInOutcome, authentication.outcomes
         )
-        yield histogram("synkora_sign_in_duration_seconds", "What it took to judge a token.", signing_in.durations)
+        yield histogram("synkora_sign_in_duration_seconds", "What it took to judge a token.", authentication.durations)
         yield counters(
             "synkora_access_checks",
             "Questions to the app or its database who may join a project, by the answer.",

@@ -8,41 +8,41 @@ from weakref import WeakValueDictionary
 
 from synkora.collaboration.access_answers import AccessUnavailable
 
-ASKED_AT_ONCE: Final = 8  # simultaneous questions per key
-MOST_WAITING: Final = 200  # further questions per key that wait
+MAX_PER_KEY: Final = 8  # simultaneous questions per key
+MAX_WAITING_PER_KEY: Final = 200  # further questions per key that wait
 
 
-class _Asker:
+class _Slots:
     """The running and waiting questions of one key."""
 
     __slots__ = ("__weakref__", "free", "waiting")
 
     def __init__(self) -> None:
-        self.free = asyncio.Semaphore(ASKED_AT_ONCE)
+        self.free = asyncio.Semaphore(MAX_PER_KEY)
         self.waiting = 0
 
 
-class Turns:
-    """Limits simultaneous work: `ASKED_AT_ONCE` per key, and `in_all` over all keys if given."""
+class KeyedLimit:
+    """Limits simultaneous work: `MAX_PER_KEY` per key, and `in_all` over all keys if given."""
 
     def __init__(self, in_all: int | None = None) -> None:
-        self._askers: WeakValueDictionary[str, _Asker] = WeakValueDictionary()
+        self._slots: WeakValueDictionary[str, _Slots] = WeakValueDictionary()
         self._all = None if in_all is None else asyncio.Semaphore(in_all)
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Wait for a free slot of a key. Raises `AccessUnavailable` if `MOST_WAITING` others of this key wait."""
-        asker = self._askers.get(name)
-        if asker is None:
-            asker = self._askers[name] = _Asker()
-        if asker.waiting >= MOST_WAITING:
+    async def slot(self, name: str) -> AsyncIterator[None]:
+        """Wait for a free slot of a key. Raises `AccessUnavailable` if too many of this key wait already."""
+        slots = self._slots.get(name)
+        if slots is None:
+            slots = self._slots[name] = _Slots()
+        if slots.waiting >= MAX_WAITING_PER_KEY:
             raise AccessUnavailable("too many questions of one asker")
         async with AsyncExitStack() as held:
-            asker.waiting += 1
+            slots.waiting += 1
             try:
-                await held.enter_async_context(asker.free)
+                await held.enter_async_context(slots.free)
             finally:
-                asker.waiting -= 1
+                slots.waiting -= 1
             if self._all is not None:
                 await held.enter_async_context(self._all)
             yield
