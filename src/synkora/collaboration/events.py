@@ -57,7 +57,7 @@ class Event:
 CATALOGUE: Final = (
     Event(
         "task:create",
-        "A task is new.",
+        "A task has been created.",
         {"task": {"id": "task_1", "title": "Say hello", "status": "TODO"}},
         whole="task",
         edits=True,
@@ -72,11 +72,16 @@ CATALOGUE: Final = (
         logged="Task updated",
     ),
     Event(
-        "task:delete", "A task is gone.", {"taskId": "task_1"}, fields=("taskId",), edits=True, logged="Task deleted"
+        "task:delete",
+        "A task has been deleted.",
+        {"taskId": "task_1"},
+        fields=("taskId",),
+        edits=True,
+        logged="Task deleted",
     ),
     Event(
         "task:move",
-        "A task is in another column.",
+        "A task has moved to another column.",
         {"taskId": "task_1", "status": "DONE"},
         fields=("taskId", "status"),
         edits=True,
@@ -139,7 +144,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:start",
-        "Somebody begins to type.",
+        "A user begins to type.",
         {"context": "task_1", "timestamp": 1795426200000},
         sender=("socketId", "userId", "userName"),
         fields=("context", "timestamp"),
@@ -147,7 +152,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:stop",
-        "Somebody types no more.",
+        "A user has stopped typing.",
         {"context": "task_1"},
         sender=("socketId", "userId"),
         fields=("context",),

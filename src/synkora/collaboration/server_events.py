@@ -57,16 +57,16 @@ class ServerEvent:
 CLIENT_EVENTS: Final = (
     ClientEvent(
         "join-project",
-        "Comes into a project. The ack comes once the client is in, and not if it is refused.",
+        "Joins a project. The ack is sent after the join; a refused join gets no ack.",
         ProjectId,
         "project_1",
         replies=("users:active",),
     ),
-    ClientEvent("leave-project", "Leaves a project; one that was not joined may be left too.", ProjectId, "project_1"),
-    ClientEvent("ping", "Asks for a sign of life.", replies=("pong",)),
+    ClientEvent("leave-project", "Leaves a project. No error if the client has not joined it.", ProjectId, "project_1"),
+    ClientEvent("ping", "Asks for a `pong`.", replies=("pong",)),
     ClientEvent(
         "auth:refresh",
-        "Puts a fresh token of the same user in the place of the one that the session began with.",
+        "Replaces the session's token by a fresh token of the same user.",
         str | FreshToken,
         {"token": "eyJhbGciOiJIUzI1NiJ9..."},
         answers=(Refreshed, NotRefreshed),
@@ -76,47 +76,47 @@ CLIENT_EVENTS: Final = (
 SERVER_EVENTS: Final = (
     ServerEvent(
         "connected",
-        "Comes first, right after CONNECT.",
+        "The first event after CONNECT.",
         "the client itself",
         Connected,
         {"socketId": _SOCKET, "userId": "user_1", "timestamp": _MOMENT},
     ),
     ServerEvent(
         "users:active",
-        "Who is in the project.",
-        "who asked to join; everyone left after a leave",
+        "The users in the project.",
+        "the client that joins; all members after a leave",
         ActiveUsers,
         {"users": [{"userId": "user_1", "userName": "Alice", "joinedAt": _MOMENT}], "count": 1},
     ),
     ServerEvent(
         "users:count",
-        "How many users are in the project.",
+        "The number of users in the project.",
         "everyone in the project, after a change",
         UsersCount,
         {"count": 1},
     ),
     ServerEvent(
-        "user:joined", "A connection has come into the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
+        "user:joined", "A connection has joined the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
     ),
     ServerEvent("user:left", "A connection has left the project.", "others", UserLeft, _ALICE),
     ServerEvent("pong", "Answers `ping`.", "the client itself", Pong, {"timestamp": _MOMENT}),
     ServerEvent(
         "error",
-        "Says what was refused, or has ended, and why.",
+        "A refusal, or the end of the session or of access, with the reason.",
         "the client itself",
         RefusedReply,
         {"message": "task:create: join the project first", "event": "task:create"},
     ),
     ServerEvent(
         "server:shutdown",
-        "The server is about to stop; clients connect again by themselves.",
+        "The server is about to stop. Clients reconnect automatically.",
         "everyone",
         Shutdown,
         {"message": "Server is shutting down. You will be reconnected."},
     ),
     ServerEvent(
         "server:notice",
-        "What those who run the server have to say, posted from its console.",
+        "A message from the server's operators, sent from the console.",
         "everyone in the project",
         ServerNotice,
         {"message": "Maintenance at noon.", "timestamp": _MOMENT},
