@@ -1,7 +1,7 @@
-"""JSON by msgspec: the one place that knows it.
+"""JSON by msgspec. No other module knows msgspec's functions for JSON.
 
-An application's own data is decoded as `Raw`, which checks the syntax and keeps the bytes, and encoding splices a `Raw`
-byte for byte. Invalid UTF-8 inside a `Raw` is not noticed: whole messages are checked with `is_utf8` on arrival.
+An application's data is decoded as `Raw`: the syntax is checked and the bytes are kept. Encoding copies these bytes.
+msgspec does not check UTF-8 inside a `Raw`, so `is_utf8` checks whole messages on arrival.
 """
 
 import re
@@ -18,11 +18,23 @@ T = TypeVar("T")
 
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
-_encode: Final = msgspec.json.Encoder().encode
+#: Makes a value of a type that msgspec does not know. Raises `ValueError` or `TypeError` where it cannot.
+DecodeHook = Callable[[type, Any], Any]
+
+
+def _dumped(value: Any) -> Any:
+    """A pydantic model as what JSON can hold: known by its methods, so that pydantic need not be installed."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"a {type(value).__name__} cannot be sent: JSON cannot hold it")
+    return dump(mode="json", by_alias=True)
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_dumped).encode
 
 
 def encode(value: Any) -> bytes:
-    """A value as JSON. Raises `TypeError` for what JSON cannot hold."""
+    """Return a value as JSON. Raises `TypeError` for a value that JSON cannot represent."""
     try:
         return _encode(value)
     except UnicodeEncodeError:
@@ -41,26 +53,30 @@ def is_utf8(data: bytes) -> bool:
 
 
 class Decoder(Generic[T]):
-    """Decodes JSON of one shape, which is given as a type.
+    """Decodes JSON of one shape, given as a type.
 
-    `float_hook` makes of the text of a number with a fraction or an exponent what stands for it where anything may.
-    Half a surrogate pair stays as it came in a `Raw`, and with `keeps_halves` in texts; else it becomes U+FFFD there,
-    since a text with half a pair is no Unicode: it is no id, and cannot be encoded by all that may come to handle it.
+    `float_hook` converts the text of a number with a fraction or an exponent, where the shape allows any value.
+    A lone surrogate stays as it is in a `Raw`, and in strings with `keeps_halves`. Otherwise U+FFFD replaces the lone
+    surrogate in strings: a string with a lone surrogate is not valid Unicode, so many functions cannot encode it.
     """
 
     __slots__ = ("_decode", "_keeps_halves")
 
     def __init__(
-        self, shape: Any, float_hook: Callable[[str], Any] | None = None, *, keeps_halves: bool = False
+        self,
+        shape: Any,
+        float_hook: Callable[[str], Any] | None = None,
+        *,
+        dec_hook: DecodeHook | None = None,
+        keeps_halves: bool = False,
     ) -> None:
         self._keeps_halves = keeps_halves
-        self._decode = msgspec.json.Decoder(shape, float_hook=float_hook).decode
+        self._decode = msgspec.json.Decoder(shape, float_hook=float_hook, dec_hook=dec_hook).decode
 
     def decode(self, data: bytes) -> T:
-        """Return the value that `data` holds.
+        """Return the value of the JSON text `data`.
 
-        Raises `ProtocolError` for what is no JSON (RFC 8259), `InvalidPayload` for JSON of another shape or nested too
-        deeply.
+        Raises `ProtocolError` if `data` is not JSON (RFC 8259), `InvalidPayload` for another shape or too deep nesting.
         """
         try:
             return self._decode(data)  # type: ignore[no-any-return]  # the shape is a type only to the caller
@@ -75,7 +91,7 @@ class Decoder(Generic[T]):
         return self._decode_with_halves(data, problem)
 
     def _decode_with_halves(self, data: bytes, problem: str) -> T:
-        """Decode what msgspec refuses, if halves of surrogate pairs are the only problem."""
+        """Decode what msgspec refuses, if lone surrogates are the only problem."""
         try:
             marked = surrogates.Marked(data)
             value = self._decode(marked.text)
@@ -86,6 +102,16 @@ class Decoder(Generic[T]):
             raise ProtocolError(problem) from None
         except RecursionError:
             raise InvalidPayload("nested too deeply") from None
+
+
+def convert(value: Any, shape: Any, dec_hook: DecodeHook) -> Any:
+    """A decoded value, which may hold bytes, as a value of `shape`. Raises `InvalidPayload`."""
+    try:
+        return msgspec.convert(value, shape, builtin_types=(bytes,), str_keys=True, dec_hook=dec_hook)
+    except msgspec.ValidationError as error:
+        raise _invalid_payload(error) from None
+    except RecursionError:
+        raise InvalidPayload("nested too deeply") from None
 
 
 def _invalid_payload(error: msgspec.ValidationError) -> InvalidPayload:

@@ -16,7 +16,7 @@ from synkora.sockets.snapshot import SocketSnapshot
 class LocalSocket(Protocol):
     """What an adapter does with a socket of this server."""
 
-    def snapshot(self) -> SocketSnapshot:
+    def _snapshot(self) -> SocketSnapshot:
         """Describe it."""
         ...
 
@@ -24,8 +24,8 @@ class LocalSocket(Protocol):
         """Put it into rooms."""
         ...
 
-    def leave(self, room: str) -> None:
-        """Take it out of a room."""
+    def leave(self, *rooms: str) -> None:
+        """Take it out of rooms."""
         ...
 
     def disconnect(self, close: bool = False) -> None:
@@ -109,7 +109,7 @@ class LocalAdapter:
 
     def snapshots(self, rooms: Collection[str], except_rooms: Collection[str]) -> list[SocketSnapshot]:
         """Describe sockets, at once."""
-        return [socket.snapshot() for socket in self._select(rooms, except_rooms)]
+        return [socket._snapshot() for socket in self._select(rooms, except_rooms)]
 
     def sockets_join(
         self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
@@ -123,8 +123,7 @@ class LocalAdapter:
     ) -> None:
         """Take sockets out of the rooms `left`."""
         for socket in self._select(rooms, except_rooms):
-            for room in left:
-                socket.leave(room)
+            socket.leave(*left)
 
     def disconnect_sockets(
         self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False

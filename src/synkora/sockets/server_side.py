@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from typing import Any, Final
 
-import structlog
-
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import take_attachments
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
@@ -20,7 +18,7 @@ _RESERVED: Final = frozenset(("connect", "connection", "new_namespace"))
 Handler = Callable[..., object]
 Answer = Callable[[object], None]
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 def server_event(name: str, args: Sequence[object]) -> bytes:
@@ -49,6 +47,10 @@ class ServerSide:
         if event in self._handlers:
             raise ValueError(f"{event!r} has a handler already")
         self._handlers[event] = handler
+
+    def copy(self, other: "ServerSide") -> None:
+        """Take the handlers that another namespace has now."""
+        self._handlers = dict(other._handlers)
 
     def receive(self, event: Sequence[Any], answer: Answer | None) -> None:
         """Take an event, its name and arguments; `answer` gets what the handler returns.

@@ -8,9 +8,9 @@ import pytest
 import websockets.exceptions
 from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # it is private
-from structlog.testing import capture_logs
 from tests.contracts.websocket import WebSocketContract, echoing_engine
 from tests.support.clients import websocket
+from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, Engine, serving_engine, until
 from tests.support.wire import (
