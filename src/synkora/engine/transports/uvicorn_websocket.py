@@ -21,8 +21,8 @@ class UvicornWebSocket(asyncio.Protocol):
     """Gives a WebSocket under the path of Engine.IO to picows, and any other to what uvicorn would have taken.
 
     Its connection is handed on as soon as its request is there. `stop` is called when uvicorn begins to stop and there
-    are WebSockets of ours: uvicorn would wait for their clients to leave. Bind both with `functools.partial` and give
-    the result to uvicorn as `ws`.
+    are WebSockets of ours: uvicorn would wait for their clients to leave. `protocol_for` makes the class that uvicorn
+    takes as `ws`.
     """
 
     def __init__(
@@ -62,6 +62,18 @@ class UvicornWebSocket(asyncio.Protocol):
         self._is_lost = True
         if self._protocol is not None:
             self._protocol.connection_lost(exc)
+
+
+def protocol_for(registry: Registry, stop: Callable[[], object]) -> type[asyncio.Protocol]:
+    """A class that uvicorn makes without knowing `registry` and `stop`."""
+
+    class BoundWebSocket(UvicornWebSocket):
+        """`UvicornWebSocket` for one server."""
+
+        def __init__(self, **given: Any) -> None:
+            super().__init__(registry, stop, **given)
+
+    return BoundWebSocket
 
 
 class _CountedWebSocket(WebSocketProtocol):
