@@ -1,8 +1,7 @@
 """Synkora's server inside another web application, on its port."""
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -16,7 +15,7 @@ from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
 from synkora.app.settings import Settings, load_settings
 from synkora.engine.transports.asgi import AsgiEndpoint
-from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+from synkora.engine.transports.uvicorn_websocket import protocol_for
 from synkora.redis.uid import new_uid
 from synkora.sockets.internals import polling_of, registry_of
 
@@ -57,9 +56,9 @@ class CollaborationServer:
         self.pages = make_app(instance, [metrics_route(ServerCollector(instance), settings.metrics_token)])
 
     @property
-    def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
+    def websocket_protocol(self) -> type[asyncio.Protocol]:
         """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
-        return functools.partial(UvicornWebSocket, registry_of(self._instance.server), self._begin_to_stop)
+        return protocol_for(registry_of(self._instance.server), self._begin_to_stop)
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
