@@ -139,8 +139,8 @@ def _read_until(process: subprocess.Popen[str], beginning: str) -> str:
 
 
 def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
-    """The README's client, run for two people, shows the first one the second one and their task."""
-    (sample,) = blocks(ROOT / "README.md", "js")
+    """The client of docs/getting-started.md, run for two people, shows the first one the second one and their task."""
+    (sample,) = blocks(ROOT / "docs" / "getting-started.md", "js")
     (tmp_path / "person.mjs").write_text(sample.text.replace("http://localhost:3001", server.url), encoding="utf-8")
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
     people: list[subprocess.Popen[str]] = []
@@ -156,9 +156,9 @@ def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
             process.communicate()
 
 
-def test_readme_banner(server: ServerProcess) -> None:
-    """The README shows what the server writes when it starts."""
-    banner = blocks(ROOT / "README.md", "console")[0].text.removeprefix("$ make run\n")
+def test_banner(server: ServerProcess) -> None:
+    """docs/getting-started.md shows what the server writes when it starts."""
+    banner = blocks(ROOT / "docs" / "getting-started.md", "console")[0].text.removeprefix("$ make run\n")
     server.wait_for_line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
     shown = banner.replace("localhost:3001", f"127.0.0.1:{server.port}").replace("3001", str(server.port))
     assert "\n".join(server.stdout).startswith(shown.strip())

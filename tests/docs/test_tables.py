@@ -56,19 +56,6 @@ BOUNDS: Final = {
 SET: Final = ("message", "time to sign in", "time to upgrade", "what waits for a client that does not read")
 
 
-def test_settings() -> None:
-    """The README's table has every variable, with its default and its description, and nothing else."""
-    expected = [
-        [
-            f"`{variable.name}`",
-            "required" if variable.default is None else f"`{variable.default}`" if variable.default else "-",
-            variable.description,
-        ]
-        for variable in describe()
-    ]
-    assert table(ROOT / "README.md", "variable") == expected
-
-
 def test_events() -> None:
     """The tables of events are what their script writes from the catalogue."""
     script = runpy.run_path(str(DOCS / "site" / "events.py"))
