@@ -4,6 +4,9 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 
+# Each start of the server and of a test run would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input
 PACKAGE := $(PIP) --no-build-isolation --no-deps --editable .

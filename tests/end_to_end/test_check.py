@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET
 from tests.end_to_end.session import StartServer
+from tests.support.forks import run
 from tests.support.redis_server import RedisServer, running_redis
 
 PASSWORD = "p@ss:w/o?r#d% of Redis"
@@ -32,14 +32,7 @@ class Place:
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run it with these settings; fails if a secret is shown."""
-        done = subprocess.run(
-            [sys.executable, "-m", "synkora", "check", *options],
-            cwd=self._folder,
-            env={"PATH": os.environ["PATH"], **variables},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
+        done = run(self._folder, "check", *options, environment={"PATH": os.environ["PATH"], **variables})
         assert done.stderr == ""
         leaked = [secret for secret in SECRETS if secret in done.stdout]
         assert not leaked, done.stdout

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
 from tests.support.frames import TEXT, client_frame
 from tests.support.loops import pytest_asyncio_loop_factories
-from tests.support.processes import PATIENCE, Program
+from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.servers import serving, until
 from websockets.asyncio.client import connect
 
@@ -27,7 +26,6 @@ from synkora.serving.tls import TlsError, tls_context
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
-SERVE = (sys.executable, "-m", "synkora", "serve")
 SECRET = "a-secret-of-the-tls-tests-3f61c0a9d2"
 
 
@@ -41,7 +39,7 @@ def program(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Program]:
     """A server that speaks TLS."""
     variables = {"SSL_CERTFILE": str(files[0]), "SSL_KEYFILE": str(files[1])}
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **variables}
-    with Program(SERVE, tmp_path, **given) as program:
+    with Synkora(tmp_path, "serve", **given) as program:
         yield program
 
 
@@ -72,7 +70,7 @@ def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
     """After SIGHUP who comes is shown what is in the files then; what cannot be used is told, and changes nothing."""
     certfile, keyfile = make_certificate(tmp_path, "server")
     variables = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
-    with Program(SERVE, tmp_path, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
+    with Synkora(tmp_path, "serve", SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
         origin, port = origin_of(program), int(origin_of(program).rpartition(":")[2])
         shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
         assert shown == certfile.read_text()
@@ -257,6 +255,6 @@ class TestFiles:
 )
 def test_a_server_that_cannot_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
     """One line on stderr, and exit status 1."""
-    with Program(SERVE, tmp_path, NEXTAUTH_SECRET=SECRET, WS_PORT="0", **variables) as program:
+    with Synkora(tmp_path, "serve", NEXTAUTH_SECRET=SECRET, WS_PORT="0", **variables) as program:
         assert program.wait() == 1
         assert (program.stdout, program.stderr) == ([], [line])

@@ -11,6 +11,7 @@ from synkora.collaboration.members import Member
 from synkora.engine.incidents import Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused
+from synkora.protocol.timestamps import timestamp
 
 EXPIRED: Final = "Session expired"
 _LONGEST_TIMER: Final = 86_400  # seconds: a clock that is set right in between is noticed
@@ -102,4 +103,4 @@ def _written(expires_at: float | None) -> str | None:
         moment = datetime.fromtimestamp(expires_at, UTC)
     except (OverflowError, ValueError, OSError):
         return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(moment)

@@ -71,18 +71,18 @@ class RateLimiter:
         self._bytes_due = 0.0
         self._patience_due = 0.0
 
-    def take(self, kind: EventClass, size: int = 0) -> None:
+    def take(self, event_class: EventClass, size: int = 0) -> None:
         """Count an event of `size` bytes.
 
         Raises `EventRefused` for one too many, `TooManyBytes` for bytes too many, `TooManyRefusals` for one too many of
         those.
         """
-        rate, bytes_rate = self._rates[kind], self._bytes
+        rate, bytes_rate = self._rates[event_class], self._bytes
         if rate is None and bytes_rate is None:
             return
         now = monotonic()
         if rate is not None:
-            due = self._due[kind]
+            due = self._due[event_class]
             wait = rate.excess(due, now)
             if wait > 0:
                 self._refuse(now, size)
@@ -90,7 +90,7 @@ class RateLimiter:
         if bytes_rate is not None:
             self._take_bytes(bytes_rate, size, now)
         if rate is not None:
-            self._due[kind] = rate.after(due, now)
+            self._due[event_class] = rate.after(due, now)
 
     def take_bytes(self, size: int) -> None:
         """Count bytes that are no event's, such as an ack's. Raises as `take` does."""
@@ -112,3 +112,13 @@ class RateLimiter:
 
 def _rounded(wait: float) -> float:
     return round(wait + 0.0005, 3)
+
+
+class EventCounter:
+    """How often an event has come, refused ones included, and which rate limit the event counts against."""
+
+    __slots__ = ("event_class", "times")
+
+    def __init__(self, event_class: EventClass) -> None:
+        self.event_class = event_class
+        self.times = 0

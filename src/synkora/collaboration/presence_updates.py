@@ -17,10 +17,10 @@ from synkora.collaboration.pending_updates import (
     PendingUpdates,
 )
 from synkora.collaboration.presence import Presence, PresenceEntry
-from synkora.collaboration.timestamps import now
 from synkora.engine.outbox import Outbox
 from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Update
+from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.namespace import Namespace
 

@@ -9,8 +9,8 @@ from synkora.collaboration.access import Role
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.presence_updates import PresenceUpdates
-from synkora.collaboration.timestamps import now
 from synkora.engine.timeouts import TimeoutQueue
+from synkora.protocol.timestamps import now
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.namespace import Namespace
 

@@ -1,8 +1,8 @@
 """Synkora's events on a namespace."""
 
-import functools
 from collections import Counter
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -11,31 +11,31 @@ from weakref import WeakKeyDictionary
 import msgspec
 import structlog
 
-from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess, Role
-from synkora.collaboration.admission import RECHECK, Admission
+from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.admission import Admission
 from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain
-from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
+from synkora.collaboration.events import CATALOGUE, check_project_id
 from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
-from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
+from synkora.collaboration.limits import EventClass, EventCounter, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import LEAVE_DELAY, Projects
-from synkora.collaboration.received import EventCounter
+from synkora.collaboration.rechecks import RECHECK
+from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
-from synkora.collaboration.timestamps import now
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import Incidents
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.protocol.json import Decoder
+from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.namespace import Namespace
@@ -111,7 +111,7 @@ class Collaboration:
         self.signing_in = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
-        self.received = {event.name: EventCounter(event.kind) for event in CATALOGUE}
+        self.received = {event.name: EventCounter(event.event_class) for event in CATALOGUE}
         self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
         self.received_others = EventCounter(EventClass.OTHER)
         namespace.on_connect(self.signing_in.welcome)
@@ -123,7 +123,7 @@ class Collaboration:
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
         for event in CATALOGUE:
-            self._relay(event)
+            Relay(event, namespace, self._members, self._admission, partial(self._take, event_class=EventClass.OTHER))
 
     @property
     def connections(self) -> int:
@@ -253,23 +253,23 @@ class Collaboration:
         member = self._members[socket.id]
         member.received += 1
         size = len(data)
-        is_decoded = received.kind is EventClass.OTHER and received is not self.received_others
+        is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
             is_decoded = True
-        self._take(member, received.kind, size)
+        self._take(member, received.event_class, size)
         if is_decoded and len(data) > MAX_DECODED:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
 
-    def _take(self, member: Member, kind: EventClass, size: int = 0) -> None:
+    def _take(self, member: Member, event_class: EventClass, size: int = 0) -> None:
         """Count an event. Raises `EventRefused` for one too many."""
         try:
-            member.rate_limiter.take(kind, size)
+            member.rate_limiter.take(event_class, size)
         except TooManyBytes:
             self._incidents.note_limit("bytes", _address(member.socket))
             raise
         except EventRefused:
-            self._incidents.note_limit(f"{kind.name.lower()} events", _address(member.socket))
+            self._incidents.note_limit(f"{event_class.name.lower()} events", _address(member.socket))
             raise
         except TooManyRefusals:
             self._cut_off(member.socket)
@@ -303,48 +303,6 @@ class Collaboration:
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
         self._admission.leave(self._members[socket.id], project_id)
-
-    def _relay(self, event: Event) -> None:
-        codec, adapter = Codec(event), self._namespace.adapter
-        writer = packets.EventWriter(self._namespace.name, event.name, volatile=event.volatile)
-
-        def pass_on(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
-            if event.edits and not role.may_write:
-                raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
-            if event.volatile and member.is_draining:
-                return  # a cursor would be drawn anew where it has just been taken away
-            adapter.relay(message, project_id, member.socket.id)
-            if event.logged:
-                log.debug(
-                    "relayed",
-                    what=event.logged,
-                    projectId=project_id,
-                    userName=member.user.name,
-                    userId=member.user.id,
-                    socketId=member.socket.id,
-                )
-
-        def pass_on_held(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
-            if event.edits or project_id in member.projects:
-                pass_on(member, project_id, message, role)
-
-        def relay(socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> Awaitable[None] | None:
-            member = self._members[socket.id]
-            project_id: str = payload.projectId
-            role = member.projects.get(project_id)
-            if role is None and not event.edits and not self._admission.is_joining(member, project_id):
-                raise EventRefused(f"{event.name}: join the project first")
-            message = writer.write(codec.deliver(payload, member.sender), attachments)
-            if role is not None:
-                pass_on(member, project_id, message, role)
-                return None
-            if self._admission.must_ask(member, project_id):
-                self._take(member, EventClass.OTHER)  # it costs as much as a join
-            # Held as it will be sent: nothing else that the client wrote beside the event is kept.
-            act = functools.partial(pass_on_held, member, project_id, message)
-            return self._admission.relay(member, project_id, event.name, message.size, act)
-
-        self._namespace.route(event.name, codec.decode, relay)
 
 
 def _address(socket: Socket) -> str:

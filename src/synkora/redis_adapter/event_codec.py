@@ -18,6 +18,7 @@ from synkora.protocol.socketio import (
     decode_arguments,
     encode_packet,
 )
+from synkora.protocol.timestamps import timestamp
 from synkora.redis_adapter import js_numbers
 from synkora.redis_adapter.formats import InvalidMessage, PublishedEvent
 
@@ -102,5 +103,5 @@ def _portable(value: Any, attachments: list[bytes]) -> Any:
         attachments.append(value)
         return {"_placeholder": True, "num": len(attachments) - 1}
     if isinstance(value, datetime):  # as JSON.stringify writes a Date
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return timestamp(value)
     return value

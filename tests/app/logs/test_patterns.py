@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import httpx
 import pytest
 import structlog
 from tests.support.logs import configured_logs
-from tests.support.processes import Program
+from tests.support.processes import Synkora
 
 from synkora.app.logs.patterns import Patterns, summary
 from synkora.engine.incidents import Incidents, Tally
 
-SERVE = (sys.executable, "-m", "synkora", "serve")
 SECRET = "a-secret-of-the-pattern-tests-81b7e2"
 
 
@@ -113,7 +111,7 @@ async def test_labels_forge_no_lines(
 
 def test_a_server_tells(tmp_path: Path) -> None:
     """Foreign pages are a line at once and a count at the end, in a real server's log."""
-    with Program(SERVE, tmp_path, NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0") as program:
+    with Synkora(tmp_path, "serve", NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0") as program:
         port = re.sub(r"\D", "", program.line(lambda line: "running on port" in line))
         url = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling"
         for number in range(5):
@@ -121,7 +119,7 @@ def test_a_server_tells(tmp_path: Path) -> None:
             assert (
                 httpx.get(url, headers={"Origin": origin, "Host": "ws.example.com"}, trust_env=False).status_code == 403
             )
-        program.process.terminate()
+        program.signal()
         assert program.wait() == 0
         assert [line for line in program.stdout if line.startswith("!")] == [
             "! Origin refused: https://0.evil.example, from 127.0.0.1",
