@@ -165,8 +165,8 @@ def test_banner(server: ServerProcess) -> None:
 
 
 def test_session_refresh(server: ServerProcess, tmp_path: Path) -> None:
-    """The client of docs/security.md, whose app hands out its session, learns until when that is extended."""
-    (sample,) = blocks(ROOT / "docs" / "security.md", "js")
+    """The client of docs/security-details.md, whose app hands out its session, learns until when that is extended."""
+    (sample,) = blocks(ROOT / "docs" / "security-details.md", "js")
     route = f"data:text/plain,{ALICE.token}"
     text = sample.text.replace("https://app.example.com/api/session-token", route)
     (tmp_path / "person.mjs").write_text(text.replace("https://app.example.com", server.url), encoding="utf-8")

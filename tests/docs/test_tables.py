@@ -72,7 +72,7 @@ def test_limits() -> None:
 
 def test_bounds() -> None:
     """The numbers in the table of bounds are those of the code, and of the settings' defaults."""
-    bounds = dict(table(DOCS / "security.md", "what"))
+    bounds = dict(table(DOCS / "security-details.md", "what"))
     numbers = {what: {int(number.replace(",", "")) for number in _NUMBER.findall(bounds[what])} for what in bounds}
     assert {what: numbers.get(what) for what in BOUNDS} == BOUNDS
     assert MAX_PACKETS in numbers["packets of a POST"]
