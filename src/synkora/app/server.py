@@ -189,6 +189,7 @@ def make_collaboration(
             edit_rate=settings.limit_edit_rate,
             other_rate=settings.limit_other_rate,
             byte_rate=settings.limit_byte_rate,
+            user_byte_rate=settings.limit_user_byte_rate,
             projects=settings.limit_projects,
             connections=settings.limit_connections_per_user,
         ),

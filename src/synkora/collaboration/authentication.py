@@ -102,7 +102,7 @@ class Authentication:
         detail = refusal.detail
         for key, cookie_name in keys:
             try:
-                user = await kept.find(key)
+                user = await kept.find(key, socket.session.request.address)
             except NoneKept as error:
                 detail += f"; {error}"
                 break

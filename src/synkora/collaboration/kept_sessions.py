@@ -1,14 +1,19 @@
 """Sessions that the app keeps in its database, of which a cookie holds no more than the key."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from synkora.collaboration.access_answers import AccessAnswers, AccessUnavailable
 from synkora.collaboration.members import Member
 from synkora.collaboration.rechecks import RECHECK, Rechecks
+from synkora.collaboration.turns import Turns
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import Incidents
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
+
+#: Keys of clients that are not signed in yet. The rest of the database's time is for members' rechecks.
+LOOKED_UP_AT_ONCE: Final = 20
 
 
 class NoneKept(AccessUnavailable):
@@ -49,10 +54,18 @@ class KeptSessions:
         self._go_on = go_on
         self._answers: AccessAnswers[str, User] = AccessAnswers()
         self._rechecks: Rechecks[Member] = Rechecks(self._recheck, recheck)
+        self._lookups = Turns(LOOKED_UP_AT_ONCE)
 
-    async def find(self, key: str, *, fresh: bool = False) -> User | None:
-        """Whose session that is; None where there is none. Raises `AccessUnavailable`."""
-        return await self._answers.get(key, lambda: self._store.find(key), fresh=fresh)
+    async def find(self, key: str, address: str) -> User | None:
+        """Whose session that is; None where there is none. Raises `AccessUnavailable`.
+
+        Keys that come from one address take turns, within the time of an answer.
+        """
+        return await self._answers.get(key, lambda: self._find_in_turn(key, address))
+
+    async def _find_in_turn(self, key: str, address: str) -> User | None:
+        async with self._lookups.turn(rate_limit_key(address)):
+            return await self._store.find(key)
 
     def watch(self, member: Member) -> None:
         """Look a member's session up again from time to time, if the app keeps it in its database."""
@@ -73,7 +86,8 @@ class KeptSessions:
         if _is_gone(member) or not signed_in.is_kept:
             return False  # a fresh token may have taken the session's place
         try:
-            user = await self.find(signed_in.token, fresh=True)
+            key = signed_in.token
+            user = await self._answers.get(key, lambda: self._store.find(key), fresh=True)
         except AccessUnavailable as error:
             self._incidents.note("access check failed", str(error))
             user = signed_in.user

@@ -10,6 +10,7 @@ from synkora.collaboration.access import Role
 from synkora.collaboration.admission import Admission
 from synkora.collaboration.events import Codec, Event
 from synkora.collaboration.members import Member
+from synkora.collaboration.presence import Presence
 from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
@@ -26,7 +27,7 @@ class Relay:
     ask the access policy, and may raise `EventRefused`: the question costs as much as a join.
     """
 
-    __slots__ = ("_adapter", "_admission", "_codec", "_count_question", "_event", "_members", "_writer")
+    __slots__ = ("_adapter", "_admission", "_codec", "_count_question", "_event", "_members", "_presence", "_writer")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Relay:
         namespace: Namespace,
         members: Mapping[str, Member],
         admission: Admission,
+        presence: Presence,
         count_question: Callable[[Member], None],
     ) -> None:
         self._event = event
@@ -42,6 +44,7 @@ class Relay:
         self._adapter = namespace.adapter
         self._members = members
         self._admission = admission
+        self._presence = presence
         self._count_question = count_question
         namespace.route(event.name, self._codec.decode, self.receive)
 
@@ -73,6 +76,9 @@ class Relay:
             raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
         if event.volatile and member.is_draining:
             return  # the others have removed the member's cursor: this event would draw the cursor again
+        spending = member.rate_limiter.spending
+        if spending is not None:
+            spending.deliver(message.size, self._presence.connections(project_id))
         self._adapter.relay(message, project_id, member.socket.id)
         if event.logged:
             log.debug(

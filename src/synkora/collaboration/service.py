@@ -20,7 +20,15 @@ from synkora.collaboration.events import CATALOGUE, check_project_id
 from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
-from synkora.collaboration.limits import EventClass, EventCounter, Limits, RateLimiter, TooManyBytes, TooManyRefusals
+from synkora.collaboration.limits import (
+    EventClass,
+    EventCounter,
+    Limits,
+    RateLimiter,
+    TooManyBytes,
+    TooManyRefusals,
+    TooMuchForUser,
+)
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
@@ -29,11 +37,13 @@ from synkora.collaboration.projects import LEAVE_DELAY, Projects
 from synkora.collaboration.rechecks import RECHECK
 from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
+from synkora.collaboration.spending import Spendings
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import Incidents
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
+from synkora.protocol import surrogates
 from synkora.protocol.json import Decoder
 from synkora.protocol.timestamps import now
 from synkora.sockets import packets
@@ -48,6 +58,7 @@ BLOCKED: Final = "Blocked by the operators of this server"
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
 #: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
 MAX_DECODED: Final = 65_536
+HALF_SIZE: Final = 100  # bytes that half a surrogate pair counts as: reading one costs as much as so many others
 
 
 class _ProjectArguments(msgspec.Struct, array_like=True):
@@ -89,6 +100,7 @@ class Collaboration:
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
+        self._spendings = Spendings(self._limits.user_byte_rate)
         self._incidents = Incidents() if incidents is None else incidents  # one without incidents is false
         self.access = Access(policy or OpenAccess(), answer_within=answer_within)
         self._namespace = namespace
@@ -122,8 +134,9 @@ class Collaboration:
         namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
+        count_question = partial(self._take, event_class=EventClass.OTHER)
         for event in CATALOGUE:
-            Relay(event, namespace, self._members, self._admission, partial(self._take, event_class=EventClass.OTHER))
+            Relay(event, namespace, self._members, self._admission, self.presence, count_question)
 
     @property
     def connections(self) -> int:
@@ -200,7 +213,7 @@ class Collaboration:
         if 0 < self._limits.connections <= self._connections.total(user.id):
             self._incidents.note_limit("connections of a user", _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
-        member = Member(socket, signed_in, self._rate_limiter(socket))
+        member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
         self._rate_limiters.pop(socket.session, None)
         self._members[socket.id] = member
         self._connections.add(user.id)
@@ -213,11 +226,13 @@ class Collaboration:
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
-    def _rate_limiter(self, socket: Socket) -> RateLimiter:
-        """What a connection may send: who connects to the namespace again over it goes on with what is left."""
+    def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
+        """What a connection may send. A second CONNECT over the same connection goes on with what is left."""
         rate_limiter = self._rate_limiters.get(socket.session)
+        spending = self._spendings.of(user_id)
         if rate_limiter is None:
-            return RateLimiter(self._limits)
+            return RateLimiter(self._limits, spending)
+        rate_limiter.spending = spending
         try:
             rate_limiter.take(EventClass.OTHER)
         except EventRefused as refusal:
@@ -231,6 +246,7 @@ class Collaboration:
         member = self._members.pop(socket.id)
         user = member.user
         self._connections.remove(user.id)
+        self._spendings.left(user.id)
         self.disconnects[reason] += 1
         if socket.session.is_live:
             self._rate_limiters[socket.session] = member.rate_limiter
@@ -253,6 +269,8 @@ class Collaboration:
         member = self._members[socket.id]
         member.received += 1
         size = len(data)
+        if b"\\u" in data:
+            size += HALF_SIZE * surrogates.at_most(data)
         is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
@@ -267,6 +285,9 @@ class Collaboration:
             member.rate_limiter.take(event_class, size)
         except TooManyBytes:
             self._incidents.note_limit("bytes", _address(member.socket))
+            raise
+        except TooMuchForUser:
+            self._incidents.note_limit("work for a user", _address(member.socket))
             raise
         except EventRefused:
             self._incidents.note_limit(f"{event_class.name.lower()} events", _address(member.socket))
