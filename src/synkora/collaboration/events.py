@@ -72,11 +72,16 @@ CATALOGUE: Final = (
         logged="Task updated",
     ),
     Event(
-        "task:delete", "A task is gone.", {"taskId": "task_1"}, fields=("taskId",), edits=True, logged="Task deleted"
+        "task:delete",
+        "A task was deleted.",
+        {"taskId": "task_1"},
+        fields=("taskId",),
+        edits=True,
+        logged="Task deleted",
     ),
     Event(
         "task:move",
-        "A task is in another column.",
+        "A task has moved to another column.",
         {"taskId": "task_1", "status": "DONE"},
         fields=("taskId", "status"),
         edits=True,
@@ -139,7 +144,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:start",
-        "Somebody begins to type.",
+        "Somebody has started typing.",
         {"context": "task_1", "timestamp": 1795426200000},
         sender=("socketId", "userId", "userName"),
         fields=("context", "timestamp"),
@@ -147,7 +152,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:stop",
-        "Somebody types no more.",
+        "Somebody has stopped typing.",
         {"context": "task_1"},
         sender=("socketId", "userId"),
         fields=("context",),
