@@ -65,7 +65,7 @@ test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install wha
 QUICK := $(addprefix tests/,protocol engine sockets identity collaboration contracts)
 
 quick: $(DEV_READY) ## run the tests that need nothing but make install (about a minute)
-	@$(BIN)/python -m pytest --numprocesses auto -m 'not tools' $(ARGS) $(QUICK)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not tools' $(ARGS) $(QUICK)
 
 web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tests.collaboration.site import PAGE, SECRET
+from tests.support.logs import capture_logs
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
 
@@ -63,7 +63,9 @@ class Office:
     ) -> MemoryTransport:
         """Connect by a session cookie."""
         transport = MemoryTransport()
-        session = self.server.registry.open(replace(request_of(cookie=cookie, origin=PAGE), address=address), transport)
+        session = self.server._registry.open(
+            replace(request_of(cookie=cookie, origin=PAGE), address=address), transport
+        )
         session.receive_text(transport, b"40" + auth.encode())
         return transport
 
@@ -119,7 +121,7 @@ async def test_cookies_of_other_sites_pages_are_not_looked_up() -> None:
     kept = Kept()
     office = Office(kept)
     transport = MemoryTransport()
-    session = office.server.registry.open(request_of(cookie=f"next-auth.session-token={KEY}"), transport)
+    session = office.server._registry.open(request_of(cookie=f"next-auth.session-token={KEY}"), transport)
     session.receive_text(transport, b"40")
     await said(transport, "Authentication required")
     assert kept.asked == []
@@ -194,7 +196,7 @@ async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
     """Nobody would dismiss it again."""
     office = Office(Kept())
     transport = office.come()
-    (session,) = office.server.registry
+    (session,) = office.server._registry
     session.transport_closed(transport, session._end_reason)
     for _ in range(10):
         await asyncio.sleep(0)

@@ -5,9 +5,9 @@ import re
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
 from tests.support.clients import WebSocket, socketio, websocket
+from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora.collaboration.draining import SHUTDOWN_MESSAGE
@@ -232,7 +232,7 @@ async def test_nobody_is_told_of_those_who_leave_as_the_server_stops(site: Site)
     """Everyone leaves at once: N farewells to each of N would be N squared messages for nobody."""
     people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     site.collaboration.say_goodbye()
-    site.server.registry.close()
+    site.server._registry.close()
     await turn()
     for person in people:
         assert [event[0] for event in person.take_events()] == ["server:shutdown"]

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,12 @@ def test_risks(place: Place, options: tuple[str, ...], code: int) -> None:
     assert "hunter2" not in done.stdout
 
 
-def test_a_broken_setting(place: Place) -> None:
+def test_a_broken_setting(tmp_path: Path) -> None:
     """It is a line, and no crash, whatever the language of the terminal can write."""
-    done = place.run(NEXTAUTH_SECRET=SECRET, WS_PORT="abc", PYTHONIOENCODING="ascii")
-    assert done.returncode == 1
+    environment = {"PATH": os.environ["PATH"], "WS_PORT": "abc", "PYTHONIOENCODING": "ascii", "NEXTAUTH_SECRET": SECRET}
+    command = (sys.executable, "-m", "synkora", "check")  # Python reads PYTHONIOENCODING when it starts
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines()[0].split(maxsplit=2) == [
         *("?", "settings"),
         'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',

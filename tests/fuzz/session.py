@@ -9,6 +9,7 @@ from tests.fuzz.identity import SECRET
 from tests.fuzz.protocol import MAX_ATTACHMENTS, read_as_clients_do
 from tests.support.sessions import MemoryTransport, request_of
 
+from synkora.app.logs.configure import forward_library
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
 from synkora.engine.session import Session
@@ -34,6 +35,7 @@ class Site:
         self.loop = asyncio.new_event_loop()
         self.errors: list[str] = []
         structlog.configure(processors=[self._keep], wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+        forward_library("error")
         self.loop.set_exception_handler(lambda _, context: self.errors.append(repr(context)))
         self.server = SocketServer(max_payload=100_000, ping_interval=_FOREVER, ping_timeout=_FOREVER)
         self.collaboration = Collaboration(self.server.of("/"), Authenticator(Keyring(SECRET)))
@@ -45,7 +47,7 @@ class Site:
         raise structlog.DropEvent
 
     async def _open_onlooker(self) -> None:
-        session = self.server.registry.open(request_of("EIO=4&transport=websocket"), self.onlooker)
+        session = self.server._registry.open(request_of("EIO=4&transport=websocket"), self.onlooker)
         session.receive_text(self.onlooker, b'40{"token":"' + _TOKEN + b'"}')
         session.receive_text(self.onlooker, b'42["join-project","' + PROJECT + b'"]')
         await _turns()
@@ -55,7 +57,7 @@ class Site:
         name = "polling" if flags & _FLAG_POLLING else "websocket"
         transport = MemoryTransport("polling" if name == "polling" else "websocket")
         transport.lingers = name == "polling"
-        session = self.server.registry.open(request_of(f"EIO=4&transport={name}"), transport)
+        session = self.server._registry.open(request_of(f"EIO=4&transport={name}"), transport)
         if flags & _FLAG_CONNECT:
             session.receive_text(transport, b'40{"token":"' + _TOKEN + b'"}')
         if flags & _FLAG_JOIN:
@@ -110,7 +112,7 @@ def session(data: bytes) -> None:
     assert site.onlooker.closed_with is None, "the onlooker was cut off"
     for packet in site.onlooker.packets:
         _check_packet(packet)
-    assert len(site.server.registry) == 1, "a session was left behind"
+    assert len(site.server._registry) == 1, "a session was left behind"
     assert site.collaboration.connections == 1, "a member was left behind"
     assert site.collaboration.presence.projects == 1, "a project was left behind"
 

@@ -14,15 +14,18 @@ import pytest
 import socketio  # type: ignore[import-untyped]  # it has no types
 from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
-from tests.support.frames import TEXT, client_frame
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.servers import serving, until
+from tests.support.wire import TEXT, client_frame, upgrade
 from websockets.asyncio.client import connect
 
 from synkora import Socket, SocketServer
 from synkora.identity.tokens import sign
+from synkora.serving.http import TLS_AHEAD
+from synkora.serving.server import TLS_WINDOW
 from synkora.serving.tls import TlsError, tls_context
+from synkora.sockets.internals import registry_of
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
@@ -143,7 +146,7 @@ async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path]
                     if number % 50 == 0:
                         await asyncio.sleep(0)  # another turn of the loop, another write
                 assert [(await client.event())[1] for _ in range(count)] == list(range(count))
-            assert sockets[0].session.outbox.is_empty
+            assert sockets[0]._session.outbox.is_empty
 
 
 async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) -> None:
@@ -156,12 +159,7 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
     trust = ssl.create_default_context(cafile=files[0])
     async with serving(server, tls=tls_context(*files)) as address:
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port, ssl=trust, limit=1024)
-        target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
-        head = (
-            f"GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        writer.write(head.encode())
+        writer.write(upgrade(path=address.path))
         await reader.readuntil(b"\r\n\r\n")
         writer.write(client_frame(TEXT, b"40"))
         await until(lambda: sockets)
@@ -172,6 +170,34 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
         assert reasons == ["transport error"]
         assert [tally.kind for tally in server.incidents.take()] == ["slow client cut off"]
         writer.transport.abort()
+
+
+async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -> None:
+    """uvloop's buffers never shrink, so they must not grow with a message; and what is large arrives all the same."""
+    server = SocketServer()
+    server.of("/").on("size", lambda socket, text: len(text))
+    trust = ssl.create_default_context(cafile=files[0])
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            for session in registry_of(server):
+                most = max(most, session.transport._connection.get_read_buffer_size())  # type: ignore[attr-defined]  # a WebSocket's
+            await asyncio.sleep(0)
+
+    async with serving(server, tls=tls_context(*files)) as address:
+        url = address.url("websocket").replace("ws://", "wss://")
+        async with connect(url, ssl=trust, proxy=None, compression=None) as connection:
+            client = WebSocket(connection)
+            await client.receive()
+            await client.connect()
+            watching = asyncio.create_task(watch())
+            for size in (999_000, 40_000, 24_500, 16_384, 999_000):
+                await connection.send(f'420["size","{"x" * (size - 20)}"]')
+                assert await client.receive() == f"430[{size - 20}]"
+            watching.cancel()
+    assert 0 < most <= TLS_AHEAD + 2 * TLS_WINDOW
 
 
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
-from tests.support.frames import TEXT, RawWebSocket, client_frame, raw_websocket
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
+from tests.support.wire import TEXT, WebSocket, client_frame, raw_websocket
 from websockets.frames import Opcode
 
 from synkora import Socket, SocketServer
@@ -18,27 +18,27 @@ BACKLOG = 3
 FORCED, SHUTDOWN = 1000, 1012
 
 
-async def connected_slowly(slow: RawWebSocket, server: SocketServer) -> None:
+async def connected_slowly(slow: WebSocket, server: SocketServer) -> None:
     """Connect a client that then reads nothing, until its line is full and much waits for it."""
     await slow.frame()
     await slow.send(client_frame(TEXT, b"40"))
     await slow.frame()
     (socket,) = server.of("/").sockets.values()
-    while socket.session.transport.writable:
+    while socket._session.transport.writable:
         socket.emit("fill", DOCUMENT)
         await asyncio.sleep(0.001)
     for number in range(BACKLOG):
         socket.emit("held", number, DOCUMENT)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert socket.session.outbox.waiting_bytes > BACKLOG * len(DOCUMENT)
+    assert socket._session.outbox.waiting_bytes > BACKLOG * len(DOCUMENT)
 
 
 class TestABacklog:
     @pytest.mark.parametrize("end", ["disconnect", "forced", "shutdown"])
     async def test_arrives_whole_before_the_close(self, server: SocketServer, address: Address, end: str) -> None:
         """Whoever reads again gets all that was held, the farewell, and then the close frame."""
-        async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+        async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()
             socket.emit("last")
@@ -46,7 +46,7 @@ class TestABacklog:
             if end == "shutdown":
                 stopping = asyncio.create_task(server.close(5))
             elif end == "forced":
-                socket.session.close(Reason.FORCED_SERVER_CLOSE)
+                socket._session.close(Reason.FORCED_SERVER_CLOSE)
             else:
                 socket.disconnect(close=True)
             received: list[bytes] = []
@@ -68,12 +68,12 @@ class TestABacklog:
     ) -> None:
         """After the time that closing has, the connection is cut, and nothing is left of it."""
         monkeypatch.setattr(transport_module, "CLOSING_TIME", 0.05)
-        async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+        async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()
             socket.disconnect(close=True)
-            assert server.registry.open_websockets == 1  # it has its time
-            await until(lambda: server.registry.is_drained)
+            assert server._registry.open_websockets == 1  # it has its time
+            await until(lambda: server._registry.is_drained)
             assert (await slow.closed()).code is None
 
 
@@ -109,7 +109,7 @@ class TestInTheMiddleOfAnUpgrade:
                 if stopping is not None:
                     assert await stopping
         assert reasons == ["server shutting down" if shutdown else "server namespace disconnect"]
-        await until(lambda: server.registry.is_drained)
+        await until(lambda: server._registry.is_drained)
 
 
 async def test_a_disconnect_that_closes_tells_every_namespace(server: SocketServer, address: Address) -> None:

@@ -40,7 +40,7 @@ async def main():
     for way in WAYS:
         print("WAY", way, flush=True)
         transport = MemoryTransport()
-        session = server.registry.open(request_of(), transport)
+        session = server._registry.open(request_of(), transport)
         session.receive_text(transport, b'40{"token":"%b"}' % TOKEN)
         if way in ("sync", "task"):
             session.receive_text(transport, b'42["%b",{"token":"%b"}]' % (way.encode(), TOKEN))

@@ -36,7 +36,10 @@ def _orders() -> socket.socket:
 
 
 class Fork:
-    """A process of `python -m synkora` with these arguments, to be used as one of `subprocess.Popen` is."""
+    """A process of `python -m synkora` with these arguments, to be used as one of `subprocess.Popen` is.
+
+    Variables that Python reads when it starts, such as PYTHONIOENCODING, have no effect.
+    """
 
     def __init__(self, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
         self.returncode: int | None = None

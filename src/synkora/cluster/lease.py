@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from synkora.cluster.presence_scripts import BEAT, REAP, Keys
-from synkora.engine.faults import fault
+from synkora.engine.logs import fault
 from synkora.redis.link import Link, LinkDown, RedisRefused
 
 _REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not held up

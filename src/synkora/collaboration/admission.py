@@ -1,6 +1,7 @@
 """Who may come into a project, and who may stay."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -8,12 +9,13 @@ from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.members import HeldEvent, Member, PendingAccess, settle
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.rechecks import RECHECK, Rechecks
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
 from synkora.sockets.errors import EventRefused
 
 _MOST_HELD: Final = 100  # events of one member for one project
 _MOST_HELD_BYTES: Final = 1_000_000  # of one member for all projects
+_MOST_HELD_OF_USER: Final = 4_000_000  # bytes of all connections of a user
 _NO_ACCESS: Final = "You do not have access to this project"
 _UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
 
@@ -41,6 +43,7 @@ class Admission:
         self._most_projects = most_projects
         self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
         self._questions = Tasks()
+        self._held: Counter[str] = Counter()  # bytes, by user
 
     def join(self, member: Member, project_id: str) -> Awaitable[None] | None:
         """Let a member in, at once or when what is returned has been awaited. Raises `EventRefused`.
@@ -86,13 +89,26 @@ class Admission:
                 relay(role)
                 return None
             pending = self._ask(member, project_id)
-        held_bytes = sum(each.size for each in member.pending.values())
-        if len(pending.held) >= _MOST_HELD or held_bytes + size > _MOST_HELD_BYTES:
+        of_member = sum(each.size for each in member.pending.values())
+        of_user = self._held[member.user.id]
+        if (
+            len(pending.held) >= _MOST_HELD
+            or of_member + size > _MOST_HELD_BYTES
+            or of_user + size > _MOST_HELD_OF_USER
+        ):
             raise EventRefused("Too many events before the project was joined: wait for users:active")
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         pending.held.append(HeldEvent(event, relay, decided))
         pending.size += size
+        self._held[member.user.id] += size
         return decided
+
+    def _release(self, member: Member, pending: PendingAccess) -> None:
+        """Take note that the held events of a question are no longer held."""
+        user_id = member.user.id
+        self._held[user_id] -= pending.size
+        if not self._held[user_id]:
+            del self._held[user_id]
 
     def _check_room(self, member: Member) -> None:
         if 0 < self._most_projects <= len(member.projects) + len(member.pending):
@@ -110,11 +126,12 @@ class Admission:
         try:
             role = await self._access.role(member.signed_in, project_id)
         except AccessUnavailable as error:
-            self._incidents.note("access check failed", str(error))
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             refusal = _UNAVAILABLE
         if member.pending.get(project_id) is not pending:
             return  # the connection has ended meanwhile
         del member.pending[project_id]
+        self._release(member, pending)
         if pending.joins:
             pending.settle_joins(self._join_refusal(member, project_id, role, refusal))
         for event in pending.held:
@@ -159,6 +176,7 @@ class Admission:
         """Let a member out of everything, since their connection has ended."""
         for pending in member.pending.values():
             pending.drop()
+            self._release(member, pending)
         member.pending.clear()
         for project_id in member.projects:
             self._rechecks.drop((member, project_id))
@@ -176,7 +194,7 @@ class Admission:
         try:
             role = await self._access.role(member.signed_in, project_id, fresh=True)
         except AccessUnavailable as error:
-            self._incidents.note("access check failed", str(error))
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             role = member.projects.get(project_id)
         if project_id not in member.projects:
             return False

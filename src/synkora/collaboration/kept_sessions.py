@@ -8,7 +8,7 @@ from synkora.collaboration.members import Member
 from synkora.collaboration.rechecks import RECHECK, Rechecks
 from synkora.collaboration.turns import Turns
 from synkora.engine.addresses import rate_limit_key
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 
@@ -89,7 +89,7 @@ class KeptSessions:
             key = signed_in.token
             user = await self._answers.get(key, lambda: self._store.find(key), fresh=True)
         except AccessUnavailable as error:
-            self._incidents.note("access check failed", str(error))
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             user = signed_in.user
         if _is_gone(member) or member.signed_in is not signed_in:
             return False

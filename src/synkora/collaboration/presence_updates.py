@@ -22,6 +22,7 @@ from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Update
 from synkora.protocol.timestamps import now
 from synkora.sockets import packets
+from synkora.sockets.internals import adapter_of
 from synkora.sockets.namespace import Namespace
 
 
@@ -33,7 +34,7 @@ class PresenceUpdates:
     """
 
     def __init__(self, namespace: Namespace, presence: Presence) -> None:
-        self._adapter = namespace.adapter
+        self._adapter = adapter_of(namespace)
         self._presence = presence
         self._told: dict[str, PendingUpdates] = {}
         self._touched: dict[str, PendingUpdates] = {}

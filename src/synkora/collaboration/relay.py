@@ -14,6 +14,7 @@ from synkora.collaboration.presence import Presence
 from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
+from synkora.sockets.internals import adapter_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
@@ -41,7 +42,7 @@ class Relay:
         self._event = event
         self._codec = Codec(event)
         self._writer = packets.EventWriter(namespace.name, event.name, volatile=event.volatile)
-        self._adapter = namespace.adapter
+        self._adapter = adapter_of(namespace)
         self._members = members
         self._admission = admission
         self._presence = presence

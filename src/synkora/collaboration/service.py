@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -40,7 +39,7 @@ from synkora.collaboration.server_events import CLIENT_EVENTS
 from synkora.collaboration.spending import Spendings
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.protocol import surrogates
@@ -48,6 +47,7 @@ from synkora.protocol.json import Decoder
 from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.internals import adapter_of, session_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
@@ -59,6 +59,12 @@ RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends to
 #: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
 MAX_DECODED: Final = 65_536
 HALF_SIZE: Final = 100  # bytes that half a surrogate pair counts as: reading one costs as much as so many others
+
+_EVENT_LIMITS: Final = {
+    EventClass.VOLATILE: Limit.VOLATILE_EVENTS,
+    EventClass.EDIT: Limit.EDIT_EVENTS,
+    EventClass.OTHER: Limit.OTHER_EVENTS,
+}
 
 
 class _ProjectArguments(msgspec.Struct, array_like=True):
@@ -134,9 +140,8 @@ class Collaboration:
         namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
-        count_question = partial(self._take, event_class=EventClass.OTHER)
         for event in CATALOGUE:
-            Relay(event, namespace, self._members, self._admission, self.presence, count_question)
+            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question)
 
     @property
     def connections(self) -> int:
@@ -166,7 +171,7 @@ class Collaboration:
         members = [
             member
             for member in self._members.values()
-            if (member.user.id if kind == "user" else rate_limit_key(member.socket.session.request.address)) == name
+            if (member.user.id if kind == "user" else rate_limit_key(session_of(member.socket).request.address)) == name
         ]
         for member in members:
             member.socket.disconnect(close=True)
@@ -174,17 +179,17 @@ class Collaboration:
 
     def members_of(self, project_id: str) -> list[Member]:
         """Those of the connections here that are in a project."""
-        joined = self._namespace.adapter.rooms.joined(project_id)
+        joined = adapter_of(self._namespace).rooms.joined(project_id)
         return [member for socket_id in joined if (member := self._members.get(socket_id)) is not None]
 
     def post_notice(self, project_id: str, message: str) -> None:
         """Tell everyone in a project, on all servers, what operators have to say."""
         notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
-        self._namespace.adapter.relay(notice, project_id)
+        adapter_of(self._namespace).relay(notice, project_id)
 
     def count_here(self, project_id: str) -> int:
         """How many of the connections here are in a project."""
-        return len(self._namespace.adapter.rooms.joined(project_id))
+        return len(adapter_of(self._namespace).rooms.joined(project_id))
 
     def begin_drain(self) -> ClientDrain:
         """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
@@ -206,15 +211,15 @@ class Collaboration:
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
-        blocked = self.blocks.left(user.id, socket.session.request.address)
+        blocked = self.blocks.left(user.id, session_of(socket).request.address)
         if blocked:
-            self._incidents.note("blocked client refused")
+            self._incidents.note(IncidentKind.BLOCKED_CLIENT_REFUSED)
             raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
         if 0 < self._limits.connections <= self._connections.total(user.id):
-            self._incidents.note_limit("connections of a user", _address(socket))
+            self._incidents.note_limit(Limit.USER_CONNECTIONS, _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
-        self._rate_limiters.pop(socket.session, None)
+        self._rate_limiters.pop(session_of(socket), None)
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
@@ -222,13 +227,13 @@ class Collaboration:
             self._kept.watch(member)
         if self._draining_clients is not None:
             self._draining_clients.add(member)
-        member.is_draining = socket.session.state is State.DRAINING  # where signing in took longer than the telling
+        member.is_draining = session_of(socket).state is State.DRAINING  # where signing in took longer than the telling
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
     def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
         """What a connection may send. A second CONNECT over the same connection goes on with what is left."""
-        rate_limiter = self._rate_limiters.get(socket.session)
+        rate_limiter = self._rate_limiters.get(session_of(socket))
         spending = self._spendings.of(user_id)
         if rate_limiter is None:
             return RateLimiter(self._limits, spending)
@@ -248,8 +253,8 @@ class Collaboration:
         self._connections.remove(user.id)
         self._spendings.left(user.id)
         self.disconnects[reason] += 1
-        if socket.session.is_live:
-            self._rate_limiters[socket.session] = member.rate_limiter
+        if session_of(socket).is_live:
+            self._rate_limiters[session_of(socket)] = member.rate_limiter
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
@@ -284,30 +289,36 @@ class Collaboration:
         try:
             member.rate_limiter.take(event_class, size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes", _address(member.socket))
+            self._incidents.note_limit(Limit.BYTES, _address(member.socket))
             raise
         except TooMuchForUser:
-            self._incidents.note_limit("work for a user", _address(member.socket))
+            self._incidents.note_limit(Limit.USER_WORK, _address(member.socket))
             raise
         except EventRefused:
-            self._incidents.note_limit(f"{event_class.name.lower()} events", _address(member.socket))
+            self._incidents.note_limit(_EVENT_LIMITS[event_class], _address(member.socket))
             raise
         except TooManyRefusals:
             self._cut_off(member.socket)
             raise EventRefused("disconnected") from None
 
+    def _count_question(self, member: Member) -> None:
+        """Count an event that takes a question about access, which costs as much as a join."""
+        self._take(member, EventClass.OTHER)
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
+
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
             self._members[socket.id].rate_limiter.take_bytes(size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes", _address(socket))
+            self._incidents.note_limit(Limit.BYTES, _address(socket))
             raise
         except TooManyRefusals:
             self._cut_off(socket)
             raise EventRefused("disconnected") from None
 
     def _cut_off(self, socket: Socket) -> None:
-        self._incidents.note("flooding client cut off", address=_address(socket))
+        self._incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address=_address(socket))
         socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
         socket.disconnect(close=True)
 
@@ -320,11 +331,14 @@ class Collaboration:
         return self._expiry.refresh(self._members[socket.id], payload)
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
-        return self._admission.join(self._members[socket.id], project_id)
+        member = self._members[socket.id]
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
+        return self._admission.join(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
         self._admission.leave(self._members[socket.id], project_id)
 
 
 def _address(socket: Socket) -> str:
-    return socket.session.request.address
+    return session_of(socket).request.address

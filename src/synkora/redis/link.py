@@ -8,9 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.redis.connection import Answered, Command, Pending, RedisConnection
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import greet, open_connection
@@ -29,7 +27,7 @@ _WRONG_REDIS: Final = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONL
 # Redis is in trouble of its own, and what needs no memory goes on.
 _TROUBLE: Final = ("BUSY", "MISCONF", "NOREPLICAS", "OOM")
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
