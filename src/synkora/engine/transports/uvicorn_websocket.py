@@ -21,8 +21,8 @@ class UvicornWebSocket(asyncio.Protocol):
     """Passes a WebSocket below Engine.IO's path to picows, and any other to uvicorn's default protocol.
 
     The object hands its connection over after the request. `stop` is called when uvicorn begins to stop while Engine.IO
-    has WebSockets: uvicorn would wait for their clients to disconnect. `protocol_for` makes the class that uvicorn takes
-    as `ws`.
+    has WebSockets: uvicorn would wait for their clients to disconnect. `protocol_for` makes the class that uvicorn
+    takes as `ws`.
     """
 
     def __init__(
