@@ -73,7 +73,7 @@ async def test_health_counts_people_and_projects(site: Site) -> None:
                 await client.event()
                 await client.emit("join-project", "p1")
             await alice.emit("join-project", "p2")
-            await until(lambda: site.collaboration.presence.projects == 2)
+            await until(lambda: site.collaboration.presence.project_count == 2)
             assert await counts() == (2, 2)
         await until(lambda: site.collaboration.connections == 1)
         assert await counts() == (1, 2)

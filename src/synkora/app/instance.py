@@ -114,20 +114,20 @@ class Instance:
     async def drain(self, seconds: float) -> None:
         """Send the clients to other instances, evenly over so many seconds."""
         log.info("draining", clients=self.collaboration.connections, seconds=seconds)
-        parting = self.collaboration.begin_drain()
-        await drain_in_groups(self.server, seconds, parting.groups, parting.tell)
+        drain = self.collaboration.begin_drain()
+        await drain_in_groups(self.server, seconds, drain.groups, drain.announce)
 
     async def announce_stop(self) -> None:
         """Tell the clients and the other instances that this one stops; connections go on."""
         log.info("stopping", clients=self.collaboration.connections)
-        self.collaboration.say_goodbye()
+        self.collaboration.announce_shutdown()
         if self.cluster is not None:
             await self.cluster.leave()
         await self.collaboration.close()
 
     async def stop(self, within: float) -> None:
         """Take no new clients, announce the stop, and end all connections within so many seconds."""
-        registry_of(self.server).shut()
+        registry_of(self.server).stop_accepting()
         await self.announce_stop()
         await self.server.close(within)
 
@@ -139,9 +139,9 @@ class Instance:
     @property
     def problem(self) -> str | None:
         """Why it does not serve as it should: it is not joined to the other instances, or not started."""
-        obstacle = registry_of(self.server).obstacle
-        if obstacle is not None and obstacle[0] >= _SERVER_ERROR:
-            return obstacle[1]
+        unavailable = registry_of(self.server).unavailable
+        if unavailable is not None and unavailable[0] >= _SERVER_ERROR:
+            return unavailable[1]
         return None if self.cluster is None else self.cluster.problem
 
     @property
@@ -188,7 +188,7 @@ def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServe
         max_outbox=settings.max_outbox,
         compression=settings.compression,
         compression_threshold=settings.compression_threshold,
-        gate=ConnectionLimiter(
+        connection_limiter=ConnectionLimiter(
             ConnectionLimits(
                 clients=settings.limit_clients,
                 connections_per_address=settings.limit_connections_per_address,

@@ -1,8 +1,7 @@
 """Synkora's server inside another web application, on its port."""
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -16,7 +15,7 @@ from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
 from synkora.app.settings import Settings, load_settings
 from synkora.engine.transports.asgi import AsgiEndpoint
-from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+from synkora.engine.transports.uvicorn_websocket import protocol_for
 from synkora.redis.uid import new_uid
 from synkora.sockets.internals import polling_of, registry_of
 
@@ -52,14 +51,14 @@ class CollaborationServer:
         self._instance = instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output)
         self._stopping: asyncio.Task[None] | None = None
         registry = registry_of(instance.server)
-        registry.obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
+        registry.unavailable = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
         self.asgi = AsgiEndpoint(registry, polling_of(instance.server), self.lifespan)
         self.pages = make_app(instance, [metrics_route(ServerCollector(instance), settings.metrics_token)])
 
     @property
-    def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
+    def websocket_protocol(self) -> type[asyncio.Protocol]:
         """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
-        return functools.partial(UvicornWebSocket, registry_of(self._instance.server), self._begin_to_stop)
+        return protocol_for(registry_of(self._instance.server), self._begin_to_stop)
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
@@ -71,7 +70,7 @@ class CollaborationServer:
         log.info("integrated", path=self._settings.path)
         advise(self._settings)
         async with self._instance as instance:
-            registry_of(instance.server).obstacle = None
+            registry_of(instance.server).unavailable = None
             try:
                 yield
             finally:

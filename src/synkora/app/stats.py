@@ -74,7 +74,7 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Clu
     """The counts of this moment: plain numbers that are counted anyway."""
     registry, incidents = registry_of(server), server.incidents
     flusher = registry.flusher
-    signing_in, access = collaboration.signing_in, collaboration.access
+    authentication, access = collaboration.authentication, collaboration.access
     events = {name: received.times for name, received in collaboration.received.items()}
     return Stats(
         sessions=len(registry),
@@ -82,9 +82,9 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Clu
         namespaces={name: len(adapter_of(namespace).rooms.members) for name, namespace in server.namespaces.items()},
         signed_in=collaboration.connections,
         users=collaboration.users,
-        projects=collaboration.presence.projects,
-        waiting_clients=len(flusher.holding),
-        waiting_bytes=sum(outbox.waiting_bytes for outbox in flusher.holding),
+        projects=collaboration.presence.project_count,
+        waiting_clients=len(flusher.backlogged),
+        waiting_bytes=sum(outbox.waiting_bytes for outbox in flusher.backlogged),
         opened=registry.opened,
         disconnects=collaboration.disconnects,
         joins=collaboration.projects.joins,
@@ -95,13 +95,13 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Clu
         cut_off=flusher.cut_off,
         bytes_in=flusher.bytes_in,
         bytes_out=flusher.bytes_out,
-        sign_ins=signing_in.outcomes,
+        sign_ins=authentication.outcomes,
         access_checks=access.outcomes,
         incidents=incidents.totals,
         limits=incidents.limits,
         redis=None if cluster is None else _redis_stats(cluster),
         turns=flusher.turns,
-        sign_in_durations=signing_in.durations,
+        sign_in_durations=authentication.durations,
         access_check_durations=access.durations,
     )
 

@@ -149,7 +149,7 @@ async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> No
 
 def test_the_kinds_are_those_of_the_documents() -> None:
     """The table of what should not happen has each, in the same order."""
-    assert [kind for kind, _ in table(ROOT / "docs" / "security.md", "kind")] == [*IncidentKind]
+    assert [kind for kind, _ in table(ROOT / "docs" / "security-details.md", "kind")] == [*IncidentKind]
 
 
 async def test_what_waits_for_clients_is_told(site: MeasuredSite) -> None:

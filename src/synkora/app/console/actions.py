@@ -18,7 +18,7 @@ from synkora.app.console.parameters import (
 )
 from synkora.app.console.topics import BLOCK, COUNT, DISCONNECT, Blocking, ProjectNamed, SocketNamed
 from synkora.app.instance import Instance
-from synkora.collaboration.blocks import MOST_BLOCKS, Block
+from synkora.collaboration.blocks import MAX_BLOCKS, Block
 
 MAX_BODY: Final = 8192  # bytes
 
@@ -54,7 +54,7 @@ class Actions:
         now = time.time()
         block = Block(kind, name, now + asked.seconds, now) if asked.seconds else None
         if block is not None and not self._collaboration.blocks.add(block):
-            raise ConsoleRefused(409, f"There are {MOST_BLOCKS} blocks already: lift some of them")
+            raise ConsoleRefused(409, f"There are {MAX_BLOCKS} blocks already: lift some of them")
         counts, unanswered = await self._instances.ask(BLOCK, Blocking(kind, name, block))
         disconnected = sum(counts.values())
         log.warning(

@@ -47,7 +47,7 @@ from synkora.app.console.topics import (
 from synkora.app.instance import Instance
 from synkora.app.instances import InstanceReplies
 from synkora.app.pages import takes_gzip
-from synkora.collaboration.blocks import MOST_BLOCKS
+from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode
 
 #: Bytes of an answer that is worth it: a packet of the network holds less.
@@ -188,7 +188,7 @@ class Api:
     async def _blocks(self, _: Request) -> object:
         blocks = sorted(self._collaboration.blocks.in_force, key=lambda block: block.until)
         return {
-            "most": MOST_BLOCKS,
+            "most": MAX_BLOCKS,
             "blocks": [{"kind": block.kind, "name": block.name, "until": block.until} for block in blocks],
         }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 import msgspec
 
 from synkora.app.instances import Nothing, Topic
-from synkora.collaboration.blocks import MOST_BLOCKS, Block, BlockedKind
+from synkora.collaboration.blocks import MAX_BLOCKS, Block, BlockedKind
 from synkora.identity.user import MAX_ID_LENGTH
 from synkora.protocol.json import Raw
 
@@ -179,5 +179,5 @@ COUNT: Final = Topic[ProjectNamed, int]("count", ProjectNamed, Count)
 PROJECT: Final = Topic[ProjectNamed, ProjectPart]("project", ProjectNamed, ProjectPart)
 BLOCK: Final = Topic[Blocking, int]("block", Blocking, Count)
 BLOCKS: Final = Topic[Nothing, list[Block]](
-    "blocks", Nothing, Annotated[list[Block], msgspec.Meta(max_length=MOST_BLOCKS)]
+    "blocks", Nothing, Annotated[list[Block], msgspec.Meta(max_length=MAX_BLOCKS)]
 )
