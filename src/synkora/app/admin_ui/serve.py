@@ -37,7 +37,7 @@ def serve_admin_ui(
     watch = Watch(namespace, AdminUiInstance(server, collaboration), interval)
 
     def check_password(given: object, address: str) -> None:
-        if failures.has_enough(address):
+        if failures.is_delayed(address):
             server.incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "too many", address)
             raise ConnectRefused(_TOO_MANY, close=True)
         if not credentials.are_password(given):
