@@ -20,7 +20,7 @@ from synkora.protocol.socketio import PacketType
 from synkora.sockets.server import SocketServer
 
 PROJECT: Final = b"p"
-_FOREVER: Final = 10**6  # seconds: a ping in the middle of an input would belong to none
+_FOREVER: Final = 3600  # seconds: a ping in the middle of an input would belong to none
 _TURNS: Final = 4  # of the event loop, for what an input sets off
 _FLAG_POLLING, _FLAG_CONNECT, _FLAG_JOIN = 1, 2, 4
 #: What stands for a good token in an input, which cannot hold one.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Literal, TypeVar
 
-import idna
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
@@ -96,6 +95,8 @@ def _in_ascii(origin: str) -> str:
     """An internationalised name as browsers send it (UTS 46, section 4.2: ToASCII)."""
     if origin.isascii():
         return origin
+    import idna  # its tables take time to load, and few names need them
+
     scheme, colon, rest = origin.partition("://")
     try:
         labels = idna.uts46_remap(rest, std3_rules=False, transitional=False).split(".")

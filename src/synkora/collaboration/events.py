@@ -73,7 +73,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "task:delete",
-        "A task has been deleted.",
+        "A task was deleted.",
         {"taskId": "task_1"},
         fields=("taskId",),
         edits=True,
@@ -144,7 +144,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:start",
-        "A user begins to type.",
+        "Somebody has started typing.",
         {"context": "task_1", "timestamp": 1795426200000},
         sender=("socketId", "userId", "userName"),
         fields=("context", "timestamp"),
@@ -152,7 +152,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:stop",
-        "A user has stopped typing.",
+        "Somebody has stopped typing.",
         {"context": "task_1"},
         sender=("socketId", "userId"),
         fields=("context",),

@@ -21,8 +21,8 @@ class UvicornWebSocket(asyncio.Protocol):
     """Passes a WebSocket below Engine.IO's path to picows, and any other to uvicorn's default protocol.
 
     The object hands its connection over after the request. `stop` is called when uvicorn begins to stop while Engine.IO
-    has WebSockets: uvicorn would wait for their clients to disconnect. Bind both with `functools.partial` and pass the
-    result to uvicorn as `ws`.
+    has WebSockets: uvicorn would wait for their clients to disconnect. `protocol_for` makes the class that uvicorn
+    takes as `ws`.
     """
 
     def __init__(
@@ -62,6 +62,18 @@ class UvicornWebSocket(asyncio.Protocol):
         self._is_lost = True
         if self._protocol is not None:
             self._protocol.connection_lost(exc)
+
+
+def protocol_for(registry: Registry, stop: Callable[[], object]) -> type[asyncio.Protocol]:
+    """A class that uvicorn makes without knowing `registry` and `stop`."""
+
+    class BoundWebSocket(UvicornWebSocket):
+        """`UvicornWebSocket` for one server."""
+
+        def __init__(self, **given: Any) -> None:
+            super().__init__(registry, stop, **given)
+
+    return BoundWebSocket
 
 
 class _CountedWebSocket(WebSocketProtocol):
