@@ -77,7 +77,7 @@ class Admission:
     def relay(
         self, member: Member, project_id: str, event: str, size: int, relay: Callable[[Role], None]
     ) -> Awaitable[None] | None:
-        """Relay an event by a member's role, for a member who has not joined the project.
+        """Relay an event by the member's role, without a join.
 
         The event has `size` bytes. It is relayed immediately or when the returned awaitable is done.
         Raises `EventRefused`.
