@@ -31,13 +31,12 @@ _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into 
 
 
 class NoAck:
-    """What a handler returns so that its event is not acknowledged."""
+    """Returned by a handler, it leaves an event without an ack: the client's wait ends by its own timeout."""
 
     def __repr__(self) -> str:
         return "NO_ACK"
 
 
-#: Returned by a handler, it leaves an event without an ack: the client's wait ends by its own timeout.
 NO_ACK: Final = NoAck()
 
 
