@@ -80,6 +80,7 @@ class NamespaceCore:
         self.on_connect: Callable[[Socket, dict[str, Any]], object] | None = None
         self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
+        self.emits: dict[str, tuple[tuple[Any, ...], str]] = {}
         self.outgoing: list[Callable[..., object]] = []  # what sees each emit
 
     @property
