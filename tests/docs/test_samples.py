@@ -189,8 +189,8 @@ def _read_until(process: subprocess.Popen[str], beginning: str) -> str:
 
 
 def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
-    """The README's client, run for two people, shows the first one the second one and their task."""
-    (sample,) = blocks(ROOT / "README.md", "js")
+    """The client of docs/getting-started.md, run for two people, shows the first one the second one and their task."""
+    (sample,) = blocks(ROOT / "docs" / "getting-started.md", "js")
     (tmp_path / "person.mjs").write_text(sample.text.replace("http://localhost:3001", server.url), encoding="utf-8")
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
     people: list[subprocess.Popen[str]] = []
@@ -206,17 +206,17 @@ def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
             process.communicate()
 
 
-def test_readme_banner(server: ServerProcess) -> None:
-    """The README shows what the server writes when it starts."""
-    banner = blocks(ROOT / "README.md", "console")[0].text.removeprefix("$ make run\n")
+def test_banner(server: ServerProcess) -> None:
+    """docs/getting-started.md shows what the server writes when it starts."""
+    banner = blocks(ROOT / "docs" / "getting-started.md", "console")[0].text.removeprefix("$ make run\n")
     server.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
     shown = banner.replace("localhost:3001", f"127.0.0.1:{server.port}").replace("3001", str(server.port))
     assert "\n".join(server.stdout).startswith(shown.strip())
 
 
 def test_session_refresh(server: ServerProcess, tmp_path: Path) -> None:
-    """The client of docs/security.md, whose app hands out its session, learns until when that is extended."""
-    (sample,) = blocks(ROOT / "docs" / "security.md", "js")
+    """The client of docs/security-details.md, whose app hands out its session, learns until when that is extended."""
+    (sample,) = blocks(ROOT / "docs" / "security-details.md", "js")
     route = f"data:text/plain,{ALICE.token}"
     text = sample.text.replace("https://app.example.com/api/session-token", route)
     (tmp_path / "person.mjs").write_text(text.replace("https://app.example.com", server.url), encoding="utf-8")

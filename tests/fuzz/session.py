@@ -114,7 +114,7 @@ def session(data: bytes) -> None:
         _check_packet(packet)
     assert len(site.server._registry) == 1, "a session was left behind"
     assert site.collaboration.connections == 1, "a member was left behind"
-    assert site.collaboration.presence.projects == 1, "a project was left behind"
+    assert site.collaboration.presence.project_count == 1, "a project was left behind"
 
 
 def _check_packet(packet: bytes) -> None:

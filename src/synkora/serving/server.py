@@ -140,7 +140,7 @@ class Server(uvicorn.Server):
 
         It listens until all are gone, since a poll for the last messages may be a connection of its own.
         """
-        registry_of(self._sockets_server).shut()
+        registry_of(self._sockets_server).stop_accepting()
         if self._drain is not None:
             await self._drain_first(self._drain)
         loop = asyncio.get_running_loop()

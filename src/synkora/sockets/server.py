@@ -42,9 +42,9 @@ class SocketServer(Registration, BroadcastOperators):
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
     namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
     most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
-    the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages,
-    and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace to those of
-    other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
+    the server's own. `connection_limiter` limits how many clients there may be. `compression` offers permessage-deflate
+    for messages, and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace
+    to those of other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
 
     What is registered with or sent through the server itself is its main namespace's. `asgi` is an ASGI application
     with this server alone, to be mounted in another; `settings` is what the engine has been told.
@@ -66,7 +66,7 @@ class SocketServer(Registration, BroadcastOperators):
         max_outbox: int = 4_000_000,
         compression: bool = False,
         compression_threshold: int = 1024,
-        gate: ConnectionLimiter | None = None,
+        connection_limiter: ConnectionLimiter | None = None,
         adapter: AdapterFactory | None = None,
     ) -> None:
         if not isinstance(origins, Origins):
@@ -90,7 +90,7 @@ class SocketServer(Registration, BroadcastOperators):
         connect_timeout = options.seconds("connect_timeout", connect_timeout)
         self._namespaces: dict[str, Namespace] = {}
         self._adapter = adapter
-        self._registry = Registry(self.settings, self._accept, gate)
+        self._registry = Registry(self.settings, self._accept, connection_limiter)
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
