@@ -31,13 +31,12 @@ _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into 
 
 
 class NoAck:
-    """What a handler returns so that its event is not acknowledged."""
+    """Returned by a handler, it leaves an event without an ack: the client's wait ends by its own timeout."""
 
     def __repr__(self) -> str:
         return "NO_ACK"
 
 
-#: Returned by a handler, it leaves an event without an ack: the client's wait ends by its own timeout.
 NO_ACK: Final = NoAck()
 
 
@@ -81,6 +80,7 @@ class NamespaceCore:
         self.on_connect: Callable[[Socket, dict[str, Any]], object] | None = None
         self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
+        self.emits: dict[str, tuple[tuple[Any, ...], str]] = {}
         self.outgoing: list[Callable[..., object]] = []  # what sees each emit
 
     @property
