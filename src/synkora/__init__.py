@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from synkora.serving.server import serve
     from synkora.sockets.broadcast import Broadcast
+    from synkora.sockets.core import NO_ACK
     from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
     from synkora.sockets.namespace import Namespace
+    from synkora.sockets.namespace_handlers import NamespaceHandlers, event
     from synkora.sockets.remote import RemoteSocket
     from synkora.sockets.server import SocketServer
     from synkora.sockets.snapshot import Handshake
@@ -19,32 +21,38 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "NO_ACK",
     "AckTimeout",
     "Broadcast",
     "ConnectRefused",
     "EventRefused",
     "Handshake",
     "Namespace",
+    "NamespaceHandlers",
     "RemoteSocket",
     "Socket",
     "SocketServer",
     "TooManyCalls",
     "__version__",
+    "event",
     "serve",
 ]
 
 #: The modules that define the names above.
 _MODULES: Final = {
+    "NO_ACK": "sockets.core",
     "AckTimeout": "sockets.errors",
     "Broadcast": "sockets.broadcast",
     "ConnectRefused": "sockets.errors",
     "EventRefused": "sockets.errors",
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
+    "NamespaceHandlers": "sockets.namespace_handlers",
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",
     "SocketServer": "sockets.server",
     "TooManyCalls": "sockets.errors",
+    "event": "sockets.namespace_handlers",
     "serve": "serving.server",
 }
 

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.serving.test_http import LARGE, Raw, raw
 from tests.support.clients import Polling
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 from tests.support.sessions import turn
+from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
 from synkora.engine.outgoing import Outgoing
@@ -17,6 +17,8 @@ from synkora.engine.registry import Registry
 from synkora.serving.pipeline import MAX_WAITING
 
 __all__ = ["pytest_asyncio_loop_factories"]
+
+LARGE = 30_000_000  # bytes: more than sockets hold
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def get(address: Address, sid: str | None = None, head: str = "Host: a\r\n", ver
     return f"GET {target} HTTP/{version}\r\n{head}\r\n".encode()
 
 
-async def answer(client: Raw) -> tuple[bytes, bytes]:
+async def answer(client: Connection) -> tuple[bytes, bytes]:
     """The head and the body of the next answer."""
     async with asyncio.timeout(PATIENCE):
         head = await client.reader.readuntil(b"\r\n\r\n")
@@ -71,7 +73,7 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
 
 async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: SocketServer, address: Address) -> None:
     """Each connection would hold another large answer; the kernel takes little of one, so that it can be noticed."""
-    async with Polling(address) as polling, raw(address, receive_buffer=4096) as deaf, raw(address) as other:
+    async with Polling(address) as polling, raw(address, slow=True) as deaf, raw(address) as other:
         await polling.open()
         session = server._registry.find(polling.sid)
         await deaf.send(get(address, polling.sid))
@@ -141,7 +143,7 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     server = SocketServer(max_outbox=2 * LARGE)
     server.of("/")
     messages = [b"4" + letter * LARGE for letter in (b"a", b"b", b"c")]
-    async with serving(server) as address, Polling(address) as polling, raw(address, receive_buffer=4096) as client:
+    async with serving(server) as address, Polling(address) as polling, raw(address, slow=True) as client:
         await polling.open()
         session = server._registry.find(polling.sid)
         await client.send(get(address, polling.sid) * 3)
