@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from synkora.serving.server import serve
+    from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
     from synkora.sockets.core import NO_ACK
     from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
@@ -36,6 +36,8 @@ __all__ = [
     "__version__",
     "event",
     "serve",
+    "serve_async",
+    "serve_in_thread",
 ]
 
 #: The modules that define the names above.
@@ -54,6 +56,8 @@ _MODULES: Final = {
     "TooManyCalls": "sockets.errors",
     "event": "sockets.namespace_handlers",
     "serve": "serving.server",
+    "serve_async": "serving.server",
+    "serve_in_thread": "serving.server",
 }
 
 

@@ -19,6 +19,7 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import serving
 
 from synkora import SocketServer
+from synkora.testing import connect
 
 LIBRARY = ROOT / "docs" / "library.md"
 
@@ -68,7 +69,12 @@ async def test_library() -> None:
         assert await ann.call("upload", ("a.bin", b"1234"), timeout=PATIENCE) == ("a.bin", 4)
 
         await ann.emit("say", 5)
-        assert await ann.receive(PATIENCE) == ["error", {"message": "say needs a text", "event": "say"}]
+        assert await ann.receive(PATIENCE) == ["error", {"message": "text: Expected str, got int", "event": "say"}]
+        assert await ann.call("move", {"piece": "a", "x": 1, "y": 2}, timeout=PATIENCE) == {"number": 1, "by": "Ann"}
+        assert await ben.receive(PATIENCE) == ["moved", {"piece": "a", "x": 1, "y": 2}]
+        await ann.emit("move", {"piece": "a", "x": "1", "y": 2})
+        refusal = {"message": "move.x: Expected int, got str", "event": "move"}
+        assert await ann.receive(PATIENCE) == ["error", refusal]
         await ann.emit("pointer", (1, 2.5))
         assert await ben.receive(PATIENCE) == ["pointer", ann.sid, 1, 2.5]
 
@@ -85,9 +91,45 @@ async def test_library() -> None:
         assert await ann.call("close the lobby", timeout=PATIENCE) == ["Cay"]
         assert await ann.call("say", "anyone?", timeout=PATIENCE) == "delivered"
         await cay.emit("say", 5)  # the answer is the next that she gets
-        assert await cay.receive(PATIENCE) == ["error", {"message": "say needs a text", "event": "say"}]
+        assert await cay.receive(PATIENCE) == ["error", {"message": "text: Expected str, got int", "event": "say"}]
         await cay.disconnect()
         await ann.disconnect()
+
+
+async def test_library_namespaces() -> None:
+    """Those made before the server, by a class and by a pattern answer."""
+    server = server_of(LIBRARY)
+    async with (
+        connect(server, "/notes") as notes,
+        connect(server, "/board", auth={"board": "b"}) as board,
+        connect(server, "/room-7") as room,
+    ):
+        assert await notes.call("add", "text") == 4
+        assert await notes.call("add", 5) == {"error": {"message": "text: Expected str, got int", "event": "add"}}
+        board.emit("draw", [1, 2])
+        board.emit("board:clear")
+        assert [await board.receive() for _ in range(2)] == [["drawn", [1, 2]], ["cleared"]]
+        assert await room.call("where") == "/room-7"
+
+
+async def test_library_clock() -> None:
+    """The background task of the sample emits until the server closes."""
+    server = server_of(LIBRARY)
+    async with connect(server, auth={"name": "Ann"}) as ann:
+        ann.emit("start the clock")
+        assert (await ann.receive("time"))[0] == "time"
+    assert await server.close(1)
+
+
+async def test_from_python_socketio() -> None:
+    """The page's server passes the page's own tests."""
+    made: dict[str, Any] = {"__name__": "sample"}
+    for block in blocks(ROOT / "docs" / "from-python-socketio.md", "python"):
+        exec(compile(block.text, "from-python-socketio.md", "exec"), made)  # noqa: S102  # as above
+    tests = [function for name, function in made.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        await test()
 
 
 async def test_readme_library() -> None:

@@ -8,15 +8,15 @@ from typing import Final
 from tests.docs.documents import ROOT, blocks, table
 
 from synkora.app.settings import describe
-from synkora.collaboration.access import MOST_REMEMBERED
+from synkora.collaboration.access import MAX_CACHED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
-from synkora.collaboration.kept_sessions import LOOKED_UP_AT_ONCE
-from synkora.collaboration.turns import ASKED_AT_ONCE, MOST_WAITING
+from synkora.collaboration.kept_sessions import MAX_LOOKUPS
+from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
-from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_BYTES, ODD_RATE, TRANSITIONS, State
+from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST, OVERHEAD_BYTES, OVERHEAD_RATE, TRANSITIONS, State
 from synkora.engine.transports.fragments import SMALL
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
@@ -41,10 +41,10 @@ BOUNDS: Final = {
     "TLS handshake": {TLS_TIME},
     "message before CONNECT is answered": {MAX_EARLY},
     "CONNECT": {MAX_EARLY},
-    "questions about one user to the app or the database": {ASKED_AT_ONCE, MOST_WAITING},
-    "session keys of one address that are looked up": {ASKED_AT_ONCE, MOST_WAITING, LOOKED_UP_AT_ONCE},
+    "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_KEY},
+    "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
     "large frame, fragments of a message": {COMPLETION},
-    "packets without use": {ODD_RATE, ODD_BURST, ODD_BYTES, SMALL},
+    "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},
     "Engine.IO packet that is not a message": {MAX_CONTROL},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},
     "unanswered acks of a client": {MAX_UNANSWERED},
@@ -53,7 +53,7 @@ BOUNDS: Final = {
     "project id, user id": {MAX_PROJECT_ID, MAX_ID_LENGTH},
     "name, image address": {MAX_NAME_LENGTH, MAX_NAME_BYTES, MAX_IMAGE_BYTES},
     "token": {MAX_TOKEN_LENGTH},
-    "cached answers about access": {MOST_REMEMBERED},
+    "cached answers about access": {MAX_CACHED},
 }
 #: The rows that name one setting, and its default.
 SET: Final = ("message", "time to sign in", "time to upgrade", "backlog of a slow consumer")

@@ -41,10 +41,10 @@ def test_what_is_held_keeps_its_order_and_its_count_of_bytes(
 class Project:
     """What updates are about."""
 
-    def renew(self, outbox: object) -> list[Outgoing]:
+    def full_state(self, outbox: object) -> list[Outgoing]:
         return []
 
-    def concerns(self, outbox: object) -> bool:
+    def has_recipient(self, outbox: object) -> bool:
         return True
 
 

@@ -370,6 +370,16 @@ class Settings(BaseSettings):
         return "AUTH_SECRET" if is_v5 else "NEXTAUTH_SECRET"
 
     @property
+    def has_playground(self) -> bool:
+        """Whether there is a playground: in development."""
+        return self.environment == "development"
+
+    @property
+    def has_console(self) -> bool:
+        """Whether there is a console: where it has a token, and in development."""
+        return self.console_token is not None or self.environment == "development"
+
+    @property
     def accepted_secrets(self) -> tuple[str, ...]:
         """Every secret besides the present one whose tokens are accepted."""
         return tuple(secret.get_secret_value() for secret in (*self.previous_secrets, *self.further_secrets))

@@ -14,7 +14,7 @@ from synkora.cluster.project import Project
 from synkora.cluster.replica import ANNOUNCEMENT, Changes, ReplicaSnapshot
 from synkora.cluster.reports import Reports
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
-from synkora.collaboration.project_presence import NOBODY, ProjectPresence
+from synkora.collaboration.project_presence import EMPTY, ProjectPresence
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.redis.link import Link
@@ -81,12 +81,12 @@ class RedisPresence:
         self._listener = listener
 
     @property
-    def projects(self) -> int:
+    def project_count(self) -> int:
         """How many projects have a connection of this instance in them."""
         return self._inhabited
 
     @property
-    def here(self) -> list[str]:
+    def local_projects(self) -> list[str]:
         """The ids of those projects."""
         return [project.id for project in self._projects.values() if project.replica.own]
 
@@ -96,9 +96,9 @@ class RedisPresence:
         if project is None:
             return Occupancy(0, 0, False)
         attendance, own = project.replica.attendance, project.replica.own
-        return Occupancy(attendance.count, len(attendance), attendance.least in own)
+        return Occupancy(attendance.count, len(attendance), attendance.smallest_id in own)
 
-    def join(self, project_id: str, entry: PresenceEntry) -> None:
+    def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
         """Note that a connection of this instance has joined."""
         project = self._projects.get(project_id) or self._open(project_id)
         own = project.replica.own
@@ -110,7 +110,7 @@ class RedisPresence:
             if self._listener is not None:
                 self._listener.joined(project_id, entry)
 
-    def leave(self, project_id: str, socket_id: str) -> None:
+    def remove_connection(self, project_id: str, socket_id: str) -> None:
         """Note that it has left."""
         project = self._projects.get(project_id)
         if project is None:
@@ -147,7 +147,7 @@ class RedisPresence:
 
     def _attendance(self, project_id: str) -> ProjectPresence:
         project = self._projects.get(project_id)
-        return NOBODY if project is None else project.replica.attendance
+        return EMPTY if project is None else project.replica.attendance
 
     def _open(self, project_id: str) -> Project:
         project = self._projects[project_id] = Project(project_id, self._link.uid)

@@ -1,6 +1,6 @@
-"""The events that are the server's own affair, a row each; `events.py` has those that are passed on.
+"""The server's own events, one row each; `events.py` has the relayed events.
 
-The documents follow from a row: what a client may send and get, in every form in which `synkora schema` says it.
+The generated documents (`synkora schema`) follow from these rows.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ _ALICE: Final = {"socketId": _SOCKET, "userId": "user_1", "userName": "Alice", "
 class ClientEvent:
     """An event that a client sends to the server.
 
-    `payload` is the type of its argument, None where it has none. The ack has one argument, of one of the types
-    `answers`, or none; `replies` are the events that answer it, by name.
+    `payload` is the type of its argument, or None. The ack has one argument of one of the types `answers`, or none;
+    `replies` are the names of the events that answer it.
     """
 
     name: str
@@ -45,7 +45,7 @@ class ClientEvent:
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """An event that the server sends of its own accord: `payload` is the type of its argument, `to` who gets it."""
+    """An event that the server sends: `payload` is the type of its argument, `to` describes the recipients."""
 
     name: str
     description: str
@@ -90,7 +90,7 @@ SERVER_EVENTS: Final = (
     ),
     ServerEvent(
         "users:count",
-        "How many users are in the project.",
+        "The number of users in the project.",
         "everyone in the project, after a change",
         UsersCount,
         {"count": 1},

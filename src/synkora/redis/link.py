@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import string
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from synkora.redis.handshake import greet, open_connection
 from synkora.redis.heartbeat import LinkHeartbeat
 from synkora.redis.script import Script
 from synkora.redis.subscriptions import Receiver, Subscriptions
+from synkora.redis.uid import new_uid
 from synkora.redis.url import RedisUrl
 
 __all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused"]
 
-_UID_LETTERS: Final = string.ascii_letters + string.digits
-_UID_SIZE: Final = 6
 _STOPPING: Final = "the server is stopping"
 # The connection is good, but Redis can do nothing with it now: after a failover, another may be found by the same name.
 _WRONG_REDIS: Final = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY")
@@ -41,11 +39,6 @@ class LinkSettings:
     longest_delay: float = 5.0
     steady_after: float = 1.0  # a connection that worked for so long has the delays begin again
     max_waiting: int = 33_554_432
-
-
-def new_uid() -> str:
-    """A name for an instance, that no other has."""
-    return "".join(secrets.choice(_UID_LETTERS) for _ in range(_UID_SIZE))
 
 
 class Link:
