@@ -44,7 +44,7 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
         yield risky(
             "environment",
             f"SYNKORA_ENV is development, but pages come from elsewhere ({elsewhere[0]}): weak secrets are taken, and "
-            "the playground signs in whoever is on this machine",
+            "the playground signs in every user of this machine",
             "Set SYNKORA_ENV=production where people work",
         )
     else:
@@ -54,7 +54,7 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
 def _judged(name: str, variable: str, secret: str, settings: Settings) -> Finding:
     why = weakness(secret)
     if why is None:
-        return well(name, f"{variable} is long, and out of no example file")
+        return well(name, f"{variable} is long, and not from an example file")
     reason, _, advice = why.partition(": ")
     finding = wrong if settings.environment == "production" else risky
     return finding(name, f"{variable} {reason}", advice[0].upper() + advice[1:])
@@ -92,7 +92,7 @@ def check_origins(settings: Settings) -> Iterable[Finding]:
             message = f"{origin}: in production a page on a visitor's own machine may connect"
             advice = "Name the address that people open the app by, and take this one out, if no installed app has it"
         elif in_earnest and origin.startswith("http://"):
-            message = f"{origin}: without TLS, whoever is on the way reads and changes pages and sessions"
+            message = f"{origin}: without TLS, an attacker on the network can read and change pages and sessions"
             advice = "Serve the app by https, and write https:// here"
         else:
             continue
@@ -120,11 +120,11 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
     elif is_loopback(settings.host):
         yield well("metrics", "/metrics is for programs of this machine, as WS_HOST says")
     elif settings.environment == "development":
-        yield well("metrics", "whoever reaches the port may read /metrics, which will do for development")
+        yield well("metrics", "everyone who can reach the port may read /metrics, which is fine for development")
     else:
         yield risky(
             "metrics",
-            "whoever reaches the port may read /metrics: METRICS_TOKEN is not set",
+            "everyone who can reach the port may read /metrics: METRICS_TOKEN is not set",
             "Set METRICS_TOKEN; or WS_HOST=127.0.0.1, behind a proxy that hands on /socket.io/ alone",
         )
 
@@ -144,7 +144,7 @@ def check_console(settings: Settings) -> Iterator[Finding]:
     elif in_earnest and not is_loopback(settings.host) and settings.ssl_certfile is None:
         yield risky(
             "console",
-            "whoever reaches the port may try tokens on /console, and read those that cross the network",
+            "everyone who can reach the port may try tokens on /console, and tokens cross the network without TLS",
             "Set WS_HOST=127.0.0.1, behind a proxy that hands on /socket.io/ alone, and open /console by ssh -L",
         )
     else:
@@ -174,7 +174,7 @@ def check_proxies(settings: Settings) -> Iterator[Finding]:
             "Set WS_HOST=127.0.0.1",
         )
     elif proxies:
-        yield well(name, f"{', '.join(proxies)} may say who a client is")
+        yield well(name, f"{', '.join(proxies)} may state a client's address")
     elif settings.environment == "production" and is_loopback(settings.host):
         yield risky(
             name,
