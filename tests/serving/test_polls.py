@@ -12,7 +12,7 @@ from tests.support.servers import Address, serving, until
 from tests.support.sessions import turn
 
 from synkora import SocketServer
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.serving.pipeline import MAX_WAITING
 
@@ -77,7 +77,7 @@ async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: 
         await deaf.send(get(address, polling.sid))
         await until(lambda: session.transport.writable)
         for _ in range(2):
-            session.outbox.put(Outgoing(b"4" + b"x" * 1_000_000))
+            session.outbox.put(Message(b"x" * 1_000_000))
         await until(lambda: not session.transport.writable)
         await asyncio.sleep(0.1)  # until the kernel has taken what it takes
         await other.send(get(address, polling.sid))

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from synkora.collaboration.pace import Pace
+from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Bundle, Update
 
 CHANGES_RATE: Final = 5_000  # members a second who are told of a turn's changes in one project
@@ -87,7 +87,7 @@ class PendingUpdates:
     def __init__(
         self,
         id: str,
-        renew: Callable[["PendingUpdates", object], list[Outgoing]],
+        renew: Callable[["PendingUpdates", object], list[Message]],
         concerns: Callable[["PendingUpdates", object], bool],
     ) -> None:
         self.id = id
@@ -113,6 +113,6 @@ class PendingUpdates:
         """Whether the client of an outbox is a member."""
         return self._concerns(self, outbox)
 
-    def renew(self, outbox: object) -> list[Outgoing]:
+    def renew(self, outbox: object) -> list[Message]:
         """The list and the count, for a member who has missed what was told."""
         return self._renew(self, outbox)

@@ -18,8 +18,8 @@ from synkora.collaboration.pending_updates import (
 )
 from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.timestamps import now
+from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Update
 from synkora.sockets import packets
 from synkora.sockets.namespace import Namespace
@@ -51,7 +51,7 @@ class PresenceUpdates:
         """Tell the others of a connection that has come."""
         payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.joinedAt, who.userImage)
         told = self._change(project_id)
-        update = Update(self._joined.packet(payload), told)
+        update = self._joined.update(payload, told)
         if told.batch is not None:
             told.batch.join(who.socketId, update)
             self._bound(told)
@@ -62,7 +62,7 @@ class PresenceUpdates:
         """Tell those left behind of a connection that has gone."""
         told = self._change(project_id)
         told.left = True
-        update = Update(self._left.packet(UserLeft(who.socketId, who.userId, who.userName, now())), told)
+        update = self._left.update(UserLeft(who.socketId, who.userId, who.userName, now()), told)
         if told.batch is not None:
             told.batch.leave(who.socketId, update)
             self._bound(told)
@@ -73,7 +73,7 @@ class PresenceUpdates:
         """Send a list to the members that wait for it, since presence knows the list now."""
         self._change(project_id)
 
-    def renew(self, told: PendingUpdates, outbox: object) -> list[Outgoing]:
+    def renew(self, told: PendingUpdates, outbox: object) -> list[Message]:
         """The list and the count, for a member who has missed what was told; nothing for somebody who has left."""
         present = self._told.get(told.id)  # everyone may have left meanwhile, and some come back
         socket_id = self._member(told, outbox)
@@ -175,13 +175,12 @@ class PresenceUpdates:
 
     def _roster(self, told: PendingUpdates) -> Update:
         if told.roster is None:
-            packet = self._active.packet(self._presence.roster(told.id))
-            told.roster = Update(packet, told, (told, "users:active"))
+            told.roster = self._active.update(self._presence.roster(told.id), told, (told, "users:active"))
             told.roster_size = told.roster.size
         return told.roster
 
     def _counted(self, told: PendingUpdates) -> Update:
-        return Update(self._count.packet(UsersCount(self._presence.count(told.id))), told, (told, "users:count"))
+        return self._count.update(UsersCount(self._presence.count(told.id)), told, (told, "users:count"))
 
     def _relay_change(self, update: Update, told: PendingUpdates, *, but: str | None = None) -> None:
         cost = update.size * len(self._members(told)) / CHANGES_BYTES

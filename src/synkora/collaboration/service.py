@@ -32,7 +32,7 @@ from synkora.collaboration.timestamps import now
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import Incidents
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.protocol.json import Decoder
@@ -308,7 +308,7 @@ class Collaboration:
         codec, adapter = Codec(event), self._namespace.adapter
         writer = packets.EventWriter(self._namespace.name, event.name, volatile=event.volatile)
 
-        def pass_on(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
+        def pass_on(member: Member, project_id: str, message: Message, role: Role) -> None:
             if event.edits and not role.may_write:
                 raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
             if event.volatile and member.is_draining:
@@ -324,7 +324,7 @@ class Collaboration:
                     socketId=member.socket.id,
                 )
 
-        def pass_on_held(member: Member, project_id: str, message: Outgoing, role: Role) -> None:
+        def pass_on_held(member: Member, project_id: str, message: Message, role: Role) -> None:
             if event.edits or project_id in member.projects:
                 pass_on(member, project_id, message, role)
 

@@ -11,7 +11,7 @@ from synkora.engine.backlog import Backlog
 from synkora.engine.disconnect import OutboxFull
 from synkora.engine.faults import fault
 from synkora.engine.histogram import Histogram
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 
 FLUSH_CHUNK: Final = (
     262_144  # bytes of a backlog that go out in a turn: nobody else waits for it, nor is it copied whole
@@ -34,7 +34,7 @@ class Carrier(Protocol):
         """Whether it takes messages now."""
         ...
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Take messages, in order, without waiting."""
         ...
 
@@ -51,14 +51,14 @@ class Outbox:
 
     def __init__(self, flusher: "Flusher", carrier: Carrier, limit: int, failed: Callable[[Exception], None]) -> None:
         self.carrier = carrier
-        self.queue: list[Outgoing] = []
+        self.queue: list[Message] = []
         self.scheduled = False
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
         self._held: Backlog | None = None
 
-    def put(self, message: Outgoing) -> None:
+    def put(self, message: Message) -> None:
         """Add a message, to go out at the end of this turn of the event loop."""
         self._flusher.broadcast(message, (self,), None)
 
@@ -181,7 +181,7 @@ class Flusher:
         self.cut_off = 0
         self.holding: set[Outbox] = set()
 
-    def broadcast(self, message: Outgoing, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
+    def broadcast(self, message: Message, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
         """Put one message into all `outboxes` but `skip`."""
         if not self.is_armed:
             self.arm()

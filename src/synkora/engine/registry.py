@@ -11,6 +11,7 @@ from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
+from synkora.engine.message import ControlPacket
 from synkora.engine.origins import refused_origin
 from synkora.engine.outbox import Flusher
 from synkora.engine.ports import SessionListener, Transport
@@ -96,15 +97,14 @@ class Registry:
         self.opened[transport.name] += 1
         self.transports[transport.name] += 1
         settings = self.settings
-        session.send(
-            open_packet(
-                session.sid,
-                settings.upgrades(transport.name),
-                settings.ping_interval,
-                settings.ping_timeout,
-                settings.max_payload,
-            )
+        opening = open_packet(
+            session.sid,
+            settings.upgrades(transport.name),
+            settings.ping_interval,
+            settings.ping_timeout,
+            settings.max_payload,
         )
+        session.outbox.put(ControlPacket(opening))
         session.listener = self._accept(session)
         self.heartbeat.start(session)
         return session

@@ -14,9 +14,9 @@ from synkora.engine.disconnect import ORDERLY, Reason, note_failure, reason_for
 from synkora.engine.faults import fault
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
+from synkora.engine.message import NOOP, PING, PROBE_PONG, Message
 from synkora.engine.origins import OWN_PAGE, is_said_own
 from synkora.engine.outbox import Flusher, Outbox
-from synkora.engine.outgoing import NOOP, PING, PROBE_PONG, Outgoing
 from synkora.engine.ports import SessionListener, Transport
 from synkora.engine.rate import Rate
 from synkora.engine.request import Request
@@ -169,9 +169,9 @@ class Session:
         """Whether messages can still be exchanged."""
         return self.state in LIVE
 
-    def send(self, packet: bytes) -> None:
-        """Send a packet of its own."""
-        self.outbox.put(Outgoing(packet))
+    def send(self, text: bytes) -> None:
+        """Send a message to this client alone."""
+        self.outbox.put(Message(text))
 
     def trust_cookies(self, request: Request) -> None:
         """Note the page and the cookies of one of its requests, if its page is one whose cookies count.

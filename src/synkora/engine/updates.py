@@ -3,14 +3,14 @@
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.protocol.engineio import join_payload
 
 
 class Subject(Protocol):
     """What updates are about."""
 
-    def renew(self, outbox: object) -> list[Outgoing]:
+    def renew(self, outbox: object) -> list[Message]:
         """The whole present state, for the client of an outbox that dropped updates; nothing if it needs none."""
         ...
 
@@ -19,7 +19,7 @@ class Subject(Protocol):
         ...
 
 
-class Update(Outgoing):
+class Update(Message):
     """A message about the state of a subject.
 
     An outbox may drop it for a client that does not read: the client then gets the whole state when it has read the
@@ -28,8 +28,8 @@ class Update(Outgoing):
 
     __slots__ = ("replaces", "subject")
 
-    def __init__(self, packet: bytes, subject: Subject, replaces: Hashable | None = None) -> None:
-        super().__init__(packet)
+    def __init__(self, data: bytes, subject: Subject, replaces: Hashable | None = None, *, head: bytes = b"") -> None:
+        super().__init__(data, head=head)
         self.subject = subject
         self.replaces = replaces
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Raw
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_codec import event_of, outgoing
@@ -28,7 +28,6 @@ from synkora.redis_adapter.requests import Requests
 from synkora.redis_adapter.responder import Responder
 from synkora.redis_adapter.socket_codec import snapshot_of
 from synkora.sockets.ack_collector import AckCollector
-from synkora.sockets.adapter import Numbered
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
 from synkora.sockets.snapshot import SocketSnapshot
@@ -85,7 +84,7 @@ class RedisAdapter:
         self._link.unsubscribe(self._channels.room(room))
 
     def broadcast(
-        self, message: Outgoing, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+        self, message: Message, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> None:
         """Send `message`; to other servers by the room's channel where it is for one room."""
         self._local.broadcast(message, rooms, except_rooms)
@@ -93,14 +92,14 @@ class RedisAdapter:
             return
         self._publish(message, _options(rooms, except_rooms, _VOLATILE if message.volatile else _NO_FLAGS))
 
-    def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
+    def relay(self, message: Message, room: str, but: str | None = None, *, local: bool = False) -> None:
         """Send `message` to the members of `room`, on all servers."""
         self._local.relay(message, room, but)
         if not local:
             except_rooms: list[RoomName] = [] if but is None else [but]
             self._publish(message, Options([room], except_rooms, _VOLATILE_RELAY if message.volatile else _RELAY))
 
-    def _publish(self, message: Outgoing, options: Options) -> None:
+    def _publish(self, message: Message, options: Options) -> None:
         try:
             written = write(
                 BroadcastMessage(self._link.uid, event_of(message, self._namespace, may_be_text=True), options)
@@ -139,7 +138,7 @@ class RedisAdapter:
 
     async def call(
         self,
-        message: Numbered,
+        message: Message,
         rooms: Collection[str],
         except_rooms: Collection[str],
         *,
@@ -154,7 +153,7 @@ class RedisAdapter:
             return await self._local.call(message, rooms, except_rooms, timeout=timeout)
         request = self._request(
             RequestType.BROADCAST,
-            packet=event_of(message(None), self._namespace),
+            packet=event_of(message, self._namespace),
             opts=_options(rooms, except_rooms, {"timeout": round(timeout * 1000)}),
         )
         answers = AckCollector()

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import Any
 
-from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.remote import RemoteSocket
@@ -71,10 +70,7 @@ class Broadcast:
         Returns the first argument of each ack, None where it has none, in the order of their coming. Raises
         `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
         """
-
-        def message(id: int | None) -> Outgoing:
-            return packets.event(self._namespace, event, args, id=id, volatile=self._is_volatile)
-
+        message = packets.event(self._namespace, event, args, volatile=self._is_volatile)
         return await self._adapter.call(message, self._rooms, self._excepted, timeout=timeout, local=self._is_local)
 
     async def fetch_sockets(self) -> list[RemoteSocket]:

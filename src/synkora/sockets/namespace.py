@@ -8,8 +8,8 @@ import structlog
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.faults import fault
+from synkora.engine.message import Message
 from synkora.engine.outbox import Flusher
-from synkora.engine.outgoing import Outgoing
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
@@ -347,6 +347,6 @@ class Namespace(BroadcastOperators):
         except Exception as error:
             log.error("handler_failed", eventName="disconnect", socketId=socket.id, **fault(error))
 
-    def disconnect_packet(self) -> Outgoing:
+    def disconnect_packet(self) -> Message:
         """What tells a client that it is out of the namespace."""
-        return Outgoing(encode_packet(PacketType.DISCONNECT, self.name))
+        return Message(encode_packet(PacketType.DISCONNECT, self.name))

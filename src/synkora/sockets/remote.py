@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.errors import AckTimeout
@@ -54,10 +53,7 @@ class RemoteSocket:
 
         Returns its first argument, None where there is none. Raises `AckTimeout`, also when the client has left.
         """
-
-        def message(id: int | None) -> Outgoing:
-            return packets.event(self._namespace, event, args, id=id)
-
+        message = packets.event(self._namespace, event, args)
         answers = await self._adapter.call(message, (self.id,), (), timeout=timeout)
         if not answers:
             raise AckTimeout("the client left")

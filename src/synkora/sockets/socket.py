@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Any
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.session import Session
 from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
 from synkora.sockets import packets
@@ -66,7 +66,7 @@ class Socket:
         self._closing = closing
         self.issued = time.time()
         self._rooms: set[str] | None = None
-        self._pending: list[Outgoing] | None = None
+        self._pending: list[Message] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
 
@@ -145,7 +145,7 @@ class Socket:
         """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
         self.put(packets.event(self.namespace, event, args))
 
-    def put(self, message: Outgoing) -> None:
+    def put(self, message: Message) -> None:
         """Send a message that is encoded already."""
         if self.state is SocketState.CONNECTED:
             self.session.outbox.put(message)
@@ -165,7 +165,7 @@ class Socket:
         if self._acks is None:
             self._acks = Acks()
         number = self._adapter.acks.next_id()
-        message = packets.event(self.namespace, event, args, id=number)
+        message = packets.asking_for_ack(packets.event(self.namespace, event, args), number)
         self._acks.open(number)
         self.put(message)
         answer = await self._acks.wait(number, timeout)
@@ -203,7 +203,7 @@ class Socket:
         self._adapter.rooms.add(self.id, self.session.outbox)
         self._enter(self._rooms or ())
         outbox = self.session.outbox
-        outbox.put(Outgoing(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
+        outbox.put(Message(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
         pending, self._pending = self._pending, None
         for message in pending or ():
             outbox.put(message)

@@ -13,7 +13,7 @@ import structlog
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
 from synkora.engine.faults import fault
 from synkora.engine.handshake import HandshakeRefused
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.request import Request
 from synkora.engine.session import Session
@@ -57,7 +57,7 @@ class AsgiWebSocket:
         self._request = request
         self._is_base64 = request.wants_base64
         self._send = send
-        self._queue: list[Outgoing] = []
+        self._queue: list[Message] = []
         self._wake = asyncio.Event()
         self._goodbye: dict[str, Any] | None = None
         self._closing = False
@@ -138,7 +138,7 @@ class AsgiWebSocket:
 
     # What the session calls
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Have messages written, in order."""
         self._queue += messages
         self.writable = False

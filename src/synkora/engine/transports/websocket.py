@@ -21,7 +21,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in pic
 
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.request import Request
 from synkora.engine.session import Session
@@ -296,7 +296,7 @@ class WebSocketTransport(WSListener):
 
     # What the session calls
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Write messages, all in one piece unless that is a large one."""
         if self._encode is not None:
             frames = [self._encode(message) for message in messages]
@@ -348,7 +348,7 @@ class WebSocketTransport(WSListener):
         self.close(Reason.TRANSPORT_CLOSE, None)
 
 
-def _encoder(request: Request, threshold: int | None) -> Callable[[Outgoing], bytes] | None:
+def _encoder(request: Request, threshold: int | None) -> Callable[[Message], bytes] | None:
     """What makes a message's frames if they are not the plain ones: in base64, or compressed from `threshold` up."""
     if request.wants_base64:
         return methodcaller("base64_frames")
