@@ -8,7 +8,7 @@ import structlog
 
 from synkora.cluster.counters import ClusterCounters
 from synkora.cluster.instance_rpc import InstanceRpc
-from synkora.cluster.presence import RedisPresence
+from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
@@ -33,7 +33,7 @@ class Cluster:
         self._prefix = prefix
         self._link = Link(RedisUrl.parse(url), uid=instance_id)
         own = f"synkora:{prefix}:"
-        self.presence = RedisPresence(self._link, prefix=own)
+        self.presence = PresenceSync(self._link, prefix=own)
         self.tallies = ClusterCounters(self._link, failures, prefix=own)
         self.questions = InstanceRpc(self._link, lambda: self.tallies.others, prefix=own)
 
