@@ -4,6 +4,9 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 
+# Each start of the server and of a test run would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input
 PACKAGE := $(PIP) --no-build-isolation --no-deps --editable .
@@ -62,7 +65,7 @@ test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install wha
 QUICK := $(addprefix tests/,protocol engine sockets identity collaboration contracts)
 
 quick: $(DEV_READY) ## run the tests that need nothing but make install (about a minute)
-	@$(BIN)/python -m pytest --numprocesses auto -m 'not tools' $(ARGS) $(QUICK)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not tools' $(ARGS) $(QUICK)
 
 web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
 

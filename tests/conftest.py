@@ -8,9 +8,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-#: A busy machine is no reason to fail.
-settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# A busy machine is no reason to fail. `make fuzz` runs millions of examples, so that fewer than the usual 100 do here.
+settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 

@@ -1,17 +1,22 @@
-"""The WebSocket server of Synkora: an Engine.IO and Socket.IO server, and the collaboration that runs on it."""
+"""The WebSocket server of Synkora: an Engine.IO and Socket.IO server, and the collaboration that runs on it.
 
-from importlib.metadata import version
+A name is imported when it is first used, so that a program loads no more than it needs.
+"""
 
-from synkora.serving.server import serve
-from synkora.sockets.broadcast import Broadcast
-from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
-from synkora.sockets.namespace import Namespace
-from synkora.sockets.remote import RemoteSocket
-from synkora.sockets.server import SocketServer
-from synkora.sockets.snapshot import Handshake
-from synkora.sockets.socket import Socket
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-__version__ = version("synkora")
+if TYPE_CHECKING:
+    from synkora.serving.server import serve
+    from synkora.sockets.broadcast import Broadcast
+    from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
+    from synkora.sockets.namespace import Namespace
+    from synkora.sockets.remote import RemoteSocket
+    from synkora.sockets.server import SocketServer
+    from synkora.sockets.snapshot import Handshake
+    from synkora.sockets.socket import Socket
+
+    __version__: str
 
 __all__ = [
     "AckTimeout",
@@ -27,3 +32,37 @@ __all__ = [
     "__version__",
     "serve",
 ]
+
+#: The modules that define the names above.
+_MODULES: Final = {
+    "AckTimeout": "sockets.errors",
+    "Broadcast": "sockets.broadcast",
+    "ConnectRefused": "sockets.errors",
+    "EventRefused": "sockets.errors",
+    "Handshake": "sockets.snapshot",
+    "Namespace": "sockets.namespace",
+    "RemoteSocket": "sockets.remote",
+    "Socket": "sockets.socket",
+    "SocketServer": "sockets.server",
+    "TooManyCalls": "sockets.errors",
+    "serve": "serving.server",
+}
+
+
+if not TYPE_CHECKING:  # a type checker knows which names there are
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name (PEP 562)."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value: Any = version("synkora")
+        elif name in _MODULES:
+            value = getattr(import_module(f"synkora.{_MODULES[name]}"), name)
+        else:
+            raise AttributeError(f"module 'synkora' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

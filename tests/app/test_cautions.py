@@ -2,17 +2,15 @@
 
 import secrets
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.processes import Program
+from tests.support.processes import Synkora
 
 from synkora.app.cautions import is_placeholder, origin_cautions, secret_cautions, weakness
 
-SERVE = (sys.executable, "-m", "synkora", "serve")
 GOOD = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 ADVICE = "whoever guesses it can sign in as anyone. Make one for the app and this server: openssl rand -base64 32"
 
@@ -94,7 +92,7 @@ def test_origins_that_any_page_can_have() -> None:
 
 def started(folder: Path, **variables: str) -> list[str]:
     """What a server writes after its banner until it is told to stop."""
-    with Program(SERVE, folder, WS_HOST="127.0.0.1", WS_PORT="0", **variables) as program:
+    with Synkora(folder, "serve", WS_HOST="127.0.0.1", WS_PORT="0", **variables) as program:
         program.line(lambda line: "Ready" in line)
         program.signal(signal.SIGTERM)
         assert program.wait() == 0
@@ -133,6 +131,6 @@ def test_a_server_without_a_caution(tmp_path: Path) -> None:
 )
 def test_a_server_in_production_refuses(tmp_path: Path, variables: dict[str, str], line: str) -> None:
     """One line on stderr, and exit status 1."""
-    with Program(SERVE, tmp_path, WS_PORT="0", SYNKORA_ENV="production", **variables) as program:
+    with Synkora(tmp_path, "serve", WS_PORT="0", SYNKORA_ENV="production", **variables) as program:
         assert program.wait() == 1
         assert (program.stdout, program.stderr) == ([], [line])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.forks import run
 
 from synkora.app.settings import describe
 from synkora.identity.tokens import Keyring
@@ -22,30 +23,27 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in names} | {"COLUMNS": "200"}
 
 
-def run(
-    folder: Path, environment: dict[str, str], *arguments: str, command: tuple[str, ...] = (str(SYNKORA),)
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
-    )
+def start(folder: Path, environment: dict[str, str], *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as people do."""
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_version(tmp_path: Path, environment: dict[str, str]) -> None:
     """`--version` prints the version of the package, and needs no settings."""
-    done = run(tmp_path, environment, "--version")
+    done = start(tmp_path, environment, SYNKORA, "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"synkora {version('synkora')}\n", "")
 
 
 def test_module(tmp_path: Path, environment: dict[str, str]) -> None:
     """`python -m synkora` is the same command, by the same name."""
-    done = run(tmp_path, environment, "--help", command=(sys.executable, "-m", "synkora"))
+    done = start(tmp_path, environment, sys.executable, "-m", "synkora", "--help")
     assert done.returncode == 0
     assert "Usage: synkora [OPTIONS] COMMAND" in done.stdout
 
 
 def test_help(tmp_path: Path, environment: dict[str, str]) -> None:
     """`--help` says what the server is and how to begin, and names the commands."""
-    done = run(tmp_path, environment, "--help")
+    done = run(tmp_path, "--help", environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("WebSocket server", "First steps", ".env.local", "NEXT_PUBLIC_WEBSOCKET_URL", "serve", "token"):
         assert word in done.stdout
@@ -53,7 +51,7 @@ def test_help(tmp_path: Path, environment: dict[str, str]) -> None:
 
 def test_help_of_serve_lists_the_settings(tmp_path: Path, environment: dict[str, str]) -> None:
     """`serve --help` has every variable with its default and its description."""
-    done = run(tmp_path, environment, "serve", "--help")
+    done = run(tmp_path, "serve", "--help", environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     for variable in describe():
         note = "required" if variable.default is None else variable.default
@@ -63,7 +61,7 @@ def test_help_of_serve_lists_the_settings(tmp_path: Path, environment: dict[str,
 @pytest.mark.parametrize("arguments", [(), ("serve",), ("token", "--id", "u1", "--name", "Alice")])
 def test_wrong_settings(tmp_path: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
     """Whatever the command, wrong settings are told line by line on stderr, and the exit status is 1."""
-    done = run(tmp_path, environment | {"WS_PORT": "abc"}, *arguments)
+    done = run(tmp_path, *arguments, environment=environment | {"WS_PORT": "abc"})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "NEXTAUTH_SECRET is not set: put the secret of the web app into the environment or into .env.local",
@@ -84,7 +82,7 @@ def test_wrong_settings(tmp_path: Path, environment: dict[str, str], arguments: 
 )
 def test_wrong_arguments(tmp_path: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
     """Arguments that cannot be used are a usage error on stderr with status 2, without a traceback."""
-    done = run(tmp_path, environment | {"NEXTAUTH_SECRET": "s3cret"}, *arguments)
+    done = run(tmp_path, *arguments, environment=environment | {"NEXTAUTH_SECRET": "s3cret"})
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: synkora" in done.stderr
     assert "Traceback" not in done.stderr
@@ -95,9 +93,9 @@ def test_token(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / ".env.local").write_text("NEXTAUTH_SECRET=from-the-file\n")
     done = run(
         tmp_path,
-        environment,
         *("token", "--id", "u1", "--name", "Алиса", "--email", "a@b.test", "--picture", "https://b.test/a.png"),
         *("--expires-in", "3600"),
+        environment=environment,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
@@ -109,7 +107,9 @@ def test_token(tmp_path: Path, environment: dict[str, str]) -> None:
 
 def test_token_for_a_month(tmp_path: Path, environment: dict[str, str]) -> None:
     """Without `--expires-in` a token lasts thirty days, and what is not given is not claimed."""
-    done = run(tmp_path, environment | {"NEXTAUTH_SECRET": "s3cret"}, "token", "--id", "u1", "--name", "Alice")
+    done = run(
+        tmp_path, "token", "--id", "u1", "--name", "Alice", environment=environment | {"NEXTAUTH_SECRET": "s3cret"}
+    )
     claims: dict[str, Any] = Keyring("s3cret").verify(done.stdout.strip())
     assert claims["exp"] - claims["iat"] == 30 * 24 * 3600
     assert claims.keys().isdisjoint({"email", "picture"})

@@ -25,7 +25,7 @@ class TroubledSite(Site):
 async def site() -> AsyncIterator[TroubledSite]:
     """Synkora on a port, with its pages."""
     site = TroubledSite()
-    app = make_app(site.collaboration, lambda: site.server.registry.is_closing, lambda: site.problem)
+    app = make_app(site.collaboration, lambda: site.server._registry.is_closing, lambda: site.problem)
     async with serving(site.server, app=app) as address:
         site.address = address
         yield site
@@ -141,7 +141,7 @@ async def test_health_and_readiness_while_the_server_stops(site: Site) -> None:
     async with Polling(site.address) as late:
         await late.open()
         stopping = asyncio.create_task(site.server.close(5))
-        await until(lambda: site.server.registry.is_closing)
+        await until(lambda: site.server._registry.is_closing)
         assert (await ask(site.address, "/health")).json()["status"] == "shutting down"
         answer = await ask(site.address, "/ready")
         assert (answer.status_code, answer.json()["reason"]) == (503, "the server is shutting down")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.processes import Program, free_port
+from tests.support.processes import Program, Synkora, free_port
 
 RULE = "=" * 60
 OPEN = "✓ PROJECT_ACCESS=open: everyone signed in may join every project"
@@ -28,7 +28,7 @@ def taken() -> Iterator[int]:
 
 def failure(folder: Path, **variables: str) -> str:
     """What the server that cannot start writes to stderr: one line; it exits with 1 and says nothing else."""
-    with Program(SERVE, folder, NEXTAUTH_SECRET=SECRET, **variables) as program:
+    with Synkora(folder, "serve", NEXTAUTH_SECRET=SECRET, **variables) as program:
         assert program.wait() == 1
         assert program.stdout == []
         assert len(program.stderr) == 1, program.output
@@ -82,7 +82,7 @@ def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
 def test_the_log_level(tmp_path: Path) -> None:
     """With LOG_LEVEL=warning the banner is all that a good day writes."""
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "LOG_LEVEL": "warning"}
-    with Program(SERVE, tmp_path, **given) as program:
+    with Synkora(tmp_path, "serve", **given) as program:
         program.line(lambda line: "Ready" in line)
         program.signal(signal.SIGTERM)
         assert program.wait() == 0
@@ -121,7 +121,7 @@ def test_it_starts_without_redis_and_says_what_is_wrong(tmp_path: Path) -> None:
     """Its own clients are served meanwhile; the password is not shown."""
     port = free_port()
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
-    with Program(SERVE, tmp_path, REDIS_URL=f"redis://:hunter2@127.0.0.1:{port}", **given) as program:
+    with Synkora(tmp_path, "serve", REDIS_URL=f"redis://:hunter2@127.0.0.1:{port}", **given) as program:
         url = program.line(lambda line: "Health check" in line).removeprefix("✓ Health check: ")
         program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
         assert program.stdout[0].startswith("✓ One of several instances: ")

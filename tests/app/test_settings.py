@@ -67,6 +67,7 @@ def test_defaults() -> None:
         "limit_edit_rate": 100,
         "limit_other_rate": 20,
         "limit_byte_rate": 1_000_000,
+        "limit_user_byte_rate": 200_000_000,
         "limit_projects": 50,
         "limit_connections_per_user": 1000,
         "limit_connections_per_address": 10_000,

@@ -18,7 +18,7 @@ from synkora.identity.user import User
 from synkora.sockets.server import SocketServer
 
 #: Limits that no test reaches unless it means to.
-UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, byte_rate=0, projects=0, connections=0)
+UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, byte_rate=0, user_byte_rate=0, projects=0, connections=0)
 
 
 def signed_in(name: str = "ann") -> SignedIn:

@@ -36,7 +36,7 @@ class Person:
     def __init__(self, server: SocketServer, token: str, transport: MemoryTransport, request: Request) -> None:
         self.transport = transport
         self._taken = 0
-        self.session = server.registry.open(request, transport)
+        self.session = server._registry.open(request, transport)
         self.send("40" + json.dumps({"token": token}))
 
     def send(self, packet: str) -> None:

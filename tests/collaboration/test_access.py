@@ -8,7 +8,7 @@ import pytest
 from tests.collaboration.guarded import MovedClock, Roles, signed_in
 from tests.support.servers import until
 
-from synkora.collaboration import access as access_module
+from synkora.collaboration import turns as turns_module
 from synkora.collaboration.access import Access, AccessUnavailable, OpenAccess, Role
 
 ANN = signed_in("ann")
@@ -238,7 +238,7 @@ async def test_answers_are_counted_and_timed() -> None:
 
 async def test_a_user_who_asks_without_end_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few questions about one user are under way at a time; those about another do not wait for them."""
-    monkeypatch.setattr(access_module, "ASKED_AT_ONCE", 2)
+    monkeypatch.setattr(turns_module, "ASKED_AT_ONCE", 2)
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
     access = Access(roles)
@@ -252,13 +252,13 @@ async def test_a_user_who_asks_without_end_holds_up_nobody_else(monkeypatch: pyt
     assert await honest is Role.OWNER
     assert await asyncio.gather(*questions) == [None] * 5
     del questions
-    await until(lambda: not access._turns)
+    await until(lambda: not access._turns._askers)
 
 
 async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have no answer, at once; those that wait too long for their turn have none either."""
-    monkeypatch.setattr(access_module, "ASKED_AT_ONCE", 1)
-    monkeypatch.setattr(access_module, "MOST_WAITING", 1)
+    monkeypatch.setattr(turns_module, "ASKED_AT_ONCE", 1)
+    monkeypatch.setattr(turns_module, "MOST_WAITING", 1)
     roles = Roles()
     roles.gate.clear()
     access = Access(roles, answer_within=0.2)
@@ -273,7 +273,7 @@ async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.M
 
 async def test_whether_somebody_may_stay_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many questions of theirs wait, the same one among them: else nobody would learn that they may not."""
-    monkeypatch.setattr(access_module, "ASKED_AT_ONCE", 1)
+    monkeypatch.setattr(turns_module, "ASKED_AT_ONCE", 1)
     roles = Roles()
     roles.gate.clear()
     access = Access(roles)

@@ -227,7 +227,7 @@ async def test_cookies_of_a_strangers_page_do_not_count(patience: None, site: Si
     """A page that may not connect is kept out by its origin; even if it were not, its cookies would say nothing."""
     transport = MemoryTransport()
     request = request_of(origin=STRANGER, host="localhost:3001", cookie=f"{COOKIE}={token_of('Alice')}")
-    session = site.server.registry.open(request, transport)
+    session = site.server._registry.open(request, transport)
     session.receive_text(transport, b"40")
     await turn()
     assert refused(transport.packets[-1].decode()) == "Authentication required"
@@ -239,7 +239,7 @@ async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(patience: Non
         transport = MemoryTransport()
         cookie = f"{COOKIE}={token_of('Alice')}"
         request = replace(request_of(origin=f"{scheme}://ws.test", host="ws.test", cookie=cookie), secure=True)
-        session = site.server.registry.open(request, transport)
+        session = site.server._registry.open(request, transport)
         session.receive_text(transport, b"40")
         await turn()
         assert (b'"userId":"alice"' in transport.packets[-1]) is is_admitted
@@ -248,7 +248,7 @@ async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(patience: Non
 async def test_whoever_leaves_while_waiting_is_not_admitted(patience: None, site: Site) -> None:
     """A session that ends just when its upgrade brings the cookie leaves nobody behind."""
     polling, probe = MemoryTransport("polling"), MemoryTransport()
-    session = site.server.registry.open(request_of(origin=PAGE), polling)
+    session = site.server._registry.open(request_of(origin=PAGE), polling)
     session.receive_text(polling, b"40")
     await turn()
     cookie = f"{COOKIE}={token_of('Alice')}"
@@ -265,7 +265,7 @@ async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None
         await polling.open()
         await polling.post("40")
         await polling.post("1")
-    await until(lambda: len(running.server.registry) == 0)
+    await until(lambda: len(running.server._registry) == 0)
     assert running.collaboration.connections == 0
 
 
@@ -341,7 +341,7 @@ async def test_judgements_are_counted_by_what_came_of_them(site: Site) -> None:
 async def test_a_connect_that_waits_is_kept_as_it_came(site: Site, patience: None) -> None:
     """Objects made of it would take thirty times as much, and strangers may have very many wait."""
     transport = MemoryTransport("polling")
-    session = site.server.registry.open(request_of(Origin=PAGE), transport)
+    session = site.server._registry.open(request_of(Origin=PAGE), transport)
     await turn()
     before = sum(type(item) is list for item in gc.get_objects())
     session.receive_text(transport, connect_packet({"lists": [[] for _ in range(10_000)]}).encode())

@@ -18,6 +18,7 @@ from synkora.collaboration.access import Role
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
+from synkora.engine.incidents import IncidentKind
 from synkora.identity.handshake import Authenticator
 from synkora.identity.keys import signing_key
 from synkora.identity.tokens import Keyring
@@ -283,7 +284,7 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
     for wrong in (tampered(token("Ann", 3600)), token("Bob", 3600)):
         assert (await refreshed(ann, wrong))["ok"] is False
     assert list(failures.counts.values()) == [2]
-    assert server.incidents.totals["sign-in refused"] == 2
+    assert server.incidents.totals[IncidentKind.SIGN_IN_REFUSED] == 2
     before = len(acks(ann))
     ann.send('429["auth:refresh","guess"]')
     await settle()

@@ -11,6 +11,7 @@ from tests.collaboration.site import PAGE, SECRET
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
 
+from synkora.collaboration import kept_sessions, turns
 from synkora.collaboration.access import AccessUnavailable
 from synkora.collaboration.kept_sessions import NoneKept
 from synkora.collaboration.service import Collaboration
@@ -30,9 +31,12 @@ class Kept:
         self.sessions = {KEY: ANN, **sessions}
         self.asked: list[str] = []
         self.trouble: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def find(self, key: str) -> User | None:
         self.asked.append(key)
+        await self.gate.wait()
         if self.trouble is not None:
             raise self.trouble
         return self.sessions.get(key)
@@ -55,11 +59,13 @@ class Office:
         )
 
     def come(
-        self, cookie: str = f"next-auth.session-token={KEY}", auth: str = "", origin: str = PAGE
+        self, cookie: str = f"next-auth.session-token={KEY}", auth: str = "", address: str = "127.0.0.1"
     ) -> MemoryTransport:
         """Connect by a session cookie."""
         transport = MemoryTransport()
-        session = self.server.registry.open(request_of(cookie=cookie, origin=PAGE), transport)
+        session = self.server._registry.open(
+            replace(request_of(cookie=cookie, origin=PAGE), address=address), transport
+        )
         session.receive_text(transport, b"40" + auth.encode())
         return transport
 
@@ -115,7 +121,7 @@ async def test_cookies_of_other_sites_pages_are_not_looked_up() -> None:
     kept = Kept()
     office = Office(kept)
     transport = MemoryTransport()
-    session = office.server.registry.open(request_of(cookie=f"next-auth.session-token={KEY}"), transport)
+    session = office.server._registry.open(request_of(cookie=f"next-auth.session-token={KEY}"), transport)
     session.receive_text(transport, b"40")
     await said(transport, "Authentication required")
     assert kept.asked == []
@@ -129,6 +135,40 @@ async def test_answers_are_remembered() -> None:
         await said(transport, '"connected"')
     await said(office.come(), '"connected"')
     assert kept.asked == [KEY]
+
+
+async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few keys from one address are looked up at a time; those of others do not wait for them."""
+    monkeypatch.setattr(turns, "ASKED_AT_ONCE", 2)
+    kept = Kept()
+    kept.gate.clear()
+    office = Office(kept)
+    flood = [
+        office.come(f"next-auth.session-token=no-such-session-{number}", address="192.0.2.7") for number in range(9)
+    ]
+    await asyncio.sleep(0.01)
+    assert len(kept.asked) == 2
+    honest = office.come()
+    await asyncio.sleep(0.01)
+    assert kept.asked[2:] == [KEY]
+    kept.gate.set()
+    await said(honest, '"connected"')
+    for transport in flood:
+        await said(transport, "Authentication failed")
+
+
+async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is signed in asks the same database who may join a project."""
+    monkeypatch.setattr(kept_sessions, "LOOKED_UP_AT_ONCE", 3)
+    kept = Kept()
+    kept.gate.clear()
+    office = Office(kept)
+    for number in range(9):
+        office.come(f"next-auth.session-token=no-such-session-{number}", address=f"192.0.2.{number}")
+    await asyncio.sleep(0.01)
+    assert len(kept.asked) == 3
+    kept.gate.set()
+    await until(lambda: len(kept.asked) == 9)
 
 
 async def test_while_nobody_can_say_a_client_is_to_come_again() -> None:
@@ -156,7 +196,7 @@ async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
     """Nobody would dismiss it again."""
     office = Office(Kept())
     transport = office.come()
-    (session,) = office.server.registry
+    (session,) = office.server._registry
     session.transport_closed(transport, session._end_reason)
     for _ in range(10):
         await asyncio.sleep(0)

@@ -16,6 +16,7 @@ from synkora.collaboration import limits as limits_module
 from synkora.collaboration.access import Role
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.engine.disconnect import Reason
+from synkora.engine.incidents import Limit
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
@@ -280,7 +281,7 @@ async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(cloc
     ann.emit(*EDIT)
     await settle()
     assert names(bob) == ["task:create"]
-    assert site.collaboration._incidents.limits["bytes"] == 2
+    assert site.collaboration._incidents.limits[Limit.BYTES] == 2
 
 
 async def test_acks_count_too(clock: Clock) -> None:

@@ -226,7 +226,7 @@ async def test_the_last_to_leave_leaves_nothing_behind(site: Site) -> None:
     people[1].send("41")
     await turn()
     assert site.collaboration.presence.projects == 0
-    assert len(site.server.of("/").adapter.rooms) == 0
+    assert len(site.server.of("/")._core.adapter.rooms) == 0
 
 
 @pytest.mark.parametrize("whose", ["own", "another's"])

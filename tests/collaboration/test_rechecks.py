@@ -144,7 +144,7 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
     await until(lambda: site.roles.asked.total() > len(users))
     site.roles.gate.clear()
     await until(lambda: len(site.collaboration.access._answers._asking) == 50)
-    await until(lambda: len(site.collaboration._admission._checks) > 50)
+    await until(lambda: len(site.collaboration._admission._rechecks._tasks) > 50)
     assert len(site.collaboration.access._answers._asking) == 50
     site.roles.gate.set()
     before = site.roles.asked.copy()
@@ -155,4 +155,4 @@ async def test_nobody_is_checked_again_where_access_is_open() -> None:
     """There is nothing to ask."""
     site = Site()
     await site.meet("Ann", project="p")
-    assert len(site.collaboration._admission._rechecks) == 0
+    assert len(site.collaboration._admission._rechecks._due) == 0

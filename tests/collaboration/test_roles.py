@@ -63,7 +63,7 @@ def test_the_edits_are_what_changes_a_project() -> None:
 def test_edits_are_never_volatile(event: Event) -> None:
     """What changes a project must not be dropped for a client that is slow, and what may be dropped is no edit."""
     assert event.edits is not event.volatile
-    assert event.kind is (EventClass.EDIT if event.edits else EventClass.VOLATILE)
+    assert event.event_class is (EventClass.EDIT if event.edits else EventClass.VOLATILE)
 
 
 @pytest.mark.parametrize("role", WRITERS)

@@ -232,7 +232,7 @@ async def test_nobody_is_told_of_those_who_leave_as_the_server_stops(site: Site)
     """Everyone leaves at once: N farewells to each of N would be N squared messages for nobody."""
     people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     site.collaboration.say_goodbye()
-    site.server.registry.close()
+    site.server._registry.close()
     await turn()
     for person in people:
         assert [event[0] for event in person.take_events()] == ["server:shutdown"]

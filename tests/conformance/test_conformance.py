@@ -55,9 +55,9 @@ async def test_socketio(row: Row) -> None:
     """The row holds for a Socket.IO server, which has no session left afterwards."""
     server = echo_server(row)
     async with serving(server) as address, AsyncExitStack() as stack:
-        await Runner(address, server.registry, stack).run(row)
+        await Runner(address, server._registry, stack).run(row)
         await stack.aclose()
-        await until(lambda: len(server.registry) == 0)
+        await until(lambda: len(server._registry) == 0)
 
 
 @pytest.mark.parametrize("rows", [engineio_rows.ROWS, socketio_rows.ROWS])

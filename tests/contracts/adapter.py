@@ -65,7 +65,7 @@ class AdapterContract:
             crowd.sockets[name].join(dave)
         await crowd.cluster.settle()
         for server in crowd.cluster.servers:
-            relay = server.of("/").adapter.relay
+            relay = server.of("/")._core.adapter.relay
             relay(packets.event("/", "x", (1,)), dave)
             assert await crowd.who_gets(["x", 1], server) == ["alice", "bob"]
             relay(packets.event("/", "x", (2,), volatile=True), dave)
@@ -74,7 +74,7 @@ class AdapterContract:
             beside = crowd.beside(server)
             assert await crowd.who_gets(["x", 3], server) == [name for name in ("alice", "bob") if name in beside]
         alice = crowd.sockets["alice"].id
-        crowd.server("alice").of("/").adapter.relay(packets.event("/", "x", ()), dave, alice)
+        crowd.server("alice").of("/")._core.adapter.relay(packets.event("/", "x", ()), dave, alice)
         assert await crowd.who_gets(["x"], crowd.server("alice")) == ["bob"]
 
     async def test_local_broadcasts_stay_on_their_server(self, crowd: Crowd) -> None:
@@ -189,7 +189,7 @@ class AdapterContract:
         with pytest.raises(AckTimeout) as failed:
             await asking
         assert failed.value.answers == ["b"]
-        assert len(server.of("/").adapter.acks) == 0
+        assert len(server.of("/")._core.adapter.acks) == 0
         await crowd.answer("alice", "ask", "late")
         await crowd.cluster.settle()
         assert await crowd.who_gets(["x"], server) == []
@@ -308,7 +308,7 @@ class AdapterContract:
     async def test_servers_are_counted(self, cluster: Cluster) -> None:
         """Each knows how many there are."""
         for namespace in cluster.namespaces:
-            assert await namespace.adapter.server_count() == len(cluster.servers)
+            assert await namespace._core.adapter.server_count() == len(cluster.servers)
 
     async def test_the_other_servers_hear_of_an_event(self, cluster: Cluster) -> None:
         """All but the one that emits it, with its arguments."""

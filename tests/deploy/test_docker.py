@@ -96,7 +96,7 @@ async def test_it_serves_in_a_clean_environment(image: Path, node: NodeProcess, 
         await client.emit("join-project", "p")
         assert (await client.expect("users:active"))["count"] == 1
         await client.close()
-        program.process.terminate()
+        program.signal()
         assert program.wait() == 0, program.output
     assert not is_healthy(image, variables)
 

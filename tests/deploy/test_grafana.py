@@ -26,7 +26,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a server that is one of several tells, by the names of its families."""
     with running_redis() as redis:
         server = ServerProcess(tmp_path_factory.mktemp("server"), REDIS_URL=redis.url)
-        server.wait_for_line(lambda line: "Redis is there" in line)
+        server.line(lambda line: "Redis is there" in line)
         text = httpx.get(f"{server.url}/metrics", trust_env=False).text
         assert server.stop() == 0
     return {family.name: family for family in text_string_to_metric_families(text)}

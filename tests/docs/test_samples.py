@@ -159,7 +159,7 @@ def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
 def test_readme_banner(server: ServerProcess) -> None:
     """The README shows what the server writes when it starts."""
     banner = blocks(ROOT / "README.md", "console")[0].text.removeprefix("$ make run\n")
-    server.wait_for_line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
+    server.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
     shown = banner.replace("localhost:3001", f"127.0.0.1:{server.port}").replace("3001", str(server.port))
     assert "\n".join(server.stdout).startswith(shown.strip())
 

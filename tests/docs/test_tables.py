@@ -13,8 +13,10 @@ from tests.docs.documents import ROOT, blocks, table
 from synkora.app.settings import describe
 from synkora.cluster.project import TRANSITIONS as SYNC_TRANSITIONS
 from synkora.cluster.project import SyncState
-from synkora.collaboration.access import ASKED_AT_ONCE, MOST_REMEMBERED, MOST_WAITING
+from synkora.collaboration.access import MOST_REMEMBERED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
+from synkora.collaboration.kept_sessions import LOOKED_UP_AT_ONCE
+from synkora.collaboration.turns import ASKED_AT_ONCE, MOST_WAITING
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
@@ -45,6 +47,7 @@ BOUNDS: Final = {
     "message before CONNECT is answered": {MAX_EARLY},
     "CONNECT": {MAX_EARLY},
     "questions about one user to the app or the database": {ASKED_AT_ONCE, MOST_WAITING},
+    "keys of sessions from one address that are looked up": {ASKED_AT_ONCE, MOST_WAITING, LOOKED_UP_AT_ONCE},
     "large frame, fragments of a message": {COMPLETION},
     "packets without use": {ODD_RATE, ODD_BURST, ODD_BYTES, SMALL},
     "Engine.IO packet that is no message": {MAX_CONTROL},

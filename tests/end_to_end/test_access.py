@@ -1,7 +1,6 @@
 """Who gets into which project, what they may do there, and how they lose it, with a real database and a real app."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,7 +24,7 @@ from tests.end_to_end.people import ISSUED, Person
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer
 from tests.support.clients import websocket
-from tests.support.processes import PATIENCE, Program
+from tests.support.processes import PATIENCE, Synkora
 from tests.support.servers import Address
 
 NO_ACCESS = "You do not have access to this project"
@@ -188,14 +187,14 @@ async def test_the_log_says_who_is_asked_and_what_failed_without_a_secret(
 ) -> None:
     """Neither a password nor a token is in the most talkative log, whatever went wrong."""
     kind = authority.variables["PROJECT_ACCESS"]
-    process.wait_for_line(lambda line: line.startswith(f"✓ PROJECT_ACCESS={kind}: "))
+    process.line(lambda line: line.startswith(f"✓ PROJECT_ACCESS={kind}: "))
     owner, stranger = await come(address, "owner"), await come(address, "stranger")
     await owner.join()
     await stranger.is_refused(NO_ACCESS)
     await asyncio.to_thread(authority.go_away)
     editor = await come(address, "editor")
     await editor.is_refused(NOT_NOW)
-    process.wait_for_line(lambda line: line.startswith("! Access check failed: "))
+    process.line(lambda line: line.startswith("! Access check failed: "))
     assert await asyncio.to_thread(process.stop) == 0
     assert all(token.startswith(TOKENS_BEGIN) for token in ISSUED[-3:])
     secrets = [SECRET, Postgres.password, quote(Postgres.password, safe=""), TOKENS_BEGIN, *ISSUED]
@@ -211,7 +210,7 @@ async def test_a_wrong_password_is_told_in_the_log_and_not_quoted(
     server = start_server(NEXTAUTH_SECRET=SECRET, LOG_LEVEL="debug", PROJECT_ACCESS="postgres", DATABASE_URL=url)
     owner = await come(Address(server.port, "/socket.io/"), "owner")
     await owner.is_refused(NOT_NOW)
-    line = server.wait_for_line(lambda line: line.startswith("! Access check failed: "))
+    line = server.line(lambda line: line.startswith("! Access check failed: "))
     assert "password authentication failed" in line
     assert "outdated" not in server.output
 
@@ -235,7 +234,7 @@ async def test_what_cannot_be_asked_is_told_in_one_line(tmp_path: Path, variable
     kind = "postgres" if variable == "DATABASE_URL" else "http"
     given = {} if value is None else {variable: value}
     settings = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "PROJECT_ACCESS": kind, **given}
-    with Program([sys.executable, "-m", "synkora", "serve"], tmp_path, **settings) as program:
+    with Synkora(tmp_path, "serve", **settings) as program:
         assert await asyncio.to_thread(program.wait) == 1
     assert program.stdout == []
     [line] = program.stderr

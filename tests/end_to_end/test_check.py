@@ -13,6 +13,7 @@ import pytest
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET
 from tests.end_to_end.session import StartServer
+from tests.support.forks import run
 from tests.support.redis_server import RedisServer, running_redis
 
 PASSWORD = "p@ss:w/o?r#d% of Redis"
@@ -32,14 +33,7 @@ class Place:
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run it with these settings; fails if a secret is shown."""
-        done = subprocess.run(
-            [sys.executable, "-m", "synkora", "check", *options],
-            cwd=self._folder,
-            env={"PATH": os.environ["PATH"], **variables},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
+        done = run(self._folder, "check", *options, environment={"PATH": os.environ["PATH"], **variables})
         assert done.stderr == ""
         leaked = [secret for secret in SECRETS if secret in done.stdout]
         assert not leaked, done.stdout
@@ -123,10 +117,12 @@ def test_risks(place: Place, options: tuple[str, ...], code: int) -> None:
     assert "hunter2" not in done.stdout
 
 
-def test_a_broken_setting(place: Place) -> None:
+def test_a_broken_setting(tmp_path: Path) -> None:
     """It is a line, and no crash, whatever the language of the terminal can write."""
-    done = place.run(NEXTAUTH_SECRET=SECRET, WS_PORT="abc", PYTHONIOENCODING="ascii")
-    assert done.returncode == 1
+    environment = {"PATH": os.environ["PATH"], "WS_PORT": "abc", "PYTHONIOENCODING": "ascii", "NEXTAUTH_SECRET": SECRET}
+    command = (sys.executable, "-m", "synkora", "check")  # Python reads PYTHONIOENCODING when it starts
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines()[0].split(maxsplit=2) == [
         *("?", "settings"),
         'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',

@@ -208,7 +208,7 @@ async def test_without_redis_each_goes_on_and_they_are_one_again_when_it_is_back
         assert (status, ready["status"]) == (503, "not ready")
         assert health["reason"]
         assert ready["reason"]
-        await asyncio.to_thread(server.wait_for_line, lambda line: line.startswith(AWAY))
+        await asyncio.to_thread(server.line, lambda line: line.startswith(AWAY))
     carol = await connect_by(CAROL, url=servers[0].url)
     await carol.emit("join-project", PROJECT)
     await carol.expect("users:active")

@@ -514,7 +514,7 @@ async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_
         await found.getByText('paused').waitFor();
     """)
     await alice.close()
-    await asyncio.to_thread(server.wait_for_line, lambda line: "disconnected" in line)
+    await asyncio.to_thread(server.line, lambda line: "disconnected" in line)
     await operator.play("""
         if (await lines.filter({ hasText: 'disconnected' }).count()) throw new Error('it is paused');
         await button('Pause').click();

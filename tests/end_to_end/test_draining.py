@@ -126,7 +126,7 @@ async def test_it_ends_when_the_last_client_has_gone(redis: RedisServer, start_s
 async def test_one_that_is_alone_tells_everyone_at_once(start_server: StartServer) -> None:
     """Since there is nobody to send them to, and says at its start that it will."""
     server = start_server(SHUTDOWN_DRAIN=HOURS)
-    server.wait_for_line(lambda line: line.startswith("! SHUTDOWN_DRAIN does nothing without REDIS_URL"))
+    server.line(lambda line: line.startswith("! SHUTDOWN_DRAIN does nothing without REDIS_URL"))
     both = [await RawWebSocket.open(server), await RawWebSocket.open(server)]
     for number, carrier in enumerate(both):
         await RawClient(carrier).sign_in((ALICE, BOB)[number])

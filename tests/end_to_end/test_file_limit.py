@@ -38,7 +38,7 @@ async def crowd(server: ServerProcess) -> AsyncIterator[list[RawConnection]]:
 
 async def test_running_out_of_files_is_one_line(server: ServerProcess, crowd: list[RawConnection]) -> None:
     """The log says what to raise, once; the server goes on, and serves again when there is room."""
-    server.wait_for_line(lambda line: line.startswith(LINE))
+    server.line(lambda line: line.startswith(LINE))
     await asyncio.sleep(2.5)  # what the server does every second or two wants files, too
     for connection in crowd:
         await connection.close()

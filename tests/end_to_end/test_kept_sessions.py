@@ -76,5 +76,5 @@ async def test_without_the_database_the_log_says_what_to_do(start_server: StartS
     server = start_server(NEXTAUTH_SECRET=SECRET)
     with pytest.raises(Refused, match="Authentication failed"):
         await connect_by(OWNER, url=server.url, auth=None, headers=headers_of("owner"))
-    server.wait_for_line(lambda line: "set DATABASE_URL to the app's own" in line)
+    server.line(lambda line: "set DATABASE_URL to the app's own" in line)
     assert KEYS["owner"] not in server.output

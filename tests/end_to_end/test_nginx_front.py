@@ -108,7 +108,7 @@ async def test_a_refusal_names_what_nginx_does_by_default(start_server: StartSer
             assert answer.status_code == 403
             assert "have the proxy send X-Forwarded-Host" in answer.json()["message"]
     line = f"! Origin refused: {nginx.url} (for the Host synkora, which a proxy may have replaced), from 127.0.0.1"
-    server.wait_for_line(lambda said: said.endswith(line))
+    server.line(lambda said: said.endswith(line))
 
 
 @pytest.mark.parametrize("change", [bare, forwarding], ids=["as by default", "with X-Forwarded-Host"])

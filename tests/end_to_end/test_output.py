@@ -21,14 +21,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def expect_line(server: ServerProcess, pattern: str) -> None:
     """Wait for a line of output that this pattern fits as a whole."""
     fits = re.compile(pattern).fullmatch
-    await asyncio.to_thread(server.wait_for_line, lambda line: fits(line) is not None)
+    await asyncio.to_thread(server.line, lambda line: fits(line) is not None)
 
 
 async def test_the_banner_says_where_the_server_is(start_server: StartServer) -> None:
     """It is the first that is written, to standard output; nothing is written to standard error."""
     server = start_server(WS_HOST="", ALLOWED_ORIGINS="http://localhost:3000,https://*.example.com")
     rule = "=" * 60
-    server.wait_for_line(lambda line: "Ready" in line)
+    server.line(lambda line: "Ready" in line)
     assert await asyncio.to_thread(server.stop) == 0
     assert server.stdout[:8] == [
         rule,
@@ -152,7 +152,7 @@ async def test_no_secret_is_ever_written(start_server: StartServer, connect_by: 
             await client.emit("no such event", {"token": token})
             await client.expect("error")
             await client.close()
-    server.wait_for_line(lambda line: "refused" in line)
+    server.line(lambda line: "refused" in line)
     assert await asyncio.to_thread(server.stop) == 0
     for text in (SECRET, previous, "cookie-9f2e", *good, *bad, *(token[-16:] for token in good)):
         assert text not in server.output

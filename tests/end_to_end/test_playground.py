@@ -55,7 +55,7 @@ async def two(visit: Visit) -> AsyncIterator[tuple[Visitor, Visitor]]:
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:
     """One line after the banner, which is whole by then."""
-    line = await asyncio.to_thread(development.wait_for_line, lambda line: "Playground" in line)
+    line = await asyncio.to_thread(development.line, lambda line: "Playground" in line)
     assert line == f"✓ Playground: http://127.0.0.1:{development.port}/playground"
     assert development.stdout.index(line) == 8
 

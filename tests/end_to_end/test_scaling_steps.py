@@ -196,7 +196,7 @@ async def node_server(folder: Path, port: int, **variables: str) -> AsyncIterato
 
 async def stop(program: Program) -> None:
     """End a Node.js server, which has nothing to say to SIGTERM."""
-    program.process.terminate()
+    program.signal()
     await asyncio.to_thread(program.wait)
 
 

@@ -31,6 +31,7 @@ BUSY = {
     "LIMIT_VOLATILE_RATE": "0",
     "LIMIT_EDIT_RATE": "0",
     "LIMIT_BYTE_RATE": "0",
+    "LIMIT_USER_BYTE_RATE": "0",
     "LIMIT_CONNECTIONS_PER_ADDRESS": "0",
     "LIMIT_HANDSHAKES_PER_ADDRESS": "0",
 }
@@ -207,9 +208,9 @@ async def test_past_its_limit_it_is_disconnected_and_nobody_else_loses_anything(
     assert [event[0] for event in others] == ["user:left", "users:active", "users:count"]
     assert others[0][1]["userName"] == SLOTH.name
     await expect_health(server, connections=2)
-    server.wait_for_line(lambda line: line == "! Slow client cut off, from 127.0.0.1")
+    server.line(lambda line: line == "! Slow client cut off, from 127.0.0.1")
     end = re.compile(rf"✗ Client disconnected: \S+ \({SLOTH.name}\) - transport error")
-    server.wait_for_line(lambda line: end.fullmatch(line) is not None)
+    server.line(lambda line: end.fullmatch(line) is not None)
 
     got = [argument["fileId"] for name, argument in await catch_up(slow) if name == "markdown:update"]
     assert got == [f"f{number}" for number in range(len(got))]

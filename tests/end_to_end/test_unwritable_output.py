@@ -30,7 +30,7 @@ class Server(ServerProcess):
 
     def __init__(self, folder: Path, shell: str, stdout: int | None = None, port: int | None = None) -> None:
         self.port = port or free_port()
-        self.process = subprocess.Popen(
+        self.shell = subprocess.Popen(
             ["sh", "-c", shell],
             cwd=folder,
             env={"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": str(self.port)},
@@ -47,13 +47,13 @@ class Server(ServerProcess):
                     assert (await http.get(f"{self.url}/health")).json()["status"] == "healthy"
                     return
                 except httpx.ConnectError:
-                    assert self.process.poll() is None, self.process.communicate()
+                    assert self.shell.poll() is None, self.shell.communicate()
                     await asyncio.sleep(0.05)
 
     async def expect_end(self) -> tuple[int, str]:
         """Its exit code, and what it wrote to standard error."""
-        _, errors = await asyncio.to_thread(self.process.communicate, timeout=3 * PATIENCE)
-        return self.process.returncode, errors
+        _, errors = await asyncio.to_thread(self.shell.communicate, timeout=3 * PATIENCE)
+        return self.shell.returncode, errors
 
 
 @contextmanager
@@ -62,10 +62,10 @@ def running(folder: Path, shell: str, stdout: int | None = None, port: int | Non
     try:
         yield server
     finally:
-        server.process.kill()
-        server.process.wait()
-        assert server.process.stderr is not None
-        server.process.stderr.close()
+        server.shell.kill()
+        server.shell.wait()
+        assert server.shell.stderr is not None
+        server.shell.stderr.close()
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_a_server_whose_output_nobody_reads_works_on(tmp_path: Path, pipe:
         last = await RawWebSocket.open(server)
         client = RawClient(last)
         await client.sign_in(TALKATIVE)
-        server.process.send_signal(signal.SIGTERM)
+        server.shell.send_signal(signal.SIGTERM)
         await client.expect("server:shutdown")
         assert await server.expect_end() == (0, "")
         await last.close()
@@ -107,7 +107,7 @@ async def test_a_reader_that_comes_back_gets_what_waited(tmp_path: Path, pipe: t
         await server.expect_health()
         times = 3 * PAGE // 200
         await be_talked_about(server, times)
-        server.process.send_signal(signal.SIGTERM)
+        server.shell.send_signal(signal.SIGTERM)
         data = b""
         while b"Stopped" not in data:
             data += await asyncio.to_thread(os.read, reader, 65536)
@@ -129,7 +129,7 @@ async def test_a_server_that_cannot_write_serves_and_stops_well(tmp_path: Path, 
     with running(tmp_path, shell) as server:
         await server.expect_health()
         await be_talked_about(server, 3)
-        server.process.send_signal(signal.SIGTERM)
+        server.shell.send_signal(signal.SIGTERM)
         assert await server.expect_end() == (0, "")
 
 
@@ -145,7 +145,7 @@ async def test_a_reader_that_is_gone_costs_only_the_lines(tmp_path: Path) -> Non
             if not goes_early:
                 os.close(reader)
             await be_talked_about(server, 3)
-            server.process.send_signal(signal.SIGTERM)
+            server.shell.send_signal(signal.SIGTERM)
             assert await server.expect_end() == (0, "")
 
 
@@ -172,5 +172,5 @@ async def test_what_was_lost_is_counted_for_prometheus(tmp_path: Path) -> None:
             while lost < 6:
                 page = (await http.get(f"{server.url}/metrics")).text
                 lost = float(page.split("\nsynkora_log_lines_lost_total ")[1].split("\n")[0])
-        server.process.send_signal(signal.SIGTERM)
+        server.shell.send_signal(signal.SIGTERM)
         assert await server.expect_end() == (0, "")

@@ -315,7 +315,7 @@ async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
 async def test_counts_return_to_nought_however_sessions_end() -> None:
     """A clean end, a lost connection, a server's own disconnect, and an end that lingers."""
     gate = gate_of(clients=100)
-    registry = SocketServer(gate=gate).registry
+    registry = SocketServer(gate=gate)._registry
     closed, lost, ended, lingering = (registry.open(request_of(), MemoryTransport()) for _ in range(4))
     closed.receive_text(closed.transport, b"1")
     lost.transport_closed(lost.transport, Reason.TRANSPORT_CLOSE)

@@ -158,4 +158,4 @@ class Upgrading(RuleBasedStateMachine):
 
 
 TestUpgrading = Upgrading.TestCase
-TestUpgrading.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestUpgrading.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

@@ -45,7 +45,7 @@ class Site:
         raise structlog.DropEvent
 
     async def _open_onlooker(self) -> None:
-        session = self.server.registry.open(request_of("EIO=4&transport=websocket"), self.onlooker)
+        session = self.server._registry.open(request_of("EIO=4&transport=websocket"), self.onlooker)
         session.receive_text(self.onlooker, b'40{"token":"' + _TOKEN + b'"}')
         session.receive_text(self.onlooker, b'42["join-project","' + PROJECT + b'"]')
         await _turns()
@@ -55,7 +55,7 @@ class Site:
         name = "polling" if flags & _FLAG_POLLING else "websocket"
         transport = MemoryTransport("polling" if name == "polling" else "websocket")
         transport.lingers = name == "polling"
-        session = self.server.registry.open(request_of(f"EIO=4&transport={name}"), transport)
+        session = self.server._registry.open(request_of(f"EIO=4&transport={name}"), transport)
         if flags & _FLAG_CONNECT:
             session.receive_text(transport, b'40{"token":"' + _TOKEN + b'"}')
         if flags & _FLAG_JOIN:
@@ -110,7 +110,7 @@ def session(data: bytes) -> None:
     assert site.onlooker.closed_with is None, "the onlooker was cut off"
     for packet in site.onlooker.packets:
         _check_packet(packet)
-    assert len(site.server.registry) == 1, "a session was left behind"
+    assert len(site.server._registry) == 1, "a session was left behind"
     assert site.collaboration.connections == 1, "a member was left behind"
     assert site.collaboration.presence.projects == 1, "a project was left behind"
 

@@ -14,6 +14,7 @@ from tests.identity.forge import encrypted, segment, signed
 from tests.support.frames import BINARY, TEXT, client_frame
 
 from synkora.collaboration.events import CATALOGUE
+from synkora.identity.cookies import SESSION_COOKIES
 from synkora.identity.tokens import sign
 
 _LARGE = 10_000
@@ -322,6 +323,29 @@ async def floods_of_large_edits(a: Attacker) -> None:
         await a.expect_end(socket)
 
 
+async def crowds_that_write(a: Attacker) -> None:
+    """Several connections of one user in one project, each of which sends as much as it may."""
+    edit = json.dumps(["task:create", {"projectId": a.project, "task": "x" * 30_000}]).encode()
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.member()) for _ in range(6)]
+        for _ in range(10):
+            for socket in crowd:
+                a.count()
+                await socket.text(b"42" + edit)
+
+
+async def halves_of_pairs(a: Attacker) -> None:
+    """Edits of very many halves of surrogate pairs; who keeps on is disconnected."""
+    edit = b'42["task:create",{"projectId":"%b","task":"%b"}]' % (a.project.encode(), rb"\ud83d" * 9_000)
+    async with a.member() as socket:
+        a.count(_FLOOD // 2)
+        try:
+            await socket.send(client_frame(TEXT, edit) * (_FLOOD // 2))
+        except ConnectionError:
+            return
+        await a.expect_end(socket)
+
+
 async def bad_attachments(a: Attacker) -> None:
     """Attachments that are too many, missing, not asked for, or whose placeholders lead nowhere."""
     await _each_ends(a, b'4511-["canvas:update",{}]', b'452-["a"]' + b"x")
@@ -441,6 +465,18 @@ async def forged_tokens(a: Attacker) -> None:
         None,
         "",
     )
+
+
+async def forged_cookies(a: Attacker) -> None:
+    """CONNECT beside a header that is full of session cookies which nobody has made."""
+    token = segment({"alg": "dir", "enc": "A256GCM"}) + "..AAAAAAAAAAAAAAAA.%d.AAAAAAAAAAAAAAAAAAAAAA"
+    cookies = [f"{name}={token % number}" for name in SESSION_COOKIES for number in range(4)]
+    for _ in range(5):
+        async with a.websocket(Cookie="; ".join(cookies), Origin="http://localhost:3000") as socket:
+            a.count()
+            await socket.text(b"40")
+            answer = await socket.packet()
+            assert answer.startswith(b"44"), answer[:60]
 
 
 async def expired_tokens(a: Attacker) -> None:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.identity.forge import encrypted, signed
 
-from synkora.identity.handshake import Authenticator, SignInRefused, may_come_with_upgrade
+from synkora.identity.cookies import SESSION_COOKIES
+from synkora.identity.handshake import MOST_TOKENS, Authenticator, SignInRefused, may_come_with_upgrade
 from synkora.identity.tokens import Keyring
 
 SECRET = "a secret of the tests, long enough"
@@ -62,6 +63,14 @@ class TestOrder:
     def test_a_useless_cookie_hides_no_other(self) -> None:
         """A stale session beside a good one does not sign anybody out."""
         assert signed_in(cookie=f"__Secure-authjs.session-token={FORGED}; {BY_COOKIE}") == "by-cookie"
+
+    def test_only_so_many_tokens_are_tried(self) -> None:
+        """A header full of forged tokens would cost the others time; further ones are as if they were not there."""
+        names = [name for name in SESSION_COOKIES if name != "next-auth.session-token"]
+        forged = [f"{name}={FORGED[:-number]}" for name in names for number in range(1, 5)]
+        assert signed_in(None, None, "; ".join([*forged[: MOST_TOKENS - 1], BY_COOKIE])) == "by-cookie"
+        detail = refused(None, None, "; ".join([*forged, BY_COOKIE])).detail
+        assert detail.count("cookie ") == MOST_TOKENS
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", " Bearer", "Bearer  "])
     def test_the_scheme_is_read_as_http_has_it(self, scheme: str) -> None:

@@ -31,7 +31,7 @@ def server_on(link: Link, **options: Any) -> SocketServer:
 
 def adapter_of(server: SocketServer, namespace: str = "/") -> RedisAdapter:
     """What joins a server's namespace to those of others."""
-    adapter = server.of(namespace).adapter
+    adapter = server.of(namespace)._core.adapter
     assert isinstance(adapter, RedisAdapter)
     return adapter
 

@@ -208,7 +208,7 @@ class PythonServer(Server):
         return await self.server.of("/").all_rooms()
 
     async def count(self) -> int:
-        return await self.server.of("/").adapter.server_count()
+        return await self.server.of("/")._core.adapter.server_count()
 
     async def ask(self, value: Any) -> list[Any]:
         return await self.server.of("/").server_side_call("question", value, timeout=self._patience)

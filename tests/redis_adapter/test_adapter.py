@@ -76,7 +76,7 @@ async def test_the_same_room_under_another_prefix_is_another(make_link: MakeLink
         assert redis.do("PUBSUB", "NUMSUB", "mine#/#red#") == [b"mine#/#red#", 1]
         other.servers[0].to("red").emit("x")
         assert await strangers.who_gets(["x"], other.servers[0]) == ["alice", "bob"]
-        assert await mine.namespaces[0].adapter.server_count() == 1
+        assert await mine.namespaces[0]._core.adapter.server_count() == 1
         assert await crowd.who_gets(["x"], mine.servers[0]) == []
 
 
@@ -96,7 +96,11 @@ async def test_without_redis_each_server_goes_on(crowd: Crowd, redis: RedisServe
         server.emit("end")
         for name in crowd.beside(server):
             assert [await crowd.clients[name].event() for _ in range(2)] == [["x"], ["end"]]
-        for refused in (server.fetch_sockets(), server.of("/").all_rooms(), server.of("/").adapter.server_count()):
+        for refused in (
+            server.fetch_sockets(),
+            server.of("/").all_rooms(),
+            server.of("/")._core.adapter.server_count(),
+        ):
             with pytest.raises(TimeoutError, match="the other servers cannot be"):
                 await refused
         with pytest.raises(AckTimeout, match="the other servers cannot be asked"):
@@ -121,7 +125,7 @@ async def test_a_server_that_does_not_answer_is_told_of(crowd: Crowd, spy: Link)
     spy.subscribe(b"socket.io-request#/#", lambda message: None)
     await spy.call("PING")
     server = crowd.cluster.servers[0]
-    assert await server.of("/").adapter.server_count() == 3
+    assert await server.of("/")._core.adapter.server_count() == 3
     with pytest.raises(TimeoutError, match=r"1 of 2 answers within 0\.3 s"):
         await server.fetch_sockets()
     with pytest.raises(TimeoutError, match=r"1 of 2 answers within 0\.3 s"):
@@ -224,7 +228,7 @@ async def test_a_poll_of_another_server_ends(crowd: Crowd, spy: Link) -> None:
         opts = {"rooms": ["red"], "except": ["blue"], "flags": flags}
         request = {"uid": "spyspy", "requestId": "r", "type": 7, "packet": packet, "opts": opts}
         spy.publish(b"socket.io-request#/#", msgpack.encode(request))
-    acks = crowd.cluster.namespaces[0].adapter.acks
+    acks = crowd.cluster.namespaces[0]._core.adapter.acks
     await until(lambda: len(heard) == 8 and len(acks) == 3)
     for _ in range(4):
         await crowd.answer("alice", "ask", 1)

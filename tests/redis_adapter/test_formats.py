@@ -64,7 +64,7 @@ def written(text: str, *attachments: bytes) -> bytes:
     return message[start : len(message) - end]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(JSON, max_size=20))
 async def test_events_are_written_as_node_writes_them(node: NodeProcess, values: list[Any]) -> None:
     """Whatever JSON an event holds, the bytes are those of notepack."""

@@ -182,7 +182,7 @@ class TestSlowRequests:
             target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
             await client.send(f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n40".encode())
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
-            assert not len(server.registry)
+            assert not len(server._registry)
         assert counted(server)[0] == ("slow request cut off", 1, "body")
 
     async def test_a_body_that_nobody_reads_has_its_time_as_a_whole(self, hasty: Address) -> None:
@@ -211,7 +211,7 @@ class TestSlowRequests:
             post = f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n4"
             await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n{post}".encode())
             await asyncio.sleep(2 * SOON)
-            server.registry.find(polling.sid).send(b"hello")
+            server._registry.find(polling.sid).send(b"hello")
             assert await client.status() == 200
             await client.send(b"0")
             assert await client.status() == 200
@@ -222,7 +222,7 @@ class TestSlowRequests:
             await polling.open()
             poll = asyncio.create_task(polling.poll())
             await asyncio.sleep(2 * SOON)
-            server.registry.find(polling.sid).send(b"hello")
+            server._registry.find(polling.sid).send(b"hello")
             assert await poll == ["4hello"]
             await client.connect()
 
@@ -380,9 +380,9 @@ class TestPipelining:
         polling, request = poll
         async with raw(address) as client:
             await client.send(request + b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n" * MAX_WAITING)
-            await until(lambda: server.registry.find(polling.sid).transport.writable)
+            await until(lambda: server._registry.find(polling.sid).transport.writable)
             await asyncio.sleep(0.05)
-            server.registry.find(polling.sid).send(b"hello")
+            server._registry.find(polling.sid).send(b"hello")
             head = await client.reader.readuntil(b"4hello")
             assert head.startswith(b"HTTP/1.1 200")
             assert [await client.status() for _ in range(MAX_WAITING)] == [200] * MAX_WAITING
@@ -414,11 +414,11 @@ class TestPipelining:
         """The connection is closed without an answer, its session ends, and the incident is counted."""
         async with raw(address) as client:
             await client.send(poll[1])
-            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await until(lambda: server._registry.find(poll[0].sid).transport.writable)
             with contextlib.suppress(ConnectionError):
                 await client.send(waiting)
             assert await client.ended() == b""
-        await until(lambda: not len(server.registry))
+        await until(lambda: not len(server._registry))
         assert counted(server) == [("request refused", 1, "too many pipelined")]
 
     async def test_a_client_that_leaves_is_noticed(
@@ -427,9 +427,9 @@ class TestPipelining:
         """The session of a poll ends at once with its connection, although requests wait behind the poll."""
         async with raw(address) as client:
             await client.send(poll[1] + HEALTH * 3)
-            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await until(lambda: server._registry.find(poll[0].sid).transport.writable)
             await asyncio.sleep(0.05)
-        await until(lambda: not len(server.registry))
+        await until(lambda: not len(server._registry))
 
     async def test_a_poll_with_a_large_body_ends_with_its_client(
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
@@ -438,9 +438,9 @@ class TestPipelining:
         body = b"x" * 500_000
         async with raw(address) as client:
             await client.send(poll[1][:-2] + b"Content-Length: 500000\r\n\r\n" + body)
-            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await until(lambda: server._registry.find(poll[0].sid).transport.writable)
             await asyncio.sleep(0.05)
-        await until(lambda: not len(server.registry))
+        await until(lambda: not len(server._registry))
 
     async def test_a_websocket_behind_a_poll(
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
@@ -451,7 +451,7 @@ class TestPipelining:
         target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
         async with raw(address) as client:
             await client.send(poll[1])
-            await until(lambda: server.registry.find(poll[0].sid).transport.writable)
+            await until(lambda: server._registry.find(poll[0].sid).transport.writable)
             await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n".encode() + upgrade + key)
             assert await client.ended() == b""
-        await until(lambda: not len(server.registry))
+        await until(lambda: not len(server._registry))

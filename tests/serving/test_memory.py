@@ -80,9 +80,31 @@ async def returns_free_pages() -> None:
         assert left
 
 
+async def looks_again_when_connections_end() -> None:
+    memory._SHARE = 1  # type: ignore[misc]  # final for all but this process
+    connections = 1000
+    upkeep = memory.Upkeep(lambda: connections)
+    upkeep.start()
+    before = resident_memory()
+    held = [Knot() for _ in range(SIZE // PIECE)]
+    await until(lambda: upkeep._least > before + SIZE // 2)  # it has looked, and found all in use
+    last = weakref.ref(held[-1])
+    held.clear()
+    connections = 0
+    await until(lambda: last() is None)
+    await until(lambda: resident_memory() < before + SIZE // 4)
+    upkeep.stop()
+
+
 def test_cycles_of_a_storm_are_collected() -> None:
     """Garbage that only the cyclic collector frees does not wait until new objects are made."""
     in_own_process(collects_cycles)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators return pages by themselves")
+def test_what_connections_held_goes_back_when_they_end() -> None:
+    """Also where a collection found it in use before: the memory does not grow again."""
+    in_own_process(looks_again_when_connections_end)
 
 
 def test_many_connections_are_not_stopped_for_it() -> None:

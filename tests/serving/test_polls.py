@@ -52,20 +52,20 @@ async def test_a_connection_that_breaks_ends_the_session_whose_poll_hangs_on_it(
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         await client.send(get(address, polling.sid))
-        await until(lambda: server.registry.find(polling.sid).transport.writable)
+        await until(lambda: server._registry.find(polling.sid).transport.writable)
         client.writer.transport.abort()
-        await until(lambda: not len(server.registry))
+        await until(lambda: not len(server._registry))
 
 
 async def test_a_connection_that_breaks_between_polls_ends_nothing(server: SocketServer, address: Address) -> None:
     """A client may poll over another one."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
-        server.registry.find(polling.sid).send(b"4one")
+        server._registry.find(polling.sid).send(b"4one")
         await client.send(get(address, polling.sid))
         assert (await answer(client))[1] == b"4one"
         client.writer.transport.abort()
-        server.registry.find(polling.sid).send(b"4two")
+        server._registry.find(polling.sid).send(b"4two")
         assert await polling.poll() == ["4two"]
 
 
@@ -73,7 +73,7 @@ async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: 
     """Each connection would hold another large answer; the kernel takes little of one, so that it can be noticed."""
     async with Polling(address) as polling, raw(address, receive_buffer=4096) as deaf, raw(address) as other:
         await polling.open()
-        session = server.registry.find(polling.sid)
+        session = server._registry.find(polling.sid)
         await deaf.send(get(address, polling.sid))
         await until(lambda: session.transport.writable)
         for _ in range(2):
@@ -82,7 +82,7 @@ async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: 
         await asyncio.sleep(0.1)  # until the kernel has taken what it takes
         await other.send(get(address, polling.sid))
         assert (await answer(other))[0].startswith(b"HTTP/1.1 400")
-        assert not len(server.registry)
+        assert not len(server._registry)
 
 
 async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, address: Address) -> None:
@@ -91,8 +91,8 @@ async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, 
         await polling.open()
         await client.send(get(address, polling.sid) * 2 + b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
         for message in (b"4one", b"4two"):
-            await until(lambda: server.registry.find(polling.sid).transport.writable)
-            server.registry.find(polling.sid).send(message)
+            await until(lambda: server._registry.find(polling.sid).transport.writable)
+            server._registry.find(polling.sid).send(message)
             assert (await answer(client))[1] == message
         assert (await answer(client))[0].startswith(b"HTTP/1.1 404")
 
@@ -102,8 +102,8 @@ async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServ
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         await client.send(get(address, polling.sid) + get(address, "unknown") * MAX_WAITING)
-        await until(lambda: server.registry.find(polling.sid).transport.writable)
-        server.registry.find(polling.sid).send(b"4hello")
+        await until(lambda: server._registry.find(polling.sid).transport.writable)
+        server._registry.find(polling.sid).send(b"4hello")
         assert (await answer(client))[1] == b"4hello"
         for _ in range(MAX_WAITING):
             head, body = await answer(client)
@@ -143,7 +143,7 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     messages = [b"4" + letter * LARGE for letter in (b"a", b"b", b"c")]
     async with serving(server) as address, Polling(address) as polling, raw(address, receive_buffer=4096) as client:
         await polling.open()
-        session = server.registry.find(polling.sid)
+        session = server._registry.find(polling.sid)
         await client.send(get(address, polling.sid) * 3)
         for message in messages[:2]:
             await until(lambda: session.transport.writable)

@@ -230,10 +230,10 @@ async def test_what_is_around_it_begins_before_it_and_ends_after_its_clients() -
     async def around() -> AsyncIterator[None]:
         steps.append("entered")
         yield
-        steps.append(f"left, with {len(server.registry)} clients")
+        steps.append(f"left, with {len(server._registry)} clients")
 
     async def before_close() -> None:
-        steps.append(f"before_close, with {len(server.registry)} clients")
+        steps.append(f"before_close, with {len(server._registry)} clients")
 
     server = SocketServer()
     server.of("/")

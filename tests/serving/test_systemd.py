@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.processes import PATIENCE, Program, free_port
+from tests.support.processes import PATIENCE, Program, Synkora, free_port
 
 from synkora.serving.systemd import notify, passed_sockets
 
@@ -73,7 +73,7 @@ def test_it_is_told_when_the_server_is_there_and_when_it_goes(tmp_path: Path, is
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))
         manager.settimeout(PATIENCE)
-        with Program(SERVE, tmp_path, NOTIFY_SOCKET=name, **SETTINGS) as program:
+        with Synkora(tmp_path, "serve", NOTIFY_SOCKET=name, **SETTINGS) as program:
             assert manager.recv(100) == b"READY=1"
             program.line(lambda line: line.startswith("✓ Health check:"))
             program.signal(signal.SIGTERM)
@@ -92,7 +92,7 @@ def test_nobody_has_to_listen(monkeypatch: pytest.MonkeyPatch, address: str | No
 
 def test_a_hangup_while_it_starts_is_answered_when_it_has_started(tmp_path: Path) -> None:
     """A reload right after the start does not end the process, and is not lost."""
-    with Program(SERVE, tmp_path, **SETTINGS) as program:
+    with Synkora(tmp_path, "serve", **SETTINGS) as program:
         until = time.monotonic() + PATIENCE
         while not blocks_hangups(program.process.pid):
             assert time.monotonic() < until, program.output
@@ -112,7 +112,7 @@ def blocks_hangups(pid: int) -> bool:
 
 def test_a_hangup_does_not_end_it(tmp_path: Path) -> None:
     """`systemctl reload` where there is nothing to reload is answered by a line."""
-    with Program(SERVE, tmp_path, **SETTINGS) as program:
+    with Synkora(tmp_path, "serve", **SETTINGS) as program:
         program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
         program.signal(signal.SIGHUP)
         program.line(lambda line: line.startswith("✓ Nothing to reload"))

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,17 +16,19 @@ from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
 from tests.support.frames import TEXT, client_frame
 from tests.support.loops import pytest_asyncio_loop_factories
-from tests.support.processes import PATIENCE, Program
+from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.servers import serving, until
 from websockets.asyncio.client import connect
 
 from synkora import Socket, SocketServer
 from synkora.identity.tokens import sign
+from synkora.serving.http import TLS_AHEAD
+from synkora.serving.server import TLS_WINDOW
 from synkora.serving.tls import TlsError, tls_context
+from synkora.sockets.internals import registry_of
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
-SERVE = (sys.executable, "-m", "synkora", "serve")
 SECRET = "a-secret-of-the-tls-tests-3f61c0a9d2"
 
 
@@ -41,7 +42,7 @@ def program(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Program]:
     """A server that speaks TLS."""
     variables = {"SSL_CERTFILE": str(files[0]), "SSL_KEYFILE": str(files[1])}
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **variables}
-    with Program(SERVE, tmp_path, **given) as program:
+    with Synkora(tmp_path, "serve", **given) as program:
         yield program
 
 
@@ -72,7 +73,7 @@ def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
     """After SIGHUP who comes is shown what is in the files then; what cannot be used is told, and changes nothing."""
     certfile, keyfile = make_certificate(tmp_path, "server")
     variables = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
-    with Program(SERVE, tmp_path, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
+    with Synkora(tmp_path, "serve", SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
         origin, port = origin_of(program), int(origin_of(program).rpartition(":")[2])
         shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
         assert shown == certfile.read_text()
@@ -145,7 +146,7 @@ async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path]
                     if number % 50 == 0:
                         await asyncio.sleep(0)  # another turn of the loop, another write
                 assert [(await client.event())[1] for _ in range(count)] == list(range(count))
-            assert sockets[0].session.outbox.is_empty
+            assert sockets[0]._session.outbox.is_empty
 
 
 async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) -> None:
@@ -174,6 +175,34 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
         assert reasons == ["transport error"]
         assert [tally.kind for tally in server.incidents.take()] == ["slow client cut off"]
         writer.transport.abort()
+
+
+async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -> None:
+    """uvloop's buffers never shrink, so they must not grow with a message; and what is large arrives all the same."""
+    server = SocketServer()
+    server.of("/").on("size", lambda socket, text: len(text))
+    trust = ssl.create_default_context(cafile=files[0])
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            for session in registry_of(server):
+                most = max(most, session.transport._connection.get_read_buffer_size())  # type: ignore[attr-defined]  # a WebSocket's
+            await asyncio.sleep(0)
+
+    async with serving(server, tls=tls_context(*files)) as address:
+        url = address.url("websocket").replace("ws://", "wss://")
+        async with connect(url, ssl=trust, proxy=None, compression=None) as connection:
+            client = WebSocket(connection)
+            await client.receive()
+            await client.connect()
+            watching = asyncio.create_task(watch())
+            for size in (999_000, 40_000, 24_500, 16_384, 999_000):
+                await connection.send(f'420["size","{"x" * (size - 20)}"]')
+                assert await client.receive() == f"430[{size - 20}]"
+            watching.cancel()
+    assert 0 < most <= TLS_AHEAD + 2 * TLS_WINDOW
 
 
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +286,6 @@ class TestFiles:
 )
 def test_a_server_that_cannot_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
     """One line on stderr, and exit status 1."""
-    with Program(SERVE, tmp_path, NEXTAUTH_SECRET=SECRET, WS_PORT="0", **variables) as program:
+    with Synkora(tmp_path, "serve", NEXTAUTH_SECRET=SECRET, WS_PORT="0", **variables) as program:
         assert program.wait() == 1
         assert (program.stdout, program.stderr) == ([], [line])

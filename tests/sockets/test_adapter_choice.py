@@ -44,9 +44,9 @@ def test_each_namespace_has_an_adapter_of_its_own() -> None:
     watching = Watching()
     server = SocketServer(adapter=watching)
     assert watching.made == {}
-    assert server.of("/a").adapter is watching.made["/a"]
-    assert server.of("/").adapter is watching.made["/"]
-    assert server.of("/a").adapter is watching.made["/a"]
+    assert server.of("/a")._core.adapter is watching.made["/a"]
+    assert server.of("/")._core.adapter is watching.made["/"]
+    assert server.of("/a")._core.adapter is watching.made["/a"]
     assert watching.made.keys() == {"/a", "/"}
 
 

@@ -32,7 +32,7 @@ ANNOUNCED = '452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num
 async def test_attachments_that_never_come(server: SocketServer) -> None:
     """A client that announces attachments and does not send them is disconnected."""
     async with serving(server) as address, socketio(address) as client:
-        server.registry.incomplete.length = 0.1
+        server._registry.incomplete.length = 0.1
         await client.send(ANNOUNCED, b"one")
         assert await client.closed() == CloseCode.PROTOCOL_ERROR
         (tally,) = server.incidents.take()
@@ -42,7 +42,7 @@ async def test_attachments_that_never_come(server: SocketServer) -> None:
 async def test_attachments_that_make_progress(server: SocketServer) -> None:
     """Each attachment gives the next one its time, and so does a part of a large one."""
     async with serving(server) as address, socketio(address) as client:
-        server.registry.incomplete.length = 0.5
+        server._registry.incomplete.length = 0.5
         await client.send(ANNOUNCED, b"one")
         pieces = [b"x"] * 16
 
@@ -53,7 +53,7 @@ async def test_attachments_that_make_progress(server: SocketServer) -> None:
 
         await client.connection.send(crawl())
         assert await client.event() == ["size", 3, len(pieces)]
-        assert not len(server.registry.incomplete)
+        assert not len(server._registry.incomplete)
 
 
 async def test_attachments_that_come(server: SocketServer) -> None:
@@ -61,7 +61,7 @@ async def test_attachments_that_come(server: SocketServer) -> None:
     async with serving(server) as address, socketio(address) as client:
         await client.send(ANNOUNCED, b"one", b"three")
         assert await client.event() == ["size", 3, 5]
-        assert not len(server.registry.incomplete)
+        assert not len(server._registry.incomplete)
 
 
 async def test_a_client_that_leaves_before_its_attachments(server: SocketServer) -> None:
@@ -69,8 +69,8 @@ async def test_a_client_that_leaves_before_its_attachments(server: SocketServer)
     async with serving(server) as address:
         async with socketio(address) as client:
             await client.send(ANNOUNCED)
-            await until(lambda: len(server.registry.incomplete))
-        await until(lambda: not len(server.registry.incomplete))
+            await until(lambda: len(server._registry.incomplete))
+        await until(lambda: not len(server._registry.incomplete))
 
 
 @pytest.mark.parametrize(("excess", "taken"), [(0, True), (1, False)])

@@ -128,7 +128,7 @@ async def test_volatile_emits_reach_whoever_reads(crowd: Crowd) -> None:
 
 async def test_volatile_messages_are_marked_as_such(crowd: Crowd) -> None:
     """What may be dropped is what was emitted as volatile, and nothing else."""
-    queue = crowd.sockets["alice"].session.outbox.queue
+    queue = crowd.sockets["alice"]._session.outbox.queue
     alice = crowd.sockets["alice"]
     alice.emit("a")
     alice.volatile.emit("b")
@@ -141,7 +141,7 @@ async def test_volatile_messages_are_marked_as_such(crowd: Crowd) -> None:
 async def test_a_broadcast_is_encoded_once(crowd: Crowd) -> None:
     """All recipients are handed the same message object."""
     crowd.server.emit("x", {"large": "x" * 1000}, b"binary")
-    messages: list[Message] = [socket.session.outbox.queue[-1] for socket in crowd.sockets.values()]
+    messages: list[Message] = [socket._session.outbox.queue[-1] for socket in crowd.sockets.values()]
     assert all(message is messages[0] for message in messages)
 
 
@@ -159,7 +159,7 @@ async def test_rooms_are_joined_and_left(crowd: Crowd) -> None:
 
 async def test_who_has_left_gets_nothing_and_empty_rooms_are_gone(crowd: Crowd) -> None:
     """A disconnect leaves every room."""
-    rooms = crowd.server.of("/").adapter.rooms
+    rooms = crowd.server.of("/")._core.adapter.rooms
     crowd.sockets["alice"].disconnect()
     crowd.sockets["bob"].disconnect()
     assert "red" not in rooms

@@ -24,14 +24,14 @@ async def connected_slowly(slow: RawWebSocket, server: SocketServer) -> None:
     await slow.send(client_frame(TEXT, b"40"))
     await slow.frame()
     (socket,) = server.of("/").sockets.values()
-    while socket.session.transport.writable:
+    while socket._session.transport.writable:
         socket.emit("fill", DOCUMENT)
         await asyncio.sleep(0.001)
     for number in range(BACKLOG):
         socket.emit("held", number, DOCUMENT)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert socket.session.outbox.waiting_bytes > BACKLOG * len(DOCUMENT)
+    assert socket._session.outbox.waiting_bytes > BACKLOG * len(DOCUMENT)
 
 
 class TestABacklog:
@@ -46,7 +46,7 @@ class TestABacklog:
             if end == "shutdown":
                 stopping = asyncio.create_task(server.close(5))
             elif end == "forced":
-                socket.session.close(Reason.FORCED_SERVER_CLOSE)
+                socket._session.close(Reason.FORCED_SERVER_CLOSE)
             else:
                 socket.disconnect(close=True)
             received: list[bytes] = []
@@ -72,8 +72,8 @@ class TestABacklog:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()
             socket.disconnect(close=True)
-            assert server.registry.open_websockets == 1  # it has its time
-            await until(lambda: server.registry.is_drained)
+            assert server._registry.open_websockets == 1  # it has its time
+            await until(lambda: server._registry.is_drained)
             assert (await slow.closed()).code is None
 
 
@@ -109,7 +109,7 @@ class TestInTheMiddleOfAnUpgrade:
                 if stopping is not None:
                     assert await stopping
         assert reasons == ["server shutting down" if shutdown else "server namespace disconnect"]
-        await until(lambda: server.registry.is_drained)
+        await until(lambda: server._registry.is_drained)
 
 
 async def test_a_disconnect_that_closes_tells_every_namespace(server: SocketServer, address: Address) -> None:

@@ -103,7 +103,7 @@ async def test_a_refusal_is_answered_with_its_words_and_data(
         await client.send('40{"token":"wrong"}')
         assert await client.receive() == '44{"message":"Not authorized","data":{"code":7}}'
         assert server.of("/").sockets == {}
-        assert "room" not in server.of("/").adapter.rooms
+        assert "room" not in server.of("/")._core.adapter.rooms
         seen[0].emit("never")
         await client.connect(auth={"token": "right"})
         assert await client.event() == ["never"]
@@ -238,7 +238,7 @@ async def test_a_client_that_never_connects_is_closed() -> None:
     async with serving(server) as address, websocket(address) as idle, websocket(address) as busy:
         await busy.connect()
         assert await idle.closed() is not None
-        assert len(server.registry) == 1
+        assert len(server._registry) == 1
         await busy.send("40/unknown,")
         assert await busy.receive() == '44/unknown,{"message":"Invalid namespace"}'
 
@@ -271,13 +271,13 @@ async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer,
     async with websocket(address) as client:
         await client.send("40")
         await until(lambda: judged)
-    await until(lambda: len(server.registry) == 0)
+    await until(lambda: len(server._registry) == 0)
     decided.set()
     await until(lambda: not server._tasks)
     assert not judged[0].connected
     assert main.sockets == {}
     assert gone == []
-    assert len(main.adapter.rooms.members) == 0
+    assert len(main._core.adapter.rooms.members) == 0
 
 
 async def test_events_before_the_reply_close_the_connection(server: SocketServer, address: Address) -> None:

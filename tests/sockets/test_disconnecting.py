@@ -87,7 +87,7 @@ async def test_a_poll_that_is_given_up(watched: Watched) -> None:
         await client.post("40")
         await client.poll()
         poll = asyncio.create_task(client.poll())
-        await until(lambda: watched.socket.session.transport.writable)
+        await until(lambda: watched.socket._session.transport.writable)
         poll.cancel()
         assert await watched.reason() == "transport error"
 
@@ -199,7 +199,7 @@ class TestServerSide:
             await client.closed()
         assert await watched.reason() == "server namespace disconnect"
         assert admin == ["server namespace disconnect"]
-        assert len(watched.server.registry) == 0
+        assert len(watched.server._registry) == 0
 
     async def test_a_polling_client_is_told_by_its_next_poll(self, watched: Watched) -> None:
         """The last words and the DISCONNECT come by one poll, the close by another: it would hide them."""
@@ -291,11 +291,11 @@ async def test_nothing_is_left_of_clients_that_have_gone(server: SocketServer, a
             await polling.open()
             await polling.post("40")
             await polling.post("1")
-    await until(lambda: len(server.registry) == 0)
-    assert server.registry.open_websockets == 0
+    await until(lambda: len(server._registry) == 0)
+    assert server._registry.open_websockets == 0
     assert main.sockets == {}
-    assert len(main.adapter.rooms) == 0
-    assert len(main.adapter.rooms.members) == 0
-    assert len(server._connecting) == 0
-    assert len(server.registry.heartbeat._pings) == 0
-    assert len(server.registry.heartbeat._pongs) == 0
+    assert len(main._core.adapter.rooms) == 0
+    assert len(main._core.adapter.rooms.members) == 0
+    assert len(server._host.connecting) == 0
+    assert len(server._registry.heartbeat._pings) == 0
+    assert len(server._registry.heartbeat._pongs) == 0

@@ -356,7 +356,7 @@ class TestErrors:
                     await bad.send(packet)
                     await bad.closed()
             await still_works(good)
-        await until(lambda: len(server.registry) == 0)
+        await until(lambda: len(server._registry) == 0)
 
 
 async def test_lone_surrogates_do_not_cost_the_connection(address: Address) -> None:
@@ -378,4 +378,4 @@ async def test_sockets_that_have_left_can_be_used_without_harm(server: SocketSer
     socket.disconnect()
     socket.disconnect(close=True)
     assert socket.rooms == frozenset()
-    assert "room" not in server.of("/").adapter.rooms
+    assert "room" not in server.of("/")._core.adapter.rooms

@@ -65,7 +65,7 @@ async def test_its_connections_end_with_a_lifespan_that_fails(server: SocketServ
     with pytest.raises(ZeroDivisionError):
         async with server.lifespan():
             raise ZeroDivisionError
-    assert server.registry.is_closing
+    assert server._registry.is_closing
 
 
 async def test_its_connections_end_with_its_lifespan(server: SocketServer, ws: Any) -> None:
@@ -77,4 +77,4 @@ async def test_its_connections_end_with_its_lifespan(server: SocketServer, ws: A
                 server.emit("last words")
             assert await socket.event() == ["last words"]
             assert await socket.closed() == 1012
-        assert server.registry.is_drained
+        assert server._registry.is_drained

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, Self
 
 import psutil
+from tests.support.forks import Fork
 
 PATIENCE = 60  # seconds: far more than anything here takes on a busy machine, so that only what never comes fails
 
@@ -43,21 +44,22 @@ class Program:
     """A process with the lines that it has written; it is ended, at the latest, when the `with` block is left."""
 
     def __init__(self, command: Sequence[str | Path], folder: Path, **variables: str) -> None:
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={"PATH": os.environ["PATH"], **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
+        environment = {"PATH": os.environ["PATH"], **variables}
+        self._watch(
+            subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+            )
         )
+
+    def _watch(self, process: subprocess.Popen[str] | Fork) -> None:
+        self.process = process
         self.stdout: list[str] = []
         self.stderr: list[str] = []
         self._changed = threading.Condition()
         self._open_pipes = 2
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        pipes = ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr))
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pipes = ((process.stdout, self.stdout), (process.stderr, self.stderr))
         self._readers = [threading.Thread(target=self._read, args=pipe) for pipe in pipes]
         for reader in self._readers:
             reader.start()
@@ -78,6 +80,10 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
         if self.process.poll() is None:
             # A server that the program started would outlive the program, and keep open the pipes that are read here.
             family = psutil.Process(self.process.pid).children(recursive=True)
@@ -94,6 +100,11 @@ class Program:
         """All that it has written so far."""
         return "\n".join([*self.stdout, *self.stderr])
 
+    @property
+    def rss(self) -> int:
+        """Its resident memory in bytes."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
     def line(self, wanted: Callable[[str], bool]) -> str:
         """The first line of standard output that is `wanted`; fails if none comes."""
         with self._changed:
@@ -102,7 +113,7 @@ class Program:
         assert found is not None, f"no such line in:\n{self.output}"
         return found
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
 
@@ -111,7 +122,15 @@ class Program:
         try:
             code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
+            self.kill()
             raise AssertionError(f"it did not end:\n{self.output}") from None
         for reader in self._readers:
             reader.join()
         return code
+
+
+class Synkora(Program):
+    """`python -m synkora` with these arguments; `variables` are its environment, besides the PATH."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        self._watch(Fork(arguments, folder, {"PATH": os.environ["PATH"], **variables}))

@@ -24,6 +24,7 @@ from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
 from synkora.redis.link import new_uid
+from synkora.sockets.internals import polling_of, registry_of
 
 _SWITCHED_OFF: Final = (
     "ENABLE_INTEGRATED_WEBSOCKET is false, so Socket.IO is not served here: start synkora serve, and name its address "
@@ -60,14 +61,14 @@ class CollaborationServer:
         self._patterns = Patterns(server.incidents)
         self._lag = LoopLag()
         self._stopping: asyncio.Task[None] | None = None
-        server.registry.obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
-        self.asgi = AsgiEndpoint(server.registry, server.polling, self.lifespan)
+        registry_of(server).obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
+        self.asgi = AsgiEndpoint(registry_of(server), polling_of(server), self.lifespan)
         self.pages = self._make_pages()
 
     @property
     def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
         """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
-        return functools.partial(UvicornWebSocket, self._server.registry, self._begin_to_stop)
+        return functools.partial(UvicornWebSocket, registry_of(self._server), self._begin_to_stop)
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
@@ -80,7 +81,7 @@ class CollaborationServer:
         advise(self._settings)
         with self._lag:
             async with self._cluster or nullcontext():
-                self._server.registry.obstacle = None
+                registry_of(self._server).obstacle = None
                 try:
                     yield
                 finally:
@@ -94,7 +95,7 @@ class CollaborationServer:
         return self._stopping
 
     async def _stop(self) -> None:
-        self._server.registry.shut()
+        registry_of(self._server).shut()
         log.info("stopping", clients=self._collaboration.connections)
         self._collaboration.say_goodbye()
         if self._cluster is not None:
@@ -103,7 +104,7 @@ class CollaborationServer:
         await self._server.close(self._settings.shutdown_timeout)
 
     def _make_pages(self) -> Starlette:
-        settings, registry = self._settings, self._server.registry
+        settings, registry = self._settings, registry_of(self._server)
         token = None if settings.metrics_token is None else settings.metrics_token.get_secret_value()
         collector = ServerCollector(
             self._server, self._collaboration, self._lag, self._repeats.levels, self._cluster, self._output
@@ -113,7 +114,7 @@ class CollaborationServer:
         )
 
     def _problem(self) -> str | None:
-        obstacle = self._server.registry.obstacle
+        obstacle = registry_of(self._server).obstacle
         if obstacle is not None and self._settings.is_integrated:
             return obstacle[1]
         return None if self._cluster is None else self._cluster.problem

@@ -37,6 +37,7 @@ from synkora.serving.listen import listen
 from synkora.serving.server import Server
 from synkora.serving.systemd import notify, passed_sockets
 from synkora.serving.tls import TlsError, renew, tls_context
+from synkora.sockets.internals import drain_in_groups, registry_of
 from synkora.sockets.server import SocketServer
 
 _NOT_ALLOWED: Final = (
@@ -89,7 +90,7 @@ def run(settings: Settings) -> None:
     async def send_elsewhere() -> None:
         log.info("draining", clients=collaboration.connections, seconds=settings.shutdown_drain)
         parting = collaboration.begin_drain()
-        await server.drain(settings.shutdown_drain, parting.groups, parting.tell)
+        await drain_in_groups(server, settings.shutdown_drain, parting.groups, parting.tell)
 
     async def say_goodbye() -> None:
         notify("STOPPING=1")
@@ -109,7 +110,7 @@ def run(settings: Settings) -> None:
             server,
             app=make_app(
                 collaboration,
-                lambda: server.registry.is_closing,
+                lambda: registry_of(server).is_closing,
                 lambda: None if cluster is None else cluster.problem,
                 [metrics, *playground_routes(settings), *(console.routes if console else ())],
             ),
@@ -189,6 +190,7 @@ def make_collaboration(
             edit_rate=settings.limit_edit_rate,
             other_rate=settings.limit_other_rate,
             byte_rate=settings.limit_byte_rate,
+            user_byte_rate=settings.limit_user_byte_rate,
             projects=settings.limit_projects,
             connections=settings.limit_connections_per_user,
         ),

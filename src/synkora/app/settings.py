@@ -286,6 +286,12 @@ class Settings(BaseSettings):
         validation_alias="LIMIT_BYTE_RATE",
         description="Bytes of events that one connection may send a second, for three seconds at once.",
     )
+    limit_user_byte_rate: ByteRate = Field(
+        default=200_000_000,
+        validation_alias="LIMIT_USER_BYTE_RATE",
+        description="Bytes a second that are sent to others for one user, over all of the user's connections; each "
+        "delivery counts as 3,000 bytes more, and each event that the user sends as 8,000.",
+    )
     limit_projects: Count = Field(
         default=50,
         validation_alias="LIMIT_PROJECTS",

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from synkora.engine.faults import fault
+from synkora.engine.tasks import Tasks
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 from synkora.redis.link import Link
@@ -90,7 +91,7 @@ class InstanceRpc:
         }
         self._answerers: dict[str, Answerer] = {}
         self._asked: dict[str, _Asked] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._answering: Counter[str] = Counter()  # by topic
         for channel, take in self._channels.items():
             link.subscribe(channel, take)
@@ -130,8 +131,7 @@ class InstanceRpc:
         """Hear and answer nothing any more."""
         for channel in self._channels:
             self._link.unsubscribe(channel)
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     def _take_question(self, message: bytes) -> None:
         try:
@@ -146,9 +146,7 @@ class InstanceRpc:
             self._reply(question, None)
             return
         self._answering[question.topic] += 1
-        task = asyncio.get_running_loop().create_task(self._answer(question, answerer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._answer(question, answerer))
 
     async def _answer(self, question: InstanceRequest, answerer: Answerer) -> None:
         body = None

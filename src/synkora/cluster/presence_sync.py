@@ -112,6 +112,10 @@ class PresenceSync:
         """How many users are in a project."""
         return self._attendance(project_id).count
 
+    def connections(self, project_id: str) -> int:
+        """How many connections are in a project, on all instances."""
+        return len(self._attendance(project_id))
+
     def is_complete(self, project_id: str) -> bool:
         """Whether Redis has told of the others, or cannot."""
         return project_id not in self._incomplete

@@ -1,9 +1,7 @@
 """May this user join a project, and may they write in it: the port, the open policy, and the memory of answers."""
 
-import asyncio
 from enum import StrEnum
-from typing import Final, Protocol
-from weakref import WeakValueDictionary
+from typing import Protocol
 
 from synkora.collaboration.access_answers import (
     ANSWER_WITHIN,
@@ -13,12 +11,10 @@ from synkora.collaboration.access_answers import (
     AccessAnswers,
     AccessUnavailable,
 )
+from synkora.collaboration.turns import Turns
 from synkora.identity.handshake import SignedIn
 
 __all__ = ["ANSWER_WITHIN", "MOST_REMEMBERED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
-
-ASKED_AT_ONCE: Final = 8  # questions about one user; a user that asks without end does not hold up the others
-MOST_WAITING: Final = 200  # further ones, which wait for their turn
 
 
 class Role(StrEnum):
@@ -57,32 +53,10 @@ class OpenAccess:
         """There is nothing to close."""
 
 
-class _Turns:
-    """The questions about one user: so many at a time, and so many that wait."""
-
-    __slots__ = ("__weakref__", "_free", "_waiting")
-
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(ASKED_AT_ONCE)
-        self._waiting = 0
-
-    async def __aenter__(self) -> None:
-        if self._waiting >= MOST_WAITING:
-            raise AccessUnavailable("too many questions about one user")
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-
-    async def __aexit__(self, *_: object) -> None:
-        self._free.release()
-
-
 class Access:
     """Asks a policy, and remembers its answers for a while.
 
-    `ASKED_AT_ONCE` questions about one user are under way at a time. Further ones wait, within the time of an answer.
+    Questions about one user take turns, within the time of an answer.
     """
 
     def __init__(
@@ -102,7 +76,7 @@ class Access:
             answer_within=answer_within,
             most_remembered=most_remembered,
         )
-        self._turns: WeakValueDictionary[str, _Turns] = WeakValueDictionary()
+        self._turns = Turns()
         self.outcomes, self.durations = self._answers.outcomes, self._answers.durations
 
     def remembered(self, signed_in: SignedIn, project_id: str) -> Role | None:
@@ -120,11 +94,7 @@ class Access:
         return await self._answers.get(key, lambda: ask(signed_in, project_id), fresh=fresh)
 
     async def _ask_in_turn(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        user_id = signed_in.user.id
-        turns = self._turns.get(user_id)
-        if turns is None:
-            turns = self._turns[user_id] = _Turns()
-        async with turns:
+        async with self._turns.turn(signed_in.user.id):
             return await self._policy.role(signed_in, project_id)
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from enum import StrEnum
 from time import perf_counter
 from typing import Final, Generic, TypeVar
 
@@ -18,6 +19,14 @@ ANSWER_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+class AccessOutcome(StrEnum):
+    """What came of a question to the policy. The values are labels of metrics."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    UNAVAILABLE = "unavailable"
 
 
 class AccessUnavailable(Exception):
@@ -45,7 +54,7 @@ class AccessAnswers(Generic[K, V]):
         self._most_remembered = most_remembered
         self._answers: OrderedDict[K, tuple[V | None, float]] = OrderedDict()
         self._asking: dict[tuple[K, bool], asyncio.Task[V | None]] = {}
-        self.outcomes: Counter[str] = Counter()  # `granted`, `denied`, `unavailable`
+        self.outcomes: Counter[AccessOutcome] = Counter()
         self.durations = Histogram(ANSWER_BOUNDS)
 
     def clear(self) -> None:
@@ -74,10 +83,10 @@ class AccessAnswers(Generic[K, V]):
 
     async def _ask_and_count(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
         began = perf_counter()
-        outcome = "unavailable"
+        outcome = AccessOutcome.UNAVAILABLE
         try:
             value = await self._ask(key, ask)
-            outcome = "denied" if value is None else "granted"
+            outcome = AccessOutcome.DENIED if value is None else AccessOutcome.GRANTED
             return value
         finally:
             self.outcomes[outcome] += 1

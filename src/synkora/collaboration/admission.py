@@ -1,18 +1,17 @@
 """Who may come into a project, and who may stay."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.members import HeldEvent, Member, PendingAccess, settle
 from synkora.collaboration.projects import Projects
-from synkora.engine.incidents import Incidents
-from synkora.engine.timeouts import TimeoutQueue
+from synkora.collaboration.rechecks import RECHECK, Rechecks
+from synkora.engine.incidents import IncidentKind, Incidents
+from synkora.engine.tasks import Tasks
 from synkora.sockets.errors import EventRefused
 
-RECHECK: Final = 60  # seconds
-_CHECKS_AT_ONCE: Final = 50
 _MOST_HELD: Final = 100  # events of one member for one project
 _MOST_HELD_BYTES: Final = 1_000_000  # of one member for all projects
 _NO_ACCESS: Final = "You do not have access to this project"
@@ -40,9 +39,8 @@ class Admission:
         self._incidents = incidents
         self._projects = projects
         self._most_projects = most_projects
-        self._rechecks: TimeoutQueue[tuple[Member, str]] = TimeoutQueue(recheck, self._start_recheck)
-        self._turns = asyncio.Semaphore(_CHECKS_AT_ONCE)
-        self._checks: set[asyncio.Task[None]] = set()
+        self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
+        self._questions = Tasks()
 
     def join(self, member: Member, project_id: str) -> Awaitable[None] | None:
         """Let a member in, at once or when what is returned has been awaited. Raises `EventRefused`.
@@ -104,7 +102,7 @@ class Admission:
         # Noted at once: what the client sends next may be in the same read, before any task has begun.
         self._check_room(member)
         pending = member.pending[project_id] = PendingAccess()
-        self._start(self._answer(member, project_id, pending))
+        self._questions.start(self._answer(member, project_id, pending))
         return pending
 
     async def _answer(self, member: Member, project_id: str, pending: PendingAccess) -> None:
@@ -112,7 +110,7 @@ class Admission:
         try:
             role = await self._access.role(member.signed_in, project_id)
         except AccessUnavailable as error:
-            self._incidents.note("access check failed", str(error))
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             refusal = _UNAVAILABLE
         if member.pending.get(project_id) is not pending:
             return  # the connection has ended meanwhile
@@ -167,37 +165,28 @@ class Admission:
         self._projects.leave_all(member)
 
     def close(self) -> None:
-        """Ask about nobody any more."""
+        """End all questions to the access policy."""
         self._rechecks.cancel()
-        for check in self._checks:
-            check.cancel()
+        self._questions.cancel()
 
-    def _start_recheck(self, key: tuple[Member, str]) -> None:
-        self._start(self._recheck(*key))
-
-    def _start(self, check: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(check)
-        self._checks.add(task)
-        task.add_done_callback(self._checks.discard)
-
-    async def _recheck(self, member: Member, project_id: str) -> None:
-        async with self._turns:
-            if project_id not in member.projects:
-                return
-            try:
-                role = await self._access.role(member.signed_in, project_id, fresh=True)
-            except AccessUnavailable as error:
-                self._incidents.note("access check failed", str(error))
-                role = member.projects.get(project_id)
+    async def _recheck(self, key: tuple[Member, str]) -> bool:
+        member, project_id = key
         if project_id not in member.projects:
-            return
+            return False
+        try:
+            role = await self._access.role(member.signed_in, project_id, fresh=True)
+        except AccessUnavailable as error:
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
+            role = member.projects.get(project_id)
+        if project_id not in member.projects:
+            return False
         if role is None:
             self._projects.leave(member, project_id, at_once=True)
             message = "You no longer have access to this project"
             member.socket.emit("error", {"message": message, "projectId": project_id})
-        else:
-            member.projects[project_id] = role
-            self._rechecks.add((member, project_id))
+            return False
+        member.projects[project_id] = role
+        return True
 
 
 def _not_joined(event: str) -> EventRefused:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from time import perf_counter
 from typing import Any, Final
 
@@ -13,10 +14,11 @@ from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, NoneKept
 from synkora.engine.disconnect import Reason
 from synkora.engine.histogram import Histogram
-from synkora.engine.incidents import Incidents
-from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
+from synkora.engine.incidents import IncidentKind, Incidents
+from synkora.identity.handshake import Authenticator, Message, SignedIn, SignInRefused, may_come_with_upgrade
 from synkora.sockets.errors import ConnectRefused
-from synkora.sockets.socket import Socket, SocketState
+from synkora.sockets.internals import is_connecting, session_of
+from synkora.sockets.socket import Socket
 
 _UNKNOWN_KEY: Final = "; it may be the key of a session in the app's database, and DATABASE_URL is not set"
 _DATABASE_NEEDED: Final = (
@@ -27,6 +29,23 @@ _DATABASE_NEEDED: Final = (
 JUDGEMENT_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025)
 
 log = structlog.get_logger(__name__)
+
+
+class SignInOutcome(StrEnum):
+    """What came of a sign-in. The values are labels of metrics, which alerts rely on: answers to clients may differ."""
+
+    OK = "ok"
+    NO_TOKEN = "Authentication required"  # noqa: S105
+    NOT_VERIFIED = "Authentication failed"
+    NO_USER = "Invalid token"
+    UNAVAILABLE = "unavailable"
+
+
+_REFUSALS: Final[dict[Message, SignInOutcome]] = {
+    "Authentication required": SignInOutcome.NO_TOKEN,
+    "Authentication failed": SignInOutcome.NOT_VERIFIED,
+    "Invalid token": SignInOutcome.NO_USER,
+}
 
 
 class Authentication:
@@ -51,7 +70,7 @@ class Authentication:
         self._admit = admit
         self._kept = kept
         self._has_told = False
-        self.outcomes: Counter[str] = Counter()  # `ok`, what was answered, or `unavailable`
+        self.outcomes: Counter[SignInOutcome] = Counter()
         self.durations = Histogram(JUDGEMENT_BOUNDS)
 
     def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
@@ -61,8 +80,8 @@ class Authentication:
         return self._decide(socket, auth)
 
     async def _welcome_after_upgrade(self, socket: Socket) -> None:
-        await socket.session.upgrade_request()
-        if socket.state is not SocketState.CONNECTING:
+        await session_of(socket).upgrade_request()
+        if not is_connecting(socket):
             return  # it has left meanwhile, and nobody would dismiss it again
         later = self._decide(socket, socket.auth)
         if later is not None:
@@ -86,7 +105,7 @@ class Authentication:
                 detail += _UNKNOWN_KEY
                 self._tell_of_database()
             return self._refuse(socket, refusal.message, detail, began)
-        self._count("ok", began)
+        self._count(SignInOutcome.OK, began)
         self._admit(socket, signed_in)
         return None
 
@@ -102,20 +121,20 @@ class Authentication:
         detail = refusal.detail
         for key, cookie_name in keys:
             try:
-                user = await kept.find(key)
+                user = await kept.find(key, session_of(socket).request.address)
             except NoneKept as error:
                 detail += f"; {error}"
                 break
             except AccessUnavailable as error:
-                self._incidents.note("access check failed", str(error))
-                self._count("unavailable", began)
+                self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
+                self._count(SignInOutcome.UNAVAILABLE, began)
                 # A client does not come back by itself after a refusal.
-                socket.session.close(Reason.FORCED_SERVER_CLOSE)
+                session_of(socket).close(Reason.FORCED_SERVER_CLOSE)
                 return
-            if socket.state is not SocketState.CONNECTING:
+            if not is_connecting(socket):
                 return  # it has left meanwhile, and nobody would dismiss it again
             if user is not None:
-                self._count("ok", began)
+                self._count(SignInOutcome.OK, began)
                 self._admit(socket, SignedIn(user, key, cookie_name, is_kept=True))
                 return
         else:
@@ -124,12 +143,12 @@ class Authentication:
         if later is not None:
             await later
 
-    def _refuse(self, socket: Socket, message: str, detail: str, began: float) -> Awaitable[None] | None:
+    def _refuse(self, socket: Socket, message: Message, detail: str, began: float) -> Awaitable[None] | None:
         """Refuse a socket at once, or return what does so after a while. Raises `ConnectRefused`."""
-        self._count(message, began)
-        address = socket.session.request.address
+        self._count(_REFUSALS[message], began)
+        address = session_of(socket).request.address
         delay = self._failures.note(address)
-        self._incidents.note("sign-in refused", f"{message} ({detail})", address)
+        self._incidents.note(IncidentKind.SIGN_IN_REFUSED, f"{message} ({detail})", address)
         if not delay:
             raise ConnectRefused(message)
         return _refuse_later(ConnectRefused(message, {"retryAfter": delay}), delay)
@@ -140,7 +159,7 @@ class Authentication:
             self._has_told = True
             log.warning("caution", text=_DATABASE_NEEDED)
 
-    def _count(self, outcome: str, began: float) -> None:
+    def _count(self, outcome: SignInOutcome, began: float) -> None:
         self.outcomes[outcome] += 1
         self.durations.observe(perf_counter() - began)
 
@@ -152,6 +171,6 @@ async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
 
 def _offered(socket: Socket) -> tuple[str | None, str | None]:
     """The `Authorization` and the `Cookie` that came with a session; cookies only from a page that may connect."""
-    session = socket.session
+    session = session_of(socket)
     cookie = session.cookie_request.headers.get("cookie") if session.cookie_request is not None else None
     return session.request.headers.get("authorization"), cookie

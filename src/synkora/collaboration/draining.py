@@ -7,6 +7,7 @@ from typing import Final
 from synkora.collaboration.members import Member
 from synkora.collaboration.projects import Projects
 from synkora.engine.session import Session
+from synkora.sockets.internals import session_of
 
 SHUTDOWN_EVENT: Final = "server:shutdown"
 SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
@@ -17,11 +18,11 @@ class ClientDrain:
 
     def __init__(self, members: Iterable[Member], projects: Projects) -> None:
         self._projects = projects
-        self._members = {member.socket.session: member for member in members}
+        self._members = {session_of(member.socket): member for member in members}
 
     def add(self, member: Member) -> None:
         """Note one who has signed in since, over a session that was there before."""
-        self._members[member.socket.session] = member
+        self._members[session_of(member.socket)] = member
 
     @property
     def groups(self) -> list[list[Session]]:

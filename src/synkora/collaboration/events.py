@@ -49,7 +49,7 @@ class Event:
     logged: str | None = None
 
     @property
-    def kind(self) -> EventClass:
+    def event_class(self) -> EventClass:
         """What it counts as where there are limits."""
         return EventClass.VOLATILE if self.volatile else EventClass.EDIT
 

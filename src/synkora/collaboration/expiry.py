@@ -8,9 +8,11 @@ from typing import Final
 
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.members import Member
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused
+from synkora.protocol.timestamps import timestamp
+from synkora.sockets.internals import session_of
 
 EXPIRED: Final = "Session expired"
 _LONGEST_TIMER: Final = 86_400  # seconds: a clock that is set right in between is noticed
@@ -83,9 +85,9 @@ class Expiry:
 
     def _refuse(self, member: Member, message: str, detail: str) -> dict[str, object] | Awaitable[dict[str, object]]:
         answer: dict[str, object] = {"ok": False, "message": message}
-        address = member.socket.session.request.address
+        address = session_of(member.socket).request.address
         delay = self._failures.note(address)
-        self._incidents.note("sign-in refused", f"{message} ({detail})", address)
+        self._incidents.note(IncidentKind.SIGN_IN_REFUSED, f"{message} ({detail})", address)
         return _later(answer, delay) if delay else answer
 
 
@@ -102,4 +104,4 @@ def _written(expires_at: float | None) -> str | None:
         moment = datetime.fromtimestamp(expires_at, UTC)
     except (OverflowError, ValueError, OSError):
         return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(moment)

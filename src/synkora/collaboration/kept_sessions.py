@@ -1,18 +1,19 @@
 """Sessions that the app keeps in its database, of which a cookie holds no more than the key."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from synkora.collaboration.access_answers import AccessAnswers, AccessUnavailable
 from synkora.collaboration.members import Member
-from synkora.engine.incidents import Incidents
-from synkora.engine.timeouts import TimeoutQueue
+from synkora.collaboration.rechecks import RECHECK, Rechecks
+from synkora.collaboration.turns import Turns
+from synkora.engine.addresses import rate_limit_key
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 
-RECHECK: Final = 60  # seconds
-_CHECKS_AT_ONCE: Final = 50
+#: Keys of clients that are not signed in yet. The rest of the database's time is for members' rechecks.
+LOOKED_UP_AT_ONCE: Final = 20
 
 
 class NoneKept(AccessUnavailable):
@@ -52,13 +53,19 @@ class KeptSessions:
         self._end = end
         self._go_on = go_on
         self._answers: AccessAnswers[str, User] = AccessAnswers()
-        self._rechecks: TimeoutQueue[Member] = TimeoutQueue(recheck, self._start_recheck)
-        self._turns = asyncio.Semaphore(_CHECKS_AT_ONCE)
-        self._checks: set[asyncio.Task[None]] = set()
+        self._rechecks: Rechecks[Member] = Rechecks(self._recheck, recheck)
+        self._lookups = Turns(LOOKED_UP_AT_ONCE)
 
-    async def find(self, key: str, *, fresh: bool = False) -> User | None:
-        """Whose session that is; None where there is none. Raises `AccessUnavailable`."""
-        return await self._answers.get(key, lambda: self._store.find(key), fresh=fresh)
+    async def find(self, key: str, address: str) -> User | None:
+        """Whose session that is; None where there is none. Raises `AccessUnavailable`.
+
+        Keys that come from one address take turns, within the time of an answer.
+        """
+        return await self._answers.get(key, lambda: self._find_in_turn(key, address))
+
+    async def _find_in_turn(self, key: str, address: str) -> User | None:
+        async with self._lookups.turn(rate_limit_key(address)):
+            return await self._store.find(key)
 
     def watch(self, member: Member) -> None:
         """Look a member's session up again from time to time, if the app keeps it in its database."""
@@ -72,33 +79,26 @@ class KeptSessions:
     async def close(self) -> None:
         """Close the store's connections."""
         self._rechecks.cancel()
-        for check in self._checks:
-            check.cancel()
         await self._store.close()
 
-    def _start_recheck(self, member: Member) -> None:
-        task = asyncio.get_running_loop().create_task(self._recheck(member))
-        self._checks.add(task)
-        task.add_done_callback(self._checks.discard)
-
-    async def _recheck(self, member: Member) -> None:
+    async def _recheck(self, member: Member) -> bool:
         signed_in = member.signed_in
-        async with self._turns:
-            if _is_gone(member) or not signed_in.is_kept:
-                return  # a fresh token may have taken the session's place
-            try:
-                user = await self.find(signed_in.token, fresh=True)
-            except AccessUnavailable as error:
-                self._incidents.note("access check failed", str(error))
-                user = signed_in.user
+        if _is_gone(member) or not signed_in.is_kept:
+            return False  # a fresh token may have taken the session's place
+        try:
+            key = signed_in.token
+            user = await self._answers.get(key, lambda: self._store.find(key), fresh=True)
+        except AccessUnavailable as error:
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
+            user = signed_in.user
         if _is_gone(member) or member.signed_in is not signed_in:
-            return
+            return False
         if user is None or user.id != signed_in.user.id:
             self._end(member)
-            return
+            return False
         member.signed_in = SignedIn(user, signed_in.token, signed_in.cookie_name, is_kept=True)
         self._go_on(member)
-        self._rechecks.add(member)
+        return True
 
 
 def _is_gone(member: Member) -> bool:

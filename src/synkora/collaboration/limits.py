@@ -5,6 +5,7 @@ from enum import IntEnum
 from time import monotonic
 from typing import Final
 
+from synkora.collaboration.spending import Spending
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
@@ -30,13 +31,15 @@ def _rate(per_second: float) -> Rate:
 class Limits:
     """The most that one client may do; rates are events or bytes a second, and 0 is no limit.
 
-    `connections` is of one user, over all of their addresses.
+    `connections` is of one user, over all of their addresses, and so is `user_byte_rate`, which counts as `Spending`
+    does.
     """
 
     volatile_rate: float = 100
     edit_rate: float = 100
     other_rate: float = 20
     byte_rate: float = 1_000_000
+    user_byte_rate: float = 200_000_000
     projects: int = 50
     connections: int = 1000
     rates: tuple[Rate | None, ...] = field(init=False, repr=False)
@@ -59,30 +62,40 @@ class TooManyBytes(EventRefused):
     """A client is refused for the bytes that it has sent, not for the number of its events."""
 
 
+class TooMuchForUser(EventRefused):
+    """A client is refused for what all connections of its user have caused."""
+
+
 class RateLimiter:
-    """What one client has used of its limits."""
+    """What one client has used of its limits; `spending` is the use of all connections of its user."""
 
-    __slots__ = ("_bytes", "_bytes_due", "_due", "_patience_due", "_rates")
+    __slots__ = ("_bytes", "_bytes_due", "_due", "_patience_due", "_rates", "spending")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, spending: Spending | None = None) -> None:
+        self.spending = spending
         self._rates = limits.rates
         self._due = [0.0] * len(EventClass)
         self._bytes = limits.bytes
         self._bytes_due = 0.0
         self._patience_due = 0.0
 
-    def take(self, kind: EventClass, size: int = 0) -> None:
+    def take(self, event_class: EventClass, size: int = 0) -> None:
         """Count an event of `size` bytes.
 
-        Raises `EventRefused` for one too many, `TooManyBytes` for bytes too many, `TooManyRefusals` for one too many of
-        those.
+        Raises `EventRefused` for one too many, `TooManyBytes` for bytes too many, `TooMuchForUser` where the user's
+        connections have caused too much, `TooManyRefusals` for one too many of those.
         """
-        rate, bytes_rate = self._rates[kind], self._bytes
-        if rate is None and bytes_rate is None:
+        rate, bytes_rate, spending = self._rates[event_class], self._bytes, self.spending
+        if rate is None and bytes_rate is None and spending is None:
             return
         now = monotonic()
+        if spending is not None:
+            wait = spending.excess(now)
+            if wait > 0:
+                self._refuse(now, size)
+                raise TooMuchForUser("Too much for one user: slow down", retryAfter=_rounded(wait))
         if rate is not None:
-            due = self._due[kind]
+            due = self._due[event_class]
             wait = rate.excess(due, now)
             if wait > 0:
                 self._refuse(now, size)
@@ -90,7 +103,9 @@ class RateLimiter:
         if bytes_rate is not None:
             self._take_bytes(bytes_rate, size, now)
         if rate is not None:
-            self._due[kind] = rate.after(due, now)
+            self._due[event_class] = rate.after(due, now)
+        if spending is not None:
+            spending.receive(size, now)
 
     def take_bytes(self, size: int) -> None:
         """Count bytes that are no event's, such as an ack's. Raises as `take` does."""
@@ -112,3 +127,13 @@ class RateLimiter:
 
 def _rounded(wait: float) -> float:
     return round(wait + 0.0005, 3)
+
+
+class EventCounter:
+    """How often an event has come, refused ones included, and which rate limit the event counts against."""
+
+    __slots__ = ("event_class", "times")
+
+    def __init__(self, event_class: EventClass) -> None:
+        self.event_class = event_class
+        self.times = 0

@@ -54,6 +54,10 @@ class LocalPresence:
         """How many users are in a project."""
         return self._projects.get(project_id, NOBODY).count
 
+    def connections(self, project_id: str) -> int:
+        """How many connections are in a project."""
+        return len(self._projects.get(project_id, NOBODY))
+
     def is_complete(self, project_id: str) -> bool:
         """Always: there are no others."""
         return True

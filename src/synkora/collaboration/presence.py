@@ -75,6 +75,10 @@ class Presence(Protocol):
         """How many users are in a project."""
         ...
 
+    def connections(self, project_id: str) -> int:
+        """How many connections are in a project, on all servers, as far as is known here."""
+        ...
+
     def is_complete(self, project_id: str) -> bool:
         """Whether roster and count are worth telling; if not, `completed` says when they are."""
         ...

@@ -17,11 +17,12 @@ from synkora.collaboration.pending_updates import (
     PendingUpdates,
 )
 from synkora.collaboration.presence import Presence, PresenceEntry
-from synkora.collaboration.timestamps import now
 from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
 from synkora.engine.updates import Update
+from synkora.protocol.timestamps import now
 from synkora.sockets import packets
+from synkora.sockets.internals import adapter_of
 from synkora.sockets.namespace import Namespace
 
 
@@ -33,7 +34,7 @@ class PresenceUpdates:
     """
 
     def __init__(self, namespace: Namespace, presence: Presence) -> None:
-        self._adapter = namespace.adapter
+        self._adapter = adapter_of(namespace)
         self._presence = presence
         self._told: dict[str, PendingUpdates] = {}
         self._touched: dict[str, PendingUpdates] = {}

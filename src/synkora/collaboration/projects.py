@@ -9,9 +9,10 @@ from synkora.collaboration.access import Role
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.presence_updates import PresenceUpdates
-from synkora.collaboration.timestamps import now
 from synkora.engine.timeouts import TimeoutQueue
+from synkora.protocol.timestamps import now
 from synkora.sockets.errors import EventRefused
+from synkora.sockets.internals import adapter_of
 from synkora.sockets.namespace import Namespace
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class Projects:
 
     def check_id(self, project_id: str) -> None:
         """Make sure that an id is not the id of a connection, whose own room has that name. Raises `EventRefused`."""
-        if project_id in self._namespace.adapter.rooms.members:
+        if project_id in adapter_of(self._namespace).rooms.members:
             raise EventRefused("Project ID is a connection's id")
 
     def join(self, member: Member, project_id: str, role: Role) -> None:

@@ -1,8 +1,8 @@
 """Synkora's events on a namespace."""
 
-import functools
 from collections import Counter
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -11,33 +11,44 @@ from weakref import WeakKeyDictionary
 import msgspec
 import structlog
 
-from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess, Role
-from synkora.collaboration.admission import RECHECK, Admission
+from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.admission import Admission
 from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain
-from synkora.collaboration.events import CATALOGUE, Codec, Event, check_project_id
+from synkora.collaboration.events import CATALOGUE, check_project_id
 from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
-from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
+from synkora.collaboration.limits import (
+    EventClass,
+    EventCounter,
+    Limits,
+    RateLimiter,
+    TooManyBytes,
+    TooManyRefusals,
+    TooMuchForUser,
+)
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import LEAVE_DELAY, Projects
-from synkora.collaboration.received import EventCounter
+from synkora.collaboration.rechecks import RECHECK
+from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
-from synkora.collaboration.timestamps import now
+from synkora.collaboration.spending import Spendings
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
-from synkora.engine.incidents import Incidents
-from synkora.engine.message import Message
+from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
 from synkora.identity.handshake import Authenticator, SignedIn
+from synkora.protocol import surrogates
 from synkora.protocol.json import Decoder
+from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.internals import adapter_of, session_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
@@ -48,6 +59,13 @@ BLOCKED: Final = "Blocked by the operators of this server"
 RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
 #: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
 MAX_DECODED: Final = 65_536
+HALF_SIZE: Final = 100  # bytes that half a surrogate pair counts as: reading one costs as much as so many others
+
+_EVENT_LIMITS: Final = {
+    EventClass.VOLATILE: Limit.VOLATILE_EVENTS,
+    EventClass.EDIT: Limit.EDIT_EVENTS,
+    EventClass.OTHER: Limit.OTHER_EVENTS,
+}
 
 
 class _ProjectArguments(msgspec.Struct, array_like=True):
@@ -89,6 +107,7 @@ class Collaboration:
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
+        self._spendings = Spendings(self._limits.user_byte_rate)
         self._incidents = Incidents() if incidents is None else incidents  # one without incidents is false
         self.access = Access(policy or OpenAccess(), answer_within=answer_within)
         self._namespace = namespace
@@ -111,7 +130,7 @@ class Collaboration:
         self.signing_in = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
-        self.received = {event.name: EventCounter(event.kind) for event in CATALOGUE}
+        self.received = {event.name: EventCounter(event.event_class) for event in CATALOGUE}
         self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
         self.received_others = EventCounter(EventClass.OTHER)
         namespace.on_connect(self.signing_in.welcome)
@@ -122,8 +141,9 @@ class Collaboration:
         namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
+        count_question = partial(self._take, event_class=EventClass.OTHER)
         for event in CATALOGUE:
-            self._relay(event)
+            Relay(event, namespace, self._members, self._admission, self.presence, count_question)
 
     @property
     def connections(self) -> int:
@@ -153,7 +173,7 @@ class Collaboration:
         members = [
             member
             for member in self._members.values()
-            if (member.user.id if kind == "user" else rate_limit_key(member.socket.session.request.address)) == name
+            if (member.user.id if kind == "user" else rate_limit_key(session_of(member.socket).request.address)) == name
         ]
         for member in members:
             member.socket.disconnect(close=True)
@@ -161,17 +181,17 @@ class Collaboration:
 
     def members_of(self, project_id: str) -> list[Member]:
         """Those of the connections here that are in a project."""
-        joined = self._namespace.adapter.rooms.joined(project_id)
+        joined = adapter_of(self._namespace).rooms.joined(project_id)
         return [member for socket_id in joined if (member := self._members.get(socket_id)) is not None]
 
     def post_notice(self, project_id: str, message: str) -> None:
         """Tell everyone in a project, on all servers, what operators have to say."""
         notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
-        self._namespace.adapter.relay(notice, project_id)
+        adapter_of(self._namespace).relay(notice, project_id)
 
     def count_here(self, project_id: str) -> int:
         """How many of the connections here are in a project."""
-        return len(self._namespace.adapter.rooms.joined(project_id))
+        return len(adapter_of(self._namespace).rooms.joined(project_id))
 
     def begin_drain(self) -> ClientDrain:
         """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
@@ -193,15 +213,15 @@ class Collaboration:
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
-        blocked = self.blocks.left(user.id, socket.session.request.address)
+        blocked = self.blocks.left(user.id, session_of(socket).request.address)
         if blocked:
-            self._incidents.note("blocked client refused")
+            self._incidents.note(IncidentKind.BLOCKED_CLIENT_REFUSED)
             raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
         if 0 < self._limits.connections <= self._connections.total(user.id):
-            self._incidents.note_limit("connections of a user", _address(socket))
+            self._incidents.note_limit(Limit.USER_CONNECTIONS, _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
-        member = Member(socket, signed_in, self._rate_limiter(socket))
-        self._rate_limiters.pop(socket.session, None)
+        member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
+        self._rate_limiters.pop(session_of(socket), None)
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
@@ -209,15 +229,17 @@ class Collaboration:
             self._kept.watch(member)
         if self._draining_clients is not None:
             self._draining_clients.add(member)
-        member.is_draining = socket.session.state is State.DRAINING  # where signing in took longer than the telling
+        member.is_draining = session_of(socket).state is State.DRAINING  # where signing in took longer than the telling
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
-    def _rate_limiter(self, socket: Socket) -> RateLimiter:
-        """What a connection may send: who connects to the namespace again over it goes on with what is left."""
-        rate_limiter = self._rate_limiters.get(socket.session)
+    def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
+        """What a connection may send. A second CONNECT over the same connection goes on with what is left."""
+        rate_limiter = self._rate_limiters.get(session_of(socket))
+        spending = self._spendings.of(user_id)
         if rate_limiter is None:
-            return RateLimiter(self._limits)
+            return RateLimiter(self._limits, spending)
+        rate_limiter.spending = spending
         try:
             rate_limiter.take(EventClass.OTHER)
         except EventRefused as refusal:
@@ -231,9 +253,10 @@ class Collaboration:
         member = self._members.pop(socket.id)
         user = member.user
         self._connections.remove(user.id)
+        self._spendings.left(user.id)
         self.disconnects[reason] += 1
-        if socket.session.is_live:
-            self._rate_limiters[socket.session] = member.rate_limiter
+        if session_of(socket).is_live:
+            self._rate_limiters[session_of(socket)] = member.rate_limiter
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
@@ -253,23 +276,28 @@ class Collaboration:
         member = self._members[socket.id]
         member.received += 1
         size = len(data)
-        is_decoded = received.kind is EventClass.OTHER and received is not self.received_others
+        if b"\\u" in data:
+            size += HALF_SIZE * surrogates.at_most(data)
+        is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
             is_decoded = True
-        self._take(member, received.kind, size)
+        self._take(member, received.event_class, size)
         if is_decoded and len(data) > MAX_DECODED:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
 
-    def _take(self, member: Member, kind: EventClass, size: int = 0) -> None:
+    def _take(self, member: Member, event_class: EventClass, size: int = 0) -> None:
         """Count an event. Raises `EventRefused` for one too many."""
         try:
-            member.rate_limiter.take(kind, size)
+            member.rate_limiter.take(event_class, size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes", _address(member.socket))
+            self._incidents.note_limit(Limit.BYTES, _address(member.socket))
+            raise
+        except TooMuchForUser:
+            self._incidents.note_limit(Limit.USER_WORK, _address(member.socket))
             raise
         except EventRefused:
-            self._incidents.note_limit(f"{kind.name.lower()} events", _address(member.socket))
+            self._incidents.note_limit(_EVENT_LIMITS[event_class], _address(member.socket))
             raise
         except TooManyRefusals:
             self._cut_off(member.socket)
@@ -279,14 +307,14 @@ class Collaboration:
         try:
             self._members[socket.id].rate_limiter.take_bytes(size)
         except TooManyBytes:
-            self._incidents.note_limit("bytes", _address(socket))
+            self._incidents.note_limit(Limit.BYTES, _address(socket))
             raise
         except TooManyRefusals:
             self._cut_off(socket)
             raise EventRefused("disconnected") from None
 
     def _cut_off(self, socket: Socket) -> None:
-        self._incidents.note("flooding client cut off", address=_address(socket))
+        self._incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address=_address(socket))
         socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
         socket.disconnect(close=True)
 
@@ -304,48 +332,6 @@ class Collaboration:
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
         self._admission.leave(self._members[socket.id], project_id)
 
-    def _relay(self, event: Event) -> None:
-        codec, adapter = Codec(event), self._namespace.adapter
-        writer = packets.EventWriter(self._namespace.name, event.name, volatile=event.volatile)
-
-        def pass_on(member: Member, project_id: str, message: Message, role: Role) -> None:
-            if event.edits and not role.may_write:
-                raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
-            if event.volatile and member.is_draining:
-                return  # a cursor would be drawn anew where it has just been taken away
-            adapter.relay(message, project_id, member.socket.id)
-            if event.logged:
-                log.debug(
-                    "relayed",
-                    what=event.logged,
-                    projectId=project_id,
-                    userName=member.user.name,
-                    userId=member.user.id,
-                    socketId=member.socket.id,
-                )
-
-        def pass_on_held(member: Member, project_id: str, message: Message, role: Role) -> None:
-            if event.edits or project_id in member.projects:
-                pass_on(member, project_id, message, role)
-
-        def relay(socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> Awaitable[None] | None:
-            member = self._members[socket.id]
-            project_id: str = payload.projectId
-            role = member.projects.get(project_id)
-            if role is None and not event.edits and not self._admission.is_joining(member, project_id):
-                raise EventRefused(f"{event.name}: join the project first")
-            message = writer.write(codec.deliver(payload, member.sender), attachments)
-            if role is not None:
-                pass_on(member, project_id, message, role)
-                return None
-            if self._admission.must_ask(member, project_id):
-                self._take(member, EventClass.OTHER)  # it costs as much as a join
-            # Held as it will be sent: nothing else that the client wrote beside the event is kept.
-            act = functools.partial(pass_on_held, member, project_id, message)
-            return self._admission.relay(member, project_id, event.name, message.size, act)
-
-        self._namespace.route(event.name, codec.decode, relay)
-
 
 def _address(socket: Socket) -> str:
-    return socket.session.request.address
+    return session_of(socket).request.address

@@ -9,6 +9,7 @@ from typing import Final
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.handshake import HandshakeRefused, Refusal
+from synkora.engine.incidents import Limit
 
 _BURST: Final = 10  # seconds' worth of handshakes at once: an office whose clients all come back after a restart
 _MOST_ADDRESSES: Final = 50_000
@@ -45,9 +46,11 @@ class ConnectionLimiter:
         settings = self._settings
         site = rate_limit_key(address)
         if 0 < settings.clients <= self._clients:
-            raise HandshakeRefused(Refusal.FORBIDDEN, "Server is full", status=503, retry_after=_RETRY_AFTER)
+            raise HandshakeRefused(
+                Refusal.FORBIDDEN, "Server is full", status=503, retry_after=_RETRY_AFTER, limit=Limit.CLIENTS
+            )
         if 0 < settings.connections_per_address <= self._connections.total(site):
-            raise _too_many("Too many connections from this address", _RETRY_AFTER)
+            raise _too_many("Too many connections from this address", _RETRY_AFTER, Limit.ADDRESS_CONNECTIONS)
         if settings.handshakes_per_address:
             self._take_turn(site, settings.handshakes_per_address)
 
@@ -59,7 +62,7 @@ class ConnectionLimiter:
         if len(self._due) > _MOST_ADDRESSES:
             self._due.popitem(last=False)
         if wait > 0:
-            raise _too_many("Too many new connections from this address", wait)
+            raise _too_many("Too many new connections from this address", wait, Limit.ADDRESS_HANDSHAKES)
 
     def enter(self, address: str) -> None:
         """Count a session that has begun."""
@@ -72,5 +75,6 @@ class ConnectionLimiter:
         self._connections.remove(rate_limit_key(address))
 
 
-def _too_many(message: str, wait: float) -> HandshakeRefused:
-    return HandshakeRefused(Refusal.FORBIDDEN, message, status=429, retry_after=max(1, math.ceil(wait)))
+def _too_many(message: str, wait: float, limit: Limit) -> HandshakeRefused:
+    retry_after = max(1, math.ceil(wait))
+    return HandshakeRefused(Refusal.FORBIDDEN, message, status=429, retry_after=retry_after, limit=limit)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.protocol.errors import Flooding, InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
 from synkora.protocol.websocket import CloseCode
 
@@ -45,11 +45,11 @@ def note_failure(incidents: Incidents, error: Exception, address: str) -> None:
     """Count an error that ends a connection from an address, if it is one that clients ought not to cause."""
     match error:
         case OutboxFull():
-            incidents.note("slow client cut off", address=address)
+            incidents.note(IncidentKind.SLOW_CLIENT_CUT_OFF, address=address)
         case Flooding():
-            incidents.note("flooding client cut off", address=address)
+            incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address=address)
         case ProtocolError():
-            incidents.note("protocol error", str(error), address)
+            incidents.note(IncidentKind.PROTOCOL_ERROR, str(error), address)
 
 
 def close_code(reason: Reason, error: Exception | None) -> CloseCode:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
+from synkora.engine.incidents import Limit
 from synkora.engine.origins import OWN_PAGE
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
@@ -46,14 +47,24 @@ _NO_JSONP: Final = "JSONP is not supported: leave out the parameter j, and use p
 
 
 class HandshakeRefused(Exception):
-    """A request that is answered with an HTTP status, `{"code", "message"}`, and Retry-After in seconds if given."""
+    """A request that is answered with an HTTP status, `{"code", "message"}`, and Retry-After in seconds if given.
+
+    `limit` is the limit that the client has hit, if a limit is the reason.
+    """
 
     def __init__(
-        self, code: Refusal, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
+        self,
+        code: Refusal,
+        message: str | None = None,
+        *,
+        status: int | None = None,
+        retry_after: int | None = None,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(message or MESSAGES[code])
         self.code = code
         self.retry_after = retry_after
+        self.limit = limit
         self.status = status or (403 if code is Refusal.FORBIDDEN else 400)
 
     @property

@@ -10,7 +10,7 @@ from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimit
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.heartbeat import Heartbeat
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.message import ControlPacket
 from synkora.engine.origins import refused_origin
 from synkora.engine.outbox import Flusher
@@ -125,12 +125,13 @@ class Registry:
         """Count a request that was refused; that the server stops is no incident."""
         match refusal.status:
             case 403:
-                self.incidents.note("origin refused", refused_origin(request), request.address)
-            case 429 | 503:
-                if not self.is_closing:
-                    self.incidents.note_limit(str(refusal), request.address)
+                self.incidents.note(IncidentKind.ORIGIN_REFUSED, refused_origin(request), request.address)
+            case _ if refusal.limit is not None:
+                self.incidents.note_limit(refusal.limit, request.address)
+            case 503:
+                pass  # the server stops
             case _:
-                self.incidents.note("request refused", str(refusal), request.address)
+                self.incidents.note(IncidentKind.REQUEST_REFUSED, str(refusal), request.address)
 
     def probe_started(self, session: Session) -> None:
         """Give an upgrade its time."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 from synkora.identity.cookies import session_cookies
@@ -13,6 +14,7 @@ from synkora.identity.user import User, user_from_claims
 #: NextAuth makes UUIDs, and apps what they like.
 _SESSION_KEY: Final = re.compile(r"[!-~]{16,255}")
 _MOST_KEYS: Final = 4
+MOST_TOKENS: Final = 8  # of one CONNECT that are tried: each may take a decryption by each of some keys
 
 Message = Literal["Authentication required", "Authentication failed", "Invalid token"]
 
@@ -57,12 +59,12 @@ class Authenticator:
         """The user whom CONNECT's payload names by its `token`, or else the `Authorization` header, or else a cookie.
 
         The payload may be anything. A cookie header is to be given only if the request's origin is allowed. `now` is
-        in seconds since 1970. The first token that is verified decides, even if it names no user. Raises
-        `SignInRefused`: `Authentication required` if there was no token, `Authentication failed` if none could be
-        verified, `Invalid token` if the verified one names no user.
+        in seconds since 1970. The first token that is verified decides, even if it names no user; `MOST_TOKENS` are
+        tried. Raises `SignInRefused`: `Authentication required` if there was no token, `Authentication failed` if none
+        could be verified, `Invalid token` if the verified one names no user.
         """
         failures: list[str] = []
-        for source, token, cookie_name in self._offers(auth, authorization, cookie):
+        for source, token, cookie_name in islice(self._offers(auth, authorization, cookie), MOST_TOKENS):
             if not isinstance(token, str):
                 failures.append(f"{source}: not a string")
                 continue

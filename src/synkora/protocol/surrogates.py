@@ -17,14 +17,20 @@ REPLACEMENT: Final = "\ufffd"
 
 # What is no half of a surrogate pair is passed over in one piece; a half is the group.
 HALVES: Final = re.compile(
-    rb"(?:[^\\]|\\(?!u[dD][89a-fA-F]).|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
+    rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F]).|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
     re.DOTALL,
 )
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _PRIVATE: Final = range(0xE000, 0xF900)
-_USED: Final = re.compile("[\ue000-\uf8ff]|\\\\u[eEfF][0-9a-fA-F]{3}")  # as it is, or as what may be its escape
+_USED: Final = re.compile("[\ue000-\uf8ff]")
+_USED_ESCAPE: Final = re.compile("\\\\u[eEfF][0-9a-fA-F]{3}")  # what may be one
 _ESCAPE: Final = re.compile(rb"\\u[ef][0-9a-f]{3}")
+
+
+def at_most(data: bytes) -> int:
+    """No fewer than the halves in a JSON text; those of whole pairs are among them."""
+    return data.count(rb"\ud") + data.count(rb"\uD")
 
 
 class Marked:
@@ -98,7 +104,9 @@ def are_in(data: bytes) -> bool:
 
 
 def _free_marks(text: str) -> Iterator[int]:
-    used = {ord(found) if len(found) == 1 else _code(found) for found in _USED.findall(text)}
+    used = set(map(_code, _USED_ESCAPE.findall(text)))
+    if not text.isascii():
+        used.update(map(ord, _USED.findall(text)))
     return (code for code in _PRIVATE if code not in used)
 
 

@@ -17,6 +17,7 @@ from synkora.protocol.socketio import (
     check_placeholders,
     decode_arguments,
 )
+from synkora.protocol.timestamps import timestamp
 from synkora.redis_adapter import js_numbers
 from synkora.redis_adapter.formats import InvalidMessage, PublishedEvent
 from synkora.sockets.packets import event_of_json
@@ -95,5 +96,5 @@ def _portable(value: Any, attachments: list[bytes]) -> Any:
         attachments.append(value)
         return {"_placeholder": True, "num": len(attachments) - 1}
     if isinstance(value, datetime):  # as JSON.stringify writes a Date
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return timestamp(value)
     return value

@@ -5,7 +5,7 @@ import socket
 from http import HTTPStatus
 from typing import Any, Final
 
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.transports.websocket import UNSENT
 from synkora.serving.pipeline import PipelineProtocol
@@ -17,6 +17,9 @@ BODY_TIME: Final = 30  # seconds for the next part of a body
 #: A client that does not keep up has to read so many bytes of an answer in so many seconds.
 READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
+#: Bytes from which on nothing more is read of a TLS connection, until a quarter has been decrypted. The rest is more
+#: than TLS's largest record, which has to be there whole (RFC 5246, section 6.2.3). The buffer for them never shrinks.
+TLS_AHEAD: Final = 32_768
 _LAST_FILES: Final = 4  # the system gives the lowest number that is free: with these the limit is near
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
@@ -78,6 +81,8 @@ class HttpProtocol(PipelineProtocol):
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in _TCP:  # else the kernel takes megabytes of an answer
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        if transport.get_extra_info("ssl_object") is not None:
+            transport.set_read_buffer_limits(high=TLS_AHEAD, low=TLS_AHEAD // 4 * 3)
         self._patience.heads.add(self)
         if connection is not None:
             self._check_files(connection.fileno())
@@ -86,7 +91,9 @@ class HttpProtocol(PipelineProtocol):
         """Tell when files run out: the event loop closes the connections that come then, without a word."""
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if most != resource.RLIM_INFINITY and descriptor >= most - _LAST_FILES:
-            self._patience.incidents.note("file limit hit", f"{most} may be open, raise LimitNOFILE or ulimit -n")
+            self._patience.incidents.note(
+                IncidentKind.FILE_LIMIT_HIT, f"{most} may be open, raise LimitNOFILE or ulimit -n"
+            )
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -176,12 +183,12 @@ class HttpProtocol(PipelineProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not read."""
         if self._is_overfull:
-            self._patience.incidents.note("request refused", "too many pipelined")
+            self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "too many pipelined")
             self.transport.close()
         elif self._is_too_large:
             self._refuse_size()
         else:
-            self._patience.incidents.note("request refused", "not HTTP")
+            self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "not HTTP")
             super().send_400_response(msg)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -200,7 +207,7 @@ class HttpProtocol(PipelineProtocol):
     def head_timed_out(self) -> None:
         """End, since the head of a request did not come."""
         if self._received:
-            self._patience.incidents.note("slow request cut off", "head")
+            self._patience.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "head")
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
         else:
             self.transport.close()
@@ -210,7 +217,7 @@ class HttpProtocol(PipelineProtocol):
         if self.pipeline:  # it is not read before an earlier request is answered
             self._patience.bodies.add(self)
             return
-        self._patience.incidents.note("slow request cut off", "body")
+        self._patience.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "body")
         if not self.cycle.response_started:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -228,7 +235,7 @@ class HttpProtocol(PipelineProtocol):
             self._patience.reads.add(self)
 
     def _cut_off(self) -> None:
-        self._patience.incidents.note("slow client cut off")
+        self._patience.incidents.note(IncidentKind.SLOW_CLIENT_CUT_OFF)
         self.transport.abort()
 
     @property
@@ -244,7 +251,7 @@ class HttpProtocol(PipelineProtocol):
             raise _TooLarge
 
     def _refuse_size(self) -> None:
-        self._patience.incidents.note("request refused", "head too large")
+        self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "head too large")
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:

@@ -27,11 +27,15 @@ from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.polls import PollingProtocol
 from synkora.serving.systemd import passed_sockets
+from synkora.sockets.internals import polling_of, registry_of
 from synkora.sockets.server import SocketServer
 
 log = structlog.get_logger(__name__)
 
 TLS_TIME: Final = 30  # seconds for TLS's handshake: several ways over a slow line, each of some kilobytes
+#: Bytes that the kernel takes of a TLS connection ahead of its reader. uvloop reads all of them at once, and keeps
+#: buffers of that size for as long as the connection lives.
+TLS_WINDOW: Final = 65_536
 _LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
 _TLS_GOODBYE: Final = 2  # seconds
 KEEP_ALIVE: Final = 65  # seconds: longer than most load balancers keep their connections open
@@ -72,8 +76,8 @@ class Server(uvicorn.Server):
         self._around = around or contextlib.nullcontext()
         self._entered = AsyncExitStack()
         self._patience = HttpTimeouts(server.incidents)
-        self._upkeep = Upkeep(lambda: len(server.registry))
-        self._make_protocol = functools.partial(PollingProtocol, server.polling, self._patience)
+        self._upkeep = Upkeep(self._count_connections)
+        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._patience)
         self._tls = tls
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
@@ -86,7 +90,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 _Front(server, app),
                 http=self._make_protocol,  # type: ignore[arg-type]  # called as a class would be
-                ws=functools.partial(WebSocketProtocol, server.registry),  # type: ignore[arg-type]  # called as a class would be
+                ws=functools.partial(WebSocketProtocol, registry_of(server)),  # type: ignore[arg-type]  # called as a class would be
                 loop="uvloop",
                 lifespan="off",
                 interface="asgi3",
@@ -113,9 +117,13 @@ class Server(uvicorn.Server):
         if self._started is not None and sockets is not None:
             self._started(sockets)
 
+    def _count_connections(self) -> int:
+        return len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
+
     async def _listen_with_tls(self, tls: ssl.SSLContext, listening: socket.socket) -> asyncio.Server:
         """Listen as uvicorn does, but with little time for TLS's handshake and its end: uvicorn takes a minute."""
         config = self.config
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TLS_WINDOW)  # connections inherit it
         make = functools.partial(
             self._make_protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state
         )
@@ -133,7 +141,7 @@ class Server(uvicorn.Server):
 
         It listens until all are gone, since a poll for the last messages may be a connection of its own.
         """
-        self._sockets_server.registry.shut()
+        registry_of(self._sockets_server).shut()
         if self._drain is not None:
             await self._drain_first(self._drain)
         loop = asyncio.get_running_loop()

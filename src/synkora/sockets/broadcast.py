@@ -1,11 +1,13 @@
 """Whom something is for."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synkora.sockets import packets
-from synkora.sockets.adapter import Adapter
 from synkora.sockets.remote import RemoteSocket
+
+if TYPE_CHECKING:
+    from synkora.sockets.core import NamespaceCore
 
 
 class Broadcast:
@@ -14,19 +16,17 @@ class Broadcast:
     Source: socket.io/docs/v4/rooms, and server-api, "Socket.IO server, utility methods".
     """
 
-    __slots__ = ("_adapter", "_excepted", "_is_local", "_is_volatile", "_namespace", "_rooms")
+    __slots__ = ("_core", "_excepted", "_is_local", "_is_volatile", "_rooms")
 
     def __init__(
         self,
-        namespace: str,
-        adapter: Adapter,
+        core: "NamespaceCore",
         rooms: Collection[str] = (),
         except_rooms: Collection[str] = (),
         is_volatile: bool = False,
         is_local: bool = False,
     ) -> None:
-        self._namespace = namespace
-        self._adapter = adapter
+        self._core = core
         self._rooms = rooms
         self._excepted = except_rooms
         self._is_volatile = is_volatile
@@ -53,7 +53,7 @@ class Broadcast:
     def _with(
         self, rooms: Collection[str], except_rooms: Collection[str], is_volatile: bool, is_local: bool
     ) -> "Broadcast":
-        return Broadcast(self._namespace, self._adapter, rooms, except_rooms, is_volatile, is_local)
+        return Broadcast(self._core, rooms, except_rooms, is_volatile, is_local)
 
     def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
         """Send an event: encoded once, whoever gets it.
@@ -61,8 +61,8 @@ class Broadcast:
         `args` are what JSON can hold, bytes, msgspec Structs and `Raw`; `attachments` are what placeholders within a
         `Raw` refer to. Raises `TypeError` for anything else.
         """
-        message = packets.event(self._namespace, event, args, volatile=self._is_volatile, attachments=attachments)
-        self._adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
+        message = packets.event(self._core.name, event, args, volatile=self._is_volatile, attachments=attachments)
+        self._core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
         """Send an event and wait up to `timeout` seconds for the acks of all who got it.
@@ -70,22 +70,24 @@ class Broadcast:
         Returns the first argument of each ack, None where it has none, in the order of their coming. Raises
         `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
         """
-        message = packets.event(self._namespace, event, args, volatile=self._is_volatile)
-        return await self._adapter.call(message, self._rooms, self._excepted, timeout=timeout, local=self._is_local)
+        message = packets.event(self._core.name, event, args, volatile=self._is_volatile)
+        return await self._core.adapter.call(
+            message, self._rooms, self._excepted, timeout=timeout, local=self._is_local
+        )
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
         """The sockets themselves. Raises `TimeoutError` where another server does not answer."""
-        snapshots = await self._adapter.fetch_sockets(self._rooms, self._excepted, local=self._is_local)
-        return [RemoteSocket(self._namespace, self._adapter, snapshot) for snapshot in snapshots]
+        snapshots = await self._core.adapter.fetch_sockets(self._rooms, self._excepted, local=self._is_local)
+        return [RemoteSocket(self._core, snapshot) for snapshot in snapshots]
 
     def sockets_join(self, *rooms: str) -> None:
         """Put them into rooms."""
-        self._adapter.sockets_join(self._rooms, self._excepted, rooms, local=self._is_local)
+        self._core.adapter.sockets_join(self._rooms, self._excepted, rooms, local=self._is_local)
 
     def sockets_leave(self, *rooms: str) -> None:
         """Take them out of rooms."""
-        self._adapter.sockets_leave(self._rooms, self._excepted, rooms, local=self._is_local)
+        self._core.adapter.sockets_leave(self._rooms, self._excepted, rooms, local=self._is_local)
 
     def disconnect_sockets(self, close: bool = False) -> None:
         """Take them out of the namespace; with `close`, end their whole connections."""
-        self._adapter.disconnect_sockets(self._rooms, self._excepted, close=close, local=self._is_local)
+        self._core.adapter.disconnect_sockets(self._rooms, self._excepted, close=close, local=self._is_local)

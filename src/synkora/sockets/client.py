@@ -1,8 +1,10 @@
 """A session's sockets, one in each namespace it connected to."""
 
+from collections.abc import Awaitable
 from typing import Final, Protocol
 
 from synkora.engine.disconnect import Reason
+from synkora.engine.message import Message
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
@@ -15,18 +17,21 @@ from synkora.protocol.socketio import (
     decode_auth,
     encode_packet,
 )
-from synkora.sockets.namespace import Namespace
+from synkora.sockets.core import INTERNAL, NamespaceCore, handler_failed
+from synkora.sockets.errors import ConnectRefused
+from synkora.sockets.handlers import FAILURES, outcome
 from synkora.sockets.socket import Socket, SocketState
 
 MAX_EARLY: Final = 65_536  # bytes of a message before CONNECT has been answered: a token has 16,384
 
+_CONNECTING: Final = SocketState.CONNECTING
 _CONNECTED: Final = SocketState.CONNECTED
 
 
 class Host(Protocol):
     """What clients connect to."""
 
-    namespaces: dict[str, Namespace]
+    cores: dict[str, NamespaceCore]
     max_attachments: int
     settings: EngineSettings
 
@@ -48,7 +53,10 @@ class Host(Protocol):
 
 
 class Client:
-    """Takes a session's messages, puts packets together, and gives each to the socket it is for."""
+    """Takes a session's messages, puts packets together, and gives each to the socket it is for.
+
+    It makes the sockets, and they become connected, refused and disconnected here.
+    """
 
     __slots__ = ("_assembler", "_host", "_left", "_sockets", "session")
 
@@ -64,8 +72,8 @@ class Client:
         """Take a text message. Raises `ProtocolError`."""
         if data.startswith(PLAIN_EVENT) and self._assembler.is_idle:  # nearly every message: it needs no packet
             main = self._sockets.get("/")
-            if main is not None and main.state is _CONNECTED:
-                self._host.namespaces["/"].receive(main, None, data[1:], ())
+            if main is not None and main._state is _CONNECTED:
+                main._core.receive(main, None, data[1:], ())
                 return
         if len(data) >= self.session.max_message:  # with the byte that said it is a message it is longer
             raise self.session.too_large()
@@ -101,15 +109,14 @@ class Client:
             else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
                 self.session.count_odd(len(packet.data))
             return
-        if socket is None or socket.state is not SocketState.CONNECTED:
+        if socket is None or socket._state is not _CONNECTED:
             if self._left is not None and packet.namespace in self._left:
                 self.session.count_odd(_size(packet))
                 return  # sent before the client learned that it is out
             raise OutOfPlace("not connected to this namespace")
         match packet.type:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
-                namespace = self._host.namespaces[packet.namespace]
-                namespace.receive(socket, packet.id, packet.data, packet.attachments)
+                socket._core.receive(socket, packet.id, packet.data, packet.attachments)
             case PacketType.ACK | PacketType.BINARY_ACK:
                 self._receive_ack(socket, packet)
             case PacketType.DISCONNECT:
@@ -121,37 +128,77 @@ class Client:
     def _receive_ack(self, socket: Socket, packet: Packet) -> None:
         if packet.id is None:
             raise OutOfPlace("ack without an id")
-        namespace = self._host.namespaces[packet.namespace]
-        if not namespace.receive_ack(socket, packet.id, packet.data, packet.attachments):
+        if not socket._core.receive_ack(socket, packet.id, packet.data, packet.attachments):
             self.session.count_odd(_size(packet))
 
     def _connect(self, packet: Packet) -> None:
         self.session.count_odd(len(packet.namespace) + len(packet.data))
         name = packet.namespace
-        namespace = self._host.namespaces.get(name)
-        problem = "Invalid namespace"
-        if namespace is not None:
-            try:
-                auth = decode_auth(packet.data)
-            except InvalidPayload as error:
-                problem = f"auth: {error}"
+        core = self._host.cores.get(name)
+        if core is None:
+            self._refuse(name, ConnectRefused("Invalid namespace"))
+            return
+        try:
+            auth = decode_auth(packet.data)
+        except InvalidPayload as error:
+            self._refuse(name, ConnectRefused(f"auth: {error}"))
+            return
+        socket = Socket(new_id(), core, self.session, packet.data, self._disconnect)
+        self._sockets[name] = socket
+        if self._left is not None:
+            self._left.discard(name)
+        try:
+            decision = core.decide(socket, auth)
+        except FAILURES as error:
+            self._settle(socket, error)
+        else:
+            if decision is None:
+                self._settle(socket)
             else:
-                socket = Socket(new_id(), name, self.session, packet.data, namespace.adapter, self._disconnect)
-                self._sockets[name] = socket
-                if self._left is not None:
-                    self._left.discard(name)
-                namespace.connect(socket, auth, self._settled)
-                return
-        self.session.send(encode_packet(PacketType.CONNECT_ERROR, name, {"message": problem}))
+                core.spawn(self._connect_later(socket, decision))
 
-    def _settled(self, socket: Socket) -> None:
-        if socket.connected:
-            self.session.max_message = self._assembler.max_size = self._host.settings.max_payload
-            self._host.client_connected(self)
-        elif self._sockets.get(socket.namespace) is socket:
+    async def _connect_later(self, socket: Socket, decision: Awaitable[None]) -> None:
+        try:
+            await outcome(decision)
+        except Exception as error:
+            self._settle(socket, error)
+        else:
+            self._settle(socket)
+
+    def _settle(self, socket: Socket, error: BaseException | None = None) -> None:
+        """Answer a CONNECT whose handlers have decided; it may have been disconnected meanwhile."""
+        if socket._state is _CONNECTING:
+            if error is None:
+                socket._core.sockets[socket.id] = socket
+                socket._open()
+                self.session.max_message = self._assembler.max_size = self._host.settings.max_payload
+                self._host.client_connected(self)
+                return
+            socket._close()
+            self._refuse(socket.namespace, error, socket)
+        if not socket.connected and self._sockets.get(socket.namespace) is socket:
             del self._sockets[socket.namespace]
 
-    def _disconnect(self, socket: Socket, reason: Reason, close: bool) -> None:
+    def _refuse(self, namespace: str, error: BaseException, socket: Socket | None = None) -> None:
+        """Send CONNECT_ERROR."""
+        if isinstance(error, ConnectRefused):
+            answer = {"message": str(error)} if error.data is None else {"message": str(error), "data": error.data}
+            try:
+                packet = encode_packet(PacketType.CONNECT_ERROR, namespace, answer)
+            except Exception as unwritable:
+                error = unwritable
+            else:
+                self.session.send(packet)
+                if error.close:
+                    self.session.close(Reason.FORCED_SERVER_CLOSE)
+                return
+        if socket is not None:
+            handler_failed("connect", socket, error)
+        self.session.send(encode_packet(PacketType.CONNECT_ERROR, namespace, {"message": INTERNAL}))
+
+    def _disconnect(self, socket: Socket, close: bool) -> None:
+        """Take a socket out of its namespace, or with `close` end the whole connection, by the server's will."""
+        reason = Reason.SERVER_NAMESPACE_DISCONNECT
         for each in list(self._sockets.values()) if close else [socket]:
             self._dismiss(each, reason)
         if close:
@@ -159,19 +206,21 @@ class Client:
 
     def _dismiss(self, socket: Socket, reason: Reason) -> None:
         if socket.connected:
-            self.session.outbox.put(self._host.namespaces[socket.namespace].disconnect_packet())
+            self.session.outbox.put(Message(encode_packet(PacketType.DISCONNECT, socket.namespace)))
             if self._left is None:
                 self._left = set()
             self._left.add(socket.namespace)
             self._remove(socket, reason)
-        elif socket.state is SocketState.CONNECTING:
-            socket.close()
-            answer = {"message": "Disconnected by the server"}
-            self.session.send(encode_packet(PacketType.CONNECT_ERROR, socket.namespace, answer))
+        elif socket._state is _CONNECTING:
+            socket._close()
+            self._refuse(socket.namespace, ConnectRefused("Disconnected by the server"))
 
     def _remove(self, socket: Socket, reason: Reason) -> None:
         self._sockets.pop(socket.namespace, None)
-        self._host.namespaces[socket.namespace].disconnected(socket, reason)
+        was_connected = socket._core.sockets.pop(socket.id, None) is not None
+        socket._close()
+        if was_connected:
+            socket._core.disconnected(socket, reason)
 
     def on_close(self, reason: Reason) -> None:
         """Take leave of all sockets."""

@@ -17,7 +17,7 @@ from synkora.sockets.snapshot import SocketSnapshot
 class LocalSocket(Protocol):
     """What an adapter does with a socket of this server."""
 
-    def snapshot(self) -> SocketSnapshot:
+    def _snapshot(self) -> SocketSnapshot:
         """Describe it."""
         ...
 
@@ -109,7 +109,7 @@ class LocalAdapter:
 
     def snapshots(self, rooms: Collection[str], except_rooms: Collection[str]) -> list[SocketSnapshot]:
         """Describe sockets, at once."""
-        return [socket.snapshot() for socket in self._select(rooms, except_rooms)]
+        return [socket._snapshot() for socket in self._select(rooms, except_rooms)]
 
     def sockets_join(
         self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False

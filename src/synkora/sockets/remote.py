@@ -1,11 +1,13 @@
 """A socket that may be connected to another server."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synkora.sockets import packets
-from synkora.sockets.adapter import Adapter
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
+
+if TYPE_CHECKING:
+    from synkora.sockets.core import NamespaceCore
 
 
 class RemoteSocket:
@@ -14,15 +16,14 @@ class RemoteSocket:
     Source: socket.io/docs/v4/server-api, "fetchSockets".
     """
 
-    __slots__ = ("_adapter", "_namespace", "_snapshot")
+    __slots__ = ("_core", "_snapshot")
 
-    def __init__(self, namespace: str, adapter: Adapter, snapshot: SocketSnapshot) -> None:
-        self._namespace = namespace
-        self._adapter = adapter
+    def __init__(self, core: "NamespaceCore", snapshot: SocketSnapshot) -> None:
+        self._core = core
         self._snapshot = snapshot
 
     def __repr__(self) -> str:
-        return f"<RemoteSocket {self.id} in {self._namespace}>"
+        return f"<RemoteSocket {self.id} in {self._core.name}>"
 
     @property
     def id(self) -> str:
@@ -46,27 +47,27 @@ class RemoteSocket:
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event to this client, as `Socket.emit` does."""
-        self._adapter.broadcast(packets.event(self._namespace, event, args), (self.id,), ())
+        self._core.adapter.broadcast(packets.event(self._core.name, event, args), (self.id,), ())
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
         """Send an event and wait up to `timeout` seconds for the client's ack.
 
         Returns its first argument, None where there is none. Raises `AckTimeout`, also when the client has left.
         """
-        message = packets.event(self._namespace, event, args)
-        answers = await self._adapter.call(message, (self.id,), (), timeout=timeout)
+        message = packets.event(self._core.name, event, args)
+        answers = await self._core.adapter.call(message, (self.id,), (), timeout=timeout)
         if not answers:
             raise AckTimeout("the client left")
         return answers[0]
 
     def join(self, *rooms: str) -> None:
         """Put it into rooms."""
-        self._adapter.sockets_join((self.id,), (), rooms)
+        self._core.adapter.sockets_join((self.id,), (), rooms)
 
     def leave(self, room: str) -> None:
         """Take it out of a room."""
-        self._adapter.sockets_leave((self.id,), (), (room,))
+        self._core.adapter.sockets_leave((self.id,), (), (room,))
 
     def disconnect(self, close: bool = False) -> None:
         """Take it out of the namespace; with `close`, end its whole connection."""
-        self._adapter.disconnect_sockets((self.id,), (), close=close)
+        self._core.adapter.disconnect_sockets((self.id,), (), close=close)

@@ -2,27 +2,26 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.connection_limiter import ConnectionLimiter
-from synkora.engine.disconnect import Reason
 from synkora.engine.drain import drain
 from synkora.engine.incidents import Incidents
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings, TransportName
-from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
-from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
+from synkora.sockets.client_host import ClientHost
+from synkora.sockets.core import NamespaceCore
 from synkora.sockets.local_adapter import AdapterFactory
 from synkora.sockets.namespace import Namespace
 
@@ -75,15 +74,12 @@ class SocketServer(BroadcastOperators):
             compression=compression,
             compression_threshold=compression_threshold,
         )
-        self.namespaces: dict[str, Namespace] = {}
+        self._namespaces: dict[str, Namespace] = {}
         self._adapter = adapter
-        self.max_attachments = MAX_ATTACHMENTS
-        self.registry = Registry(self.settings, self._accept, gate)
-        self.polling = PollingEndpoint(self.registry)
-        self.asgi = AsgiEndpoint(self.registry, self.polling, self.lifespan)
-        self._connecting: TimeoutQueue[Client] = TimeoutQueue(
-            connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
-        )
+        self._registry = Registry(self.settings, self._accept, gate)
+        self._polling = PollingEndpoint(self._registry)
+        self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
+        self._host = ClientHost(self.settings, self._registry, connect_timeout)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting: set[asyncio.Task[None]] = set()
 
@@ -91,14 +87,21 @@ class SocketServer(BroadcastOperators):
         """The namespace `name`, made if need be. Raises `ValueError` for a name that clients could not send."""
         if not name.startswith("/") or "," in name:
             raise ValueError(f"{name!r} is no namespace: it starts with / and has no comma")
-        if name not in self.namespaces:
-            self.namespaces[name] = Namespace(name, self.registry.flusher, self._spawn, self._adapter)
-        return self.namespaces[name]
+        if name not in self._namespaces:
+            core = NamespaceCore(name, self._registry.flusher, self._spawn, self._adapter)
+            self._host.cores[name] = core
+            self._namespaces[name] = Namespace(core)
+        return self._namespaces[name]
+
+    @property
+    def namespaces(self) -> dict[str, Namespace]:
+        """The namespaces by their names: a copy."""
+        return dict(self._namespaces)
 
     @property
     def incidents(self) -> Incidents:
         """The counts of what clients did that they ought not to."""
-        return self.registry.incidents
+        return self._registry.incidents
 
     @property
     def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
@@ -106,7 +109,7 @@ class SocketServer(BroadcastOperators):
         # Imported here: it imports uvicorn's own WebSockets, which the server alone never needs.
         from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
 
-        return functools.partial(UvicornWebSocket, self.registry, self.registry.close)
+        return functools.partial(UvicornWebSocket, self._registry, self._registry.close)
 
     @property
     def everyone(self) -> Broadcast:
@@ -121,58 +124,33 @@ class SocketServer(BroadcastOperators):
         finally:
             await self.close(CLOSING_TIME)
 
-    async def drain(
-        self,
-        seconds: float,
-        groups: Iterable[Sequence[Session]] = (),
-        tell: Callable[[Sequence[Session]], None] | None = None,
-    ) -> None:
-        """Send all clients away within `seconds`, evenly and in random order, and take no new ones.
+    async def drain(self, seconds: float) -> None:
+        """Send all clients away within `seconds`, evenly and in random order, and refuse new clients.
 
-        What they sent before they knew is still handled, but over the WebSocket of an ASGI server that is not uvicorn's
-        with `websocket_protocol`. Those of a group go together, a hundred of them at most;
-        `tell` is called with those who are about to go. Returns when all have gone, or the time is over.
+        What clients sent before they knew is still handled, except over the WebSocket of an ASGI server that is not
+        uvicorn's with `websocket_protocol`. Returns when all clients have gone, or the time is over.
         """
-        await drain(self.registry, seconds, groups, tell)
+        await drain(self._registry, seconds)
 
     async def close(self, within: float) -> bool:
         """End all connections with what was sent before, and wait up to `within` seconds until all are gone.
 
         Returns whether all are. Clients come back by themselves, if they find a server.
         """
-        self.registry.close()
-        self._connecting.cancel()
+        self._registry.close()
+        self._host.connecting.cancel()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
-        while not self.registry.is_drained and loop.time() < deadline:
+        while not self._registry.is_drained and loop.time() < deadline:
             await asyncio.sleep(_DRAIN_CHECK)
         if self._lasting:
             await asyncio.wait(self._lasting, timeout=max(deadline - loop.time(), 0))
         for task in self._tasks:
             task.cancel()
-        return self.registry.is_drained
-
-    def client_connected(self, client: Client) -> None:
-        """Stop the time that a client has to connect to a namespace."""
-        self._connecting.drop(client)
-
-    def client_left(self, client: Client) -> None:
-        """Forget a client."""
-        self._connecting.drop(client)
-        self.registry.incomplete.drop(client)
-
-    def message_begun(self, client: Client) -> None:
-        """Give a client's attachments their time."""
-        self.registry.incomplete.add(client)
-
-    def message_completed(self, client: Client) -> None:
-        """Stop that time."""
-        self.registry.incomplete.drop(client)
+        return self._registry.is_drained
 
     def _accept(self, session: Session) -> Client:
-        client = Client(session, self)
-        self._connecting.add(client)
-        return client
+        return self._host.accept(session)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

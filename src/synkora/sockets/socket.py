@@ -4,18 +4,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synkora.engine.disconnect import Reason
 from synkora.engine.message import Message
 from synkora.engine.session import Session
 from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
 from synkora.sockets import packets
 from synkora.sockets.acks import Acks
-from synkora.sockets.adapter import Adapter
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
+
+if TYPE_CHECKING:
+    from synkora.sockets.core import NamespaceCore
 
 
 class SocketState(Enum):
@@ -35,35 +36,32 @@ class Socket:
 
     __slots__ = (
         "_acks",
-        "_adapter",
         "_auth",
-        "_closing",
+        "_core",
         "_data",
+        "_disconnect",
         "_pending",
         "_rooms",
+        "_session",
+        "_state",
         "id",
         "issued",
-        "namespace",
-        "session",
-        "state",
     )
 
     def __init__(
         self,
         id: str,
-        namespace: str,
+        core: "NamespaceCore",
         session: Session,
         auth: bytes,
-        adapter: Adapter,
-        closing: Callable[["Socket", Reason, bool], None],
+        disconnect: Callable[["Socket", bool], None],
     ) -> None:
         self.id = id
-        self.namespace = namespace
-        self.session = session
+        self._core = core
+        self._session = session
         self._auth = auth  # as it came: objects could take thirty times as much for as long as the connection lives
-        self.state = SocketState.CONNECTING
-        self._adapter = adapter
-        self._closing = closing
+        self._state = SocketState.CONNECTING
+        self._disconnect = disconnect
         self.issued = time.time()
         self._rooms: set[str] | None = None
         self._pending: list[Message] | None = None
@@ -72,6 +70,11 @@ class Socket:
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
+
+    @property
+    def namespace(self) -> str:
+        """The name of its namespace."""
+        return self._core.name
 
     @property
     def auth(self) -> dict[str, Any]:
@@ -88,7 +91,7 @@ class Socket:
     @property
     def handshake(self) -> Handshake:
         """What came with the connection."""
-        request = self.session.request
+        request = self._session.request
         return Handshake(
             headers=dict(request.headers),
             query=request.query,
@@ -98,58 +101,60 @@ class Socket:
             issued=self.issued,
         )
 
-    def snapshot(self) -> SocketSnapshot:
+    def _snapshot(self) -> SocketSnapshot:
         """Describe it as it is now."""
         return SocketSnapshot(self.id, self.handshake, self.rooms, dict(self._data or {}))
 
     @property
     def connected(self) -> bool:
         """Whether it can be reached."""
-        return self.state is SocketState.CONNECTED
+        return self._state is SocketState.CONNECTED
 
     @property
     def transport(self) -> str:
         """`polling` or `websocket`, as it is now."""
-        return self.session.transport.name
+        return self._session.transport.name
 
     # Rooms
 
     @property
     def rooms(self) -> frozenset[str]:
         """The rooms it is in, its own (named like its id) included."""
-        return frozenset((self.id, *(self._rooms or ()))) if self.state is not SocketState.DISCONNECTED else frozenset()
+        return (
+            frozenset((self.id, *(self._rooms or ()))) if self._state is not SocketState.DISCONNECTED else frozenset()
+        )
 
     def join(self, *rooms: str) -> None:
         """Enter rooms."""
-        if self.state is SocketState.DISCONNECTED:
+        if self._state is SocketState.DISCONNECTED:
             return
         if self._rooms is None:
             self._rooms = set()
         self._rooms.update(rooms)
-        if self.state is SocketState.CONNECTED:
+        if self._state is SocketState.CONNECTED:
             self._enter(rooms)
 
     def _enter(self, rooms: Iterable[str]) -> None:
         for room in rooms:
-            self._adapter.rooms.join(self.id, room)
+            self._core.adapter.rooms.join(self.id, room)
 
     def leave(self, room: str) -> None:
         """Leave a room."""
         if self._rooms is not None:
             self._rooms.discard(room)
-        self._adapter.rooms.leave(self.id, room)
+        self._core.adapter.rooms.leave(self.id, room)
 
     # Sending
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
-        self.put(packets.event(self.namespace, event, args))
+        self._put(packets.event(self._core.name, event, args))
 
-    def put(self, message: Message) -> None:
+    def _put(self, message: Message) -> None:
         """Send a message that is encoded already."""
-        if self.state is SocketState.CONNECTED:
-            self.session.outbox.put(message)
-        elif self.state is SocketState.CONNECTING:
+        if self._state is SocketState.CONNECTED:
+            self._session.outbox.put(message)
+        elif self._state is SocketState.CONNECTING:
             if self._pending is None:
                 self._pending = []
             self._pending.append(message)
@@ -160,29 +165,29 @@ class Socket:
         Returns its argument, a list where there are several, None where there is none. Raises `AckTimeout`, also when
         the client leaves, and `TooManyCalls` where it owes too many acks already.
         """
-        if self.state is SocketState.DISCONNECTED:
+        if self._state is SocketState.DISCONNECTED:
             raise AckTimeout("the client left")
         if self._acks is None:
             self._acks = Acks()
-        number = self._adapter.acks.next_id()
-        message = packets.asking_for_ack(packets.event(self.namespace, event, args), number)
+        number = self._core.adapter.acks.next_id()
+        message = packets.asking_for_ack(packets.event(self._core.name, event, args), number)
         self._acks.open(number)
-        self.put(message)
+        self._put(message)
         answer = await self._acks.wait(number, timeout)
         return answer if len(answer) > 1 else answer[0] if answer else None
 
     def to(self, *rooms: str) -> Broadcast:
         """An emit to the others in these rooms."""
-        return Broadcast(self.namespace, self._adapter, rooms, (self.id,))
+        return Broadcast(self._core, rooms, (self.id,))
 
     def except_(self, *rooms: str) -> Broadcast:
         """An emit to all others but those in these rooms."""
-        return Broadcast(self.namespace, self._adapter, (), (self.id, *rooms))
+        return Broadcast(self._core, (), (self.id, *rooms))
 
     @property
     def broadcast(self) -> Broadcast:
         """An emit to all others in the namespace."""
-        return Broadcast(self.namespace, self._adapter, (), (self.id,))
+        return Broadcast(self._core, (), (self.id,))
 
     @property
     def volatile(self) -> "VolatileSocket":
@@ -193,43 +198,43 @@ class Socket:
 
     def disconnect(self, close: bool = False) -> None:
         """Take it out of the namespace; with `close`, end the whole connection."""
-        self._closing(self, Reason.SERVER_NAMESPACE_DISCONNECT, close)
+        self._disconnect(self, close)
 
-    # What the namespace calls
+    # What the rest of this package calls
 
-    def open(self) -> None:
+    def _open(self) -> None:
         """Answer CONNECT, and send what waited for that."""
-        self.state = SocketState.CONNECTED
-        self._adapter.rooms.add(self.id, self.session.outbox)
+        self._state = SocketState.CONNECTED
+        self._core.adapter.rooms.add(self.id, self._session.outbox)
         self._enter(self._rooms or ())
-        outbox = self.session.outbox
+        outbox = self._session.outbox
         outbox.put(Message(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
         pending, self._pending = self._pending, None
         for message in pending or ():
             outbox.put(message)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Leave all rooms, and let go of those who wait for an ack."""
-        if self.state is SocketState.CONNECTING:
+        if self._state is SocketState.CONNECTING:
             self._auth = b""  # a decision on it may still be awaited, and come to nothing
-        self.state = SocketState.DISCONNECTED
+        self._state = SocketState.DISCONNECTED
         self._pending = None
-        self._adapter.rooms.remove(self.id, self._rooms or ())
+        self._core.adapter.rooms.remove(self.id, self._rooms or ())
         self._rooms = None
         if self._acks is not None:
             self._acks.cancel()
 
-    def owes(self, number: int) -> bool:
+    def _owes(self, number: int) -> bool:
         """Whether the client was asked for this ack, and has not sent it yet."""
         if self._acks is not None and self._acks.is_open(number):
             return True
-        return self._adapter.acks.is_open(number, self.id)
+        return self._core.adapter.acks.is_open(number, self.id)
 
-    def receive_ack(self, number: int, args: list[Any]) -> bool:
+    def _receive_ack(self, number: int, args: list[Any]) -> bool:
         """Take the client's ack, of what was sent to it alone or to many; return whether it was asked for."""
         if self._acks is not None and self._acks.resolve(number, args):
             return True
-        return self._adapter.acks.resolve(number, self.id, args)
+        return self._core.adapter.acks.resolve(number, self.id, args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +245,7 @@ class VolatileSocket:
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event, unless the client does not keep up."""
-        self.socket.put(packets.event(self.socket.namespace, event, args, volatile=True))
+        self.socket._put(packets.event(self.socket._core.name, event, args, volatile=True))
 
     def to(self, *rooms: str) -> Broadcast:
         """A volatile emit to the others in these rooms."""

@@ -11,6 +11,7 @@ from tests.support.clients import Polling, socketio
 from tests.support.servers import until
 
 from synkora.app.console.guard import MOST_FAILURES
+from synkora.engine.incidents import IncidentKind
 
 
 @pytest_asyncio.fixture
@@ -58,7 +59,7 @@ async def test_nobody_else_is_let_in(site: AdminSite, auth: dict[str, object]) -
         assert await someone.sign_in(**auth) == {"message": "invalid credentials"}
         await someone.emit("_disconnect", "/", True, "p")
         assert await someone.client.closed() is not None  # nobody sends events to where they are not
-    assert site.server.incidents.totals["console sign-in refused"] == 1
+    assert site.server.incidents.totals[IncidentKind.CONSOLE_SIGN_IN_REFUSED] == 1
 
 
 async def test_the_password_opens_nothing_but_the_admin_namespace(site: AdminSite) -> None:
@@ -83,7 +84,7 @@ async def test_after_too_many_wrong_passwords_the_right_one_has_to_wait(site: Ad
         await someone.told("server_stats")
         async with socketio(site.address, {"token": token_of("Alice")}) as alice:
             assert (await alice.event())[0] == "connected"
-    assert site.server.incidents.totals["console sign-in refused"] == MOST_FAILURES + 1
+    assert site.server.incidents.totals[IncidentKind.CONSOLE_SIGN_IN_REFUSED] == MOST_FAILURES + 1
 
 
 async def test_who_goes_on_guessing_is_cut_off(site: AdminSite) -> None:
@@ -110,7 +111,7 @@ async def test_guesses_that_come_together_are_not_all_judged(site: AdminSite) ->
         answers = [packet for packet in await guesser.poll() if packet.startswith("44/admin,")]
         assert len(answers) == MOST_FAILURES + 1
         assert "wait a minute" in answers[-1]
-    assert site.server.incidents.totals["console sign-in refused"] == MOST_FAILURES + 1
+    assert site.server.incidents.totals[IncidentKind.CONSOLE_SIGN_IN_REFUSED] == MOST_FAILURES + 1
 
 
 async def test_no_password_is_logged(site: AdminSite) -> None:

@@ -2,19 +2,16 @@
 
 import asyncio
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 from tests.access.listeners import listening
 from tests.app.check.authority import Authority
 from tests.app.check.conftest import GOOD, MakeSettings
-from tests.support.processes import Program
+from tests.support.processes import Program, Synkora
 
 from synkora.app.check.finding import FindingStatus
 from synkora.app.check.port import check_port
-
-SERVE = (sys.executable, "-m", "synkora", "serve")
 
 
 def port_of(program: Program) -> str:
@@ -45,7 +42,7 @@ async def test_this_server(settings: MakeSettings, tmp_path: Path, tls: bool) ->
     variables = {"WS_HOST": "127.0.0.1", "NEXTAUTH_SECRET": GOOD}
     if tls:
         variables |= {"SSL_CERTFILE": str(files[0]), "SSL_KEYFILE": str(files[1])}
-    with Program(SERVE, tmp_path, WS_PORT="0", **variables) as program:
+    with Synkora(tmp_path, "serve", WS_PORT="0", **variables) as program:
         made = settings(**variables, WS_PORT=port_of(program))
         (finding,) = await check_port(made)
         assert finding.status is FindingStatus.WELL
@@ -61,7 +58,7 @@ async def test_this_server(settings: MakeSettings, tmp_path: Path, tls: bool) ->
 async def test_a_server_without_its_redis(settings: MakeSettings, tmp_path: Path) -> None:
     """What troubles it is told."""
     variables = {"WS_HOST": "127.0.0.1", "NEXTAUTH_SECRET": GOOD, "REDIS_URL": "redis://127.0.0.1:1"}
-    with Program(SERVE, tmp_path, WS_PORT="0", **variables) as program:
+    with Synkora(tmp_path, "serve", WS_PORT="0", **variables) as program:
         (finding,) = await check_port(settings(**variables, WS_PORT=port_of(program)))
     assert finding.status is FindingStatus.RISKY
     assert "degraded" in finding.message

@@ -8,6 +8,7 @@ from tests.app.console.test_api import Desk, desk, files
 from tests.collaboration.site import Person, turn
 
 from synkora.collaboration.blocks import LONGEST_BLOCK, MOST_BLOCKS, Block
+from synkora.engine.incidents import IncidentKind
 
 __all__ = ["desk", "files"]
 
@@ -31,7 +32,7 @@ async def test_a_user_is_blocked(desk: Desk) -> None:
     refused = await refusal_of(desk.site.come("Alice"))
     assert refused["message"] == "Blocked by the operators of this server"
     assert 590 < refused["data"]["retryAfter"] <= 600
-    assert desk.site.server.incidents.totals["blocked client refused"] == 1
+    assert desk.site.server.incidents.totals[IncidentKind.BLOCKED_CLIENT_REFUSED] == 1
     (block,) = (await desk.ask("blocks"))["blocks"]
     assert (block["kind"], block["name"]) == ("user", "alice")
 

@@ -151,7 +151,7 @@ async def test_the_overview(desk: Desk) -> None:
     assert instance["startedAt"] <= sample["at"]
     later = await desk.ask("overview", after=f"{instance['id']}:{sample['at']!r},other:12")
     assert later["instances"][0]["samples"] == []
-    desk.site.server.registry.is_closing = True
+    desk.site.server._registry.is_closing = True
     (instance,) = (await desk.ask("overview"))["instances"]
     assert (instance["status"], instance["reason"]) == ("shutting down", None)
 

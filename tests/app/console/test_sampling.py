@@ -12,6 +12,7 @@ from tests.support.servers import until
 from synkora.app.console.reading import Reading
 from synkora.app.console.sampling import Sample, Sampler
 from synkora.app.metrics.loop_lag import LoopLag
+from synkora.engine.incidents import IncidentKind, Limit
 from synkora.protocol.json import encode
 from synkora.serving.memory import resident_memory
 
@@ -44,7 +45,7 @@ async def test_a_sample_is_what_clients_did() -> None:
     assert sample["events"] == {"join-project": 3, "task:create": 2, "canvas:cursor": 1, "other": 1}
     assert sample["refused"] == 2
     assert sample["waiting"] == {"clients": 1, "bytes": HEAD + len('42["task:create",2]')}
-    flusher = site.server.registry.flusher
+    flusher = site.server._registry.flusher
     assert (sample["deliveries"], sample["bytesIn"], sample["bytesOut"]) == (
         flusher.deliveries,
         flusher.bytes_in,
@@ -57,8 +58,8 @@ async def test_a_sample_is_what_clients_did() -> None:
 async def test_trouble_is_in_a_sample() -> None:
     """Incidents by their kind, and limits by which it was."""
     site = Site()
-    site.server.incidents.note("origin refused", "https://evil.example")
-    site.server.incidents.note_limit("edit events")
+    site.server.incidents.note(IncidentKind.ORIGIN_REFUSED, "https://evil.example")
+    site.server.incidents.note_limit(Limit.EDIT_EVENTS)
     sample = taken(reading_of(site))
     assert sample["incidents"] == {"origin refused": 1, "limit hit": 1}
     assert sample["limits"] == {"edit events": 1}

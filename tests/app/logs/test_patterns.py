@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import httpx
 import pytest
 import structlog
 from tests.support.logs import configured_logs
-from tests.support.processes import Program
+from tests.support.processes import Synkora
 
 from synkora.app.logs.patterns import Patterns, summary
-from synkora.engine.incidents import Incidents, Tally
+from synkora.engine.incidents import IncidentKind, Incidents, Tally
 
-SERVE = (sys.executable, "-m", "synkora", "serve")
 SECRET = "a-secret-of-the-pattern-tests-81b7e2"
 
 
@@ -35,11 +33,14 @@ def patterns(incidents: Incidents, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.mark.parametrize(
     ("tally", "words"),
     [
-        (Tally("sign-in refused", 12, "", 0), "12 sign-ins refused"),
-        (Tally("origin refused", 3, "https://evil.example", 2), "3 origins refused (https://evil.example and 2 more)"),
-        (Tally("limit hit", 1, "join", 0), "1 limit hit (join)"),
-        (Tally("slow client cut off", 2, "", 0), "2 slow clients cut off"),
-        (Tally("protocol error", 5, "bad JSON", 0), "5 protocol errors (bad JSON)"),
+        (Tally(IncidentKind.SIGN_IN_REFUSED, 12, "", 0), "12 sign-ins refused"),
+        (
+            Tally(IncidentKind.ORIGIN_REFUSED, 3, "https://evil.example", 2),
+            "3 origins refused (https://evil.example and 2 more)",
+        ),
+        (Tally(IncidentKind.LIMIT_HIT, 1, "join", 0), "1 limit hit (join)"),
+        (Tally(IncidentKind.SLOW_CLIENT_CUT_OFF, 2, "", 0), "2 slow clients cut off"),
+        (Tally(IncidentKind.PROTOCOL_ERROR, 5, "bad JSON", 0), "5 protocol errors (bad JSON)"),
     ],
 )
 def test_words(tally: Tally, words: str) -> None:
@@ -50,9 +51,9 @@ def test_words(tally: Tally, words: str) -> None:
 async def test_a_flood(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
     """However many come: a line for the first of each kind, and one with all counts at the end of the window."""
     for number in range(10_000):
-        incidents.note("sign-in refused", "Authentication failed (auth.token: expired)")
-        incidents.note("origin refused", f"https://{number % 3}.example")
-    incidents.note("limit hit", "join")
+        incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (auth.token: expired)")
+        incidents.note(IncidentKind.ORIGIN_REFUSED, f"https://{number % 3}.example")
+    incidents.note(IncidentKind.LIMIT_HIT, "join")
     await asyncio.sleep(0.3)
     assert capsys.readouterr().out.splitlines() == [
         "! Sign-in refused: Authentication failed (auth.token: expired)",
@@ -66,9 +67,9 @@ async def test_a_flood(incidents: Incidents, patterns: Patterns, capsys: pytest.
 async def test_addresses(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
     """Each address has a line at once for each kind, and one at the end with what came from it more than once."""
     for _ in range(3):
-        incidents.note("sign-in refused", "Authentication failed (expired)", "192.0.2.1")
-        incidents.note("flooding client cut off", address="192.0.2.1")
-    incidents.note("sign-in refused", "Authentication failed (expired)", "2001:db8::2")
+        incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (expired)", "192.0.2.1")
+        incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address="192.0.2.1")
+    incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (expired)", "2001:db8::2")
     patterns.tell()
     assert capsys.readouterr().out.splitlines() == [
         "! Sign-in refused: Authentication failed (expired), from 192.0.2.1",
@@ -82,7 +83,7 @@ async def test_addresses(incidents: Incidents, patterns: Patterns, capsys: pytes
 async def test_quiet(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
     """A window in which nothing came twice has no line of its own, and the next first is told again."""
     for _ in range(2):
-        incidents.note("limit hit", "join")
+        incidents.note(IncidentKind.LIMIT_HIT, "join")
         await asyncio.sleep(0.3)
     assert capsys.readouterr().out.splitlines() == ["! Limit hit: join"] * 2
 
@@ -92,7 +93,7 @@ async def test_what_came_before_the_end_is_told(
 ) -> None:
     """A server that stops tells what it has counted."""
     for _ in range(2):
-        incidents.note("limit hit")
+        incidents.note(IncidentKind.LIMIT_HIT)
     patterns.tell()
     assert capsys.readouterr().out.splitlines() == ["! Limit hit", "! In the last minute: 2 limits hit"]
     await asyncio.sleep(0.2)
@@ -104,7 +105,7 @@ async def test_labels_forge_no_lines(
 ) -> None:
     """What clients write is escaped and cut."""
     for _ in range(2):
-        incidents.note("origin refused", "https://a\n✓ Stopped\x1b[2J" + "x" * 1000)
+        incidents.note(IncidentKind.ORIGIN_REFUSED, "https://a\n✓ Stopped\x1b[2J" + "x" * 1000)
     patterns.tell()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
@@ -113,7 +114,7 @@ async def test_labels_forge_no_lines(
 
 def test_a_server_tells(tmp_path: Path) -> None:
     """Foreign pages are a line at once and a count at the end, in a real server's log."""
-    with Program(SERVE, tmp_path, NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0") as program:
+    with Synkora(tmp_path, "serve", NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0") as program:
         port = re.sub(r"\D", "", program.line(lambda line: "running on port" in line))
         url = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling"
         for number in range(5):
@@ -121,7 +122,7 @@ def test_a_server_tells(tmp_path: Path) -> None:
             assert (
                 httpx.get(url, headers={"Origin": origin, "Host": "ws.example.com"}, trust_env=False).status_code == 403
             )
-        program.process.terminate()
+        program.signal()
         assert program.wait() == 0
         assert [line for line in program.stdout if line.startswith("!")] == [
             "! Origin refused: https://0.evil.example, from 127.0.0.1",

@@ -18,11 +18,13 @@ from tests.support.servers import serving, until
 
 from synkora import __version__
 from synkora.app.metrics import page
-from synkora.app.metrics.collector import INCIDENTS, LIMITS, ServerCollector
+from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
-from synkora.collaboration.limits import EventClass
+from synkora.collaboration.access_answers import AccessOutcome
+from synkora.collaboration.authentication import SignInOutcome
+from synkora.engine.incidents import IncidentKind, Limit
 
 TOKEN = "the-token-of-these-metrics-51c0"
 
@@ -124,7 +126,7 @@ async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> No
     """Kinds and limits are there before anything happens; what clients choose is never a label."""
     before = await site.read()
     assert {name for name in before if name.startswith("synkora_incidents")} == {
-        f"synkora_incidents_total{{{kind}}}" for kind in INCIDENTS
+        f"synkora_incidents_total{{{kind}}}" for kind in IncidentKind
     }
     for number in range(3):
         async with httpx.AsyncClient(trust_env=False) as http:
@@ -133,7 +135,7 @@ async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> No
     async with socketio(site.address, {"token": token_of("Alice")}) as alice:
         for _ in range(70):
             await alice.emit("leave-project", "p")
-        await until(lambda: site.server.incidents.limits["other events"])
+        await until(lambda: site.server.incidents.limits[Limit.OTHER_EVENTS])
         after = await site.read()
     assert after["synkora_incidents_total{origin refused}"] == 3
     assert after["synkora_limits_hit_total{other events}"] > 0
@@ -143,7 +145,7 @@ async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> No
 
 def test_the_kinds_are_those_of_the_documents() -> None:
     """The table of what should not happen has each, in the same order."""
-    assert [kind for kind, _ in table(ROOT / "docs" / "security.md", "kind")] == list(INCIDENTS)
+    assert [kind for kind, _ in table(ROOT / "docs" / "security.md", "kind")] == [*IncidentKind]
 
 
 async def test_what_waits_for_clients_is_told(site: MeasuredSite) -> None:
@@ -151,7 +153,7 @@ async def test_what_waits_for_clients_is_told(site: MeasuredSite) -> None:
     async with Polling(site.address) as slow, Polling(site.address) as idle:
         for client in (slow, idle):
             await client.open()
-        site.server.registry.find(slow.sid).send(b"4" + b"x" * 5000)
+        site.server._registry.find(slow.sid).send(b"4" + b"x" * 5000)
         await asyncio.sleep(0)
         figures = await site.read()
         assert figures["synkora_outbox_clients"] == 1
@@ -219,9 +221,13 @@ async def test_a_token_is_needed_where_there_is_one(authorization: str, status: 
         assert answer.text == "METRICS_TOKEN is needed"
 
 
-def test_limits_are_the_words_of_the_code() -> None:
-    """Each limit that can be hit is among those that are counted from zero on."""
-    assert LIMITS[: len(EventClass)] == tuple(f"{kind.name.lower()} events" for kind in EventClass)
-    places = ("collaboration/service.py", "engine/gate.py")
-    source = "".join((ROOT / "src" / "synkora" / place).read_text(encoding="utf-8") for place in places)
-    assert all(f'"{limit}"' in source for limit in LIMITS[len(EventClass) :])
+def test_outcomes_are_the_labels_that_alerts_rely_on() -> None:
+    """An answer to a client can be reworded; a label cannot, without breaking operators' dashboards and alerts."""
+    assert [*SignInOutcome] == [
+        "ok",
+        "Authentication required",
+        "Authentication failed",
+        "Invalid token",
+        "unavailable",
+    ]
+    assert [*AccessOutcome] == ["granted", "denied", "unavailable"]

@@ -3,26 +3,17 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.support.forks import run
 
 from synkora.app.schema import asyncapi, json_schema, typescript
-
-SYNKORA = Path(sys.executable).with_name("synkora")
 
 
 def schema(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command, in a folder without any settings."""
-    return subprocess.run(
-        [SYNKORA, "schema", *arguments],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return run(folder, "schema", *arguments, environment={"PATH": os.environ["PATH"]})
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,7 @@ class TestFloods:
         assert listener is not None
         raw.writer.write(client_frame(PONG) * 20_000)
         await until(lambda: listener.is_deaf)
+        listener._connection.abort()  # rather than wait for CLOSING_TIME
 
     @pytest.mark.parametrize("packet", [b"6", b"3", b"5", b"0"])
     async def test_large_control_packets_are_refused(self, raw: RawWebSocket, packet: bytes) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from synkora.app.admin_ui.messages import Growth, ServerStats, SocketDescription, SocketUpdate, Statistics
-from synkora.collaboration.timestamps import now
+from synkora.protocol.timestamps import now
 
 #: An event for the UI: its name and its arguments.
 Event = tuple[str, *tuple[object, ...]]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from synkora.app.admin_ui.messages import NamespaceSize, SocketDescription, Statistics
 from synkora.collaboration.service import Collaboration
+from synkora.sockets.internals import adapter_of, registry_of, session_of
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket
 
@@ -33,7 +34,7 @@ class AdminUiInstance:
 
     def statistics(self) -> Statistics:
         """How it is now: some reads of plain numbers."""
-        registry, people = self._server.registry, self._collaboration
+        registry, people = registry_of(self._server), self._collaboration
         opened, flusher = registry.opened.total(), registry.flusher
         received = sum(received.times for received in people.received.values()) + people.received_others.times
         return Statistics(
@@ -44,7 +45,7 @@ class AdminUiInstance:
             clients_count=len(registry),
             polling_clients_count=registry.transports["polling"],
             namespaces=[
-                NamespaceSize(name, len(namespace.adapter.rooms.members))
+                NamespaceSize(name, len(adapter_of(namespace).rooms.members))
                 for name, namespace in self._server.namespaces.items()
             ],
             totals={
@@ -76,7 +77,7 @@ class AdminUiInstance:
         return SocketDescription(
             id=socket.id,
             # Not the session's id itself: whoever has that can take the session over.
-            client_id=sha256(socket.session.sid.encode()).hexdigest()[:_ID_SIZE],
+            client_id=sha256(session_of(socket).sid.encode()).hexdigest()[:_ID_SIZE],
             transport=socket.transport,
             nsp=socket.namespace,
             data={} if member is None else {"userId": member.user.id, "userName": member.user.name},
@@ -86,7 +87,7 @@ class AdminUiInstance:
 
 
 def _handshake(socket: Socket) -> dict[str, Any]:
-    request = socket.session.request
+    request = session_of(socket).request
     headers = {name: value[:_LONGEST] for name, value in request.headers if name in _HEADERS}
     query = {name: value[:_LONGEST] for name, value in request.query.items() if name in _PARAMETERS}
     return {

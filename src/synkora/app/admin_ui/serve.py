@@ -10,7 +10,9 @@ from synkora.app.admin_ui.watch import INTERVAL, Watch
 from synkora.app.console.guard import MOST_FAILURES
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
+from synkora.engine.incidents import IncidentKind
 from synkora.sockets.errors import ConnectRefused, EventRefused
+from synkora.sockets.internals import session_of
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket
 
@@ -36,15 +38,15 @@ def serve_admin_ui(
 
     def check_password(given: object, address: str) -> None:
         if failures.has_enough(address):
-            server.incidents.note("console sign-in refused", "too many", address)
+            server.incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "too many", address)
             raise ConnectRefused(_TOO_MANY, close=True)
         if not credentials.are_password(given):
             failures.note(address)
-            server.incidents.note("console sign-in refused", "wrong password of the admin UI", address)
+            server.incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "wrong password of the admin UI", address)
             raise ConnectRefused(_WRONG)
 
     def welcome(socket: Socket, auth: dict[str, Any]) -> None:
-        address = socket.session.request.address
+        address = session_of(socket).request.address
         if not credentials.are_session(auth.get("sessionId")):
             check_password(auth.get("password"), address)
             socket.emit("session", credentials.new_session())
@@ -58,7 +60,7 @@ def serve_admin_ui(
         chosen = server.namespaces.get(name) if isinstance(name, str) else None
         if chosen is None or not isinstance(room, str) or not room:
             raise EventRefused("_disconnect: a namespace, whether to close, and a room or a socket's id are needed")
-        log.warning("admin_ui_disconnected", room=room, namespace=name, address=admin.session.request.address)
+        log.warning("admin_ui_disconnected", room=room, namespace=name, address=session_of(admin).request.address)
         chosen.to(room).disconnect_sockets(close is True)
 
     namespace.on_connect(welcome)

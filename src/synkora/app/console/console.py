@@ -22,6 +22,7 @@ from synkora.app.settings import Settings
 from synkora.app.status import Status, status_of
 from synkora.collaboration.service import Collaboration
 from synkora.redis.link import new_uid
+from synkora.sockets.internals import registry_of
 from synkora.sockets.server import SocketServer
 
 #: Where `make web` builds the page.
@@ -54,7 +55,7 @@ class Console:
 
         def status() -> Status:
             problem = None if cluster is None else cluster.problem
-            return status_of(is_closing=server.registry.is_closing, problem=problem)
+            return status_of(is_closing=registry_of(server).is_closing, problem=problem)
 
         self._sharing = BlockSharing(fleet, collaboration.blocks)
         self._sampler = Sampler(Reading(server, collaboration, lag, cluster).take)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from synkora.app.local_requests import is_local, is_of_same_origin
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.addresses import TrustedProxies
-from synkora.engine.incidents import Incidents
+from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.request import Headers
 
 MOST_FAILURES: Final = 10  # of one address in a row, a minute from one to the next
@@ -69,9 +69,9 @@ class Guard:
             raise ConsoleRefused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
         address = self.address(request)
         if self._failures.has_enough(address):
-            self._incidents.note("console sign-in refused", "too many", address)
+            self._incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "too many", address)
             raise ConsoleRefused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
         if not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
             self._failures.note(address)
-            self._incidents.note("console sign-in refused", "wrong token", address)
+            self._incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "wrong token", address)
             raise ConsoleRefused(401, _WRONG, {"www-authenticate": "Bearer"})

@@ -7,6 +7,7 @@ from synkora.app.console.sampling import Connections, RedisSample, Sample, Waiti
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.collaboration.service import Collaboration
 from synkora.serving.memory import resident_memory
+from synkora.sockets.internals import refused_events, registry_of
 from synkora.sockets.server import SocketServer
 
 
@@ -23,7 +24,7 @@ class Reading:
 
     def take(self) -> Sample:
         """A sample of this moment."""
-        people, registry, incidents = self._collaboration, self._server.registry, self._server.incidents
+        people, registry, incidents = self._collaboration, registry_of(self._server), self._server.incidents
         flusher, transports = registry.flusher, registry.transports
         events = {name: received.times for name, received in people.received.items() if received.times}
         if people.received_others.times:
@@ -35,15 +36,15 @@ class Reading:
             users=people.users,
             projects=people.presence.projects,
             events=events,
-            refused=self._server.of("/").refused,
+            refused=refused_events(self._server.of("/")),
             deliveries=flusher.deliveries,
             bytes_in=flusher.bytes_in,
             bytes_out=flusher.bytes_out,
             loop_lag=self._lag.take_worst(),
             cpu=time.process_time(),
             memory=resident_memory(),
-            incidents=dict(incidents.totals),
-            limits=dict(incidents.limits),
+            incidents={kind.value: count for kind, count in incidents.totals.items()},
+            limits={limit.value: count for limit, count in incidents.limits.items()},
             waiting=Waiting(len(flusher.holding), sum(outbox.waiting_bytes for outbox in flusher.holding)),
             dropped=flusher.dropped,
             cut_off=flusher.cut_off,

@@ -22,6 +22,7 @@ from synkora.app.console.topics import (
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Occupancy, Presence
 from synkora.collaboration.service import Collaboration
+from synkora.sockets.internals import session_of
 
 _FIRST_TIME: Final = time.time() - time.monotonic()  # what to add to the monotonic clock for seconds since 1970
 MOST_PROJECTS: Final = 5  # of a connection that are told by their ids
@@ -29,9 +30,9 @@ MOST_PROJECTS: Final = 5  # of a connection that are told by their ids
 CONNECTION_KEYS: Final[dict[ConnectionsOrder, Callable[[Member], float | str]]] = {
     "since": lambda member: member.since + _FIRST_TIME,  # the instances' monotonic clocks are not the same
     "user": lambda member: f"{member.user.name.casefold()}\n{member.user.id}",
-    "transport": attrgetter("socket.session.transport.name"),
-    "address": attrgetter("socket.session.request.address"),
-    "waiting": attrgetter("socket.session.outbox.waiting_bytes"),
+    "transport": lambda member: session_of(member.socket).transport.name,
+    "address": lambda member: session_of(member.socket).request.address,
+    "waiting": lambda member: session_of(member.socket).outbox.waiting_bytes,
     "project": lambda member: min(member.projects, default=""),
 }
 PROJECT_KEYS: Final[dict[ProjectsOrder, Callable[[str, Occupancy], float | str]]] = {
@@ -70,7 +71,7 @@ def _filter(sought: ConnectionsSought) -> Callable[[Member], bool] | None:
 
 def _has(member: Member, needle: str) -> bool:
     user, socket = member.user, member.socket
-    if needle in "\n".join((user.name, user.id, socket.id, socket.session.request.address)).casefold():
+    if needle in "\n".join((user.name, user.id, socket.id, session_of(socket).request.address)).casefold():
         return True
     return any(needle in project_id.casefold() for project_id in member.projects)
 
@@ -83,11 +84,11 @@ def _connection(member: Member, instance: str) -> ConnectionRow:
         user_id=user.id,
         user_name=user.name,
         transport=socket.transport,
-        address=socket.session.request.address,
+        address=session_of(socket).request.address,
         since=round(member.since + _FIRST_TIME, 3),
         projects=list(islice(member.projects, MOST_PROJECTS)),
         project_count=len(member.projects),
-        waiting=socket.session.outbox.waiting_bytes,
+        waiting=session_of(socket).outbox.waiting_bytes,
         received=member.received,
     )
 

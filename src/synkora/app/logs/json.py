@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import structlog
 
-from synkora.collaboration.timestamps import now
+from synkora.protocol.timestamps import now
 
 _SHOWN: Final = 1000  # characters of one value
 _LEVELS: Final = {"exception": "error", "critical": "error"}

@@ -5,10 +5,24 @@ from typing import Final
 
 import structlog
 
-from synkora.engine.incidents import Incidents, Tally
+from synkora.engine.incidents import IncidentKind, Incidents, Tally
 
 WINDOW: Final = 60  # seconds
-_PARTICIPLES: Final = frozenset(("cut", "failed", "hit", "refused"))
+#: One of a kind, and several.
+_WORDS: Final = {
+    IncidentKind.ORIGIN_REFUSED: ("origin refused", "origins refused"),
+    IncidentKind.SIGN_IN_REFUSED: ("sign-in refused", "sign-ins refused"),
+    IncidentKind.BLOCKED_CLIENT_REFUSED: ("blocked client refused", "blocked clients refused"),
+    IncidentKind.CONSOLE_SIGN_IN_REFUSED: ("console sign-in refused", "console sign-ins refused"),
+    IncidentKind.ACCESS_CHECK_FAILED: ("access check failed", "access checks failed"),
+    IncidentKind.LIMIT_HIT: ("limit hit", "limits hit"),
+    IncidentKind.FILE_LIMIT_HIT: ("file limit hit", "file limits hit"),
+    IncidentKind.FLOODING_CLIENT_CUT_OFF: ("flooding client cut off", "flooding clients cut off"),
+    IncidentKind.REQUEST_REFUSED: ("request refused", "requests refused"),
+    IncidentKind.SLOW_REQUEST_CUT_OFF: ("slow request cut off", "slow requests cut off"),
+    IncidentKind.SLOW_CLIENT_CUT_OFF: ("slow client cut off", "slow clients cut off"),
+    IncidentKind.PROTOCOL_ERROR: ("protocol error", "protocol errors"),
+}
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +53,12 @@ class Patterns:
         for address, counts in _by_address(repeated).items():
             log.warning("incidents_from", address=address, counts=", ".join(counts))
 
-    def _begin(self, kind: str, label: str, address: str) -> None:
+    def _begin(self, kind: IncidentKind, label: str, address: str) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._window, self.tell)
         source = {"address": address} if address else {}
-        log.warning("incident", what=kind[:1].upper() + kind[1:], reason=label or None, **source)
+        words, _ = _WORDS[kind]
+        log.warning("incident", what=words[:1].upper() + words[1:], reason=label or None, **source)
 
 
 def _by_address(tallies: list[Tally]) -> dict[str, list[str]]:
@@ -52,20 +67,13 @@ def _by_address(tallies: list[Tally]) -> dict[str, list[str]]:
     for tally in tallies:
         for address, times in tally.addresses.items():
             if times > 1:
-                found.setdefault(address, []).append(f"{times} {_plural(tally.kind)}")
+                found.setdefault(address, []).append(f"{times} {_WORDS[tally.kind][1]}")
     return found
 
 
 def summary(tally: Tally) -> str:
     """A tally in words: `3 origins refused (https://evil.example and 2 more)`."""
-    what = tally.kind if tally.times == 1 else _plural(tally.kind)
+    one, several = _WORDS[tally.kind]
+    what = one if tally.times == 1 else several
     label = tally.label + (f" and {tally.other_labels} more" if tally.other_labels else "")
     return f"{tally.times} {what}" + (f" ({label})" if label else "")
-
-
-def _plural(kind: str) -> str:
-    """Several of a kind: `slow client cut off` becomes `slow clients cut off`."""
-    words = kind.split(" ")
-    noun = next((at for at, word in enumerate(words) if word in _PARTICIPLES), len(words)) - 1
-    words[noun] += "s"
-    return " ".join(words)

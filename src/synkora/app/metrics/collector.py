@@ -14,36 +14,15 @@ from synkora.app.cluster import Cluster
 from synkora.app.logs.output import Output
 from synkora.app.metrics.families import counter, counters, gauge, gauges, histogram
 from synkora.app.metrics.loop_lag import LoopLag
+from synkora.collaboration.access_answers import AccessOutcome
+from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
+from synkora.engine.incidents import IncidentKind, Limit
+from synkora.sockets.internals import refused_events, registry_of
 from synkora.sockets.server import SocketServer
 
-#: What is counted from zero on, so that the first of them is seen as an increase.
-INCIDENTS: Final = (
-    "origin refused",
-    "sign-in refused",
-    "blocked client refused",
-    "console sign-in refused",
-    "access check failed",
-    "limit hit",
-    "file limit hit",
-    "flooding client cut off",
-    "request refused",
-    "slow request cut off",
-    "slow client cut off",
-    "protocol error",
-)
-LIMITS: Final = (
-    "volatile events",
-    "edit events",
-    "other events",
-    "connections of a user",
-    "Too many connections from this address",
-    "Too many new connections from this address",
-    "Server is full",
-)
-SIGN_INS: Final = ("ok", "Authentication required", "Authentication failed", "Invalid token", "unavailable")
-ACCESS_CHECKS: Final = ("granted", "denied", "unavailable")
+# The values of labels: each is counted from zero on, so that the first of them is seen as an increase.
 LOG_LEVELS: Final = ("warning", "error")
 
 
@@ -84,7 +63,7 @@ class ServerCollector(Collector):
             yield from _redis(self._cluster)
 
     def _connections(self) -> Iterator[Metric]:
-        people, registry = self._collaboration, self._server.registry
+        people, registry = self._collaboration, registry_of(self._server)
         waiting = registry.flusher.holding
         yield gauges(
             "synkora_connections",
@@ -117,12 +96,12 @@ class ServerCollector(Collector):
         yield gauge("synkora_outbox_clients", "Clients that something waits for, since they do not read.", len(waiting))
 
     def _traffic(self) -> Iterator[Metric]:
-        people, flusher = self._collaboration, self._server.registry.flusher
+        people, flusher = self._collaboration, registry_of(self._server).flusher
         events = {name: received.times for name, received in people.received.items()}
         events["other"] = people.received_others.times
         yield counters("synkora_events_received", "Events from clients.", "event", events, events)
         yield counter(
-            "synkora_events_refused", "Events that were answered with an error.", self._server.of("/").refused
+            "synkora_events_refused", "Events that were answered with an error.", refused_events(self._server.of("/"))
         )
         yield counter("synkora_joins", "Joins of projects.", people.projects.joins)
         yield counter("synkora_deliveries", "Messages for clients, one for each that gets it.", flusher.deliveries)
@@ -141,25 +120,29 @@ class ServerCollector(Collector):
 
     def _admission(self) -> Iterator[Metric]:
         signing_in, access = self._collaboration.signing_in, self._collaboration.access
-        yield counters("synkora_sign_ins", "Sign-ins, by what came of them.", "outcome", SIGN_INS, signing_in.outcomes)
+        yield counters(
+            "synkora_sign_ins", "Sign-ins, by what came of them.", "outcome", SignInOutcome, signing_in.outcomes
+        )
         yield histogram("synkora_sign_in_duration_seconds", "What it took to judge a token.", signing_in.durations)
         yield counters(
             "synkora_access_checks",
             "Questions to the app or its database who may join a project, by the answer.",
             "outcome",
-            ACCESS_CHECKS,
+            AccessOutcome,
             access.outcomes,
         )
         yield histogram("synkora_access_check_duration_seconds", "What such an answer took.", access.durations)
 
     def _troubles(self) -> Iterator[Metric]:
-        incidents, flusher = self._server.incidents, self._server.registry.flusher
+        incidents, flusher = self._server.incidents, registry_of(self._server).flusher
         yield histogram("synkora_loop_lag_seconds", "By how much the event loop was late.", self._lag.durations)
         yield counter(
             "synkora_slow_clients_cut_off", "Clients that were cut off since too much waited for them.", flusher.cut_off
         )
-        yield counters("synkora_incidents", "What should not happen, by its kind.", "kind", INCIDENTS, incidents.totals)
-        yield counters("synkora_limits_hit", "Limits that were hit.", "limit", LIMITS, incidents.limits)
+        yield counters(
+            "synkora_incidents", "What should not happen, by its kind.", "kind", IncidentKind, incidents.totals
+        )
+        yield counters("synkora_limits_hit", "Limits that were hit.", "limit", Limit, incidents.limits)
         yield counters(
             "synkora_log_entries", "Entries of the log, written or counted.", "level", LOG_LEVELS, self._logged
         )

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
+from typing import TypeVar
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from synkora.engine.histogram import Histogram
+
+L = TypeVar("L", bound=str)
 
 
 def gauge(name: str, words: str, value: float) -> Metric:
@@ -26,7 +29,7 @@ def counter(name: str, words: str, value: float) -> Metric:
     return CounterMetricFamily(name, words, value)
 
 
-def counters(name: str, words: str, label: str, known: Iterable[str], counts: Mapping[str, int]) -> Metric:
+def counters(name: str, words: str, label: str, known: Iterable[L], counts: Mapping[L, int]) -> Metric:
     """Such a number for each of the `known` values of a label, and no others."""
     family = CounterMetricFamily(name, words, labels=(label,))
     for value in known:

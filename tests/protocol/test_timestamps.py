@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from synkora.collaboration.timestamps import now
+from synkora.protocol.timestamps import now
 
 
 def test_now_is_what_javascript_writes() -> None:

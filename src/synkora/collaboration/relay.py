@@ -1,0 +1,92 @@
+"""Relaying: one member's event goes on to the other members of the project. This is the hot path."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+
+from synkora.collaboration.access import Role
+from synkora.collaboration.admission import Admission
+from synkora.collaboration.events import Codec, Event
+from synkora.collaboration.members import Member
+from synkora.collaboration.presence import Presence
+from synkora.engine.message import Message
+from synkora.sockets import packets
+from synkora.sockets.errors import EventRefused
+from synkora.sockets.internals import adapter_of
+from synkora.sockets.namespace import Namespace
+from synkora.sockets.socket import Socket
+
+log = structlog.get_logger(__name__)
+
+
+class Relay:
+    """Takes one event of the catalogue from members, and delivers the event to the other members of its project.
+
+    `members` are found by the id of their socket. `count_question` is called before a member's event makes the server
+    ask the access policy, and may raise `EventRefused`: the question costs as much as a join.
+    """
+
+    __slots__ = ("_adapter", "_admission", "_codec", "_count_question", "_event", "_members", "_presence", "_writer")
+
+    def __init__(
+        self,
+        event: Event,
+        namespace: Namespace,
+        members: Mapping[str, Member],
+        admission: Admission,
+        presence: Presence,
+        count_question: Callable[[Member], None],
+    ) -> None:
+        self._event = event
+        self._codec = Codec(event)
+        self._writer = packets.EventWriter(namespace.name, event.name, volatile=event.volatile)
+        self._adapter = adapter_of(namespace)
+        self._members = members
+        self._admission = admission
+        self._presence = presence
+        self._count_question = count_question
+        namespace.route(event.name, self._codec.decode, self.receive)
+
+    def receive(self, socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> Awaitable[None] | None:
+        """Relay a member's event, at once or when the returned awaitable is done. Raises `EventRefused`."""
+        event = self._event
+        member = self._members[socket.id]
+        project_id: str = payload.projectId
+        role = member.projects.get(project_id)
+        if role is None and not event.edits and not self._admission.is_joining(member, project_id):
+            raise EventRefused(f"{event.name}: join the project first")
+        message = self._writer.write(self._codec.deliver(payload, member.sender), attachments)
+        if role is not None:
+            self._deliver(member, project_id, message, role)
+            return None
+        if self._admission.must_ask(member, project_id):
+            self._count_question(member)
+        # Only the delivery waits for the answer. The client's own payload, which may be larger, is not kept.
+        deliver = partial(self._deliver_after_answer, member, project_id, message)
+        return self._admission.relay(member, project_id, event.name, message.size, deliver)
+
+    def _deliver_after_answer(self, member: Member, project_id: str, message: Message, role: Role) -> None:
+        if self._event.edits or project_id in member.projects:
+            self._deliver(member, project_id, message, role)
+
+    def _deliver(self, member: Member, project_id: str, message: Message, role: Role) -> None:
+        event = self._event
+        if event.edits and not role.may_write:
+            raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
+        if event.volatile and member.is_draining:
+            return  # the others have removed the member's cursor: this event would draw the cursor again
+        spending = member.rate_limiter.spending
+        if spending is not None:
+            spending.deliver(message.size, self._presence.connections(project_id))
+        self._adapter.relay(message, project_id, member.socket.id)
+        if event.logged:
+            log.debug(
+                "relayed",
+                what=event.logged,
+                projectId=project_id,
+                userName=member.user.name,
+                userId=member.user.id,
+                socketId=member.socket.id,
+            )

@@ -1,0 +1,47 @@
+"""What clients connect to: the namespaces by name, and the time limits on clients."""
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.registry import Registry
+from synkora.engine.session import Session
+from synkora.engine.settings import EngineSettings
+from synkora.engine.timeouts import TimeoutQueue
+from synkora.protocol.socketio import MAX_ATTACHMENTS
+from synkora.sockets.client import Client
+from synkora.sockets.core import NamespaceCore
+
+
+class ClientHost:
+    """Makes a client for each session. A client has `connect_timeout` seconds to connect to a namespace."""
+
+    max_attachments = MAX_ATTACHMENTS
+
+    def __init__(self, settings: EngineSettings, registry: Registry, connect_timeout: float) -> None:
+        self.settings = settings
+        self.cores: dict[str, NamespaceCore] = {}
+        self.connecting: TimeoutQueue[Client] = TimeoutQueue(
+            connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
+        )
+        self._incomplete = registry.incomplete
+
+    def accept(self, session: Session) -> Client:
+        """A client for a new session."""
+        client = Client(session, self)
+        self.connecting.add(client)
+        return client
+
+    def message_begun(self, client: Client) -> None:
+        """Give a client's attachments their time."""
+        self._incomplete.add(client)
+
+    def message_completed(self, client: Client) -> None:
+        """Stop that time."""
+        self._incomplete.drop(client)
+
+    def client_connected(self, client: Client) -> None:
+        """Stop the time that a client has to connect to a namespace."""
+        self.connecting.drop(client)
+
+    def client_left(self, client: Client) -> None:
+        """Forget a client."""
+        self.connecting.drop(client)
+        self._incomplete.drop(client)

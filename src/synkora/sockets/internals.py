@@ -1,0 +1,58 @@
+"""The way for the layers above into what is private here: for Synkora's own product, not for applications.
+
+Names that begin with an underscore are private to this package; its modules share them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from synkora.engine.drain import drain
+from synkora.engine.registry import Registry
+from synkora.engine.session import Session
+from synkora.engine.transports.polling import PollingEndpoint
+from synkora.sockets.adapter import Adapter
+from synkora.sockets.namespace import Namespace
+from synkora.sockets.server import SocketServer
+from synkora.sockets.socket import Socket, SocketState
+
+
+def registry_of(server: SocketServer) -> Registry:
+    """A server's sessions."""
+    return server._registry
+
+
+def polling_of(server: SocketServer) -> PollingEndpoint:
+    """What answers a server's polls."""
+    return server._polling
+
+
+async def drain_in_groups(
+    server: SocketServer,
+    seconds: float,
+    groups: Iterable[Sequence[Session]],
+    tell: Callable[[Sequence[Session]], None],
+) -> None:
+    """Drain a server as `SocketServer.drain` does, the sessions of a group together, at most a hundred of them.
+
+    `tell` is called with those that are about to be closed.
+    """
+    await drain(server._registry, seconds, groups, tell)
+
+
+def adapter_of(namespace: Namespace) -> Adapter:
+    """What carries a namespace's broadcasts."""
+    return namespace._core.adapter
+
+
+def refused_events(namespace: Namespace) -> int:
+    """How many events were answered with a refusal."""
+    return namespace._core.refused
+
+
+def session_of(socket: Socket) -> Session:
+    """The connection that a socket is one of."""
+    return socket._session
+
+
+def is_connecting(socket: Socket) -> bool:
+    """Whether its CONNECT has not been answered yet."""
+    return socket._state is SocketState.CONNECTING

@@ -1,0 +1,142 @@
+"""What all connections of one user cause is bounded together."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, errors, names, settle
+from tests.support.clocks import Clock
+
+from synkora.collaboration import limits as limits_module
+from synkora.collaboration import spending as spending_module
+from synkora.collaboration.access import Role
+from synkora.collaboration.limits import EventClass, Limits, RateLimiter
+from synkora.collaboration.service import HALF_SIZE
+from synkora.collaboration.spending import DELIVERY_SIZE, EVENT_SIZE, Spendings
+from synkora.engine.incidents import Limit
+
+EDIT = ("task:create", {"projectId": "p", "task": 1})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that limits go by."""
+    clock = Clock()
+    for module in (limits_module, spending_module):
+        monkeypatch.setattr(module, "monotonic", clock)
+    return clock
+
+
+def limited(**limits: Any) -> Guarded:
+    """A site without limits but these, where Ann and Bob may write."""
+    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
+
+
+async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
+    """What one of them causes the others wait for; another user's go on."""
+    site = limited(user_byte_rate=20 * EVENT_SIZE)
+    tabs = [await site.join("Ann") for _ in range(3)]
+    bob = await site.join("Bob")
+    await settle()
+    for person in (*tabs, bob):
+        person.take()
+    for _ in range(10):
+        tabs[0].emit(*EDIT)
+    await settle()
+    tabs[1].emit(*EDIT)
+    bob.emit(*EDIT)
+    await settle()
+    (error,) = errors(tabs[1])
+    assert (error["message"], error["event"]) == ("Too much for one user: slow down", "task:create")
+    assert names(tabs[2]).count("task:create") == names(bob).count("task:create") + 1 < 11
+    assert site.collaboration._incidents.limits[Limit.USER_WORK] >= 1
+    clock.now += 10
+    tabs[1].emit(*EDIT)
+    await settle()
+    assert names(bob) == ["task:create"]
+
+
+async def test_a_delivery_counts_for_each_who_gets_it(clock: Clock) -> None:
+    """An event into a large project costs more than one that nobody gets."""
+    site = limited(user_byte_rate=1_000_000)
+    ann = await site.join("Ann")
+    await settle()
+    spending = site.collaboration.members[ann.id].rate_limiter.spending
+    assert spending is not None
+
+    async def cost() -> float:
+        clock.now += 100
+        ann.emit(*EDIT)
+        await settle()
+        return (spending.due - clock.now) * 1_000_000
+
+    alone = await cost()
+    for _ in range(10):
+        await site.join("Bob")
+    await settle()
+    assert await cost() - alone == pytest.approx(10 * DELIVERY_SIZE, rel=0.1)
+
+
+def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:
+    """Nor by another user's connection; once it is paid it is forgotten."""
+    spendings = Spendings(1000)
+    spending = spendings.of("ann")
+    assert spending is not None
+    spending.deliver(1000, 1)
+    due = spending.due
+    spendings.left("ann")
+    del spending
+    assert len(spendings._spendings) == 0
+    again = spendings.of("ann")
+    assert again is not None
+    assert again.due == due
+    clock.now += 100
+    spendings.left("ann")
+    assert not spendings._owed
+
+
+def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest are forgotten first."""
+    monkeypatch.setattr(spending_module, "_MOST_OWING", 2)
+    spendings = Spendings(1000)
+    for name in ("ann", "bob", "eve"):
+        spending = spendings.of(name)
+        assert spending is not None
+        spending.deliver(1000, 1)
+        spendings.left(name)
+    assert list(spendings._owed) == ["bob", "eve"]
+
+
+def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
+    """Five tabs of a user, busy among 250 others, with a document of 20 kB once a second each, are never refused."""
+    limits = Limits()
+    spending = Spendings(limits.user_byte_rate).of("ann")
+    assert spending is not None
+    tabs = [RateLimiter(limits, spending) for _ in range(5)]
+    for _ in range(60):
+        for tab in tabs:
+            for kind, often, size in (
+                (EventClass.VOLATILE, 13, 100),
+                (EventClass.EDIT, 4, 500),
+                (EventClass.EDIT, 1, 20_000),
+            ):
+                for _ in range(often):
+                    tab.take(kind, size)
+                    spending.deliver(size, 250)
+        clock.now += 1
+
+
+async def test_halves_of_surrogate_pairs_count_as_more(clock: Clock) -> None:
+    """Reading them takes longer; a few are a few hundred bytes more."""
+    site = limited(byte_rate=HALF_SIZE * 100)
+    ann = await site.join("Ann")
+    await settle()
+    ann.take()
+    edit = '42["task:create",{"projectId":"p","task":"%s"}]'
+    ann.send(edit % (r"\ud83d" * 10))
+    await settle()
+    assert errors(ann) == []
+    ann.send(edit % (r"\ud83d\uDE00" * 200))
+    ann.send(edit % "x")
+    await settle()
+    assert [error["message"] for error in errors(ann)] == ["Too much data: slow down"]

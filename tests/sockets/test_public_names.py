@@ -1,0 +1,61 @@
+"""What applications see of the public classes."""
+
+import pytest
+
+import synkora
+
+
+def public_names(cls: type) -> set[str]:
+    return {name for name in dir(cls) if not name.startswith("_")}
+
+
+SENDING = {
+    *("all_rooms", "call", "disconnect_sockets", "emit", "everyone", "except_", "fetch_sockets", "local"),
+    *("sockets_join", "sockets_leave", "to", "volatile"),
+}
+
+
+@pytest.mark.parametrize(
+    ("cls", "names"),
+    [
+        (
+            synkora.Socket,
+            {
+                *("auth", "broadcast", "call", "connected", "data", "disconnect", "emit", "except_", "handshake", "id"),
+                *("issued", "join", "leave", "namespace", "rooms", "to", "transport", "volatile"),
+            },
+        ),
+        (
+            synkora.Namespace,
+            {
+                *SENDING,
+                *("before_ack", "before_data", "before_event", "name", "on", "on_connect", "on_disconnect"),
+                *("on_server_side", "route", "server_side_call", "server_side_emit", "sockets"),
+            },
+        ),
+        (
+            synkora.SocketServer,
+            {
+                *(SENDING - {"all_rooms"}),
+                *("close", "drain", "incidents", "lifespan", "namespaces", "of", "websocket_protocol"),
+            },
+        ),
+        (
+            synkora.RemoteSocket,
+            {"call", "data", "disconnect", "emit", "handshake", "id", "join", "leave", "rooms"},
+        ),
+        (
+            synkora.Broadcast,
+            SENDING - {"all_rooms", "everyone"},
+        ),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_public_classes_have_public_names_alone(cls: type, names: set[str]) -> None:
+    """Whatever has no underscore is documented, and safe to call."""
+    assert public_names(cls) == names
+
+
+def test_a_servers_attributes_are_what_it_is_run_with() -> None:
+    """An instance shows its settings and its ASGI application besides."""
+    assert {name for name in vars(synkora.SocketServer()) if not name.startswith("_")} == {"asgi", "settings"}

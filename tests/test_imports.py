@@ -1,0 +1,53 @@
+"""What the package loads: a program pays for no library that it does not use."""
+
+import subprocess
+import sys
+
+import pytest
+
+import synkora
+
+#: What a library of Socket.IO has no use for: the product's command line, settings, policies, metrics and pages.
+PRODUCT = [
+    "asyncpg",
+    "cryptography",
+    "hiredis",
+    "httpx",
+    "idna",
+    "joserfc",
+    "packaging",
+    "prometheus_client",
+    "pydantic",
+    "typer",
+]
+SERVER = ["starlette", "uvicorn", "uvloop"]
+ENGINE = ["httptools", "msgspec", "multidict", "picows"]
+
+
+def loaded_by(code: str) -> set[str]:
+    """The names of the modules at the top that a fresh interpreter has loaded after `code`."""
+    listing = f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True, timeout=60)
+    return {module.partition(".")[0] for module in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    ("code", "unused"),
+    [
+        ("import synkora", [*PRODUCT, *SERVER, *ENGINE, "asyncio", "rich", "structlog"]),
+        ("from synkora import SocketServer", [*PRODUCT, *SERVER]),
+        ("from synkora import serve", PRODUCT),
+    ],
+)
+def test_a_library_loads_nothing_of_the_product(code: str, unused: list[str]) -> None:
+    assert loaded_by(code).isdisjoint(unused)
+
+
+def test_each_public_name_can_be_imported() -> None:
+    assert {name for name in synkora.__all__ if getattr(synkora, name, None) is None} == set()
+    assert set(synkora.__all__) <= set(dir(synkora))
+
+
+def test_a_name_that_is_not_public_is_refused_as_any_module_refuses_it() -> None:
+    with pytest.raises(AttributeError, match="module 'synkora' has no attribute 'Nothing'"):
+        _ = synkora.Nothing  # type: ignore[attr-defined]
