@@ -1,5 +1,6 @@
 """What every test has."""
 
+import logging
 import os
 from collections.abc import Generator
 from typing import Any, TypeVar
@@ -7,6 +8,8 @@ from typing import Any, TypeVar
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+from synkora.engine.logs import ROOT
 
 # A busy machine is no reason to fail. `make fuzz` runs millions of examples, so that fewer than the usual 100 do here.
 settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
@@ -51,3 +54,6 @@ def _logs_are_configured_for_a_module_alone() -> Generator[None]:
     """Forget how a module's tests have had logs written."""
     yield
     structlog.reset_defaults()
+    library = logging.getLogger(ROOT)
+    library.handlers, library.propagate = [], True
+    library.setLevel(logging.NOTSET)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve
     from synkora.sockets.broadcast import Broadcast
     from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
@@ -25,6 +26,7 @@ __all__ = [
     "EventRefused",
     "Handshake",
     "Namespace",
+    "RedisAdapter",
     "RemoteSocket",
     "Socket",
     "SocketServer",
@@ -41,6 +43,7 @@ _MODULES: Final = {
     "EventRefused": "sockets.errors",
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
+    "RedisAdapter": "redis_adapter.adapter",
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",
     "SocketServer": "sockets.server",

@@ -10,9 +10,7 @@ from tests.chaos.place import Place
 from tests.chaos.record import Connection
 from tests.chaos.site import Site
 from tests.end_to_end.people import Person
-from tests.hostile.wire import Connection as Line
-from tests.hostile.wire import Refused, WebSocket
-from tests.support.frames import CLOSE, TEXT, client_frame
+from tests.support.wire import CLOSE, TEXT, Refused, WebSocket, client_frame
 
 _PATIENCE = 3  # seconds for a connection, after which another instance is tried
 _PAUSE = (0.3, 0.9)  # seconds between what somebody does
@@ -54,19 +52,18 @@ class Page:
         finally:
             self._let_go()
             for ghost in self._ghosts:
-                ghost.close()
+                ghost.abort()
 
     async def _connect(self, place: Place) -> None:
         life = place.life
         async with asyncio.timeout(_PATIENCE):
-            line = await Line.open(place.port, "127.0.1.1")
-            self._socket = socket = WebSocket(line.reader, line.writer)
+            self._socket = socket = await WebSocket.open(place.port, "127.0.1.1")
             try:
                 await socket.shake()
                 await socket.packet()
                 socket_id = await socket.connect(self._person.token)
             except BaseException:
-                socket.close()
+                socket.abort()
                 raise
         self._connection = connection = Connection(self._site.book, self._person.id, life, socket_id)
         reading = asyncio.create_task(self._read(socket, connection))
@@ -82,17 +79,18 @@ class Page:
         if self._connection is not None:
             self._connection.end(time.monotonic())
         if self._socket is not None:
-            self._socket.close()
+            self._socket.abort()
         self._connection = self._socket = None
 
     async def _read(self, socket: WebSocket, connection: Connection) -> None:
         with suppress(*_GONE):
             while True:
-                opcode, payload = await socket.frame()
+                frame = await socket.frame()
+                opcode, payload = frame.opcode, bytes(frame.data)
                 if opcode == CLOSE:
                     break
                 if opcode == TEXT and payload == b"2":
-                    await socket.text(b"3")
+                    await socket.send_text(b"3")
                 elif opcode == TEXT and payload.startswith(b"42"):
                     connection.take(json.loads(payload[2:]), time.monotonic())
                     self._changed.set()
@@ -159,7 +157,7 @@ class Page:
     async def _go(self, whim: str, socket: WebSocket, connection: Connection, reading: asyncio.Task[None]) -> None:
         connection.end(time.monotonic())
         if whim == "leave":
-            await socket.text(b"41")
+            await socket.send_text(b"41")
             await socket.send(client_frame(CLOSE, b"\x03\xe8"))
             await asyncio.sleep(0.2)
         elif whim == "vanish":

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.chaos.record import Instance
 from tests.end_to_end.server_process import ServerProcess
-from tests.hostile.wire import Connection, request
 from tests.support.relay import Relay
+from tests.support.wire import Connection, request
 
 SOURCE = os.pathsep.join(filter(None, sys.path))  # so that all processes run what the tests run
 #: A client that has vanished is noticed after both together; an instance that stood still has to have time for a pong.
@@ -86,7 +86,7 @@ class Place:
                     await connection.send(request("GET", "/health"))
                     answer = await connection.response()
                 finally:
-                    connection.close()
+                    connection.abort()
         except (OSError, EOFError, TimeoutError):
             return False
         return bool(json.loads(answer.body)["status"] == "healthy")

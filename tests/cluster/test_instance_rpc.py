@@ -5,9 +5,9 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
-from structlog.testing import capture_logs
 from tests.redis_adapter.clusters import settle
 from tests.support.links import MakeLink
+from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until

@@ -248,6 +248,28 @@ async def test_no_more_than_a_hundred_events_are_held() -> None:
     assert [event[1] for event in bob.take_events() if event[0] == "task:create"] == list(range(100))
 
 
+async def test_connections_of_one_user_hold_so_much_together() -> None:
+    """Each may hold a megabyte while nobody answers, and very many may not: another user's are held all the same."""
+    site = waiting("ann", "bob")
+    large = {"projectId": "p", "task": "x" * 900_000}
+    crowd = [site.come("Ann") for _ in range(6)]
+    for ann in crowd:
+        ann.emit("task:create", large)
+    await settle()
+    assert [len(errors(ann)) for ann in crowd] == [0, 0, 0, 0, 1, 1]
+    bob = site.come("Bob")
+    bob.emit("task:create", large)
+    await settle()
+    assert errors(bob) == []
+    crowd[0].session.transport_closed(crowd[0].transport, crowd[0].session._end_reason)
+    crowd[5].emit("task:create", large)
+    await settle()
+    assert errors(crowd[5]) == []
+    site.roles.gate.set()
+    await settle()
+    assert not site.collaboration._admission._held
+
+
 async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
     """Large messages to many projects that are being joined do not fill the server's memory."""
     site = waiting("ann")

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tests.collaboration.site import PAGE, SECRET
+from tests.support.logs import capture_logs
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
 

@@ -5,9 +5,9 @@ import re
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
 from tests.support.clients import WebSocket, socketio, websocket
+from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora.collaboration.draining import SHUTDOWN_MESSAGE

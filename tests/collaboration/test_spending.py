@@ -12,7 +12,7 @@ from synkora.collaboration import spending as spending_module
 from synkora.collaboration.access import Role
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
 from synkora.collaboration.service import HALF_SIZE
-from synkora.collaboration.spending import DELIVERY_SIZE, EVENT_SIZE, Spendings
+from synkora.collaboration.spending import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, Spendings
 from synkora.engine.incidents import Limit
 
 EDIT = ("task:create", {"projectId": "p", "task": 1})
@@ -34,7 +34,7 @@ def limited(**limits: Any) -> Guarded:
 
 async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
     """What one of them causes the others wait for; another user's go on."""
-    site = limited(user_byte_rate=20 * EVENT_SIZE)
+    site = limited(user_byte_rate=3 * JOIN_SIZE + 20 * EVENT_SIZE)
     tabs = [await site.join("Ann") for _ in range(3)]
     bob = await site.join("Bob")
     await settle()
@@ -58,7 +58,7 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
 
 async def test_a_delivery_counts_for_each_who_gets_it(clock: Clock) -> None:
     """An event into a large project costs more than one that nobody gets."""
-    site = limited(user_byte_rate=1_000_000)
+    site = limited(user_byte_rate=10_000_000)
     ann = await site.join("Ann")
     await settle()
     spending = site.collaboration.members[ann.id].rate_limiter.spending
@@ -68,13 +68,32 @@ async def test_a_delivery_counts_for_each_who_gets_it(clock: Clock) -> None:
         clock.now += 100
         ann.emit(*EDIT)
         await settle()
-        return (spending.due - clock.now) * 1_000_000
+        return (spending.due - clock.now) * 10_000_000
 
     alone = await cost()
     for _ in range(10):
         await site.join("Bob")
     await settle()
     assert await cost() - alone == pytest.approx(10 * DELIVERY_SIZE, rel=0.1)
+
+
+async def test_a_join_counts_for_more(clock: Clock) -> None:
+    """Also an edit that takes a question about access, and no edit into a project that is known."""
+    site = limited(user_byte_rate=1_000_000)
+    ann = site.come("Ann")
+    await settle()
+    spending = site.collaboration.members[ann.id].rate_limiter.spending
+    assert spending is not None
+
+    async def cost(*event: object) -> float:
+        clock.now += 100
+        ann.emit(*event)
+        await settle()
+        return (spending.due - clock.now) * 1_000_000
+
+    assert await cost(*EDIT) > JOIN_SIZE
+    assert await cost(*EDIT) < JOIN_SIZE / 2
+    assert await cost("join-project", "p") > JOIN_SIZE
 
 
 def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:

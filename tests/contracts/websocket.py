@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator
 import pytest
 import websockets.exceptions
 from tests.support.clients import Polling, websocket
-from tests.support.frames import (
+from tests.support.servers import Address, Engine, until
+from tests.support.wire import (
     BINARY,
     CLOSE,
     CONTINUATION,
     PING,
     PONG,
     TEXT,
-    RawWebSocket,
+    WebSocket,
     client_frame,
     raw_websocket,
 )
-from tests.support.servers import Address, Engine, until
 from websockets.asyncio.client import connect
 from websockets.frames import Opcode
 
@@ -53,7 +53,7 @@ class WebSocketContract:
     """To be inherited by a test class with fixtures `engine`, an echoing one, and `address`, where it is served."""
 
     @pytest.fixture
-    async def raw(self, address: Address) -> AsyncIterator[RawWebSocket]:
+    async def raw(self, address: Address) -> AsyncIterator[WebSocket]:
         async with raw_websocket(address) as raw:
             assert (await raw.text()).startswith("0{")
             yield raw
@@ -61,25 +61,25 @@ class WebSocketContract:
     # Messages
 
     @pytest.mark.parametrize("size", [1, 124, 125, 126, 2_000, 65_535, 65_536, MAX])
-    async def test_a_message_of_any_size_comes_back(self, raw: RawWebSocket, size: int) -> None:
+    async def test_a_message_of_any_size_comes_back(self, raw: WebSocket, size: int) -> None:
         """All three lengths of a frame's header are read and written, up to the largest payload."""
         payload = b"4" + b"x" * (size - 1)
         await raw.send(client_frame(TEXT, payload))
         assert (await raw.frame()).data == payload
 
-    async def test_a_binary_message_comes_back(self, raw: RawWebSocket) -> None:
+    async def test_a_binary_message_comes_back(self, raw: WebSocket) -> None:
         """Binary packets travel as they are, whatever is in them."""
         payload = bytes(range(256))
         await raw.send(client_frame(BINARY, payload))
         frame = await raw.frame()
         assert (frame.opcode, frame.data) == (Opcode.BINARY, payload)
 
-    async def test_many_messages_in_one_segment_are_all_taken(self, raw: RawWebSocket) -> None:
+    async def test_many_messages_in_one_segment_are_all_taken(self, raw: WebSocket) -> None:
         """Frames that arrive together are handled one by one, and answered in one write."""
         await raw.send(*(client_frame(TEXT, b"4%d" % number) for number in range(100)))
         assert [await raw.text() for _ in range(100)] == [f"4{number}" for number in range(100)]
 
-    async def test_a_message_may_come_byte_by_byte(self, raw: RawWebSocket) -> None:
+    async def test_a_message_may_come_byte_by_byte(self, raw: WebSocket) -> None:
         """A frame that is torn apart by the network is put together."""
         for byte in client_frame(TEXT, b"4torn"):
             await raw.send(bytes([byte]))
@@ -87,7 +87,7 @@ class WebSocketContract:
         assert await raw.text() == "4torn"
 
     @pytest.mark.parametrize("text", ["bAP/+", "bAP_-", "bAP\r\n/+"])
-    async def test_a_binary_message_may_be_base64(self, raw: RawWebSocket, text: str) -> None:
+    async def test_a_binary_message_may_be_base64(self, raw: WebSocket, text: str) -> None:
         """A client with `forceBase64` sends its binary packets as texts; the answer is binary without `b64=1`."""
         await raw.send(client_frame(TEXT, text.encode()))
         frame = await raw.frame()
@@ -102,7 +102,7 @@ class WebSocketContract:
                 assert await client.recv() == "b" + base64.b64encode(data).decode()
         assert engine.recorders[0].messages == [b"\x00\xff", bytes(5_000)]
 
-    async def test_base64_that_is_none_is_closed(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_base64_that_is_none_is_closed(self, raw: WebSocket, engine: Engine) -> None:
         """Only what base64 can be is taken."""
         await raw.send(client_frame(TEXT, b"b!!!!"))
         assert (await raw.closed()).code == 1002
@@ -110,7 +110,7 @@ class WebSocketContract:
 
     # Fragments
 
-    async def test_a_fragmented_text_is_one_message(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_a_fragmented_text_is_one_message(self, raw: WebSocket, engine: Engine) -> None:
         """Parts are put together, also where they split a character."""
         text = "4grüße".encode()
         cut = text.index(b"\xc3") + 1
@@ -122,13 +122,13 @@ class WebSocketContract:
         assert await raw.text() == "4grüße"
         assert engine.recorders[0].messages == ["grüße".encode()]
 
-    async def test_a_fragmented_binary_is_one_message(self, raw: RawWebSocket) -> None:
+    async def test_a_fragmented_binary_is_one_message(self, raw: WebSocket) -> None:
         """The first part says what the message is."""
         await raw.send(client_frame(BINARY, b"\x01", fin=False), client_frame(CONTINUATION, b"\x02"))
         frame = await raw.frame()
         assert (frame.opcode, frame.data) == (Opcode.BINARY, b"\x01\x02")
 
-    async def test_control_frames_may_come_between(self, raw: RawWebSocket) -> None:
+    async def test_control_frames_may_come_between(self, raw: WebSocket) -> None:
         """A ping between two parts is answered at once, and the message is whole nevertheless."""
         await raw.send(
             client_frame(TEXT, b"4a", fin=False), client_frame(PING, b"are you there"), client_frame(PONG, b"unasked")
@@ -138,7 +138,7 @@ class WebSocketContract:
         await raw.send(client_frame(CONTINUATION, b"b"))
         assert await raw.text() == "4ab"
 
-    async def test_two_fragmented_messages_follow_each_other(self, raw: RawWebSocket) -> None:
+    async def test_two_fragmented_messages_follow_each_other(self, raw: WebSocket) -> None:
         """After the last part the next message starts afresh."""
         for _ in range(2):
             await raw.send(client_frame(TEXT, b"4a", fin=False), client_frame(CONTINUATION, b"b"))
@@ -146,15 +146,13 @@ class WebSocketContract:
 
     # Errors
 
-    async def test_what_was_answered_before_takes_no_code_away(self, raw: RawWebSocket) -> None:
+    async def test_what_was_answered_before_takes_no_code_away(self, raw: WebSocket) -> None:
         """A fault right behind a message that is answered is told as if it stood alone."""
         await raw.send(client_frame(TEXT, b"4hello"), client_frame(TEXT, b"4" + bytes(MAX)))
         assert (await raw.closed()).code == 1009
 
     @pytest.mark.parametrize("case", ERRORS)
-    async def test_what_is_no_message_is_closed_with_its_code(
-        self, raw: RawWebSocket, engine: Engine, case: str
-    ) -> None:
+    async def test_what_is_no_message_is_closed_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
         frames, code = ERRORS[case]
         await raw.send(*frames, client_frame(TEXT, b"4after"))
@@ -166,7 +164,7 @@ class WebSocketContract:
         assert len(engine.registry) == 0
         await until(lambda: engine.registry.open_websockets == 0)
 
-    async def test_another_client_notices_nothing(self, raw: RawWebSocket, address: Address) -> None:
+    async def test_another_client_notices_nothing(self, raw: WebSocket, address: Address) -> None:
         """One client's fault is its own."""
         async with websocket(address) as other:
             await raw.send(client_frame(TEXT, b"4\xff"))
@@ -176,7 +174,7 @@ class WebSocketContract:
 
     # Closing
 
-    async def test_the_clients_close_is_answered_with_its_code(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_the_clients_close_is_answered_with_its_code(self, raw: WebSocket, engine: Engine) -> None:
         """The closing handshake ends the session as a transport close, and the connection is ended by the server."""
         await raw.send(client_frame(CLOSE, (1001).to_bytes(2, "big") + b"going away"))
         assert (await raw.closed()).code == 1001
@@ -184,19 +182,19 @@ class WebSocketContract:
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_a_connection_that_is_cut_is_a_transport_close(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_a_connection_that_is_cut_is_a_transport_close(self, raw: WebSocket, engine: Engine) -> None:
         """A client that goes away without a word, as a page that is left does."""
         raw.writer.transport.abort()
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_a_close_packet_ends_the_connection(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_a_close_packet_ends_the_connection(self, raw: WebSocket, engine: Engine) -> None:
         """Engine.IO's own end is answered by a normal close."""
         await raw.send(client_frame(TEXT, b"1"))
         assert (await raw.closed()).code == 1000
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_the_servers_close_comes_after_what_was_sent(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_the_servers_close_comes_after_what_was_sent(self, raw: WebSocket, engine: Engine) -> None:
         """Last words arrive before the close frame, whose code says that the server restarts."""
         session = engine.recorders[0].session
         session.send(b"last words")
@@ -205,7 +203,7 @@ class WebSocketContract:
         closed = await raw.closed()
         assert (closed.code, closed.reason) == (1012, "server shutting down")
 
-    async def test_what_comes_after_the_servers_close_is_not_taken(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_what_comes_after_the_servers_close_is_not_taken(self, raw: WebSocket, engine: Engine) -> None:
         """A session that is over listens no more, though its client may still talk."""
         engine.recorders[0].session.close(Reason.FORCED_SERVER_CLOSE)
         await raw.send(client_frame(TEXT, b"4too late"), client_frame(PING, b"x"))

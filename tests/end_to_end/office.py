@@ -11,9 +11,8 @@ from typing import Final
 from tests.end_to_end.clients import WAYS, Client
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.people import Person
-from tests.end_to_end.raw import RawClient
+from tests.end_to_end.raw import RawClient, RawWebSocket, enter
 from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.slow import SlowWebSocket, enter
 
 _NAMES: Final = """
     Alice Moreau, Bob Tanaka, Carol Nwosu, Dave Lindqvist, Ines Ferreira, Frank Osei, Judy Albrecht, Ken Watanabe,
@@ -83,7 +82,7 @@ async def at_work(node: NodeProcess, servers: list[ServerProcess], seconds: floa
         await client.emit("join-project", project)
         people.append(Worker(client, project))
         await asyncio.sleep(seconds / (2 * len(names)))
-    slow = await SlowWebSocket.open(servers[0])
+    slow = await RawWebSocket.open(servers[0], slow=True)
     await enter(RawClient(slow), Person("user-1999", "Stan Fisher"), PROJECTS[0])
     await clients[0].emit("join-project")  # of which project it does not say
     await asyncio.sleep(seconds / 2)

@@ -2,16 +2,20 @@
 
 import asyncio
 import base64
+import contextlib
 import json
-from collections.abc import Mapping
+import ssl
+import zlib
 from typing import Any, NamedTuple, Protocol
 
 import httpx
 from tests.end_to_end.people import Person
 from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
+from tests.support.wire import BINARY, TEXT, WebSocket, client_frame, fields
+from websockets.frames import Opcode
 
-TEXT, BINARY, CLOSE = 1, 2, 8
+DEFLATE = "permessage-deflate; client_max_window_bits"
 SEPARATOR = "\x1e"
 
 
@@ -22,67 +26,6 @@ class Closed(NamedTuple):
 
 
 Packet = str | bytes | Closed
-
-
-def frame(opcode: int, payload: bytes, *, first: int = 0x80, masked: bool = True) -> bytes:
-    """A frame (RFC 6455 section 5.2); `first` are its FIN and reserved bits."""
-    size = len(payload)
-    length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2) if size < 65536 else b"\x7f" + size.to_bytes(8)
-    head = bytes([first | opcode])
-    if not masked:
-        return head + length + payload
-    # A mask of zeros is a mask, and leaves what is sent to be read in the test.
-    return head + bytes([length[0] | 0x80]) + length[1:] + bytes(4) + payload
-
-
-def _fields(headers: Mapping[str, str | list[str]]) -> list[tuple[str, str]]:
-    values = {name: value if isinstance(value, list) else [value] for name, value in headers.items()}
-    return [(name, value) for name, several in values.items() for value in several]
-
-
-class RawConnection:
-    """A TCP connection, for HTTP and whatever else."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    @classmethod
-    async def open(cls, server: ServerProcess) -> "RawConnection":
-        """Connect to a server."""
-        return cls(*await asyncio.open_connection("127.0.0.1", server.port, limit=2**24))
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes; that the server has closed already is no failure."""
-        self.writer.write(data)
-        try:
-            await self.writer.drain()
-        except ConnectionError:
-            pass
-
-    async def read(self, size: int) -> bytes:
-        """Exactly so many bytes. Raises `EOFError` at the end of the connection."""
-        try:
-            return await asyncio.wait_for(self.reader.readexactly(size), PATIENCE)
-        except ConnectionError:
-            raise EOFError from None
-
-    async def head(self) -> str:
-        """The head of an HTTP answer; what there is of one at the end of the connection."""
-        try:
-            return (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE)).decode()
-        except asyncio.IncompleteReadError as error:
-            return error.partial.decode()
-        except ConnectionError:
-            return ""
-
-    async def close(self) -> None:
-        """End the connection."""
-        self.writer.close()
-        try:
-            await self.writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 class Carrier(Protocol):
@@ -104,13 +47,18 @@ class Carrier(Protocol):
 class RawWebSocket:
     """An Engine.IO session over a WebSocket whose every byte is the test's."""
 
-    def __init__(self, connection: RawConnection) -> None:
+    def __init__(self, connection: WebSocket, *, slow: bool = False) -> None:
         self.connection = connection
+        self._is_slow = slow
 
     @classmethod
-    async def open(cls, server: ServerProcess) -> "RawWebSocket":
-        """Open a session."""
-        carrier = await cls.shake_hands(server, "")
+    async def open(
+        cls, server: ServerProcess, *, slow: bool = False, trust: ssl.SSLContext | None = None, extension: str = ""
+    ) -> "RawWebSocket":
+        """Open a session; the client's end of a `slow` one takes next to nothing that is not asked for."""
+        connection = await WebSocket.open(server.port, slow=slow, trust=trust)
+        await connection.shake(Sec_WebSocket_Extensions=extension)
+        carrier = cls(connection, slow=slow)
         opening = await carrier.receive()
         assert isinstance(opening, str)
         assert opening.startswith("0{")
@@ -119,49 +67,47 @@ class RawWebSocket:
     @classmethod
     async def shake_hands(cls, server: ServerProcess, sid: str, **headers: str | list[str]) -> "RawWebSocket":
         """Open a WebSocket, for the session `sid` if it is not empty; a header with several values is repeated."""
-        connection = await RawConnection.open(server)
-        given = {
-            "Host": f"127.0.0.1:{server.port}",
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-            **headers,
-        }
-        query = "EIO=4&transport=websocket" + (f"&sid={sid}" if sid else "")
-        lines = [f"GET /socket.io/?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in _fields(given))]
-        await connection.send("\r\n".join([*lines, "", ""]).encode())
-        assert " 101 " in await connection.head()
+        connection = await WebSocket.open(server.port)
+        await connection.shake(sid, path="/socket.io/", **headers)
         return cls(connection)
 
     async def send(self, *packets: str | bytes) -> None:
         """Send Engine.IO packets, all in one piece."""
-        await self.connection.send(
+        await self.send_bytes(
             b"".join(
-                frame(TEXT, packet.encode("utf-8", "surrogateescape"))
+                client_frame(TEXT, packet.encode("utf-8", "surrogateescape"))
                 if isinstance(packet, str)
-                else frame(BINARY, packet)
+                else client_frame(BINARY, packet)
                 for packet in packets
             )
         )
 
+    async def send_bytes(self, data: bytes) -> None:
+        """Send bytes; that the server has closed already is no failure."""
+        with contextlib.suppress(ConnectionError):
+            await self.connection.send(data)
+
     async def receive(self) -> Packet:
         """The next Engine.IO packet from the server, whose frames are never fragmented."""
         try:
-            first, size = await self.connection.read(2)
-            if size >= 126:
-                size = int.from_bytes(await self.connection.read(2 if size == 126 else 8))
-            payload = await self.connection.read(size)
-        except EOFError:
+            frame = await self.connection.frame()
+        except (asyncio.IncompleteReadError, ConnectionError):
             return Closed(None)
-        if first == 0x80 | CLOSE:
-            return Closed(int.from_bytes(payload[:2]) if payload else 1005)
-        assert first in (0x80 | TEXT, 0x80 | BINARY)
-        return payload.decode() if first == 0x80 | TEXT else payload
+        data = bytes(frame.data)
+        if frame.opcode is Opcode.CLOSE:
+            return Closed(int.from_bytes(data[:2]) if data else 1005)
+        assert frame.fin
+        assert frame.opcode in (Opcode.TEXT, Opcode.BINARY)
+        if frame.rsv1:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data + b"\x00\x00\xff\xff")
+        return data.decode() if frame.opcode is Opcode.TEXT else data
 
     async def close(self) -> None:
         """Let go of the server."""
-        await self.connection.close()
+        if self._is_slow:
+            self.connection.abort()
+        else:
+            await self.connection.close()
 
 
 class RawPolling:
@@ -176,7 +122,7 @@ class RawPolling:
     async def open(cls, server: ServerProcess, **headers: str | list[str]) -> "RawPolling":
         """Open a session, with these headers in all its requests; one with several values is repeated."""
         http = httpx.AsyncClient(
-            base_url=f"{server.url}/socket.io/", headers=_fields(headers), timeout=PATIENCE, trust_env=False
+            base_url=f"{server.url}/socket.io/", headers=fields(headers), timeout=PATIENCE, trust_env=False
         )
         opening = await http.get("", params={"EIO": "4", "transport": "polling"})
         assert opening.status_code == 200
@@ -256,3 +202,24 @@ class RawClient:
         packet = await self.receive()
         assert isinstance(packet, Closed), f"{packet!r} instead of the end"
         return packet
+
+
+async def enter(client: RawClient, person: Person, project: str) -> RawClient:
+    """Sign in and join a project."""
+    await client.sign_in(person)
+    await client.join(project)
+    return client
+
+
+async def catch_up(client: RawClient) -> list[tuple[str, Any]]:
+    """Read all events up to the answer to a ping that is sent now, or to the end of the connection."""
+    events: list[tuple[str, Any]] = []
+    await client.emit("ping")
+    while not isinstance(packet := await client.receive(), Closed):
+        assert isinstance(packet, str)
+        assert packet.startswith("42[")
+        name, argument = json.loads(packet[2:])
+        if name == "pong":
+            return events
+        events.append((name, argument))
+    return events

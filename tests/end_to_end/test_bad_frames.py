@@ -4,43 +4,43 @@ import json
 
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders
-from tests.end_to_end.raw import BINARY, CLOSE, TEXT, Closed, RawClient, RawConnection, RawWebSocket, frame
+from tests.end_to_end.raw import Closed, RawClient, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
+from tests.support.wire import BINARY, CLOSE, CONTINUATION, PONG, TEXT, Connection, client_frame
+from tests.support.wire import PING as WS_PING
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PING = b'42["ping"]'
-CONTINUATION, WS_PING = 0, 9
-UNFINISHED = 0x00
 LIMIT = 1_000_000
 
 FRAMES: dict[str, tuple[bytes, set[int | None]]] = {
-    "a frame that is not masked": (frame(TEXT, PING, masked=False), {1002}),
-    "a reserved bit": (frame(TEXT, PING, first=0x80 | 0x40), {1002}),
-    "another reserved bit": (frame(TEXT, PING, first=0x80 | 0x10), {1002}),
-    "an unknown opcode": (frame(0x3, PING), {1002}),
-    "an unknown control opcode": (frame(0xF, b""), {1002}),
-    "a control frame in fragments": (frame(WS_PING, b"", first=UNFINISHED), {1002}),
-    "a control frame of 126 bytes": (frame(WS_PING, bytes(126)), {1002}),
-    "a continuation of nothing": (frame(CONTINUATION, PING), {1002}),
-    "a message within a message": (frame(TEXT, b"42", first=UNFINISHED) + frame(TEXT, PING), {1002}),
-    "a text that is not UTF-8": (frame(TEXT, b'42["\xff"]'), {1007}),
-    "a character cut by the end": (frame(TEXT, b'42["\xf0\x9f'), {1007}),
+    "a frame that is not masked": (client_frame(TEXT, PING, masked=False), {1002}),
+    "a reserved bit": (client_frame(TEXT, PING, rsv=4), {1002}),
+    "another reserved bit": (client_frame(TEXT, PING, rsv=1), {1002}),
+    "an unknown opcode": (client_frame(0x3, PING), {1002}),
+    "an unknown control opcode": (client_frame(0xF, b""), {1002}),
+    "a control frame in fragments": (client_frame(WS_PING, b"", fin=False), {1002}),
+    "a control frame of 126 bytes": (client_frame(WS_PING, bytes(126)), {1002}),
+    "a continuation of nothing": (client_frame(CONTINUATION, PING), {1002}),
+    "a message within a message": (client_frame(TEXT, b"42", fin=False) + client_frame(TEXT, PING), {1002}),
+    "a text that is not UTF-8": (client_frame(TEXT, b'42["\xff"]'), {1007}),
+    "a character cut by the end": (client_frame(TEXT, b'42["\xf0\x9f'), {1007}),
     "fragments that are not UTF-8": (
-        frame(TEXT, b'42["\xf0', first=UNFINISHED) + frame(CONTINUATION, b'"]'),
+        client_frame(TEXT, b'42["\xf0', fin=False) + client_frame(CONTINUATION, b'"]'),
         {1007},
     ),
-    "a message over the limit": (frame(TEXT, b"4" * (LIMIT + 1)), {1009}),
-    "a binary message over the limit": (frame(BINARY, bytes(LIMIT + 1)), {1009}),
+    "a message over the limit": (client_frame(TEXT, b"4" * (LIMIT + 1)), {1009}),
+    "a binary message over the limit": (client_frame(BINARY, bytes(LIMIT + 1)), {1009}),
     "fragments over the limit": (
-        frame(TEXT, b"4" * (LIMIT // 2), first=UNFINISHED)
-        + 2 * frame(CONTINUATION, bytes(LIMIT // 2), first=UNFINISHED),
+        client_frame(TEXT, b"4" * (LIMIT // 2), fin=False)
+        + 2 * client_frame(CONTINUATION, bytes(LIMIT // 2), fin=False),
         {1009},
     ),
     "the head of a message of 2^62 bytes": (bytes([0x81, 0xFF]) + (2**62).to_bytes(8) + bytes(4), {1009}),
     "a length of more than 63 bits": (bytes([0x81, 0xFF]) + b"\xff" * 8 + bytes(4), {1002, 1009}),
-    "a close frame of one byte": (frame(CLOSE, b"\x03"), {1002, 1000, 1005}),
-    "a close frame with a bad code": (frame(CLOSE, (999).to_bytes(2)), {1002, 1000, 1005, 999}),
+    "a close frame of one byte": (client_frame(CLOSE, b"\x03"), {1002, 1000, 1005}),
+    "a close frame with a bad code": (client_frame(CLOSE, (999).to_bytes(2)), {1002, 1000, 1005, 999}),
     "HTTP in place of frames": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10, {1002, 1009}),
 }
 
@@ -58,7 +58,7 @@ async def test_broken_frames_end_their_connection_alone(
     carrier: RawWebSocket, mallory: RawClient, bystanders: Bystanders, frames: bytes, codes: set[int | None]
 ) -> None:
     """The close code says what was wrong (RFC 6455 section 7.4.1)."""
-    await carrier.connection.send(frames)
+    await carrier.send_bytes(frames)
     assert (await mallory.is_closed()).code in codes
     await bystanders.notice_the_leave()
 
@@ -70,11 +70,11 @@ async def test_a_message_in_fragments_is_a_message(
     """It may be cut anywhere, and control frames may come between (RFC 6455 section 5.4)."""
     packet = '42["no such event ü"]'.encode()
     pieces = [packet[at : at + 1] for at in range(len(packet))]
-    await carrier.connection.send(
-        frame(TEXT, b"", first=UNFINISHED)
-        + b"".join(frame(CONTINUATION, piece, first=UNFINISHED) for piece in pieces)
-        + frame(0xA, b"")
-        + frame(CONTINUATION, b"")
+    await carrier.send_bytes(
+        client_frame(TEXT, b"", fin=False)
+        + b"".join(client_frame(CONTINUATION, piece, fin=False) for piece in pieces)
+        + client_frame(PONG)
+        + client_frame(CONTINUATION, b"")
     )
     assert "ü" in (await mallory.expect("error"))["message"]
     await mallory.goes_on()
@@ -94,8 +94,8 @@ async def test_a_message_of_the_limit_is_taken(mallory: RawClient, bystanders: B
 @pytest.mark.parametrize("mallory", [RawWebSocket], indirect=True, ids=[""])
 async def test_a_cut_connection_is_left(carrier: RawWebSocket, bystanders: Bystanders) -> None:
     """In the middle of a frame as well."""
-    await carrier.connection.send(frame(TEXT, PING)[:-3])
-    carrier.connection.writer.transport.abort()
+    await carrier.send_bytes(client_frame(TEXT, PING)[:-3])
+    carrier.connection.abort()
     await bystanders.notice_the_leave()
 
 
@@ -110,7 +110,7 @@ HANDSHAKES = {
 @pytest.mark.parametrize("headers", HANDSHAKES.values(), ids=HANDSHAKES.keys())
 async def test_a_broken_handshake_is_refused(server: ServerProcess, bystanders: Bystanders, headers: list[str]) -> None:
     """The answer is an HTTP status of the client's fault."""
-    connection = await RawConnection.open(server)
+    connection = await Connection.open(server.port)
     lines = (
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1",
         "Host: x",

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from tests.end_to_end.people import ALICE, BOB, CAROL
-from tests.end_to_end.raw import CLOSE, Closed, Packet, RawConnection, RawWebSocket, frame
+from tests.end_to_end.raw import Closed, Packet, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import StartServer, expect_health
+from tests.support.wire import CLOSE, Connection, client_frame
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,17 +41,17 @@ async def visit_by_websocket(server: ServerProcess, number: int) -> None:
         case 1:
             await carrier.send("1")
         case 2:
-            await carrier.connection.send(frame(CLOSE, (1000).to_bytes(2)))
+            await carrier.send_bytes(client_frame(CLOSE, (1000).to_bytes(2)))
         case 3:
             await carrier.send("this is no packet")
         case 4:
-            carrier.connection.writer.transport.abort()
+            carrier.connection.abort()
     await carrier.close()
 
 
 async def visit_by_polling(server: ServerProcess, number: int) -> None:
     """Sign in, join, and go in one of two ways."""
-    connection = await RawConnection.open(server)
+    connection = await Connection.open(server.port)
 
     async def exchange(method: str, sid: str = "", body: str = "") -> str:
         await connection.send(

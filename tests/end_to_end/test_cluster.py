@@ -9,7 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.end_to_end.clients import WAYS, Client, Refused, Way
-from tests.end_to_end.console_api import TOKEN, ConsoleApi
+from tests.end_to_end.console.api import TOKEN, ConsoleApi
 from tests.end_to_end.people import ALICE, BOB, CAROL, Person
 from tests.end_to_end.raw import RawWebSocket
 from tests.end_to_end.server_process import ServerProcess

@@ -8,9 +8,9 @@ import httpx
 import psutil
 import pytest
 import pytest_asyncio
-from tests.end_to_end.raw import RawConnection
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import StartServer, expect_health
+from tests.support.wire import Connection
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -28,15 +28,15 @@ def server(start_server: StartServer) -> ServerProcess:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def crowd(server: ServerProcess) -> AsyncIterator[list[RawConnection]]:
+async def crowd(server: ServerProcess) -> AsyncIterator[list[Connection]]:
     """More connections than the server can have."""
-    crowd = [await RawConnection.open(server) for _ in range(3 * ROOM)]
+    crowd = [await Connection.open(server.port) for _ in range(3 * ROOM)]
     yield crowd
     for connection in crowd:
         await connection.close()
 
 
-async def test_running_out_of_files_is_one_line(server: ServerProcess, crowd: list[RawConnection]) -> None:
+async def test_running_out_of_files_is_one_line(server: ServerProcess, crowd: list[Connection]) -> None:
     """The log says what to raise, once; the server goes on, and serves again when there is room."""
     server.line(lambda line: line.startswith(LINE))
     await asyncio.sleep(2.5)  # what the server does every second or two wants files, too

@@ -90,9 +90,9 @@ async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer)
     carriers = []
     for name, (_, sent) in ends.items():
         carriers.append(await sign_in(name))
-        await carriers[-1].connection.send(sent)
+        await carriers[-1].send_bytes(sent)
     cut = await sign_in("cutting")
-    cut.connection.writer.transport.abort()
+    cut.connection.abort()
     for name, (reason, _) in ends.items():
         await expect_line(server, f"✗ Client disconnected: [\\w-]{{20}} \\({name}\\) - {reason}")
     await expect_line(server, r"✗ Client disconnected: [\w-]{20} \(cutting\) - transport (close|error)")

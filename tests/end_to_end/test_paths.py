@@ -1,8 +1,8 @@
 """The forms in which clients and proxies write the path of Socket.IO: both transports take the same ones."""
 
 import pytest
-from tests.end_to_end.raw import RawConnection
 from tests.end_to_end.server_process import ServerProcess
+from tests.support.wire import Connection, request, upgrade
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,12 +27,9 @@ async def test_both_transports_take_the_same_paths(
     server: ServerProcess, transport: str, path: str, is_ours: bool
 ) -> None:
     """A path may lack its last slash, be percent-encoded, or follow a scheme and a host; others are not found."""
-    lines = [f"GET {path}?EIO=4&transport={transport} HTTP/1.1", f"Host: 127.0.0.1:{server.port}"]
-    if transport == "websocket":
-        lines += ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-        lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
-    connection = await RawConnection.open(server)
-    await connection.send("\r\n".join([*lines, "", ""]).encode())
+    connection = await Connection.open(server.port)
+    polling = request("GET", f"{path}?EIO=4&transport=polling")
+    await connection.send(upgrade(path=path) if transport == "websocket" else polling)
     status = (await connection.head()).split(" ")[1]
     await connection.close()
     assert status == ("404" if not is_ours else "101" if transport == "websocket" else "200")

@@ -13,10 +13,9 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.clients import WAYS, Client
 from tests.end_to_end.people import ALICE, BOB, Person
-from tests.end_to_end.raw import Carrier, RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.raw import DEFLATE, Carrier, RawClient, RawPolling, RawWebSocket, catch_up, enter
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
-from tests.end_to_end.slow import DEFLATE, SlowWebSocket, catch_up, enter
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
 
@@ -105,11 +104,11 @@ async def expect_the_newest(slow: RawClient, events: list[Sent], *, on_the_way: 
 
 
 async def by_websocket(server: ServerProcess) -> Carrier:
-    return await SlowWebSocket.open(server)
+    return await RawWebSocket.open(server, slow=True)
 
 
 async def by_compressed_websocket(server: ServerProcess) -> Carrier:
-    return await SlowWebSocket.open(server, extension=DEFLATE)
+    return await RawWebSocket.open(server, slow=True, extension=DEFLATE)
 
 
 async def by_polling(server: ServerProcess) -> Carrier:
@@ -158,7 +157,7 @@ async def test_over_tls_it_is_the_same(start_server: StartServer, carriers: list
     trust = ssl.create_default_context(cafile=certfile)
     server = start_server(**BUSY, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), LOG_LEVEL="warning")
     for person in (SLOTH, ALICE, BOB):
-        carriers.append(await SlowWebSocket.open(server, trust=trust))
+        carriers.append(await RawWebSocket.open(server, slow=True, trust=trust))
         await enter(RawClient(carriers[-1]), person, PROJECT)
     slow, alice, bob = map(RawClient, carriers)
     for client in (slow, alice):
@@ -275,7 +274,7 @@ async def test_memory_is_bounded(start_server: StartServer, carriers: list[Carri
     size, clients = 50_000, 20
     server = start_server(**BUSY, WS_MAX_OUTBOX="1000000000", LOG_LEVEL="warning")
     for _ in range(clients):
-        carriers.append(await SlowWebSocket.open(server))
+        carriers.append(await RawWebSocket.open(server, slow=True))
         await enter(RawClient(carriers[-1]), SLOTH, PROJECT)
     carriers += [await RawWebSocket.open(server), await RawWebSocket.open(server)]
     alice, bob = [await enter(RawClient(carrier), ALICE, PROJECT) for carrier in carriers[-2:]]

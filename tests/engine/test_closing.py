@@ -1,7 +1,7 @@
 """The end of a session in the middle of its upgrade, and the end that an error of ours brings."""
 
 import pytest
-from structlog.testing import capture_logs
+from tests.support.logs import capture_logs
 from tests.support.servers import Engine, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 

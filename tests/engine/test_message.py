@@ -1,7 +1,7 @@
 import zlib
 
 import pytest
-from tests.support.frames import parse_frames
+from tests.support.wire import parse_frames
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 

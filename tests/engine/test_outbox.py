@@ -2,8 +2,8 @@ import asyncio
 import weakref
 
 import pytest
-from structlog.testing import capture_logs
 from tests.support.clocks import Clock
+from tests.support.logs import capture_logs
 from tests.support.sessions import MemoryTransport, turn
 
 from synkora.engine import outbox as outbox_module

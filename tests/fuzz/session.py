@@ -9,6 +9,7 @@ from tests.fuzz.identity import SECRET
 from tests.fuzz.protocol import MAX_ATTACHMENTS, read_as_clients_do
 from tests.support.sessions import MemoryTransport, request_of
 
+from synkora.app.logs.configure import forward_library
 from synkora.collaboration.service import Collaboration
 from synkora.engine.disconnect import Reason
 from synkora.engine.session import Session
@@ -34,6 +35,7 @@ class Site:
         self.loop = asyncio.new_event_loop()
         self.errors: list[str] = []
         structlog.configure(processors=[self._keep], wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+        forward_library("error")
         self.loop.set_exception_handler(lambda _, context: self.errors.append(repr(context)))
         self.server = SocketServer(max_payload=100_000, ping_interval=_FOREVER, ping_timeout=_FOREVER)
         self.collaboration = Collaboration(self.server.of("/"), Authenticator(Keyring(SECRET)))

@@ -12,7 +12,7 @@ import sys
 import uvloop
 from tests.hostile.attacker import Account, Attacker
 from tests.hostile.kinds import KINDS
-from tests.hostile.wire import Refused
+from tests.support.wire import Refused
 
 ATTACKERS = 200
 _LONGEST = 90  # seconds for one run of one kind, which else hangs

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.end_to_end.people import SECRET
-from tests.hostile.wire import PATH, Connection, Refused, Response, WebSocket, request
+from tests.support.wire import PATH, Connection, Refused, Response, WebSocket, request
 
 from synkora.identity.tokens import sign
 
@@ -64,21 +64,21 @@ class Attacker:
         self._account.by_kind[self.kind] = self._account.by_kind.get(self.kind, 0) + messages
 
     @contextlib.asynccontextmanager
-    async def connection(self, *, receive_buffer: int | None = None) -> AsyncIterator[Connection]:
+    async def connection(self, *, slow: bool = False) -> AsyncIterator[Connection]:
         """A TCP connection."""
-        connection = await Connection.open(self.port, self.source, receive_buffer=receive_buffer)
+        connection = await Connection.open(self.port, self.source, slow=slow)
         self._account.connections += 1
         try:
             yield connection
         finally:
-            connection.close()
+            connection.abort()
 
     @contextlib.asynccontextmanager
     async def websocket(
-        self, sid: str | None = None, *, receive_buffer: int | None = None, **headers: str
+        self, sid: str | None = None, *, slow: bool = False, **headers: str
     ) -> AsyncIterator[WebSocket]:
         """A WebSocket; one that opens a session has read its OPEN packet."""
-        async with self.connection(receive_buffer=receive_buffer) as connection:
+        async with self.connection(slow=slow) as connection:
             socket = WebSocket(connection.reader, connection.writer)
             await socket.shake(sid, **headers)
             if sid is None:
@@ -86,9 +86,9 @@ class Attacker:
             yield socket
 
     @contextlib.asynccontextmanager
-    async def member(self, *, receive_buffer: int | None = None) -> AsyncIterator[WebSocket]:
+    async def member(self, *, slow: bool = False) -> AsyncIterator[WebSocket]:
         """A WebSocket that is signed in and in the attacker's own project."""
-        async with self.websocket(receive_buffer=receive_buffer) as socket:
+        async with self.websocket(slow=slow) as socket:
             await socket.connect(self.token)
             await socket.emit("join-project", self.project)
             await socket.until_event("users:count")
@@ -120,8 +120,10 @@ class Attacker:
 
     async def expect_end(self, connection: Connection) -> None:
         """Make sure that the server closes a connection."""
-        if not await connection.ended():
-            raise Surprise("the connection was not closed")
+        try:
+            await (connection.closed() if isinstance(connection, WebSocket) else connection.ended())
+        except TimeoutError:
+            raise Surprise("the connection was not closed") from None
 
     async def expect_life(self, socket: WebSocket) -> None:
         """Make sure that a signed-in connection still works."""

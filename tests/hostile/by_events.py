@@ -9,9 +9,8 @@ from typing import Any
 
 from tests.end_to_end.people import SECRET
 from tests.hostile.attacker import Attacker
-from tests.hostile.wire import Refused
 from tests.identity.forge import encrypted, segment, signed
-from tests.support.frames import BINARY, TEXT, client_frame
+from tests.support.wire import BINARY, TEXT, Refused, client_frame
 
 from synkora.collaboration.events import CATALOGUE
 from synkora.identity.cookies import SESSION_COOKIES
@@ -31,7 +30,7 @@ async def _each_ends(a: Attacker, *packets: bytes, connected: bool = True) -> No
             a.count()
             if connected:
                 await socket.connect(a.token)
-            await socket.text(packet)
+            await socket.send_text(packet)
             await a.expect_end(socket)
 
 
@@ -40,7 +39,7 @@ async def _each_answered(a: Attacker, *events: bytes) -> None:
     async with a.member() as socket:
         for event in events:
             a.count()
-            await socket.text(b"42" + event)
+            await socket.send_text(b"42" + event)
             answer = await socket.until_event("error")
             assert answer["message"], event[:60]
             await asyncio.sleep(0.05)  # so that they are answered each for itself, and not as too many
@@ -73,7 +72,7 @@ async def second_connect(a: Attacker) -> None:
     async with a.member() as socket:
         for packet in (b"40", b'40{"token":"x"}', b"40/," + b'{"token":"x"}'):
             a.count()
-            await socket.text(packet)
+            await socket.send_text(packet)
         await a.expect_life(socket)
 
 
@@ -82,19 +81,19 @@ async def heavy_connects(a: Attacker) -> None:
     values = b"[]," * 20_000 + b"[]"
     async with a.websocket() as stranger:
         a.count()
-        await stranger.text(b'40{"token":"x","values":[%b]}' % values)
+        await stranger.send_text(b'40{"token":"x","values":[%b]}' % values)
         await stranger.packet()
     async with a.websocket() as socket:
         for _ in range(2):
             a.count()
-            await socket.text(b'40{"token":"%b","values":[%b]}' % (a.token.encode(), values))
+            await socket.send_text(b'40{"token":"%b","values":[%b]}' % (a.token.encode(), values))
             await socket.until_event("connected")
-            await socket.text(b"41")
+            await socket.send_text(b"41")
         await socket.connect(a.token)
         await a.expect_life(socket)
         a.count(2)
-        await socket.text(b"41")
-        await socket.text(b'40{"values":[%b]}' % (values * 2))
+        await socket.send_text(b"41")
+        await socket.send_text(b'40{"values":[%b]}' % (values * 2))
         await a.expect_end(socket)
 
 
@@ -119,10 +118,10 @@ async def unknown_namespaces(a: Attacker) -> None:
     a.count(106)
     async with a.websocket() as socket:
         for name in ("/admin", "/" + "n" * 5000, "/..", "/\u202e", "/%2f", *(f"/n{number}" for number in range(100))):
-            await socket.text(b"40" + name.encode() + b",{}")
+            await socket.send_text(b"40" + name.encode() + b",{}")
             assert (await socket.packet()).startswith(b"44")
         await socket.connect(a.token)
-        await socket.text(b'42/admin,["ping"]')
+        await socket.send_text(b'42/admin,["ping"]')
         await a.expect_end(socket)
 
 
@@ -256,7 +255,7 @@ async def crowds_of_one_user(a: Attacker) -> None:
 
 async def projects_without_end_of_a_deaf_client(a: Attacker) -> None:
     """Projects that are joined and left one after the other by somebody who reads nothing."""
-    async with a.member(receive_buffer=4096) as deaf:
+    async with a.member(slow=True) as deaf:
         for number in range(25):
             a.count(2)
             await deaf.emit("join-project", f"{a.project}-{number}")
@@ -275,7 +274,7 @@ async def edits_of_very_many_projects(a: Attacker) -> None:
 
 async def crowds_beside_a_deaf_member(a: Attacker) -> None:
     """Members who come and go again and again beside one that reads nothing, who is not cut off for it."""
-    async with a.member(receive_buffer=4096) as deaf:
+    async with a.member(slow=True) as deaf:
         await deaf.emit("join-project", a.project)
         for _ in range(5):
             async with a.member() as socket:
@@ -331,7 +330,7 @@ async def crowds_that_write(a: Attacker) -> None:
         for _ in range(10):
             for socket in crowd:
                 a.count()
-                await socket.text(b"42" + edit)
+                await socket.send_text(b"42" + edit)
 
 
 async def halves_of_pairs(a: Attacker) -> None:
@@ -353,8 +352,8 @@ async def bad_attachments(a: Attacker) -> None:
         event = ["canvas:update", {"projectId": a.project, "changes": _placeholder(placeholder)}]
         async with a.member() as socket:
             a.count(2)
-            await socket.text(b"451-" + json.dumps(event).encode())
-            await socket.binary(b"data")
+            await socket.send_text(b"451-" + json.dumps(event).encode())
+            await socket.send_binary(b"data")
             await a.expect_end(socket)
     for frames in (
         client_frame(BINARY, b"nobody asked"),
@@ -373,13 +372,13 @@ async def repeated_attachments(a: Attacker) -> None:
     for event in (b'51-["canvas:update",%b]' % payload, b'51-["nobody",%b]' % placeholders, b"61-0[%b]" % placeholders):
         async with a.member() as socket:
             a.count(2)
-            await socket.text(b"4" + event)
-            await socket.binary(b"x" * 100_000)
+            await socket.send_text(b"4" + event)
+            await socket.send_binary(b"x" * 100_000)
             await a.expect_end(socket)
     async with a.member() as socket:
         a.count(2)
-        await socket.text(b'451-["canvas:update",{"projectId":"%b","changes":1}]' % a.project.encode())
-        await socket.binary(b"x")
+        await socket.send_text(b'451-["canvas:update",{"projectId":"%b","changes":1}]' % a.project.encode())
+        await socket.send_binary(b"x")
         await a.expect_end(socket)
 
 
@@ -387,9 +386,9 @@ async def attachments_that_never_come(a: Attacker) -> None:
     """Packets that wait for ten attachments and get nine."""
     async with a.member() as socket:
         a.count(10)
-        await socket.text(b'4510-["canvas:update",{"projectId":"%b"}]' % a.project.encode())
+        await socket.send_text(b'4510-["canvas:update",{"projectId":"%b"}]' % a.project.encode())
         for _ in range(9):
-            await socket.binary(b"x" * 50_000)
+            await socket.send_binary(b"x" * 50_000)
         await asyncio.sleep(a.chance.random())
 
 
@@ -398,9 +397,9 @@ async def unasked_acks(a: Attacker) -> None:
     async with a.member() as socket:
         for number in (0, 1, 999, 10**14):
             a.count(2)
-            await socket.text(b"43%d[1,2]" % number)
-            await socket.text(b'461-%d[{"_placeholder":true,"num":0}]' % number)
-            await socket.binary(b"x")
+            await socket.send_text(b"43%d[1,2]" % number)
+            await socket.send_text(b'461-%d[{"_placeholder":true,"num":0}]' % number)
+            await socket.send_binary(b"x")
         await a.expect_life(socket)
 
 
@@ -409,7 +408,7 @@ async def acks_wanted_for_everything(a: Attacker) -> None:
     async with a.member() as socket:
         for number in (0, 0, 5, 10**14, *range(20)):
             a.count()
-            await socket.text(b'42%d["nobody"]' % number)
+            await socket.send_text(b'42%d["nobody"]' % number)
         await a.expect_life(socket)
 
 
@@ -429,7 +428,7 @@ async def _no_sign_in(a: Attacker, *tokens: Any) -> None:
     for token in tokens:
         async with a.websocket() as socket:
             a.count()
-            await socket.text(b"40" + json.dumps({"token": token}).encode())
+            await socket.send_text(b"40" + json.dumps({"token": token}).encode())
             try:
                 async with asyncio.timeout(3):  # who fails often waits for the answer, and here does not
                     answer = await socket.packet()
@@ -474,7 +473,7 @@ async def forged_cookies(a: Attacker) -> None:
     for _ in range(5):
         async with a.websocket(Cookie="; ".join(cookies), Origin="http://localhost:3000") as socket:
             a.count()
-            await socket.text(b"40")
+            await socket.send_text(b"40")
             answer = await socket.packet()
             assert answer.startswith(b"44"), answer[:60]
 
@@ -501,7 +500,7 @@ async def refreshes_by_others(a: Attacker) -> None:
             (other, signed(_claims(), "another-secret"), None, {}, {"token": 5}, "x" * 20_000)
         ):
             a.count()
-            await socket.text(b"42%d" % number + json.dumps(["auth:refresh", token]).encode())
+            await socket.send_text(b"42%d" % number + json.dumps(["auth:refresh", token]).encode())
             while not (answer := await socket.packet()).startswith(b"43"):
                 pass
             assert b'"ok":false' in answer, answer
@@ -514,6 +513,6 @@ async def wrong_refresh_tokens(a: Attacker) -> None:
         for number in range(20):
             a.count()
             guess = signed(_claims(), f"guess-{number}")
-            await socket.text(b"42%d" % number + json.dumps(["auth:refresh", guess]).encode())
+            await socket.send_text(b"42%d" % number + json.dumps(["auth:refresh", guess]).encode())
             await asyncio.sleep(0.05)  # below the rate of events
         await a.expect_life(socket)

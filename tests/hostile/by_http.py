@@ -6,8 +6,7 @@ import json
 import os
 
 from tests.hostile.attacker import Attacker
-from tests.hostile.wire import PATH, WebSocket, request, upgrade
-from tests.support.frames import BINARY, TEXT, client_frame
+from tests.support.wire import BINARY, PATH, TEXT, WebSocket, client_frame, request, upgrade
 
 _FEW = 5
 _SLOW = 0.05  # seconds between a slow writer's bytes
@@ -251,9 +250,9 @@ async def polls_without_reading(a: Attacker) -> None:
     async with a.member() as member, contextlib.AsyncExitStack() as stack:
         for _ in range(3):
             a.count(2)
-            await member.text(b"42" + edit.encode())
+            await member.send_text(b"42" + edit.encode())
             await a.expect_life(member)
-            poll = await stack.enter_async_context(a.connection(receive_buffer=4096))
+            poll = await stack.enter_async_context(a.connection(slow=True))
             await poll.send(request("GET", target))
             await asyncio.sleep(_SLOW)
     await a.expect_refusal(request("GET", target), 400)
@@ -318,7 +317,7 @@ async def upgrade_of_a_websocket(a: Attacker) -> None:
     async with a.connection() as connection:
         socket = WebSocket(connection.reader, connection.writer)
         await socket.shake()
-        _, opened = await socket.frame()
+        opened = bytes((await socket.frame()).data)
         sid = opened.split(b'"sid":"')[1].split(b'"')[0].decode()
         async with a.connection() as second:
             a.count()

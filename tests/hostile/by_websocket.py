@@ -5,8 +5,7 @@ import os
 import zlib
 
 from tests.hostile.attacker import Attacker
-from tests.hostile.wire import WebSocket
-from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame
+from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WebSocket, client_frame
 
 _FEW = 5
 _DEFLATE = "permessage-deflate; client_max_window_bits"
@@ -209,12 +208,12 @@ async def churn(a: Attacker) -> None:
     for _ in range(2 * _FEW):
         async with a.websocket() as socket:
             a.count()
-            await socket.text(b"41")
+            await socket.send_text(b"41")
 
 
 async def never_reading(a: Attacker) -> None:
     """A member of a project that does not read what others send it, until it is more than may wait."""
-    async with a.member(receive_buffer=4096) as deaf, a.member() as loud:
+    async with a.member(slow=True) as deaf, a.member() as loud:
         await _shout(a, deaf, loud)
 
 

@@ -8,7 +8,8 @@ from collections import Counter
 from typing import Any, Protocol
 
 from tests.end_to_end.people import Person
-from tests.hostile.wire import PATH, PATIENCE, Connection, Response, WebSocket, request
+from tests.support.processes import PATIENCE
+from tests.support.wire import PATH, TEXT, Connection, Response, WebSocket, request
 
 _EDIT, _CURSOR = "canvas:update", "canvas:cursor"
 _PRESENCE = frozenset(("connected", "users:active", "users:count", "user:joined", "user:left"))
@@ -41,20 +42,20 @@ class WebSocketLine:
         self._port, self._source = port, source
 
     async def open(self) -> None:
-        self._socket = WebSocket(*_parts(await Connection.open(self._port, self._source)))
+        self._socket = await WebSocket.open(self._port, self._source)
         await self._socket.shake()
         await self._socket.frame()  # OPEN
 
     async def send(self, packet: bytes) -> None:
-        await self._socket.text(packet)
+        await self._socket.send_text(packet)
 
     async def receive(self) -> list[bytes]:
-        opcode, payload = await self._socket.frame()
-        assert opcode == 1, f"closed: {payload!r}"
-        return [payload]
+        frame = await self._socket.frame()
+        assert frame.opcode == TEXT, f"closed: {frame}"
+        return [bytes(frame.data)]
 
     def close(self) -> None:
-        self._socket.close()
+        self._socket.abort()
 
 
 class PollingLine:
@@ -87,12 +88,8 @@ class PollingLine:
         return (await self._poll()).body.split(b"\x1e")
 
     def close(self) -> None:
-        self._polls.close()
-        self._posts.close()
-
-
-def _parts(connection: Connection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return connection.reader, connection.writer
+        self._polls.abort()
+        self._posts.abort()
 
 
 class Member:

@@ -17,7 +17,7 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 from websockets.exceptions import InvalidStatus
 
-from synkora.serving.request_ids import RequestContext, add_request_id
+from synkora.serving.request_ids import RequestContext, current_request_id
 from synkora.sockets.server import SocketServer
 
 OWN = re.compile(r"[0-9a-f]{12}-[0-9a-f]+")
@@ -27,7 +27,8 @@ INSANE = ["", "x" * 129, "a b", 'a"b', "a\tb", "é", "<script>", "a;b"]
 
 def logged() -> dict[str, object]:
     """What is added to an entry of the log here and now."""
-    return dict(add_request_id(None, "info", {}))
+    request_id = current_request_id()
+    return {} if request_id is None else {"requestId": request_id}
 
 
 @pytest_asyncio.fixture

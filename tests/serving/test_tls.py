@@ -14,10 +14,10 @@ import pytest
 import socketio  # type: ignore[import-untyped]  # it has no types
 from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
-from tests.support.frames import TEXT, client_frame
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.servers import serving, until
+from tests.support.wire import TEXT, client_frame, upgrade
 from websockets.asyncio.client import connect
 
 from synkora import Socket, SocketServer
@@ -159,12 +159,7 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
     trust = ssl.create_default_context(cafile=files[0])
     async with serving(server, tls=tls_context(*files)) as address:
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port, ssl=trust, limit=1024)
-        target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
-        head = (
-            f"GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        writer.write(head.encode())
+        writer.write(upgrade(path=address.path))
         await reader.readuntil(b"\r\n\r\n")
         writer.write(client_frame(TEXT, b"40"))
         await until(lambda: sockets)

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
-from tests.support.frames import TEXT, RawWebSocket, client_frame, raw_websocket
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
+from tests.support.wire import TEXT, WebSocket, client_frame, raw_websocket
 from websockets.frames import Opcode
 
 from synkora import Socket, SocketServer
@@ -18,7 +18,7 @@ BACKLOG = 3
 FORCED, SHUTDOWN = 1000, 1012
 
 
-async def connected_slowly(slow: RawWebSocket, server: SocketServer) -> None:
+async def connected_slowly(slow: WebSocket, server: SocketServer) -> None:
     """Connect a client that then reads nothing, until its line is full and much waits for it."""
     await slow.frame()
     await slow.send(client_frame(TEXT, b"40"))
@@ -38,7 +38,7 @@ class TestABacklog:
     @pytest.mark.parametrize("end", ["disconnect", "forced", "shutdown"])
     async def test_arrives_whole_before_the_close(self, server: SocketServer, address: Address, end: str) -> None:
         """Whoever reads again gets all that was held, the farewell, and then the close frame."""
-        async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+        async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()
             socket.emit("last")
@@ -68,7 +68,7 @@ class TestABacklog:
     ) -> None:
         """After the time that closing has, the connection is cut, and nothing is left of it."""
         monkeypatch.setattr(transport_module, "CLOSING_TIME", 0.05)
-        async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+        async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()
             socket.disconnect(close=True)

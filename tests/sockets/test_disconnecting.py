@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
-from structlog.testing import capture_logs
 from tests.support.clients import Polling, socketio, websocket
-from tests.support.frames import TEXT, client_frame, raw_websocket
+from tests.support.logs import capture_logs
 from tests.support.servers import Address, serving, until
+from tests.support.wire import TEXT, client_frame, raw_websocket
 
 from synkora import Socket, SocketServer
 

@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tests.support.clients import WebSocket, socketio, websocket
+from tests.support.logs import capture_logs
 from tests.support.servers import Address, until
 
 from synkora import AckTimeout, EventRefused, Socket, SocketServer

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tests.support.clients import Polling, socketio, websocket
+from tests.support.logs import capture_logs
 from tests.support.servers import Address, until
 
 from synkora import ConnectRefused, EventRefused, Socket, SocketServer

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
+from tests.support.logs import capture_logs
 
 from synkora import SocketServer
 from synkora.sockets.server_side import ServerSide, server_event

@@ -1,1 +1,1 @@
-"""Who may join which project, asked of the app or of its database."""
+"""Access policies: ask the app, or the app's database, who may join a project."""

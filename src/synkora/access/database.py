@@ -1,4 +1,4 @@
-"""The app's database, which questions are asked of."""
+"""The app's database: a small pool of connections for queries."""
 
 import asyncio
 from contextlib import suppress
@@ -10,34 +10,34 @@ from synkora.access.database_url import DatabaseUrl
 from synkora.access.membership import PATIENCE
 from synkora.collaboration.access import AccessUnavailable
 
-# TimeoutError, which is an OSError too, has words of its own.
+# TimeoutError is an OSError too, but has its own message.
 _FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-_QUERIES: Final = 2  # that are asked: who may join, and whose session it is
+_QUERIES: Final = 2  # prepared per connection: project access and sessions
 
 
 class Database:
     """The database at the app's own `DATABASE_URL`.
 
-    Raises `ValueError` for what is no such URL, in words that hold nothing of it. Connections are made when they are
-    needed, never more than its `connection_limit`. `schema` is quoted, for queries.
+    Raises `ValueError` for an invalid URL, with a message that contains no part of the URL. Connections are opened on
+    demand, at most `connection_limit` of them. `schema` is quoted, for use in queries.
     """
 
     def __init__(self, url: str) -> None:
         self._url = DatabaseUrl.parse(url)
-        # Not by search_path, which PgBouncer does not hand on.
+        # In queries instead of search_path, which PgBouncer does not pass on.
         self.schema = '"' + self._url.schema.replace('"', '""') + '"'
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._releases: set[asyncio.Task[None]] = set()
         self.is_closed = False
 
     async def ask(self, query: str, *values: str) -> asyncpg.Record | None:
-        """The first row of an answer, if there is one. Raises `AccessUnavailable`."""
+        """Return the first row of the result, or None. Raises `AccessUnavailable`."""
         if self.is_closed:
             raise AccessUnavailable("the server is stopping")
         try:
             return await self._fetch(query, values)
         except asyncpg.DataError:
-            return None  # values of characters that the database's encoding lacks
+            return None  # a value has characters that the database's encoding lacks
         except TimeoutError:
             raise AccessUnavailable(f"the database did not answer within {PATIENCE} s") from None
         except _FAILURES as error:
@@ -45,7 +45,7 @@ class Database:
             raise AccessUnavailable(f"the database cannot be asked: {type(error).__name__}: {words}") from None
 
     async def close(self) -> None:
-        """Close the connections. Nothing can be asked after that."""
+        """Close the connections. Later queries raise `AccessUnavailable`."""
         self.is_closed = True
         if self._pool is None:
             return
@@ -57,14 +57,14 @@ class Database:
 
     async def _fetch(self, query: str, values: tuple[str, ...]) -> asyncpg.Record | None:
         if self._pool is None:
-            # With no connection to be made at first this does not give way to another task.
+            # `min_size` is 0, so this await opens no connection and does not yield to another task.
             self._pool = await self._new_pool()
         pool = self._pool
         connection = await pool.acquire(timeout=PATIENCE)
         try:
             record = await connection.fetchrow(query, *values)
         except BaseException:
-            # The database is told to give up, and the connection kept if it does; nobody need wait for that.
+            # Cancel the query on the server and keep the connection if that works, without delay for the caller.
             release = asyncio.get_running_loop().create_task(_release(pool, connection))
             self._releases.add(release)
             release.add_done_callback(self._releases.discard)
@@ -86,7 +86,7 @@ class Database:
             timeout=PATIENCE,
             command_timeout=PATIENCE,
             reset=_nothing_to_reset,
-            # Further settings would be refused by poolers between here and the database.
+            # Poolers in front of the database refuse further settings.
             server_settings={"application_name": "synkora"},
             statement_cache_size=0 if url.pgbouncer else _QUERIES,
         )
@@ -95,10 +95,10 @@ class Database:
 async def _release(
     pool: "asyncpg.pool.Pool[asyncpg.Record]", connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 ) -> None:
-    # A connection that cannot be released in time ends, and the next question gets a new one.
+    # A connection that cannot be released in time is closed; the next query opens a new connection.
     with suppress(*_FAILURES):
         await pool.release(connection, timeout=PATIENCE)
 
 
 async def _nothing_to_reset(_: object) -> None:
-    """The query leaves nothing behind in a connection, and so needs no second way to the database and back."""
+    """The queries change nothing in a connection, so no reset, and no second round trip, is needed."""

@@ -1,4 +1,4 @@
-"""The app's `DATABASE_URL`, as Prisma understands it."""
+"""The app's `DATABASE_URL`, in Prisma's format."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _UNVERIFIED: Final = ("disable", "allow", "prefer", "require")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """Where the database is, and how to talk to it; `host` may be a folder that holds a Unix socket."""
+    """Address and options of the database; `host` may be a directory with a Unix socket."""
 
     host: str
     port: int
@@ -30,10 +30,10 @@ class DatabaseUrl:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read a URL. Of its parameters `schema` (public), `connection_limit` (5), `pgbouncer`, `host`, `sslmode`
-        (prefer), `sslaccept=strict` with `sslcert`, and `sslrootcert` count; the rest is Prisma's own.
+        """Parse a URL. Its parameters `schema` (default public), `connection_limit` (5), `pgbouncer`, `host`, `sslmode`
+        (prefer), `sslaccept=strict` with `sslcert`, and `sslrootcert` are used; Prisma's other parameters are ignored.
 
-        Raises `ValueError` in words that hold nothing of the URL.
+        Raises `ValueError` with a message that contains no part of the URL.
         """
         try:
             parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Who may join which project, asked of the app itself with the user's own session."""
+"""The access policy that asks the app, with the user's own session."""
 
 import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -19,11 +19,11 @@ MAX_ANSWER: Final = 5_000_000  # bytes
 
 _OK: Final = 200
 _NO_ACCESS: Final = frozenset({401, 403, 404})
-# An app on Node.js closes an idle connection after 5 s: one is not to be used in the moment that it goes.
+# An app on Node.js closes an idle connection after 5 s: close earlier, so that no request meets a closing connection.
 _LIMITS: Final = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=4)
-# Compressed, a small answer could grow to any size here.
+# A compressed answer could decompress to any size.
 _HEADERS: Final = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "synkora"}
-# Names that an address resolves to other places, in whatever way they are escaped (RFC 3986, section 5.2.4).
+# URL normalisation resolves these segments, escaped or not, to another path (RFC 3986, section 5.2.4).
 _DOT_SEGMENTS: Final = frozenset({".", ".."})
 
 
@@ -47,12 +47,12 @@ _DECODER: Final[Decoder[_Project]] = Decoder(_Project)
 
 
 class HttpAccess:
-    """Asks the app for the project, as the user: who may see it may join it, with the role that the answer gives them.
+    """Asks the app for the project, as the user. A user who may see a project may join it, with the role in the answer.
 
-    `app_url` is the app's address, with its base path if it has one, and `session_cookie` the name of its session's
-    cookie, if that is not one of the usual names. Raises `ValueError` for what is none, in words
-    that hold nothing of it. TLS is checked against the certificates of the system (`SSL_CERT_FILE` names others).
-    Proxies that the environment names are not used, for a session's token goes to nobody but the app.
+    `app_url` is the app's address, with its base path if it has one. `session_cookie` is the name of the app's session
+    cookie, if it is not one of the usual names. Raises `ValueError` for an invalid address, with a message that
+    contains no part of the address. TLS uses the system's certificates (`SSL_CERT_FILE` names others). Proxies of the
+    environment are not used, since a proxy would see session tokens.
     """
 
     def __init__(self, app_url: str, *, session_cookie: str = "") -> None:
@@ -64,7 +64,7 @@ class HttpAccess:
         self._closed = False
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        """The role of somebody in a project, None where they have no access. Raises `AccessUnavailable`."""
+        """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
         if not may_be_project_id(project_id) or project_id in _DOT_SEGMENTS:
             return None
         headers = {"cookie": session_cookie(signed_in, secure=self._secure, name=self._cookie_name)}
@@ -76,12 +76,12 @@ class HttpAccess:
         except httpx.ConnectError as error:
             raise AccessUnavailable(f"the app cannot be reached: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Its own words might quote the header with the token.
+            # The error's message might quote the header with the token.
             raise AccessUnavailable(f"the app did not answer: {type(error).__name__}") from None
         return None if answer is None else _role_in(answer, signed_in.user.id, project_id)
 
     async def close(self) -> None:
-        """Close the connections. Nothing can be asked after that."""
+        """Close the connections. Later calls raise `AccessUnavailable`."""
         self._closed = True
         if self._client is not None:
             await self._client.aclose()
@@ -90,7 +90,7 @@ class HttpAccess:
         if self._closed:
             raise AccessUnavailable("the server is stopping")
         if self._client is None:
-            # A session that the app renews in its answer to one user must not go out with the next one's question.
+            # The app may renew one user's session in its answer: no cookie may be stored for the next user's request.
             no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
             self._client = httpx.AsyncClient(
                 cookies=no_cookies,
@@ -123,7 +123,7 @@ def _role_in(answer: bytes, user_id: str, project_id: str) -> Role | None:
     except (InvalidPayload, ProtocolError):
         raise AccessUnavailable("the app's answer is no project") from None
     if project.id is not None and project.id != project_id:
-        return None  # an address that the app, or a proxy before it, took for another project's
+        return None  # the app, or a proxy, resolved the address to another project
     if project.team is None and project.team_id is None:
         return Role.OWNER if project.created_by_id == user_id else Role.VIEWER
     members = project.team.members if project.team else ()

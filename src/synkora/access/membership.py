@@ -1,14 +1,14 @@
-"""What both policies hold of projects and members."""
+"""Checks and constants that all access policies share."""
 
 from typing import Final
 
 from synkora.collaboration.access import Role
 
-PATIENCE: Final = 2.5  # seconds: a little less than a join waits, so that the log says what was slow
+PATIENCE: Final = 2.5  # seconds; less than the timeout of a join, so that the log names the slow part
 
 
 def may_be_project_id(project_id: str) -> bool:
-    """Whether a project can have this id: PostgreSQL keeps no text with a NUL or with half a surrogate pair."""
+    """Whether a project can have this id: PostgreSQL stores no text with a NUL or a lone surrogate."""
     try:
         project_id.encode()
     except UnicodeEncodeError:
@@ -17,7 +17,7 @@ def may_be_project_id(project_id: str) -> bool:
 
 
 def member_role(name: str) -> Role:
-    """The role of a member, by its name in the app; one that is not known here may only look."""
+    """Return a member's role by its name in the app. Unknown roles may only view."""
     try:
         return Role(name)
     except ValueError:

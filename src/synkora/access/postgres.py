@@ -1,4 +1,4 @@
-"""Who may join which project, asked of the app's database."""
+"""The access policy that asks the app's database."""
 
 from typing import Final
 
@@ -18,9 +18,9 @@ _QUERY: Final = """
 
 
 class PostgresAccess:
-    """Asks the tables of the app: `"Project"` and `"TeamMember"`, as Prisma names them.
+    """Queries the app's tables `"Project"` and `"TeamMember"`, as Prisma names them.
 
-    `database` is the app's, or its own `DATABASE_URL`; raises `ValueError` for what is none.
+    `database` is the app's database, or its `DATABASE_URL`. Raises `ValueError` for an invalid URL.
     """
 
     def __init__(self, database: Database | str) -> None:
@@ -28,7 +28,7 @@ class PostgresAccess:
         self._query = _QUERY.format(schema=self.database.schema)
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        """The role of somebody in a project, None where they have no access. Raises `AccessUnavailable`."""
+        """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
         if self.database.is_closed:
             raise AccessUnavailable("the server is stopping")
         if not may_be_project_id(project_id):
@@ -37,5 +37,5 @@ class PostgresAccess:
         return None if record is None or record[0] is None else member_role(record[0])
 
     async def close(self) -> None:
-        """Close the connections. Nothing can be asked after that."""
+        """Close the connections. Later calls raise `AccessUnavailable`."""
         await self.database.close()

@@ -1,4 +1,4 @@
-"""A session's token, put back into the cookie that the app reads it from."""
+"""Builds the app's session cookie from a session's token."""
 
 from typing import Final
 
@@ -7,16 +7,16 @@ from synkora.identity.cookies import AUTHJS_V5, NEXTAUTH_V4
 from synkora.identity.errors import TokenInvalid
 from synkora.identity.handshake import SignedIn
 
-CHUNK: Final = 3_933  # characters: what NextAuth puts into one cookie at most
+CHUNK: Final = 3_933  # characters; the most that NextAuth puts into one cookie
 
 _ENCRYPTED_DOTS: Final = 4
 
 
 def session_cookie(signed_in: SignedIn, *, secure: bool, name: str = "") -> str:
-    """The `Cookie` header of somebody's session; `secure` is whether the app is at an https address.
+    """Return the `Cookie` header of a user's session; `secure` is whether the app is at an https address.
 
-    A token that did not come from a cookie gets `name`, or the name that its kind of token has by default. A long one
-    is split into `NAME.0`, `NAME.1`, … as NextAuth splits it.
+    A token that did not come from a cookie gets the cookie `name`, or the default name for its kind of token. A long
+    token is split into `NAME.0`, `NAME.1`, … as NextAuth splits it.
     """
     token = signed_in.token
     name = signed_in.cookie_name or name or ("__Secure-" if secure else "") + _default_name(token)

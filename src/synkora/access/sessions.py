@@ -1,4 +1,4 @@
-"""Whose a session is that the app keeps in its database."""
+"""Sessions in the app's database, as Auth.js's database adapters store them."""
 
 from time import time
 from typing import Final
@@ -10,7 +10,7 @@ from synkora.collaboration.access import AccessUnavailable
 from synkora.collaboration.kept_sessions import NoneKept
 from synkora.identity.user import User, user_from_claims
 
-# Prisma's times have no zone, and are in UTC: so they are read here, and of times with a zone nothing else comes.
+# Prisma's times have no zone and are in UTC. The query reads them as UTC.
 _QUERY: Final = """
     SELECT owner.id::text, owner.name::text, owner.email::text, owner.image::text,
            extract(epoch FROM session.expires)::float8 AS exp
@@ -22,16 +22,16 @@ _MISSING: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, as
 
 
 class PostgresSessions:
-    """Asks the tables of the app's adapter: `"Session"` and `"User"`, as Prisma names them."""
+    """Queries the tables of the app's adapter, `"Session"` and `"User"`, as Prisma names them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._query = _QUERY.format(schema=database.schema)
 
     async def find(self, key: str) -> User | None:
-        """Whose session that is, with its end; None where there is none, or it has ended.
+        """Return the user of a session, with the session's end; None if the session is unknown or expired.
 
-        Raises `NoneKept` where there are no such tables, and `AccessUnavailable` where nobody can say.
+        Raises `NoneKept` if the tables do not exist, and `AccessUnavailable` if the database cannot answer.
         """
         try:
             record = await self._database.ask(self._query, key)
@@ -44,5 +44,5 @@ class PostgresSessions:
         return user_from_claims(dict(record))
 
     async def close(self) -> None:
-        """Close the connections. Nothing can be asked after that."""
+        """Close the connections. Later queries raise `AccessUnavailable`."""
         await self._database.close()

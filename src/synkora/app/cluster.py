@@ -1,6 +1,5 @@
 """This instance among several, wired over Redis."""
 
-import asyncio
 from types import TracebackType
 from typing import Final, Self
 
@@ -69,8 +68,4 @@ class Cluster:
         """Say goodbye, and close the link."""
         self.questions.close()
         self.tallies.close()
-        try:
-            async with asyncio.timeout(_GOODBYE):
-                await self._link.close()
-        except TimeoutError:
-            pass  # Redis has just frozen
+        await self._link.close(_GOODBYE)

@@ -10,7 +10,7 @@ import structlog
 from starlette.applications import Starlette
 
 from synkora.app.banner import advise
-from synkora.app.logs.configure import configure_logs, standard_output
+from synkora.app.logs.configure import configure_logs, forward_library, standard_output
 from synkora.app.logs.output import Output
 from synkora.app.logs.patterns import Patterns
 from synkora.app.logs.repeats import Repeats
@@ -49,7 +49,9 @@ class CollaborationServer:
         instance_id = new_uid()
         self._repeats = Repeats()
         self._output: Output | None = None
-        if not structlog.is_configured():
+        if structlog.is_configured():
+            forward_library(settings.log_level)
+        else:
             self._output = standard_output(settings.log_format, instance_id)
             self._repeats = configure_logs(
                 settings.log_level, settings.log_format, libraries=(), output=self._output, instance_id=instance_id

@@ -290,7 +290,7 @@ class Settings(BaseSettings):
         default=200_000_000,
         validation_alias="LIMIT_USER_BYTE_RATE",
         description="Bytes a second that are sent to others for one user, over all of the user's connections; each "
-        "delivery counts as 3,000 bytes more, and each event that the user sends as 8,000.",
+        "delivery counts as 3,000 bytes more, each event that the user sends as 8,000, each join as 200,000.",
     )
     limit_projects: Count = Field(
         default=50,

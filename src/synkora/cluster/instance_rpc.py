@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 import structlog
 
-from synkora.engine.faults import fault
+from synkora.engine.logs import fault
 from synkora.engine.tasks import Tasks
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode

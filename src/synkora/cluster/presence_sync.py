@@ -15,7 +15,7 @@ from synkora.cluster.project import Project, SyncEvent, SyncState
 from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Changes
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
 from synkora.collaboration.project_presence import NOBODY, ProjectPresence
-from synkora.engine.faults import fault
+from synkora.engine.logs import fault
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import encode

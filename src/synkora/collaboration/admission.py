@@ -1,6 +1,7 @@
 """Who may come into a project, and who may stay."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -14,6 +15,7 @@ from synkora.sockets.errors import EventRefused
 
 _MOST_HELD: Final = 100  # events of one member for one project
 _MOST_HELD_BYTES: Final = 1_000_000  # of one member for all projects
+_MOST_HELD_OF_USER: Final = 4_000_000  # bytes of all connections of a user
 _NO_ACCESS: Final = "You do not have access to this project"
 _UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
 
@@ -41,6 +43,7 @@ class Admission:
         self._most_projects = most_projects
         self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
         self._questions = Tasks()
+        self._held: Counter[str] = Counter()  # bytes, by user
 
     def join(self, member: Member, project_id: str) -> Awaitable[None] | None:
         """Let a member in, at once or when what is returned has been awaited. Raises `EventRefused`.
@@ -86,13 +89,26 @@ class Admission:
                 relay(role)
                 return None
             pending = self._ask(member, project_id)
-        held_bytes = sum(each.size for each in member.pending.values())
-        if len(pending.held) >= _MOST_HELD or held_bytes + size > _MOST_HELD_BYTES:
+        of_member = sum(each.size for each in member.pending.values())
+        of_user = self._held[member.user.id]
+        if (
+            len(pending.held) >= _MOST_HELD
+            or of_member + size > _MOST_HELD_BYTES
+            or of_user + size > _MOST_HELD_OF_USER
+        ):
             raise EventRefused("Too many events before the project was joined: wait for users:active")
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         pending.held.append(HeldEvent(event, relay, decided))
         pending.size += size
+        self._held[member.user.id] += size
         return decided
+
+    def _release(self, member: Member, pending: PendingAccess) -> None:
+        """Take note that the held events of a question are no longer held."""
+        user_id = member.user.id
+        self._held[user_id] -= pending.size
+        if not self._held[user_id]:
+            del self._held[user_id]
 
     def _check_room(self, member: Member) -> None:
         if 0 < self._most_projects <= len(member.projects) + len(member.pending):
@@ -115,6 +131,7 @@ class Admission:
         if member.pending.get(project_id) is not pending:
             return  # the connection has ended meanwhile
         del member.pending[project_id]
+        self._release(member, pending)
         if pending.joins:
             pending.settle_joins(self._join_refusal(member, project_id, role, refusal))
         for event in pending.held:
@@ -159,6 +176,7 @@ class Admission:
         """Let a member out of everything, since their connection has ended."""
         for pending in member.pending.values():
             pending.drop()
+            self._release(member, pending)
         member.pending.clear()
         for project_id in member.projects:
             self._rechecks.drop((member, project_id))

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -141,9 +140,8 @@ class Collaboration:
         namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
-        count_question = partial(self._take, event_class=EventClass.OTHER)
         for event in CATALOGUE:
-            Relay(event, namespace, self._members, self._admission, self.presence, count_question)
+            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question)
 
     @property
     def connections(self) -> int:
@@ -303,6 +301,12 @@ class Collaboration:
             self._cut_off(member.socket)
             raise EventRefused("disconnected") from None
 
+    def _count_question(self, member: Member) -> None:
+        """Count an event that takes a question about access, which costs as much as a join."""
+        self._take(member, EventClass.OTHER)
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
+
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
             self._members[socket.id].rate_limiter.take_bytes(size)
@@ -327,7 +331,10 @@ class Collaboration:
         return self._expiry.refresh(self._members[socket.id], payload)
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
-        return self._admission.join(self._members[socket.id], project_id)
+        member = self._members[socket.id]
+        if member.rate_limiter.spending is not None:
+            member.rate_limiter.spending.join()
+        return self._admission.join(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
         self._admission.leave(self._members[socket.id], project_id)

@@ -9,6 +9,7 @@ from synkora.engine.rate import Rate
 
 EVENT_SIZE: Final = 8_000  # bytes that receiving an event counts as, besides its own
 DELIVERY_SIZE: Final = 3_000  # bytes that each delivery counts as, besides its own
+JOIN_SIZE: Final = 200_000  # bytes that a join counts as, or a question about access
 _MOST_OWING: Final = 50_000  # users without a connection whose debt is remembered
 
 
@@ -28,6 +29,10 @@ class Spending:
     def receive(self, size: int, now: float) -> None:
         """Note an event of `size` bytes that has come."""
         self.due = self._rate.after(self.due, now, EVENT_SIZE + size)
+
+    def join(self) -> None:
+        """Note a join, or what takes a question about access as a join does."""
+        self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
 
     def deliver(self, size: int, receivers: int) -> None:
         """Note that an event of `size` bytes goes to so many."""

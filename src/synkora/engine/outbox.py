@@ -5,12 +5,10 @@ from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import Final, Protocol
 
-import structlog
-
 from synkora.engine.backlog import Backlog
 from synkora.engine.disconnect import OutboxFull
-from synkora.engine.faults import fault
 from synkora.engine.histogram import Histogram
+from synkora.engine.logs import Log, fault
 from synkora.engine.message import Message
 
 FLUSH_CHUNK: Final = (
@@ -19,7 +17,7 @@ FLUSH_CHUNK: Final = (
 #: Seconds: from a turn with one message for a few clients to one that everybody notices.
 TURN_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 def _tell_nobody(_: Exception) -> None:

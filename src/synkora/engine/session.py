@@ -8,12 +8,10 @@ from enum import Enum, auto
 from time import monotonic
 from typing import Final, Protocol
 
-import structlog
-
 from synkora.engine.disconnect import ORDERLY, Reason, note_failure, reason_for
-from synkora.engine.faults import fault
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
+from synkora.engine.logs import Log, fault
 from synkora.engine.message import NOOP, PING, PROBE_PONG, Message
 from synkora.engine.origins import OWN_PAGE, is_said_own
 from synkora.engine.outbox import Flusher, Outbox
@@ -86,7 +84,7 @@ ODD_RATE: Final = 100  # a second
 ODD_BURST: Final = 300
 ODD_BYTES: Final = 10_000  # that count as one more of them: receiving a large one costs as much as many small ones
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 _NOBODY: Final = _Nobody()
 _ODD: Final = Rate(ODD_RATE, ODD_BURST)

@@ -1,6 +1,6 @@
-"""Who is connecting: tokens, the cookies that hold them, and the judgement of a handshake.
+"""Authentication of clients: tokens, session cookies, and the credentials of a handshake.
 
-Pure functions and small frozen classes: no sockets, no event loop, no HTTP server and no settings.
+Pure functions and small frozen classes, without sockets, event loop, HTTP server and settings.
 """
 
 from synkora.identity.errors import TokenInvalid

@@ -1,4 +1,4 @@
-"""The JSON of tokens: headers and claims, read and held against the clock."""
+"""The JSON of tokens: headers and claims, decoded and checked against the clock."""
 
 import json
 import math
@@ -8,16 +8,19 @@ from typing import Final
 
 from synkora.identity.errors import Reason, TokenInvalid
 
-# NextAuth's and Auth.js's own decoders allow as much.
+# Seconds. The decoders of NextAuth and Auth.js allow the same.
 CLOCK_TOLERANCE: Final = 15.0
 
-# Each changes how the rest is to be read, nothing that makes tokens for the app sets one, and `zip` lets a few bytes
-# decompress to very many.
+# Each parameter changes how the token is decoded, and no issuer of the app's tokens sets one. With `zip`, a few bytes
+# could decompress to a very long text.
 _REFUSED_PARAMETERS: Final = frozenset({"b64", "crit", "zip"})
 
 
 def read_header(token: str) -> dict[str, object]:
-    """The header of a compact JWS or JWE; `TokenInvalid` if it is no JSON object or demands what is not supported."""
+    """Return the header of a compact JWS or JWE.
+
+    Raises `TokenInvalid` if the header is not a JSON object, or has a parameter that is not supported.
+    """
     segment = token.partition(".")[0]
     try:
         header = _json_object(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)), "malformed")
@@ -29,9 +32,9 @@ def read_header(token: str) -> dict[str, object]:
 
 
 def read_claims(payload: bytes, now: float) -> dict[str, object]:
-    """The claims of a verified payload, if `now`, in seconds since 1970, lies between their `nbf` and `exp`.
+    """Return the claims of a verified payload, valid at `now` (seconds since 1970) by `nbf` and `exp`.
 
-    `iat` need only be a number, as for the app's decoders. Raises `TokenInvalid`. (RFC 7519, section 4.1.)
+    `iat` need only be a number, as in the app's decoders. Raises `TokenInvalid`. (RFC 7519, section 4.1.)
     """
     claims = _json_object(payload, "claims malformed")
     _time(claims, "iat")
@@ -58,7 +61,7 @@ def _time(claims: Mapping[str, object], name: str) -> float | None:
         return None
     value = claims[name]
     try:
-        # NaN would be neither before nor after any moment, and so never expire.
+        # NaN compares as neither before nor after any time, so the token would never expire.
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""The session cookies of NextAuth v4 and Auth.js v5, found in a request's `Cookie` header."""
+"""The session cookies of NextAuth v4 and Auth.js v5, in a request's `Cookie` header."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -8,24 +8,24 @@ PREFIXES: Final = ("__Host-", "__Secure-", "")
 AUTHJS_V5: Final = "authjs.session-token"
 NEXTAUTH_V4: Final = "next-auth.session-token"
 
-# Best first. A prefixed cookie goes before a plain one because no page without TLS can have planted it, and v5 before
-# v4 because an app that has moved to v5 leaves its v4 cookies behind in people's browsers.
+# Best first. A prefixed cookie comes before a plain one, because a page without TLS cannot set it. v5 comes before v4,
+# because an app that has moved to v5 leaves v4 cookies in browsers.
 SESSION_COOKIES: Final = tuple(prefix + name for prefix in PREFIXES for name in (AUTHJS_V5, NEXTAUTH_V4))
 
 MAX_HEADER_LENGTH: Final = 65_536
 MAX_VALUE_LENGTH: Final = 16_384
-# The app splits at some 3,900 characters, so these hold more than the longest value that is taken.
+# The app splits values at about 3,900 characters, so 8 chunks exceed MAX_VALUE_LENGTH.
 MAX_CHUNKS: Final = 8
-#: Cookies of one name that are tried: a browser sends one for each path and domain that it has the cookie for.
+#: Cookies tried per name: a browser sends one for each path and domain that has the cookie.
 MAX_SAME: Final = 4
 
 _CHUNK_INDEX: Final = {str(index): index for index in range(MAX_CHUNKS)}
 
 
 def cookie_names(own: str = "") -> tuple[str, ...]:
-    """The names that a session's cookie may have, best first: the app's `own`, if it has one, and the usual ones.
+    """Return the possible names of a session cookie, best first: the app's `own`, if set, then the usual names.
 
-    An own name counts with and without each prefix, as the app may have it on HTTPS alone.
+    `own` is accepted with and without each prefix, as the app may use a prefix on HTTPS only.
     """
     bare = next((own.removeprefix(prefix) for prefix in PREFIXES if prefix and own.startswith(prefix)), own)
     names = (own, *(prefix + bare for prefix in PREFIXES)) if own else ()
@@ -33,12 +33,12 @@ def cookie_names(own: str = "") -> tuple[str, ...]:
 
 
 def session_cookies(header: str, names: Sequence[str] = SESSION_COOKIES) -> list[tuple[str, str]]:
-    """All session cookies of a `Cookie` header as (name, value), those to be trusted most first.
+    """Return all session cookies of a `Cookie` header as (name, value), the most trusted first.
 
     A value split into `NAME.0`, `NAME.1`, … is joined in numeric order and listed under NAME, after unsplit cookies of
-    that name; one that lacks a chunk is left out. Of cookies with one name the first goes first, as browsers send the
-    more specific path first (RFC 6265, section 5.4), and four are listed. Never raises: a header of more than 65,536
-    characters has no cookies, and a value of more than 16,384 is left out.
+    that name. A value that lacks a chunk is skipped. Cookies with the same name keep their order, as browsers send the
+    more specific path first (RFC 6265, section 5.4); at most four are listed. Never raises: a header of more than
+    65,536 characters has no cookies, and a value of more than 16,384 characters is skipped.
     """
     if len(header) > MAX_HEADER_LENGTH:
         return []
@@ -66,7 +66,7 @@ def session_cookies(header: str, names: Sequence[str] = SESSION_COOKIES) -> list
 
 
 def _add_chunk(values: list[dict[int, str]], index: int, chunk: str) -> None:
-    """Add a chunk to the value that its neighbours in the header belong to: one that has such a chunk is complete."""
+    """Add a chunk to the last value, or begin a new value if the last one already has a chunk with this index."""
     if not values or index in values[-1]:
         values.append({})
     values[-1][index] = chunk

@@ -1,4 +1,4 @@
-"""What can be wrong with a token."""
+"""Reasons to reject a token."""
 
 from typing import Final, Literal
 
@@ -15,7 +15,7 @@ Reason = Literal[
 
 
 class TokenInvalid(Exception):
-    """A token that is not to be trusted; `reason` says why, in words that hold nothing of the token."""
+    """A token was rejected; `reason` contains no part of the token."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""Signing in: the judgement of all that a client brings with its handshake."""
+"""Sign-in: checks the credentials in a client's handshake and CONNECT packet."""
 
 import re
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ from synkora.identity.errors import TokenInvalid
 from synkora.identity.tokens import Keyring, is_compact_jose
 from synkora.identity.user import User, user_from_claims
 
-#: NextAuth makes UUIDs, and apps what they like.
+#: NextAuth uses UUIDs, and an app may choose other keys.
 _SESSION_KEY: Final = re.compile(r"[!-~]{16,255}")
 _MOST_KEYS: Final = 4
-MOST_TOKENS: Final = 8  # of one CONNECT that are tried: each may take a decryption by each of some keys
+MOST_TOKENS: Final = 8  # per CONNECT; each may be decrypted with several keys
 
 Message = Literal["Authentication required", "Authentication failed", "Invalid token"]
 
 
 class SignInRefused(Exception):
-    """A client that may not sign in: `message` is for the client, `detail` says why in words fit for a log."""
+    """A client may not sign in: `message` is for the client, `detail` is a reason that is safe to log."""
 
     def __init__(self, message: Message, detail: str) -> None:
         super().__init__(message)
@@ -36,9 +36,9 @@ class _Offer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody, and the token that says so; `cookie_name` is the session cookie that held it, if one did.
+    """A user and the credential that identified the user; `cookie_name` names the session cookie, if there was one.
 
-    One that `is_kept` is no token but the key of a session that the app keeps in its database.
+    `is_kept`: `token` is the key of a session in the app's database.
     """
 
     user: User
@@ -48,7 +48,7 @@ class SignedIn:
 
 
 class Authenticator:
-    """Tells who a client is, by the first of its tokens that can be verified."""
+    """Identifies a client by the first of its tokens that can be verified."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -56,12 +56,12 @@ class Authenticator:
     def sign_in(
         self, auth: object, authorization: str | None, cookie: str | None, *, now: float | None = None
     ) -> SignedIn:
-        """The user whom CONNECT's payload names by its `token`, or else the `Authorization` header, or else a cookie.
+        """Return the user of the `token` in CONNECT's payload, else of the `Authorization` header, else of a cookie.
 
-        The payload may be anything. A cookie header is to be given only if the request's origin is allowed. `now` is
-        in seconds since 1970. The first token that is verified decides, even if it names no user; `MOST_TOKENS` are
-        tried. Raises `SignInRefused`: `Authentication required` if there was no token, `Authentication failed` if none
-        could be verified, `Invalid token` if the verified one names no user.
+        `auth` may be any value. Pass `cookie` only if the request's origin is allowed. `now` is in seconds since 1970.
+        The first verified token decides, even if it has no user; at most `MOST_TOKENS` are tried.
+        Raises `SignInRefused` with `Authentication required` if there was no token, `Authentication failed` if no token
+        could be verified, `Invalid token` if the verified token has no user.
         """
         failures: list[str] = []
         for source, token, cookie_name in islice(self._offers(auth, authorization, cookie), MOST_TOKENS):
@@ -82,9 +82,9 @@ class Authenticator:
         raise SignInRefused("Authentication required", "no token")
 
     def session_keys(self, auth: object, cookie: str | None) -> list[tuple[str, str | None]]:
-        """What may be keys of sessions that the app keeps in its database, each with its cookie's name, if it has one.
+        """Return possible keys of sessions in the app's database, each with the name of its cookie, or None.
 
-        Cookies go first: pages that cannot read theirs send the user's id for a token.
+        Cookies come first: pages that cannot read their cookie send the user's id as a token.
         """
         offered: list[tuple[object, str | None]] = [
             (value, name) for name, value in session_cookies(cookie or "", self._keyring.cookie_names)
@@ -103,9 +103,11 @@ class Authenticator:
 
 
 def may_come_with_upgrade(auth: object, authorization: str | None, cookie: str | None) -> bool:
-    """Whether a CONNECT sent by polling lacks what the WebSocket handshake to come may bring: the session's cookie.
+    """Whether a CONNECT over polling has no credentials yet, so that the upgrade's session cookie may add them.
 
-    So it is without a cookie, a Bearer token, and a token in the payload that has the form of one. Browsers leave
+    True without a cookie, a Bearer token and a well-formed token in the payload. Browsers leave cookies out of
+    cross-origin polling requests unless the page asks for them, but always send them with a WebSocket
+    handshake.
     cookies out of polling requests to another origin unless the page asks for them, and never out of a WebSocket
     handshake.
     """

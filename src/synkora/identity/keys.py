@@ -1,4 +1,4 @@
-"""The keys that NextAuth v4 and Auth.js v5 make of one secret."""
+"""The keys that NextAuth v4 and Auth.js v5 derive from a secret."""
 
 import warnings
 from typing import Final, Literal
@@ -15,23 +15,23 @@ _DIGESTS: Final[dict[int, Literal["sha256", "sha512"]]] = {32: "sha256", 64: "sh
 
 
 def signing_key(secret: str) -> OctKey:
-    """The secret itself, as signed tokens use it; `ValueError` if it is empty, no Unicode text, or a public key."""
+    """Return the key of signed tokens: the secret. `ValueError` if it is empty, not Unicode text, or a public key."""
     return _key(_secret_bytes(secret))
 
 
 def nextauth_v4_key(secret: str, salt: str = "") -> OctKey:
-    """The key of a session token that NextAuth v4 encrypts, with A256GCM always; sessions have no salt by default."""
+    """Return the key of a session token of NextAuth v4, which uses A256GCM; sessions have no salt by default."""
     info = "NextAuth.js Generated Encryption Key" + (f" ({salt})" if salt else "")
     return _derived(secret, salt, info, _KEY_BYTES["A256GCM"])
 
 
 def authjs_v5_key(secret: str, encryption: Encryption, salt: str) -> OctKey:
-    """The key of a session token that Auth.js v5 encrypts; its salt is the name of the cookie that holds the token."""
+    """Return the key of a session token of Auth.js v5; the salt is the name of the cookie that holds the token."""
     return _derived(secret, salt, f"Auth.js Generated Encryption Key ({salt})", _KEY_BYTES[encryption])
 
 
 def key_id(key: OctKey) -> str:
-    """The `kid` that Auth.js v5 gives a derived key: its JWK thumbprint, SHA-2 of the key's own size (RFC 7638)."""
+    """Return the `kid` that Auth.js v5 gives a key: its JWK thumbprint, with SHA-2 of the key's size (RFC 7638)."""
     return thumbprint({"k": key.as_dict()["k"], "kty": "oct"}, _DIGESTS[len(key.raw_value)])
 
 
@@ -44,7 +44,7 @@ def _secret_bytes(secret: str) -> bytes:
     try:
         key_material = secret.encode()
     except UnicodeEncodeError:
-        # Its own words would quote a part of the secret.
+        # The codec's message would quote a part of the secret.
         raise ValueError("a secret must be Unicode text") from None
     if not key_material:
         raise ValueError("a secret must not be empty")
@@ -53,6 +53,6 @@ def _secret_bytes(secret: str) -> bytes:
 
 def _key(key_material: bytes) -> OctKey:
     with warnings.catch_warnings():
-        # The web app takes a short secret as well, and one that this server refused would only lock its users out.
+        # The web app accepts a short secret; to refuse it here would only lock out the app's users.
         warnings.simplefilter("ignore", SecurityWarning)
         return OctKey.import_key(key_material)

@@ -1,4 +1,4 @@
-"""Tokens of the web app: the three kinds it makes are verified, and one kind is signed for development."""
+"""The web app's tokens: verification of its three kinds, and a signature for development."""
 
 import json
 import math
@@ -29,7 +29,7 @@ _ENCRYPTION_REGISTRIES: Final[dict[Encryption, jwe.JWERegistry]] = {
     "A256CBC-HS512": jwe.JWERegistry(algorithms=("dir", "A256CBC-HS512"), strict_check_header=False),
 }
 
-# What joserfc and cryptography raise for tokens that are not what they say.
+# Raised by joserfc and cryptography for tokens that are malformed or forged.
 _UNVERIFIED: Final = (JoseError, ValueError, TypeError, RecursionError)
 
 
@@ -39,16 +39,15 @@ def is_compact_jose(text: str) -> bool:
 
 
 class Keyring:
-    """The keys that tokens are verified with: those of the current secret, and of previous ones being rotated out.
+    """The keys for verification: of the current secret, and of previous secrets during a rotation.
 
-    `session_cookie` is the name that the app gives its session's cookie, if that is not one of the usual names;
-    `cookie_names` has all that count. All keys are derived when it is made. Raises `ValueError` for an empty secret and
-    one that is a public key.
+    `session_cookie` is the app's name for its session cookie, if it is not one of the usual names; `cookie_names` has
+    all accepted names. The constructor derives all keys. Raises `ValueError` for an empty secret and for a public key.
     """
 
     def __init__(self, secret: str, previous: Sequence[str] = (), *, session_cookie: str = "") -> None:
         if isinstance(previous, str):
-            # Taken as a sequence, each of its characters would become a key.
+            # As a sequence, each of its characters would become a key.
             raise TypeError("previous must be a list of secrets, not one secret")
         every_secret = dict.fromkeys((secret, *previous))
         self._signing = [signing_key(each) for each in every_secret]
@@ -69,12 +68,12 @@ class Keyring:
             self._encryption["A256CBC-HS512", cookie_name] = {key_id(key): key for key in cbc}
 
     def verify(self, token: str, *, cookie_name: str | None = None, now: float | None = None) -> dict[str, object]:
-        """The claims of a token, once its signature or encryption and its times are found good.
+        """Return the claims of a token after verification of its signature or encryption and its times.
 
-        `cookie_name` is the one of `cookie_names` that held the token: it salts the key. For a token that came
-        otherwise Auth.js's usual names and the app's own are tried. `now` is in seconds since 1970. `exp` and `nbf` are
-        taken with 15 s of clock difference, as the app's own decoders take them, and `iat` need only be a number.
-        Raises `TokenInvalid` for whatever is wrong with the token. (RFC 7515, 7516, 7519.)
+        `cookie_name`, one of `cookie_names`, is the cookie that held the token: it salts the key. Without a cookie,
+        Auth.js's usual names and the app's own name are tried. `now` is in seconds since 1970. `exp` and `nbf` are
+        compared with a tolerance of 15 s, as in the app's decoders, and `iat` need only be a number.
+        Raises `TokenInvalid`. (RFC 7515, 7516, 7519.)
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise TokenInvalid("too long")
@@ -104,7 +103,7 @@ class Keyring:
         keys = self._encryption[encryption, cookie_name]
         kid = header.get("kid")
         named = keys.get(kid) if isinstance(kid, str) else None
-        # Where the header names one of the keys, no other can fit.
+        # If the header names a key, no other key can fit.
         for key in (named,) if named else keys.values():
             try:
                 plaintext = jwe.decrypt_compact(token, key, registry=_ENCRYPTION_REGISTRIES[encryption]).plaintext
@@ -116,9 +115,9 @@ class Keyring:
 
 
 def sign(claims: Mapping[str, object], secret: str, *, expires_in: float) -> str:
-    """A signed token (JWS, HS256) of these claims with `iat`, `jti`, and `exp` in `expires_in` seconds.
+    """Return a signed token (JWS, HS256) of these claims with `iat`, `jti`, and `exp` in `expires_in` seconds.
 
-    Raises `ValueError` for a secret that makes no key. (RFC 7519.)
+    Raises `ValueError` for a secret that cannot be a key. (RFC 7519.)
     """
     issued_at = int(time.time())
     times = {"iat": issued_at, "exp": issued_at + math.ceil(expires_in), "jti": secrets.token_urlsafe(16)}

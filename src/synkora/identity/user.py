@@ -1,4 +1,4 @@
-"""Who a verified token names."""
+"""The user of a verified token."""
 
 import re
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ ANONYMOUS: Final = "Anonymous"
 
 MAX_ID_LENGTH: Final = 200
 MAX_NAME_LENGTH: Final = 100
-MAX_NAME_BYTES: Final = 400  # in JSON, since everyone in a project is sent it
+MAX_NAME_BYTES: Final = 400  # as JSON, since all members of a project get the name
 MAX_EMAIL_LENGTH: Final = 254
-MAX_IMAGE_BYTES: Final = 1024  # likewise: long enough for an address, too short for a picture within the token itself
+MAX_IMAGE_BYTES: Final = 1024  # as JSON; enough for an address, too short for a picture in the token
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody signed in; `expires_at`, in seconds since 1970, is when their token ends, if it does.
+    """A signed-in user; `expires_at` is when the token expires, in seconds since 1970, or None.
 
-    Only `id` is free of control characters: whatever writes a name into a log makes it harmless there.
+    Only `id` is free of control characters. Logs must escape `name`.
     """
 
     id: str
@@ -33,11 +33,11 @@ class User:
 
 
 def user_from_claims(claims: Mapping[str, object]) -> User | None:
-    """The user whom verified claims name by `id`, or else by `sub`; None if neither does.
+    """Return the user of verified claims by `id`, else by `sub`; None without a valid id.
 
     An id is text of 1 to 200 characters without control characters, or an integer. A name is cut at 100
-    characters and 400 bytes. An email of more than 254 characters and an image of more than 1,024 bytes are left out,
-    for a part of one is of no use, and so is a `data:` image. Bytes are those in JSON. `picture` goes before `image`.
+    characters and 400 bytes. An email of more than 254 characters and an image of more than 1,024 bytes are dropped,
+    as a part of them is useless, and so is a `data:` image. Bytes are counted as JSON. `picture` comes before `image`.
     """
     user_id = _id(claims.get("id")) or _id(claims.get("sub"))
     if user_id is None:
@@ -54,7 +54,7 @@ def user_from_claims(claims: Mapping[str, object]) -> User | None:
 
 def _id(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
-        # So long a number is no id, and Python would not even write it.
+        # A longer number is not an id, and Python refuses to convert very long ones.
         value = str(value) if value.bit_length() <= MAX_ID_LENGTH else None
     text = _text(value, MAX_ID_LENGTH)
     return None if text is None or _CONTROL.search(text) else text
@@ -63,7 +63,7 @@ def _id(value: object) -> str | None:
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         return ANONYMOUS
-    # Two halves of a surrogate pair, which Python reads apart, are one character to all that read UTF-16.
+    # Python counts two surrogate halves as two characters; for readers of UTF-16 the pair is one character.
     name = value[:MAX_NAME_LENGTH].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     while _size(name) > MAX_NAME_BYTES:
         name = name[:-1]
@@ -78,7 +78,7 @@ def _image(value: object) -> str | None:
 
 
 def _size(text: str) -> int:
-    """The bytes of a text in JSON, without its quotes."""
+    """Return the bytes of a text as JSON, without the quotes."""
     return len(encode(text)) - 2
 
 

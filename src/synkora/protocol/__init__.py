@@ -1,1 +1,1 @@
-"""Bytes to values and back: Engine.IO v4, Socket.IO v5, WebSocket frames and JSON, with no input or output."""
+"""Encoding and decoding without input or output: Engine.IO v4, Socket.IO v5, WebSocket frames and JSON."""

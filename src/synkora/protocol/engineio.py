@@ -13,7 +13,7 @@ from synkora.protocol.errors import ProtocolError
 from synkora.protocol.json import encode
 
 PROTOCOL: Final = "4"
-MAX_PACKETS: Final = 10_000  # in one payload: a client that was away for minutes has collected hundreds
+MAX_PACKETS: Final = 10_000  # in one payload; a client that was suspended for minutes sends hundreds
 
 
 class PacketType(IntEnum):
@@ -45,7 +45,7 @@ _STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def open_packet(sid: str, upgrades: list[str], ping_interval: float, ping_timeout: float, max_payload: int) -> bytes:
-    """The handshake: times are seconds here and milliseconds on the wire, `max_payload` is bytes."""
+    """Return the handshake packet. Times are in seconds here, in milliseconds on the wire; `max_payload` in bytes."""
     return b"0" + encode(
         {
             "sid": sid,
@@ -58,33 +58,33 @@ def open_packet(sid: str, upgrades: list[str], ping_interval: float, ping_timeou
 
 
 def encode_polling(packet: bytes, attachments: tuple[bytes, ...]) -> bytes:
-    """One text packet and the binary packets that belong to it, as a part of a polling payload."""
+    """Return one text packet and its attachments as a part of a polling payload."""
     return _SEPARATOR.join((packet, *map(encode_base64, attachments))) if attachments else packet
 
 
 def encode_base64(data: bytes) -> bytes:
-    """A binary packet as a text packet: all there is over polling, and over WebSocket for clients that ask for it."""
+    """Return a binary packet as text: for polling, and for WebSocket clients that asked for base64."""
     return _BINARY + base64.b64encode(data)
 
 
 def join_payload(parts: list[bytes]) -> bytes:
-    """The payload that answers a poll."""
+    """Return the payload of a response to a poll."""
     return _SEPARATOR.join(parts)
 
 
 def gzip_payload(payload: bytes, blocks: list[bytes]) -> bytes:
-    """`payload` as a gzip file, of which each part's DEFLATE blocks are made already."""
+    """Return `payload` as a gzip file; `blocks` has the DEFLATE blocks of each part."""
     separated = [block for part in blocks for block in (_STORED_SEPARATOR, part)]
     return gzip(payload, separated[1:])
 
 
 def is_base64(packet: bytes) -> bool:
-    """Whether a text packet that is not empty is a binary packet in base64."""
+    """Whether a non-empty text packet is a binary packet in base64."""
     return packet[0] == _BINARY_TYPE
 
 
 def split_payload(payload: bytes) -> list[tuple[bool, bytes]]:
-    """The packets of a POST, each with whether it is binary: a binary one without its `b`, decoded.
+    """Return the packets of a POST as (is binary, data). Binary data is decoded, without the prefix `b`.
 
     Raises `ProtocolError` for an empty packet, bad base64, or more than `MAX_PACKETS`.
     """
@@ -100,9 +100,9 @@ def _read_part(part: bytes) -> tuple[bool, bytes]:
 
 
 def decode_base64(packet: bytes) -> bytes:
-    """The data of a binary packet in base64, also with line breaks, without padding or in the URL alphabet.
+    """Return the data of a binary packet in base64. Accepts line breaks, missing padding and the URL alphabet.
 
-    Node.js reads all these. Raises `ProtocolError`.
+    Node.js accepts all of these. Raises `ProtocolError`.
     """
     text = packet[1:]
     try:

@@ -1,34 +1,34 @@
-"""What can be wrong with bytes."""
+"""Errors in received bytes."""
 
 
 class ProtocolError(ValueError):
-    """Bytes that break the protocol: the connection that sent them cannot go on."""
+    """The bytes violate the protocol: the server closes the connection."""
 
 
 class OutOfPlace(ProtocolError):
-    """A packet that is well formed, but not allowed where the connection stands."""
+    """A packet is well formed, but not allowed in the current state of the connection."""
 
 
 class InvalidUtf8(ProtocolError):
-    """Text that is not UTF-8."""
+    """Text is not valid UTF-8."""
 
 
 class PayloadTooLarge(ProtocolError):
-    """More bytes than the server takes in one message."""
+    """A message is larger than the server accepts."""
 
 
 class Flooding(ProtocolError):
-    """More packets than a connection may send of those that say nothing."""
+    """A connection sent too many packets that carry no message."""
 
 
 class MessageTimeout(ProtocolError):
-    """A message whose rest did not come in time."""
+    """The rest of a message did not arrive in time."""
 
 
 class InvalidPayload(ValueError):
-    """JSON that is well formed but not what is due: the sender gets an answer and the connection goes on.
+    """JSON is well formed but has the wrong shape: the sender gets an answer, and the connection stays open.
 
-    `path` says where in the JSON, as dotted names and indices, and is empty for the whole of it.
+    `path` is the position in the JSON, as dotted names and indices; an empty `path` is the whole value.
     """
 
     def __init__(self, problem: str, path: str = "") -> None:

@@ -1,7 +1,7 @@
-"""JSON by msgspec: the one place that knows it.
+"""JSON by msgspec. No other module knows msgspec's functions for JSON.
 
-An application's own data is decoded as `Raw`, which checks the syntax and keeps the bytes, and encoding splices a `Raw`
-byte for byte. Invalid UTF-8 inside a `Raw` is not noticed: whole messages are checked with `is_utf8` on arrival.
+An application's data is decoded as `Raw`: the syntax is checked and the bytes are kept. Encoding copies these bytes.
+msgspec does not check UTF-8 inside a `Raw`, so `is_utf8` checks whole messages on arrival.
 """
 
 import re
@@ -22,7 +22,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def encode(value: Any) -> bytes:
-    """A value as JSON. Raises `TypeError` for what JSON cannot hold."""
+    """Return a value as JSON. Raises `TypeError` for a value that JSON cannot represent."""
     try:
         return _encode(value)
     except UnicodeEncodeError:
@@ -41,11 +41,11 @@ def is_utf8(data: bytes) -> bool:
 
 
 class Decoder(Generic[T]):
-    """Decodes JSON of one shape, which is given as a type.
+    """Decodes JSON of one shape, given as a type.
 
-    `float_hook` makes of the text of a number with a fraction or an exponent what stands for it where anything may.
-    Half a surrogate pair stays as it came in a `Raw`, and with `keeps_halves` in texts; else it becomes U+FFFD there,
-    since a text with half a pair is no Unicode: it is no id, and cannot be encoded by all that may come to handle it.
+    `float_hook` converts the text of a number with a fraction or an exponent, where the shape allows any value.
+    A lone surrogate stays as it is in a `Raw`, and in strings with `keeps_halves`. Otherwise U+FFFD replaces the lone
+    surrogate in strings: a string with a lone surrogate is not valid Unicode, so many functions cannot encode it.
     """
 
     __slots__ = ("_decode", "_keeps_halves")
@@ -57,10 +57,9 @@ class Decoder(Generic[T]):
         self._decode = msgspec.json.Decoder(shape, float_hook=float_hook).decode
 
     def decode(self, data: bytes) -> T:
-        """Return the value that `data` holds.
+        """Return the value of the JSON text `data`.
 
-        Raises `ProtocolError` for what is no JSON (RFC 8259), `InvalidPayload` for JSON of another shape or nested too
-        deeply.
+        Raises `ProtocolError` if `data` is not JSON (RFC 8259), `InvalidPayload` for another shape or too deep nesting.
         """
         try:
             return self._decode(data)  # type: ignore[no-any-return]  # the shape is a type only to the caller
@@ -75,7 +74,7 @@ class Decoder(Generic[T]):
         return self._decode_with_halves(data, problem)
 
     def _decode_with_halves(self, data: bytes, problem: str) -> T:
-        """Decode what msgspec refuses, if halves of surrogate pairs are the only problem."""
+        """Decode what msgspec refuses, if lone surrogates are the only problem."""
         try:
             marked = surrogates.Marked(data)
             value = self._decode(marked.text)

@@ -1,4 +1,4 @@
-"""Socket.IO v5 packets and their attachments. The JSON stays bytes; only whom it concerns decodes it.
+"""Socket.IO v5 packets and their attachments. JSON stays bytes until a handler needs the values.
 
 Source: socketio/socket.io, docs/socket.io-protocol/v5-current.md, "Packet encoding".
 """
@@ -15,7 +15,7 @@ from synkora.protocol.json import Decoder, Raw, encode
 
 
 class PacketType(IntEnum):
-    """What a packet is for."""
+    """The first character of a packet."""
 
     CONNECT = 0
     DISCONNECT = 1
@@ -27,9 +27,9 @@ class PacketType(IntEnum):
 
 
 class Packet(NamedTuple):
-    """A packet as it is on the wire: `data` is JSON text, empty where there is none.
+    """A packet as on the wire: `data` is JSON text, or empty.
 
-    `attachments` holds the binary data that followed it; `expected` is how many of them its header announced.
+    `attachments` is the binary data that followed the packet; `expected` is the number that the header announced.
     """
 
     type: PacketType
@@ -40,7 +40,7 @@ class Packet(NamedTuple):
     expected: int = 0
 
 
-MAX_ATTACHMENTS: Final = 10  # of a packet: the official client takes no more
+MAX_ATTACHMENTS: Final = 10  # per packet; the official client accepts no more
 RESERVED_EVENTS: Final = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
 )
@@ -49,7 +49,7 @@ _HEADER: Final = re.compile(
     rb"(?P<type>[0-6])(?:(?P<expected>[0-9]{1,6})-)?(?:(?P<nsp>/[^,]*),?)?(?P<id>[0-9]{1,15})?(?P<data>.*)",
     re.DOTALL,
 )
-PLAIN_EVENT: Final = b"2["  # what an event of the main namespace begins with that needs no ack and has no attachments
+PLAIN_EVENT: Final = b"2["  # prefix of an event in the main namespace without ack and attachments
 _TYPES: Final = tuple(PacketType)
 _TYPE_DIGITS: Final = tuple(f"{kind:d}".encode() for kind in PacketType)
 _BYTES: Final = (bytes, bytearray, memoryview)
@@ -60,7 +60,7 @@ _LIST: Final[Decoder[list[Any]]] = Decoder(list[Any], keeps_halves=True)
 
 
 class _Named(msgspec.Struct, array_like=True, gc=False):
-    """An event's JSON array: of what follows the name only the syntax is checked, and nothing is built."""
+    """An event's JSON array. After the name, only the syntax is checked: no Python objects are built."""
 
     name: Raw = Raw(b"null")
 
@@ -69,9 +69,9 @@ _NAMED: Final[Decoder[_Named]] = Decoder(_Named)
 
 
 def decode(data: bytes, max_attachments: int) -> Packet:
-    """The packet in an Engine.IO message.
+    """Return the packet in an Engine.IO message.
 
-    Raises `ProtocolError` for an unknown type, a bad header, too many attachments, or data where none belongs.
+    Raises `ProtocolError` for an unknown type, a bad header, too many attachments, or data of the wrong kind.
     """
     if data.startswith(PLAIN_EVENT):
         return Packet(PacketType.EVENT, "/", None, data[1:])
@@ -112,7 +112,7 @@ def _check_start(kind: PacketType, text: bytes) -> None:
 def encode_packet(
     kind: PacketType, namespace: str, data: object = None, *, id: int | None = None, attachments: int = 0
 ) -> bytes:
-    """The message that carries a packet; `data` is encoded unless it is None."""
+    """Return the message that carries a packet; `data` is encoded unless it is None."""
     head = encode_header(kind, namespace, attachments=attachments)
     if id is not None:
         head = with_id(head, id)
@@ -134,9 +134,9 @@ def with_id(header: bytes, id: int) -> bytes:
 
 
 def decode_auth(data: bytes) -> dict[str, Any]:
-    """The payload of CONNECT: an object, or nothing.
+    """Return the payload of CONNECT, an object; an empty one if `data` is empty.
 
-    Raises `ProtocolError` where it is no object, `InvalidPayload` where it is nested too deeply.
+    Raises `ProtocolError` if the payload is not an object, `InvalidPayload` if it is nested too deeply.
     """
     auth = _ANYTHING.decode(data) if data else {}
     if not isinstance(auth, dict):
@@ -145,9 +145,9 @@ def decode_auth(data: bytes) -> dict[str, Any]:
 
 
 def event_name(data: bytes) -> str:
-    """The name in an event's JSON array.
+    """Return the name in an event's JSON array.
 
-    Raises `ProtocolError` where there is none, or a reserved one, or no JSON, `InvalidPayload` for nesting too deep.
+    Raises `ProtocolError` for a missing or reserved name or bad JSON, `InvalidPayload` for too deep nesting.
     """
     if data.startswith(b'["') and (end := data.find(b'"', 2)) > 0 and data.find(b"\\", 2, end) < 0:
         try:
@@ -165,9 +165,9 @@ def event_name(data: bytes) -> str:
 
 
 def check_event(data: bytes) -> None:
-    """Make sure that `data` is the whole JSON array of an event, without building what it holds.
+    """Check that `data` is the whole JSON array of an event, without building the values.
 
-    Raises as `event_name` does. Invalid UTF-8 within texts is not noticed.
+    Raises the same errors as `event_name`. Invalid UTF-8 inside strings is not detected.
     """
     if not data.startswith(b"["):
         raise ProtocolError("invalid payload")
@@ -176,10 +176,10 @@ def check_event(data: bytes) -> None:
 
 
 def decode_arguments(data: bytes, attachments: Sequence[bytes] = (), *, may_leave_out: bool = False) -> list[Any]:
-    """The JSON array of an event or an ack, each placeholder replaced by its attachment.
+    """Return the JSON array of an event or an ack, with an attachment in place of each placeholder.
 
-    Each attachment has exactly one placeholder; with `may_leave_out` one at most. Raises `ProtocolError` otherwise and
-    for bad JSON, `InvalidPayload` for nesting too deep.
+    Each attachment has exactly one placeholder, or at most one with `may_leave_out`. Raises `ProtocolError` otherwise
+    and for bad JSON, `InvalidPayload` for too deep nesting.
     """
     values = _LIST.decode(data)
     if attachments and _fill(values, attachments) and not may_leave_out:
@@ -188,15 +188,15 @@ def decode_arguments(data: bytes, attachments: Sequence[bytes] = (), *, may_leav
 
 
 def check_placeholders(data: bytes, attachments: Sequence[bytes]) -> None:
-    """Make sure that the JSON of a binary packet can be passed on.
+    """Check that the JSON of a binary packet can be relayed.
 
-    A client closes its connection over a placeholder without its attachment. Raises as `decode_arguments` does.
+    A client closes its connection if a placeholder has no attachment. Raises the same errors as `decode_arguments`.
     """
     decode_arguments(data, attachments)
 
 
 def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
-    """Replace placeholders; return the numbers of the attachments that have none."""
+    """Replace placeholders; return the indices of the attachments without a placeholder."""
     unused = set(range(len(attachments)))
     stack: list[Any] = [values]
     while stack:
@@ -204,7 +204,7 @@ def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, dict) and value.get("_placeholder") is True:
                 number = value.get("num")
-                # Used twice, an attachment would make the message larger than it came.
+                # A second placeholder for the same attachment would make the message larger than the received one.
                 if isinstance(number, bool) or not isinstance(number, int) or number not in unused:
                     raise ProtocolError("illegal attachments")
                 unused.remove(number)
@@ -215,9 +215,9 @@ def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
 
 
 def take_attachments(values: Sequence[object]) -> tuple[Sequence[object], tuple[bytes, ...]]:
-    """Replace each bytes-like value within lists, tuples and dicts by a placeholder; return the result and the values.
+    """Replace each bytes-like value in lists, tuples and dicts by a placeholder; return the values and the attachments.
 
-    Raises `InvalidPayload` for nesting too deep.
+    Raises `InvalidPayload` for too deep nesting.
     """
     for value in values:
         if isinstance(value, _MAY_HOLD_BYTES):
@@ -244,9 +244,9 @@ def _replace(value: object, attachments: list[bytes]) -> object:
 
 
 class Assembler:
-    """Puts a client's packets together from the texts and binaries that it sends.
+    """Assembles a client's packets from text and binary messages.
 
-    A packet has up to `max_attachments`, and up to `max_size` bytes with them.
+    A packet has at most `max_attachments`, and at most `max_size` bytes including its attachments.
     """
 
     __slots__ = ("_attachments", "_max_attachments", "_packet", "_size", "max_size")
@@ -260,11 +260,11 @@ class Assembler:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no attachment is due."""
+        """Whether no attachment is expected."""
         return self._packet is None
 
     def add_text(self, data: bytes) -> Packet | None:
-        """The packet in `data`, or None while its attachments are still to come. Raises `ProtocolError`."""
+        """Return the packet in `data`, or None if its attachments have yet to arrive. Raises `ProtocolError`."""
         if self._packet is not None:
             raise ProtocolError("text where an attachment is due")
         packet = decode(data, self._max_attachments)
@@ -275,9 +275,9 @@ class Assembler:
         return packet
 
     def add_binary(self, data: bytes) -> Packet | None:
-        """The packet that `data` completes, or None while more are to come.
+        """Return the packet that `data` completes, or None if more attachments have yet to arrive.
 
-        Raises `ProtocolError`, `PayloadTooLarge` where it is too large with its attachments.
+        Raises `ProtocolError`, or `PayloadTooLarge` if the packet and its attachments exceed `max_size`.
         """
         packet = self._packet
         if packet is None:

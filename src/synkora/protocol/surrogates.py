@@ -1,7 +1,7 @@
-r"""Halves of surrogate pairs in JSON, which JavaScript writes as escapes (`"\ud83d"`) where it has cut a character.
+r"""Lone surrogates in JSON. JavaScript writes them as escapes (`"\ud83d"`) when it has cut a character in two.
 
-UTF-8 has no form for such a half, and msgspec takes UTF-8 alone. So each different half is shown to msgspec as a
-character for private use that the text does not hold otherwise, its mark, and is put back afterwards.
+UTF-8 cannot represent a lone surrogate, called a half here, and msgspec accepts UTF-8 only. So each distinct half is
+replaced by a mark: a private-use character that the text does not contain. After decoding the mark is replaced back.
 Source: ECMA-262, "Well-formed JSON.stringify".
 """
 
@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-MOST: Final = 10_000  # halves that are taken in one text: each costs far more than the rest of the text
+MOST: Final = 10_000  # halves accepted in one text; a half costs far more time than other text
 REPLACEMENT: Final = "\ufffd"
 
-# What is no half of a surrogate pair is passed over in one piece; a half is the group.
+# The first alternative skips text without halves in one match; the group is a half.
 HALVES: Final = re.compile(
     rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F]).|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
@@ -24,29 +24,29 @@ HALVES: Final = re.compile(
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _PRIVATE: Final = range(0xE000, 0xF900)
 _USED: Final = re.compile("[\ue000-\uf8ff]")
-_USED_ESCAPE: Final = re.compile("\\\\u[eEfF][0-9a-fA-F]{3}")  # what may be one
+_USED_ESCAPE: Final = re.compile("\\\\u[eEfF][0-9a-fA-F]{3}")  # candidates
 _ESCAPE: Final = re.compile(rb"\\u[ef][0-9a-f]{3}")
 
 
 def at_most(data: bytes) -> int:
-    """No fewer than the halves in a JSON text; those of whole pairs are among them."""
+    """Return an upper bound of the halves in a JSON text; surrogates of whole pairs are counted too."""
     return data.count(rb"\ud") + data.count(rb"\uD")
 
 
 class Marked:
-    """JSON whose halves are marks; `text` can be decoded, and `restore` gives back what was there.
+    """JSON with marks in place of halves. `text` can be decoded, and `restore` puts the halves back.
 
-    Raises `ValueError` where the text has no half, too many, or is no UTF-8.
+    Raises `ValueError` if the text has no half or too many, or is not UTF-8.
     """
 
     def __init__(self, data: bytes) -> None:
         if rb"\ud" not in data and rb"\uD" not in data:
             raise ValueError("no half of a surrogate pair")
         self._free = _free_marks(data.decode())
-        self._halves: dict[bytes, bytes] = {}  # by their marks, both as escapes
+        self._halves: dict[bytes, bytes] = {}  # mark to half, both as escapes
         self._marks: dict[bytes, bytes] = {}
         self._count = 0
-        # With what is between them, and one more.
+        # Each half may have a match of other text before it; one more tells that there are too many.
         self.text = HALVES.sub(self._mark, data, 2 * MOST + 2)
         if not 0 < self._count <= MOST:
             raise ValueError("no half of a surrogate pair, or too many")
@@ -63,19 +63,19 @@ class Marked:
         return mark
 
     def restore(self, value: Any, *, keeps: bool) -> Any:
-        """A decoded value with halves for marks in each `Raw`, and in texts too if it `keeps` them, or else U+FFFD."""
+        """Return `value` with halves in place of marks. In strings U+FFFD replaces each mark unless `keeps`."""
         halves = {_code(mark): chr(_code(half)) if keeps else REPLACEMENT for mark, half in self._halves.items()}
 
         def raw(found: msgspec.Raw) -> msgspec.Raw:
             data = bytes(found)
             restored = _ESCAPE.sub(lambda mark: self._halves.get(mark[0], mark[0]), data)
-            return msgspec.Raw(restored) if restored != data else found  # a default stays what it is
+            return msgspec.Raw(restored) if restored != data else found  # keeps the identity of a default value
 
         return _changed(value, lambda text: text.translate(halves), raw)
 
 
 def encode(value: Any, encoder: Callable[[Any], bytes]) -> bytes:
-    """A value with halves in its texts as JSON, in which they are escapes."""
+    """Return a value as JSON, with each half in its strings as an escape."""
     halves: dict[str, str] = {}
 
     def note(found: re.Match[str]) -> str:
@@ -92,7 +92,7 @@ def encode(value: Any, encoder: Callable[[Any], bytes]) -> bytes:
 
 
 def replaced(value: Any) -> Any:
-    """A value with U+FFFD for each half in its texts."""
+    """Return a value with U+FFFD in place of each half in its strings."""
     return _changed(value, lambda text: _HALF.sub(REPLACEMENT, text))
 
 
@@ -120,7 +120,7 @@ def _same(value: msgspec.Raw) -> msgspec.Raw:
 
 
 def _changed(value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw] = _same) -> Any:
-    """A copy of a value whose texts, and `Raw`s, are changed."""
+    """Return a copy of a value; `text` converts its strings and `raw` its `Raw`s."""
     match value:
         case str():
             return text(value)

@@ -1,13 +1,13 @@
-"""Times as the app writes them: UTC, ISO 8601 with milliseconds and a `Z`, as JavaScript's `toISOString`."""
+"""Times in the app's format: ISO 8601 in UTC with milliseconds and a `Z`, like JavaScript's `toISOString`."""
 
 from datetime import UTC, datetime
 
 
 def now() -> str:
-    """The present time."""
+    """Return the current time."""
     return timestamp(datetime.now(UTC))
 
 
 def timestamp(moment: datetime) -> str:
-    """A time. UTC is written `Z`; a time without a zone stays without one."""
+    """Return a time as text. UTC is written `Z`; a time without a zone stays without a zone."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

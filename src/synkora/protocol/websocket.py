@@ -1,4 +1,4 @@
-"""WebSocket frames from the server, built once and sent to many, and permessage-deflate.
+"""Frames from the server, built once and sent to many clients, and permessage-deflate.
 
 Sources: RFC 6455 section 5.2 (framing), RFC 7692 section 7 (permessage-deflate).
 """
@@ -29,10 +29,10 @@ _BINARY: Final = 0x82
 _CLOSE: Final = 0x88
 _PONG: Final = 0x8A
 _COMPRESSED: Final = 0x40
-_LONGEST_REASON: Final = 123  # bytes: a control frame has 125
+_LONGEST_REASON: Final = 123  # bytes; a control frame has at most 125, two for the code
 _DEFINED_CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 _FREE_CODES: Final = range(3000, 5000)  # for libraries and applications
-_MEDIUM: Final = 126  # bytes from which a length takes two bytes more
+_MEDIUM: Final = 126  # payloads of this size or more have a longer length field
 _SHORT_TEXT: Final = tuple(bytes((_TEXT, size)) for size in range(_MEDIUM))
 _TAIL: Final = b"\x00\x00\xff\xff"
 _PARAMETER: Final = re.compile(
@@ -42,29 +42,29 @@ EXTENSION: Final = "permessage-deflate; server_no_context_takeover; client_no_co
 
 
 def text_frame(payload: bytes) -> bytes:
-    """A whole, unmasked text message; `payload` is UTF-8."""
+    """Return a whole, unmasked text message; `payload` is UTF-8."""
     size = len(payload)
     return _SHORT_TEXT[size] + payload if size < _MEDIUM else _frame(_TEXT, payload)
 
 
 def binary_frame(payload: bytes) -> bytes:
-    """A whole, unmasked binary message."""
+    """Return a whole, unmasked binary message."""
     return _frame(_BINARY, payload)
 
 
 def compressed_frame(payload: bytes, *, binary: bool = False) -> bytes:
-    """A whole message, compressed without context, so that every recipient can be sent the same bytes."""
+    """Return a whole message, compressed without context: all recipients get the same bytes."""
     data = compressed_blocks(payload).removesuffix(_TAIL)
     return _frame((_BINARY if binary else _TEXT) | _COMPRESSED, data)
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """The answer to a ping with that payload, of 125 bytes at most."""
+    """Return the answer to a ping with this payload, of 125 bytes at most."""
     return _frame(_PONG, payload)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame; a reason that is too long is cut."""
+    """Return a close frame; a reason that is too long is cut."""
     words = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")
     return _frame(_CLOSE, code.to_bytes(2, "big") + words.encode())
 
@@ -75,7 +75,7 @@ def is_close_frame(frame: bytes) -> bool:
 
 
 def read_close(payload: bytes) -> int:
-    """The code in a client's close frame, 1000 if it has none (RFC 6455 section 7.4). Raises `ProtocolError`."""
+    """Return the code in a client's close frame, or 1000 (RFC 6455 section 7.4). Raises `ProtocolError`."""
     if not payload:
         return CloseCode.NORMAL
     code = int.from_bytes(payload[:2], "big")
@@ -96,9 +96,9 @@ def _frame(first: int, payload: bytes) -> bytes:
 
 
 def decompress(data: bytes, limit: int) -> bytes:
-    """The message that a client compressed without context.
+    """Return the message that a client compressed without context.
 
-    Raises `PayloadTooLarge` where it grows past `limit` bytes, `ProtocolError` where it is no DEFLATE data.
+    Raises `PayloadTooLarge` above `limit` bytes, `ProtocolError` if the message is not DEFLATE data.
     """
     inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
@@ -111,9 +111,9 @@ def decompress(data: bytes, limit: int) -> bytes:
 
 
 def accepts_compression(offers: str) -> bool:
-    """Whether one of the offers in `Sec-WebSocket-Extensions` can be answered with `EXTENSION` (RFC 7692 section 7.1).
+    """Whether `EXTENSION` is a valid answer to an offer in `Sec-WebSocket-Extensions` (RFC 7692 section 7.1).
 
-    An offer that limits the server's window is passed over, since the same bytes go to every recipient.
+    An offer that limits the server's window is skipped, since all recipients get the same bytes.
     """
     return any(_is_acceptable(offer) for offer in offers.split(","))
 

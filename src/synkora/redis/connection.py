@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, cast
 
 import hiredis
-import structlog
 
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.redis.errors import ENDED_AT_ONCE, NO_REDIS, LinkDown, RedisRefused
 from synkora.redis.subscriptions import Receiver
 
@@ -23,7 +22,7 @@ _INCOMPLETE: Final = object()  # None and False are replies
 Command = tuple[bytes | str | int, ...]
 Answered = Callable[[Any], None]
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 class Pending:

@@ -8,9 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.redis.connection import Answered, Command, Pending, RedisConnection
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import greet, open_connection
@@ -29,7 +27,7 @@ _WRONG_REDIS: Final = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONL
 # Redis is in trouble of its own, and what needs no memory goes on.
 _TROUBLE: Final = ("BUSY", "MISCONF", "NOREPLICAS", "OOM")
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +108,10 @@ class Link:
                 await self._came_up.wait()
         return self.is_up
 
-    async def close(self) -> None:
-        """Have Redis take all that was written, then end the link for good; `on_down` is not called."""
+    async def close(self, within: float | None = None) -> None:
+        """Have Redis take all that was written, within some seconds, then end the link; `on_down` is not called."""
         with suppress(LinkDown, RedisRefused, TimeoutError):
-            async with asyncio.timeout(self._settings.patience):
+            async with asyncio.timeout(self._settings.patience if within is None else within):
                 await self.call("PUBLISH", self._beat_channel, b"")
         if self._task is not None:
             self._task.cancel()

@@ -5,10 +5,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.engine.transports.poll_responses import PollResponse
 from synkora.engine.transports.polling import HAS_UNREAD, PollingEndpoint
 from synkora.serving.http import HttpProtocol, HttpTimeouts
@@ -17,7 +16,7 @@ from synkora.serving.request_ids import HEADER, RequestContext
 
 _LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 class PollingProtocol(HttpProtocol):

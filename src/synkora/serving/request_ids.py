@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from itertools import count
 from types import TracebackType
-from typing import Any, Final
-
-import structlog
+from typing import Final
 
 from synkora.engine.request import SANE_ID
 
@@ -53,9 +51,7 @@ class RequestContext:
 _CURRENT: Final[ContextVar[RequestContext | None]] = ContextVar("request", default=None)
 
 
-def add_request_id(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Add the id to an entry of the log (a processor of structlog's)."""
+def current_request_id() -> str | None:
+    """The id of the request that is being handled, if there is one."""
     request = _CURRENT.get()
-    if request is not None and not request.is_over:
-        fields["requestId"] = request.id.decode()
-    return fields
+    return None if request is None or request.is_over else request.id.decode()

@@ -16,21 +16,20 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import FrameType
 from typing import Final
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.serving.http import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.polls import PollingProtocol
 from synkora.serving.systemd import passed_sockets
-from synkora.sockets.internals import polling_of, registry_of
+from synkora.sockets.internals import polling_of, registry_of, start
 from synkora.sockets.server import SocketServer
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 TLS_TIME: Final = 30  # seconds for TLS's handshake: several ways over a slow line, each of some kilobytes
 #: Bytes that the kernel takes of a TLS connection ahead of its reader. uvloop reads all of them at once, and keeps
@@ -106,6 +105,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then tell `started`."""
         await self._entered.enter_async_context(self._around)
+        await start(self._sockets_server)
         if self._tls is None:
             await super().startup(sockets)
         else:

@@ -4,10 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from typing import Any, Final
 
-import structlog
-
 from synkora.engine.disconnect import Reason
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.engine.outbox import Flusher
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import encode
@@ -31,7 +29,7 @@ Route = Callable[[Socket, bytes, tuple[bytes, ...]], object]
 ConnectHandler = Callable[[Socket, dict[str, Any]], Awaitable[None] | None]
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 INTERNAL: Final = "Internal server error"
 _NO_DETAILS: Final[Mapping[str, object]] = {}

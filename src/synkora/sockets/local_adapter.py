@@ -1,7 +1,7 @@
 """The adapter of a server that is alone, and the part of any other adapter that is about this server."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from synkora.engine.message import Message
 from synkora.engine.outbox import Flusher
@@ -158,3 +158,20 @@ class LocalAdapter:
 
 #: Makes the adapter of the namespace of this name, around the one of this server.
 AdapterFactory = Callable[[str, LocalAdapter], Adapter]
+
+
+@runtime_checkable
+class AdapterConnection(Protocol):
+    """An `AdapterFactory` whose adapters share a connection: the server starts and closes it with itself."""
+
+    def __call__(self, namespace: str, local: LocalAdapter, /) -> Adapter:
+        """Make the adapter of a namespace."""
+        ...
+
+    async def start(self) -> None:
+        """Connect; where that takes longer than a few seconds, go on in the background."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is left to be sent, and disconnect."""
+        ...

@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from typing import Any, Final
 
-import structlog
-
-from synkora.engine.faults import fault
+from synkora.engine.logs import Log, fault
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import take_attachments
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
@@ -20,7 +18,7 @@ _RESERVED: Final = frozenset(("connect", "connection", "new_namespace"))
 Handler = Callable[..., object]
 Answer = Callable[[object], None]
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 def server_event(name: str, args: Sequence[object]) -> bytes:

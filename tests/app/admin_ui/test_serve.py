@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from structlog.testing import capture_logs
 from tests.app.admin_ui.admins import TOKEN, AdminSite, admin, admin_site, visitor
 from tests.collaboration.site import token_of
 from tests.support.clients import Polling, socketio
+from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora.app.console.guard import MOST_FAILURES

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from structlog.testing import capture_logs
 from tests.app.admin_ui.admins import AdminSite, admin, admin_site
 from tests.collaboration.site import token_of
 from tests.support.clients import Polling, WebSocket, socketio
+from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora.app.admin_ui import watch

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
+from tests.support.logs import capture_logs
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tests.support.asgi import Wire
+from tests.support.logs import capture_logs
 from tests.support.servers import Engine, until
 
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits

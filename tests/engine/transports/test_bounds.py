@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling
-from tests.support.frames import TEXT, RawWebSocket, client_frame, raw_websocket
 from tests.support.servers import Address, Engine, serving_engine, until
+from tests.support.wire import TEXT, WebSocket, client_frame, raw_websocket
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.origins import Origins
@@ -28,13 +28,13 @@ async def address(engine: Engine) -> AsyncIterator[Address]:
 
 
 @pytest.fixture
-async def raw(address: Address) -> AsyncIterator[RawWebSocket]:
+async def raw(address: Address) -> AsyncIterator[WebSocket]:
     async with raw_websocket(address) as raw:
         assert (await raw.text()).startswith("0{")
         yield raw
 
 
-async def test_fragments_that_never_end(engine: Engine, raw: RawWebSocket) -> None:
+async def test_fragments_that_never_end(engine: Engine, raw: WebSocket) -> None:
     """A message whose rest does not come in time ends the connection."""
     engine.registry.incomplete.length = 0.1
     await raw.send(client_frame(TEXT, b"4", fin=False))
@@ -44,7 +44,7 @@ async def test_fragments_that_never_end(engine: Engine, raw: RawWebSocket) -> No
 
 
 @pytest.mark.parametrize("is_fragmented", [False, True])
-async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: RawWebSocket, is_fragmented: bool) -> None:
+async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: WebSocket, is_fragmented: bool) -> None:
     """A large frame, and fragments, may take several times what there is for silence."""
     engine.registry.incomplete.length = SOON
     message = b"4" + b"x" * 200_000
@@ -61,14 +61,14 @@ async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: RawWe
     assert not len(engine.registry.incomplete)
 
 
-async def test_a_large_frame_whose_rest_does_not_come(engine: Engine, raw: RawWebSocket) -> None:
+async def test_a_large_frame_whose_rest_does_not_come(engine: Engine, raw: WebSocket) -> None:
     """What has come of a frame gives the connection no more time than for its next part."""
     engine.registry.incomplete.length = SOON
     await raw.send(client_frame(TEXT, b"4" + b"x" * 200_000)[:100_000])
     assert (await raw.closed()).code == CloseCode.PROTOCOL_ERROR
 
 
-async def test_empty_fragments_are_no_progress(engine: Engine, raw: RawWebSocket) -> None:
+async def test_empty_fragments_are_no_progress(engine: Engine, raw: WebSocket) -> None:
     """A message cannot be kept open by parts with nothing in them."""
     engine.registry.incomplete.length = SOON
     await raw.send(client_frame(TEXT, b"4", fin=False))

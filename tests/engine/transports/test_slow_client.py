@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import websocket
-from tests.support.frames import PING, TEXT, RawWebSocket, client_frame, raw_websocket
 from tests.support.servers import Address, Engine, serving_engine, until
+from tests.support.wire import PING, TEXT, WebSocket, client_frame, raw_websocket
 from websockets.frames import Opcode
 
 from synkora.engine.backlog import VOLATILE_LIMIT
@@ -29,9 +29,9 @@ async def address(request: pytest.FixtureRequest, engine: Engine) -> AsyncIterat
 
 
 @pytest.fixture
-async def slow(address: Address) -> AsyncIterator[RawWebSocket]:
+async def slow(address: Address) -> AsyncIterator[WebSocket]:
     """A client that has not read anything after the handshake, and can take little before it does."""
-    async with raw_websocket(address, receive_buffer=4096, read_limit=1024) as slow:
+    async with raw_websocket(address, slow=True) as slow:
         await slow.frame()
         yield slow
 
@@ -55,7 +55,7 @@ async def stuff(engine: Engine) -> int:
     return count
 
 
-async def test_it_loses_the_oldest_volatile_messages_and_nothing_else(slow: RawWebSocket, engine: Engine) -> None:
+async def test_it_loses_the_oldest_volatile_messages_and_nothing_else(slow: WebSocket, engine: Engine) -> None:
     """When it reads again it gets everything that was not volatile and the newest of the rest, in order."""
     count = await stuff(engine)
     session = engine.recorders[0].session
@@ -75,7 +75,7 @@ async def test_it_loses_the_oldest_volatile_messages_and_nothing_else(slow: RawW
     assert session.is_live
 
 
-async def test_volatile_messages_alone_never_fill_its_outbox(slow: RawWebSocket, engine: Engine) -> None:
+async def test_volatile_messages_alone_never_fill_its_outbox(slow: WebSocket, engine: Engine) -> None:
     """However many cursors there are, a client that does not read them stays."""
     await stuff(engine)
     session = engine.recorders[0].session
@@ -87,7 +87,7 @@ async def test_volatile_messages_alone_never_fill_its_outbox(slow: RawWebSocket,
 
 
 async def test_past_the_limit_it_is_cut_off_and_another_client_loses_nothing(
-    slow: RawWebSocket, address: Address, engine: Engine
+    slow: WebSocket, address: Address, engine: Engine
 ) -> None:
     """The one that does not read ends as a transport error; the one that does gets every message, in order."""
     async with websocket(address) as other:
@@ -115,7 +115,7 @@ async def test_past_the_limit_it_is_cut_off_and_another_client_loses_nothing(
     assert engine.recorders[0].session.outbox.is_empty
 
 
-async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow: RawWebSocket, engine: Engine) -> None:
+async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow: WebSocket, engine: Engine) -> None:
     """Shutting down does not hang on it."""
     await stuff(engine)
     engine.recorders[0].session.close(Reason.SERVER_SHUTTING_DOWN)
@@ -123,7 +123,7 @@ async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow
 
 
 @pytest.mark.parametrize("address", ["picows"], indirect=True)  # of pings an ASGI server tells nothing
-async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: RawWebSocket, engine: Engine) -> None:
+async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: WebSocket, engine: Engine) -> None:
     """The answers would else be one more thing that waits for it, without a limit."""
     count = await stuff(engine)
     await slow.send(*(client_frame(PING, b"%d" % number) for number in range(200)), client_frame(TEXT, b"4done"))

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from tests.support.clients import Polling, websocket
-from tests.support.frames import raw_websocket
 from tests.support.servers import Address, Engine, running, until
+from tests.support.wire import raw_websocket
 from websockets.asyncio.client import connect
 
 from synkora.engine.transports.asgi import AsgiEndpoint

@@ -8,21 +8,21 @@ import pytest
 import websockets.exceptions
 from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # it is private
-from structlog.testing import capture_logs
 from tests.contracts.websocket import WebSocketContract, echoing_engine
 from tests.support.clients import websocket
-from tests.support.frames import (
+from tests.support.logs import capture_logs
+from tests.support.processes import PATIENCE
+from tests.support.servers import Address, Engine, serving_engine, until
+from tests.support.wire import (
     BINARY,
     CLOSE,
     CONTINUATION,
     PING,
     TEXT,
-    RawWebSocket,
+    WebSocket,
     client_frame,
     raw_websocket,
 )
-from tests.support.processes import PATIENCE
-from tests.support.servers import Address, Engine, serving_engine, until
 from websockets.asyncio.client import connect
 
 from synkora.engine.disconnect import Reason
@@ -42,7 +42,7 @@ async def address(engine: Engine) -> AsyncIterator[Address]:
 
 
 @pytest.fixture
-async def raw(address: Address) -> AsyncIterator[RawWebSocket]:
+async def raw(address: Address) -> AsyncIterator[WebSocket]:
     async with raw_websocket(address) as raw:
         assert (await raw.text()).startswith("0{")
         yield raw
@@ -133,7 +133,7 @@ ERRORS = {
 class TestErrors:
     @pytest.mark.parametrize("case", ERRORS)
     async def test_what_breaks_the_protocol_is_closed_with_its_code(
-        self, raw: RawWebSocket, engine: Engine, case: str
+        self, raw: WebSocket, engine: Engine, case: str
     ) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
         frames, code = ERRORS[case]
@@ -147,7 +147,7 @@ class TestErrors:
         assert engine.registry.open_websockets == 0
 
     async def test_a_client_that_does_not_answer_the_close_is_cut_off(
-        self, raw: RawWebSocket, monkeypatch: pytest.MonkeyPatch
+        self, raw: WebSocket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After its time the connection is ended without the client."""
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 0.05)
@@ -158,7 +158,7 @@ class TestErrors:
 class TestClosing:
     @pytest.mark.parametrize(("payload", "code"), [(b"", 1000), ((4321).to_bytes(2, "big"), 4321)])
     async def test_a_close_without_a_code_or_with_an_own_one_is_answered(
-        self, raw: RawWebSocket, engine: Engine, payload: bytes, code: int
+        self, raw: WebSocket, engine: Engine, payload: bytes, code: int
     ) -> None:
         """No code is answered as a normal end, an application's own code as it is."""
         await raw.send(client_frame(CLOSE, payload))
@@ -166,7 +166,7 @@ class TestClosing:
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_of_two_close_frames_the_first_is_answered(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_of_two_close_frames_the_first_is_answered(self, raw: WebSocket, engine: Engine) -> None:
         """RFC 6455 section 5.5.1: nothing counts after a close frame, not even in the same segment."""
         first, second = (client_frame(CLOSE, code.to_bytes(2, "big")) for code in (1001, 3000))
         await raw.send(first, second)
@@ -174,7 +174,7 @@ class TestClosing:
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_what_came_before_a_bad_frame_is_answered(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_what_came_before_a_bad_frame_is_answered(self, raw: WebSocket, engine: Engine) -> None:
         """A message in the same segment counts, and its answer is sent before the close frame."""
         await raw.send(client_frame(TEXT, b"4good"), client_frame(3, b"4bad"), client_frame(TEXT, b"4after"))
         assert await raw.text() == "4good"
@@ -184,7 +184,7 @@ class TestClosing:
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
 
     async def test_a_client_that_closes_and_does_not_read_is_cut_off(
-        self, raw: RawWebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
+        self, raw: WebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What is still to be written does not keep its connection open for ever."""
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 0.05)
@@ -279,7 +279,7 @@ class TestCompression:
             assert (await raw.closed()).code == code
         assert engine.recorders[0].messages == []
 
-    async def test_a_client_that_does_not_offer_it_gets_none(self, raw: RawWebSocket) -> None:
+    async def test_a_client_that_does_not_offer_it_gets_none(self, raw: WebSocket) -> None:
         """Without the extension nothing is compressed."""
         await raw.send(client_frame(TEXT, b"4" + b"large " * 5000))
         frame = await raw.frame()
@@ -295,7 +295,7 @@ class TestCompression:
 
 
 async def test_the_words_of_an_error_of_ours_are_not_the_clients(
-    raw: RawWebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    raw: WebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an unexpected error says is for the log: the close frame tells that there was one."""
 

@@ -5,8 +5,8 @@ import zlib
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.support.frames import raw_websocket
 from tests.support.servers import Engine, serving_engine
+from tests.support.wire import raw_websocket
 
 from synkora.engine.message import Message
 from synkora.protocol import compression, websocket
@@ -29,7 +29,7 @@ async def test_a_broadcast_is_compressed_once_for_all(monkeypatch: pytest.Monkey
     monkeypatch.setattr(websocket, "compressed_blocks", counted)
     engine = Engine(compression=True)
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
-        offers = [CHROMIUM, FIREFOX, f"{OTHER_WINDOW}, {FIREFOX}", OTHER_WINDOW, None]
+        offers = [CHROMIUM, FIREFOX, f"{OTHER_WINDOW}, {FIREFOX}", OTHER_WINDOW, ""]
         clients = [await stack.enter_async_context(raw_websocket(address, extensions=offer)) for offer in offers]
         for client in clients:
             assert (await client.text()).startswith("0{")

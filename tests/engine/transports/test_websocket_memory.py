@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.frames import CONTINUATION, PING, PONG, TEXT, RawWebSocket, client_frame, raw_websocket
 from tests.support.servers import Address, Engine, serving_engine, until
+from tests.support.wire import CONTINUATION, PING, PONG, TEXT, WebSocket, client_frame, raw_websocket
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.session import MAX_CONTROL, ODD_BURST
@@ -38,7 +38,7 @@ def protocols(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketProtocol]:
 @pytest.fixture
 async def raw(
     engine: Engine, protocols: list[WebSocketProtocol], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[RawWebSocket]:
+) -> AsyncIterator[WebSocket]:
     monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 0.05)
     async with serving_engine(engine) as address:
         async with raw_websocket(address) as raw:
@@ -59,7 +59,7 @@ class TestBuffers:
         ids=["nothing", "half a frame", "a frame"],
     )
     async def test_a_large_message_leaves_no_large_buffer(
-        self, raw: RawWebSocket, engine: Engine, protocols: list[WebSocketProtocol], behind: bytes
+        self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol], behind: bytes
     ) -> None:
         """Whatever part of the next message comes with it, the buffer is as small as that of any other connection."""
         await raw.send(client_frame(TEXT, b"4" + b"x" * LARGE) + behind)
@@ -67,7 +67,7 @@ class TestBuffers:
         assert room(protocols[0]) <= USUAL_BUFFER
         assert not protocols[0]._is_watched
 
-    async def test_messages_of_all_sizes_come_back_in_order(self, raw: RawWebSocket) -> None:
+    async def test_messages_of_all_sizes_come_back_in_order(self, raw: WebSocket) -> None:
         """A new parser goes on where the old one ended, in the middle of a frame too."""
         sizes = [1, 300_000, 2, 60_000, 60_001, 5, 28_672, 16_384, 900_000, 900_000, 130, 57_344, 57_345, 3]
         frames = b"".join(client_frame(TEXT, b"4" + b"%c" % (97 + i) * size) for i, size in enumerate(sizes))
@@ -77,7 +77,7 @@ class TestBuffers:
         assert await reading == ["4" + chr(97 + i) * size for i, size in enumerate(sizes)]
 
     async def test_a_flood_of_small_frames_makes_no_large_buffer(
-        self, raw: RawWebSocket, engine: Engine, protocols: list[WebSocketProtocol]
+        self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol]
     ) -> None:
         """As much is read at a time as is handled in a moment, however much has come."""
         number = 40 * MOST_READ // 8
@@ -85,20 +85,20 @@ class TestBuffers:
         await until(lambda: len(engine.recorders[0].messages) == number)
         assert room(protocols[0]) <= USUAL_BUFFER
 
-    async def test_a_large_frame_that_never_ends(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_a_large_frame_that_never_ends(self, raw: WebSocket, engine: Engine) -> None:
         """It has the same time as a message in fragments."""
         engine.registry.incomplete.length = 0.1
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE))[:-1])
         assert await raw.closed() == (CloseCode.PROTOCOL_ERROR, "a message was begun and not completed")
 
-    async def test_a_large_frame_that_ends_is_not_timed(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_a_large_frame_that_ends_is_not_timed(self, raw: WebSocket, engine: Engine) -> None:
         """Its time ends with it."""
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE)))
         await raw.text()
         assert not len(engine.registry.incomplete)
 
     async def test_more_than_a_session_may_send_is_not_read(
-        self, raw: RawWebSocket, engine: Engine, protocols: list[WebSocketProtocol]
+        self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol]
     ) -> None:
         """What is too large for now is refused before it is complete, and none of it is kept."""
         engine.recorders[0].session.max_message = 65_536
@@ -107,7 +107,7 @@ class TestBuffers:
         assert room(protocols[0]) <= USUAL_BUFFER
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
 
-    async def test_fragments_before_that_are_not_kept_either(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_fragments_before_that_are_not_kept_either(self, raw: WebSocket, engine: Engine) -> None:
         """The same in pieces."""
         engine.recorders[0].session.max_message = 65_536
         part = client_frame(CONTINUATION, bytes(10_000), fin=False)
@@ -115,7 +115,7 @@ class TestBuffers:
         assert (await raw.closed()).code == CloseCode.TOO_BIG
 
 
-async def _texts(raw: RawWebSocket, number: int) -> list[str]:
+async def _texts(raw: WebSocket, number: int) -> list[str]:
     return [await raw.text() for _ in range(number)]
 
 
@@ -131,7 +131,7 @@ FLOODS = {
 
 class TestFloods:
     @pytest.mark.parametrize("flood", FLOODS)
-    async def test_frames_without_use_end_the_connection(self, raw: RawWebSocket, engine: Engine, flood: str) -> None:
+    async def test_frames_without_use_end_the_connection(self, raw: WebSocket, engine: Engine, flood: str) -> None:
         """Some hundreds at once are taken; who goes on is cut off, and counted."""
         if "fragments" in flood:
             await raw.send(client_frame(TEXT, b"4" + bytes(SMALL), fin=False))
@@ -146,7 +146,7 @@ class TestFloods:
         assert [(tally.kind, tally.times) for tally in tallies] == [("flooding client cut off", 1)]
 
     @pytest.mark.parametrize("flood", FLOODS)
-    async def test_a_burst_is_taken(self, raw: RawWebSocket, engine: Engine, flood: str) -> None:
+    async def test_a_burst_is_taken(self, raw: WebSocket, engine: Engine, flood: str) -> None:
         """As many as may come at once end nothing."""
         first, last = [], [client_frame(TEXT, b"4end")]
         if "fragments" in flood:
@@ -155,7 +155,7 @@ class TestFloods:
         await until(lambda: engine.recorders[0].messages)
         assert engine.recorders[0].messages[0].endswith(b"end")
 
-    async def test_large_fragments_are_as_many_as_their_bytes(self, raw: RawWebSocket, engine: Engine) -> None:
+    async def test_large_fragments_are_as_many_as_their_bytes(self, raw: WebSocket, engine: Engine) -> None:
         """No count bounds a message in fragments, but its size."""
         part = client_frame(CONTINUATION, b"x" * SMALL, fin=False)
         await raw.send(client_frame(TEXT, b"4", fin=False), part * 15_000, client_frame(CONTINUATION, b"end"))
@@ -163,7 +163,7 @@ class TestFloods:
         assert engine.recorders[0].messages == [b"x" * SMALL * 15_000 + b"end"]
 
     async def test_who_has_been_sent_away_is_not_read_for_ever(
-        self, raw: RawWebSocket, protocols: list[WebSocketProtocol], monkeypatch: pytest.MonkeyPatch
+        self, raw: WebSocket, protocols: list[WebSocketProtocol], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What a client sends instead of its answer to the close frame is soon left to the kernel."""
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 60)  # so that reading ends first
@@ -176,7 +176,7 @@ class TestFloods:
         listener._connection.abort()  # rather than wait for CLOSING_TIME
 
     @pytest.mark.parametrize("packet", [b"6", b"3", b"5", b"0"])
-    async def test_large_control_packets_are_refused(self, raw: RawWebSocket, packet: bytes) -> None:
+    async def test_large_control_packets_are_refused(self, raw: WebSocket, packet: bytes) -> None:
         """They have no use for a kilobyte."""
         await raw.send(client_frame(TEXT, packet + bytes(MAX_CONTROL)))
         assert await raw.closed() == (
@@ -193,7 +193,7 @@ async def test_others_have_their_turns_while_a_flood_is_read(engine: Engine) -> 
     assert turns > 20
 
 
-async def _turns_while(raw: RawWebSocket, engine: Engine, address: Address) -> int:
+async def _turns_while(raw: WebSocket, engine: Engine, address: Address) -> int:
     number = 100 * MOST_READ // 8
     raw.writer.write(client_frame(TEXT, b"4x") * number)
     turns = 0

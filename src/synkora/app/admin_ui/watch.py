@@ -9,7 +9,7 @@ import structlog
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
 from synkora.app.admin_ui.instance import AdminUiInstance
 from synkora.app.admin_ui.messages import FEATURES, TABLES, Config, SocketDescription, Statistics
-from synkora.engine.faults import fault
+from synkora.engine.logs import fault
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.sockets.errors import AckTimeout

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -14,7 +14,8 @@ from synkora.app.logs.output import Output
 from synkora.app.logs.repeats import Repeats
 from synkora.app.logs.text import render_colored, render_text
 from synkora.app.values import LogFormat
-from synkora.serving.request_ids import add_request_id
+from synkora.engine.logs import ROOT, Entry
+from synkora.serving.request_ids import current_request_id
 
 #: Libraries whose own words have to be in the log: what goes wrong in them is not seen elsewhere.
 LIBRARIES: Final = ("asyncio", "uvicorn")
@@ -39,17 +40,26 @@ def configure_logs(
     renderer = _renderer(form, instance_id)
     one_output = functools.cache(lambda: output or standard_output(form, instance_id))
     structlog.configure(
-        processors=[repeats, add_request_id, *((tail,) if tail else ()), renderer],
+        processors=[repeats, _add_request_id, *((tail,) if tail else ()), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Logger(one_output()),
         cache_logger_on_first_use=True,
     )
+    forward_library(level)
     for name in libraries:
         library = logging.getLogger(name)
         library.setLevel(logging.ERROR)  # a bad HTTP request is the client's fault, and is answered
         library.handlers = [_Forwarder()]
         library.propagate = False
     return repeats
+
+
+def forward_library(level: str) -> None:
+    """Have the lines of `level` and above that the library logs be lines of the server's own log."""
+    library = logging.getLogger(ROOT)
+    library.setLevel(level.upper())
+    library.handlers = [_LibraryForwarder()]
+    library.propagate = False
 
 
 def standard_output(form: LogFormat, instance_id: str = "") -> Output:
@@ -69,8 +79,25 @@ def _renderer(form: LogFormat, instance_id: str) -> structlog.typing.Processor:
     return render_text if is_plain else render_colored
 
 
+def _add_request_id(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the id of the request that is being handled (a processor of structlog's)."""
+    request_id = current_request_id()
+    if request_id is not None:
+        fields["requestId"] = request_id
+    return fields
+
+
+class _LibraryForwarder(logging.Handler):
+    """Hands on what Synkora's library logs, with its event and fields."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record as an entry of the server's own."""
+        entry = record.msg if isinstance(record.msg, Entry) else Entry(record.getMessage(), {})
+        getattr(structlog.get_logger(), record.levelname.lower())(entry.event, **entry.fields)
+
+
 class _Forwarder(logging.Handler):
-    """Hands on what libraries log."""
+    """Hands on what other libraries log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record as an event of the server's own."""

@@ -6,16 +6,14 @@ Sources: asgiref, specs/www.rst and specs/lifespan.rst; ASGI's extension "Websoc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-import structlog
-
-from synkora.engine.faults import fault
 from synkora.engine.handshake import HandshakeRefused, check
+from synkora.engine.logs import Log, fault
 from synkora.engine.registry import Registry
 from synkora.engine.transports.asgi_websocket import AsgiWebSocket
 from synkora.engine.transports.polling import PollingEndpoint, Receive, Scope, Send
 from synkora.engine.transports.websocket_heads import subprotocol
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 class AsgiEndpoint:

@@ -8,11 +8,9 @@ import asyncio
 from math import inf
 from typing import Any, Final
 
-import structlog
-
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
-from synkora.engine.faults import fault
 from synkora.engine.handshake import HandshakeRefused
+from synkora.engine.logs import Log, fault
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.request import Request
@@ -24,7 +22,7 @@ from synkora.protocol.errors import ProtocolError
 
 _LONGEST_REASON: Final = 120  # bytes of a close frame's 123
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 class AsgiWebSocket:

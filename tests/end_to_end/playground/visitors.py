@@ -1,5 +1,6 @@
 """People on the playground's page, each in a browser of their own."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.end_to_end.node_process import NodeProcess
@@ -89,3 +90,6 @@ class Visitor:
     async def close(self) -> None:
         """Close the browser's window."""
         await self._chromium.ask("close", name=self._name)
+
+
+Visit = Callable[..., Awaitable[Visitor]]

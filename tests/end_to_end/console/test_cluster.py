@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 from tests.end_to_end.clients import WAYS, Client, Refused
-from tests.end_to_end.console_api import TOKEN, ConsoleApi
+from tests.end_to_end.console.api import TOKEN, ConsoleApi
 from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer

@@ -1,11 +1,13 @@
 """Operators on the console's page, each in a browser of their own."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.end_to_end.playground import UNTIL, Visitor
+from tests.end_to_end.playground.visitors import UNTIL, Visitor
 from tests.end_to_end.server_process import ServerProcess
 
 TOKEN = "the-token-of-the-console-5be01c9a"
+REDIS_PASSWORD = "the-password-of-redis-7d1e"
 
 _WORDS = """
 const figure = (title) => page.locator('figure', { has: page.getByRole('heading', { name: title, exact: true }) });
@@ -51,3 +53,6 @@ class Operator(Visitor):
     async def load(self, server: ServerProcess, query: str = "", **options: Any) -> None:
         """Load the page, whatever it is."""
         await self._go(f"http://localhost:{server.port}/console{query}", **options)
+
+
+Watch = Callable[..., Awaitable[Operator]]

@@ -1,0 +1,52 @@
+"""The library's log: standard `logging` below the logger `synkora`, with named fields."""
+
+import logging
+import traceback
+from collections.abc import Mapping
+from typing import Final
+
+ROOT: Final = "synkora"
+
+
+class Entry:
+    """The message of a log record: an event and its fields. As text it is one line, and the traceback of an error."""
+
+    __slots__ = ("event", "fields")
+
+    def __init__(self, event: str, fields: Mapping[str, object]) -> None:
+        self.event = event
+        self.fields = fields
+
+    def __str__(self) -> str:
+        words = [self.event, *(f"{name}={value!r}" for name, value in self.fields.items() if name != "exception")]
+        trace = self.fields.get("exception")
+        return " ".join(words) if trace is None else f"{' '.join(words)}\n{trace}"
+
+
+class Log:
+    """Writes entries of one module."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Log something that operators may want to know."""
+        self._logger.info(Entry(event, fields), stacklevel=2)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Log something that needs attention."""
+        self._logger.warning(Entry(event, fields), stacklevel=2)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Log a failure."""
+        self._logger.error(Entry(event, fields), stacklevel=2)
+
+
+def fault(error: BaseException) -> dict[str, str]:
+    """Fields for an entry: the error's type and traceback, without the values of variables.
+
+    A record with `exc_info` would let some handlers show variables, and a token may be among them.
+    """
+    return {"errorType": type(error).__name__, "exception": "".join(traceback.format_exception(error)).rstrip("\n")}

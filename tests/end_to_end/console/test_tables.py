@@ -1,0 +1,171 @@
+"""The tables of connections, users and projects."""
+
+import asyncio
+
+import pytest
+from tests.end_to_end.clients import WAYS
+from tests.end_to_end.console.operators import Watch
+from tests.end_to_end.people import ALICE, BOB, CAROL, Person
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import PROJECT, Connect, join
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """By name, id, address or project, whatever the case; and the table says how many there are."""
+    alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
+    carol = await connect_by(CAROL, url=server.url)
+    await join(alice)
+    await join(carol, project="Website")
+    operator = await watch("Connections")
+    for words, name in {"ALI": "Alice", "user-bob": "Bob", bob.id: "Bob", "website": "Carol"}.items():
+        await operator.play(f"""
+            await page.getByLabel('Search connections').fill({words!r});
+            await shows(() => found.textContent(), '1 of 3 connections');
+            await row({name!r}).waitFor();
+        """)
+    await operator.play("""
+        await page.getByLabel('Search connections').fill('');
+        await shows(() => found.textContent(), '3 connections');
+        await page.getByRole('combobox', { name: 'Transport' }).selectOption('Polling');
+        await shows(() => found.textContent(), '1 of 3 connections');
+        await row('Bob').locator('td', { hasText: /^127\\.0\\.0\\.1$/ }).waitFor();
+        await page.getByRole('combobox', { name: 'Transport' }).selectOption('Any');
+        await page.getByLabel('Search connections').fill('nobody');
+        await page.getByText('None of the connections is like that.').waitFor();
+    """)
+    assert operator.console == []
+
+
+async def test_names_cannot_turn_a_sentence_round(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """What cannot be seen of a name or an id is shown as the log shows it, each name apart from the words around it."""
+    eve = await connect_by(Person("user\u200b", "\u202eevE\u2066"), url=server.url)
+    for project in (" ", "\u3164", "שלום"):
+        await eve.emit("join-project", project)
+    operator = await watch("Connections")
+    await operator.play(r"""
+        await until(async () => /^\\u202eevE\\u2066 user\\u200b/.test(await row('user').textContent()), 'the name');
+        await shows(() => row('user').locator('.projects').textContent(), '\\x20, \\u3164 +1');
+        await row('user').getByRole('button', { name: 'Disconnect' }).click();
+        await shows(() => dialog.getByRole('heading').textContent(), 'Disconnect \\u202eevE\\u2066?');
+        await dialog.getByRole('button', { name: 'Cancel' }).click();
+        await show('Projects');
+        await row('שלום').locator('bdi', { hasText: 'שלום' }).first().waitFor();
+        await row('\\u3164').getByRole('button', { name: 'Notice' }).click();
+        await shows(() => dialog.getByRole('heading').textContent(), 'Notice to \\u3164');
+    """)
+    assert operator.console == []
+
+
+async def test_of_many_projects_the_first_are_shown(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """With how many more there are."""
+    alice = await connect_by(ALICE, url=server.url)
+    for number in range(7):
+        await alice.emit("join-project", f"p{number}")
+    operator = await watch("Connections")
+    await operator.play("""
+        const projects = row('Alice').locator('.projects');
+        await shows(() => projects.textContent(), 'p0, p1 +5');
+        await shows(() => projects.getAttribute('title'), 'p0\\np1\\np2\\np3\\np4\\n+2');
+    """)
+    assert operator.console == []
+
+
+async def test_300_connections_are_paged_through(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """Sorted by a click on the column's heading, each is there once, in its order; again, and the order is reversed."""
+    people = [Person(f"user-{number:03}", f"Person {number:03}") for number in range(300)]
+    await asyncio.gather(*(connect_by(person, url=server.url) for person in people))
+    operator = await watch("Connections")
+    names = await operator.play("""
+        const heading = page.getByRole('columnheader', { name: 'User' });
+        await heading.getByRole('button').click();
+        await page.locator('th[aria-sort=ascending]', { hasText: 'User' }).waitFor();
+        await row('Person 000').waitFor();
+        const names = [];
+        for (let from = 0; from < 300; from += 50) {
+          await page.getByText(`${from + 1}–${from + 50} of 300`).waitFor();
+          await row(`Person ${String(from).padStart(3, '0')}`).waitFor();
+          names.push(...await rows.locator('.who strong').allTextContents());
+          if (from < 250) await button('Next').click();
+        }
+        if (await button('Next').isEnabled()) throw new Error('there is no next page');
+        await heading.getByRole('button').click();
+        await page.locator('th[aria-sort=descending]', { hasText: 'User' }).waitFor();
+        await until(async () => await rows.locator('.who strong').first().textContent() === 'Person 299');
+        return names;
+    """)
+    assert names == [person.name for person in people]
+    assert operator.console == []
+
+
+async def test_projects_lead_to_their_connections(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """Each with its users and connections, the largest first."""
+    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    await join(alice)
+    await join(again, alice)
+    await join(bob, project="another")
+    operator = await watch("Projects")
+    await operator.play(f"""
+        await shows(() => found.textContent(), '2 projects');
+        await page.getByRole('columnheader', {{ name: 'Connections' }}).getByRole('button').click();
+        await until(async () => (await rows.first().textContent()).startsWith('{PROJECT}12'));
+        await row('another').getByRole('button', {{ name: 'connections of another' }}).click();
+        await shows(() => found.textContent(), '1 of 3 connections');
+        await row('Bob').waitFor();
+        await page.getByRole('button', {{ name: 'Project another' }}).click();
+        await shows(() => found.textContent(), '3 connections');
+    """)
+    assert operator.console == []
+
+
+async def test_the_overviews_cards_are_one_grid(server: ServerProcess, watch: Watch) -> None:
+    """All cards have one width, those of a row one height, and their plots begin at one height."""
+    operator = await watch("Overview")
+    await operator.play("await figure('Connections').locator('.u-over').waitFor();")
+    cards = await operator.play("""
+        return await page.locator('.charts .chart').evaluateAll((all) => all.map((card) => {
+            const box = card.getBoundingClientRect();
+            const plot = card.querySelector('.u-over, .uplot, canvas');
+            return [box.top, box.width, box.height, plot === null ? null : plot.getBoundingClientRect().top].map(
+                (length) => length === null ? null : Math.round(length));
+        }));
+    """)
+    assert len(cards) > 3
+    assert len({width for _, width, _, _ in cards}) == 1
+    for top in {card[0] for card in cards}:
+        row = [card for card in cards if card[0] == top]
+        assert len({height for _, _, height, _ in row}) == 1
+        assert len({plot for _, _, _, plot in row if plot is not None}) == 1
+    assert len({card[0] for card in cards}) < len(cards)  # on a desk, a row has several
+
+
+async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+    """Who is in it, and how much each sends; its address leads to it again."""
+    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    for client in (alice, again, bob):
+        await client.emit("join-project", "a/b c")
+    operator = await watch("Projects")
+    await operator.play("""
+        await page.getByRole('link', { name: 'a/b c' }).click();
+        await page.getByRole('heading', { name: 'Project a/b c' }).waitFor();
+        await shows(() => found.textContent(), '2 users, 3 connections');
+        await until(async () => /^Alice user-alice22/.test(await row('Alice').textContent()), 'two connections');
+        await page.getByText('Together they send 0 events a second').waitFor();
+    """)
+    for _ in range(30):
+        await bob.emit("canvas:cursor", {"projectId": "a/b c", "position": 1})
+    await operator.play("""
+        await until(async () => /^Bob user-bob131[1-9]/.test(await row('Bob').textContent()), 'a rate');
+        await page.reload();
+        await page.getByRole('heading', { name: 'Project a/b c' }).waitFor();
+        await page.getByRole('button', { name: 'Notice' }).click();
+        await shows(() => dialog.getByRole('heading').textContent(), 'Notice to a/b c');
+        await dialog.getByRole('button', { name: 'Cancel' }).click();
+        await page.getByRole('button', { name: 'Connections', exact: true }).click();
+        await shows(() => found.textContent(), '3 connections');
+        await page.goBack();
+        await page.getByRole('link', { name: 'All projects' }).click();
+        await shows(() => found.textContent(), '1 project');
+    """)
+    assert operator.console == []

@@ -1,0 +1,170 @@
+"""The document, the sheet, and what a page keeps."""
+
+from typing import Any
+
+import pytest
+from tests.end_to_end.bystanders import MALLORY
+from tests.end_to_end.clients import Client
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.playground.visitors import Visitor
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import Connect
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
+    """Text, preview, who is typing and where; the others' own place in the text stays theirs."""
+    alice, bob = two
+    await bob.play("""
+        await text.focus();
+        await text.evaluate((area) => area.setSelectionRange('# Launch notes'.length, '# Launch notes'.length));
+    """)
+    await alice.play("""
+        await text.focus();
+        await text.evaluate((area) => area.setSelectionRange(0, 0));
+        await page.keyboard.type('## News, **now**\\n\\n');
+    """)
+    await bob.play("""
+        await preview.getByRole('heading', { name: 'News, now' }).waitFor();
+        await page.locator('#document').getByText('Alice is typing').waitFor();
+        await page.locator('.caret .flag', { hasText: 'Alice' }).waitFor();
+        await page.keyboard.type(', again');
+        await page.locator('#document').getByText('Alice is typing').waitFor({ state: 'detached' });
+    """)
+    await alice.play("await preview.getByRole('heading', { name: 'Launch notes, again' }).waitFor();")
+    texts = [await visitor.play("return text.inputValue();") for visitor in two]
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("## News, **now**\n\n# Launch notes, again\n\nEveryone")
+    await alice.play("await text.blur();")
+    await bob.play("await page.locator('.caret').waitFor({ state: 'detached' });")
+
+
+async def test_html_in_the_document_is_text(two: tuple[Visitor, Visitor]) -> None:
+    """Whatever somebody writes, it makes no element, no script and no link that does anything but lead somewhere."""
+    alice, bob = two
+    await alice.play("""
+        await text.fill(`<img src="x" onerror="document.title = 'hit'">
+
+<script>document.title = 'hit'</script>
+
+[here](javascript:document.title='hit') ![picture](https://example.com/x.png) [there](https://example.com)`);
+    """)
+    await bob.play("await preview.getByText('there').waitFor();")
+    assert await bob.play("return preview.locator('img, script, a:not([href^=https])').count();") == 0
+    assert await bob.play("return preview.getByText('onerror').count();") == 1
+    assert "hit" not in await bob.play("return page.title();")
+
+
+async def join_beside(visitor: Visitor, connect_by: Connect, server: ServerProcess, project: str) -> Client:
+    """Somebody in a visitor's project whose client is not the page's, and sends whatever the test wants."""
+    await visitor.open(server, "Alice", project)
+    mallory = await connect_by(MALLORY, url=server.url)
+    await mallory.emit("join-project", project)
+    await visitor.play("await until(async () => await here.count() === 2, 'two');")
+    return mallory
+
+
+TOO_COMPLEX = {
+    "deep": ">" * 700 + "x",
+    "deeper": ">" * 19_000 + "x",
+    "lists": "\n".join(" " * 2 * depth + "- a" for depth in range(120)),
+    "slow": "_a__" * 5_000,
+    "slow with links": "[a](" * 5_000,
+    "wide table": "|a" * 1_500 + "|\n" + "|-" * 1_500 + "|\n" + "|\n" * 6_000,
+    "many": "`a" * 10_000,
+}
+
+
+@pytest.mark.parametrize("text", TOO_COMPLEX.values(), ids=list(TOO_COMPLEX))
+async def test_no_text_ends_the_preview(
+    chromium: NodeProcess, development: ServerProcess, connect_by: Connect, text: str, project: str
+) -> None:
+    """However deep or slow it is, the page goes on; the next text is formatted, for those who come later too."""
+    alice, bob = Visitor(chromium), Visitor(chromium)
+    mallory = await join_beside(alice, connect_by, development, project)
+    await mallory.emit("markdown:update", {"projectId": project, "fileId": "notes", "content": text})
+    await alice.play(f"await preview.getByText({text[:8]!r}).first().waitFor();")
+    await bob.open(development, "Bob", project)
+    await bob.play(f"await until(async () => await text.inputValue() === {text[:20_000]!r}, 'the text');")
+    await mallory.emit("markdown:update", {"projectId": project, "fileId": "notes", "content": "# It **goes** on"})
+    for visitor in (alice, bob):
+        await visitor.play("await preview.getByRole('heading', { name: 'It goes on' }).waitFor();")
+        assert visitor.console == []
+        await visitor.close()
+
+
+async def test_values_that_are_none_do_nothing(
+    chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
+) -> None:
+    """A status that only objects have, ids that are no text, times that never come: no card is lost, nothing fails."""
+    alice = Visitor(chromium)
+    mallory = await join_beside(alice, connect_by, development, project)
+    odd = {"toString": 1, "valueOf": 1}
+    changes = {"project": {"tasks": [["name", {"title": "Late", "status": "DONE", "rank": 1}, 1e308]]}, "asks": False}
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("task:move", {"taskId": "name", "status": "toString"}),
+        ("task:create", {"task": {"id": "1", "title": "Odd status", "status": "toString"}}),
+        ("task:create", {"task": {"id": odd, "title": "Odd id"}}),
+        ("task:create", {"task": {"id": "blank", "title": "\u3164\u200b"}}),
+        ("task:delete", {"taskId": odd}),
+        ("canvas:update", {"changes": {"erased": [odd], "stroke": "s", "by": odd, "points": [[1, 2]]}}),
+        ("canvas:update", {"changes": changes}),
+        ("canvas:cursor", {"position": {"by": odd, "at": [1, 2]}}),
+        ("markdown:cursor", {"fileId": "notes", "position": {"by": "M", "from": -5, "to": -5}}),
+        ("markdown:update", {"fileId": odd, "content": "x"}),
+        ("spreadsheet:selection", {"selection": {"by": odd, "cell": "A1"}}),
+        ("spreadsheet:cell-update", {"cell": odd, "value": "x"}),
+        ("typing:start", {"context": odd}),
+    ]
+    for event, payload in events:
+        await mallory.emit(event, {"projectId": project, **payload})
+    await mallory.emit("spreadsheet:cell-update", {"projectId": project, "cell": "D7", "value": "the last"})
+    await alice.play("""
+        await until(async () => await cell('D7').inputValue() === 'the last');
+        await column('TODO').locator('.card', { hasText: 'Odd status' }).waitFor();
+        await page.getByRole('button', { name: '\\\\u3164\\\\u200b' }).waitFor();
+        await until(async () => await page.locator('.card').count() === 7, 'seven cards');
+        await column('DONE').locator('.card', { hasText: 'Find a name' }).press('ArrowLeft');
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+        await until(async () => await strokes.count() === 1, 'a stroke');
+    """)
+    assert alice.console == []
+    await alice.close()
+
+
+async def test_a_page_keeps_only_so_much(
+    chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
+) -> None:
+    """Of cards there are 500, those that were there first; one that is deleted makes room."""
+    alice = Visitor(chromium)
+    mallory = await join_beside(alice, connect_by, development, project)
+    tasks = [[f"t{number}", {"title": f"Task {number}", "status": "DONE", "rank": number}, 1] for number in range(800)]
+    changes = {"project": {"tasks": tasks}, "asks": False}
+    await mallory.emit("canvas:update", {"projectId": project, "changes": changes})
+    await alice.play("""
+        await until(async () => await page.locator('.card').count() === 500, '500 cards');
+        await card('Find a name').click();
+        await page.getByRole('button', { name: 'Delete' }).click();
+        await page.getByLabel('Title of a new card').fill('One more');
+        await page.keyboard.press('Enter');
+        await card('One more').waitFor();
+    """)
+    assert alice.console == []
+    await alice.close()
+
+
+async def test_the_sheet_is_one(two: tuple[Visitor, Visitor]) -> None:
+    """Cells, their sums, and who is in which."""
+    alice, bob = two
+    await alice.play("await cell('B2').fill('5000');")
+    await bob.play("""
+        await until(async () => await cell('B5').inputValue() === '16500', 'the sum');
+        await page.locator('td.selected', { has: cell('B2'), hasText: 'Alice' }).waitFor();
+        await page.locator('#sheet').getByText('Alice is typing').waitFor();
+    """)
+    await alice.play("""
+        await page.keyboard.press('Enter');
+        await until(async () => await cell('B3').evaluate((input) => input === document.activeElement), 'the next');
+    """)
+    await bob.play("await page.locator('td.selected', { has: cell('B3'), hasText: 'Alice' }).waitFor();")

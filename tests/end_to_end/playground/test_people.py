@@ -1,0 +1,151 @@
+"""Who is here, and the connection."""
+
+import asyncio
+
+import pytest
+from tests.end_to_end.node_process import NodeProcess
+from tests.end_to_end.playground.visitors import Visit, Visitor
+from tests.end_to_end.server_process import ServerProcess
+from tests.end_to_end.session import StartServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_the_start_tells_the_address(development: ServerProcess) -> None:
+    """One line after the banner, which is whole by then."""
+    line = await asyncio.to_thread(development.line, lambda line: "Playground" in line)
+    assert line == f"✓ Playground: http://127.0.0.1:{development.port}/playground"
+    assert development.stdout.index(line) == 8
+
+
+async def test_who_is_here(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
+    """Each person once, on coming, on closing the page, and on its crash; a crash leaves no cursor behind."""
+    alice, bob = two
+    carol = await visit("Carol")
+    again = await visit("Bob")
+    for visitor in (alice, carol):
+        await visitor.play("await until(async () => /^Alice.*, Bob, Carol.*$/.test(await names()), 'three');")
+    await carol.play("await page.mouse.move(...await middle(paper));")
+    await alice.play("await page.locator('.pointer .flag', { hasText: 'Carol' }).waitFor();")
+    await carol.play("page.goto('chrome://crash').catch(() => {}); await page.waitForEvent('crash');")
+    await alice.play("await until(async () => await names() === 'Alice (you), Bob', 'two');")
+    await alice.play("await page.locator('.pointer').waitFor({ state: 'detached' });")
+    await again.close()
+    await bob.play("await page.goto('about:blank');")
+    await alice.play("await until(async () => await names() === 'Alice (you)', 'one');")
+
+
+async def test_who_comes_gets_what_is_there(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
+    """From one of the pages that are open, since the server stores nothing; when all are gone, so is it."""
+    alice, bob = two
+    await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
+    await bob.play("await cell('D7').fill('here'); await text.fill('# Other words');")
+    await alice.play(
+        "await drag(await middle(paper), [900, 300]); await until(async () => await strokes.count() === 1);"
+    )
+    await bob.play("await until(async () => await strokes.count() === 1);")
+    carol = await visit("Carol")
+    await carol.play("""
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+        await until(async () => await cell('D7').inputValue() === 'here');
+        await preview.getByRole('heading', { name: 'Other words' }).waitFor();
+        await until(async () => await strokes.count() === 1);
+    """)
+    for visitor in (alice, bob, carol):
+        await visitor.play("await page.goto('about:blank');")
+    dave = await visit("Dave")
+    assert await dave.play("return cell('D7').inputValue();") == ""
+
+
+async def test_a_lost_connection_and_its_return(visit: Visit, start_server: StartServer) -> None:
+    """The page says that it is lost, lets one go on, and comes back by itself; then all have all that was done."""
+    server = start_server()
+    alice, bob = await visit("Alice", server=server), await visit("Bob", server=server)
+    await alice.play("await cell('D1').fill('before');")
+    assert await asyncio.to_thread(server.stop) == 0
+    for visitor in (alice, bob):
+        await visitor.play("""
+            await status.getByText('Connection lost').waitFor();
+            await page.getByText('The connection is lost. Server is shutting down.').waitFor();
+            await page.getByText('The page tries to connect again').waitFor();
+            await until(async () => await here.count() === 0, 'nobody');
+        """)
+    await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
+    await bob.play("await cell('D2').fill('meanwhile');")
+    back = """
+        await page.getByText('Connected again after').waitFor();
+        await status.getByText('Connected').waitFor();
+        await until(async () => await here.count() === 2, 'two');
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+        await until(async () => await cell('D2').inputValue() === 'meanwhile');
+        await until(async () => await cell('D1').inputValue() === 'before');
+    """
+    # Both are looked at from before they come back, since the words that one is back stay for a moment only.
+    coming_back = asyncio.gather(*(visitor.play(back) for visitor in (alice, bob)))
+    await asyncio.to_thread(start_server, WS_PORT=str(server.port))
+    await coming_back
+
+
+async def test_it_connects_at_once_when_told_to(visit: Visit, start_server: StartServer) -> None:
+    """The page says in plain words what has happened; its own next attempt may be far away."""
+    server = start_server()
+    alice = await visit("Alice", server=server)
+    await alice.play("await page.clock.install(); await page.reload(); await status.getByText('Connected').waitFor();")
+    server.kill()
+    await alice.play("""
+        await page.getByText('The connection is lost. The server, or the network, has cut it off.').waitFor();
+        await page.clock.pauseAt(Date.now() + 60_000);
+    """)
+    start_server(WS_PORT=str(server.port))
+    await alice.play("""
+        await page.getByRole('button', { name: 'Try now' }).click();
+        await status.getByText('Connected').waitFor();
+        await page.clock.resume();
+        await until(async () => await here.count() === 1, 'back in the project');
+    """)
+
+
+async def test_a_refusal_is_shown(chromium: NodeProcess, start_server: StartServer) -> None:
+    """Where the app does not know the playground's people, the page says what the server says."""
+    server = start_server(PROJECT_ACCESS="http", APP_URL="http://127.0.0.1:9")
+    visitor = Visitor(chromium)
+    await visitor.load(server)
+    await visitor.play("""
+        await page.getByText('The server refuses: Project access cannot be checked right now').waitFor();
+        await page.getByRole('button', { name: 'Try again' }).click();
+        await page.getByText('The server refuses: Project access cannot be checked right now').waitFor();
+    """)
+    await visitor.close()
+
+
+async def test_the_state_of_the_connection(two: tuple[Visitor, Visitor]) -> None:
+    """It is connected, over WebSocket after the upgrade, and so many milliseconds away."""
+    await two[0].play(r"await status.getByText(/^Connected·?WebSocket·?[0-9.]+ ms$/).waitFor();")
+
+
+async def test_two_people_side_by_side(visit: Visit) -> None:
+    """The page as somebody else sees it is beside this one, with a connection of its own."""
+    alice = await visit("Alice")
+    await alice.play("""
+        await page.getByRole('button', { name: 'Side by side' }).click();
+        const bob = page.frameLocator('iframe');
+        await bob.locator('[data-state=connected]').waitFor();
+        await until(async () => await names() === 'Alice (you), Bob', 'two');
+        await bob.locator('.card', { hasText: 'Find a name' }).press('ArrowLeft');
+        await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
+        await page.getByRole('button', { name: 'Side by side' }).click();
+        await until(async () => await names() === 'Alice (you)', 'one');
+    """)
+    assert alice.console == []
+
+
+async def test_a_second_window_is_somebody_else(visit: Visit) -> None:
+    """Who is not here yet; the new window is in the same project."""
+    alice = await visit("Alice")
+    await alice.play("""
+        const opening = page.context().waitForEvent('page');
+        await page.getByRole('link', { name: 'Open as Bob' }).click();
+        await (await opening).locator('[data-state=connected]').waitFor();
+        await until(async () => await names() === 'Alice (you), Bob', 'two');
+        await page.getByRole('link', { name: 'Open as Carol' }).waitFor();
+    """)
