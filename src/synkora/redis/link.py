@@ -1,11 +1,13 @@
 """The link to Redis: one connection for all that this instance does there, made again whenever it is lost."""
 
 import asyncio
+import hashlib
 import secrets
 import string
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from synkora.engine.logs import Log, fault
@@ -13,11 +15,10 @@ from synkora.redis.connection import Answered, Command, Pending, RedisConnection
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import greet, open_connection
 from synkora.redis.heartbeat import LinkHeartbeat
-from synkora.redis.script import Script
 from synkora.redis.subscriptions import Receiver, Subscriptions
 from synkora.redis.url import RedisUrl
 
-__all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused"]
+__all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused", "Script"]
 
 _UID_LETTERS: Final = string.ascii_letters + string.digits
 _UID_SIZE: Final = 6
@@ -41,6 +42,18 @@ class LinkSettings:
     longest_delay: float = 5.0
     steady_after: float = 1.0  # a connection that worked for so long has the delays begin again
     max_waiting: int = 33_554_432
+
+
+@dataclass(frozen=True)
+class Script:
+    """The text of a Lua script, and the name under which Redis remembers it."""
+
+    text: str
+
+    @cached_property
+    def sha(self) -> str:
+        """The SHA-1 of the text in hexadecimal digits: https://redis.io/docs/latest/commands/evalsha/."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 def new_uid() -> str:
