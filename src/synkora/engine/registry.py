@@ -8,7 +8,7 @@ from typing import Protocol
 
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.disconnect import Reason
-from synkora.engine.handshake import HandshakeRefused, Refusal
+from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.message import ControlPacket
@@ -108,6 +108,15 @@ class Registry:
         session.listener = self._accept(session)
         self.heartbeat.start(session)
         return session
+
+    def admit_websocket(self, request: Request) -> str | None:
+        """The id of the session that a WebSocket is to carry, None for a new session. Raises `HandshakeRefused`."""
+        sid = check(request, self.settings, self.page_of, websocket=True)
+        if sid is None:
+            self.admit(request)
+        else:
+            self.find(sid)
+        return sid
 
     def find(self, sid: str) -> Session:
         """The session with the id `sid`. Raises `HandshakeRefused` where there is none."""

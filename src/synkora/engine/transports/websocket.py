@@ -20,7 +20,7 @@ from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
 
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
-from synkora.engine.handshake import HandshakeRefused, Refusal, check
+from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.request import Request
@@ -433,11 +433,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             key = request.headers.get("sec-websocket-key") or ""
             if not is_key(key):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
-            sid = check(request, self._registry.settings, self._registry.page_of, websocket=True)
-            if sid is None:
-                self._registry.admit(request)
-            else:
-                self._registry.find(sid)
+            sid = self._registry.admit_websocket(request)
         except HandshakeRefused as refusal:
             self._registry.note_refusal(refusal, request)
             self._refuse(refusal, request.id)
