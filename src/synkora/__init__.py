@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve
     from synkora.sockets.broadcast import Broadcast
+    from synkora.sockets.core import NO_ACK
     from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
     from synkora.sockets.namespace import Namespace
+    from synkora.sockets.namespace_handlers import NamespaceHandlers, event
     from synkora.sockets.remote import RemoteSocket
     from synkora.sockets.server import SocketServer
     from synkora.sockets.snapshot import Handshake
@@ -20,34 +22,40 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "NO_ACK",
     "AckTimeout",
     "Broadcast",
     "ConnectRefused",
     "EventRefused",
     "Handshake",
     "Namespace",
+    "NamespaceHandlers",
     "RedisAdapter",
     "RemoteSocket",
     "Socket",
     "SocketServer",
     "TooManyCalls",
     "__version__",
+    "event",
     "serve",
 ]
 
 #: The modules that define the names above.
 _MODULES: Final = {
+    "NO_ACK": "sockets.core",
     "AckTimeout": "sockets.errors",
     "Broadcast": "sockets.broadcast",
     "ConnectRefused": "sockets.errors",
     "EventRefused": "sockets.errors",
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
+    "NamespaceHandlers": "sockets.namespace_handlers",
     "RedisAdapter": "redis_adapter.adapter",
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",
     "SocketServer": "sockets.server",
     "TooManyCalls": "sockets.errors",
+    "event": "sockets.namespace_handlers",
     "serve": "serving.server",
 }
 

@@ -33,6 +33,6 @@ def test_whatever_is_emitted_has_a_row() -> None:
 
 def test_whatever_the_server_takes_has_a_row(site: Site) -> None:
     """There is a handler for each event that a client may send, and for no other."""
-    assert site.server.of("/")._core._routes.keys() == {ask.name for ask in CLIENT_EVENTS} | {
+    assert site.server.of("/")._core.routes.by_name.keys() == {ask.name for ask in CLIENT_EVENTS} | {
         event.name for event in CATALOGUE
     }

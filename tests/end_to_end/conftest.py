@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.access.fixtures import app, app_process, postgres
+from tests.end_to_end.app_visitors import AppVisitor
 from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.clients import WAYS, Client, Way
@@ -136,3 +137,12 @@ async def mallory(
     await bystanders.see_joining(mallory)
     yield mallory
     await carrier.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitors(chromium: NodeProcess) -> AsyncIterator[list[AppVisitor]]:
+    """Two people, each with a browser of their own."""
+    visitors = [AppVisitor(chromium), AppVisitor(chromium)]
+    yield visitors
+    for visitor in visitors:
+        await visitor.close()

@@ -1,6 +1,7 @@
 """What tests ask the fixtures for, and what happens on the way into a project."""
 
 import asyncio
+import re
 from typing import Any, Protocol
 
 import httpx
@@ -10,6 +11,7 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
 
 PROJECT = "proj_456"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class StartServer(Protocol):

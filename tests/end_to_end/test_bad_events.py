@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tests.end_to_end.bystanders import Bystanders
 from tests.end_to_end.raw import RawClient
+from tests.end_to_end.relays import ROWS, VOLATILE
 from tests.end_to_end.session import PROJECT
-from tests.end_to_end.test_relays import ROWS, VOLATILE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from tests.end_to_end.people import ALICE, BOB, issue
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.relays import ROWS
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
-from tests.end_to_end.test_relays import ROWS
 
 from synkora import __version__
 

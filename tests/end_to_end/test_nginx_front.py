@@ -11,14 +11,12 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.docs.documents import ROOT, blocks
+from tests.end_to_end.app_visitors import V4, AppVisitor, collaborate
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows
 from tests.end_to_end.session import StartServer
-from tests.end_to_end.test_browser import V4, Visitor, collaborate, visitors
 from tests.end_to_end.web_app import WebApp
 from tests.support.nginx import running_nginx
 from tests.support.processes import PATIENCE
-
-__all__ = ["visitors"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -66,7 +64,7 @@ async def test_the_names_own_pages_are_let_in(start_server: StartServer) -> None
 
 
 async def test_a_browser_signs_in_by_its_cookie(
-    start_server: StartServer, app: WebApp, visitors: list[Visitor]
+    start_server: StartServer, app: WebApp, visitors: list[AppVisitor]
 ) -> None:
     """App and server on one origin, a default client that sets nothing: it is signed in, and upgrades."""
     with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port) as nginx:
@@ -113,7 +111,7 @@ async def test_a_refusal_names_what_nginx_does_by_default(start_server: StartSer
 
 @pytest.mark.parametrize("change", [bare, forwarding], ids=["as by default", "with X-Forwarded-Host"])
 async def test_a_browser_behind_an_nginx_that_replaces_host(
-    start_server: StartServer, app: WebApp, visitors: list[Visitor], change: Callable[[str], str]
+    start_server: StartServer, app: WebApp, visitors: list[AppVisitor], change: Callable[[str], str]
 ) -> None:
     """A default client signs in by its cookie, and upgrades: its browser tells that the page is the server's own."""
     with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port, change=change) as nginx:

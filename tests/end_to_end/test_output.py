@@ -11,9 +11,9 @@ import pytest
 from tests.end_to_end.clients import Refused
 from tests.end_to_end.people import ALICE, BOB, SECRET, Person, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.relays import ROWS
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
-from tests.end_to_end.test_relays import ROWS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,16 +1,13 @@
 """Who is in a project, as its members are told, over every transport."""
 
-import re
 from typing import Any
 
 import pytest
 from tests.end_to_end.clients import Client
 from tests.end_to_end.people import ALICE, BOB, CAROL, Person
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.end_to_end.session import PROJECT, TIME, Connect, join
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def listed(person: Person) -> dict[str, Any]:

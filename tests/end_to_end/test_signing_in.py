@@ -8,8 +8,7 @@ from tests.end_to_end.clients import Refused
 from tests.end_to_end.people import ALICE, BOB, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, expect_health, join
-from tests.end_to_end.test_presence import TIME
+from tests.end_to_end.session import TIME, Connect, StartServer, expect_health, join
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -12,6 +10,7 @@ from tests.support.clients import Polling, websocket
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
+from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
 from synkora.serving.http import MAX_HEAD, MAX_HEADERS
@@ -54,48 +53,6 @@ async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         yield address
 
 
-class Raw:
-    """A connection over which anything can be sent."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def status(self) -> int:
-        """The status of the next answer, of which the body is read as well."""
-        async with asyncio.timeout(PATIENCE):
-            head = await self.reader.readuntil(b"\r\n\r\n")
-            size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            await self.reader.readexactly(int(size))
-        return int(head.split()[1])
-
-    async def ended(self) -> bytes:
-        """All that comes until the end of the connection."""
-        async with asyncio.timeout(PATIENCE):
-            try:
-                return await self.reader.read()
-            except ConnectionError:
-                return b""
-
-
-@asynccontextmanager
-async def raw(address: Address, receive_buffer: int | None = None) -> AsyncIterator[Raw]:
-    connection = socket.socket()
-    connection.setblocking(False)
-    if receive_buffer is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", address.port))
-    reader, writer = await asyncio.open_connection(sock=connection, limit=65_536)
-    try:
-        yield Raw(reader, writer)
-    finally:
-        writer.transport.abort()
-
-
 def counted(server: SocketServer) -> list[tuple[str, int, str]]:
     return [(tally.kind, tally.times, tally.label) for tally in server.incidents.take()]
 
@@ -134,7 +91,7 @@ class TestSlowRequests:
         assert counted(server) == []
 
     @staticmethod
-    async def _crawl(client: Raw, first: bytes, rest: bytes) -> None:
+    async def _crawl(client: Connection, first: bytes, rest: bytes) -> None:
         """Send bytes at once, and the rest one by one within several times what there is for silence."""
         await client.send(first)
         for byte in rest:
@@ -142,7 +99,7 @@ class TestSlowRequests:
             await client.send(bytes([byte]))
 
     @staticmethod
-    async def _drip(client: Raw, data: bytes) -> None:
+    async def _drip(client: Connection, data: bytes) -> None:
         try:
             while True:
                 await client.send(data)
@@ -271,7 +228,7 @@ class TestKeepAlive:
 class TestSlowReaders:
     async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:
         """What was to be sent to it is given up, and it is counted."""
-        async with raw(hasty, receive_buffer=4096) as client:
+        async with raw(hasty, slow=True) as client:
             await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: len(server.incidents))
             assert counted(server) == [("slow client cut off", 1, "")]

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.serving.test_http import LARGE, Raw, raw
 from tests.support.clients import Polling
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 from tests.support.sessions import turn
+from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
 from synkora.engine.message import Message
@@ -17,6 +17,8 @@ from synkora.engine.registry import Registry
 from synkora.serving.pipeline import MAX_WAITING
 
 __all__ = ["pytest_asyncio_loop_factories"]
+
+LARGE = 30_000_000  # bytes: more than sockets hold
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def get(address: Address, sid: str | None = None, head: str = "Host: a\r\n", ver
     return f"GET {target} HTTP/{version}\r\n{head}\r\n".encode()
 
 
-async def answer(client: Raw) -> tuple[bytes, bytes]:
+async def answer(client: Connection) -> tuple[bytes, bytes]:
     """The head and the body of the next answer."""
     async with asyncio.timeout(PATIENCE):
         head = await client.reader.readuntil(b"\r\n\r\n")
@@ -61,17 +63,17 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
     """A client may poll over another one."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
-        server._registry.find(polling.sid).send(b"4one")
+        server._registry.find(polling.sid).send(b"one")
         await client.send(get(address, polling.sid))
         assert (await answer(client))[1] == b"4one"
         client.writer.transport.abort()
-        server._registry.find(polling.sid).send(b"4two")
+        server._registry.find(polling.sid).send(b"two")
         assert await polling.poll() == ["4two"]
 
 
 async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: SocketServer, address: Address) -> None:
     """Each connection would hold another large answer; the kernel takes little of one, so that it can be noticed."""
-    async with Polling(address) as polling, raw(address, receive_buffer=4096) as deaf, raw(address) as other:
+    async with Polling(address) as polling, raw(address, slow=True) as deaf, raw(address) as other:
         await polling.open()
         session = server._registry.find(polling.sid)
         await deaf.send(get(address, polling.sid))
@@ -92,7 +94,7 @@ async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, 
         await client.send(get(address, polling.sid) * 2 + b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
         for message in (b"4one", b"4two"):
             await until(lambda: server._registry.find(polling.sid).transport.writable)
-            server._registry.find(polling.sid).send(message)
+            server._registry.find(polling.sid).send(message[1:])
             assert (await answer(client))[1] == message
         assert (await answer(client))[0].startswith(b"HTTP/1.1 404")
 
@@ -103,7 +105,7 @@ async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServ
         await polling.open()
         await client.send(get(address, polling.sid) + get(address, "unknown") * MAX_WAITING)
         await until(lambda: server._registry.find(polling.sid).transport.writable)
-        server._registry.find(polling.sid).send(b"4hello")
+        server._registry.find(polling.sid).send(b"hello")
         assert (await answer(client))[1] == b"4hello"
         for _ in range(MAX_WAITING):
             head, body = await answer(client)
@@ -141,15 +143,15 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     server = SocketServer(max_outbox=2 * LARGE)
     server.of("/")
     messages = [b"4" + letter * LARGE for letter in (b"a", b"b", b"c")]
-    async with serving(server) as address, Polling(address) as polling, raw(address, receive_buffer=4096) as client:
+    async with serving(server) as address, Polling(address) as polling, raw(address, slow=True) as client:
         await polling.open()
         session = server._registry.find(polling.sid)
         await client.send(get(address, polling.sid) * 3)
         for message in messages[:2]:
             await until(lambda: session.transport.writable)
-            session.send(message)
+            session.send(message[1:])
             await turn()
-        session.send(messages[2])
+        session.send(messages[2][1:])
         await turn()
         assert session.outbox.waiting_bytes > LARGE
         for message in messages:

@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.serving.test_http import raw
 from tests.support.clients import Polling
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.servers import Address, Engine, serving, serving_engine, until
-from tests.support.wire import TEXT, client_frame
+from tests.support.wire import TEXT, client_frame, raw
 
 from synkora import SocketServer
 

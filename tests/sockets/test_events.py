@@ -104,11 +104,6 @@ class TestHandlers:
             await still_works(client)
         assert seen == list(range(50))
 
-    def test_an_event_has_one_handler(self, server: SocketServer) -> None:
-        """A second one for the same event is a mistake of the application."""
-        with pytest.raises(ValueError, match="has a handler already"):
-            server.of("/").on("echo", lambda socket: None)
-
     async def test_a_route_decodes_its_payload_itself(self, server: SocketServer, address: Address) -> None:
         """What `decode` makes of the event's JSON array goes to the handler, with checked attachments."""
         seen: list[tuple[object, tuple[bytes, ...]]] = []
@@ -168,11 +163,11 @@ class TestBinary:
 
 
 class TestCalls:
-    @pytest.mark.parametrize(("args", "value"), [("[]", None), ("[1]", 1), ("[1,2]", [1, 2]), ("[[1,2]]", [1, 2])])
+    @pytest.mark.parametrize(("args", "value"), [("[]", None), ("[1]", 1), ("[1,2]", 1), ("[[1,2]]", [1, 2])])
     async def test_the_clients_ack_is_returned(
         self, server: SocketServer, address: Address, args: str, value: object
     ) -> None:
-        """One argument is itself, several are a list, none is None; ids count from 0."""
+        """Its first argument, None where there is none; ids count from 0."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             for number in range(2):
@@ -323,21 +318,6 @@ class TestErrors:
         async with socketio(address) as client:
             await client.send("42" + event)
             await client.closed()
-
-    async def test_a_handler_that_gets_too_few_arguments_is_answered(
-        self, server: SocketServer, address: Address
-    ) -> None:
-        """An event without its payload does not end the process, nor the connection."""
-
-        @server.of("/").on("needs two")
-        def needs_two(socket: Socket, one: object, two: object) -> None:
-            raise AssertionError("called without its arguments")
-
-        with capture_logs():
-            async with socketio(address) as client:
-                error = await error_of(client, '42["needs two"]')
-                assert error["message"] == "Internal server error"
-                await still_works(client)
 
     async def test_an_ack_that_json_cannot_hold_is_answered(self, server: SocketServer, address: Address) -> None:
         """What a handler returns may be wrong as well."""

@@ -10,8 +10,12 @@ def public_names(cls: type) -> set[str]:
 
 
 SENDING = {
-    *("all_rooms", "call", "disconnect_sockets", "emit", "everyone", "except_", "fetch_sockets", "local"),
+    *("all_rooms", "call", "disconnect_sockets", "emit", "everyone", "except_", "fetch_sockets", "in_", "local"),
     *("sockets_join", "sockets_leave", "to", "volatile"),
+}
+REGISTERING = {
+    *("off", "off_any", "on", "on_any", "on_any_outgoing", "on_connect", "on_disconnect", "on_disconnecting"),
+    *("on_unknown", "once", "use"),
 }
 
 
@@ -21,7 +25,19 @@ SENDING = {
         (
             synkora.Socket,
             {
-                *("auth", "broadcast", "call", "connected", "data", "disconnect", "emit", "except_", "handshake", "id"),
+                *(
+                    "auth",
+                    "broadcast",
+                    "call",
+                    "connected",
+                    "data",
+                    "disconnect",
+                    "emit",
+                    "except_",
+                    "handshake",
+                    "id",
+                    "in_",
+                ),
                 *("issued", "join", "leave", "namespace", "rooms", "to", "transport", "volatile"),
             },
         ),
@@ -29,15 +45,18 @@ SENDING = {
             synkora.Namespace,
             {
                 *SENDING,
-                *("before_ack", "before_data", "before_event", "name", "on", "on_connect", "on_disconnect"),
-                *("on_server_side", "route", "server_side_call", "server_side_emit", "sockets"),
+                *REGISTERING,
+                *("before_ack", "before_data", "before_event", "name", "on_server_side", "route"),
+                *("server_side_call", "server_side_emit", "sockets"),
             },
         ),
         (
             synkora.SocketServer,
             {
                 *(SENDING - {"all_rooms"}),
-                *("close", "drain", "incidents", "lifespan", "namespaces", "of", "websocket_protocol"),
+                *REGISTERING,
+                *("add", "close", "drain", "incidents", "lifespan", "namespaces", "of", "start_background_task"),
+                "websocket_protocol",
             },
         ),
         (

@@ -114,7 +114,13 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, port: int, source: str = "127.0.0.1", *, slow: bool = False, trust: ssl.SSLContext | None = None
+        cls,
+        port: int,
+        source: str = "127.0.0.1",
+        *,
+        slow: bool = False,
+        receive_buffer: int | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> Self:
         """Connect from the address `source`, over TLS if there is a certificate to `trust`.
 
@@ -123,8 +129,8 @@ class Connection:
         raw = socket.socket()
         try:
             raw.setblocking(False)
-            if slow:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            if slow or receive_buffer:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer or 4096)
             raw.bind((source, 0))
             async with asyncio.timeout(PATIENCE):
                 await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
@@ -175,14 +181,17 @@ class Connection:
                     length = int(line.partition(b":")[2])
             return Response(int(head.split(b" ", 2)[1]), await self.reader.readexactly(length))
 
-    async def ended(self) -> None:
-        """Read until the server closes the connection."""
+    async def status(self) -> int:
+        """The status of the next HTTP response, of which the body is read as well."""
+        return (await self.response()).status
+
+    async def ended(self) -> bytes:
+        """All that comes until the server closes the connection."""
         async with asyncio.timeout(PATIENCE):
             try:
-                while await self.reader.read(65536):
-                    pass
+                return await self.reader.read()
             except ConnectionError:
-                pass
+                return b""
 
     def reset(self) -> None:
         """Cut the connection off with a RST."""
@@ -284,6 +293,16 @@ class WebSocket(Connection):
                 found, *arguments = json.loads(packet[2:])
                 if found == name:
                     return arguments[0] if arguments else None
+
+
+@asynccontextmanager
+async def raw(address: Address, *, slow: bool = False, receive_buffer: int | None = None) -> AsyncIterator[Connection]:
+    """A connection over which anything can be sent."""
+    connection = await Connection.open(address.port, slow=slow, receive_buffer=receive_buffer)
+    try:
+        yield connection
+    finally:
+        connection.abort()
 
 
 @asynccontextmanager

@@ -18,7 +18,19 @@ T = TypeVar("T")
 
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
-_encode: Final = msgspec.json.Encoder().encode
+#: Makes a value of a type that msgspec does not know. Raises `ValueError` or `TypeError` where it cannot.
+DecodeHook = Callable[[type, Any], Any]
+
+
+def _dumped(value: Any) -> Any:
+    """A pydantic model as what JSON can hold: known by its methods, so that pydantic need not be installed."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"a {type(value).__name__} cannot be sent: JSON cannot hold it")
+    return dump(mode="json", by_alias=True)
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_dumped).encode
 
 
 def encode(value: Any) -> bytes:
@@ -51,10 +63,15 @@ class Decoder(Generic[T]):
     __slots__ = ("_decode", "_keeps_halves")
 
     def __init__(
-        self, shape: Any, float_hook: Callable[[str], Any] | None = None, *, keeps_halves: bool = False
+        self,
+        shape: Any,
+        float_hook: Callable[[str], Any] | None = None,
+        *,
+        dec_hook: DecodeHook | None = None,
+        keeps_halves: bool = False,
     ) -> None:
         self._keeps_halves = keeps_halves
-        self._decode = msgspec.json.Decoder(shape, float_hook=float_hook).decode
+        self._decode = msgspec.json.Decoder(shape, float_hook=float_hook, dec_hook=dec_hook).decode
 
     def decode(self, data: bytes) -> T:
         """Return the value of the JSON text `data`.
@@ -85,6 +102,16 @@ class Decoder(Generic[T]):
             raise ProtocolError(problem) from None
         except RecursionError:
             raise InvalidPayload("nested too deeply") from None
+
+
+def convert(value: Any, shape: Any, dec_hook: DecodeHook) -> Any:
+    """A decoded value, which may hold bytes, as a value of `shape`. Raises `InvalidPayload`."""
+    try:
+        return msgspec.convert(value, shape, builtin_types=(bytes,), str_keys=True, dec_hook=dec_hook)
+    except msgspec.ValidationError as error:
+        raise _invalid_payload(error) from None
+    except RecursionError:
+        raise InvalidPayload("nested too deeply") from None
 
 
 def _invalid_payload(error: msgspec.ValidationError) -> InvalidPayload:

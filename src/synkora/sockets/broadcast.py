@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from synkora.sockets import packets
 from synkora.sockets.remote import RemoteSocket
+from synkora.sockets.rooms import check_rooms
 
 if TYPE_CHECKING:
     from synkora.sockets.core import NamespaceCore
@@ -34,11 +35,15 @@ class Broadcast:
 
     def to(self, *rooms: str) -> "Broadcast":
         """To the members of these rooms as well; a socket in several of them gets it once."""
-        return self._with((*self._rooms, *rooms), self._excepted, self._is_volatile, self._is_local)
+        return self._with((*self._rooms, *check_rooms(rooms)), self._excepted, self._is_volatile, self._is_local)
+
+    def in_(self, *rooms: str) -> "Broadcast":
+        """The same as `to`, for what is no emit: `in_("a").fetch_sockets()`."""
+        return self.to(*rooms)
 
     def except_(self, *rooms: str) -> "Broadcast":
         """But not to the members of these rooms."""
-        return self._with(self._rooms, (*self._excepted, *rooms), self._is_volatile, self._is_local)
+        return self._with(self._rooms, (*self._excepted, *check_rooms(rooms)), self._is_volatile, self._is_local)
 
     @property
     def volatile(self) -> "Broadcast":
@@ -61,6 +66,8 @@ class Broadcast:
         `args` are what JSON can hold, bytes, msgspec Structs and `Raw`; `attachments` are what placeholders within a
         `Raw` refer to. Raises `TypeError` for anything else.
         """
+        if self._core.outgoing:
+            self._core.emitted(event, args)
         message = packets.event(self._core.name, event, args, volatile=self._is_volatile, attachments=attachments)
         self._core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
 
@@ -70,6 +77,8 @@ class Broadcast:
         Returns the first argument of each ack, None where it has none, in the order of their coming. Raises
         `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
         """
+        if self._core.outgoing:
+            self._core.emitted(event, args)
         message = packets.event(self._core.name, event, args, volatile=self._is_volatile)
         return await self._core.adapter.call(
             message, self._rooms, self._excepted, timeout=timeout, local=self._is_local
@@ -82,11 +91,11 @@ class Broadcast:
 
     def sockets_join(self, *rooms: str) -> None:
         """Put them into rooms."""
-        self._core.adapter.sockets_join(self._rooms, self._excepted, rooms, local=self._is_local)
+        self._core.adapter.sockets_join(self._rooms, self._excepted, check_rooms(rooms), local=self._is_local)
 
     def sockets_leave(self, *rooms: str) -> None:
         """Take them out of rooms."""
-        self._core.adapter.sockets_leave(self._rooms, self._excepted, rooms, local=self._is_local)
+        self._core.adapter.sockets_leave(self._rooms, self._excepted, check_rooms(rooms), local=self._is_local)
 
     def disconnect_sockets(self, close: bool = False) -> None:
         """Take them out of the namespace; with `close`, end their whole connections."""

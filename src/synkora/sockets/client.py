@@ -31,9 +31,12 @@ _CONNECTED: Final = SocketState.CONNECTED
 class Host(Protocol):
     """What clients connect to."""
 
-    cores: dict[str, NamespaceCore]
     max_attachments: int
     settings: EngineSettings
+
+    def find(self, name: str) -> NamespaceCore | None:
+        """The namespace of this name."""
+        ...
 
     def message_begun(self, client: "Client") -> None:
         """Give a client's attachments their time."""
@@ -134,7 +137,7 @@ class Client:
     def _connect(self, packet: Packet) -> None:
         self.session.count_odd(len(packet.namespace) + len(packet.data))
         name = packet.namespace
-        core = self._host.cores.get(name)
+        core = self._host.find(name)
         if core is None:
             self._refuse(name, ConnectRefused("Invalid namespace"))
             return
@@ -157,7 +160,7 @@ class Client:
             else:
                 core.spawn(self._connect_later(socket, decision))
 
-    async def _connect_later(self, socket: Socket, decision: Awaitable[None]) -> None:
+    async def _connect_later(self, socket: Socket, decision: Awaitable[object]) -> None:
         try:
             await outcome(decision)
         except Exception as error:
@@ -217,10 +220,13 @@ class Client:
 
     def _remove(self, socket: Socket, reason: Reason) -> None:
         self._sockets.pop(socket.namespace, None)
-        was_connected = socket._core.sockets.pop(socket.id, None) is not None
+        core = socket._core
+        was_connected = core.sockets.pop(socket.id, None) is not None
+        if was_connected:
+            core.disconnecting(socket, reason)
         socket._close()
         if was_connected:
-            socket._core.disconnected(socket, reason)
+            core.disconnected(socket, reason)
 
     def on_close(self, reason: Reason) -> None:
         """Take leave of all sockets."""

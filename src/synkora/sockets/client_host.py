@@ -1,4 +1,6 @@
-"""What clients connect to: the namespaces by name, and the time limits on clients."""
+"""What clients connect to, and the time limits on clients."""
+
+from collections.abc import Callable
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.registry import Registry
@@ -11,13 +13,22 @@ from synkora.sockets.core import NamespaceCore
 
 
 class ClientHost:
-    """Makes a client for each session. A client has `connect_timeout` seconds to connect to a namespace."""
+    """Makes a client for each session. A client has `connect_timeout` seconds to connect to a namespace.
+
+    `find` returns the namespace of a name, if there is one.
+    """
 
     max_attachments = MAX_ATTACHMENTS
 
-    def __init__(self, settings: EngineSettings, registry: Registry, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        registry: Registry,
+        connect_timeout: float,
+        find: Callable[[str], NamespaceCore | None],
+    ) -> None:
         self.settings = settings
-        self.cores: dict[str, NamespaceCore] = {}
+        self.find = find
         self.connecting: TimeoutQueue[Client] = TimeoutQueue(
             connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
         )

@@ -1,73 +1,129 @@
 """A namespace inside: its handlers, its sockets, its adapter, and what happens when an event arrives."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from inspect import isawaitable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.logs import Log, fault
 from synkora.engine.outbox import Flusher
 from synkora.protocol.errors import InvalidPayload, ProtocolError
-from synkora.protocol.json import encode
-from synkora.protocol.socketio import (
-    RESERVED_EVENTS,
-    check_event,
-    check_placeholders,
-    decode_arguments,
-    event_name,
-)
+from synkora.protocol.socketio import check_event, check_placeholders, decode_arguments, event_name
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
+from synkora.sockets.routes import Route, Routes, run
 from synkora.sockets.server_side import ServerSide
 from synkora.sockets.socket import Socket
 
-#: What an event goes to: the socket, the event's JSON array, and its attachments.
-Route = Callable[[Socket, bytes, tuple[bytes, ...]], object]
-ConnectHandler = Callable[[Socket, dict[str, Any]], Awaitable[None] | None]
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
+Unknown = Literal["refuse", "ignore"]
+Refusals = Literal["event", "ack"]
 
 log = Log(__name__)
 
 INTERNAL: Final = "Internal server error"
+MOST_RUNNING: Final = 1000  # events of one socket whose handlers have not ended
 _NO_DETAILS: Final[Mapping[str, object]] = {}
 _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
+
+
+class NoAck:
+    """What a handler returns so that its event is not acknowledged."""
+
+    def __repr__(self) -> str:
+        return "NO_ACK"
+
+
+#: Returned by a handler, it leaves an event without an ack: the client's wait ends by its own timeout.
+NO_ACK: Final = NoAck()
+
+
+class _NoAdapter:
+    """Stands for the adapter of a namespace that is not part of a server yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("the namespace is not part of a server yet: server.add(namespace)")
+
+
+def _not_bound(coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> object:
+    coroutine.close()
+    raise RuntimeError("the namespace is not part of a server yet: server.add(namespace)")
+
+
+_NO_ADAPTER: Final[Any] = _NoAdapter()
+_COPIED: Final = (
+    *("before_ack", "before_data", "most_running", "on_connect", "on_disconnect", "on_disconnecting"),
+    *("refusals", "unknown"),
+)
 
 
 class NamespaceCore:
     """What stands behind a `Namespace`, for the modules of this package and for `internals`."""
 
-    def __init__(self, name: str, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.sockets: dict[str, Socket] = {}
-        self.spawn = spawn
-        self.server_side = ServerSide(spawn)
-        local = LocalAdapter(flusher, self.sockets, self.server_side)
-        self.adapter: Adapter = local if adapter is None else adapter(name, local)
+        self.spawn: Spawn = _not_bound
+        self.server_side = ServerSide(self._spawn_later)
+        self.adapter: Adapter = _NO_ADAPTER
         self.refused = 0  # events, with an answer that says why
+        self.most_running = MOST_RUNNING
+        self.unknown: Unknown = "refuse"
+        self.refusals: Refusals = "event"
+        self.routes = Routes()
+        self._written = self.routes.written
         self.before_data: Callable[[Socket, str, bytes, tuple[bytes, ...]], None] | None = None
         self.before_ack: Callable[[Socket, int], None] | None = None
-        self.on_connect: ConnectHandler | None = None
+        self.middleware: list[Callable[[Socket, dict[str, Any]], object]] = []
+        self.on_connect: Callable[[Socket, dict[str, Any]], object] | None = None
+        self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
-        self._routes: dict[str, Route] = {}
-        # The same by the bytes that an event's JSON array usually begins with: `["name"`.
-        self._written: dict[bytes, tuple[str, Route]] = {}
+        self.outgoing: list[Callable[..., object]] = []  # what sees each emit
 
-    def register(self, event: str, route: Route) -> None:
-        """Send an event to `route`. Raises `ValueError` for a name that is Socket.IO's own, or has a handler."""
-        if event in RESERVED_EVENTS:
-            raise ValueError(f"{event!r} is a word of Socket.IO's own")
-        if event in self._routes:
-            raise ValueError(f"{event!r} has a handler already")
-        self._routes[event] = route
-        self._written[encode([event])[:-1]] = (event, route)
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is part of a server."""
+        return self.adapter is not _NO_ADAPTER
 
-    def decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
-        """Ask the handlers of CONNECT. They raise, at once or when awaited, to refuse the socket."""
-        result = None if self.on_connect is None else self.on_connect(socket, auth)
+    def bind(self, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None) -> None:
+        """Make it part of a server."""
+        local = LocalAdapter(flusher, self.sockets, self.server_side)
+        self.adapter = local if adapter is None else adapter(self.name, local)
+        self.spawn = spawn
+
+    def child(self, name: str) -> "NamespaceCore":
+        """A namespace with the handlers that this one has now."""
+        child = NamespaceCore(name)
+        child.routes.copy(self.routes)
+        child.server_side.copy(self.server_side)
+        child.middleware, child.outgoing = list(self.middleware), list(self.outgoing)
+        for name in _COPIED:
+            setattr(child, name, getattr(self, name))
+        return child
+
+    def decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[object] | None:
+        """Ask the middleware and the handler of CONNECT. They raise, at once or when awaited, to refuse the socket."""
+        checks = self.middleware if self.on_connect is None else [*self.middleware, self.on_connect]
+        if not checks:
+            return None
+        result = run(tuple((check, False) for check in checks), (socket, auth))
         return result if result is not None and isawaitable(result) else None
+
+    def check_running(self, socket: Socket) -> None:
+        """Make sure that one more event of a client may be handled at a time. Raises `EventRefused`."""
+        if socket._running >= self.most_running:
+            raise EventRefused(f"Too many events at a time: {self.most_running} are being handled")
+
+    def _spawn_later(self, coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> object:
+        return self.spawn(coroutine, lasting=lasting)
+
+    def emitted(self, event: str, args: tuple[object, ...]) -> None:
+        """Tell those who watch what is sent."""
+        for watcher in self.outgoing:
+            watcher(event, *args)
 
     def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
         """Handle an event: its JSON array, and the id of the ack that the client asks for, if any.
@@ -85,15 +141,17 @@ class NamespaceCore:
                     check_placeholders(data, attachments)
                 else:
                     check_event(data)
+                if self.unknown == "ignore":
+                    return
                 raise EventRefused(f"Unknown event: {name[:_NAME_SHOWN]}")
             result = route(socket, data, attachments)
         except ProtocolError:
             raise
         except FAILURES as error:
-            self._failed(socket, name, error)
+            self._failed(socket, name, number, error)
             return
         if result is not None and isawaitable(result):
-            self.spawn(self._finish_later(socket, name, number, result))
+            self._finish(socket, name, number, result)
         elif number is not None:
             self._acknowledge(socket, name, number, result)
 
@@ -111,6 +169,14 @@ class NamespaceCore:
         except InvalidPayload as error:
             socket.emit("error", {"message": f"ack: {error}"})
         return False
+
+    def disconnecting(self, socket: Socket, reason: Reason) -> None:
+        """Tell the handler that a socket is about to leave its rooms."""
+        if self.on_disconnecting is not None:
+            try:
+                self.on_disconnecting(socket, reason.value)
+            except FAILURES as error:
+                handler_failed("disconnecting", socket, error)
 
     def disconnected(self, socket: Socket, reason: Reason) -> None:
         """Tell the handler that a socket has left."""
@@ -137,44 +203,70 @@ class NamespaceCore:
         except InvalidPayload:
             socket._session.count_odd(len(data))
             raise
-        route = self._routes.get(name)
+        route = self.routes.by_name.get(name, self.routes.other)
         if route is None and self.before_data is None:
             socket._session.count_odd(len(data))
         return name, route
+
+    def _finish(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
+        try:
+            self.check_running(socket)
+        except EventRefused as refusal:
+            if isinstance(result, Coroutine):
+                result.close()
+            self._failed(socket, name, number, refusal)
+        else:
+            socket._running += 1
+            self.spawn(self._finish_later(socket, name, number, result))
 
     async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
         try:
             value = await outcome(result)
         except Exception as error:
-            self._failed(socket, name, error)
+            self._failed(socket, name, number, error)
             return
+        finally:
+            socket._running -= 1
         if number is not None:
             self._acknowledge(socket, name, number, value)
 
     def _acknowledge(self, socket: Socket, name: str, number: int, value: object) -> None:
+        if value is NO_ACK:
+            return
         args = () if value is None else value if isinstance(value, tuple) else (value,)
         try:
             socket._put(packets.ack(self.name, number, args))
         except Exception as error:
-            self._failed(socket, name, error)
+            self._failed(socket, name, number, error)
 
-    def _failed(self, socket: Socket, name: str, error: BaseException) -> None:
+    def _failed(self, socket: Socket, name: str, number: int | None, error: BaseException) -> None:
         try:
             if isinstance(error, EventRefused):
                 self.refused += 1
-                self._answer(socket, name, str(error), error.details)
+                self._answer(socket, name, number, str(error), error.details)
                 return
             if isinstance(error, InvalidPayload):
                 self.refused += 1
-                self._answer(socket, name, str(error))
+                self._answer(socket, name, number, str(error))
                 return
         except Exception as unwritable:  # details that JSON cannot hold
             error = unwritable
         handler_failed(name, socket, error)
-        self._answer(socket, name, INTERNAL)
+        self._answer(socket, name, number, INTERNAL)
 
-    def _answer(self, socket: Socket, name: str, message: str, details: Mapping[str, object] = _NO_DETAILS) -> None:
-        socket.emit("error", {"message": message, "event": name[:_NAME_SHOWN], **details})
+    def _answer(
+        self,
+        socket: Socket,
+        name: str,
+        number: int | None,
+        message: str,
+        details: Mapping[str, object] = _NO_DETAILS,
+    ) -> None:
+        refusal = {"message": message, "event": name[:_NAME_SHOWN], **details}
+        if number is not None and self.refusals == "ack":
+            socket._put(packets.ack(self.name, number, ({"error": refusal},)))
+        else:
+            socket._put(packets.event(self.name, "error", (refusal,)))
 
 
 def handler_failed(event: str, socket: Socket, error: BaseException) -> None:

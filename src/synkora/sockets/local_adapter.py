@@ -25,8 +25,8 @@ class LocalSocket(Protocol):
         """Put it into rooms."""
         ...
 
-    def leave(self, room: str) -> None:
-        """Take it out of a room."""
+    def leave(self, *rooms: str) -> None:
+        """Take it out of rooms."""
         ...
 
     def disconnect(self, close: bool = False) -> None:
@@ -123,8 +123,7 @@ class LocalAdapter:
     ) -> None:
         """Take sockets out of the rooms `left`."""
         for socket in self._select(rooms, except_rooms):
-            for room in left:
-                socket.leave(room)
+            socket.leave(*left)
 
     def disconnect_sockets(
         self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False

@@ -1,28 +1,60 @@
 """A namespace: where an application registers its handlers, and sends to many sockets."""
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from synkora.protocol.socketio import check_placeholders, decode_arguments
+from synkora.protocol.socketio import check_placeholders
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
-from synkora.sockets.core import ConnectHandler, DisconnectHandler, NamespaceCore
+from synkora.sockets.core import MOST_RUNNING, NamespaceCore, Refusals, Unknown
+from synkora.sockets.registration import Registration
 from synkora.sockets.server_side import server_event
 from synkora.sockets.socket import Socket
 
 P = TypeVar("P")
 F = TypeVar("F", bound=Callable[..., Any])
+#: The names of dynamic namespaces: what they match, or a function that says whether there is one of a name.
+Pattern = re.Pattern[str] | Callable[[str], bool]
 
 
-class Namespace(BroadcastOperators):
-    """A part of a server that clients connect to by its name, with handlers of its own."""
+class Namespace(Registration, BroadcastOperators):
+    """A part of a server that clients connect to by its name, with handlers of its own.
 
-    def __init__(self, core: NamespaceCore) -> None:
+    `server.add(namespace)` makes it part of a server; `server.of(name)` does both. Events without a handler are
+    answered with `error`, or with `unknown="ignore"` not at all. A refused event is answered with an `error` event, or
+    with `refusals="ack"` by its ack, where the client asks for one: `{"error": {"message", "event", ...details}}`.
+    A client may have `max_handlers` events whose asynchronous handlers have not ended, and gets a refusal for more.
+
+    A pattern, or a function of a name, in place of the name stands for any number of namespaces: a namespace is made
+    when a client connects to the first name that matches, with the handlers registered until then. There are at most
+    `max_children` of them.
+    """
+
+    def __init__(
+        self,
+        name: str | Pattern = "/",
+        *,
+        unknown: Unknown = "refuse",
+        refusals: Refusals = "event",
+        max_handlers: int = MOST_RUNNING,
+        max_children: int = 1000,
+    ) -> None:
+        self._pattern = None if isinstance(name, str) else name
+        text = name if isinstance(name, str) else name.pattern if isinstance(name, re.Pattern) else name.__qualname__
+        if isinstance(name, str) and (not name.startswith("/") or "," in name):
+            raise ValueError(f"{name!r} is no namespace: it starts with / and has no comma")
+        _check("unknown", unknown, ("refuse", "ignore"))
+        _check("refusals", refusals, ("event", "ack"))
+        core = NamespaceCore(text)
+        core.unknown, core.refusals, core.most_running = unknown, refusals, max_handlers
+        self._children = 0
+        self._max_children = max_children
         self._core = core
 
     @property
     def name(self) -> str:
-        """Its name, which begins with a slash."""
+        """Its name, which begins with a slash; of dynamic namespaces the pattern."""
         return self._core.name
 
     @property
@@ -30,29 +62,18 @@ class Namespace(BroadcastOperators):
         """The connected sockets by their ids: a copy, so that a loop may disconnect them."""
         return dict(self._core.sockets)
 
-    # Handlers
+    def _matches(self, name: str) -> bool:
+        """Whether it stands for the namespace of this name."""
+        if isinstance(self._pattern, re.Pattern):
+            return self._pattern.fullmatch(name) is not None
+        return self._pattern is not None and self._pattern(name)
 
-    @overload
-    def on(self, event: str) -> Callable[[F], F]: ...
+    def _child(self, name: str) -> "Namespace":
+        child = Namespace(name)
+        child._core = self._core.child(name)
+        return child
 
-    @overload
-    def on(self, event: str, handler: F) -> F: ...
-
-    def on(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
-        """Register `handler(socket, *args)` for an event; without a handler, a decorator that does.
-
-        It may be a coroutine function. What it returns acknowledges the event, where the client asks for that: a tuple
-        is several arguments, None is none. What it raises is logged and answered with an `error` event.
-        """
-        if handler is None:
-            return lambda function: self.on(event, function)
-        call = handler
-
-        def route(socket: Socket, data: bytes, attachments: tuple[bytes, ...]) -> object:
-            return call(socket, *decode_arguments(data, attachments)[1:])
-
-        self._core.register(event, route)
-        return handler
+    # What events go through before their handlers
 
     def route(
         self, event: str, decode: Callable[[bytes], P], handler: Callable[[Socket, P, tuple[bytes, ...]], object]
@@ -67,35 +88,26 @@ class Namespace(BroadcastOperators):
                 check_placeholders(data, attachments)
             return handler(socket, decode(data), attachments)
 
-        self._core.register(event, route)
-
-    def on_connect(self, handler: ConnectHandler) -> ConnectHandler:
-        """Register what decides on a CONNECT: `handler(socket, auth)`, which may raise `ConnectRefused`.
-
-        What it emits goes out after the reply to CONNECT, and not at all if it refuses.
-        """
-        self._core.on_connect = handler
-        return handler
-
-    def on_disconnect(self, handler: DisconnectHandler) -> DisconnectHandler:
-        """Register what learns of each end: `handler(socket, reason)`, with Socket.IO's word for the reason."""
-        self._core.on_disconnect = handler
-        return handler
+        self._core.routes.add(event, handler, route)
 
     def before_event(self, check: Callable[[Socket, str], None]) -> Callable[[Socket, str], None]:
         """Register what sees each event first, by its name: `check(socket, event)`, which may raise `EventRefused`.
 
         It sees events that nobody handles too, and none of an event's data has been read yet.
         """
-        self._core.before_data = lambda socket, event, _, __: check(socket, event)
+        self.before_data(lambda socket, event, _, __: check(socket, event))
         return check
 
     def before_data(self, check: Callable[[Socket, str, bytes, tuple[bytes, ...]], None]) -> None:
-        """Register such a check, in the place of `before_event`, that gets the undecoded data and attachments too."""
+        """Register such a check in the place of `before_event`. It gets the undecoded data and attachments too."""
+        if self._core.before_data is not None:
+            raise ValueError("before_event or before_data has a check already")
         self._core.before_data = check
 
     def before_ack(self, check: Callable[[Socket, int], None]) -> None:
         """Register what sees each ack's size before it is decoded: `check(socket, size)` may raise `EventRefused`."""
+        if self._core.before_ack is not None:
+            raise ValueError("before_ack has a check already")
         self._core.before_ack = check
 
     # Other servers
@@ -139,3 +151,8 @@ class Namespace(BroadcastOperators):
     def everyone(self) -> Broadcast:
         """A broadcast to all in the namespace."""
         return Broadcast(self._core)
+
+
+def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from synkora.sockets import packets
 from synkora.sockets.errors import AckTimeout
+from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class RemoteSocket:
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event to this client, as `Socket.emit` does."""
+        if self._core.outgoing:
+            self._core.emitted(event, args)
         self._core.adapter.broadcast(packets.event(self._core.name, event, args), (self.id,), ())
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
@@ -54,6 +57,8 @@ class RemoteSocket:
 
         Returns its first argument, None where there is none. Raises `AckTimeout`, also when the client has left.
         """
+        if self._core.outgoing:
+            self._core.emitted(event, args)
         message = packets.event(self._core.name, event, args)
         answers = await self._core.adapter.call(message, (self.id,), (), timeout=timeout)
         if not answers:
@@ -62,11 +67,11 @@ class RemoteSocket:
 
     def join(self, *rooms: str) -> None:
         """Put it into rooms."""
-        self._core.adapter.sockets_join((self.id,), (), rooms)
+        self._core.adapter.sockets_join((self.id,), (), check_rooms(rooms))
 
-    def leave(self, room: str) -> None:
-        """Take it out of a room."""
-        self._core.adapter.sockets_leave((self.id,), (), (room,))
+    def leave(self, *rooms: str) -> None:
+        """Take it out of rooms."""
+        self._core.adapter.sockets_leave((self.id,), (), check_rooms(rooms))
 
     def disconnect(self, close: bool = False) -> None:
         """Take it out of the namespace; with `close`, end its whole connection."""

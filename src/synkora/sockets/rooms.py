@@ -12,6 +12,14 @@ def _tell_nobody(_: str) -> None:
     """Take note of a change that is of no use on a server that is alone."""
 
 
+def check_rooms(rooms: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of rooms. Raises `TypeError` for one that is not a text: clients of other servers have no others."""
+    for room in rooms:
+        if not isinstance(room, str):
+            raise TypeError(f"the name of a room is a text, not {room!r}")
+    return rooms
+
+
 class Rooms:
     """Rooms and their members: the outbox of each, by the socket's id.
 

@@ -4,12 +4,13 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.connection_limiter import ConnectionLimiter
 from synkora.engine.drain import drain
 from synkora.engine.incidents import Incidents
+from synkora.engine.logs import Log, fault
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
@@ -23,12 +24,19 @@ from synkora.sockets.client import Client
 from synkora.sockets.client_host import ClientHost
 from synkora.sockets.core import NamespaceCore
 from synkora.sockets.local_adapter import AdapterConnection, AdapterFactory
-from synkora.sockets.namespace import Namespace
+from synkora.sockets.namespace import Namespace, Pattern
+from synkora.sockets.namespace_handlers import NamespaceHandlers
+from synkora.sockets.registration import Registration
+
+T = TypeVar("T")
+
+log = Log(__name__)
 
 _DRAIN_CHECK: Final = 0.02  # seconds
+_LAST_STEPS: Final = 1  # seconds that cancelled tasks have
 
 
-class SocketServer(BroadcastOperators):
+class SocketServer(Registration, BroadcastOperators):
     """A Socket.IO v5 server; durations are seconds, sizes are bytes.
 
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
@@ -80,24 +88,69 @@ class SocketServer(BroadcastOperators):
         self._registry = Registry(self.settings, self._accept, gate)
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
-        self._host = ClientHost(self.settings, self._registry, connect_timeout)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._lasting: set[asyncio.Task[None]] = set()
+        self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
+        self._patterns: list[Namespace] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._lasting: set[asyncio.Task[Any]] = set()
 
-    def of(self, name: str) -> Namespace:
-        """The namespace `name`, made if need be. Raises `ValueError` for a name that clients could not send."""
-        if not name.startswith("/") or "," in name:
-            raise ValueError(f"{name!r} is no namespace: it starts with / and has no comma")
-        if name not in self._namespaces:
-            core = NamespaceCore(name, self._registry.flusher, self._spawn, self._adapter)
-            self._host.cores[name] = core
-            self._namespaces[name] = Namespace(core)
-        return self._namespaces[name]
+    def of(self, name: str | Pattern) -> Namespace:
+        """The namespace `name`, made if need be; a pattern, or a function of a name, makes dynamic namespaces.
+
+        Raises `ValueError` for a name that clients could not send.
+        """
+        found = self._namespaces.get(name) if isinstance(name, str) else None
+        if found is None:
+            found = Namespace(name)
+            self.add(found)
+        return found
+
+    def add(self, namespace: Namespace | NamespaceHandlers) -> Namespace:
+        """Make a namespace part of this server. Raises `ValueError` where it has one of this name already."""
+        if isinstance(namespace, NamespaceHandlers):
+            namespace = namespace.namespace
+        core = namespace._core
+        if core.name in self._namespaces:
+            raise ValueError(f"the server has a namespace {core.name} already")
+        if core.is_bound:
+            raise ValueError(f"{core.name} is part of a server already")
+        if namespace._pattern is not None:
+            self._patterns.append(namespace)
+        else:
+            core.bind(self._registry.flusher, self._spawn, self._adapter)
+            self._namespaces[core.name] = namespace
+        return namespace
 
     @property
     def namespaces(self) -> dict[str, Namespace]:
         """The namespaces by their names: a copy."""
         return dict(self._namespaces)
+
+    def _find(self, name: str) -> NamespaceCore | None:
+        """The namespace that a client asks for, made if its name matches a pattern."""
+        found = self._namespaces.get(name)
+        if found is None:
+            parent = next((pattern for pattern in self._patterns if pattern._matches(name)), None)
+            if parent is None or parent._children >= parent._max_children:
+                return None
+            parent._children += 1
+            found = self.add(parent._child(name))
+        return found._core
+
+    @property
+    def _core(self) -> NamespaceCore:  # type: ignore[override]  # its handlers are those of its main namespace
+        return self.of("/")._core
+
+    def start_background_task(
+        self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **options: Any
+    ) -> asyncio.Task[T | None]:
+        """Run `function(*args, **options)` in a task that is cancelled when the server closes.
+
+        An exception is logged, and ends the task with None.
+        """
+        task = asyncio.get_running_loop().create_task(_logged(function, args, options))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     @property
     def incidents(self) -> Incidents:
@@ -151,8 +204,11 @@ class SocketServer(BroadcastOperators):
             await asyncio.sleep(_DRAIN_CHECK)
         if self._lasting:
             await asyncio.wait(self._lasting, timeout=max(deadline - loop.time(), 0))
-        for task in self._tasks:
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LAST_STEPS)
         if self._connection is not None:
             await self._connection.close()
         return self._registry.is_drained
@@ -165,3 +221,14 @@ class SocketServer(BroadcastOperators):
         for tasks in (self._tasks, self._lasting) if lasting else (self._tasks,):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+
+
+async def _logged(
+    function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], options: dict[str, Any]
+) -> T | None:
+    try:
+        return await function(*args, **options)
+    except Exception as error:  # noqa: BLE001  # it is logged
+        name = getattr(function, "__qualname__", repr(function))
+        log.error("background_task_failed", task=name, **fault(error))
+        return None

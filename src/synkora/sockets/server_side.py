@@ -48,6 +48,10 @@ class ServerSide:
             raise ValueError(f"{event!r} has a handler already")
         self._handlers[event] = handler
 
+    def copy(self, other: "ServerSide") -> None:
+        """Take the handlers that another namespace has now."""
+        self._handlers = dict(other._handlers)
+
     def receive(self, event: Sequence[Any], answer: Answer | None) -> None:
         """Take an event, its name and arguments; `answer` gets what the handler returns.
 

@@ -1,5 +1,6 @@
 """One client in one namespace."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from synkora.sockets import packets
 from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
+from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
 if TYPE_CHECKING:
@@ -40,8 +42,10 @@ class Socket:
         "_core",
         "_data",
         "_disconnect",
+        "_last",
         "_pending",
         "_rooms",
+        "_running",
         "_session",
         "_state",
         "id",
@@ -64,6 +68,8 @@ class Socket:
         self._disconnect = disconnect
         self.issued = time.time()
         self._rooms: set[str] | None = None
+        self._running = 0  # handlers that have not ended
+        self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
         self._pending: list[Message] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
@@ -125,7 +131,8 @@ class Socket:
         )
 
     def join(self, *rooms: str) -> None:
-        """Enter rooms."""
+        """Enter rooms. Raises `TypeError` for a room that is not a text."""
+        check_rooms(rooms)
         if self._state is SocketState.DISCONNECTED:
             return
         if self._rooms is None:
@@ -138,16 +145,20 @@ class Socket:
         for room in rooms:
             self._core.adapter.rooms.join(self.id, room)
 
-    def leave(self, room: str) -> None:
-        """Leave a room."""
-        if self._rooms is not None:
-            self._rooms.discard(room)
-        self._core.adapter.rooms.leave(self.id, room)
+    def leave(self, *rooms: str) -> None:
+        """Leave rooms. Raises `TypeError` for a room that is not a text."""
+        check_rooms(rooms)
+        for room in rooms:
+            if self._rooms is not None:
+                self._rooms.discard(room)
+            self._core.adapter.rooms.leave(self.id, room)
 
     # Sending
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
+        if self._core.outgoing:
+            self._core.emitted(event, args)
         self._put(packets.event(self._core.name, event, args))
 
     def _put(self, message: Message) -> None:
@@ -162,7 +173,7 @@ class Socket:
     async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
         """Send an event and wait up to `timeout` seconds for the client's ack.
 
-        Returns its argument, a list where there are several, None where there is none. Raises `AckTimeout`, also when
+        Returns its first argument, None where there is none. Raises `AckTimeout`, also when
         the client leaves, and `TooManyCalls` where it owes too many acks already.
         """
         if self._state is SocketState.DISCONNECTED:
@@ -172,17 +183,23 @@ class Socket:
         number = self._core.adapter.acks.next_id()
         message = packets.asking_for_ack(packets.event(self._core.name, event, args), number)
         self._acks.open(number)
+        if self._core.outgoing:
+            self._core.emitted(event, args)
         self._put(message)
         answer = await self._acks.wait(number, timeout)
-        return answer if len(answer) > 1 else answer[0] if answer else None
+        return answer[0] if answer else None
 
     def to(self, *rooms: str) -> Broadcast:
         """An emit to the others in these rooms."""
-        return Broadcast(self._core, rooms, (self.id,))
+        return Broadcast(self._core, check_rooms(rooms), (self.id,))
+
+    def in_(self, *rooms: str) -> Broadcast:
+        """The same as `to`."""
+        return self.to(*rooms)
 
     def except_(self, *rooms: str) -> Broadcast:
         """An emit to all others but those in these rooms."""
-        return Broadcast(self._core, (), (self.id, *rooms))
+        return Broadcast(self._core, (), (self.id, *check_rooms(rooms)))
 
     @property
     def broadcast(self) -> Broadcast:
@@ -245,11 +262,18 @@ class VolatileSocket:
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event, unless the client does not keep up."""
-        self.socket._put(packets.event(self.socket._core.name, event, args, volatile=True))
+        core = self.socket._core
+        if core.outgoing:
+            core.emitted(event, args)
+        self.socket._put(packets.event(core.name, event, args, volatile=True))
 
     def to(self, *rooms: str) -> Broadcast:
         """A volatile emit to the others in these rooms."""
         return self.socket.to(*rooms).volatile
+
+    def in_(self, *rooms: str) -> Broadcast:
+        """The same as `to`."""
+        return self.to(*rooms)
 
     def except_(self, *rooms: str) -> Broadcast:
         """A volatile emit to all others but those in these rooms."""

@@ -4,13 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.app.console.test_api import Desk, desk, files
+from tests.app.console.desk import Desk
 from tests.collaboration.site import Person, turn
 
 from synkora.collaboration.blocks import LONGEST_BLOCK, MOST_BLOCKS, Block
 from synkora.engine.incidents import IncidentKind
-
-__all__ = ["desk", "files"]
 
 
 async def refusal_of(person: Person) -> Any:

@@ -1,0 +1,43 @@
+"""A namespace whose handlers are the methods of a class."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from synkora.sockets.namespace import Namespace, Pattern
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PREFIX: Final = "on_"
+_LIFE: Final = ("on_any", "on_any_outgoing", "on_connect", "on_disconnect", "on_disconnecting", "on_unknown")
+
+
+def event(name: str, *, ordered: bool = False) -> Callable[[F], F]:
+    """Mark a method of `NamespaceHandlers` as the handler of an event whose name is no part of a Python name."""
+
+    def mark(function: F) -> F:
+        function._synkora_event = (name, ordered)  # type: ignore[attr-defined]  # read below
+        return function
+
+    return mark
+
+
+class NamespaceHandlers:
+    """A class whose methods are handlers: `on_connect` and the like, and `on_say` for the event `say`.
+
+    `event(name)` marks methods for events with other names. `namespace` is the namespace that they are registered in,
+    made with `options`; `server.add(handlers)` makes it part of a server.
+    """
+
+    def __init__(self, name: str | Pattern = "/", **options: Any) -> None:
+        self.namespace: Final = Namespace(name, **options)
+        for method in dir(type(self)):
+            if method.startswith("__"):
+                continue
+            function = getattr(self, method)
+            marked = getattr(function, "_synkora_event", None)
+            if marked is not None:
+                self.namespace.on(marked[0], function, ordered=marked[1])
+            elif method in _LIFE:
+                getattr(self.namespace, method)(function)
+            elif method.startswith(_PREFIX):
+                self.namespace.on(method.removeprefix(_PREFIX), function)

@@ -1,0 +1,270 @@
+"""Handlers by their signatures: arguments are counted and checked before a handler is called.
+
+Annotations say what an argument is: builtins, msgspec Structs, dataclasses, TypedDicts, pydantic models and what
+`typing` makes of them. An argument without an annotation, or with `Any` or `object`, may be anything.
+"""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final, get_type_hints
+
+import msgspec
+
+from synkora.protocol.errors import InvalidPayload
+from synkora.protocol.json import Decoder, convert
+from synkora.protocol.socketio import decode_arguments
+from synkora.sockets.errors import ConnectRefused, EventRefused
+
+_PLACE: Final = re.compile(r"\[(?P<index>\d+)\](?P<rest>.*)", re.DOTALL)
+#: What begins the problem of a value that has a path of its own inside.
+_INSIDE: Final = "@"
+_MISSING: Final = object()
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Parameters:
+    """The parameters of a handler that follow its first ones, the socket and what else Synkora gives.
+
+    `names` and `shapes` are those of the positional parameters, of which `required` have no default. `rest` is the
+    shape of `*args`, None where there is no such parameter.
+    Raises `TypeError` for a handler that cannot be called with as many arguments as `given`, or whose annotations
+    cannot be resolved.
+    """
+
+    def __init__(self, handler: Callable[..., Any], what: str, given: int = 1) -> None:
+        self.names: list[str] = []
+        self.shapes: list[Any] = []
+        self.required = 0
+        self.rest: Any = None
+        try:
+            parameters = list(inspect.signature(handler).parameters.values())
+        except (TypeError, ValueError):
+            if not callable(handler):
+                raise TypeError(f"{what} is not a function: {handler!r}") from None
+            self.rest = Any  # a function in C: it says nothing of its parameters
+            return
+        known = _globals_of(handler)
+        positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
+        rest = next((each for each in parameters if each.kind is inspect.Parameter.VAR_POSITIONAL), None)
+        if len(positional) < given and rest is None:
+            raise TypeError(f"{what} takes {given} argument{'s' * (given > 1)} at least, the socket first")
+        for parameter in parameters:
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is inspect.Parameter.empty:
+                raise TypeError(f"{what} is called without keywords, so {parameter.name} needs a default")
+        for parameter in positional[given:]:
+            self.names.append(parameter.name)
+            self.shapes.append(_shape(parameter, known, what))
+            self.required += parameter.default is inspect.Parameter.empty
+        if rest is not None:
+            self.rest = _shape(rest, known, what)
+
+    @property
+    def is_untyped(self) -> bool:
+        """Whether every argument may be anything."""
+        return all(shape is Any for shape in (*self.shapes, Any if self.rest is None else self.rest))
+
+    def takes(self, count: int) -> bool:
+        """Whether there may be so many arguments."""
+        return self.required <= count and (self.rest is not None or count <= len(self.names))
+
+    def wrong_count(self, event: str, count: int) -> EventRefused:
+        """What refuses an event with another number of arguments."""
+        least, most = self.required, len(self.names)
+        if self.rest is not None:
+            expected = f"at least {_arguments(least)}"
+        elif least == most:
+            expected = _arguments(most) if most else "no arguments"
+        else:
+            expected = f"{least} to {_arguments(most)}"
+        return EventRefused(f"{event} takes {expected}, got {count}")
+
+
+def caller(event: str, handler: Callable[..., Any]) -> Callable[[Any, bytes, tuple[bytes, ...]], object]:
+    """What calls `handler(socket, *args)` with the arguments in an event's JSON array.
+
+    It raises `EventRefused` for arguments that the handler does not take.
+    """
+    parameters = Parameters(handler, f"the handler of {event!r}")
+    if not parameters.is_untyped:
+        arguments = _Arguments(event, parameters)
+        return lambda socket, data, attachments: handler(socket, *arguments.decode(data, attachments))
+
+    def call(socket: Any, data: bytes, attachments: tuple[bytes, ...]) -> object:
+        values = decode_arguments(data, attachments)
+        if not parameters.takes(len(values) - 1):
+            raise parameters.wrong_count(event, len(values) - 1)
+        return handler(socket, *values[1:])
+
+    return call
+
+
+def connect_caller(what: str, handler: Callable[..., Any]) -> Callable[[Any, dict[str, Any]], Any]:
+    """What calls `handler(socket, auth)` or `handler(socket)`.
+
+    It raises `ConnectRefused` for a payload of CONNECT that is not of the annotated type.
+    """
+    parameters = Parameters(handler, what)
+    if parameters.required > 1:
+        raise TypeError(f"{what} takes the socket and the payload of CONNECT, and nothing else")
+    if not parameters.names and parameters.rest is None:
+        return lambda socket, auth: handler(socket)
+    shape = parameters.shapes[0] if parameters.shapes else parameters.rest
+    if shape is Any or shape in (dict, dict[str, Any], dict[str, object]):
+        return handler
+    _check(shape, what, parameters.names[0])
+    is_optional = parameters.required == 0
+
+    def call(socket: Any, auth: dict[str, Any]) -> object:
+        if is_optional and not auth:
+            return handler(socket)
+        try:
+            return handler(socket, convert(auth, shape, _make))
+        except InvalidPayload as error:
+            raise ConnectRefused(_at("auth", f".{error.path}" if error.path else "", error.problem)) from None
+
+    return call
+
+
+def takes_any(what: str, handler: Callable[..., Any]) -> None:
+    """Make sure that a handler may be called as `handler(socket, event, *args)`. Raises `TypeError`."""
+    if Parameters(handler, what, given=2).rest is None:
+        raise TypeError(f"{what} takes (socket, event, *args)")
+
+
+class _Arguments:
+    """The arguments of one event, by the types that a handler gives them."""
+
+    def __init__(self, event: str, parameters: Parameters) -> None:
+        self._event = event
+        self._parameters = parameters
+        what = f"the handler of {event!r}"
+        fields: list[Any] = [("event", Any)]
+        for index, (name, shape) in enumerate(zip(parameters.names, parameters.shapes, strict=True)):
+            _check(shape, what, name)
+            default = () if index < parameters.required else (msgspec.field(default_factory=lambda: _MISSING),)
+            fields.append((f"argument{index}", shape, *default))
+        self._shape = msgspec.defstruct("Arguments", fields, array_like=True, forbid_unknown_fields=True)
+        self._rest = None if parameters.rest is None else list[parameters.rest]  # type: ignore[name-defined]  # a type made here
+        if self._rest is not None:
+            _check(self._rest, what, "args")
+        self._decoder: Decoder[Any] = Decoder(self._shape, dec_hook=_make)
+        # JSON has no bytes: they come as attachments, and msgspec would take texts in base64 for them.
+        self._is_split = self._rest is not None or any(map(_may_be_bytes, parameters.shapes))
+
+    def decode(self, data: bytes, attachments: tuple[bytes, ...]) -> list[Any]:
+        """The arguments in an event's JSON array. Raises `EventRefused` with the place of what is wrong."""
+        if not attachments and not self._is_split:
+            try:
+                return _given(self._decoder.decode(data))
+            except InvalidPayload as error:
+                raise self._refusal(error, len(decode_arguments(data)) - 1) from None
+        values = decode_arguments(data, attachments)
+        count, split = len(values) - 1, len(self._parameters.names) + 1
+        if not self._parameters.takes(count):
+            raise self._parameters.wrong_count(self._event, count)
+        try:
+            found = _given(convert(values[:split], self._shape, _make))
+        except InvalidPayload as error:
+            raise self._refusal(error, count) from None
+        if self._rest is None:
+            return found
+        try:
+            return [*found, *convert(values[split:], self._rest, _make)]
+        except InvalidPayload as error:
+            raise EventRefused(_at("args", error.path, error.problem)) from None
+
+    def _refusal(self, error: InvalidPayload, count: int) -> EventRefused:
+        if not self._parameters.takes(count):
+            return self._parameters.wrong_count(self._event, count)
+        place = _PLACE.fullmatch(error.path)
+        if place is None:
+            return EventRefused(str(error))
+        return EventRefused(_at(self._parameters.names[int(place["index"]) - 1], place["rest"], error.problem))
+
+
+def _given(arguments: msgspec.Struct) -> list[Any]:
+    """The arguments that came: those after the first one that is missing have their defaults."""
+    values = list(msgspec.structs.astuple(arguments))
+    while values[-1] is _MISSING:
+        values.pop()
+    return values[1:]
+
+
+def _at(name: str, rest: str, problem: str) -> str:
+    """What is wrong, behind its place: `message.text: Expected str, got int`."""
+    if problem.startswith(_INSIDE):
+        inside, _, problem = problem[1:].partition(": ")
+        rest += f".{inside}" if inside else ""
+    return f"{name}{rest}: {problem}"
+
+
+def _make(shape: type, value: Any) -> Any:
+    """A value of a type that msgspec does not know: anything, or a pydantic model."""
+    if shape is object:
+        return value
+    try:
+        return shape.model_validate(value)  # type: ignore[attr-defined]  # `_check` let nothing else pass
+    except ValueError as error:
+        first = error.errors(include_url=False)[0]  # type: ignore[attr-defined]  # pydantic's ValidationError
+        raise ValueError(f"{_INSIDE}{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _shape(parameter: inspect.Parameter, known: dict[str, Any], what: str) -> Any:
+    shape = parameter.annotation
+    if isinstance(shape, str):
+        try:
+            hints = get_type_hints(SimpleNamespace(__annotations__={"it": shape}), known, include_extras=True)
+        except Exception as error:
+            raise TypeError(f"{what}: the annotation of {parameter.name}, {shape}, is not defined: {error}") from error
+        shape = hints["it"]
+    return Any if shape in (inspect.Parameter.empty, object) else shape
+
+
+def _check(shape: Any, what: str, name: str) -> None:
+    """Make sure that values can be made of a type. Raises `TypeError`."""
+    try:
+        found = msgspec.inspect.type_info(shape)
+    except Exception as error:
+        raise TypeError(f"{what}: {name} cannot be checked: {error}") from error
+    for each in _parts(found):
+        is_unknown = isinstance(each, msgspec.inspect.CustomType) and each.cls is not object
+        if is_unknown and not hasattr(each.cls, "model_validate"):
+            raise TypeError(
+                f"{what}: {name} cannot be a {each.cls.__name__}: take a builtin, a dataclass, a TypedDict, a msgspec "
+                "Struct or a pydantic model"
+            )
+
+
+def _may_be_bytes(shape: Any) -> bool:
+    types = (msgspec.inspect.BytesType, msgspec.inspect.ByteArrayType, msgspec.inspect.MemoryViewType)
+    return any(isinstance(each, types) for each in _parts(msgspec.inspect.type_info(shape)))
+
+
+def _parts(found: Any) -> list[Any]:
+    """A type and all types within it, as msgspec describes them."""
+    seen: dict[int, Any] = {}
+    waiting = [found]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tuple):
+            waiting.extend(each)
+        elif isinstance(each, msgspec.Struct) and id(each) not in seen:
+            seen[id(each)] = each
+            waiting.extend(getattr(each, name) for name in each.__struct_fields__)
+    return list(seen.values())
+
+
+def _globals_of(handler: Any) -> dict[str, Any]:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    function = inspect.unwrap(getattr(handler, "__func__", handler))
+    if not hasattr(function, "__globals__"):
+        function = type(handler).__call__
+    return dict(getattr(function, "__globals__", {}))
+
+
+def _arguments(count: int) -> str:
+    return f"{count} argument" if count == 1 else f"{count} arguments"

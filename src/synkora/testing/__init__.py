@@ -1,0 +1,228 @@
+"""A client in memory, for the tests of applications: real packets and handlers, and no network.
+
+async with connect(server, auth={"name": "Ada"}) as ada:
+    assert await ada.call("say", "Hello!") == "delivered"
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from math import inf
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from synkora.engine.disconnect import Reason
+from synkora.engine.message import Message
+from synkora.engine.request import Headers, Request
+from synkora.engine.settings import TransportName
+from synkora.protocol import json
+from synkora.protocol.socketio import MAX_ATTACHMENTS, Assembler, Packet, PacketType, decode_arguments
+from synkora.sockets import packets
+from synkora.sockets.internals import registry_of
+from synkora.sockets.server import SocketServer
+
+__all__ = ["Client", "ClientClosed", "ConnectError", "connect"]
+
+TIMEOUT: Final = 5  # seconds
+_ANYTHING: Final[json.Decoder[Any]] = json.Decoder(Any)
+
+
+class ConnectError(Exception):
+    """The server has refused the client; `data` is what `ConnectRefused` has."""
+
+    def __init__(self, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class ClientClosed(Exception):
+    """The client is out of its namespace, so nothing more comes; `reason` is Socket.IO's word for why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Client:
+    """A client in one namespace; made by `connect`.
+
+    `id` is its socket's id. `answers` has the functions that acknowledge events of the server, by the events' names:
+    what `answers["ask"](*args)` returns is the ack.
+    """
+
+    def __init__(self, server: SocketServer, namespace: str, request: Request) -> None:
+        self.id = ""
+        self.namespace = namespace
+        self.answers: dict[str, Callable[..., object]] = {}
+        self.closed_by: str | None = None
+        self._events: asyncio.Queue[list[Any] | None] = asyncio.Queue()
+        self._acks: dict[int, asyncio.Future[list[Any]]] = {}
+        self._connected: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._assembler = Assembler(MAX_ATTACHMENTS, 1 << 30)
+        self._transport = _MemoryTransport(self)
+        self._session = registry_of(server).open(request, self._transport)
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is in its namespace."""
+        return bool(self.id) and self.closed_by is None
+
+    def emit(self, event: str, *args: object) -> None:
+        """Send an event. Raises `ClientClosed` when the client is out of its namespace."""
+        self._send(packets.event(self.namespace, event, args))
+
+    async def call(self, event: str, *args: object, timeout: float = TIMEOUT) -> Any:
+        """Send an event; return the first argument of its ack, None where there is none.
+
+        Raises `TimeoutError` where no ack comes within `timeout` seconds, as for an event that is refused.
+        """
+        number = len(self._acks)
+        self._acks[number] = asyncio.get_running_loop().create_future()
+        self._send(packets.asking_for_ack(packets.event(self.namespace, event, args), number))
+        async with asyncio.timeout(timeout):
+            answer = await self._acks[number]
+        return answer[0] if answer else None
+
+    async def receive(self, event: str | None = None, *, timeout: float = TIMEOUT) -> list[Any]:
+        """The next event, a list of its name and arguments; with `event`, the next of this name: others are dropped.
+
+        Raises `TimeoutError` where none comes within `timeout` seconds, `ClientClosed` where none will come.
+        """
+        async with asyncio.timeout(timeout):
+            while (received := await self._events.get()) is not None:
+                if event is None or received[0] == event:
+                    return received
+        self._events.put_nowait(None)
+        raise ClientClosed(self.closed_by or "")
+
+    def received(self) -> list[list[Any]]:
+        """The events that have come and have not been received yet; it receives them."""
+        events = []
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
+        return [event for event in events if event is not None]
+
+    async def disconnect(self) -> None:
+        """Leave: the server's handlers of the end have been called, or have begun, when this returns."""
+        if self.closed_by is None:
+            self._end("io client disconnect")
+            self._session.transport_closed(self._transport, Reason.TRANSPORT_CLOSE)
+        await asyncio.sleep(0)
+
+    def _send(self, message: Message) -> None:
+        if self.closed_by is not None:
+            raise ClientClosed(self.closed_by)
+        for part in message.messages():
+            self._deliver(part)
+
+    def _deliver(self, part: str | bytes) -> None:
+        """Give the server a message in a turn of its own, as a network does."""
+        loop = asyncio.get_running_loop()
+        if isinstance(part, str):
+            loop.call_soon(self._session.receive_text, self._transport, part.encode())
+        else:
+            loop.call_soon(self._session.receive_binary, self._transport, part)
+
+    async def _connect(self, auth: Mapping[str, Any] | None, timeout: float) -> None:
+        head = "40" if self.namespace == "/" else f"40{self.namespace},"
+        self._deliver(head if auth is None else head + json.encode(dict(auth)).decode())
+        async with asyncio.timeout(timeout):
+            self.id = await self._connected
+
+    def _take(self, part: str | bytes) -> None:
+        """Take a message of the server."""
+        if isinstance(part, bytes):
+            packet = self._assembler.add_binary(part)
+        elif part.startswith("4"):
+            packet = self._assembler.add_text(part[1:].encode())
+        else:
+            packet = None
+            if part == "2":
+                self._deliver("3")
+        if packet is not None:
+            self._handle(packet)
+
+    def _handle(self, packet: Packet) -> None:
+        match packet.type:
+            case PacketType.CONNECT:
+                self._connected.set_result(_ANYTHING.decode(packet.data)["sid"])
+            case PacketType.CONNECT_ERROR:
+                refusal = _ANYTHING.decode(packet.data)
+                self._connected.set_exception(ConnectError(refusal["message"], refusal.get("data")))
+            case PacketType.EVENT | PacketType.BINARY_EVENT:
+                event = decode_arguments(packet.data, packet.attachments)
+                self._events.put_nowait(event)
+                if packet.id is not None and event[0] in self.answers:
+                    answer = self.answers[event[0]](*event[1:])
+                    args = () if answer is None else answer if isinstance(answer, tuple) else (answer,)
+                    self._send(packets.ack(self.namespace, packet.id, args))
+            case PacketType.ACK | PacketType.BINARY_ACK:
+                waiting = None if packet.id is None else self._acks.get(packet.id)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(decode_arguments(packet.data, packet.attachments))
+            case PacketType.DISCONNECT:
+                self._end(Reason.SERVER_NAMESPACE_DISCONNECT.value)
+
+    def _end(self, reason: str) -> None:
+        if self.closed_by is None:
+            self.closed_by = reason
+            self._events.put_nowait(None)
+            if not self._connected.done():
+                self._connected.set_exception(ClientClosed(reason))
+
+
+class _MemoryTransport:
+    """Carries messages to a client; never slow, and never broken."""
+
+    name: TransportName = "websocket"
+    writable = True
+    close_packet = None
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def send(self, messages: list[Message]) -> None:
+        for message in messages:
+            for part in message.messages():
+                self._client._take(part)  # noqa: SLF001  # the two are one
+
+    def silent_for(self) -> float:
+        return inf
+
+    def drain(self, reason: Reason) -> bool:
+        return False
+
+    def close(self, reason: Reason, error: Exception | None) -> bool:
+        self._client._end(reason.value)  # noqa: SLF001  # as above
+        return True
+
+    def discard(self) -> None:
+        self._client._end(Reason.TRANSPORT_CLOSE.value)  # noqa: SLF001  # as above
+
+
+@asynccontextmanager
+async def connect(
+    server: SocketServer,
+    namespace: str = "/",
+    *,
+    auth: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    address: str = "127.0.0.1",
+    secure: bool = False,
+    timeout: float = TIMEOUT,
+) -> AsyncIterator[Client]:
+    """A client of `server` in a namespace, for the length of an `async with` block.
+
+    `auth` is the payload of CONNECT; `headers`, `query`, `address` and `secure` are what the handshake has of the
+    client. Raises `ConnectError` where the server refuses it, and `TimeoutError` where it does not answer.
+    """
+    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    parameters = urlencode({"EIO": "4", "transport": "websocket", **(query or {})})
+    request = Request("GET", server.settings.path, parameters, Headers(pairs), address, secure)
+    client = Client(server, namespace, request)
+    try:
+        await client._connect(auth, timeout)  # noqa: SLF001  # the two are one
+        yield client
+    finally:
+        await client.disconnect()

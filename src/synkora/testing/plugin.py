@@ -1,0 +1,29 @@
+"""Fixtures for pytest: `pytest_plugins = ["synkora.testing.plugin"]` in a project's conftest.py."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from synkora.sockets.server import SocketServer
+from synkora.testing import Client, connect
+
+try:
+    from pytest_asyncio import fixture
+except ImportError:  # with anyio's plugin, or none
+    fixture = pytest.fixture  # type: ignore[assignment]
+
+#: `await connect_client(server, "/chat", auth={…})`, with the arguments of `synkora.testing.connect`.
+Connect = Callable[..., Awaitable[Client]]
+
+
+@fixture
+async def connect_client() -> AsyncIterator[Connect]:
+    """Connects clients in memory, which leave when the test ends."""
+    async with AsyncExitStack() as clients:
+
+        async def connect_client(server: SocketServer, namespace: str = "/", **options: Any) -> Client:
+            return await clients.enter_async_context(connect(server, namespace, **options))
+
+        yield connect_client

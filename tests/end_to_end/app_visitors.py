@@ -1,0 +1,67 @@
+"""People in browsers of their own, with a session's cookie, on a page that does what the web app's pages do."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.end_to_end.people import ALICE, BOB, Person, npm_tokens
+from tests.end_to_end.playground.visitors import Visitor
+from tests.end_to_end.session import PROJECT
+from tests.end_to_end.web_app import WebApp
+
+V4 = {"cookie": "next-auth.session-token", "by": "nextauth"}
+V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-token"}
+
+
+class AppVisitor(Visitor):
+    """Somebody in a browser of their own, on a page of the app."""
+
+    async def visit(self, app: WebApp, person: Person | None, session: dict[str, str]) -> None:
+        """Open the page, with a session of `person` if there is one."""
+        query = ""
+        if person is not None:
+            cookie = session["cookie"]
+            [token] = npm_tokens([{"claims": {**person.claims, "sub": person.id}, **session}])
+            query = urlencode({"session": token, "cookie": cookie})
+        await self._chromium.ask("open", name=self._name, url=f"{app.origin}/?{query}")
+        assert await self.evaluate("document.cookie") == ""
+
+    async def evaluate(self, expression: str) -> Any:
+        """The value of an expression in the page."""
+        return await self._chromium.ask("evaluate", name=self._name, expression=expression)
+
+    async def start(self, url: str | None, options: dict[str, Any]) -> None:
+        """Have the page connect."""
+        await self.evaluate(f"start({json.dumps(url) if url else 'undefined'}, {json.dumps(options)})")
+
+    async def expect(self, name: str) -> list[Any]:
+        """Wait for the first event of this name; return it."""
+        try:
+            await self._chromium.ask(
+                "wait", name=self._name, expression=f"received.some(([name]) => name === {json.dumps(name)})"
+            )
+        except AssertionError as error:
+            raise AssertionError(f"no {name} in {await self.evaluate('received')}: {error} {self.console}") from None
+        events: list[list[Any]] = await self.evaluate("received")
+        return next(event for event in events if event[0] == name)
+
+
+async def collaborate(
+    visitors: list[AppVisitor], app: WebApp, url: str | None, options: dict[str, Any], session: dict[str, str]
+) -> str:
+    """Have Alice and Bob sign in by their cookies and see each other's work; return Alice's transport in the end."""
+    people = ALICE, BOB
+    for visitor, person in zip(visitors, people, strict=True):
+        await visitor.visit(app, person, session)
+        # The page cannot read the cookie, and sends the user's id for a token.
+        await visitor.start(url, {"auth": {"token": person.id}, **options})
+        assert (await visitor.expect("connected"))[1]["userId"] == person.id
+        await visitor.evaluate(f"void socket.emit('join-project', '{PROJECT}')")
+        await visitor.expect("users:active")
+    alice, bob = visitors
+    assert (await alice.expect("user:joined"))[1]["userName"] == "Bob"
+    await bob.evaluate(f"void socket.emit('task:move', {{projectId: '{PROJECT}', taskId: 't1', status: 'DONE'}})")
+    assert await alice.expect("task:move") == ["task:move", {"taskId": "t1", "status": "DONE"}]
+    assert alice.console == bob.console == []
+    transport: str = await alice.evaluate("socket.io.engine.transport.name")
+    return transport

@@ -1,0 +1,124 @@
+"""Namespaces as objects, as classes, and by patterns."""
+
+import re
+from typing import Any
+
+import pytest
+
+from synkora import ConnectRefused, Namespace, NamespaceHandlers, Socket, SocketServer, event
+from synkora.testing import ConnectError, connect
+
+
+async def test_a_namespace_may_be_made_before_its_server() -> None:
+    """With its handlers; nothing can be sent through it until a server has it."""
+    chat = Namespace("/chat")
+    chat.on("say", lambda socket, text: text.upper())
+    with pytest.raises(RuntimeError, match=r"not part of a server yet: server\.add\(namespace\)"):
+        chat.emit("news")
+    server = SocketServer()
+    assert server.add(chat) is chat
+    assert server.of("/chat") is chat
+    assert server.namespaces == {"/chat": chat}
+    async with connect(server, "/chat") as client:
+        assert await client.call("say", "hi") == "HI"
+        chat.emit("news")
+        assert await client.receive() == ["news"]
+
+
+def test_a_namespace_is_part_of_one_server() -> None:
+    chat, server = Namespace("/chat"), SocketServer()
+    server.add(chat)
+    with pytest.raises(ValueError, match="has a namespace /chat already"):
+        server.add(Namespace("/chat"))
+    with pytest.raises(ValueError, match="/chat is part of a server already"):
+        SocketServer().add(chat)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "chat"}, "'chat' is no namespace: it starts with / and has no comma"),
+        ({"unknown": "drop"}, "unknown is one of 'refuse', 'ignore', not 'drop'"),
+        ({"refusals": True}, "refusals is one of 'event', 'ack', not True"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Namespace(**options)
+
+
+async def test_the_servers_own_methods_are_its_main_namespaces() -> None:
+    server = SocketServer()
+    server.on("say", lambda socket, text: text)
+    assert server.namespaces.keys() == {"/"}
+    async with connect(server) as client:
+        assert await client.call("say", "hi") == "hi"
+
+
+class Chat(NamespaceHandlers):
+    """A chat, as a class."""
+
+    def __init__(self, name: str = "/chat", **options: Any) -> None:
+        super().__init__(name, **options)
+        self.log: list[object] = []
+
+    def on_connect(self, socket: Socket, auth: dict[str, Any]) -> None:
+        if "name" not in auth:
+            raise ConnectRefused("Who are you?")
+
+    async def on_say(self, socket: Socket, text: str) -> str:
+        self.namespace.emit("said", text)
+        return "delivered"
+
+    @event("message:edit")
+    def edit(self, socket: Socket, number: int) -> int:
+        return number
+
+    def on_disconnect(self, socket: Socket, reason: str) -> None:
+        self.log.append(reason)
+
+
+async def test_the_methods_of_a_class_are_handlers() -> None:
+    """`on_say` is that of `say`, a mark gives another name, and the life of sockets has its methods."""
+    server, chat = SocketServer(), Chat()
+    assert server.add(chat) is chat.namespace
+    with pytest.raises(ConnectError, match="Who are you"):
+        async with connect(server, "/chat"):
+            pass
+    async with connect(server, "/chat", auth={"name": "Ada"}) as client:
+        assert await client.call("say", "hi") == "delivered"
+        assert await client.receive() == ["said", "hi"]
+        assert await client.call("message:edit", 5) == 5
+    assert chat.log == ["transport close"]
+
+
+@pytest.mark.parametrize(
+    "pattern", [re.compile(r"/room-\d+"), lambda name: name.startswith("/room-")], ids=["pattern", "function"]
+)
+async def test_a_pattern_makes_namespaces_when_clients_ask_for_them(pattern: Any) -> None:
+    """Each has its own sockets and rooms, and the handlers that were registered before."""
+    server = SocketServer()
+    rooms = server.of(pattern)
+    rooms.on("where", lambda socket: socket.namespace)
+    rooms.on_server_side("x", lambda: None)
+    assert server.namespaces == {}
+    async with connect(server, "/room-1") as one, connect(server, "/room-2") as two:
+        assert await one.call("where") == "/room-1"
+        assert await two.call("where") == "/room-2"
+        server.of("/room-1").emit("news")
+        assert await one.receive() == ["news"]
+        assert two.received() == []
+    assert server.namespaces.keys() == {"/room-1", "/room-2"}
+    with pytest.raises(ConnectError, match="Invalid namespace"):
+        async with connect(server, "/hall"):
+            pass
+
+
+async def test_a_pattern_has_a_bound() -> None:
+    """Clients could make any number of namespaces otherwise; those that are there can be joined as ever."""
+    server = SocketServer()
+    server.add(Namespace(re.compile(r"/\d+"), max_children=2))
+    async with connect(server, "/1"), connect(server, "/2"), connect(server, "/1"):
+        with pytest.raises(ConnectError, match="Invalid namespace"):
+            async with connect(server, "/3"):
+                pass

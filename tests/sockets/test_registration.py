@@ -1,0 +1,398 @@
+"""How handlers are registered: several of an event, for all events, before CONNECT, in order, and never by mistake."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.support.logs import capture_logs
+from tests.support.servers import until
+
+from synkora import ConnectRefused, EventRefused, Namespace, Socket, SocketServer
+from synkora.testing import ConnectError, connect
+
+
+@pytest.fixture
+def server() -> SocketServer:
+    return SocketServer()
+
+
+class TestSeveralHandlers:
+    @pytest.mark.parametrize("late", [False, True], ids=["functions", "coroutines"])
+    async def test_they_run_in_the_order_of_their_registration(self, server: SocketServer, late: bool) -> None:
+        """Each begins when the one before has ended, and the first result that is not None is the ack."""
+        steps: list[str] = []
+
+        def handler(name: str, result: object) -> Any:
+            async def later(socket: Socket, value: int) -> object:
+                steps.append(f"{name} begins")
+                await asyncio.sleep(0)
+                steps.append(f"{name} ends")
+                return result
+
+            def now(socket: Socket, value: int) -> object:
+                steps.extend((f"{name} begins", f"{name} ends"))
+                return result
+
+            return later if late else now
+
+        for name, result in (("a", None), ("b", 1), ("c", 2)):
+            server.on("say", handler(name, result))
+        async with connect(server) as client:
+            assert await client.call("say", 5) == 1
+        assert steps == [f"{name} {what}" for name in "abc" for what in ("begins", "ends")]
+
+    async def test_functions_and_coroutines_mix(self, server: SocketServer) -> None:
+        async def first(socket: Socket) -> None:
+            await asyncio.sleep(0)
+
+        async def third(socket: Socket) -> str:
+            return "third"
+
+        server.on("say", first)
+        server.on("say", lambda socket: None)
+        server.on("say", third)
+        async with connect(server) as client:
+            assert await client.call("say") == "third"
+
+    async def test_a_refusal_ends_the_row(self, server: SocketServer) -> None:
+        called: list[int] = []
+
+        @server.on("say")
+        async def refuse(socket: Socket) -> None:
+            raise EventRefused("No")
+
+        server.on("say", lambda socket: called.append(1))
+        async with connect(server) as client:
+            client.emit("say")
+            assert (await client.receive("error"))[1]["message"] == "No"
+        assert called == []
+
+    async def test_off_removes_one_or_all(self, server: SocketServer) -> None:
+        first, second = server.on("say", lambda socket: 1), server.on("say", lambda socket: 2)
+        async with connect(server) as client:
+            server.off("say", first)
+            assert await client.call("say") == 2
+            with pytest.raises(ValueError, match="'say' has no such handler"):
+                server.off("say", first)
+            server.on("say", first)
+            server.off("say")
+            client.emit("say")
+            assert (await client.receive("error"))[1]["message"] == "Unknown event: say"
+        with pytest.raises(ValueError, match="no such handler"):
+            server.off("say", second)
+
+    async def test_once_is_for_the_next_event_of_any_client(self, server: SocketServer) -> None:
+        seen: list[str] = []
+
+        @server.once("say")
+        def first(socket: Socket) -> str:
+            seen.append(socket.id)
+            return "first"
+
+        server.on("say", lambda socket: "always")
+        async with connect(server) as ada, connect(server) as bob:
+            assert await ada.call("say") == "first"
+            assert await bob.call("say") == "always"
+            assert await ada.call("say") == "always"
+        assert seen == [ada.id]
+
+
+class TestAnyEvent:
+    async def test_a_catch_all_sees_every_event_before_its_handlers(self, server: SocketServer) -> None:
+        """Also those without a handler, with their arguments; what it returns is no ack."""
+        seen: list[Any] = []
+
+        @server.on_any
+        async def watch(socket: Socket, event: str, *args: object) -> str:
+            seen.append((event, *args))
+            return "ignored"
+
+        @server.on("say")
+        def say(socket: Socket, text: str) -> str:
+            seen.append("handled")
+            return text
+
+        async with connect(server) as client:
+            assert await client.call("say", "hi") == "hi"
+            client.emit("what", 1, b"\x00")
+            client.emit("say", "again")
+            await until(lambda: len(seen) >= 5)
+            assert seen == [("say", "hi"), "handled", ("what", 1, b"\x00"), ("say", "again"), "handled"]
+            server.off_any(watch)
+            assert await client.call("say", "last") == "last"
+        assert len(seen) == 6
+        with pytest.raises(ValueError, match="no such handler"):
+            server.off_any(watch)
+
+    async def test_a_catch_all_may_refuse(self, server: SocketServer) -> None:
+        @server.on_any
+        def check(socket: Socket, event: str, *args: object) -> None:
+            if "admin" in event:
+                raise EventRefused("Not for you")
+
+        server.on("admin:kick", lambda socket: "kicked")
+        async with connect(server) as client:
+            client.emit("admin:kick")
+            assert (await client.receive())[1] == {"message": "Not for you", "event": "admin:kick"}
+
+    async def test_unknown_events_may_have_a_handler(self, server: SocketServer) -> None:
+        """Its result is the ack; events with a handler do not go to it."""
+        server.on("say", lambda socket: "said")
+        server.on_unknown(lambda socket, event, *args: [event, *args])
+        async with connect(server) as client:
+            assert await client.call("what", 1) == ["what", 1]
+            assert await client.call("say") == "said"
+
+    async def test_unknown_events_may_be_ignored(self, server: SocketServer) -> None:
+        """As Socket.IO on Node.js does: neither an answer nor an ack."""
+        main = server.add(Namespace("/", unknown="ignore"))
+        main.on("say", lambda socket: "said")
+        async with connect(server) as client:
+            client.emit("what", 1)
+            assert await client.call("say") == "said"
+            assert client.received() == []
+
+    async def test_what_is_emitted_can_be_watched(self, server: SocketServer) -> None:
+        """What this server emits to one socket or to many, once for each emit."""
+        seen: list[Any] = []
+        server.on_any_outgoing(lambda event, *args: seen.append((event, *args)))
+
+        @server.on("say")
+        async def say(socket: Socket) -> None:
+            socket.emit("one", 1)
+            socket.volatile.emit("two")
+            server.emit("three")
+            (remote,) = await server.fetch_sockets()
+            remote.emit("four")
+            await socket.call("five", timeout=1)
+
+        async with connect(server) as client:
+            client.answers["five"] = lambda: None
+            client.emit("say")
+            await client.receive("five")
+        assert seen == [("one", 1), ("two",), ("three",), ("four",), ("five",)]
+
+
+class TestConnecting:
+    async def test_middleware_runs_before_the_handler_of_connect(self, server: SocketServer) -> None:
+        """In the order of its registration; what one has put into the socket's data, the next finds there."""
+        steps: list[object] = []
+
+        @server.use
+        async def sign_in(socket: Socket, auth: dict[str, Any]) -> None:
+            await asyncio.sleep(0)
+            if "name" not in auth:
+                raise ConnectRefused("Who are you?")
+            socket.data["name"] = auth["name"]
+
+        @server.use
+        def log(socket: Socket) -> None:
+            steps.append(("middleware", socket.data["name"]))
+
+        @server.on_connect
+        def welcome(socket: Socket) -> None:
+            steps.append(("handler", socket.data["name"]))
+            socket.emit("welcome")
+
+        async with connect(server, auth={"name": "Ada"}) as client:
+            assert await client.receive() == ["welcome"]
+        with pytest.raises(ConnectError, match="Who are you"):
+            async with connect(server):
+                pass
+        assert steps == [("middleware", "Ada"), ("handler", "Ada")]
+
+    @pytest.mark.parametrize(
+        "register", ["on_connect", "on_disconnect", "on_disconnecting", "before_event", "before_ack", "on_unknown"]
+    )
+    def test_a_second_handler_is_refused(self, server: SocketServer, register: str) -> None:
+        """It would replace the first, and nobody would notice."""
+        main = server.of("/")
+        getattr(main, register)(lambda *args: None)
+        with pytest.raises(ValueError, match="already"):
+            getattr(main, register)(lambda *args: None)
+
+    async def test_a_socket_that_is_leaving_is_in_its_rooms_still(self, server: SocketServer) -> None:
+        """`on_disconnecting` may tell those in them; `on_disconnect` comes when it has left."""
+        seen: list[object] = []
+        server.on_connect(lambda socket: socket.join("lobby"))
+
+        @server.on_disconnecting
+        def leaving(socket: Socket, reason: str) -> None:
+            seen.append((sorted(socket.rooms - {socket.id}), reason))
+            for room in socket.rooms:
+                socket.to(room).emit("leaving", socket.id)
+
+        server.on_disconnect(lambda socket, reason: seen.append((socket.rooms, reason)))
+        async with connect(server) as ada:
+            async with connect(server) as bob:
+                pass
+            assert await ada.receive() == ["leaving", bob.id]
+        assert seen[:2] == [(["lobby"], "transport close"), (frozenset(), "transport close")]
+
+    async def test_a_failure_on_disconnecting_is_logged(self, server: SocketServer) -> None:
+        """And the socket leaves as ever."""
+        gone: list[str] = []
+
+        @server.on_disconnecting
+        def fail(socket: Socket, reason: str) -> None:
+            raise RuntimeError("of the test")
+
+        server.on_disconnect(lambda socket, reason: gone.append(reason))
+        with capture_logs() as logs:
+            async with connect(server):
+                pass
+        assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "disconnecting")]
+        assert gone == ["transport close"]
+
+    def test_a_coroutine_on_disconnecting_is_refused(self, server: SocketServer) -> None:
+        async def late(socket: Socket, reason: str) -> None: ...
+
+        with pytest.raises(TypeError, match="takes a def"):
+            server.on_disconnecting(late)  # type: ignore[arg-type]  # the mistake
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("event", "error", "words"),
+        [
+            (lambda socket: None, TypeError, r'the event has no name: @namespace.on\("name"\)'),
+            (5, TypeError, "the name of an event is a text, not 5"),
+            ("*", ValueError, "on_any sees every event, and on_unknown handles those without a handler"),
+            ("connect", ValueError, "use on_connect"),
+            ("disconnect", ValueError, "use on_disconnect"),
+            ("disconnecting", ValueError, "use on_disconnecting"),
+            ("newListener", ValueError, "a word of Socket.IO's own"),
+        ],
+    )
+    @pytest.mark.parametrize("register", ["on", "once"])
+    def test_what_is_no_event_is_refused(
+        self, server: SocketServer, register: str, event: Any, error: type[Exception], words: str
+    ) -> None:
+        with pytest.raises(error, match=words):
+            getattr(server, register)(event)
+
+    @pytest.mark.parametrize("register", ["on_any", "on_unknown"])
+    def test_a_catch_all_takes_the_events_name_and_any_arguments(self, server: SocketServer, register: str) -> None:
+        with pytest.raises(TypeError, match=r"takes \(socket, event, \*args\)"):
+            getattr(server, register)(lambda socket, event: None)
+
+    async def test_a_room_is_a_text(self, server: SocketServer) -> None:
+        """A number would be a room that nobody on another server can name."""
+        main = server.of("/")
+        async with connect(server):
+            (socket,) = main.sockets.values()
+            for call in (socket.join, socket.leave, socket.to, socket.in_, socket.except_, server.to, server.in_):
+                with pytest.raises(TypeError, match="the name of a room is a text, not 123"):
+                    call(123)  # type: ignore[arg-type]  # the mistake
+
+    async def test_rooms_are_left_together(self, server: SocketServer) -> None:
+        main = server.of("/")
+        async with connect(server):
+            (socket,) = main.sockets.values()
+            socket.join("a", "b", "c")
+            socket.leave("a", "b", "unknown")
+            assert socket.rooms == {socket.id, "c"}
+            assert [each.id for each in await server.in_("c").fetch_sockets()] == [socket.id]
+            assert await server.in_("a").fetch_sockets() == []
+
+
+class TestOrder:
+    async def test_ordered_handlers_take_one_event_of_a_client_at_a_time(self, server: SocketServer) -> None:
+        """In the order of the events, whatever time each takes; other clients are not held up."""
+        steps: list[str] = []
+        gate = asyncio.Event()
+
+        @server.on("slow", ordered=True)
+        async def slow(socket: Socket, name: str) -> str:
+            steps.append(f"{name} begins")
+            await gate.wait()
+            steps.append(f"{name} ends")
+            return name
+
+        @server.on("quick", ordered=True)
+        def quick(socket: Socket, name: str) -> str:
+            steps.append(name)
+            return name
+
+        async with connect(server) as ada, connect(server) as bob:
+            calls = [asyncio.create_task(ada.call(event, name)) for event, name in (("slow", "a"), ("quick", "b"))]
+            await until(lambda: steps == ["a begins"])
+            assert await bob.call("quick", "c") == "c"
+            calls.append(asyncio.create_task(ada.call("slow", "d")))
+            gate.set()
+            assert await asyncio.gather(*calls) == ["a", "b", "d"]
+            assert await ada.call("quick", "e") == "e"
+        assert steps == ["a begins", "c", "a ends", "b", "d begins", "d ends", "e"]
+
+    async def test_a_failure_does_not_hold_up_what_follows(self, server: SocketServer) -> None:
+        @server.on("fail", ordered=True)
+        async def fail(socket: Socket) -> None:
+            await asyncio.sleep(0)
+            raise EventRefused("No")
+
+        server.on("echo", lambda socket, value: value, ordered=True)
+        async with connect(server) as client:
+            client.emit("fail")
+            assert await client.call("echo", 1) == 1
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_a_client_has_a_bound_on_handlers_that_have_not_ended(
+        self, server: SocketServer, ordered: bool
+    ) -> None:
+        """What is more is refused, and the next is taken when one has ended."""
+        main = server.add(Namespace("/", max_handlers=2))
+        gate = asyncio.Event()
+
+        @main.on("wait", ordered=ordered)
+        async def wait(socket: Socket) -> str:
+            await gate.wait()
+            return "done"
+
+        async with connect(server) as client:
+            calls = [asyncio.create_task(client.call("wait")) for _ in range(2)]
+            await asyncio.sleep(0.01)
+            client.emit("wait")
+            assert (await client.receive())[1]["message"] == "Too many events at a time: 2 are being handled"
+            gate.set()
+            assert await asyncio.gather(*calls) == ["done", "done"]
+            assert await client.call("wait") == "done"
+
+
+class TestBackgroundTasks:
+    async def test_they_run_until_the_server_closes(self, server: SocketServer) -> None:
+        """They are cancelled then, and have ended when `close` returns."""
+        server.of("/")
+        steps: list[str] = []
+
+        async def tick(name: str) -> None:
+            try:
+                while True:
+                    server.emit("tick", name)
+                    await asyncio.sleep(0.001)
+            except asyncio.CancelledError:
+                steps.append("cancelled")
+                raise
+
+        async with connect(server) as client:
+            task = server.start_background_task(tick, "a")
+            assert await client.receive() == ["tick", "a"]
+        await server.close(1)
+        assert task.cancelled()
+        assert steps == ["cancelled"]
+
+    async def test_a_failure_is_logged_with_the_functions_name(self, server: SocketServer) -> None:
+        async def fail() -> None:
+            raise RuntimeError("of the test")
+
+        with capture_logs() as logs:
+            await server.start_background_task(fail)
+        (entry,) = logs
+        assert entry["event"] == "background_task_failed"
+        assert entry["task"].endswith("fail")
+        assert entry["exception"].endswith("RuntimeError: of the test")
+
+    async def test_a_result_is_the_tasks(self, server: SocketServer) -> None:
+        async def add(a: int, *, b: int) -> int:
+            return a + b
+
+        assert await server.start_background_task(add, 1, b=2) == 3

@@ -1,0 +1,114 @@
+"""The client in memory that applications test themselves with."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from synkora import ConnectRefused, EventRefused, Socket, SocketServer
+from synkora.testing import ClientClosed, ConnectError, connect
+
+pytest_plugins = ["synkora.testing.plugin"]
+
+
+@pytest.fixture
+def server() -> SocketServer:
+    server = SocketServer()
+    server.on("echo", lambda socket, *args: args)
+    return server
+
+
+async def test_events_and_acks_go_both_ways(server: SocketServer) -> None:
+    """Attachments included, and a `call` of the server is answered by a function."""
+
+    @server.on("ask me")
+    async def ask(socket: Socket) -> object:
+        return await socket.call("question", b"\x01", 2)
+
+    async with connect(server) as client:
+        assert client.connected
+        assert await client.call("echo", b"\x00", {"a": [b"\x01"]}) == b"\x00"
+        client.answers["question"] = lambda content, number: (content, number)
+        assert await client.call("ask me") == b"\x01"
+        server.emit("news", "text", b"\x02")
+        assert await client.receive("news") == ["news", "text", b"\x02"]
+
+
+async def test_a_client_has_what_the_handshake_tells(server: SocketServer) -> None:
+    """Headers, query, address and auth are the test's to choose."""
+    seen: list[Any] = []
+    server.on_connect(lambda socket, auth: seen.append((socket.handshake, auth)))
+    async with connect(
+        server, auth={"name": "Ada"}, headers={"X-Test": "1"}, query={"room": "a b"}, address="192.0.2.7", secure=True
+    ):
+        ((handshake, auth),) = seen
+    assert auth == {"name": "Ada"}
+    assert (handshake.headers["x-test"], handshake.query["room"]) == ("1", "a b")
+    assert (handshake.address, handshake.secure) == ("192.0.2.7", True)
+
+
+async def test_a_refused_client_raises(server: SocketServer) -> None:
+    """With the words and the data of the refusal, and nobody is connected."""
+
+    @server.on_connect
+    async def refuse(socket: Socket, auth: dict[str, Any]) -> None:
+        raise ConnectRefused("Who are you?", {"missing": "name"})
+
+    with pytest.raises(ConnectError, match="Who are you") as refusal:
+        async with connect(server):
+            pass
+    assert refusal.value.data == {"missing": "name"}
+    with pytest.raises(ConnectError, match="Invalid namespace"):
+        async with connect(server, "/nowhere"):
+            pass
+
+
+async def test_nothing_follows_the_end(server: SocketServer) -> None:
+    """What came before is received, and then the wait ends with the reason."""
+    async with connect(server) as client:
+        server.emit("last")
+        server.disconnect_sockets()
+        assert await client.receive() == ["last"]
+        for _ in range(2):
+            with pytest.raises(ClientClosed, match="server namespace disconnect"):
+                await client.receive()
+        with pytest.raises(ClientClosed):
+            client.emit("echo")
+        assert not client.connected
+
+
+async def test_events_that_came_can_be_looked_at(server: SocketServer) -> None:
+    async with connect(server) as client:
+        server.emit("one", 1)
+        server.emit("two")
+        await client.call("echo")
+        assert client.received() == [["one", 1], ["two"]]
+        assert client.received() == []
+        with pytest.raises(TimeoutError):
+            await client.receive(timeout=0.01)
+
+
+async def test_a_refused_event_is_not_acknowledged(server: SocketServer) -> None:
+    @server.on("refuse")
+    def refuse(socket: Socket) -> None:
+        raise EventRefused("No")
+
+    async with connect(server) as client:
+        with pytest.raises(TimeoutError):
+            await client.call("refuse", timeout=0.02)
+        assert await client.receive("error") == ["error", {"message": "No", "event": "refuse"}]
+
+
+async def test_the_servers_handlers_learn_of_the_end(server: SocketServer) -> None:
+    """When the block ends, and nothing stays behind."""
+    gone: list[str] = []
+    server.on_disconnect(lambda socket, reason: gone.append(reason))
+    async with connect(server):
+        pass
+    assert gone == ["transport close"]
+    assert server.of("/").sockets == {}
+
+
+async def test_the_fixture_connects_clients_for_the_length_of_a_test(server: SocketServer, connect_client: Any) -> None:
+    ada, bob = await asyncio.gather(connect_client(server), connect_client(server))
+    assert {ada.id, bob.id} == set(server.of("/").sockets)
