@@ -23,6 +23,7 @@ class Options:
     list: bool
     file: Path | None
     markdown: bool
+    summary: bool
     json: Path | None
     svg: Path | None
 
@@ -53,6 +54,7 @@ def options(given: Sequence[str] | None) -> Options:
         "--from", dest="file", type=Path, metavar="FILE", help="show what --json has written, and measure nothing"
     )
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--summary", action="store_true", help="print the README's ratios as Markdown")
     parser.add_argument("--json", type=_new_file, metavar="FILE", help="write every run to a file")
     parser.add_argument("--svg", type=_new_file, metavar="FILE", help="draw the relays' cost as a chart")
     return Options(**vars(parser.parse_args(given)))

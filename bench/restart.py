@@ -18,7 +18,7 @@ from bench.cluster import redis
 from bench.servers import PEERS, SECRET, Server, ServerFailed, node, prepare_peers, running, synkora
 from rich.console import Console
 from rich.table import Table
-from tests.support.nginx import running_nginx
+from tests.support.nginx import WITH_NODEJS, running_nginx
 from tests.support.processes import free_port
 
 _INSTANCES: Final = 3
@@ -98,7 +98,8 @@ def measure(server: Server, load: Load, *, drain: float, pause: float) -> dict[s
         _, port = started.enter_context(running(redis(), folder, 0))
         server = replace(server, environment=server.environment | {"REDIS_URL": f"redis://127.0.0.1:{port}"})
         instances = [started.enter_context(_running(server, folder)) for _ in range(_INSTANCES)]
-        nginx = started.enter_context(running_nginx([instance.port for instance in instances]))
+        ports = [instance.port for instance in instances]
+        nginx = started.enter_context(running_nginx(ports, configuration=WITH_NODEJS))
         clients = started.enter_context(_clients(nginx.url, load))
         for instance in instances:
             instance.stop(drain + _PATIENCE)

@@ -14,7 +14,7 @@ from bench.measuring import measure_all, plan, told_time
 from bench.options import Options, options
 from bench.report import NoReport, Sitting, read, sitting, write
 from bench.servers import Server, floor, node, prepare_peers, python_socketio, synkora
-from bench.table import UNQUOTABLE, markdown, table
+from bench.table import UNQUOTABLE, markdown, summary, table
 from bench.workloads import (
     FLOOR,
     NODE,
@@ -48,6 +48,8 @@ def main(given: Sequence[str] | None = None) -> int:
         return 1
     if chosen.markdown:
         print(f"{markdown(measured)}\n{made}")
+    elif chosen.summary:
+        print(summary(measured), end="")
     else:
         Console(width=None if sys.stdout.isatty() else 160).print(table(measured))
     if chosen.json is not None:

@@ -4,12 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.figures import Measured, Verdict
-from bench.targets import FIGURES
-from bench.workloads import SYNKORA, Workload
+from bench.targets import FIGURES, JOIN, MEMORY, PER_DELIVERY
+from bench.workloads import NODE, SYNKORA, Workload
 from rich.table import Table
 from rich.text import Text
 
 UNQUOTABLE = "not to be quoted"
+#: The rows of the README: what each says, its workload and its figure.
+SUMMARY = (
+    ("µs to deliver a cursor to one client, 20 busy projects of 10 people", "relay-200", PER_DELIVERY),
+    ("µs, the same with one cursor at a time in each project", "relay-200-single", PER_DELIVERY),
+    ("kB of an idle client", "idle", MEMORY),
+    ("ms for 1,000 people to join one project", "joining", JOIN),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,17 @@ def markdown(measured: Measured) -> str:
         cells = (f"{cell.middle} ({cell.spread})" if cell.spread else cell.middle for cell in line.cells)
         name, previous = line.workload if line.workload != previous else "", line.workload
         rows.append([name, line.unit, *cells, "; ".join(map(_told, line.verdicts))])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def summary(measured: Measured) -> str:
+    """The README's table: a few figures beside Node.js', as Markdown."""
+    rows = [["CPU time or memory", "this server", "Node.js", "ratio"], ["---", "---:", "---:", "---:"]]
+    for words, workload, figure in SUMMARY:
+        quotes = (measured.quote(workload, server, figure) for server in (SYNKORA, NODE))
+        ratio = measured.ratio(workload, NODE, figure)
+        cells = [FIGURES[figure].written(quote.middle) if quote else UNQUOTABLE for quote in quotes]
+        rows.append([words, *cells, f"**{ratio:.1f} ×**" if ratio is not None else "-"])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -40,7 +40,7 @@ FIGURES = {
     LEAVE: Figure("ms, all leaving", 0),
     ON_THE_WIRE: Figure("bytes a delivery", 0),
     REDIS_CPU: Figure("µs of Redis a delivery", 2),
-    SPARE_CPU: Figure("% of a core, who has no part", 2),
+    SPARE_CPU: Figure("% of a core, idle instance", 2),
 }
 
 

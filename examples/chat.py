@@ -14,26 +14,30 @@ From Python, with python-socketio's Client (pip install "python-socketio[client]
 
 import sys
 
-from synkora import ConnectRefused, EventRefused, Socket, SocketServer, serve
+import msgspec
+
+from synkora import Socket, SocketServer, serve
 
 server = SocketServer(origins=["http://localhost:5173"])
 chat = server.of("/")
 
 
+class Guest(msgspec.Struct):
+    """What a client says of itself when it connects; one that does not is refused."""
+
+    name: str
+    room: str = "lobby"
+
+
 @chat.on_connect
-def welcome(socket: Socket, auth: dict[str, object]) -> None:
-    name, room = auth.get("name"), auth.get("room", "lobby")
-    if not isinstance(name, str) or not isinstance(room, str):
-        raise ConnectRefused("Tell your name, and the room if it is not the lobby", {"example": {"name": "Ada"}})
-    socket.data.update(name=name, room=room)
-    socket.join(room)
-    socket.to(room).emit("joined", name)
+def welcome(socket: Socket, guest: Guest) -> None:
+    socket.data.update(name=guest.name, room=guest.room)
+    socket.join(guest.room)
+    socket.to(guest.room).emit("joined", guest.name)
 
 
 @chat.on("message")
-def message(socket: Socket, text: object = None) -> str:
-    if not isinstance(text, str):
-        raise EventRefused("A message is a text")
+def message(socket: Socket, text: str) -> str:
     socket.to(socket.data["room"]).emit("message", socket.data["name"], text)
     return "sent"
 

@@ -25,7 +25,7 @@ main = server.of("/")
 
 
 @main.on("say")
-def say(socket: Socket, text: object = None) -> str:
+def say(socket: Socket, text: str) -> str:
     socket.broadcast.emit("said", text)
     return "told the others"
 

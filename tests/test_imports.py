@@ -25,10 +25,11 @@ ENGINE = ["httptools", "msgspec", "multidict", "picows"]
 
 
 def loaded_by(code: str) -> set[str]:
-    """The names of the modules at the top that a fresh interpreter has loaded after `code`."""
+    """The modules, and the packages at the top, that a fresh interpreter has loaded after `code`."""
     listing = f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True, timeout=60)
-    return {module.partition(".")[0] for module in done.stdout.split()}
+    modules = done.stdout.split()
+    return {*modules, *(module.partition(".")[0] for module in modules)}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,19 @@ def loaded_by(code: str) -> set[str]:
 )
 def test_a_library_loads_nothing_of_the_product(code: str, unused: list[str]) -> None:
     assert loaded_by(code).isdisjoint(unused)
+
+
+def test_the_server_loads_nothing_that_its_settings_do_not_ask_for() -> None:
+    """Neither Redis' client nor those of the policies, nor the console, the playground and the Admin UI, nor rich."""
+    code = (
+        "from synkora.__main__ import _import_structlog\n_import_structlog()\n"
+        "import synkora.app.commands, synkora.app.server"
+    )
+    unused = ["asyncpg", "hiredis", "httpx", "idna", "rich", "synkora.cluster", "synkora.redis_adapter"]
+    unused += [f"synkora.app.{part}" for part in ("admin_ui", "check", "console", "playground", "schema")]
+    loaded = loaded_by(code)
+    assert loaded.isdisjoint(unused)
+    assert loaded >= {"synkora.app.instance", "uvicorn", "structlog"}
 
 
 def test_each_public_name_can_be_imported() -> None:

@@ -12,7 +12,7 @@ GROUPS: Final = (
     (
         "The web app",
         ("NEXTAUTH_", "AUTH_", "SESSION_", "SYNKORA_", "ALLOWED_", "PROJECT_", "APP_", "DATABASE_"),
-        "What this server and the app have to agree on. [Security](security.md) has the reasons.",
+        "What this server and the app must agree on. [Security](security.md) has the reasons.",
     ),
     (
         "Where it listens",
@@ -23,12 +23,12 @@ GROUPS: Final = (
     (
         "Connections",
         ("WS_",),
-        "The names in brackets are Socket.IO's, in the options of its server on Node.js.",
+        '"In Socket.IO" names the option of Socket.IO\'s server on Node.js.',
     ),
     (
         "Limits",
         ("LIMIT_",),
-        "Who is refused learns when to come back; [security](security.md#limits) has what happens at each.",
+        "A refused client learns when to try again; [security](security.md#limits) has the answer of each limit.",
     ),
     ("Operation", ("",), "[Deploying](deploying.md) and [metrics](metrics.md) have the rest."),
 )
@@ -44,18 +44,19 @@ SOCKET_IO: Final = {
 }
 HEAD: Final = """# Configuration
 
-Variables of the environment, or lines `NAME=value` of files in the working folder. The environment wins, then
-`.env.production.local`, `.env.local`, `.env.production` and `.env`, in that order; with `development` in the place of
-`production` if `SYNKORA_ENV` (or else `NODE_ENV`) is not `production`. The files are read as Next.js reads them, so
-that the app and this server may share them: `#` begins a comment, except in quotes; `$NAME` and `${NAME:-default}`
-are replaced, in every kind of quotes; `\\$` is a dollar sign. Unlike in the app, an empty variable counts as not set.
-Quotes around a value of the environment, which `docker --env-file` leaves there, are left out. Durations are seconds,
-sizes are bytes; lists are comma-separated. A value that cannot be used is told on stderr, a line for each variable,
-and the server does not start.
+Each setting is an environment variable, or a line `NAME=value` of a file in the working folder. The environment wins,
+then `.env.production.local`, `.env.local`, `.env.production` and `.env`, in that order. If `SYNKORA_ENV` (or else
+`NODE_ENV`) is not `production`, the names have `development` in place of `production`.
 
-Required is `NEXTAUTH_SECRET` alone.
+The server reads the files as Next.js does, so that the app and this server may share them: `#` begins a comment, except
+in quotes; `$NAME` and `${NAME:-default}` are replaced, in every kind of quotes; `\\$` is a dollar sign. Unlike in the
+app, an empty variable counts as not set. The server strips quotes around a value of the environment, which
+`docker --env-file` leaves there.
 
-For development, `make run` writes a `.env.local`; the app's own secret in it lets the app's users in:
+Durations are in seconds, sizes in bytes; lists are comma-separated. If the server cannot use a value, it writes one
+line for each such variable to stderr, and does not start. Only `NEXTAUTH_SECRET` is required.
+
+For development, `make run` writes a `.env.local`. Put the app's own secret there to let the app's users in:
 
 ```sh
 NEXTAUTH_SECRET=the-app-s-secret

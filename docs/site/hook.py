@@ -14,10 +14,10 @@ from mkdocs.structure.files import File, Files
 
 DOCS: Final = Path(__file__).resolve().parents[1]
 ROOT: Final = DOCS.parent
-#: What the site has in the place of what leads to it in the repository.
-INSTEAD: Final = {ROOT / "README.md": DOCS / "index.md"}
+#: The site's first page.
+README: Final = ROOT / "README.md"
 #: What the navigation names and is not in `docs/`.
-OUTSIDE: Final = ("CHANGELOG.md", "CONTRIBUTING.md")
+OUTSIDE: Final = (README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md")
 
 _PICTURE: Final = re.compile(r'\b(src|srcset)="([^":]+)"')
 _LINK: Final = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
@@ -25,7 +25,7 @@ _LINK: Final = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the files of the repository that pages link to."""
-    waiting = [_source(page.src_uri) for page in files.documentation_pages()] + [ROOT / name for name in OUTSIDE]
+    waiting = [_source(page.src_uri) for page in files.documentation_pages()] + [*OUTSIDE]
     while waiting:
         source = waiting.pop()
         name = _in_site(source)
@@ -59,13 +59,16 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 def _source(name: str) -> Path:
     """Where in the repository the site's file of a name is."""
+    if name == "index.md":
+        return README
     return DOCS / name if (DOCS / name).is_file() else ROOT / name
 
 
 def _target(source: Path, link: str) -> Path:
-    target = (source.parent / link).resolve()
-    return INSTEAD.get(target, target)
+    return (source.parent / link).resolve()
 
 
 def _in_site(source: Path) -> str:
+    if source == README:
+        return "index.md"
     return source.relative_to(DOCS if source.is_relative_to(DOCS) else ROOT).as_posix()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from synkora.redis_adapter.adapter import RedisAdapter
-    from synkora.serving.server import serve
+    from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
     from synkora.sockets.core import NO_ACK
     from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
@@ -38,6 +38,8 @@ __all__ = [
     "__version__",
     "event",
     "serve",
+    "serve_async",
+    "serve_in_thread",
 ]
 
 #: The modules that define the names above.
@@ -57,6 +59,8 @@ _MODULES: Final = {
     "TooManyCalls": "sockets.errors",
     "event": "sockets.namespace_handlers",
     "serve": "serving.server",
+    "serve_async": "serving.server",
+    "serve_in_thread": "serving.server",
 }
 
 

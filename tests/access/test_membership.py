@@ -1,6 +1,6 @@
 import pytest
 
-from synkora.access.membership import may_be_project_id, member_role
+from synkora.access.membership import is_valid_project_id, member_role
 from synkora.collaboration.access import Role
 
 
@@ -18,5 +18,5 @@ def test_an_unknown_role_may_only_look(name: str) -> None:
 
 def test_what_no_database_keeps_is_no_id() -> None:
     """Nobody need be asked about these."""
-    assert not any(map(may_be_project_id, ["", "\0", "a\0b", "\ud800", "\udc00\ud800"]))
-    assert all(map(may_be_project_id, ["a", "..", "é", "😀", "\x01", " "]))
+    assert not any(map(is_valid_project_id, ["", "\0", "a\0b", "\ud800", "\udc00\ud800"]))
+    assert all(map(is_valid_project_id, ["a", "..", "é", "😀", "\x01", " "]))

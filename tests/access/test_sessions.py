@@ -11,7 +11,7 @@ from synkora.access.database import Database as AppDatabase
 from synkora.access.postgres import PostgresAccess
 from synkora.access.sessions import PostgresSessions
 from synkora.collaboration.access import AccessUnavailable, Role
-from synkora.collaboration.kept_sessions import NoneKept
+from synkora.collaboration.kept_sessions import SessionsNotStored
 
 KEY = "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11"
 
@@ -74,7 +74,7 @@ async def test_a_session_that_has_ended(sessions: PostgresSessions, database: Da
 async def test_a_database_without_sessions(sessions: PostgresSessions, database: Database) -> None:
     """That of an app with tokens is told apart from one that cannot be asked."""
     await database.connection.execute('DROP TABLE "Session"')
-    with pytest.raises(NoneKept, match="DATABASE_URL leads to no sessions"):
+    with pytest.raises(SessionsNotStored, match="DATABASE_URL leads to no sessions"):
         await sessions.find(KEY)
 
 
@@ -83,7 +83,7 @@ async def test_a_database_that_is_away() -> None:
     sessions = PostgresSessions(AppDatabase("postgresql://app:hunter2@127.0.0.1:9/app"))
     with pytest.raises(AccessUnavailable) as away:
         await sessions.find(KEY)
-    assert not isinstance(away.value, NoneKept)
+    assert not isinstance(away.value, SessionsNotStored)
     assert "hunter2" not in str(away.value)
     await sessions.close()
 

@@ -26,7 +26,7 @@ async def test_a_redis_that_answers_but_does_not_do_what_it_is_asked_is_a_proble
     """Until it does: its memory may be full, though its channels work."""
     redis.do("CONFIG", "SET", "maxmemory", 1)
     async with cluster_on(redis) as cluster:
-        cluster.presence.join("p", PresenceEntry("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
+        cluster.presence.add_connection("p", PresenceEntry("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
         await until(lambda: cluster.problem is not None and "maxmemory" in cluster.problem)
         redis.do("CONFIG", "SET", "maxmemory", 0)
         await until(lambda: cluster.problem is None)
@@ -36,7 +36,7 @@ async def test_a_redis_that_answers_but_does_not_do_what_it_is_asked_is_a_proble
 async def test_nothing_is_left_in_redis_of_one_that_has_gone(redis: RedisServer) -> None:
     """Neither keys nor channels."""
     async with cluster_on(redis) as cluster:
-        cluster.presence.join("p", PresenceEntry("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
+        cluster.presence.add_connection("p", PresenceEntry("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
         await until(lambda: len(redis.do("KEYS", "synkora:socket.io:*")) == 3)
         await cluster.leave()
     assert redis.do("KEYS", "*") == []

@@ -20,7 +20,7 @@ SYNKORA = Path(sys.executable).with_name("synkora")
 def environment() -> dict[str, str]:
     """This environment without any setting, and a wide terminal."""
     names = {variable.name for variable in describe()}
-    return {name: value for name, value in os.environ.items() if name not in names} | {"COLUMNS": "200"}
+    return {name: value for name, value in os.environ.items() if name not in names} | {"COLUMNS": "300"}
 
 
 def start(folder: Path, environment: dict[str, str], *command: str | Path) -> subprocess.CompletedProcess[str]:

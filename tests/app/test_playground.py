@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from tests.collaboration.site import Site
 
+from synkora.app.instance import Instance
 from synkora.app.playground import PEOPLE, playground_routes
 from synkora.app.routes import make_app
 from synkora.app.settings import Settings
@@ -32,7 +33,8 @@ def files(tmp_path: Path) -> Path:
 def app_of(files: Path, **given: Any) -> Starlette:
     """The server's pages, with the playground among them if these settings have one."""
     settings = Settings(**{"NEXTAUTH_SECRET": SECRET, **given}, _env_file=None)
-    return make_app(Site().collaboration, lambda: False, lambda: None, playground_routes(settings, files))
+    site = Site()
+    return make_app(Instance(site.server, site.collaboration), playground_routes(settings, files))
 
 
 @pytest.fixture

@@ -12,21 +12,33 @@ from tests.support.clients import Polling, socketio
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 
+from synkora.app.instance import Instance
 from synkora.app.routes import make_app
 
 
-class TroubledSite(Site):
-    """Synkora, with something that may be wrong between it and the other instances."""
+class TroubledInstance(Instance):
+    """An instance that may not be joined to the others as it should be."""
 
-    problem: str | None = None
+    trouble: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        return self.trouble
+
+
+class TroubledSite(Site):
+    """Synkora as such an instance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.instance = TroubledInstance(self.server, self.collaboration)
 
 
 @pytest_asyncio.fixture
 async def site() -> AsyncIterator[TroubledSite]:
     """Synkora on a port, with its pages."""
     site = TroubledSite()
-    app = make_app(site.collaboration, lambda: site.server._registry.is_closing, lambda: site.problem)
-    async with serving(site.server, app=app) as address:
+    async with serving(site.server, app=make_app(site.instance)) as address:
         site.address = address
         yield site
 
@@ -61,7 +73,7 @@ async def test_health_counts_people_and_projects(site: Site) -> None:
                 await client.event()
                 await client.emit("join-project", "p1")
             await alice.emit("join-project", "p2")
-            await until(lambda: site.collaboration.presence.projects == 2)
+            await until(lambda: site.collaboration.presence.project_count == 2)
             assert await counts() == (2, 2)
         await until(lambda: site.collaboration.connections == 1)
         assert await counts() == (1, 2)
@@ -123,15 +135,15 @@ async def test_readiness(site: Site) -> None:
 
 async def test_apart_from_the_other_instances(site: TroubledSite) -> None:
     """Health says why, and goes on with 200, since the clients here are served; readiness is 503 until it is over."""
-    site.problem = "nothing listens where REDIS_URL says"
+    site.instance.trouble = "nothing listens where REDIS_URL says"
     health = await ask(site.address, "/health")
     assert health.status_code == 200
     assert list(health.json()) == ["status", "reason", "service", "uptime", "connections", "rooms"]
     assert health.json()["status"] == "degraded"
-    assert health.json()["reason"] == site.problem
+    assert health.json()["reason"] == site.instance.trouble
     answer = await ask(site.address, "/ready")
-    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "reason": site.problem})
-    site.problem = None
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "reason": site.instance.trouble})
+    site.instance.trouble = None
     assert (await ask(site.address, "/health")).json()["status"] == "healthy"
     assert (await ask(site.address, "/ready")).status_code == 200
 

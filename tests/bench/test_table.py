@@ -1,9 +1,9 @@
 """The figures as people read them."""
 
 from bench.figures import Measured, Run
-from bench.table import markdown, table
+from bench.table import markdown, summary, table
 from bench.targets import PER_DELIVERY
-from bench.workloads import NODE, SYNKORA
+from bench.workloads import NODE, SYNKORA, Workload
 from rich.console import Console
 from tests.bench.sample_runs import CALM, IDLE, RELAY, SLOW, relays, run_of, sample
 
@@ -50,6 +50,17 @@ def test_a_faulty_run_is_not_quoted() -> None:
         assert "not measured: Node.js ≥ 4 ×" in text
         assert "5.00" in text
         assert "20.00" not in text
+
+
+def test_the_summary_has_ratios_of_what_may_be_quoted() -> None:
+    """A row has both medians and their ratio; a row that was not measured says so."""
+    runs = [
+        run_of(server, Workload("idle", 8_000, 800), rss_kb_per_client=kb)
+        for server, kb in ((SYNKORA, 10.0), (NODE, 25.0))
+    ]
+    rows = summary(Measured(runs)).splitlines()
+    assert rows[4] == "| kB of an idle client | 10.0 | 25.0 | **2.5 ×** |"
+    assert rows[2].endswith("| not to be quoted | not to be quoted | - |")
 
 
 def test_a_missed_target_is_told() -> None:

@@ -38,7 +38,7 @@ class Witness:
     def get_list(self, project_id: str) -> None:
         """What a list is made of; that itself has users alone."""
         project = self.presence._projects[project_id]
-        self.known[project_id] = {each.socketId: each for each in project.replica.attendance.presentees}
+        self.known[project_id] = {each.socketId: each for each in project.replica.attendance.entries}
 
     def take(self) -> list[str]:
         """What was told since the last time: `+` and `-` with the socket's id."""
@@ -68,14 +68,14 @@ class Instance:
             self._clock += 1
             joined_at = f"2026-01-02T03:04:{self._clock:05}Z"
             inside[socket_id] = PresenceEntry(socket_id, f"user-{socket_id[0]}", socket_id[0].upper(), joined_at)
-        self.presence.join(project_id, inside[socket_id])
+        self.presence.add_connection(project_id, inside[socket_id])
         if is_first and self.presence.is_complete(project_id):
             self.witness.get_list(project_id)
 
     def leave(self, project_id: str, socket_id: str) -> None:
         """Let a client out."""
         self.inside.get(project_id, {}).pop(socket_id, None)
-        self.presence.leave(project_id, socket_id)
+        self.presence.remove_connection(project_id, socket_id)
 
     def sees(self, project_id: str) -> set[str]:
         """The connections that its clients know of."""

@@ -72,16 +72,18 @@ async def test_what_one_has_counts_for_all(make: Make) -> None:
 async def test_a_gate_counts_an_address_over_all(make: Make) -> None:
     """It has its connections wherever they are; what leaves one makes room on the other."""
     a, b = [await make() for _ in range(2)]
-    gates = [ConnectionLimiter(ConnectionLimits(connections_per_address=2), each.tallies.addresses) for each in (a, b)]
-    gates[0].enter("2001:db8::1")
-    gates[1].enter("2001:db8::2")
-    for gate, each in zip(gates, (a, b), strict=True):
+    limiters = [
+        ConnectionLimiter(ConnectionLimits(connections_per_address=2), each.tallies.addresses) for each in (a, b)
+    ]
+    limiters[0].add("2001:db8::1")
+    limiters[1].add("2001:db8::2")
+    for gate, each in zip(limiters, (a, b), strict=True):
         await until(lambda each=each: each.tallies.addresses.total("2001:db8::/64") == 2)
         with pytest.raises(HandshakeRefused):
             gate.check("2001:db8::3")
-    gates[0].leave("2001:db8::1")
+    limiters[0].remove("2001:db8::1")
     await until(lambda: b.tallies.addresses.total("2001:db8::/64") == 1)
-    gates[1].check("2001:db8::3")
+    limiters[1].check("2001:db8::3")
 
 
 async def test_failed_sign_ins_of_an_address_count_over_all(make: Make) -> None:

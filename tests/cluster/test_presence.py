@@ -370,4 +370,4 @@ async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) 
         gone = left.pop(next(at for at, occupancy in enumerate(occupancies) if occupancy.is_reporter))
         gone.leave("p", next(iter(gone.inside["p"])))
         await until(lambda: all(instance.presence.count("p") == len(left) for instance in left))
-        assert gone.presence.here == []
+        assert gone.presence.local_projects == []

@@ -35,7 +35,7 @@ def replica() -> Replica:
 
 
 def sees(replica: Replica) -> set[str]:
-    return {each.socketId for each in replica.attendance.presentees}
+    return {each.socketId for each in replica.attendance.entries}
 
 
 def test_what_is_announced_is_told_once(replica: Replica) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.collaboration.guarded import MovedClock, Roles, signed_in
 from tests.support.servers import until
 
-from synkora.collaboration import turns as turns_module
+from synkora.collaboration import keyed_limit
 from synkora.collaboration.access import Access, AccessUnavailable, OpenAccess, Role
 
 ANN = signed_in("ann")
@@ -25,7 +25,7 @@ async def test_open_access_lets_everyone_write_and_asks_nobody() -> None:
     """The answer is there at once, for whoever and whatever."""
     access = Access(OpenAccess())
     assert access.is_open
-    assert access.remembered(EVE, "anything") is Role.EDITOR
+    assert access.cached(EVE, "anything") is Role.EDITOR
     assert await access.role(EVE, "anything") is Role.EDITOR
     await access.close()
 
@@ -56,14 +56,14 @@ def test_what_is_remembered_is_known_without_asking_until_it_is_too_old() -> Non
 
     async def look() -> None:
         access = Access(Roles(ann=Role.VIEWER))
-        assert access.remembered(ANN, "p") is None
+        assert access.cached(ANN, "p") is None
         await access.role(ANN, "p")
         await access.role(EVE, "p")
-        assert access.remembered(ANN, "p") is Role.VIEWER
-        assert access.remembered(ANN, "another") is None
-        assert access.remembered(EVE, "p") is None
+        assert access.cached(ANN, "p") is Role.VIEWER
+        assert access.cached(ANN, "another") is None
+        assert access.cached(EVE, "p") is None
         loop.ahead = 30.5
-        assert access.remembered(ANN, "p") is None
+        assert access.cached(ANN, "p") is None
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(look())
@@ -128,7 +128,7 @@ async def test_one_who_no_longer_waits_takes_the_answer_from_nobody() -> None:
     roles.gate.set()
     assert await staying is Role.OWNER
     assert leaving.cancelled()
-    assert access.remembered(ANN, "p") is Role.OWNER
+    assert access.cached(ANN, "p") is Role.OWNER
 
 
 async def test_asking_anew_passes_over_what_is_remembered_and_replaces_it() -> None:
@@ -139,7 +139,7 @@ async def test_asking_anew_passes_over_what_is_remembered_and_replaces_it() -> N
     roles.roles.clear()
     assert await access.role(ANN, "p") is Role.OWNER
     assert await access.role(ANN, "p", fresh=True) is None
-    assert access.remembered(ANN, "p") is None
+    assert access.cached(ANN, "p") is None
     assert await access.role(ANN, "p") is None
     assert roles.asked.total() == 2
 
@@ -193,21 +193,21 @@ async def test_an_error_that_nobody_waits_for_is_nobodys_error() -> None:
 async def test_no_more_answers_are_kept_than_there_is_room_for() -> None:
     """The oldest go first, however many questions somebody asks about projects that do not exist."""
     roles = Roles(ann=Role.OWNER)
-    access = Access(roles, most_remembered=10)
+    access = Access(roles, max_cached=10)
     await access.role(ANN, "p")
     for number in range(30):
         await access.role(EVE, f"p{number}")
     assert len(access._answers._answers) == 10
-    assert access.remembered(ANN, "p") is None
+    assert access.cached(ANN, "p") is None
     await access.role(EVE, "p29")
     assert roles.asked["eve", "p29"] == 1
 
 
 async def test_lifetimes_can_be_chosen() -> None:
     """An answer of a short life is soon forgotten."""
-    access = Access(Roles(ann=Role.OWNER), remember_yes=0.02)
+    access = Access(Roles(ann=Role.OWNER), granted_ttl=0.02)
     await access.role(ANN, "p")
-    await until(lambda: access.remembered(ANN, "p") is None)
+    await until(lambda: access.cached(ANN, "p") is None)
 
 
 async def test_closing_lets_go_of_the_policys_connections() -> None:
@@ -238,7 +238,7 @@ async def test_answers_are_counted_and_timed() -> None:
 
 async def test_a_user_who_asks_without_end_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few questions about one user are under way at a time; those about another do not wait for them."""
-    monkeypatch.setattr(turns_module, "ASKED_AT_ONCE", 2)
+    monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
     access = Access(roles)
@@ -252,16 +252,16 @@ async def test_a_user_who_asks_without_end_holds_up_nobody_else(monkeypatch: pyt
     assert await honest is Role.OWNER
     assert await asyncio.gather(*questions) == [None] * 5
     del questions
-    await until(lambda: not access._turns._askers)
+    await until(lambda: not access._limit._slots)
 
 
 async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have no answer, at once; those that wait too long for their turn have none either."""
-    monkeypatch.setattr(turns_module, "ASKED_AT_ONCE", 1)
-    monkeypatch.setattr(turns_module, "MOST_WAITING", 1)
+    monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 1)
+    monkeypatch.setattr(keyed_limit, "MAX_WAITING_PER_KEY", 1)
     roles = Roles()
     roles.gate.clear()
-    access = Access(roles, answer_within=0.2)
+    access = Access(roles, answer_timeout=0.2)
     questions = [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(3)]
     with pytest.raises(AccessUnavailable, match="too many questions"):
         await questions[2]
@@ -273,7 +273,7 @@ async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.M
 
 async def test_whether_somebody_may_stay_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many questions of theirs wait, the same one among them: else nobody would learn that they may not."""
-    monkeypatch.setattr(turns_module, "ASKED_AT_ONCE", 1)
+    monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 1)
     roles = Roles()
     roles.gate.clear()
     access = Access(roles)

@@ -91,7 +91,7 @@ async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
 
 async def test_a_policy_that_takes_too_long_is_answered_for() -> None:
     """The client learns that it may try again, and does so with success when there are answers again."""
-    site = waiting("ann", answer_within=0.02)
+    site = waiting("ann", answer_timeout=0.02)
     ann = site.come("Ann")
     ann.emit("join-project", "p")
     error = await first_error(ann)
@@ -267,7 +267,7 @@ async def test_connections_of_one_user_hold_so_much_together() -> None:
     assert errors(crowd[5]) == []
     site.roles.gate.set()
     await settle()
-    assert not site.collaboration._admission._held
+    assert not site.collaboration._admission._buffered_bytes
 
 
 async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
@@ -315,7 +315,7 @@ async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
     site.roles.gate.set()
     await settle()
     assert names(ann) == ["connected"]
-    assert site.collaboration.presence.projects == 0
+    assert site.collaboration.presence.project_count == 0
 
 
 async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> None:
@@ -382,7 +382,7 @@ async def test_a_connection_may_be_in_so_many_projects_and_no_more() -> None:
     ann.emit("join-project", "d")
     await settle()
     assert errors(ann) == []
-    assert site.collaboration.presence.projects == 3
+    assert site.collaboration.presence.project_count == 3
 
 
 async def test_projects_that_are_being_joined_count_from_the_first_moment() -> None:

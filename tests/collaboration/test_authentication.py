@@ -328,7 +328,7 @@ async def test_judgements_are_counted_by_what_came_of_them(site: Site) -> None:
     for token in (token_of("Alice"), token_of("Bob"), nobody, "no-token-at-all", ""):
         Person(site.server, token, MemoryTransport(), request_of())
         await turn()
-    signing = site.collaboration.signing_in
+    signing = site.collaboration.authentication
     assert signing.outcomes == {
         "ok": 2,
         "Invalid token": 1,

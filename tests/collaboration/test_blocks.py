@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from synkora.collaboration.blocks import MOST_BLOCKS, Block, BlockedKind, Blocks
+from synkora.collaboration.blocks import MAX_BLOCKS, Block, BlockedKind, Blocks
 
 
 def block(name: str = "alice", kind: BlockedKind = "user", *, ends: float = 600, changed: float = 0) -> Block:
@@ -18,12 +18,12 @@ def lifted(name: str = "alice", *, ends: float = 600, changed: float = 1) -> Blo
 def test_a_user_is_blocked_until_the_end() -> None:
     """From wherever they come, and nobody else is; one that has ended keeps nobody out."""
     blocks = Blocks()
-    assert blocks.left("alice", "192.0.2.1") == 0
+    assert blocks.remaining("alice", "192.0.2.1") == 0
     blocks.add(block())
     blocks.add(block("bob", ends=-1))
-    assert blocks.left("alice", "192.0.2.1") == pytest.approx(600, abs=60)
-    assert blocks.left("bob", "192.0.2.1") == 0
-    assert blocks.left("192.0.2.1", "alice") == 0
+    assert blocks.remaining("alice", "192.0.2.1") == pytest.approx(600, abs=60)
+    assert blocks.remaining("bob", "192.0.2.1") == 0
+    assert blocks.remaining("192.0.2.1", "alice") == 0
 
 
 def test_an_address_is_blocked_with_its_network() -> None:
@@ -31,9 +31,9 @@ def test_an_address_is_blocked_with_its_network() -> None:
     blocks = Blocks()
     blocks.add(block("192.0.2.1", "address"))
     blocks.add(block("2001:db8::/64", "address", ends=60))
-    assert blocks.left("alice", "192.0.2.1") > 60
-    assert blocks.left("alice", "2001:db8::7") > 0
-    assert blocks.left("alice", "192.0.2.2") == blocks.left("alice", "2001:db8:0:1::7") == 0
+    assert blocks.remaining("alice", "192.0.2.1") > 60
+    assert blocks.remaining("alice", "2001:db8::7") > 0
+    assert blocks.remaining("alice", "192.0.2.2") == blocks.remaining("alice", "2001:db8:0:1::7") == 0
 
 
 def test_the_longer_of_two_counts() -> None:
@@ -41,7 +41,7 @@ def test_the_longer_of_two_counts() -> None:
     blocks = Blocks()
     blocks.add(block(ends=60))
     blocks.add(block("192.0.2.1", "address", ends=600))
-    assert blocks.left("alice", "192.0.2.1") > 60
+    assert blocks.remaining("alice", "192.0.2.1") > 60
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
@@ -53,19 +53,19 @@ def test_the_last_change_counts(order: tuple[int, ...]) -> None:
         blocks.add(changes[number])
     assert blocks.known == [changes[2]]
     assert blocks.in_force == []
-    assert blocks.left("alice", "192.0.2.1") == 0
+    assert blocks.remaining("alice", "192.0.2.1") == 0
     blocks.add(block(changed=3))
-    assert blocks.left("alice", "192.0.2.1") > 0
+    assert blocks.remaining("alice", "192.0.2.1") > 0
 
 
 def test_there_is_room_for_so_many() -> None:
     """One more is not taken, until one has ended; a known one can still be changed."""
     blocks = Blocks()
-    for number in range(MOST_BLOCKS - 1):
+    for number in range(MAX_BLOCKS - 1):
         assert blocks.add(block(f"user-{number}"))
     assert blocks.add(block("brief", ends=-1, changed=-9))
     assert blocks.add(block("last"))
     assert not blocks.add(block("one more"))
     assert blocks.add(lifted("last"))
-    assert len(blocks.known) == MOST_BLOCKS
-    assert blocks.left("one more", "") == blocks.left("last", "") == 0
+    assert len(blocks.known) == MAX_BLOCKS
+    assert blocks.remaining("one more", "") == blocks.remaining("last", "") == 0

@@ -16,7 +16,7 @@ SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
 async def part(parting: ClientDrain, *people: Person) -> None:
     """Have people part, as a drain does."""
-    parting.tell([person.session for person in people])
+    parting.announce([person.session for person in people])
     for person in people:
         person.session.drain(Reason.SERVER_SHUTTING_DOWN)
     await turn()

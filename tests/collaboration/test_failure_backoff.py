@@ -93,7 +93,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many addresses fail, one that goes on failing is still known."""
-    monkeypatch.setattr(failures_module, "_MOST_ADDRESSES", 10)
+    monkeypatch.setattr(failures_module, "_MAX_ADDRESSES", 10)
     failures = FailureBackoff(1)
     for number in range(100):
         failures.note(f"10.0.0.{number}")

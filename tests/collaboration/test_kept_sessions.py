@@ -11,9 +11,9 @@ from tests.support.logs import capture_logs
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.collaboration import kept_sessions, turns
+from synkora.collaboration import kept_sessions, keyed_limit
 from synkora.collaboration.access import AccessUnavailable
-from synkora.collaboration.kept_sessions import NoneKept
+from synkora.collaboration.kept_sessions import SessionsNotStored
 from synkora.collaboration.service import Collaboration
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign
@@ -139,7 +139,7 @@ async def test_answers_are_remembered() -> None:
 
 async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few keys from one address are looked up at a time; those of others do not wait for them."""
-    monkeypatch.setattr(turns, "ASKED_AT_ONCE", 2)
+    monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
     kept = Kept()
     kept.gate.clear()
     office = Office(kept)
@@ -159,7 +159,7 @@ async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypa
 
 async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is signed in asks the same database who may join a project."""
-    monkeypatch.setattr(kept_sessions, "LOOKED_UP_AT_ONCE", 3)
+    monkeypatch.setattr(kept_sessions, "MAX_LOOKUPS", 3)
     kept = Kept()
     kept.gate.clear()
     office = Office(kept)
@@ -188,7 +188,7 @@ async def test_while_nobody_can_say_a_client_is_to_come_again() -> None:
 async def test_an_app_without_such_sessions() -> None:
     """A cookie that holds no token is refused where the database has no such tables."""
     kept = Kept()
-    kept.trouble = NoneKept("no table")
+    kept.trouble = SessionsNotStored("no table")
     assert "Authentication failed" in await said(Office(kept).come(), "44")
 
 

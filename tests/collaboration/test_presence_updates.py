@@ -99,8 +99,8 @@ async def test_who_joins_gets_the_list_while_others_wait_for_theirs(site: Site) 
 
 async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all together are too much for one turn some get theirs later; each gets one, and it is right."""
-    monkeypatch.setattr(presence_updates, "SERVED_AT_ONCE", 1000)
-    monkeypatch.setattr(presence_updates, "SERVED_RATE", 200_000)
+    monkeypatch.setattr(presence_updates, "ROSTER_CHUNK", 1000)
+    monkeypatch.setattr(presence_updates, "ROSTER_RATE", 200_000)
     people = [site.come(f"User {number}") for number in range(30)]
     await turn()
     for person in people:
@@ -216,7 +216,7 @@ async def test_changes_that_would_be_more_than_the_list_are_told_by_the_list(
     """A crowd that comes and goes while it waits to be told of takes no memory, and its members no message each."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 4)
-    monkeypatch.setattr(pending_updates, "MOST_BATCHED", 2000)
+    monkeypatch.setattr(pending_updates, "MAX_BATCHED", 2000)
     crowd_of_one = [site.come(f"Mallory {number}") for number in range(10)]
     crowd_of_one[0].emit("join-project", PROJECT)
     await turn()

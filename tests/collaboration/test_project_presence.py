@@ -22,7 +22,7 @@ def test_one_that_is_there_stays_as_it_is() -> None:
     first = PresenceEntry("s1", "u", "Ann", "2026-01-02T03:04:05.000Z")
     assert attendance.add(first)
     assert not attendance.add(PresenceEntry("s1", "v", "Bob", "2026-01-02T03:04:06.000Z"))
-    assert list(attendance.presentees) == [first]
+    assert list(attendance.entries) == [first]
     assert attendance.get("s1") is first
 
 

@@ -96,7 +96,7 @@ async def test_a_leave_that_waits_is_announced_when_its_connection_ends(end: str
     if end == "disconnect":
         bob.send("41")
     else:
-        site.collaboration.projects.leave_for_drain([site.collaboration.members[bob.id]])
+        site.collaboration.projects.exit_for_drain([site.collaboration.members[bob.id]])
     await turn()
     assert names(alice) == ["user:left", "users:active", "users:count"]
     assert len(site.collaboration.projects._leaving) == 0
@@ -225,7 +225,7 @@ async def test_the_last_to_leave_leaves_nothing_behind(site: Site) -> None:
     people[0].emit("leave-project", PROJECT)
     people[1].send("41")
     await turn()
-    assert site.collaboration.presence.projects == 0
+    assert site.collaboration.presence.project_count == 0
     assert len(site.server.of("/")._core.adapter.rooms) == 0
 
 
@@ -337,7 +337,7 @@ async def test_those_of_other_servers_are_told_of_in_the_same_way(site: Site) ->
     """To whom they are the events are the same, in the same order."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     elsewhere = PresenceEntry("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")
-    site.collaboration.presence.join(PROJECT, elsewhere)
+    site.collaboration.presence.add_connection(PROJECT, elsewhere)
     await turn()
     joined, count = alice.take_events()
     assert joined == [
@@ -352,7 +352,7 @@ async def test_those_of_other_servers_are_told_of_in_the_same_way(site: Site) ->
         },
     ]
     assert count == ["users:count", {"count": 2}]
-    site.collaboration.presence.leave(PROJECT, "s-elsewhere")
+    site.collaboration.presence.remove_connection(PROJECT, "s-elsewhere")
     await turn()
     left, users, count = alice.take_events()
     left[1].pop("timestamp")

@@ -159,9 +159,9 @@ async def test_who_is_connected_is_counted(running: Site) -> None:
         await join(alice)
         await bob.send("40")
         await bob.receive()
-        assert (running.collaboration.connections, running.collaboration.presence.projects) == (1, 1)
+        assert (running.collaboration.connections, running.collaboration.presence.project_count) == (1, 1)
     await until(lambda: running.collaboration.connections == 0)
-    assert running.collaboration.presence.projects == 0
+    assert running.collaboration.presence.project_count == 0
 
 
 async def test_everyone_is_told_that_the_server_stops(running: Site) -> None:
@@ -173,7 +173,7 @@ async def test_everyone_is_told_that_the_server_stops(running: Site) -> None:
         for client in (alice, bob):
             await client.event()
         await join(alice)
-        running.collaboration.say_goodbye()
+        running.collaboration.announce_shutdown()
         for client in (alice, bob):
             assert await client.event() == ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
@@ -231,7 +231,7 @@ async def test_presence_may_be_kept_elsewhere() -> None:
 async def test_nobody_is_told_of_those_who_leave_as_the_server_stops(site: Site) -> None:
     """Everyone leaves at once: N farewells to each of N would be N squared messages for nobody."""
     people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
-    site.collaboration.say_goodbye()
+    site.collaboration.announce_shutdown()
     site.server._registry.close()
     await turn()
     for person in people:

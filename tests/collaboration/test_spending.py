@@ -101,29 +101,29 @@ def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:
     spendings = Spendings(1000)
     spending = spendings.of("ann")
     assert spending is not None
-    spending.deliver(1000, 1)
+    spending.count_delivery(1000, 1)
     due = spending.due
-    spendings.left("ann")
+    spendings.store_debt("ann")
     del spending
     assert len(spendings._spendings) == 0
     again = spendings.of("ann")
     assert again is not None
     assert again.due == due
     clock.now += 100
-    spendings.left("ann")
-    assert not spendings._owed
+    spendings.store_debt("ann")
+    assert not spendings._debts
 
 
 def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are forgotten first."""
-    monkeypatch.setattr(spending_module, "_MOST_OWING", 2)
+    monkeypatch.setattr(spending_module, "_MAX_DEBTORS", 2)
     spendings = Spendings(1000)
     for name in ("ann", "bob", "eve"):
         spending = spendings.of(name)
         assert spending is not None
-        spending.deliver(1000, 1)
-        spendings.left(name)
-    assert list(spendings._owed) == ["bob", "eve"]
+        spending.count_delivery(1000, 1)
+        spendings.store_debt(name)
+    assert list(spendings._debts) == ["bob", "eve"]
 
 
 def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
@@ -141,7 +141,7 @@ def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
             ):
                 for _ in range(often):
                     tab.take(kind, size)
-                    spending.deliver(size, 250)
+                    spending.count_delivery(size, 250)
         clock.now += 1
 
 

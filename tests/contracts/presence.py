@@ -63,12 +63,12 @@ class PresenceContract:
     async def test_a_project_that_nobody_joined_is_empty(self, presence: Presence) -> None:
         """It has an empty list and counts none, and asking for it does not make it."""
         assert listed(presence, "p1") == []
-        assert presence.projects == 0
+        assert presence.project_count == 0
 
     async def test_an_entry_has_what_the_app_shows(self, presence: Presence) -> None:
         """Id, name, time and picture of a user; without a picture there is no `userImage`."""
-        presence.join("p1", entry("s1", ALICE, moment(1)))
-        presence.join("p1", entry("s2", BOB, moment(2)))
+        presence.add_connection("p1", entry("s1", ALICE, moment(1)))
+        presence.add_connection("p1", entry("s2", BOB, moment(2)))
         assert listed(presence, "p1") == [
             {"userId": "u-alice", "userName": "Alice", "joinedAt": moment(1), "userImage": ALICE.image},
             {"userId": "u-bob", "userName": "Bob", "joinedAt": moment(2)},
@@ -77,52 +77,52 @@ class PresenceContract:
     async def test_users_are_listed_in_the_order_of_their_coming(self, presence: Presence) -> None:
         """Whoever leaves and comes back is the last."""
         for second, user in enumerate((*USERS, *USERS)):
-            presence.leave("p1", user.id)
-            presence.join("p1", entry(user.id, user, moment(second)))
+            presence.remove_connection("p1", user.id)
+            presence.add_connection("p1", entry(user.id, user, moment(second)))
             assert listed(presence, "p1")[-1]["userId"] == user.id
 
     async def test_two_connections_are_one_user(self, presence: Presence) -> None:
         """A user is listed once, since the earliest join of those connections that are left."""
-        presence.join("p1", entry("s1", ALICE, moment(1)))
-        presence.join("p1", entry("s2", ALICE, moment(2)))
+        presence.add_connection("p1", entry("s1", ALICE, moment(1)))
+        presence.add_connection("p1", entry("s2", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
-        presence.leave("p1", "s1")
+        presence.remove_connection("p1", "s1")
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(2)]
-        presence.leave("p1", "s2")
+        presence.remove_connection("p1", "s2")
         assert listed(presence, "p1") == []
 
     async def test_a_connection_that_joins_again_changes_nothing(self, presence: Presence) -> None:
         """The first join counts, and one leave ends it."""
-        presence.join("p1", entry("s1", ALICE, moment(1)))
-        presence.join("p1", entry("s1", ALICE, moment(2)))
+        presence.add_connection("p1", entry("s1", ALICE, moment(1)))
+        presence.add_connection("p1", entry("s1", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
-        presence.leave("p1", "s1")
-        assert presence.projects == 0
+        presence.remove_connection("p1", "s1")
+        assert presence.project_count == 0
 
     async def test_leaving_what_was_not_joined_changes_nothing(self, presence: Presence) -> None:
         """Neither another connection, nor another project, nor a project that is not there."""
-        presence.join("p1", entry("s1", ALICE, moment(1)))
-        presence.leave("p1", "s2")
-        presence.leave("p2", "s1")
+        presence.add_connection("p1", entry("s1", ALICE, moment(1)))
+        presence.remove_connection("p1", "s2")
+        presence.remove_connection("p2", "s1")
         assert len(listed(presence, "p1")) == 1
         assert listed(presence, "p2") == []
-        assert presence.projects == 1
+        assert presence.project_count == 1
 
     async def test_projects_know_nothing_of_each_other(self, presence: Presence) -> None:
         """A user may be in several, and is there until they leave each."""
-        presence.join("p1", entry("s1", ALICE, moment(1)))
-        presence.join("p2", entry("s1", ALICE, moment(2)))
-        assert presence.projects == 2
-        presence.leave("p1", "s1")
+        presence.add_connection("p1", entry("s1", ALICE, moment(1)))
+        presence.add_connection("p2", entry("s1", ALICE, moment(2)))
+        assert presence.project_count == 2
+        presence.remove_connection("p1", "s1")
         assert listed(presence, "p1") == []
         assert [user["joinedAt"] for user in listed(presence, "p2")] == [moment(2)]
 
     async def test_a_roster_that_was_given_out_stays_as_it_is(self, presence: Presence) -> None:
         """What is to be sent does not change with what happens before it is sent."""
-        presence.join("p1", entry("s1", ALICE, moment(1)))
+        presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         roster = presence.roster("p1")
-        presence.join("p1", entry("s2", BOB, moment(2)))
-        presence.leave("p1", "s1")
+        presence.add_connection("p1", entry("s2", BOB, moment(2)))
+        presence.remove_connection("p1", "s1")
         assert [user["userId"] for user in json.loads(encode(roster))["users"]] == ["u-alice"]
 
     async def test_each_change_is_told_at_once_and_once(self, presence: Presence) -> None:
@@ -130,25 +130,25 @@ class PresenceContract:
         diary = Diary()
         presence.listen(diary)
         first, second = entry("s1", ALICE, moment(1)), entry("s2", ALICE, moment(2))
-        presence.join("p1", first)
+        presence.add_connection("p1", first)
         assert diary.take() == [("joined", "p1", first)]
-        presence.join("p1", second)
-        presence.join("p1", entry("s2", ALICE, moment(3)))
+        presence.add_connection("p1", second)
+        presence.add_connection("p1", entry("s2", ALICE, moment(3)))
         assert diary.take() == [("joined", "p1", second)]
-        presence.leave("p1", "s1")
+        presence.remove_connection("p1", "s1")
         assert diary.take() == [("left", "p1", first)]
-        presence.leave("p1", "s1")
-        presence.leave("p2", "s2")
+        presence.remove_connection("p1", "s1")
+        presence.remove_connection("p2", "s2")
         assert diary.take() == []
 
     async def test_a_project_that_nobody_joined_is_not_occupied(self, presence: Presence) -> None:
         """To ask for it does not make it."""
         assert presence.occupancy("p1")[:2] == (0, 0)
-        assert presence.here == []
+        assert presence.local_projects == []
 
     async def test_a_project_that_one_server_knows_is_counted_there(self, presence: Presence) -> None:
         """Whoever else might come: nobody else could count it."""
-        presence.join("p1", entry("s1", ALICE, moment(1)))
+        presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         assert presence.occupancy("p1").is_reporter
 
     async def test_a_project_that_nobody_joined_is_complete(self, presence: Presence) -> None:
@@ -176,13 +176,13 @@ class PresenceMachine(RuleBasedStateMachine):
     def join(self, project: str, socket: str) -> None:
         user = _user_of(socket)
         self.clock += 1
-        self.presence.join(project, entry(socket, user, moment(self.clock)))
+        self.presence.add_connection(project, entry(socket, user, moment(self.clock)))
         if not any(join[:2] == (project, socket) for join in self.joins):
             self.joins.append((project, socket, user, moment(self.clock)))
 
     @rule(project=st.sampled_from(PROJECTS), socket=st.sampled_from(SOCKETS))
     def leave(self, project: str, socket: str) -> None:
-        self.presence.leave(project, socket)
+        self.presence.remove_connection(project, socket)
         self.joins = [join for join in self.joins if join[:2] != (project, socket)]
 
     @rule(socket=st.sampled_from(SOCKETS))
@@ -201,8 +201,8 @@ class PresenceMachine(RuleBasedStateMachine):
             assert len(users) == len(earliest)
             connections = sum(1 for join in self.joins if join[0] == project)
             assert self.presence.occupancy(project)[:2] == (len(users), connections)
-        assert self.presence.projects == len({project for project, *_ in self.joins})
-        assert sorted(self.presence.here) == sorted({project for project, *_ in self.joins})
+        assert self.presence.project_count == len({project for project, *_ in self.joins})
+        assert sorted(self.presence.local_projects) == sorted({project for project, *_ in self.joins})
 
 
 def _user_of(socket: str) -> User:

@@ -22,6 +22,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import serving
 
 from synkora import SocketServer
+from synkora.testing import connect
 
 __all__ = ["redis"]
 
@@ -81,7 +82,12 @@ async def test_library() -> None:
         assert await ann.call("upload", ("a.bin", b"1234"), timeout=PATIENCE) == ("a.bin", 4)
 
         await ann.emit("say", 5)
-        assert await ann.receive(PATIENCE) == ["error", {"message": "say needs a text", "event": "say"}]
+        assert await ann.receive(PATIENCE) == ["error", {"message": "text: Expected str, got int", "event": "say"}]
+        assert await ann.call("move", {"piece": "a", "x": 1, "y": 2}, timeout=PATIENCE) == {"number": 1, "by": "Ann"}
+        assert await ben.receive(PATIENCE) == ["moved", {"piece": "a", "x": 1, "y": 2}]
+        await ann.emit("move", {"piece": "a", "x": "1", "y": 2})
+        refusal = {"message": "move.x: Expected int, got str", "event": "move"}
+        assert await ann.receive(PATIENCE) == ["error", refusal]
         await ann.emit("pointer", (1, 2.5))
         assert await ben.receive(PATIENCE) == ["pointer", ann.sid, 1, 2.5]
 
@@ -98,7 +104,7 @@ async def test_library() -> None:
         assert await ann.call("close the lobby", timeout=PATIENCE) == ["Cay"]
         assert await ann.call("say", "anyone?", timeout=PATIENCE) == "delivered"
         await cay.emit("say", 5)  # the answer is the next that she gets
-        assert await cay.receive(PATIENCE) == ["error", {"message": "say needs a text", "event": "say"}]
+        assert await cay.receive(PATIENCE) == ["error", {"message": "text: Expected str, got int", "event": "say"}]
         await cay.disconnect()
         await ann.disconnect()
 
@@ -115,6 +121,42 @@ async def test_library_servers_joined_by_redis(redis: RedisServer) -> None:
         assert await ann.receive(PATIENCE) == await ben.receive(PATIENCE) == ["said", "hi"]
         await ann.disconnect()
         await ben.disconnect()
+
+
+async def test_library_namespaces() -> None:
+    """Those made before the server, by a class and by a pattern answer."""
+    server = server_of(LIBRARY)
+    async with (
+        connect(server, "/notes") as notes,
+        connect(server, "/board", auth={"board": "b"}) as board,
+        connect(server, "/room-7") as room,
+    ):
+        assert await notes.call("add", "text") == 4
+        assert await notes.call("add", 5) == {"error": {"message": "text: Expected str, got int", "event": "add"}}
+        board.emit("draw", [1, 2])
+        board.emit("board:clear")
+        assert [await board.receive() for _ in range(2)] == [["drawn", [1, 2]], ["cleared"]]
+        assert await room.call("where") == "/room-7"
+
+
+async def test_library_clock() -> None:
+    """The background task of the sample emits until the server closes."""
+    server = server_of(LIBRARY)
+    async with connect(server, auth={"name": "Ann"}) as ann:
+        ann.emit("start the clock")
+        assert (await ann.receive("time"))[0] == "time"
+    assert await server.close(1)
+
+
+async def test_from_python_socketio() -> None:
+    """The page's server passes the page's own tests."""
+    made: dict[str, Any] = {"__name__": "sample"}
+    for block in blocks(ROOT / "docs" / "from-python-socketio.md", "python"):
+        exec(compile(block.text, "from-python-socketio.md", "exec"), made)  # noqa: S102  # as above
+    tests = [function for name, function in made.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        await test()
 
 
 async def test_readme_library() -> None:
@@ -166,8 +208,8 @@ def _read_until(process: subprocess.Popen[str], beginning: str) -> str:
 
 
 def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
-    """The README's client, run for two people, shows the first one the second one and their task."""
-    (sample,) = blocks(ROOT / "README.md", "js")
+    """The client of docs/getting-started.md, run for two people, shows the first one the second one and their task."""
+    (sample,) = blocks(ROOT / "docs" / "getting-started.md", "js")
     (tmp_path / "person.mjs").write_text(sample.text.replace("http://localhost:3001", server.url), encoding="utf-8")
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
     people: list[subprocess.Popen[str]] = []
@@ -183,17 +225,17 @@ def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
             process.communicate()
 
 
-def test_readme_banner(server: ServerProcess) -> None:
-    """The README shows what the server writes when it starts."""
-    banner = blocks(ROOT / "README.md", "console")[0].text.removeprefix("$ make run\n")
+def test_banner(server: ServerProcess) -> None:
+    """docs/getting-started.md shows what the server writes when it starts."""
+    banner = blocks(ROOT / "docs" / "getting-started.md", "console")[0].text.removeprefix("$ make run\n")
     server.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
     shown = banner.replace("localhost:3001", f"127.0.0.1:{server.port}").replace("3001", str(server.port))
     assert "\n".join(server.stdout).startswith(shown.strip())
 
 
 def test_session_refresh(server: ServerProcess, tmp_path: Path) -> None:
-    """The client of docs/security.md, whose app hands out its session, learns until when that is extended."""
-    (sample,) = blocks(ROOT / "docs" / "security.md", "js")
+    """The client of docs/security-details.md, whose app hands out its session, learns until when that is extended."""
+    (sample,) = blocks(ROOT / "docs" / "security-details.md", "js")
     route = f"data:text/plain,{ALICE.token}"
     text = sample.text.replace("https://app.example.com/api/session-token", route)
     (tmp_path / "person.mjs").write_text(text.replace("https://app.example.com", server.url), encoding="utf-8")

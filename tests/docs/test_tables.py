@@ -13,15 +13,15 @@ from tests.docs.documents import ROOT, blocks, table
 from synkora.app.settings import describe
 from synkora.cluster.project import TRANSITIONS as SYNC_TRANSITIONS
 from synkora.cluster.project import SyncState
-from synkora.collaboration.access import MOST_REMEMBERED
+from synkora.collaboration.access import MAX_CACHED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
-from synkora.collaboration.kept_sessions import LOOKED_UP_AT_ONCE
-from synkora.collaboration.turns import ASKED_AT_ONCE, MOST_WAITING
+from synkora.collaboration.kept_sessions import MAX_LOOKUPS
+from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
-from synkora.engine.session import MAX_CONTROL, ODD_BURST, ODD_BYTES, ODD_RATE, TRANSITIONS, State
+from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST, OVERHEAD_BYTES, OVERHEAD_RATE, TRANSITIONS, State
 from synkora.engine.transports.fragments import SMALL
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
@@ -40,41 +40,28 @@ _NUMBER = re.compile(r"\d[\d,]*")
 #: The rows of the table of bounds whose numbers are those of constants; the others name a setting, or are in words.
 BOUNDS: Final = {
     "head of a request": {MAX_HEAD, MAX_HEADERS, 431, HEAD_TIME, 408},
-    "requests of a connection behind one that is not answered yet (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},
+    "requests of a connection behind an unanswered one (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},
     "body of a request": {413, BODY_TIME, 408},
-    "answer that a client reads slowly": {READ_LEAST, READ_TIME},
+    "answer to a slow reader": {READ_LEAST, READ_TIME},
     "TLS handshake": {TLS_TIME},
     "message before CONNECT is answered": {MAX_EARLY},
     "CONNECT": {MAX_EARLY},
-    "questions about one user to the app or the database": {ASKED_AT_ONCE, MOST_WAITING},
-    "keys of sessions from one address that are looked up": {ASKED_AT_ONCE, MOST_WAITING, LOOKED_UP_AT_ONCE},
+    "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_KEY},
+    "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
     "large frame, fragments of a message": {COMPLETION},
-    "packets without use": {ODD_RATE, ODD_BURST, ODD_BYTES, SMALL},
-    "Engine.IO packet that is no message": {MAX_CONTROL},
+    "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},
+    "Engine.IO packet that is not a message": {MAX_CONTROL},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},
-    "acks that a client owes": {MAX_UNANSWERED},
+    "unanswered acks of a client": {MAX_UNANSWERED},
     "session that has ended and is not polled": {LINGER, LAST_LINGER},
     "answer to a close frame": {CLOSING_TIME},
     "project id, user id": {MAX_PROJECT_ID, MAX_ID_LENGTH},
     "name, image address": {MAX_NAME_LENGTH, MAX_NAME_BYTES, MAX_IMAGE_BYTES},
     "token": {MAX_TOKEN_LENGTH},
-    "answers about access that are remembered": {MOST_REMEMBERED},
+    "cached answers about access": {MAX_CACHED},
 }
 #: The rows that name one setting, and its default.
-SET: Final = ("message", "time to sign in", "time to upgrade", "what waits for a client that does not read")
-
-
-def test_settings() -> None:
-    """The README's table has every variable, with its default and its description, and nothing else."""
-    expected = [
-        [
-            f"`{variable.name}`",
-            "required" if variable.default is None else f"`{variable.default}`" if variable.default else "-",
-            variable.description,
-        ]
-        for variable in describe()
-    ]
-    assert table(ROOT / "README.md", "variable") == expected
+SET: Final = ("message", "time to sign in", "time to upgrade", "backlog of a slow consumer")
 
 
 def test_events() -> None:
@@ -93,11 +80,11 @@ def test_limits() -> None:
 
 def test_bounds() -> None:
     """The numbers in the table of bounds are those of the code, and of the settings' defaults."""
-    bounds = dict(table(DOCS / "security.md", "what"))
+    bounds = dict(table(DOCS / "security-details.md", "what"))
     numbers = {what: {int(number.replace(",", "")) for number in _NUMBER.findall(bounds[what])} for what in bounds}
     assert {what: numbers.get(what) for what in BOUNDS} == BOUNDS
     assert MAX_PACKETS in numbers["packets of a POST"]
-    assert VOLATILE_LIMIT in numbers["what waits for a client that does not read"]
+    assert VOLATILE_LIMIT in numbers["backlog of a slow consumer"]
     defaults = {variable.name: variable.default or "" for variable in describe()}
     for what in SET:
         (setting,) = re.findall(r"`(WS_\w+)`", bounds[what])

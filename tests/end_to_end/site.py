@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Final
 
 from tests.end_to_end.clients import Way
@@ -32,7 +33,8 @@ class Site:
 
     def add(self, **variables: str) -> ServerProcess:
         """Start one more instance; `variables` are settings of its own."""
-        given = {"REDIS_URL": self._redis.url, "TRUSTED_PROXIES": "127.0.0.1", **variables}
+        name = ascii_lowercase[len(self.instances)]
+        given = {"REDIS_URL": self._redis.url, "TRUSTED_PROXIES": "127.0.0.1", "WS_INSTANCE": name, **variables}
         self.instances.append(ServerProcess(self._folder, **given))
         return self.instances[-1]
 

@@ -1,7 +1,8 @@
-"""How sessions find their instance through deploy/nginx/synkora.conf, run by the real nginx before real servers."""
+"""How sessions find their instance through the files of deploy/nginx/, run by the real nginx before real servers."""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
@@ -10,7 +11,7 @@ from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
-from tests.support.nginx import INSTANCES, running_nginx
+from tests.support.nginx import CONFIGURATION, INSTANCES, WITH_NODEJS, running_nginx
 from tests.support.redis_server import running_redis
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -18,11 +19,24 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 _SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
 
 
+@pytest.fixture(scope="module", params=[CONFIGURATION, WITH_NODEJS], ids=["simple", "with-nodejs"])
+def configuration(request: pytest.FixtureRequest) -> Path:
+    """Which of the two files."""
+    path: Path = request.param
+    return path
+
+
 @pytest.fixture(scope="module")
-def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServerProcess]]:
+def names(configuration: Path) -> list[dict[str, str]]:
+    """The setting by which each instance names its sessions; in the other file nginx names them."""
+    return [{"WS_INSTANCE": name} if configuration == CONFIGURATION else {} for name in INSTANCES]
+
+
+@pytest.fixture(scope="module")
+def instances(tmp_path_factory: pytest.TempPathFactory, names: list[dict[str, str]]) -> Iterator[list[ServerProcess]]:
     """Three instances that know nothing of each other, so that only the right one can answer."""
     folder = tmp_path_factory.mktemp("instances")
-    instances = [ServerProcess(folder, **BEHIND_PROXY) for _ in INSTANCES]
+    instances = [ServerProcess(folder, **BEHIND_PROXY, **name) for name in names]
     yield instances
     for instance in instances:
         assert instance.stop() == 0, instance.output
@@ -30,10 +44,10 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServerP
 
 
 async def test_clients_stay_with_the_instance_that_opened_their_session(
-    instances: list[ServerProcess], connect_by: Connect, way: Way
+    instances: list[ServerProcess], configuration: Path, connect_by: Connect, way: Way
 ) -> None:
     """However they connect, and without keeping cookies: at the first try, and spread over all the instances."""
-    with running_nginx(ports_of(instances)) as nginx:
+    with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         clients = [await connect_by(ALICE, url=nginx.url, way=way) for _ in range(6)]
         for client in clients:
             await client.hears_nothing()
@@ -44,27 +58,27 @@ async def test_clients_stay_with_the_instance_that_opened_their_session(
             await client.close()
 
 
-async def test_an_id_names_the_instance_of_its_session(instances: list[ServerProcess]) -> None:
+async def test_an_id_names_the_instance_of_its_session(instances: list[ServerProcess], configuration: Path) -> None:
     """It is known there and nowhere else; a name of no instance's is answered as an unknown id is."""
-    with running_nginx(ports_of(instances)) as nginx:
+    with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
-            names = set()
+            found_names = set()
             for _ in INSTANCES:
                 handshake = await http.get("", params=HANDSHAKE)
                 found = _SID.match(handshake.text)
                 assert found is not None, handshake.text
-                names.add(found["name"])
+                found_names.add(found["name"])
                 known = [name for name in INSTANCES if await knows(http, f"{name}.{found['rest']}")]
                 assert known == [found["name"]]
                 assert not await knows(http, f"z.{found['rest']}")
                 assert not await knows(http, f"{found['name']}.")
-            assert names == set(INSTANCES)
+            assert found_names == set(INSTANCES)
 
 
-async def test_messages_are_not_changed(start_server: StartServer, connect_by: Connect) -> None:
+async def test_messages_are_not_changed(start_server: StartServer, configuration: Path, connect_by: Connect) -> None:
     """What people send may look like a handshake, and be as large as WS_MAX_PAYLOAD allows, over polling too."""
     server = start_server(**BEHIND_PROXY)
-    with running_nginx([server.port]) as nginx:
+    with running_nginx([server.port], configuration=configuration) as nginx:
         alice = await connect_by(ALICE, url=nginx.url, way=WAYS["js-polling"])
         bob = await connect_by(BOB, url=nginx.url, way=WAYS["js-polling"])
         await join(alice)
@@ -76,11 +90,16 @@ async def test_messages_are_not_changed(start_server: StartServer, connect_by: C
         await bob.close()
 
 
-async def test_whom_an_instance_cannot_take_another_takes(start_server: StartServer) -> None:
-    """Who comes does not notice that one is not there, and another full; their sessions are found again."""
-    gone, full, free = (start_server(**BEHIND_PROXY, LIMIT_CLIENTS=limit) for limit in ("1", "1", "0"))
+async def test_whom_an_instance_cannot_take_another_takes(
+    start_server: StartServer, configuration: Path, names: list[dict[str, str]]
+) -> None:
+    """A client does not notice that one instance is dead and another full; its session is found again."""
+    limits = ("1", "1", "0")
+    gone, full, free = (
+        start_server(**BEHIND_PROXY, **name, LIMIT_CLIENTS=limit) for name, limit in zip(names, limits, strict=True)
+    )
     gone.kill()
-    with running_nginx(ports_of([gone, full, free])) as nginx:
+    with running_nginx(ports_of([gone, full, free]), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
             for _ in range(6):
                 found = _SID.match((await http.get("", params=HANDSHAKE)).text)
@@ -90,10 +109,12 @@ async def test_whom_an_instance_cannot_take_another_takes(start_server: StartSer
                 assert (await direct.get("", params=HANDSHAKE)).status_code == 503
 
 
-async def test_a_session_of_a_dead_instance_is_refused(start_server: StartServer) -> None:
-    """Its client is told so at once, and not let wait, so that it opens another."""
-    instances = [start_server(**BEHIND_PROXY) for _ in range(2)]
-    with running_nginx(ports_of(instances)) as nginx:
+async def test_a_session_of_a_dead_instance_is_refused(
+    start_server: StartServer, configuration: Path, names: list[dict[str, str]]
+) -> None:
+    """The client gets the refusal at once, without a wait, and opens another session."""
+    instances = [start_server(**BEHIND_PROXY, **name) for name in names[:2]]
+    with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
             found = _SID.match((await http.get("", params=HANDSHAKE)).text)
             assert found is not None
@@ -111,7 +132,7 @@ async def test_nodejs_instances_are_balanced_alike(start_server: StartServer, no
         with running_redis() as redis:
             ours = start_server(**BEHIND_PROXY)
             others = [await nodejs.ask("serve", name=name, url=redis.url) for name in ("one", "two")]
-            with running_nginx([ours.port, *others]) as nginx:
+            with running_nginx([ours.port, *others], configuration=WITH_NODEJS) as nginx:
                 clients = [Client("Alice", way, node) for _ in range(6)]
                 for client in clients:
                     await client.connect(nginx.url, {"token": ALICE.token, "name": "Alice"})

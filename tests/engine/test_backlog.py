@@ -41,15 +41,15 @@ def test_what_is_held_keeps_its_order_and_its_count_of_bytes(
 class Project:
     """What updates are about."""
 
-    def renew(self, outbox: object) -> list[Message]:
+    def full_state(self, outbox: object) -> list[Message]:
         return []
 
-    def concerns(self, outbox: object) -> bool:
+    def has_recipient(self, outbox: object) -> bool:
         return True
 
 
 def update(text: str, subject: Project, *, size: int = 0, replaces: str | None = None) -> Update:
-    return Update(text.encode().ljust(size - 1, b"."), subject, replaces and (subject, replaces))
+    return Update(text.encode().ljust(size, b"."), subject, replaces and (subject, replaces))
 
 
 def texts(messages: list[Message]) -> list[str]:

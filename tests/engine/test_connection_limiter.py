@@ -15,7 +15,7 @@ from tests.support.servers import Address, serving, until
 from tests.support.sessions import MemoryTransport, request_of
 from websockets.exceptions import InvalidStatus
 
-from synkora.engine import connection_limiter as gate_module
+from synkora.engine import connection_limiter as limiter_module
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused
@@ -29,31 +29,31 @@ OTHER = "192.0.2.2"
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that handshakes go by."""
     clock = Clock()
-    monkeypatch.setattr(gate_module, "monotonic", clock)
+    monkeypatch.setattr(limiter_module, "monotonic", clock)
     return clock
 
 
-def gate_of(**settings: Any) -> ConnectionLimiter:
+def limiter_of(**settings: Any) -> ConnectionLimiter:
     return ConnectionLimiter(ConnectionLimits(**settings))
 
 
-def come(gate: ConnectionLimiter, address: str = ADDRESS) -> None:
+def come(limiter: ConnectionLimiter, address: str = ADDRESS) -> None:
     """One session begins. Raises `HandshakeRefused`."""
-    gate.check(address)
-    gate.enter(address)
+    limiter.check(address)
+    limiter.add(address)
 
 
-def refusal(gate: ConnectionLimiter, address: str = ADDRESS) -> tuple[int, str, int | None]:
+def refusal(limiter: ConnectionLimiter, address: str = ADDRESS) -> tuple[int, str, int | None]:
     """The status, the words and the Retry-After that one more is refused with."""
     with pytest.raises(HandshakeRefused) as refused:
-        gate.check(address)
+        limiter.check(address)
     return refused.value.status, str(refused.value), refused.value.retry_after
 
 
-def wait_for_turn(gate: ConnectionLimiter) -> int | None:
+def wait_for_turn(limiter: ConnectionLimiter) -> int | None:
     """The Retry-After of a handshake, if it is refused."""
     try:
-        gate.check(ADDRESS)
+        limiter.check(ADDRESS)
     except HandshakeRefused as refused:
         return refused.retry_after
     return None
@@ -64,26 +64,26 @@ def wait_for_turn(gate: ConnectionLimiter) -> int | None:
 
 def test_a_full_server_takes_nobody_until_somebody_leaves() -> None:
     """503, for whoever it is."""
-    gate = gate_of(clients=2)
-    come(gate)
-    come(gate, OTHER)
-    assert refusal(gate) == (503, "Server is full", 10)
-    assert refusal(gate, "2001:db8::1") == (503, "Server is full", 10)
-    gate.leave(OTHER)
-    come(gate)
+    limiter = limiter_of(clients=2)
+    come(limiter)
+    come(limiter, OTHER)
+    assert refusal(limiter) == (503, "Server is full", 10)
+    assert refusal(limiter, "2001:db8::1") == (503, "Server is full", 10)
+    limiter.remove(OTHER)
+    come(limiter)
 
 
 def test_an_address_with_enough_connections_gets_no_more_and_others_do() -> None:
     """429, until one of its own ends."""
-    gate = gate_of(connections_per_address=2)
-    come(gate)
-    come(gate)
-    assert refusal(gate) == (429, "Too many connections from this address", 10)
-    come(gate, OTHER)
-    gate.leave(OTHER)
-    assert refusal(gate)[0] == 429
-    gate.leave(ADDRESS)
-    come(gate)
+    limiter = limiter_of(connections_per_address=2)
+    come(limiter)
+    come(limiter)
+    assert refusal(limiter) == (429, "Too many connections from this address", 10)
+    come(limiter, OTHER)
+    limiter.remove(OTHER)
+    assert refusal(limiter)[0] == 429
+    limiter.remove(ADDRESS)
+    come(limiter)
 
 
 @pytest.mark.parametrize(
@@ -103,26 +103,26 @@ def test_an_address_with_enough_connections_gets_no_more_and_others_do() -> None
 )
 def test_what_one_household_has_counts_as_one_address(first: str, second: str, same: bool) -> None:
     """The /64 of an IPv6 address, and each IPv4 address however it is written; no text is an error."""
-    gate = gate_of(connections_per_address=1)
-    come(gate, first)
+    limiter = limiter_of(connections_per_address=1)
+    come(limiter, first)
     if same:
-        assert refusal(gate, second)[0] == 429
+        assert refusal(limiter, second)[0] == 429
     else:
-        come(gate, second)
+        come(limiter, second)
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 10])
 def test_handshakes_of_an_address_have_a_rate_and_ten_seconds_worth_at_once(rate: float, clock: Clock) -> None:
     """An office whose clients all come back after a restart is let in; one more is told to wait, and others are not."""
-    gate = gate_of(handshakes_per_address=rate)
+    limiter = limiter_of(handshakes_per_address=rate)
     for _ in range(int(10 * rate) + 1):
-        gate.check(ADDRESS)
-    status, words, retry_after = refusal(gate)
+        limiter.check(ADDRESS)
+    status, words, retry_after = refusal(limiter)
     assert (status, words) == (429, "Too many new connections from this address")
-    gate.check(OTHER)
+    limiter.check(OTHER)
     assert retry_after is not None
     clock.now += retry_after
-    gate.check(ADDRESS)
+    limiter.check(ADDRESS)
 
 
 @given(st.floats(0.05, 50), st.lists(st.floats(0, 3), max_size=100))
@@ -130,70 +130,70 @@ def test_retry_after_is_whole_seconds_and_long_enough(rate: float, pauses: list[
     """Whoever waits so long is let in, and never has to wait for nothing."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate_module, "monotonic", clock)
-        gate = gate_of(handshakes_per_address=rate)
+        patch.setattr(limiter_module, "monotonic", clock)
+        limiter = limiter_of(handshakes_per_address=rate)
         for pause in pauses:
             clock.now += pause
-            retry_after = wait_for_turn(gate)
+            retry_after = wait_for_turn(limiter)
             if retry_after is not None:
                 assert isinstance(retry_after, int)
                 assert retry_after >= 1
                 clock.now += retry_after + 1e-6
-                gate.check(ADDRESS)
+                limiter.check(ADDRESS)
 
 
 def test_refused_handshakes_do_not_put_off_the_next(clock: Clock) -> None:
     """A client that tries all the time is let in as soon as one that waits."""
-    gate = gate_of(handshakes_per_address=1)
+    limiter = limiter_of(handshakes_per_address=1)
     for _ in range(11):
-        gate.check(ADDRESS)
+        limiter.check(ADDRESS)
     for _ in range(100):
-        assert refusal(gate)[2] == 1
+        assert refusal(limiter)[2] == 1
     clock.now += 1
-    gate.check(ADDRESS)
+    limiter.check(ADDRESS)
 
 
 def test_steady_handshakes_at_the_rate_are_never_refused(clock: Clock) -> None:
     """However long they go on."""
-    gate = gate_of(handshakes_per_address=10)
+    limiter = limiter_of(handshakes_per_address=10)
     for _ in range(5000):
-        gate.check(ADDRESS)
+        limiter.check(ADDRESS)
         clock.now += 0.1
 
 
 def test_nought_is_no_limit() -> None:
     """A thousand from one address, all at once."""
-    gate = gate_of()
+    limiter = limiter_of()
     for _ in range(1000):
-        come(gate)
+        come(limiter)
 
 
 def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many addresses come, one that comes too fast is still known."""
-    monkeypatch.setattr(gate_module, "_MOST_ADDRESSES", 10)
-    gate = gate_of(handshakes_per_address=0.1)
-    gate.check(ADDRESS)
-    gate.check(ADDRESS)
+    monkeypatch.setattr(limiter_module, "_MAX_ADDRESSES", 10)
+    limiter = limiter_of(handshakes_per_address=0.1)
+    limiter.check(ADDRESS)
+    limiter.check(ADDRESS)
     for number in range(100):
-        gate.check(f"10.0.0.{number}")
-        assert refusal(gate)[0] == 429
-    assert len(gate._due) == 10
+        limiter.check(f"10.0.0.{number}")
+        assert refusal(limiter)[0] == 429
+    assert len(limiter._due) == 10
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([ADDRESS, OTHER, "2001:db8::1", "2001:db8::2"]))))
 def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[bool, str]]) -> None:
     """Whoever comes and goes in whatever order, nothing is left of it."""
-    gate = gate_of(clients=5, connections_per_address=2)
+    limiter = limiter_of(clients=5, connections_per_address=2)
     inside: list[str] = []
     for comes, address in steps:
         if not comes and address in inside:
             inside.remove(address)
-            gate.leave(address)
+            limiter.remove(address)
         elif comes:
             try:
-                come(gate, address)
+                come(limiter, address)
             except HandshakeRefused:
                 pass
             else:
@@ -201,9 +201,9 @@ def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[b
         assert len(inside) <= 5
         assert sum(address.startswith("2001") for address in inside) <= 2
     for address in inside:
-        gate.leave(address)
-    assert gate._clients == 0
-    assert not gate._connections
+        limiter.remove(address)
+    assert limiter._clients == 0
+    assert not limiter._connections
 
 
 # In a server
@@ -211,12 +211,12 @@ def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[b
 
 @asynccontextmanager
 async def gated(**settings: Any) -> AsyncIterator[tuple[Address, ConnectionLimiter]]:
-    """A server with a gate, over HTTP."""
-    gate = gate_of(**settings)
-    server = SocketServer(gate=gate)
+    """A server with a limiter, over HTTP."""
+    limiter = limiter_of(**settings)
+    server = SocketServer(connection_limiter=limiter)
     server.of("/")
     async with serving(server) as address:
-        yield address, gate
+        yield address, limiter
 
 
 async def refused_websocket(address: Address) -> tuple[int, str | None, str]:
@@ -246,17 +246,17 @@ async def test_both_transports_are_refused_with_words_and_retry_after(
     settings: dict[str, int], answer: tuple[int, str, str]
 ) -> None:
     """And let in again when the one who was there has gone."""
-    async with gated(**settings) as (address, gate):
+    async with gated(**settings) as (address, limiter):
         async with websocket(address):
             assert await refused_polling(address) == answer
             assert await refused_websocket(address) == answer
-        await until(lambda: gate._clients == 0)
+        await until(lambda: limiter._clients == 0)
         async with Polling(address) as client:
             await client.open()
             assert await refused_websocket(address) == answer
             await client.post("1")
-        await until(lambda: gate._clients == 0)
-        assert not gate._connections
+        await until(lambda: limiter._clients == 0)
+        assert not limiter._connections
 
 
 async def test_too_fast_handshakes_are_refused_on_both_transports() -> None:
@@ -276,21 +276,21 @@ async def test_too_fast_handshakes_are_refused_on_both_transports() -> None:
 async def test_an_upgrade_is_no_second_connection() -> None:
     """A session that moves to WebSocket counts once, in all and for its address, and is no handshake."""
     limits = {"clients": 1, "connections_per_address": 1, "handshakes_per_address": 0.01}
-    async with gated(**limits) as (address, gate), Polling(address) as client:
+    async with gated(**limits) as (address, limiter), Polling(address) as client:
         await client.open()
         async with websocket(address, sid=client.sid) as probe:
             await probe.send("2probe")
             assert await probe.receive() == "3probe"
             await probe.send("5")
             await probe.connect()
-            assert gate._clients == 1
-        await until(lambda: gate._clients == 0)
+            assert limiter._clients == 1
+        await until(lambda: limiter._clients == 0)
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
     """Of forty that come at the same moment as many are let in as there is room for."""
-    async with gated(connections_per_address=5) as (address, gate), AsyncExitStack() as stack:
+    async with gated(connections_per_address=5) as (address, limiter), AsyncExitStack() as stack:
         most = 0
 
         async def come_in() -> int:
@@ -304,7 +304,7 @@ async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
             except InvalidStatus as refused:
                 return refused.response.status_code
             finally:
-                most = max(most, gate._clients)
+                most = max(most, limiter._clients)
 
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         statuses = await asyncio.gather(*(come_in() for _ in range(40)))
@@ -314,24 +314,24 @@ async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
 
 async def test_counts_return_to_nought_however_sessions_end() -> None:
     """A clean end, a lost connection, a server's own disconnect, and an end that lingers."""
-    gate = gate_of(clients=100)
-    registry = SocketServer(gate=gate)._registry
+    limiter = limiter_of(clients=100)
+    registry = SocketServer(connection_limiter=limiter)._registry
     closed, lost, ended, lingering = (registry.open(request_of(), MemoryTransport()) for _ in range(4))
     closed.receive_text(closed.transport, b"1")
     lost.transport_closed(lost.transport, Reason.TRANSPORT_CLOSE)
     ended.close(Reason.SERVER_NAMESPACE_DISCONNECT)
-    assert gate._clients == 1
+    assert limiter._clients == 1
     transport = MemoryTransport("polling", writable=False)
     polling = registry.open(request_of(), transport)
     transport.lingers = True
     polling.close(Reason.SERVER_NAMESPACE_DISCONNECT)
-    assert gate._clients == 2, "its last words still take room"
+    assert limiter._clients == 2, "its last words still take room"
     for _ in range(2):  # polls: one gets the last words, one the farewell
         transport.writable = True
         polling.transport_ready(transport)
-    assert gate._clients == 1
+    assert limiter._clients == 1
     lingering.close(Reason.PING_TIMEOUT)
     lingering.transport_closed(lingering.transport, Reason.TRANSPORT_CLOSE)
-    assert gate._clients == 0
-    assert not gate._connections
+    assert limiter._clients == 0
+    assert not limiter._connections
     registry.close()

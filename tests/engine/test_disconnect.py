@@ -1,7 +1,7 @@
 import pytest
 
 from synkora.engine.disconnect import OutboxFull, Reason, close_code, reason_for
-from synkora.protocol.errors import InvalidPayload, InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import InvalidPayload, InvalidUtf8, PayloadTooLarge, ProtocolError, UnexpectedPacket
 from synkora.protocol.websocket import CloseCode
 
 
@@ -10,7 +10,7 @@ from synkora.protocol.websocket import CloseCode
     [
         (ProtocolError("x"), Reason.PARSE_ERROR),
         (InvalidUtf8("x"), Reason.PARSE_ERROR),
-        (OutOfPlace("x"), Reason.FORCED_SERVER_CLOSE),
+        (UnexpectedPacket("x"), Reason.FORCED_SERVER_CLOSE),
         (PayloadTooLarge("x"), Reason.TRANSPORT_ERROR),
         (OutboxFull("x"), Reason.TRANSPORT_ERROR),
         (ConnectionResetError(), Reason.TRANSPORT_ERROR),
@@ -30,7 +30,7 @@ def test_each_error_has_its_reason_or_none(error: Exception, reason: Reason | No
         (Reason.PARSE_ERROR, InvalidUtf8("x"), CloseCode.INVALID_TEXT),
         (Reason.TRANSPORT_ERROR, PayloadTooLarge("x"), CloseCode.TOO_BIG),
         (Reason.PARSE_ERROR, ProtocolError("x"), CloseCode.PROTOCOL_ERROR),
-        (Reason.FORCED_SERVER_CLOSE, OutOfPlace("x"), CloseCode.PROTOCOL_ERROR),
+        (Reason.FORCED_SERVER_CLOSE, UnexpectedPacket("x"), CloseCode.PROTOCOL_ERROR),
         (Reason.SERVER_SHUTTING_DOWN, None, CloseCode.SERVICE_RESTART),
         (Reason.PING_TIMEOUT, None, CloseCode.NORMAL),
         (Reason.SERVER_NAMESPACE_DISCONNECT, None, CloseCode.NORMAL),

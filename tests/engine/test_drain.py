@@ -11,7 +11,7 @@ from tests.support.servers import Engine, serving_engine, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.drain import MOST_TOGETHER, drain
+from synkora.engine.drain import MAX_BATCH, drain
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.session import Session, State
 from synkora.engine.settings import TransportName
@@ -45,7 +45,7 @@ class Crowd:
 async def test_everyone_parts_once_and_nobody_is_left() -> None:
     """Each session has ended, for the reason that the server stops."""
     crowd = Crowd(50)
-    await drain(crowd.registry, 0.2, tell=crowd.tell)
+    await drain(crowd.registry, 0.2, before_end=crowd.tell)
     await turn()  # on a busy machine the time is over before the last of them have answered
     assert Counter(crowd.order) == Counter(crowd.sessions)
     assert len(crowd.registry) == 0
@@ -55,14 +55,14 @@ async def test_everyone_parts_once_and_nobody_is_left() -> None:
 async def test_they_part_in_another_order_than_they_came() -> None:
     """So that it is not always the same who are first."""
     crowd = Crowd(50)
-    await drain(crowd.registry, 0, tell=crowd.tell)
+    await drain(crowd.registry, 0, before_end=crowd.tell)
     assert crowd.order != crowd.sessions
 
 
 async def test_they_part_one_after_the_other() -> None:
     """Nobody before their share of the time has passed: by then as many have gone as had to."""
     crowd = Crowd(20)
-    await drain(crowd.registry, 0.4, tell=crowd.tell)
+    await drain(crowd.registry, 0.4, before_end=crowd.tell)
     begun = crowd.times[0]
     pace = 0.9 * 0.4 / 20
     assert all(time - begun > number * pace - 0.01 for number, time in enumerate(crowd.times))
@@ -79,9 +79,9 @@ async def test_those_of_a_group_part_together() -> None:
 
 async def test_a_large_group_parts_in_pieces() -> None:
     """A project of thousands is not to come back at once."""
-    crowd = Crowd(2 * MOST_TOGETHER + 1)
+    crowd = Crowd(2 * MAX_BATCH + 1)
     await drain(crowd.registry, 0.1, [crowd.sessions], crowd.tell)
-    assert sorted(map(len, crowd.batches)) == [1, MOST_TOGETHER, MOST_TOGETHER]
+    assert sorted(map(len, crowd.batches)) == [1, MAX_BATCH, MAX_BATCH]
 
 
 async def test_nobody_new_is_taken() -> None:
@@ -100,7 +100,7 @@ async def test_an_upgrade_goes_on() -> None:
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()
-        engine.registry.shut()
+        engine.registry.stop_accepting()
         async with websocket(address, client.sid) as upgrading:
             await upgrading.send("2probe")
             assert await upgrading.receive() == "3probe"
@@ -111,7 +111,7 @@ async def test_an_upgrade_goes_on() -> None:
 async def test_it_ends_when_nobody_is_left() -> None:
     """Those who have left by themselves are not waited for."""
     crowd = Crowd(2)
-    draining = asyncio.create_task(drain(crowd.registry, 3600, tell=crowd.tell))
+    draining = asyncio.create_task(drain(crowd.registry, 3600, before_end=crowd.tell))
     await until(lambda: crowd.batches)
     for session in crowd.sessions:
         session.transport_closed(session.transport, Reason.TRANSPORT_CLOSE)
@@ -152,7 +152,7 @@ async def test_what_others_send_to_one_that_parts_does_not_pile_up() -> None:
     for _ in range(3):
         session.send(b"." * crowd.registry.settings.max_outbox)
         await turn()
-        assert (flusher.holding, session.outbox.is_empty) == (set(), True)
+        assert (flusher.backlogged, session.outbox.is_empty) == (set(), True)
     assert session.state is State.DRAINING
     session.transport_closed(session.transport, Reason.TRANSPORT_CLOSE)
     assert crowd.engine.recorders[0].reasons == [PARTED]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.engine.incidents import MOST_ADDRESSES, MOST_LABELS, IncidentKind, Incidents, Limit, Tally
+from synkora.engine.incidents import MAX_ADDRESSES, MAX_LABELS, IncidentKind, Incidents, Limit, Tally
 
 
 def test_counts_by_kind_and_label() -> None:
@@ -65,10 +65,10 @@ def test_addresses_are_bounded() -> None:
     for number in range(1000):
         incidents.note(IncidentKind.ORIGIN_REFUSED, "a", f"2001:db8::{number:x}")
         incidents.note(IncidentKind.SIGN_IN_REFUSED, "a", f"2001:db8::{number:x}")
-    assert len(told) == MOST_ADDRESSES
+    assert len(told) == MAX_ADDRESSES
     tallies = incidents.take()
     assert [tally.times for tally in tallies] == [1000, 1000]
-    assert sum(len(tally.addresses) for tally in tallies) == MOST_ADDRESSES
+    assert sum(len(tally.addresses) for tally in tallies) == MAX_ADDRESSES
 
 
 @given(st.lists(st.tuples(st.sampled_from(IncidentKind), st.text(max_size=3)), max_size=50))
@@ -90,7 +90,7 @@ def test_labels_are_bounded() -> None:
         incidents.note(IncidentKind.ORIGIN_REFUSED, f"{number}")
     (tally,) = incidents.take()
     assert tally.times == 2000
-    assert tally.other_labels < MOST_LABELS
+    assert tally.other_labels < MAX_LABELS
     assert len(tally.label) <= 200
 
 

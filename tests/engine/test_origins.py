@@ -1,7 +1,7 @@
 import pytest
 from tests.support.sessions import request_of
 
-from synkora.engine.origins import Origins, is_same, normal, refused_origin
+from synkora.engine.origins import Origins, is_on_host, normalized, refused_origin
 from synkora.engine.request import Request
 
 APP = "https://app.example.com"
@@ -28,7 +28,7 @@ def asked(origin: str | None, host: str | None = HOST, **options: bool) -> Reque
 def test_an_allowed_page_is_admitted_and_trusted(allowed: list[str], origin: str) -> None:
     """An origin that is named, exactly or by its domain, may connect, and its cookies count."""
     origins = Origins(allowed)
-    assert origins.admits(asked(origin, HOST))
+    assert origins.allows(asked(origin, HOST))
     assert origins.trusts(asked(origin, HOST))
 
 
@@ -55,7 +55,7 @@ def test_an_allowed_page_is_admitted_and_trusted(allowed: list[str], origin: str
 def test_any_other_page_is_neither(allowed: list[str], origin: str) -> None:
     """Another scheme, port, domain or path, and what is no origin at all, is refused."""
     origins = Origins(allowed)
-    assert not origins.admits(asked(origin, HOST))
+    assert not origins.allows(asked(origin, HOST))
     assert not origins.trusts(asked(origin, HOST))
 
 
@@ -63,7 +63,7 @@ def test_over_tls_a_page_without_tls_is_not_the_servers_own() -> None:
     """Anybody on the line can write such a page; one over TLS is the server's own though a proxy took TLS off."""
     origins = Origins()
     assert not origins.trusts(asked("http://ws.example.com", HOST, secure=True))
-    assert not origins.admits(asked("http://ws.example.com", HOST, secure=True))
+    assert not origins.allows(asked("http://ws.example.com", HOST, secure=True))
     assert origins.trusts(asked("https://ws.example.com", HOST, secure=True))
     assert origins.trusts(asked("https://ws.example.com", HOST, secure=False))
     assert origins.trusts(asked("http://ws.example.com", HOST, secure=False))
@@ -76,14 +76,14 @@ def test_the_servers_own_page_is_always_allowed() -> None:
     assert origins.trusts(asked("https://WS.example.com", HOST))
     assert origins.trusts(asked("http://localhost:3001", "localhost:3001"))
     assert not origins.trusts(asked("http://localhost:3000", "localhost:3001"))
-    assert not origins.admits(asked("https://ws.example.com", None))
+    assert not origins.allows(asked("https://ws.example.com", None))
 
 
 def test_a_star_admits_every_page_and_trusts_none() -> None:
     """Open to all means that cookies prove nothing, except from pages named besides."""
     origins = Origins(["*", APP])
-    assert origins.open_to_all
-    assert origins.admits(asked("https://anywhere.net", HOST))
+    assert origins.allows_all
+    assert origins.allows(asked("https://anywhere.net", HOST))
     assert not origins.trusts(asked("https://anywhere.net", HOST))
     assert origins.trusts(asked(APP, HOST))
 
@@ -91,7 +91,7 @@ def test_a_star_admits_every_page_and_trusts_none() -> None:
 def test_a_request_without_an_origin_is_admitted_but_not_trusted() -> None:
     """What is no browser may connect; cookies that come with it are not believed."""
     origins = Origins([APP])
-    assert origins.admits(asked(None, HOST))
+    assert origins.allows(asked(None, HOST))
     assert not origins.trusts(asked(None, HOST))
 
 
@@ -120,7 +120,7 @@ def test_a_refusal_names_the_origin_and_what_to_do() -> None:
 )
 def test_a_default_port_may_be_written_or_not(origin: str, host: str) -> None:
     """The port belongs to the page's scheme, of which a client that is no browser may write the WebSocket's."""
-    assert is_same(origin, host)
+    assert is_on_host(origin, host)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_default_port_may_be_written_or_not(origin: str, host: str) -> None:
 )
 def test_another_port_or_scheme_is_another_server(origin: str, host: str) -> None:
     """A default port of another scheme is another port, and apps with schemes of their own are on no server."""
-    assert not is_same(origin, host)
+    assert not is_on_host(origin, host)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_another_port_or_scheme_is_another_server(origin: str, host: str) -> Non
 def test_an_origin_that_is_written_otherwise_or_is_of_an_app(allowed: str, origin: str) -> None:
     """Default ports, any port, and the schemes of apps."""
     origins = Origins([allowed])
-    assert origins.admits(asked(origin))
+    assert origins.allows(asked(origin))
     assert origins.trusts(asked(origin))
 
 
@@ -181,15 +181,15 @@ def test_an_origin_that_is_written_otherwise_or_is_of_an_app(allowed: str, origi
 )
 def test_a_wildcard_is_for_the_port_alone(allowed: str, origin: str) -> None:
     """Any other part of an origin has to be the one that is listed."""
-    assert not Origins([allowed]).admits(asked(origin))
+    assert not Origins([allowed]).allows(asked(origin))
 
 
 @pytest.mark.parametrize("origin", ["null", "file://"])
 def test_an_origin_that_any_page_can_have_is_never_trusted(origin: str) -> None:
     """Such a page may connect where the origin is listed, and its cookies say nothing."""
-    assert not Origins([APP]).admits(asked(origin))
+    assert not Origins([APP]).allows(asked(origin))
     origins = Origins([origin])
-    assert origins.admits(asked(origin))
+    assert origins.allows(asked(origin))
     assert not origins.trusts(asked(origin))
     assert not origins.trusts(request_of(origin=origin, host=HOST, sec_fetch_site="same-origin", is_proxied=True))
 
@@ -200,9 +200,9 @@ def test_the_host_is_what_a_trusted_proxy_was_addressed_as(forwarded: str) -> No
     origins = Origins()
     headers = {"origin": APP, "host": "127.0.0.1:3001", "x_forwarded_host": forwarded}
     assert origins.trusts(request_of(**headers, is_proxied=True))  # type: ignore[arg-type]  # headers alone
-    assert not origins.admits(request_of(**headers))  # type: ignore[arg-type]  # headers alone
+    assert not origins.allows(request_of(**headers))  # type: ignore[arg-type]  # headers alone
     other = {**headers, "origin": "https://evil.net"}
-    assert not origins.admits(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+    assert not origins.allows(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
 
 
 @pytest.mark.parametrize("site", ["same-site", "cross-site", "none"])
@@ -212,9 +212,9 @@ def test_a_browsers_word_counts_behind_a_trusted_proxy(site: str) -> None:
     headers = {"origin": APP, "host": "127.0.0.1:3001"}
     own = {**headers, "sec_fetch_site": "same-origin"}
     assert origins.trusts(request_of(**own, is_proxied=True))  # type: ignore[arg-type]  # headers alone
-    assert not origins.admits(request_of(**own))  # type: ignore[arg-type]  # headers alone
+    assert not origins.allows(request_of(**own))  # type: ignore[arg-type]  # headers alone
     other = {**headers, "sec_fetch_site": site}
-    assert not origins.admits(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+    assert not origins.allows(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,6 @@ def test_the_log_names_a_host_that_a_proxy_may_have_replaced(host: str, is_named
 
 def test_an_origin_is_written_as_browsers_do() -> None:
     """In lower case, and without a default port."""
-    assert normal("HTTPS://App.Example.com:443") == APP
-    assert normal("ws://localhost:80") == "http://localhost"
-    assert normal("capacitor://localhost:80") == "capacitor://localhost:80"
+    assert normalized("HTTPS://App.Example.com:443") == APP
+    assert normalized("ws://localhost:80") == "http://localhost"
+    assert normalized("capacitor://localhost:80") == "capacitor://localhost:80"

@@ -324,7 +324,7 @@ async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed
         client.outbox.put(message(text))
         if flushed:
             await turn()
-    client.outbox.hand_over()
+    client.outbox.send_all()
     await turn()
     assert names(client) == ["a", "b"]
     assert client.outbox.is_empty
@@ -395,17 +395,17 @@ async def test_who_does_not_read_is_known() -> None:
         client.carrier.writable = False
         client.outbox.put(message("a"))
     await turn()
-    assert flusher.holding == {client.outbox for client in clients}
+    assert flusher.backlogged == {client.outbox for client in clients}
     first, second, third, fourth = clients
     for client in (first, third):
         client.carrier.writable = True
     first.outbox.flush()
     second.outbox.clear()
-    third.outbox.hand_over()
-    assert flusher.holding == {fourth.outbox}
+    third.outbox.send_all()
+    assert flusher.backlogged == {fourth.outbox}
     fourth.outbox.put(message("b", size=LIMIT + 1))
     await turn()
-    assert flusher.holding == set()
+    assert flusher.backlogged == set()
     assert len(fourth.failures) == 1
 
 
@@ -418,7 +418,7 @@ async def test_nothing_is_held_for_who_has_gone() -> None:
     client.outbox.put(message("a"))
     await turn()
     assert client.outbox.is_empty
-    assert flusher.holding == set()
+    assert flusher.backlogged == set()
 
 
 class Project:
@@ -429,10 +429,10 @@ class Project:
         self.renewed: list[object] = []
         self.is_left = False
 
-    def concerns(self, outbox: object) -> bool:
+    def has_recipient(self, outbox: object) -> bool:
         return not self.is_left
 
-    def renew(self, outbox: object) -> list[Message]:
+    def full_state(self, outbox: object) -> list[Message]:
         self.renewed.append(outbox)
         return [message(f"all of {self.name}")]
 
@@ -454,7 +454,7 @@ async def test_a_client_is_never_cut_off_for_updates() -> None:
     assert names(client) == ["edit", "last", "all of p"]
     assert project.renewed == [client.outbox]
     assert client.outbox.is_empty
-    assert flusher.holding == set()
+    assert flusher.backlogged == set()
     client.outbox.put(Update(message("news").data, project))
     await turn()
     assert names(client)[-1] == "news"

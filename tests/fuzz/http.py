@@ -8,7 +8,7 @@ from tests.fuzz.protocol import read_as_clients_do
 
 from synkora.engine.addresses import TrustedProxies, parse_address, parse_network, rate_limit_key
 from synkora.engine.handshake import HandshakeRefused, check
-from synkora.engine.origins import Origins, normal, refused_origin
+from synkora.engine.origins import Origins, normalized, refused_origin
 from synkora.engine.request import Headers, Request
 from synkora.engine.settings import EngineSettings
 
@@ -31,7 +31,7 @@ def request(data: bytes) -> None:
             assert refusal.status in (400, 403)
             read_as_clients_do(refusal.body)
         else:
-            assert asked.origin is None or _ORIGINS.admits(asked)
+            assert asked.origin is None or _ORIGINS.allows(asked)
 
 
 def _check(asked: Request, *, websocket: bool) -> HandshakeRefused | None:
@@ -47,7 +47,7 @@ def origins(data: bytes) -> None:
     origin, _, host = data.partition(b"\n")
     headers = [(b"origin", origin.replace(b"\r", b" "))]
     asked = _asked("", Headers([*headers, (b"host", host.replace(b"\n", b" "))]))
-    _ORIGINS.admits(asked)
+    _ORIGINS.allows(asked)
     _ORIGINS.refusal(asked.origin or "").encode("latin-1")
     refused_origin(asked)
     asked = _asked("", Headers(headers))
@@ -57,7 +57,7 @@ def origins(data: bytes) -> None:
         assert parts.port in (None, 443)
         name = (parts.hostname or "").lower()
         assert name == "app.example.com" or name.endswith(".example.net"), name
-        assert normal(asked.origin or "") == f"https://{name}"
+        assert normalized(asked.origin or "") == f"https://{name}"
 
 
 def _asked(query: str, headers: Headers) -> Request:

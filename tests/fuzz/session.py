@@ -20,7 +20,7 @@ from synkora.protocol.socketio import PacketType
 from synkora.sockets.server import SocketServer
 
 PROJECT: Final = b"p"
-_FOREVER: Final = 10**6  # seconds: a ping in the middle of an input would belong to none
+_FOREVER: Final = 3600  # seconds: a ping in the middle of an input would belong to none
 _TURNS: Final = 4  # of the event loop, for what an input sets off
 _FLAG_POLLING, _FLAG_CONNECT, _FLAG_JOIN = 1, 2, 4
 #: What stands for a good token in an input, which cannot hold one.
@@ -114,7 +114,7 @@ def session(data: bytes) -> None:
         _check_packet(packet)
     assert len(site.server._registry) == 1, "a session was left behind"
     assert site.collaboration.connections == 1, "a member was left behind"
-    assert site.collaboration.presence.projects == 1, "a project was left behind"
+    assert site.collaboration.presence.project_count == 1, "a project was left behind"
 
 
 def _check_packet(packet: bytes) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.identity.cookies import MAX_HEADER_LENGTH, MAX_SAME, SESSION_COOKIES, cookie_names, session_cookies
+from synkora.identity.cookies import MAX_HEADER_LENGTH, MAX_SAME_NAME, SESSION_COOKIES, cookie_names, session_cookies
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", min_size=1, max_size=400)
 OTHER = st.sampled_from(["theme=dark", "broken", "=", "a==b", 'q="x', "next-auth.csrf-token=abc%7Cdef", "  ", "é=ü"])
@@ -124,4 +124,4 @@ def test_any_set_of_chunks_is_bounded(cookies: list[tuple[str, str, str]]) -> No
     """However many cookies claim to be a session, each name is offered four times whole and four split."""
     found = session_cookies("; ".join(f"{name}{suffix}={value}" for name, suffix, value in cookies))
     for name in SESSION_COOKIES:
-        assert [each for each, _ in found].count(name) <= 2 * MAX_SAME
+        assert [each for each, _ in found].count(name) <= 2 * MAX_SAME_NAME

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.identity.forge import encrypted, signed
 
 from synkora.identity.cookies import SESSION_COOKIES
-from synkora.identity.handshake import MOST_TOKENS, Authenticator, SignInRefused, may_come_with_upgrade
+from synkora.identity.handshake import MAX_TOKENS, Authenticator, SignInRefused, lacks_credentials
 from synkora.identity.tokens import Keyring
 
 SECRET = "a secret of the tests, long enough"
@@ -68,9 +68,9 @@ class TestOrder:
         """A header full of forged tokens would cost the others time; further ones are as if they were not there."""
         names = [name for name in SESSION_COOKIES if name != "next-auth.session-token"]
         forged = [f"{name}={FORGED[:-number]}" for name in names for number in range(1, 5)]
-        assert signed_in(None, None, "; ".join([*forged[: MOST_TOKENS - 1], BY_COOKIE])) == "by-cookie"
+        assert signed_in(None, None, "; ".join([*forged[: MAX_TOKENS - 1], BY_COOKIE])) == "by-cookie"
         detail = refused(None, None, "; ".join([*forged, BY_COOKIE])).detail
-        assert detail.count("cookie ") == MOST_TOKENS
+        assert detail.count("cookie ") == MAX_TOKENS
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", " Bearer", "Bearer  "])
     def test_the_scheme_is_read_as_http_has_it(self, scheme: str) -> None:
@@ -147,7 +147,7 @@ class TestMessages:
     def test_any_handshake_is_judged(self, auth: object, authorization: str | None, cookie: str | None) -> None:
         """Whatever a client sends, without a good token it ends in one of the refusals."""
         assert refused(auth, authorization, cookie).message in {"Authentication required", "Authentication failed"}
-        assert may_come_with_upgrade(auth, authorization, cookie) in {True, False}
+        assert lacks_credentials(auth, authorization, cookie) in {True, False}
 
     def test_a_deeply_nested_payload_is_judged(self) -> None:
         """Nesting without end in CONNECT's payload is no obstacle."""
@@ -162,20 +162,20 @@ class TestWaitingForTheUpgrade:
     @pytest.mark.parametrize("auth", [None, {}, "x", ["x"], {"token": ""}, {"token": "cmabc123"}, {"token": 5}])
     def test_a_polling_handshake_without_a_session_may_wait(self, auth: object) -> None:
         """A page that cannot read its cookie sends its user's id or nothing: the cookie may come with the upgrade."""
-        assert may_come_with_upgrade(auth, None, None)
-        assert may_come_with_upgrade(auth, "Basic dTpw", "")
+        assert lacks_credentials(auth, None, None)
+        assert lacks_credentials(auth, "Basic dTpw", "")
 
     def test_a_token_is_judged_at_once(self) -> None:
         """What has the form of a token, signed or encrypted, good or not, is all that will come."""
-        assert not may_come_with_upgrade({"token": BY_AUTH}, None, None)
-        assert not may_come_with_upgrade({"token": FORGED}, None, None)
-        assert not may_come_with_upgrade({"token": encrypted({}, SECRET)}, None, None)
+        assert not lacks_credentials({"token": BY_AUTH}, None, None)
+        assert not lacks_credentials({"token": FORGED}, None, None)
+        assert not lacks_credentials({"token": encrypted({}, SECRET)}, None, None)
 
     def test_a_bearer_header_is_judged_at_once(self) -> None:
         """A client that sets headers is no page that waits for its cookie."""
-        assert not may_come_with_upgrade({"token": "cmabc123"}, "Bearer x", None)
+        assert not lacks_credentials({"token": "cmabc123"}, "Bearer x", None)
 
     def test_cookies_are_judged_at_once(self) -> None:
         """A browser that sends cookies while polling sends no others with the upgrade."""
-        assert not may_come_with_upgrade(None, None, "theme=dark")
-        assert not may_come_with_upgrade({"token": "cmabc123"}, None, BY_COOKIE)
+        assert not lacks_credentials(None, None, "theme=dark")
+        assert not lacks_credentials({"token": "cmabc123"}, None, BY_COOKIE)

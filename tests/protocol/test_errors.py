@@ -1,9 +1,9 @@
 import pytest
 
-from synkora.protocol.errors import InvalidPayload, InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import InvalidPayload, InvalidUtf8, PayloadTooLarge, ProtocolError, UnexpectedPacket
 
 
-@pytest.mark.parametrize("kind", [OutOfPlace, InvalidUtf8, PayloadTooLarge])
+@pytest.mark.parametrize("kind", [UnexpectedPacket, InvalidUtf8, PayloadTooLarge])
 def test_what_ends_a_connection_is_a_protocol_error(kind: type[Exception]) -> None:
     """Every error that a connection cannot survive is caught as a ProtocolError."""
     assert issubclass(kind, ProtocolError)

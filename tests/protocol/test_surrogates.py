@@ -81,7 +81,7 @@ def test_values_of_all_kinds_are_encoded() -> None:
 )
 def test_halves_are_found(data: bytes, found: bool) -> None:
     """Pairs, and what follows an escaped backslash, are no halves."""
-    assert surrogates.are_in(data) is found
+    assert surrogates.has_half(data) is found
 
 
 def test_halves_are_replaced() -> None:

@@ -10,7 +10,7 @@ from tests.real_app.person import Person
 from tests.real_app.stack import Stack
 from tests.support.servers import until
 
-from synkora.collaboration.access_answers import REMEMBER_NO
+from synkora.collaboration.access_answers import DENIED_TTL
 
 _numbers = itertools.count(1)
 
@@ -131,7 +131,7 @@ async def lose_access(office: Office) -> None:
 async def get_access_back(office: Office) -> None:
     """A member again, they load the page once the refusal is forgotten, and go on."""
     await office.stack.give_role(office.bob.email, "EDITOR")
-    await asyncio.sleep(REMEMBER_NO)
+    await asyncio.sleep(DENIED_TTL)
     await office.bob.open_board()
     await _both_ways(office)
 

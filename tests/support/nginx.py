@@ -14,6 +14,8 @@ from typing import Final, Self
 from tests.support.processes import PATIENCE, free_port
 
 CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "synkora.conf"
+#: The one for sites with Node.js servers among the instances.
+WITH_NODEJS: Final = CONFIGURATION.with_name("synkora-with-nodejs.conf")
 #: The instances' names in the configuration, and their ports.
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
@@ -40,15 +42,16 @@ http {{
 class Nginx:
     """Listens on a free port of the loopback address.
 
-    `app` is the port of the web app; `change` is what else than ports to change in the configuration.
+    `app` is the port of the web app; `change` is what else than ports to change in the `configuration`.
     """
 
-    def __init__(self, app: int, change: Callable[[str], str]) -> None:
+    def __init__(self, app: int, change: Callable[[str], str], configuration: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="synkora-nginx-"))
         self.folder.chmod(0o755)  # where the tests are run by root its workers are not
         self.port = free_port()
         self._app = app
         self._change = change
+        self._configuration = configuration
         self._process: subprocess.Popen[bytes] | None = None
         self._binary = shutil.which("nginx") or "/usr/sbin/nginx"
         (self.folder / "nginx.conf").write_text(_AROUND.format(folder=self.folder, workers=_WORKERS))
@@ -68,7 +71,7 @@ class Nginx:
 
         There may be fewer of them than in the file: what is left of it then are the lines of the first ones.
         """
-        text = CONFIGURATION.read_text()
+        text = self._configuration.read_text()
         text = text.replace("listen 80;", f"listen 127.0.0.1:{self.port};").replace(f":{_APP};", f":{self._app};")
         ports = dict(zip(INSTANCES, instances, strict=False))
         for name, port in INSTANCES.items():
@@ -121,10 +124,17 @@ class Nginx:
 
 @contextmanager
 def running_nginx(
-    instances: Sequence[int], *, app: int = 9, change: Callable[[str], str] = lambda text: text
+    instances: Sequence[int],
+    *,
+    app: int = 9,
+    change: Callable[[str], str] = lambda text: text,
+    configuration: Path = CONFIGURATION,
 ) -> Iterator[Nginx]:
-    """An nginx in front of instances on these ports, for the length of a `with` block."""
-    server = Nginx(app, change)
+    """An nginx in front of instances on these ports, for the length of a `with` block.
+
+    The instances have the names of `INSTANCES` as their WS_INSTANCE, unless the configuration is `WITH_NODEJS`.
+    """
+    server = Nginx(app, change, configuration)
     try:
         server.configure(instances)
         yield server.start()

@@ -56,7 +56,7 @@ class MemoryTransport:
     def close_packet(self) -> Message | None:
         return CLOSE if self.name == "polling" else None
 
-    def silent_for(self) -> float:
+    def seconds_since_progress(self) -> float:
         return self.silence
 
     def drain(self, reason: Reason) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from synkora.access.database_url import DatabaseUrl
-from synkora.access.membership import PATIENCE
+from synkora.access.membership import QUERY_TIMEOUT
 from synkora.collaboration.access import AccessUnavailable
 
 # TimeoutError is an OSError too, but has its own message.
@@ -39,7 +39,7 @@ class Database:
         except asyncpg.DataError:
             return None  # a value has characters that the database's encoding lacks
         except TimeoutError:
-            raise AccessUnavailable(f"the database did not answer within {PATIENCE} s") from None
+            raise AccessUnavailable(f"the database did not answer within {QUERY_TIMEOUT} s") from None
         except _FAILURES as error:
             words = str(error).partition("\n")[0]
             raise AccessUnavailable(f"the database cannot be asked: {type(error).__name__}: {words}") from None
@@ -50,7 +50,7 @@ class Database:
         if self._pool is None:
             return
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(QUERY_TIMEOUT):
                 await self._pool.close()
         except _FAILURES:
             self._pool.terminate()
@@ -60,7 +60,7 @@ class Database:
             # `min_size` is 0, so this await opens no connection and does not yield to another task.
             self._pool = await self._new_pool()
         pool = self._pool
-        connection = await pool.acquire(timeout=PATIENCE)
+        connection = await pool.acquire(timeout=QUERY_TIMEOUT)
         try:
             record = await connection.fetchrow(query, *values)
         except BaseException:
@@ -83,8 +83,8 @@ class Database:
             ssl=url.ssl,
             min_size=0,
             max_size=url.connections,
-            timeout=PATIENCE,
-            command_timeout=PATIENCE,
+            timeout=QUERY_TIMEOUT,
+            command_timeout=QUERY_TIMEOUT,
             reset=_nothing_to_reset,
             # Poolers in front of the database refuse further settings.
             server_settings={"application_name": "synkora"},
@@ -97,7 +97,7 @@ async def _release(
 ) -> None:
     # A connection that cannot be released in time is closed; the next query opens a new connection.
     with suppress(*_FAILURES):
-        await pool.release(connection, timeout=PATIENCE)
+        await pool.release(connection, timeout=QUERY_TIMEOUT)
 
 
 async def _nothing_to_reset(_: object) -> None:

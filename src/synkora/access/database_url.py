@@ -67,7 +67,7 @@ def _connections(limit: str | None) -> int:
     if limit is None:
         return _CONNECTIONS
     if not (limit.isascii() and limit.isdigit() and int(limit)):
-        raise ValueError("has a connection_limit that is no number above 0")
+        raise ValueError("has a connection_limit that is not a number above 0")
     return int(limit)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from synkora.access.membership import PATIENCE, may_be_project_id, member_role
+from synkora.access.membership import QUERY_TIMEOUT, is_valid_project_id, member_role
 from synkora.access.session_cookie import session_cookie
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.identity.handshake import SignedIn
@@ -65,7 +65,7 @@ class HttpAccess:
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
         """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
-        if not may_be_project_id(project_id) or project_id in _DOT_SEGMENTS:
+        if not is_valid_project_id(project_id) or project_id in _DOT_SEGMENTS:
             return None
         headers = {"cookie": session_cookie(signed_in, secure=self._secure, name=self._cookie_name)}
         try:
@@ -96,7 +96,7 @@ class HttpAccess:
                 cookies=no_cookies,
                 headers=_HEADERS,
                 limits=_LIMITS,
-                timeout=PATIENCE,
+                timeout=QUERY_TIMEOUT,
                 trust_env=False,
                 verify=self._tls,
             )
@@ -121,7 +121,7 @@ def _role_in(answer: bytes, user_id: str, project_id: str) -> Role | None:
     try:
         project = _DECODER.decode(answer)
     except (InvalidPayload, ProtocolError):
-        raise AccessUnavailable("the app's answer is no project") from None
+        raise AccessUnavailable("the app's answer is not a project") from None
     if project.id is not None and project.id != project_id:
         return None  # the app, or a proxy, resolved the address to another project
     if project.team is None and project.team_id is None:

@@ -4,10 +4,10 @@ from typing import Final
 
 from synkora.collaboration.access import Role
 
-PATIENCE: Final = 2.5  # seconds; less than the timeout of a join, so that the log names the slow part
+QUERY_TIMEOUT: Final = 2.5  # seconds; less than the timeout of a join, so that the log names the slow part
 
 
-def may_be_project_id(project_id: str) -> bool:
+def is_valid_project_id(project_id: str) -> bool:
     """Whether a project can have this id: PostgreSQL stores no text with a NUL or a lone surrogate."""
     try:
         project_id.encode()

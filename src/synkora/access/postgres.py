@@ -3,7 +3,7 @@
 from typing import Final
 
 from synkora.access.database import Database
-from synkora.access.membership import may_be_project_id, member_role
+from synkora.access.membership import is_valid_project_id, member_role
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.identity.handshake import SignedIn
 
@@ -31,7 +31,7 @@ class PostgresAccess:
         """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
         if self.database.is_closed:
             raise AccessUnavailable("the server is stopping")
-        if not may_be_project_id(project_id):
+        if not is_valid_project_id(project_id):
             return None
         record = await self.database.ask(self._query, project_id, signed_in.user.id)
         return None if record is None or record[0] is None else member_role(record[0])

@@ -7,7 +7,7 @@ import asyncpg
 
 from synkora.access.database import Database
 from synkora.collaboration.access import AccessUnavailable
-from synkora.collaboration.kept_sessions import NoneKept
+from synkora.collaboration.kept_sessions import SessionsNotStored
 from synkora.identity.user import User, user_from_claims
 
 # Prisma's times have no zone and are in UTC. The query reads them as UTC.
@@ -31,13 +31,13 @@ class PostgresSessions:
     async def find(self, key: str) -> User | None:
         """Return the user of a session, with the session's end; None if the session is unknown or expired.
 
-        Raises `NoneKept` if the tables do not exist, and `AccessUnavailable` if the database cannot answer.
+        Raises `SessionsNotStored` if the tables do not exist, and `AccessUnavailable` if the database cannot answer.
         """
         try:
             record = await self._database.ask(self._query, key)
         except AccessUnavailable as error:
             if isinstance(error.__context__, _MISSING):
-                raise NoneKept(f"DATABASE_URL leads to no sessions: {error.__context__}") from None
+                raise SessionsNotStored(f"DATABASE_URL leads to no sessions: {error.__context__}") from None
             raise
         if record is None or record["exp"] is None or record["exp"] <= time():
             return None

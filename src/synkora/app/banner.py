@@ -7,9 +7,7 @@ from typing import Final
 import structlog
 
 from synkora import __version__
-from synkora.app import playground
-from synkora.app.console import console
-from synkora.app.pages import is_built
+from synkora.app.pages import CONSOLE, PLAYGROUND, is_built
 from synkora.app.routes import SERVICE
 from synkora.app.settings import Settings
 
@@ -29,9 +27,9 @@ def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str
         write(_banner(settings, sockets))
     else:
         log.info("started", port=_port(sockets), version=__version__, allowedOrigins=settings.allowed_origins)
-    if settings.environment == "development" and is_built(playground.FILES):
+    if settings.has_playground and is_built(PLAYGROUND):
         log.info("playground", address=f"{_address(settings, sockets)}/playground")
-    if console.has_console(settings) and is_built(console.FILES):
+    if settings.has_console and is_built(CONSOLE):
         log.info("console", address=f"{_address(settings, sockets)}/console")
     advise(settings)
 

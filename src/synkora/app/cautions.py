@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from synkora.engine.origins import ANYBODYS
+from synkora.engine.origins import OPAQUE_ORIGINS
 
 SHORTEST_SECRET: Final = 32  # bytes
 _FEW: Final = 4  # different characters
@@ -63,7 +63,7 @@ def origin_cautions(allowed: tuple[str, ...]) -> Iterator[str]:
             "so that their users sign in by a token alone"
         )
     for origin in allowed:
-        if origin in ANYBODYS:
+        if origin in OPAQUE_ORIGINS:
             yield (
                 f"ALLOWED_ORIGINS has {origin}: any page can have that origin, so cookies of such pages never count, "
                 "and their users sign in by a token alone"

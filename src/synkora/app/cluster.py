@@ -33,8 +33,8 @@ class Cluster:
         self._link = Link(RedisUrl.parse(url), uid=instance_id)
         own = f"synkora:{prefix}:"
         self.presence = PresenceSync(self._link, prefix=own)
-        self.tallies = ClusterCounters(self._link, failures, prefix=own)
-        self.questions = InstanceRpc(self._link, lambda: self.tallies.others, prefix=own)
+        self.counters = ClusterCounters(self._link, failures, prefix=own)
+        self.rpc = InstanceRpc(self._link, lambda: self.counters.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
         """What joins a namespace to those of the others."""
@@ -54,7 +54,7 @@ class Cluster:
         """Join the others; without Redis go on after a few seconds, and join them when it is there."""
         log.info("one_of_several", instance=self._link.uid)
         self.presence.start()
-        self.tallies.start()
+        self.counters.start()
         await self._link.start(_WAIT)
         return self
 
@@ -66,6 +66,6 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say goodbye, and close the link."""
-        self.questions.close()
-        self.tallies.close()
+        self.rpc.close()
+        self.counters.close()
         await self._link.close(_GOODBYE)

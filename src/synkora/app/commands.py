@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from synkora import __version__
 from synkora.app.settings import Settings, SettingsError, describe, load_settings
@@ -24,7 +23,7 @@ def _settings_help() -> Iterator[str]:
     for variable in describe():
         note = "required" if variable.default is None else variable.default
         aside = f" ({note})" if note else ""
-        yield f"[bold cyan]{variable.name}[/]{escape(aside)}: {escape(variable.description)}"
+        yield f"[bold cyan]{variable.name}[/]{aside}: {variable.description}"
 
 
 app = typer.Typer(

@@ -1,29 +1,22 @@
 """Synkora's server inside another web application, on its port."""
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
-from starlette.applications import Starlette
 
 from synkora.app.banner import advise
+from synkora.app.instance import Instance
 from synkora.app.logs.configure import configure_logs, forward_library, standard_output
-from synkora.app.logs.output import Output
-from synkora.app.logs.patterns import Patterns
-from synkora.app.logs.repeats import Repeats
 from synkora.app.metrics.collector import ServerCollector
-from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
-from synkora.app.server import access_policy, make_cluster, make_collaboration, make_socket_server
 from synkora.app.settings import Settings, load_settings
-from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.transports.asgi import AsgiEndpoint
-from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
-from synkora.redis.link import new_uid
+from synkora.engine.transports.uvicorn_websocket import protocol_for
+from synkora.redis.uid import new_uid
 from synkora.sockets.internals import polling_of, registry_of
 
 _SWITCHED_OFF: Final = (
@@ -47,30 +40,25 @@ class CollaborationServer:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings = settings or load_settings()
         instance_id = new_uid()
-        self._repeats = Repeats()
-        self._output: Output | None = None
+        repeats, output = None, None
         if structlog.is_configured():
             forward_library(settings.log_level)
         else:
-            self._output = standard_output(settings.log_format, instance_id)
-            self._repeats = configure_logs(
-                settings.log_level, settings.log_format, libraries=(), output=self._output, instance_id=instance_id
+            output = standard_output(settings.log_format, instance_id)
+            repeats = configure_logs(
+                settings.log_level, settings.log_format, libraries=(), output=output, instance_id=instance_id
             )
-        failures = FailureBackoff(settings.limit_failed_sign_ins)
-        self._cluster = cluster = make_cluster(settings, failures, instance_id)
-        self._server = server = make_socket_server(settings, cluster)
-        self._collaboration = make_collaboration(settings, server, access_policy(settings), failures, cluster)
-        self._patterns = Patterns(server.incidents)
-        self._lag = LoopLag()
+        self._instance = instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output)
         self._stopping: asyncio.Task[None] | None = None
-        registry_of(server).obstacle = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
-        self.asgi = AsgiEndpoint(registry_of(server), polling_of(server), self.lifespan)
-        self.pages = self._make_pages()
+        registry = registry_of(instance.server)
+        registry.unavailable = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
+        self.asgi = AsgiEndpoint(registry, polling_of(instance.server), self.lifespan)
+        self.pages = make_app(instance, [metrics_route(ServerCollector(instance), settings.metrics_token)])
 
     @property
-    def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
+    def websocket_protocol(self) -> type[asyncio.Protocol]:
         """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
-        return functools.partial(UvicornWebSocket, registry_of(self._server), self._begin_to_stop)
+        return protocol_for(registry_of(self._instance.server), self._begin_to_stop)
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
@@ -81,42 +69,15 @@ class CollaborationServer:
             return
         log.info("integrated", path=self._settings.path)
         advise(self._settings)
-        with self._lag:
-            async with self._cluster or nullcontext():
-                registry_of(self._server).obstacle = None
-                try:
-                    yield
-                finally:
-                    await self._begin_to_stop()
-        self._patterns.tell()
-        self._repeats.tell()
+        async with self._instance as instance:
+            registry_of(instance.server).unavailable = None
+            try:
+                yield
+            finally:
+                await self._begin_to_stop()
 
     def _begin_to_stop(self) -> asyncio.Task[None]:
         if self._stopping is None:
-            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+            stop = self._instance.stop(self._settings.shutdown_timeout)
+            self._stopping = asyncio.get_running_loop().create_task(stop)
         return self._stopping
-
-    async def _stop(self) -> None:
-        registry_of(self._server).shut()
-        log.info("stopping", clients=self._collaboration.connections)
-        self._collaboration.say_goodbye()
-        if self._cluster is not None:
-            await self._cluster.leave()
-        await self._collaboration.close()
-        await self._server.close(self._settings.shutdown_timeout)
-
-    def _make_pages(self) -> Starlette:
-        settings, registry = self._settings, registry_of(self._server)
-        token = None if settings.metrics_token is None else settings.metrics_token.get_secret_value()
-        collector = ServerCollector(
-            self._server, self._collaboration, self._lag, self._repeats.levels, self._cluster, self._output
-        )
-        return make_app(
-            self._collaboration, lambda: registry.is_closing, self._problem, [metrics_route(collector, token)]
-        )
-
-    def _problem(self) -> str | None:
-        obstacle = registry_of(self._server).obstacle
-        if obstacle is not None and self._settings.is_integrated:
-            return obstacle[1]
-        return None if self._cluster is None else self._cluster.problem

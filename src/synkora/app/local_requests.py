@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from synkora.engine import request as engine
 from synkora.engine.addresses import parse_address
-from synkora.engine.origins import is_own
+from synkora.engine.origins import is_same_origin
 from synkora.engine.request import Headers
 
 # What proxies add, besides all that begins with x-forwarded. A proxy on this machine has a local address, whoever it
@@ -49,7 +49,7 @@ def is_of_same_origin(request: Request, *, secure: bool | None = None, is_proxie
         secure = request.url.scheme == "https"
     headers = Headers(request.scope["headers"])
     asked = engine.Request(request.method, request.url.path, "", headers, "", secure, is_proxied)
-    return asked.origin is None or is_own(asked)
+    return asked.origin is None or is_same_origin(asked)
 
 
 def _comes_from_here(request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,9 @@ from starlette.routing import Route
 from synkora.protocol.compression import accepts_gzip
 
 #: Where `make web` builds them, each in a folder of its name.
-BUILT: Final = Path(__file__).parent / "web"
+_BUILT: Final = Path(__file__).parent / "web"
+PLAYGROUND: Final = _BUILT / "playground"
+CONSOLE: Final = _BUILT / "console"
 
 _TYPES: Final = {
     ".css": "text/css",
@@ -69,20 +72,22 @@ def page_routes(name: str, files: Path) -> list[Route]:
 
 
 class _File:
-    """A file that is served as it is, or compressed; it is compressed here, once."""
+    """A file that is served as it is, or compressed; it is compressed once, when a client first asks for it so."""
 
     def __init__(self, path: Path, headers: Mapping[str, str]) -> None:
-        content, kind = path.read_bytes(), _TYPES[path.suffix]
-        if path.suffix in _SMALL_ALREADY:
-            self._plain = self._compressed = Response(content, 200, headers, kind)
-            return
-        varying = {**headers, "vary": "accept-encoding"}
-        self._plain = Response(content, 200, varying, kind)
-        self._compressed = Response(gzip.compress(content, mtime=0), 200, {**varying, "content-encoding": "gzip"}, kind)
+        self._content, self._type = path.read_bytes(), _TYPES[path.suffix]
+        self._is_small = path.suffix in _SMALL_ALREADY
+        self._headers = {**headers} if self._is_small else {**headers, "vary": "accept-encoding"}
+        self._plain = Response(self._content, 200, self._headers, self._type)
+
+    @cached_property
+    def _compressed(self) -> Response:
+        headers = {**self._headers, "content-encoding": "gzip"}
+        return Response(gzip.compress(self._content, mtime=0), 200, headers, self._type)
 
     def answer(self, request: Request) -> Response:
         """The file in the form that the client prefers."""
-        return self._compressed if takes_gzip(request) else self._plain
+        return self._compressed if not self._is_small and takes_gzip(request) else self._plain
 
 
 def takes_gzip(request: Request) -> bool:

@@ -11,14 +11,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from synkora.app.local_requests import is_local
-from synkora.app.pages import BUILT, page_routes
+from synkora.app.pages import PLAYGROUND, page_routes
 from synkora.app.settings import Settings
 from synkora.identity.tokens import sign
 
 #: Who a browser can be. Their ids are none of the app's, so that a token opens nobody's account.
 PEOPLE: Final = ("Alice", "Bob", "Carol", "Dave", "Frank", "Judy")
-#: Where `make web` builds the page.
-FILES: Final = BUILT / "playground"
 
 _LIFETIME: Final = 3600  # seconds; the page asks for a new token whenever it connects
 _ELSEWHERE: Final = (
@@ -27,9 +25,9 @@ _ELSEWHERE: Final = (
 )
 
 
-def playground_routes(settings: Settings, files: Path = FILES) -> list[Route]:
+def playground_routes(settings: Settings, files: Path = PLAYGROUND) -> list[Route]:
     """What answers below `/playground`: nothing in production."""
-    if settings.environment == "production":
+    if not settings.has_playground:
         return []
     secret = settings.secret.get_secret_value()
 

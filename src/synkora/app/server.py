@@ -1,4 +1,4 @@
-"""Synkora's server, wired from its settings."""
+"""Synkora's server, run from its settings until a signal."""
 
 import errno
 import socket
@@ -6,80 +6,61 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from typing import Final
+from typing import TYPE_CHECKING
 
 import structlog
+from starlette.routing import BaseRoute
 
-from synkora.app.admin_ui.serve import serve_admin_ui
 from synkora.app.banner import greet
-from synkora.app.cluster import Cluster
-from synkora.app.console.console import Console, has_console
-from synkora.app.console.log_tail import LogTail
+from synkora.app.instance import Instance
 from synkora.app.logs.configure import configure_logs, standard_output
-from synkora.app.logs.patterns import Patterns
 from synkora.app.metrics.collector import ServerCollector
-from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
-from synkora.app.playground import playground_routes
 from synkora.app.routes import make_app
 from synkora.app.settings import Settings
-from synkora.collaboration.access import AccessPolicy, OpenAccess
-from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.kept_sessions import SessionStore
-from synkora.collaboration.limits import Limits
-from synkora.collaboration.service import Collaboration
-from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
-from synkora.engine.origins import Origins
-from synkora.identity.handshake import Authenticator
-from synkora.identity.tokens import Keyring
-from synkora.redis.link import new_uid
+from synkora.redis.uid import new_uid
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
 from synkora.serving.systemd import notify, passed_sockets
 from synkora.serving.tls import TlsError, renew, tls_context
-from synkora.sockets.internals import drain_in_groups, registry_of
-from synkora.sockets.server import SocketServer
 
-_NOT_ALLOWED: Final = (
-    ": add it to ALLOWED_ORIGINS. If it is the origin of this server's own address, a proxy has replaced Host: have "
-    "the proxy send X-Forwarded-Host, and name the proxy in TRUSTED_PROXIES"
-)
+# The command imports only what the settings ask for: each import costs time at the start, and memory.
+if TYPE_CHECKING:
+    from synkora.app.console.console import Console
+    from synkora.app.console.log_tail import LogTail
 
 log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
-    log_tail = LogTail() if has_console(settings) else None
+    log_tail = _log_tail(settings)
     instance_id = new_uid()
     output = standard_output(settings.log_format, instance_id)
     repeats = configure_logs(
         settings.log_level, settings.log_format, tail=log_tail, output=output, instance_id=instance_id
     )
-    failures = FailureBackoff(settings.limit_failed_sign_ins)
     try:
         tls = _tls(settings)
-        policy = access_policy(settings)
-        cluster = make_cluster(settings, failures, instance_id)
+        instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output)
     except (TlsError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    server = make_socket_server(settings, cluster)
-    collaboration = make_collaboration(settings, server, policy, failures, cluster)
     if settings.admin_ui and settings.console_token is not None:
-        serve_admin_ui(server, collaboration, settings.console_token.get_secret_value())
-    patterns = Patterns(server.incidents)
-    lag = LoopLag()
-    metrics = metrics_route(
-        ServerCollector(server, collaboration, lag, repeats.levels, cluster, output),
-        None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
-    )
+        from synkora.app.admin_ui.serve import serve_admin_ui
 
+        serve_admin_ui(instance, settings.console_token.get_secret_value())
+    pages: list[BaseRoute] = [metrics_route(ServerCollector(instance), settings.metrics_token)]
+    if settings.has_playground:
+        from synkora.app.playground import playground_routes
+
+        pages += playground_routes(settings)
     console = None
     if log_tail is not None:
-        console = Console(
-            settings, server, collaboration, lag=lag, log_tail=log_tail, cluster=cluster, instance_id=instance_id
-        )
+        from synkora.app.console.console import Console
+
+        console = Console(settings, instance, log_tail=log_tail)
+        pages += console.routes
 
     def started(sockets: list[socket.socket]) -> None:
         if console is not None:
@@ -87,37 +68,24 @@ def run(settings: Settings) -> None:
         greet(settings, sockets, output.write)
         notify("READY=1")
 
-    async def send_elsewhere() -> None:
-        log.info("draining", clients=collaboration.connections, seconds=settings.shutdown_drain)
-        parting = collaboration.begin_drain()
-        await drain_in_groups(server, settings.shutdown_drain, parting.groups, parting.tell)
-
-    async def say_goodbye() -> None:
+    async def before_close() -> None:
         notify("STOPPING=1")
-        log.info("stopping", clients=collaboration.connections)
-        collaboration.say_goodbye()
-        if cluster is not None:
-            await cluster.leave()
-        await collaboration.close()
+        await instance.announce_stop()
 
     try:
         sockets = passed_sockets() or listen(settings.host, settings.port)
     except OSError as error:
         print(_explain(error, settings), file=sys.stderr)
         sys.exit(1)
+    # Alone there is nowhere to send clients to: whoever is told to leave early would only be away for longer.
+    may_drain = settings.shutdown_drain and instance.cluster is not None
     try:
         Server(
-            server,
-            app=make_app(
-                collaboration,
-                lambda: registry_of(server).is_closing,
-                lambda: None if cluster is None else cluster.problem,
-                [metrics, *playground_routes(settings), *(console.routes if console else ())],
-            ),
-            around=_around(lag, console, cluster),
-            # Alone there would be nowhere to go: whoever is told to leave early would only be away for longer.
-            drain=send_elsewhere if settings.shutdown_drain and cluster is not None else None,
-            before_close=say_goodbye,
+            instance.server,
+            app=make_app(instance, pages),
+            around=_around(instance, console),
+            drain=(lambda: instance.drain(settings.shutdown_drain)) if may_drain else None,
+            before_close=before_close,
             started=started,
             shutdown_timeout=settings.shutdown_timeout,
             keep_alive=settings.keep_alive,
@@ -127,79 +95,22 @@ def run(settings: Settings) -> None:
     except OSError as error:
         print(f"The server cannot run: {error}", file=sys.stderr)
         sys.exit(1)
-    patterns.tell()
-    repeats.tell()
     log.info("stopped")
 
 
-@asynccontextmanager
-async def _around(lag: LoopLag, console: Console | None, cluster: Cluster | None) -> AsyncIterator[None]:
-    with lag, console or nullcontext():
-        async with nullcontext() if cluster is None else cluster:
-            yield
-
-
-def make_cluster(settings: Settings, failures: FailureBackoff, instance_id: str) -> Cluster | None:
-    """What joins this instance to others, if it is one of several. Raises `ValueError`."""
-    if settings.redis_url is None:
+def _log_tail(settings: Settings) -> "LogTail | None":
+    if not settings.has_console:
         return None
-    return Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, instance_id)
+    from synkora.app.console.log_tail import LogTail
+
+    return LogTail()
 
 
-def make_socket_server(settings: Settings, cluster: Cluster | None) -> SocketServer:
-    """The Socket.IO server that the settings describe."""
-    return SocketServer(
-        ping_interval=settings.ping_interval,
-        ping_timeout=settings.ping_timeout,
-        max_payload=settings.max_payload,
-        connect_timeout=settings.connect_timeout,
-        upgrade_timeout=settings.upgrade_timeout,
-        path=settings.path,
-        instance=settings.instance,
-        transports=settings.transports,
-        origins=Origins(settings.allowed_origins, hint=_NOT_ALLOWED),
-        proxies=settings.trusted_proxies,
-        max_outbox=settings.max_outbox,
-        compression=settings.compression,
-        compression_threshold=settings.compression_threshold,
-        gate=ConnectionLimiter(
-            ConnectionLimits(
-                clients=settings.limit_clients,
-                connections_per_address=settings.limit_connections_per_address,
-                handshakes_per_address=settings.limit_handshakes_per_address,
-            ),
-            connections=None if cluster is None else cluster.tallies.addresses,
-        ),
-        adapter=None if cluster is None else cluster.adapter,
-    )
-
-
-def make_collaboration(
-    settings: Settings, server: SocketServer, policy: AccessPolicy, failures: FailureBackoff, cluster: Cluster | None
-) -> Collaboration:
-    """Synkora's events on that server's main namespace."""
-    keyring = Keyring(
-        settings.secret.get_secret_value(), settings.accepted_secrets, session_cookie=settings.session_cookie
-    )
-    return Collaboration(
-        server.of("/"),
-        Authenticator(keyring),
-        policy=policy,
-        limits=Limits(
-            volatile_rate=settings.limit_volatile_rate,
-            edit_rate=settings.limit_edit_rate,
-            other_rate=settings.limit_other_rate,
-            byte_rate=settings.limit_byte_rate,
-            user_byte_rate=settings.limit_user_byte_rate,
-            projects=settings.limit_projects,
-            connections=settings.limit_connections_per_user,
-        ),
-        failures=failures,
-        incidents=server.incidents,
-        presence=None if cluster is None else cluster.presence,
-        sessions=session_store(settings, policy),
-        user_connections=None if cluster is None else cluster.tallies.users,
-    )
+@asynccontextmanager
+async def _around(instance: Instance, console: "Console | None") -> AsyncIterator[None]:
+    with console or nullcontext():
+        async with instance:
+            yield
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -219,42 +130,6 @@ def _reload(settings: Settings, tls: ssl.SSLContext | None) -> None:
         log.warning("not_reloaded", problem=str(error))
     else:
         log.info("reloaded", text="The certificate has been read again")
-
-
-def access_policy(settings: Settings) -> AccessPolicy:
-    """Whom to ask who may join what. Raises `ValueError` with a line for who set it."""
-    # Imported where they are needed: each brings a client library, whose import costs the start time and memory.
-    variable = ""
-    try:
-        if settings.project_access == "http" and settings.app_url is not None:
-            from synkora.access.http import HttpAccess
-
-            variable = "APP_URL"
-            return HttpAccess(settings.app_url, session_cookie=settings.session_cookie)
-        if settings.project_access == "postgres" and settings.database_url is not None:
-            from synkora.access.postgres import PostgresAccess
-
-            variable = "DATABASE_URL"
-            return PostgresAccess(settings.database_url.get_secret_value())
-    except ValueError as error:
-        raise ValueError(f"{variable} {error}") from None
-    return OpenAccess()
-
-
-def session_store(settings: Settings, policy: AccessPolicy) -> SessionStore | None:
-    """Where to look up sessions that the app keeps in its database, if it is known and PostgreSQL."""
-    if settings.database_url is None:
-        return None
-    from synkora.access.database import Database
-    from synkora.access.postgres import PostgresAccess
-    from synkora.access.sessions import PostgresSessions
-
-    if isinstance(policy, PostgresAccess):
-        return PostgresSessions(policy.database)
-    try:
-        return PostgresSessions(Database(settings.database_url.get_secret_value()))
-    except ValueError:
-        return None  # it is the app's own affair, in a file that is shared with it
 
 
 def _explain(error: OSError, settings: Settings) -> str:

@@ -96,30 +96,30 @@ class Settings(BaseSettings):
 
     secret: Secret = Field(
         validation_alias="NEXTAUTH_SECRET",
-        description="The secret that the web app's tokens are made with (the app has it under the same name).",
+        description="The web app's secret, which signs and encrypts its tokens; the app has the same variable.",
     )
     auth_secret: Token = Field(
         default=None,
         validation_alias="AUTH_SECRET",
-        description="The same under Auth.js v5's name, for where NEXTAUTH_SECRET is not set; where both are, either is "
-        "accepted, and so are AUTH_SECRET_1 to AUTH_SECRET_3.",
+        description="The secret under Auth.js v5's name. If NEXTAUTH_SECRET is set too, the server accepts tokens of "
+        "both, and of AUTH_SECRET_1 to AUTH_SECRET_3.",
     )
     session_cookie: CookieName = Field(
         default="",
         validation_alias="SESSION_COOKIE",
-        description="Name of the app's session cookie, where the app gives it a name of its own; the usual names count "
-        "too.",
+        description="Name of the app's session cookie, if the app does not use a default name; the default names "
+        "count too.",
     )
     previous_secrets: Secrets = Field(
         default=(),
         validation_alias="NEXTAUTH_SECRET_PREVIOUS",
-        description="Former secrets, comma-separated: tokens made with them are still accepted.",
+        description="Former secrets, comma-separated; the server still accepts their tokens.",
     )
     environment: Environment = Field(
         default="development",
         validation_alias="SYNKORA_ENV",
-        description="development or production; production refuses a weak NEXTAUTH_SECRET instead of warning, "
-        "and has no playground.",
+        description="development or production. Production refuses a weak NEXTAUTH_SECRET instead of warning, and "
+        "has no playground.",
     )
     port: Port = Field(
         default=3001,
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     host: Host = Field(
         default="",
         validation_alias="WS_HOST",
-        description="Address to listen on; unset: every interface, IPv4 and IPv6.",
+        description="Address to listen on; unset: all interfaces, IPv4 and IPv6.",
     )
     allowed_origins: Origins = Field(
         default=("http://localhost:3000",),
@@ -140,13 +140,13 @@ class Settings(BaseSettings):
     trusted_proxies: Proxies = Field(
         default=(),
         validation_alias="TRUSTED_PROXIES",
-        description="Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, "
+        description="Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host the server trusts, "
         "comma-separated: addresses, networks, unix for a unix socket.",
     )
     ssl_certfile: File = Field(
         default=None,
         validation_alias="SSL_CERTFILE",
-        description="Certificate (PEM, with those that it was issued by) to speak TLS with; unset: no TLS.",
+        description="Certificate chain for TLS (PEM); unset: no TLS.",
     )
     ssl_keyfile: File = Field(
         default=None,
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     path: Path = Field(
         default="/socket.io/",
         validation_alias="WS_PATH",
-        description="Path of Socket.IO; the clients' path option has to be the same.",
+        description="Path of Socket.IO; the clients' path option must be the same.",
     )
     ping_interval: Interval = Field(
         default=25,
@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     ping_timeout: Interval = Field(
         default=60,
         validation_alias="WS_PING_TIMEOUT",
-        description="Seconds that a client has to answer a ping; then it is disconnected.",
+        description="Seconds that a client has to answer a ping; then the server disconnects the client.",
     )
     transports: Transports = Field(
         default=("polling", "websocket"),
@@ -181,68 +181,68 @@ class Settings(BaseSettings):
     compression: Flag = Field(
         default=False,
         validation_alias="WS_COMPRESSION",
-        description="Compress messages for clients that can read it: less traffic for more processor time.",
+        description="Compress messages for clients that support it: less traffic for more CPU time.",
     )
     compression_threshold: Threshold = Field(
         default=1024,
         validation_alias="WS_COMPRESSION_THRESHOLD",
-        description="Bytes from which on a message is worth compressing.",
+        description="Smallest message, in bytes, that the server compresses.",
     )
     connect_timeout: Interval = Field(
         default=45,
         validation_alias="WS_CONNECT_TIMEOUT",
-        description="Seconds that a new connection has to join a namespace; then it is closed.",
+        description="Seconds that a new connection has to join a namespace; then the server closes the connection.",
     )
     upgrade_timeout: Interval = Field(
         default=10,
         validation_alias="WS_UPGRADE_TIMEOUT",
-        description="Seconds that a client has to complete its upgrade from polling to WebSocket; as long a CONNECT "
-        "without a token waits for the upgrade's cookie.",
+        description="Seconds that a client has to complete its upgrade from polling to WebSocket. A CONNECT without "
+        "a token waits so long for the cookie of the upgrade.",
     )
     keep_alive: Interval = Field(
         default=65,
         validation_alias="WS_KEEP_ALIVE",
-        description="Seconds that an HTTP connection stays open after a request; a load balancer has to close its idle "
+        description="Seconds that an HTTP connection stays open after a request. A load balancer must close its idle "
         "connections earlier (Google's: after 600 s).",
     )
     max_outbox: OutboxSize = Field(
         default=4_000_000,
         validation_alias="WS_MAX_OUTBOX",
-        description="Bytes that may wait for a client that does not read; beyond them it is disconnected. "
+        description="Bytes that may wait for a slow consumer; beyond this limit the server disconnects the client. "
         "Not less than WS_MAX_PAYLOAD.",
     )
     shutdown_timeout: GracePeriod = Field(
         default=5,
         validation_alias="SHUTDOWN_TIMEOUT",
-        description="Seconds that stopping takes at most; clients have up to two of them to get their last messages.",
+        description="Longest shutdown in seconds; clients have up to two of these seconds to get their last messages.",
     )
     shutdown_drain: GracePeriod = Field(
         default=0,
         validation_alias="SHUTDOWN_DRAIN",
-        description="Seconds over which an instance sends its clients to the others before it stops; 0 is all at once. "
-        "Only with REDIS_URL.",
+        description="Seconds over which a stopping instance sends its clients to the others; 0: all at once. Only "
+        "with REDIS_URL.",
     )
     log_level: Level = Field(
         default="info",
         validation_alias="LOG_LEVEL",
-        description="What is logged: debug, info, warning or error, each with all that is more serious.",
+        description="Least severe lines to log: debug, info, warning or error.",
     )
     log_format: Format = Field(
         default="text",
         validation_alias="LOG_FORMAT",
-        description="text writes lines for people, json one object a line.",
+        description="text: lines for people; json: one object a line.",
     )
     metrics_token: Token = Field(
         default=None,
         validation_alias="METRICS_TOKEN",
-        description="The bearer token that Prometheus needs to read /metrics; unset: whoever reaches the port may read "
-        "it.",
+        description="Bearer token that Prometheus needs to read /metrics; unset: everyone who can reach the port may "
+        "read /metrics.",
     )
     console_token: ConsoleToken = Field(
         default=None,
         validation_alias="CONSOLE_TOKEN",
-        description="What operators sign in to /console with, 16 characters or more; unset: there is none, but for "
-        "this machine in development.",
+        description="Token with which operators sign in to /console, 16 characters or more. Unset: the console is "
+        "off; in development it is open to localhost only.",
     )
     admin_ui: Flag = Field(
         default=False,
@@ -252,45 +252,45 @@ class Settings(BaseSettings):
     project_access: Access = Field(
         default="open",
         validation_alias="PROJECT_ACCESS",
-        description="Who may join a project: open (everyone signed in), or whom the app (http) or its database "
-        "(postgres) lets in.",
+        description="Who may join a project: open (every signed-in user), http (the app decides) or postgres (the "
+        "app's database decides).",
     )
     app_url: str | None = Field(
         default=None,
         validation_alias="APP_URL",
-        description="Where PROJECT_ACCESS=http asks: the web app's address, as this server reaches it.",
+        description="The web app's address, as this server reaches it, for PROJECT_ACCESS=http.",
     )
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias="DATABASE_URL",
-        description="The web app's database, as Prisma has it: where PROJECT_ACCESS=postgres asks, and where sessions "
-        "are looked up that the app keeps there.",
+        description="The web app's database, in Prisma's format, for PROJECT_ACCESS=postgres and for sessions that "
+        "the app keeps in its database.",
     )
     limit_volatile_rate: Rate = Field(
         default=100,
         validation_alias="LIMIT_VOLATILE_RATE",
-        description="Cursors, selections and typing that one connection may send a second, for three seconds at once.",
+        description="Cursors, selections and typing events of one connection a second; burst: three seconds' worth.",
     )
     limit_edit_rate: Rate = Field(
         default=100,
         validation_alias="LIMIT_EDIT_RATE",
-        description="Edits that one connection may send a second, for three seconds at once.",
+        description="Edits of one connection a second; burst: three seconds' worth.",
     )
     limit_other_rate: Rate = Field(
         default=20,
         validation_alias="LIMIT_OTHER_RATE",
-        description="Joins, leaves and anything else that one connection may send a second, for three seconds at once.",
+        description="Joins, leaves and other events of one connection a second; burst: three seconds' worth.",
     )
     limit_byte_rate: ByteRate = Field(
         default=1_000_000,
         validation_alias="LIMIT_BYTE_RATE",
-        description="Bytes of events that one connection may send a second, for three seconds at once.",
+        description="Bytes of events of one connection a second; burst: three seconds' worth.",
     )
     limit_user_byte_rate: ByteRate = Field(
         default=200_000_000,
         validation_alias="LIMIT_USER_BYTE_RATE",
-        description="Bytes a second that are sent to others for one user, over all of the user's connections; each "
-        "delivery counts as 3,000 bytes more, each event that the user sends as 8,000, each join as 200,000.",
+        description="Bytes a second that the server sends to others for one user, over all the user's connections; a "
+        "delivery counts as 3,000 more, an event as 8,000, a join as 200,000.",
     )
     limit_projects: Count = Field(
         default=50,
@@ -305,40 +305,40 @@ class Settings(BaseSettings):
     limit_connections_per_address: Count = Field(
         default=10_000,
         validation_alias="LIMIT_CONNECTIONS_PER_ADDRESS",
-        description="Connections of one address (of one /64 network for IPv6); behind a proxy see TRUSTED_PROXIES.",
+        description="Connections of one address (of one /64 network for IPv6); behind a proxy, set TRUSTED_PROXIES.",
     )
     limit_handshakes_per_address: Rate = Field(
         default=1000,
         validation_alias="LIMIT_HANDSHAKES_PER_ADDRESS",
-        description="New connections of one address a second, for ten seconds at once.",
+        description="New connections of one address a second; burst: ten seconds' worth.",
     )
     limit_failed_sign_ins: Count = Field(
         default=20,
         validation_alias="LIMIT_FAILED_SIGN_INS",
-        description="Refused sign-ins of one address within a minute, from which on each refusal takes longer.",
+        description="Refused sign-ins of one address within a minute; beyond this number each refusal takes longer.",
     )
     limit_clients: Count = Field(
         default=50_000,
         validation_alias="LIMIT_CLIENTS",
-        description="Clients of this instance in all.",
+        description="All clients of this instance.",
     )
     redis_url: Redis = Field(
         default=None,
         validation_alias="REDIS_URL",
-        description="Set: this instance is one of several, joined through this Redis, such as redis://:password@host; "
-        "rediss:// is with TLS, unix:///path a Unix socket.",
+        description="The Redis that joins this instance with others, such as redis://:password@host; rediss:// is "
+        "with TLS, unix:///path a Unix socket. Unset: a single instance.",
     )
     redis_prefix: Prefix = Field(
         default="socket.io",
         validation_alias="REDIS_PREFIX",
-        description="What the names of the channels in Redis begin with, the key of Node.js' adapter; deployments that "
-        "share a Redis need one each.",
+        description="Prefix of the channels in Redis, the key of Node.js' adapter. Deployments that share a Redis "
+        "need different prefixes.",
     )
     instance: Name = Field(
         default="",
         validation_alias="WS_INSTANCE",
-        description="Set: the ids of this instance's sessions begin with this name and a dot, so that a proxy can tell "
-        "whose they are.",
+        description="Name of this instance: its session ids begin with the name and a dot, so that a proxy can route "
+        "by the name.",
     )
 
     # Without a description, for nobody sets them: what the sources have besides.
@@ -347,8 +347,8 @@ class Settings(BaseSettings):
     is_integrated: Flag = Field(
         default=True,
         validation_alias="ENABLE_INTEGRATED_WEBSOCKET",
-        description="false: a Python web app that has this server inside does not serve Socket.IO itself. It changes "
-        "nothing for synkora serve.",
+        description="false: a Python web app with this server inside does not serve Socket.IO itself. No effect on "
+        "synkora serve.",
     )
 
     @classmethod
@@ -368,6 +368,16 @@ class Settings(BaseSettings):
         """The variable that the secret is from."""
         is_v5 = self.auth_secret is not None and self.auth_secret == self.secret
         return "AUTH_SECRET" if is_v5 else "NEXTAUTH_SECRET"
+
+    @property
+    def has_playground(self) -> bool:
+        """Whether there is a playground: in development."""
+        return self.environment == "development"
+
+    @property
+    def has_console(self) -> bool:
+        """Whether there is a console: where it has a token, and in development."""
+        return self.console_token is not None or self.environment == "development"
 
     @property
     def accepted_secrets(self) -> tuple[str, ...]:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Literal, TypeVar
 
-import idna
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from synkora.engine.addresses import UNIX, parse_network
-from synkora.engine.origins import ANYBODYS, normal
+from synkora.engine.origins import OPAQUE_ORIGINS, normalized
 from synkora.redis.url import RedisUrl
 
 _ORIGIN = re.compile(
@@ -71,7 +70,7 @@ def _filled(value: SecretStr) -> SecretStr:
 def _origin(value: str) -> str:
     """Write an origin as browsers do: its host in lower case and ASCII, no slash, no default port."""
     origin = _in_ascii(value).lower()
-    if origin == "*" or origin in ANYBODYS:
+    if origin == "*" or origin in OPAQUE_ORIGINS:
         return origin
     if origin == "file:///":
         return "file://"
@@ -83,7 +82,7 @@ def _origin(value: str) -> str:
         if not 1 <= int(port[1:]) <= 65535:
             raise _refusal(value)
         port = f":{int(port[1:])}"
-    return normal(f"{match['scheme']}://{match['host']}{port}")
+    return normalized(f"{match['scheme']}://{match['host']}{port}")
 
 
 def _is_scheme(scheme: str) -> bool:
@@ -96,6 +95,8 @@ def _in_ascii(origin: str) -> str:
     """An internationalised name as browsers send it (UTS 46, section 4.2: ToASCII)."""
     if origin.isascii():
         return origin
+    import idna  # its tables take time to load, and few names need them
+
     scheme, colon, rest = origin.partition("://")
     try:
         labels = idna.uts46_remap(rest, std3_rules=False, transitional=False).split(".")

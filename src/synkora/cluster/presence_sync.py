@@ -14,7 +14,7 @@ from synkora.cluster.presence_scripts import CHANGE, ENTER, Keys
 from synkora.cluster.project import Project, SyncEvent, SyncState
 from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Changes
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
-from synkora.collaboration.project_presence import NOBODY, ProjectPresence
+from synkora.collaboration.project_presence import EMPTY, ProjectPresence
 from synkora.engine.logs import fault
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -87,12 +87,12 @@ class PresenceSync:
     # What is known
 
     @property
-    def projects(self) -> int:
+    def project_count(self) -> int:
         """How many projects have a connection of this instance in them."""
         return self._inhabited
 
     @property
-    def here(self) -> list[str]:
+    def local_projects(self) -> list[str]:
         """The ids of those projects."""
         return [project.id for project in self._projects.values() if project.replica.own]
 
@@ -102,7 +102,7 @@ class PresenceSync:
         if project is None:
             return Occupancy(0, 0, False)
         attendance, own = project.replica.attendance, project.replica.own
-        return Occupancy(attendance.count, len(attendance), attendance.least in own)
+        return Occupancy(attendance.count, len(attendance), attendance.smallest_id in own)
 
     def roster(self, project_id: str) -> Roster:
         """Everyone in a project, each user once, in the order of their coming."""
@@ -122,7 +122,7 @@ class PresenceSync:
 
     def _attendance(self, project_id: str) -> ProjectPresence:
         project = self._projects.get(project_id)
-        return NOBODY if project is None else project.replica.attendance
+        return EMPTY if project is None else project.replica.attendance
 
     # What clients of this instance do
 
@@ -130,7 +130,7 @@ class PresenceSync:
         """Tell `listener` of all that changes."""
         self._listener = listener
 
-    def join(self, project_id: str, entry: PresenceEntry) -> None:
+    def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
         """Note that a connection of this instance has joined."""
         project = self._projects.get(project_id) or self._open(project_id)
         own = project.replica.own
@@ -142,7 +142,7 @@ class PresenceSync:
             if self._listener is not None:
                 self._listener.joined(project_id, entry)
 
-    def leave(self, project_id: str, socket_id: str) -> None:
+    def remove_connection(self, project_id: str, socket_id: str) -> None:
         """Note that it has left."""
         project = self._projects.get(project_id)
         if project is None:

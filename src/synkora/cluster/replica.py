@@ -127,7 +127,7 @@ class Replica:
         return self._forget(self._others())
 
     def _others(self) -> set[str]:
-        return {entry.socketId for entry in self.attendance.presentees} - self.own.keys()
+        return {entry.socketId for entry in self.attendance.entries} - self.own.keys()
 
     def _forget(self, socket_ids: Collection[str]) -> Changes:
         changes = Changes()

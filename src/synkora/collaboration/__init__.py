@@ -1,1 +1,1 @@
-"""Synkora itself: who may come in, which projects they are in, who sees whom, and what is passed on to whom."""
+"""Synkora's application: sign-in, project access, presence, and the relay of members' events."""

@@ -1,24 +1,24 @@
-"""May this user join a project, and may they write in it: the port, the open policy, and the memory of answers."""
+"""Access to projects: the port for policies, the open policy, and a cache of answers."""
 
 from enum import StrEnum
 from typing import Protocol
 
 from synkora.collaboration.access_answers import (
-    ANSWER_WITHIN,
-    MOST_REMEMBERED,
-    REMEMBER_NO,
-    REMEMBER_YES,
+    ANSWER_TIMEOUT,
+    DENIED_TTL,
+    GRANTED_TTL,
+    MAX_CACHED,
     AccessAnswers,
     AccessUnavailable,
 )
-from synkora.collaboration.turns import Turns
+from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.identity.handshake import SignedIn
 
-__all__ = ["ANSWER_WITHIN", "MOST_REMEMBERED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
+__all__ = ["ANSWER_TIMEOUT", "MAX_CACHED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
 
 
 class Role(StrEnum):
-    """What somebody is in a project, in the app's words."""
+    """A user's role in a project, as the app names it."""
 
     OWNER = "OWNER"
     EDITOR = "EDITOR"
@@ -26,15 +26,15 @@ class Role(StrEnum):
 
     @property
     def may_write(self) -> bool:
-        """Whether their edits are passed on."""
+        """Whether the user's edits are relayed."""
         return self is not Role.VIEWER
 
 
 class AccessPolicy(Protocol):
-    """Knows who may join which project."""
+    """Decides who may join a project, and with which role."""
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        """The role of somebody in a project, None where they have no access. Raises `AccessUnavailable`."""
+        """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
         ...
 
     async def close(self) -> None:
@@ -43,58 +43,58 @@ class AccessPolicy(Protocol):
 
 
 class OpenAccess:
-    """Lets everyone who is signed in write everywhere."""
+    """Lets every signed-in user edit every project."""
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role:
-        """The role of somebody in a project."""
+        """Return `EDITOR`."""
         return Role.EDITOR
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 class Access:
-    """Asks a policy, and remembers its answers for a while.
+    """Asks a policy and caches its answers.
 
-    Questions about one user take turns, within the time of an answer.
+    The number of simultaneous questions about one user is limited. The wait counts against the time for an answer.
     """
 
     def __init__(
         self,
         policy: AccessPolicy,
         *,
-        remember_yes: float = REMEMBER_YES,
-        remember_no: float = REMEMBER_NO,
-        answer_within: float = ANSWER_WITHIN,
-        most_remembered: int = MOST_REMEMBERED,
+        granted_ttl: float = GRANTED_TTL,
+        denied_ttl: float = DENIED_TTL,
+        answer_timeout: float = ANSWER_TIMEOUT,
+        max_cached: int = MAX_CACHED,
     ) -> None:
         self.is_open = isinstance(policy, OpenAccess)
         self._policy = policy
         self._answers: AccessAnswers[tuple[str, str], Role] = AccessAnswers(
-            remember_yes=remember_yes,
-            remember_no=remember_no,
-            answer_within=answer_within,
-            most_remembered=most_remembered,
+            granted_ttl=granted_ttl,
+            denied_ttl=denied_ttl,
+            answer_timeout=answer_timeout,
+            max_cached=max_cached,
         )
-        self._turns = Turns()
+        self._limit = KeyedLimit()
         self.outcomes, self.durations = self._answers.outcomes, self._answers.durations
 
-    def remembered(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        """The role that is known without asking: None where there is none, or nothing is known."""
-        return Role.EDITOR if self.is_open else self._answers.remembered((signed_in.user.id, project_id))
+    def cached(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        """Return the cached role; None without access or without a cached answer."""
+        return Role.EDITOR if self.is_open else self._answers.cached((signed_in.user.id, project_id))
 
     async def role(self, signed_in: SignedIn, project_id: str, *, fresh: bool = False) -> Role | None:
-        """The role of somebody in a project, None where they have no access; `fresh` passes over what is remembered.
+        """Return the user's role in a project, or None without access; `fresh` ignores the cache.
 
-        A `fresh` question waits for no turn: else a user that asks without end could not be checked again.
+        A `fresh` question is exempt from the limit per user: a user with endless questions must not evade the recheck.
         Raises `AccessUnavailable`.
         """
         key = (signed_in.user.id, project_id)
-        ask = self._policy.role if fresh else self._ask_in_turn
+        ask = self._policy.role if fresh else self._ask_within_limit
         return await self._answers.get(key, lambda: ask(signed_in, project_id), fresh=fresh)
 
-    async def _ask_in_turn(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        async with self._turns.turn(signed_in.user.id):
+    async def _ask_within_limit(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        async with self._limit.slot(signed_in.user.id):
             return await self._policy.role(signed_in, project_id)
 
     async def close(self) -> None:

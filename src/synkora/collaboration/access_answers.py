@@ -1,4 +1,4 @@
-"""What somebody else knows: asked for, and remembered for a while."""
+"""A cache of answers from a slow or unreliable source, with a time limit."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -9,12 +9,12 @@ from typing import Final, Generic, TypeVar
 
 from synkora.engine.histogram import Histogram
 
-REMEMBER_YES: Final = 30  # seconds
-REMEMBER_NO: Final = 5  # seconds
-ANSWER_WITHIN: Final = 3  # seconds
-MOST_REMEMBERED: Final = 100_000  # answers
-MOST_ASKED: Final = 10_000  # questions at a time
-#: Seconds, up to `ANSWER_WITHIN`.
+GRANTED_TTL: Final = 30  # seconds
+DENIED_TTL: Final = 5  # seconds
+ANSWER_TIMEOUT: Final = 3  # seconds
+MAX_CACHED: Final = 100_000  # answers
+MAX_QUESTIONS: Final = 10_000  # simultaneous questions
+#: Seconds, up to `ANSWER_TIMEOUT`.
 ANSWER_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
 
 K = TypeVar("K", bound=Hashable)
@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 
 class AccessOutcome(StrEnum):
-    """What came of a question to the policy. The values are labels of metrics."""
+    """The outcome of a question to the policy. The values are metric labels."""
 
     GRANTED = "granted"
     DENIED = "denied"
@@ -30,51 +30,51 @@ class AccessOutcome(StrEnum):
 
 
 class AccessUnavailable(Exception):
-    """The policy cannot be asked now. The text is for the log."""
+    """The policy cannot answer now. The message is for the log."""
 
 
 class AccessAnswers(Generic[K, V]):
-    """Answers by what they are about: None is a no.
+    """Caches answers by key. The answer None is a refusal.
 
-    Questions that come while the same one is under way wait for its answer. One that is not answered in time is
-    `AccessUnavailable`. `outcomes` counts the answers, and `durations` has what each took.
+    Simultaneous questions with the same key share one answer. A question without an answer in time raises
+    `AccessUnavailable`. `outcomes` counts the answers, and `durations` measures them.
     """
 
     def __init__(
         self,
         *,
-        remember_yes: float = REMEMBER_YES,
-        remember_no: float = REMEMBER_NO,
-        answer_within: float = ANSWER_WITHIN,
-        most_remembered: int = MOST_REMEMBERED,
+        granted_ttl: float = GRANTED_TTL,
+        denied_ttl: float = DENIED_TTL,
+        answer_timeout: float = ANSWER_TIMEOUT,
+        max_cached: int = MAX_CACHED,
     ) -> None:
-        self._remember_yes = remember_yes
-        self._remember_no = remember_no
-        self._answer_within = answer_within
-        self._most_remembered = most_remembered
+        self._granted_ttl = granted_ttl
+        self._denied_ttl = denied_ttl
+        self._answer_timeout = answer_timeout
+        self._max_cached = max_cached
         self._answers: OrderedDict[K, tuple[V | None, float]] = OrderedDict()
         self._asking: dict[tuple[K, bool], asyncio.Task[V | None]] = {}
         self.outcomes: Counter[AccessOutcome] = Counter()
         self.durations = Histogram(ANSWER_BOUNDS)
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Remove all answers."""
         self._answers.clear()
 
-    def remembered(self, key: K) -> V | None:
-        """What is known without asking: None where it is a no, or nothing is known."""
+    def cached(self, key: K) -> V | None:
+        """Return the cached answer; None for a cached refusal or without a cached answer."""
         answer = self._answers.get(key)
         return answer[0] if answer and answer[1] > asyncio.get_running_loop().time() else None
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V | None]], *, fresh: bool = False) -> V | None:
-        """The answer, which `ask` gets where none is remembered, or with `fresh`. Raises `AccessUnavailable`."""
+        """Return the cached answer; without one, or with `fresh`, the answer of `ask`. Raises `AccessUnavailable`."""
         answer = self._answers.get(key)
         if answer and not fresh and answer[1] > asyncio.get_running_loop().time():
             return answer[0]
         asking = (key, fresh)
         task = self._asking.get(asking)
         if task is None:
-            if len(self._asking) >= MOST_ASKED:
+            if len(self._asking) >= MAX_QUESTIONS:
                 raise AccessUnavailable("too many questions at a time")
             task = asyncio.get_running_loop().create_task(self._ask_and_count(key, ask))
             self._asking[asking] = task
@@ -94,28 +94,28 @@ class AccessAnswers(Generic[K, V]):
 
     async def _ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
         try:
-            async with asyncio.timeout(self._answer_within):
+            async with asyncio.timeout(self._answer_timeout):
                 value = await ask()
         except TimeoutError:
-            raise AccessUnavailable(f"no answer within {self._answer_within} s") from None
+            raise AccessUnavailable(f"no answer within {self._answer_timeout} s") from None
         except AccessUnavailable:
             raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # A pool of connections that closes cancels what waits for it. That is not to end the caller.
+            # A connection pool that closes cancels the calls that wait for it. The caller has not been cancelled.
             raise AccessUnavailable("the policy gave up") from None
         except Exception as error:
             raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
-        self._remember(key, value)
+        self._store(key, value)
         return value
 
-    def _remember(self, key: K, value: V | None) -> None:
+    def _store(self, key: K, value: V | None) -> None:
         now = asyncio.get_running_loop().time()
-        self._answers[key] = (value, now + (self._remember_no if value is None else self._remember_yes))
+        self._answers[key] = (value, now + (self._denied_ttl if value is None else self._granted_ttl))
         self._answers.move_to_end(key)
-        if len(self._answers) > self._most_remembered:
+        if len(self._answers) > self._max_cached:
             self._answers.popitem(last=False)
         while self._answers and next(iter(self._answers.values()))[1] <= now:
             self._answers.popitem(last=False)
@@ -123,4 +123,4 @@ class AccessAnswers(Generic[K, V]):
     def _answered(self, asking: tuple[K, bool], task: "asyncio.Task[V | None]") -> None:
         self._asking.pop(asking, None)
         if not task.cancelled():
-            task.exception()  # which the callers have got, if they still wait
+            task.exception()  # marks the exception as retrieved, even if no caller waits for it

@@ -1,4 +1,4 @@
-"""Who a new socket is."""
+"""Authentication of new sockets."""
 
 import asyncio
 from collections import Counter
@@ -11,11 +11,11 @@ import structlog
 
 from synkora.collaboration.access_answers import AccessUnavailable
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.kept_sessions import KeptSessions, NoneKept
+from synkora.collaboration.kept_sessions import KeptSessions, SessionsNotStored
 from synkora.engine.disconnect import Reason
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Incidents
-from synkora.identity.handshake import Authenticator, Message, SignedIn, SignInRefused, may_come_with_upgrade
+from synkora.identity.handshake import Authenticator, Message, SignedIn, SignInRefused, lacks_credentials
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.internals import is_connecting, session_of
 from synkora.sockets.socket import Socket
@@ -25,14 +25,14 @@ _DATABASE_NEEDED: Final = (
     "A session cookie has no token but what may be the key of a session in the app's database, as NextAuth keeps them "
     'with an adapter: set DATABASE_URL to the app\'s own, or have the app make tokens (session: { strategy: "jwt" })'
 )
-#: Seconds that a judgement takes, which is all computing.
+#: Seconds to verify a token, which is computation only.
 JUDGEMENT_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025)
 
 log = structlog.get_logger(__name__)
 
 
 class SignInOutcome(StrEnum):
-    """What came of a sign-in. The values are labels of metrics, which alerts rely on: answers to clients may differ."""
+    """The outcome of a sign-in. The values are metric labels: alerts depend on them, not on answers to clients."""
 
     OK = "ok"
     NO_TOKEN = "Authentication required"  # noqa: S105
@@ -49,11 +49,11 @@ _REFUSALS: Final[dict[Message, SignInOutcome]] = {
 
 
 class Authentication:
-    """Decides on each CONNECT, and hands those who are let in to `admit`.
+    """Authenticates each CONNECT, and passes authenticated sockets to `admit`.
 
-    An address that fails again and again waits longer and longer for its next refusal; a good token never waits.
-    `kept` looks up sessions that the app keeps in its database. `outcomes` counts the judgements, and `durations` has
-    what each took, without any wait to refuse.
+    Refusals to an address with many failures are delayed more and more; a valid token is never delayed. `kept` looks up
+    sessions in the app's database. `outcomes` counts the results, and `durations` measures them without the delay of
+    refusals.
     """
 
     def __init__(
@@ -69,26 +69,29 @@ class Authentication:
         self._incidents = incidents
         self._admit = admit
         self._kept = kept
-        self._has_told = False
+        self._has_warned = False
         self.outcomes: Counter[SignInOutcome] = Counter()
         self.durations = Histogram(JUDGEMENT_BOUNDS)
 
-    def welcome(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
-        """Admit a socket at once, or return what waits for its upgrade, or to refuse it. Raises `ConnectRefused`."""
-        if socket.transport == "polling" and may_come_with_upgrade(auth, *_offered(socket)):
-            return self._welcome_after_upgrade(socket)
+    def authenticate(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
+        """Admit a socket, or return an awaitable that waits for the upgrade or delays a refusal.
+
+        Raises `ConnectRefused`.
+        """
+        if socket.transport == "polling" and lacks_credentials(auth, *_offered(socket)):
+            return self._authenticate_after_upgrade(socket)
         return self._decide(socket, auth)
 
-    async def _welcome_after_upgrade(self, socket: Socket) -> None:
+    async def _authenticate_after_upgrade(self, socket: Socket) -> None:
         await session_of(socket).upgrade_request()
         if not is_connecting(socket):
-            return  # it has left meanwhile, and nobody would dismiss it again
+            return  # disconnected; `on_disconnect` has already run
         later = self._decide(socket, socket.auth)
         if later is not None:
             await later
 
     def _decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
-        """Admit a socket at once, or return what asks the app's database, or waits to refuse it.
+        """Admit a socket, or return an awaitable that asks the app's database or delays a refusal.
 
         Raises `ConnectRefused`.
         """
@@ -103,7 +106,7 @@ class Authentication:
             detail = refusal.detail
             if any(name for _, name in keys):
                 detail += _UNKNOWN_KEY
-                self._tell_of_database()
+                self._warn_of_database()
             return self._refuse(socket, refusal.message, detail, began)
         self._count(SignInOutcome.OK, began)
         self._admit(socket, signed_in)
@@ -117,22 +120,22 @@ class Authentication:
         refusal: SignInRefused,
         began: float,
     ) -> None:
-        """Admit a socket by a session that the app keeps; where nobody can say, have its client come again."""
+        """Admit a socket by a session in the app's database; without an answer, let the client reconnect."""
         detail = refusal.detail
         for key, cookie_name in keys:
             try:
                 user = await kept.find(key, session_of(socket).request.address)
-            except NoneKept as error:
+            except SessionsNotStored as error:
                 detail += f"; {error}"
                 break
             except AccessUnavailable as error:
                 self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
                 self._count(SignInOutcome.UNAVAILABLE, began)
-                # A client does not come back by itself after a refusal.
+                # A client does not reconnect after a refusal, but after a closed connection.
                 session_of(socket).close(Reason.FORCED_SERVER_CLOSE)
                 return
             if not is_connecting(socket):
-                return  # it has left meanwhile, and nobody would dismiss it again
+                return  # disconnected; `on_disconnect` has already run
             if user is not None:
                 self._count(SignInOutcome.OK, began)
                 self._admit(socket, SignedIn(user, key, cookie_name, is_kept=True))
@@ -144,7 +147,7 @@ class Authentication:
             await later
 
     def _refuse(self, socket: Socket, message: Message, detail: str, began: float) -> Awaitable[None] | None:
-        """Refuse a socket at once, or return what does so after a while. Raises `ConnectRefused`."""
+        """Refuse a socket, or return an awaitable that refuses it after a delay. Raises `ConnectRefused`."""
         self._count(_REFUSALS[message], began)
         address = session_of(socket).request.address
         delay = self._failures.note(address)
@@ -153,10 +156,10 @@ class Authentication:
             raise ConnectRefused(message)
         return _refuse_later(ConnectRefused(message, {"retryAfter": delay}), delay)
 
-    def _tell_of_database(self) -> None:
-        """Say once what an app with such sessions needs."""
-        if not self._has_told:
-            self._has_told = True
+    def _warn_of_database(self) -> None:
+        """Log once which setting an app with database sessions needs."""
+        if not self._has_warned:
+            self._has_warned = True
             log.warning("caution", text=_DATABASE_NEEDED)
 
     def _count(self, outcome: SignInOutcome, began: float) -> None:
@@ -170,7 +173,7 @@ async def _refuse_later(refusal: ConnectRefused, delay: float) -> None:
 
 
 def _offered(socket: Socket) -> tuple[str | None, str | None]:
-    """The `Authorization` and the `Cookie` that came with a session; cookies only from a page that may connect."""
+    """Return the `Authorization` and `Cookie` headers of a session; cookies only from a page that may connect."""
     session = session_of(socket)
     cookie = session.cookie_request.headers.get("cookie") if session.cookie_request is not None else None
     return session.request.headers.get("authorization"), cookie

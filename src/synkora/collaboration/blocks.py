@@ -1,4 +1,4 @@
-"""Users and addresses that operators keep out for a time."""
+"""Blocks of users and addresses by operators, for a time."""
 
 import time
 from typing import Annotated, Final, Literal
@@ -8,17 +8,17 @@ import msgspec
 from synkora.engine.addresses import rate_limit_key
 from synkora.identity.user import MAX_ID_LENGTH
 
-MOST_BLOCKS: Final = 1000
+MAX_BLOCKS: Final = 1000
 LONGEST_BLOCK: Final = 7 * 86_400  # seconds
 
 BlockedKind = Literal["user", "address"]
 
 
 class Block(msgspec.Struct, frozen=True):
-    """A user's id, or an address (the /64 of an IPv6 address), and until when it is blocked.
+    """A block of a user id or an address (the /64 of an IPv6 address), until a time.
 
-    Times are seconds since 1970. Of two blocks of one name the one with the later `changed_at` counts, so that all
-    instances agree. A lifted block is kept until its end, since another instance may not know of the lifting.
+    Times are seconds since 1970. Of two blocks with the same name, the later `changed_at` wins, so that all instances
+    agree. A lifted block is kept until its end, since another instance may not know yet that it is lifted.
     """
 
     kind: BlockedKind
@@ -29,36 +29,36 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Blocks:
-    """The blocks that this instance knows, at most `MOST_BLOCKS` of them."""
+    """The blocks that this instance knows, at most `MAX_BLOCKS`."""
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[BlockedKind, str], Block] = {}
 
     @property
     def known(self) -> list[Block]:
-        """All that have not ended, the lifted ones included."""
+        """All blocks that have not ended, including lifted ones."""
         self._forget_ended()
         return list(self._blocks.values())
 
     @property
     def in_force(self) -> list[Block]:
-        """Those that keep somebody out."""
+        """The blocks that have neither ended nor been lifted."""
         return [block for block in self.known if not block.is_lifted]
 
     def add(self, block: Block) -> bool:
-        """Take a block, unless a later one of the same name is known; return whether there was room."""
+        """Add a block, unless a later one with the same name is known; return False if there is no space."""
         key = (block.kind, block.name)
         known = self._blocks.get(key)
-        if known is None and len(self._blocks) >= MOST_BLOCKS:
+        if known is None and len(self._blocks) >= MAX_BLOCKS:
             self._forget_ended()
-            if len(self._blocks) >= MOST_BLOCKS:
+            if len(self._blocks) >= MAX_BLOCKS:
                 return False
         if known is None or known.changed_at < block.changed_at:
             self._blocks[key] = block
         return True
 
-    def left(self, user_id: str, address: str) -> float:
-        """Seconds for which a user or an address is still blocked; 0 if neither is."""
+    def remaining(self, user_id: str, address: str) -> float:
+        """Return the remaining seconds of a block of a user or an address; 0 without a block."""
         if not self._blocks:
             return 0
         found = (self._blocks.get(("user", user_id)), self._blocks.get(("address", rate_limit_key(address))))

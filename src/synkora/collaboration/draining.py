@@ -1,4 +1,4 @@
-"""Sending people to another server, a few at a time, before this one stops."""
+"""Draining: sends members to another instance, a few at a time, before this one stops."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,21 +14,22 @@ SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
 
 
 class ClientDrain:
-    """The members who are to go, by their sessions."""
+    """The members to drain, by session."""
 
     def __init__(self, members: Iterable[Member], projects: Projects) -> None:
         self._projects = projects
         self._members = {session_of(member.socket): member for member in members}
 
     def add(self, member: Member) -> None:
-        """Note one who has signed in since, over a session that was there before."""
+        """Add a member who has signed in after the start of the drain, over an existing session."""
         self._members[session_of(member.socket)] = member
 
     @property
     def groups(self) -> list[list[Session]]:
-        """The sessions of those who are in a project together; who is in several counts for the first that they joined.
+        """The sessions of members grouped by the first project that each member joined.
 
-        If they go together they miss less of each other, and each list of who is there is told once, not once for each.
+        Members who leave together miss fewer of each other's events, and each roster is sent once instead of once per
+        member.
         """
         groups: defaultdict[str, list[Session]] = defaultdict(list)
         for session, member in self._members.items():
@@ -36,9 +37,9 @@ class ClientDrain:
                 groups[next(iter(member.projects))].append(session)
         return list(groups.values())
 
-    def tell(self, sessions: Sequence[Session]) -> None:
-        """Tell those who go, and others that they are gone; edits that they send before they know are still relayed."""
+    def announce(self, sessions: Sequence[Session]) -> None:
+        """Announce the shutdown to members, and their leave to others. Edits that they still send are relayed."""
         leaving = [self._members[session] for session in sessions if session in self._members]
         for member in leaving:
             member.socket.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
-        self._projects.leave_for_drain(leaving)
+        self._projects.exit_for_drain(leaving)

@@ -1,6 +1,6 @@
-"""The catalogue: every event that is passed on to the others in a project, a row each.
+"""The catalogue: every event that is relayed to the other members of a project, one row each.
 
-A row is all that a new one takes: its payload's type, its check and its delivery follow from it.
+A new event needs only a row: the payload type, the checks and the delivery follow from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,13 +29,13 @@ SenderField = Literal["socketId", "userId", "userName"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event of the app, which comes with an object that has a `projectId`.
+    """An event of the app. Its payload is an object with a `projectId`.
 
-    What the others get is the value of the field `whole`, or an object with `sender`'s fields and `fields`: values go
-    on as they came, a missing one as null where it is the whole, and left out elsewhere. `volatile` marks what the next
-    of its kind outdates: it may be dropped for a client that does not keep up. `edits` marks what changes the project,
-    and so is not for viewers to send. `logged` is what the log says of it. `description` and `example`, which has a
-    value for each of the app's fields, are for the documents.
+    The other members get the value of the field `whole`, or an object with the fields of `sender` and `fields`. Values
+    are relayed unchanged; a missing value is null for `whole` and omitted otherwise. `volatile`: the next event of this
+    kind replaces it, so it may be dropped for a slow consumer. `edits`: the event changes the project, so viewers may
+    not send it. `logged` is the log message. `description` and `example`, a value for each of the app's fields, are for
+    the generated documents.
     """
 
     name: str
@@ -50,14 +50,14 @@ class Event:
 
     @property
     def event_class(self) -> EventClass:
-        """What it counts as where there are limits."""
+        """The class of the event's rate limit."""
         return EventClass.VOLATILE if self.volatile else EventClass.EDIT
 
 
 CATALOGUE: Final = (
     Event(
         "task:create",
-        "A task is new.",
+        "A task has been created.",
         {"task": {"id": "task_1", "title": "Say hello", "status": "TODO"}},
         whole="task",
         edits=True,
@@ -72,11 +72,16 @@ CATALOGUE: Final = (
         logged="Task updated",
     ),
     Event(
-        "task:delete", "A task is gone.", {"taskId": "task_1"}, fields=("taskId",), edits=True, logged="Task deleted"
+        "task:delete",
+        "A task was deleted.",
+        {"taskId": "task_1"},
+        fields=("taskId",),
+        edits=True,
+        logged="Task deleted",
     ),
     Event(
         "task:move",
-        "A task is in another column.",
+        "A task has moved to another column.",
         {"taskId": "task_1", "status": "DONE"},
         fields=("taskId", "status"),
         edits=True,
@@ -139,7 +144,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:start",
-        "Somebody begins to type.",
+        "Somebody has started typing.",
         {"context": "task_1", "timestamp": 1795426200000},
         sender=("socketId", "userId", "userName"),
         fields=("context", "timestamp"),
@@ -147,7 +152,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:stop",
-        "Somebody types no more.",
+        "Somebody has stopped typing.",
         {"context": "task_1"},
         sender=("socketId", "userId"),
         fields=("context",),
@@ -158,7 +163,7 @@ CATALOGUE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sends, as the others see them."""
+    """The sender of an event, as other members see it."""
 
     socketId: SocketId
     userId: UserId
@@ -166,7 +171,7 @@ class Sender:
 
 
 class Codec:
-    """Reads an event's payload and writes its delivery, both by types made from its row."""
+    """Decodes an event's payload and makes its delivery, with types made from the event's row."""
 
     def __init__(self, event: Event) -> None:
         self._event = event
@@ -186,7 +191,7 @@ class Codec:
         )
 
     def decode(self, data: bytes) -> Any:
-        """The payload in an event's JSON array. Raises `EventRefused` with words for who wrote it."""
+        """Return the payload in an event's JSON array. Raises `EventRefused` with a message for the client."""
         try:
             payload = self._decoder.decode(data).payload
         except InvalidPayload as error:
@@ -195,7 +200,7 @@ class Codec:
         return payload
 
     def deliver(self, payload: Any, sender: Sender) -> object:
-        """What the others get."""
+        """Return the payload for the other members."""
         forwarded = self._forwarded(payload)
         if self._event.whole:
             return forwarded[0] if forwarded[0] is not _ABSENT else _NULL
@@ -211,7 +216,7 @@ class Codec:
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    """What takes the attributes `names`, as a tuple even where there is one or none."""
+    """Return a function that gets the attributes `names` as a tuple, also for one name or none."""
     match names:
         case ():
             return lambda _: ()
@@ -223,7 +228,7 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def check_project_id(value: object) -> str:
-    """Return a project's id. Raises `EventRefused` for what cannot be one."""
+    """Return a project id. Raises `EventRefused` for a value that cannot be a project id."""
     if not isinstance(value, str) or not value:
         raise EventRefused("Project ID is required")
     if len(value) > MAX_PROJECT_ID:

@@ -1,4 +1,4 @@
-"""Sessions end when their tokens do."""
+"""Sessions end when their tokens expire."""
 
 import asyncio
 import time
@@ -15,13 +15,13 @@ from synkora.protocol.timestamps import timestamp
 from synkora.sockets.internals import session_of
 
 EXPIRED: Final = "Session expired"
-_LONGEST_TIMER: Final = 86_400  # seconds: a clock that is set right in between is noticed
+_LONGEST_TIMER: Final = 86_400  # seconds; a corrected system clock takes effect after this time at the latest
 
 
 class Expiry:
-    """Ends each member's session at its token's `exp`, unless a fresh token comes before.
+    """Ends each member's session at the `exp` of its token, unless the client sends a fresh token before.
 
-    One timer serves all, set for the next end: ends are far apart, and a timer for each would cost every connection.
+    One timer, set for the next expiry, serves all members: a timer per connection would cost memory.
     """
 
     def __init__(self, authenticator: Authenticator, failures: FailureBackoff, incidents: Incidents) -> None:
@@ -32,19 +32,19 @@ class Expiry:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, member: Member) -> None:
-        """Watch a member's token, in place of the one that was watched."""
+        """Watch a member's token instead of the member's previous token."""
         self.stop(member)
         expires_at = member.user.expires_at
         if expires_at is None:
             return
         now = time.time()
-        # A token that has ended is taken for a while all the same, since clocks differ.
+        # The clocks of app and server may differ, so an expired token is accepted for a while.
         self._ends[member] = end = expires_at if expires_at > now else expires_at + CLOCK_TOLERANCE
         if self._timer is None or end - now < self._timer.when() - asyncio.get_running_loop().time():
             self._set_timer(end - now)
 
     def stop(self, member: Member) -> None:
-        """Watch a member's token no more."""
+        """Stop watching a member's token."""
         self._ends.pop(member, None)
 
     def _set_timer(self, wait: float) -> None:
@@ -64,13 +64,13 @@ class Expiry:
         """End a member's session now."""
         self.stop(member)
         member.socket.emit("error", {"message": EXPIRED})
-        # The whole connection: its cookie is as old as the token, and a new one brings a new one.
+        # Close the whole connection: its cookie has expired too, and a new connection sends a new cookie.
         member.socket.disconnect(close=True)
 
     def refresh(self, member: Member, payload: object) -> dict[str, object] | Awaitable[dict[str, object]]:
-        """Take a fresh token of the same user, bare or as `{token}`; return what acknowledges it.
+        """Replace the token by a fresh token of the same user, a string or `{token}`; return the ack.
 
-        A refusal counts as a failed sign-in of the client's address, and comes as late as one.
+        A refusal counts as a failed sign-in of the client's address, and is delayed in the same way.
         """
         auth = payload if isinstance(payload, dict) else {"token": payload}
         try:
@@ -97,7 +97,7 @@ async def _later(answer: dict[str, object], delay: float) -> dict[str, object]:
 
 
 def _written(expires_at: float | None) -> str | None:
-    """A moment as the app writes it; None where there is none, or none that a calendar has."""
+    """Return a time as text; None for None and for times outside the calendar."""
     if expires_at is None:
         return None
     try:

@@ -1,30 +1,30 @@
-"""Sessions that the app keeps in its database, of which a cookie holds no more than the key."""
+"""Sessions in the app's database (Auth.js's strategy `database`): the cookie holds only a key."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from synkora.collaboration.access_answers import AccessAnswers, AccessUnavailable
+from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.collaboration.members import Member
 from synkora.collaboration.rechecks import RECHECK, Rechecks
-from synkora.collaboration.turns import Turns
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 
-#: Keys of clients that are not signed in yet. The rest of the database's time is for members' rechecks.
-LOOKED_UP_AT_ONCE: Final = 20
+#: Lookups for clients that have not signed in yet. The rest of the database's capacity is for rechecks of members.
+MAX_LOOKUPS: Final = 20
 
 
-class NoneKept(AccessUnavailable):
-    """The app keeps no sessions where they are looked for."""
+class SessionsNotStored(AccessUnavailable):
+    """The app's database has no sessions."""
 
 
 class SessionStore(Protocol):
-    """Knows the app's sessions by their keys."""
+    """Finds the app's sessions by key."""
 
     async def find(self, key: str) -> User | None:
-        """Whose session that is, with its end; None where there is none. Raises `AccessUnavailable`."""
+        """Return the user of a session, with the session's end; None if it is unknown. Raises `AccessUnavailable`."""
         ...
 
     async def close(self) -> None:
@@ -33,10 +33,10 @@ class SessionStore(Protocol):
 
 
 class KeptSessions:
-    """Looks sessions up, and remembers them for a while; those of members are looked up again every `recheck` seconds.
+    """Looks up sessions and caches the answers; the sessions of members are looked up again every `recheck` seconds.
 
-    A member whose session is gone is handed to `end`; one whose session goes on, to `go_on`. While nobody can answer
-    they stay.
+    `end` is called for a member whose session no longer exists, `extend` for a member whose session continues. If the
+    store cannot answer, members stay.
     """
 
     def __init__(
@@ -45,46 +45,46 @@ class KeptSessions:
         incidents: Incidents,
         *,
         end: Callable[[Member], None],
-        go_on: Callable[[Member], None],
+        extend: Callable[[Member], None],
         recheck: float = RECHECK,
     ) -> None:
         self._store = store
         self._incidents = incidents
         self._end = end
-        self._go_on = go_on
+        self._extend = extend
         self._answers: AccessAnswers[str, User] = AccessAnswers()
         self._rechecks: Rechecks[Member] = Rechecks(self._recheck, recheck)
-        self._lookups = Turns(LOOKED_UP_AT_ONCE)
+        self._lookups = KeyedLimit(MAX_LOOKUPS)
 
     async def find(self, key: str, address: str) -> User | None:
-        """Whose session that is; None where there is none. Raises `AccessUnavailable`.
+        """Return the user of a session; None if it is unknown. Raises `AccessUnavailable`.
 
-        Keys that come from one address take turns, within the time of an answer.
+        The number of simultaneous lookups per address is limited. The wait counts against the time for an answer.
         """
-        return await self._answers.get(key, lambda: self._find_in_turn(key, address))
+        return await self._answers.get(key, lambda: self._find_within_limit(key, address))
 
-    async def _find_in_turn(self, key: str, address: str) -> User | None:
-        async with self._lookups.turn(rate_limit_key(address)):
+    async def _find_within_limit(self, key: str, address: str) -> User | None:
+        async with self._lookups.slot(rate_limit_key(address)):
             return await self._store.find(key)
 
     def watch(self, member: Member) -> None:
-        """Look a member's session up again from time to time, if the app keeps it in its database."""
+        """Recheck a member's session from time to time, if the session is in the app's database."""
         if member.signed_in.is_kept:
             self._rechecks.add(member)
 
     def drop(self, member: Member) -> None:
-        """Look it up no more."""
+        """Stop the rechecks of a member's session."""
         self._rechecks.drop(member)
 
     async def close(self) -> None:
-        """Close the store's connections."""
+        """Stop all rechecks and close the store's connections."""
         self._rechecks.cancel()
         await self._store.close()
 
     async def _recheck(self, member: Member) -> bool:
         signed_in = member.signed_in
         if _is_gone(member) or not signed_in.is_kept:
-            return False  # a fresh token may have taken the session's place
+            return False  # the client has replaced the session by a fresh token
         try:
             key = signed_in.token
             user = await self._answers.get(key, lambda: self._store.find(key), fresh=True)
@@ -97,7 +97,7 @@ class KeptSessions:
             self._end(member)
             return False
         member.signed_in = SignedIn(user, signed_in.token, signed_in.cookie_name, is_kept=True)
-        self._go_on(member)
+        self._extend(member)
         return True
 
 

@@ -1,4 +1,4 @@
-"""How much one client may send, and what happens to who sends more."""
+"""Limits per client, and the refusals above them."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -9,18 +9,18 @@ from synkora.collaboration.spending import Spending
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
-_BURST: Final = 3  # seconds' worth that may come at once: what a browser kept back while it was busy
-_PATIENCE_RATE: Final = 20  # refusals a second
+_BURST: Final = 3  # seconds of the rate; a browser sends what it queued while it was busy
+_PATIENCE_RATE: Final = 20  # refusals per second
 _PATIENCE_BURST: Final = 200  # refusals
-_REFUSED_BYTES: Final = 100_000  # that weigh as much as one refusal: receiving them costs as much
+_REFUSED_BYTES: Final = 100_000  # that count as one more refusal, since receiving them costs as much
 
 
 class EventClass(IntEnum):
-    """What an event counts as: its place among the rates, and in an allowance."""
+    """The class of an event for rate limits, and its index in the tuple of rates."""
 
     VOLATILE = 0
     EDIT = 1
-    OTHER = 2  # joining, leaving, and whatever is no event of the app
+    OTHER = 2  # joins, leaves, and all events outside the catalogue
 
 
 def _rate(per_second: float) -> Rate:
@@ -29,10 +29,9 @@ def _rate(per_second: float) -> Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one client may do; rates are events or bytes a second, and 0 is no limit.
+    """Limits per client; rates are events or bytes per second, and 0 means no limit.
 
-    `connections` is of one user, over all of their addresses, and so is `user_byte_rate`, which counts as `Spending`
-    does.
+    `connections` and `user_byte_rate` apply to all connections of a user; `user_byte_rate` counts as in `Spending`.
     """
 
     volatile_rate: float = 100
@@ -52,22 +51,22 @@ class Limits:
 
 
 class TooManyRefusals(Exception):
-    """A client goes on although it is refused again and again."""
+    """A client keeps sending although its events are refused."""
 
 
 _PATIENCE: Final = Rate(_PATIENCE_RATE, _PATIENCE_BURST)
 
 
 class TooManyBytes(EventRefused):
-    """A client is refused for the bytes that it has sent, not for the number of its events."""
+    """A refusal because of the bytes that a client has sent, not because of the number of its events."""
 
 
 class TooMuchForUser(EventRefused):
-    """A client is refused for what all connections of its user have caused."""
+    """A refusal because of the work that all connections of the user have caused."""
 
 
 class RateLimiter:
-    """What one client has used of its limits; `spending` is the use of all connections of its user."""
+    """The use of one client's limits; `spending` is the use of all connections of its user."""
 
     __slots__ = ("_bytes", "_bytes_due", "_due", "_patience_due", "_rates", "spending")
 
@@ -82,8 +81,8 @@ class RateLimiter:
     def take(self, event_class: EventClass, size: int = 0) -> None:
         """Count an event of `size` bytes.
 
-        Raises `EventRefused` for one too many, `TooManyBytes` for bytes too many, `TooMuchForUser` where the user's
-        connections have caused too much, `TooManyRefusals` for one too many of those.
+        Raises `EventRefused` above the event rate, `TooManyBytes` above the byte rate, `TooMuchForUser` above the
+        user's limit, and `TooManyRefusals` above the rate of refusals.
         """
         rate, bytes_rate, spending = self._rates[event_class], self._bytes, self.spending
         if rate is None and bytes_rate is None and spending is None:
@@ -105,10 +104,10 @@ class RateLimiter:
         if rate is not None:
             self._due[event_class] = rate.after(due, now)
         if spending is not None:
-            spending.receive(size, now)
+            spending.count_event(size, now)
 
     def take_bytes(self, size: int) -> None:
-        """Count bytes that are no event's, such as an ack's. Raises as `take` does."""
+        """Count bytes that are not an event, such as an ack. Raises `TooManyBytes` and `TooManyRefusals`."""
         if self._bytes is not None:
             self._take_bytes(self._bytes, size, monotonic())
 
@@ -130,7 +129,7 @@ def _rounded(wait: float) -> float:
 
 
 class EventCounter:
-    """How often an event has come, refused ones included, and which rate limit the event counts against."""
+    """The number of events with one name, including refused ones, and the class of their rate limit."""
 
     __slots__ = ("event_class", "times")
 

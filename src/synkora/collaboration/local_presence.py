@@ -1,43 +1,43 @@
-"""Presence on a server that is alone."""
+"""Presence without a cluster."""
 
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
-from synkora.collaboration.project_presence import NOBODY, ProjectPresence
+from synkora.collaboration.project_presence import EMPTY, ProjectPresence
 
 
 class LocalPresence:
-    """Knows the connections of this server alone, and tells of each change at once."""
+    """Keeps the connections of this server, and reports changes immediately."""
 
     def __init__(self) -> None:
         self._projects: dict[str, ProjectPresence] = {}
         self._listener: PresenceListener | None = None
 
     def listen(self, listener: PresenceListener) -> None:
-        """Tell `listener` of all that changes."""
+        """Report all changes to `listener`."""
         self._listener = listener
 
     @property
-    def projects(self) -> int:
-        """How many projects have someone in them."""
+    def project_count(self) -> int:
+        """Number of projects with a member."""
         return len(self._projects)
 
     @property
-    def here(self) -> list[str]:
-        """The ids of those projects."""
+    def local_projects(self) -> list[str]:
+        """The ids of projects with a member."""
         return list(self._projects)
 
     def occupancy(self, project_id: str) -> Occupancy:
-        """How many are in a project."""
-        attendance = self._projects.get(project_id, NOBODY)
+        """Return the number of users and connections in a project."""
+        attendance = self._projects.get(project_id, EMPTY)
         return Occupancy(attendance.count, len(attendance), True)
 
-    def join(self, project_id: str, entry: PresenceEntry) -> None:
-        """Note that a connection has joined."""
+    def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
+        """Add a connection to a project."""
         if self._projects.setdefault(project_id, ProjectPresence()).add(entry) and self._listener is not None:
             self._listener.joined(project_id, entry)
 
-    def leave(self, project_id: str, socket_id: str) -> None:
-        """Note that it has left."""
-        attendance = self._projects.get(project_id, NOBODY)
+    def remove_connection(self, project_id: str, socket_id: str) -> None:
+        """Remove a connection from a project."""
+        attendance = self._projects.get(project_id, EMPTY)
         entry = attendance.remove(socket_id)
         if entry is None:
             return
@@ -47,17 +47,17 @@ class LocalPresence:
             self._listener.left(project_id, entry)
 
     def roster(self, project_id: str) -> Roster:
-        """Everyone in a project, each user once, in the order of their coming."""
-        return self._projects.get(project_id, NOBODY).roster
+        """Return each user in a project once, in order of arrival."""
+        return self._projects.get(project_id, EMPTY).roster
 
     def count(self, project_id: str) -> int:
-        """How many users are in a project."""
-        return self._projects.get(project_id, NOBODY).count
+        """Return the number of users in a project."""
+        return self._projects.get(project_id, EMPTY).count
 
     def connections(self, project_id: str) -> int:
-        """How many connections are in a project."""
-        return len(self._projects.get(project_id, NOBODY))
+        """Return the number of connections in a project."""
+        return len(self._projects.get(project_id, EMPTY))
 
     def is_complete(self, project_id: str) -> bool:
-        """Always: there are no others."""
+        """Always True: there are no other servers."""
         return True

@@ -1,4 +1,4 @@
-"""Somebody connected, and the projects that they have joined over this connection."""
+"""Members: signed-in sockets, with their projects and pending access checks."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from synkora.sockets.errors import EventRefused
 from synkora.sockets.socket import Socket
 
 
-class HeldEvent(NamedTuple):
-    """An event that waits for the answer about access: `relay` sends it, `decided` completes its handler."""
+class BufferedEvent(NamedTuple):
+    """An event that waits for an access check: `relay` sends it, `decided` completes its handler."""
 
     name: str
     relay: Callable[[Role], None]
@@ -23,39 +23,39 @@ class HeldEvent(NamedTuple):
 
 
 class PendingAccess:
-    """A question about access to a project, and the events that wait for the answer.
+    """An access check in progress, and the events that wait for it.
 
-    `joins` are the handlers of joins that wait, too. `size` is the bytes of all held events.
+    `joins` has the futures of join handlers that wait. `size` is the number of bytes of all waiting events.
     """
 
-    __slots__ = ("held", "joins", "size")
+    __slots__ = ("buffered", "joins", "size")
 
     def __init__(self) -> None:
-        self.held: list[HeldEvent] = []
+        self.buffered: list[BufferedEvent] = []
         self.size = 0
         self.joins: list[asyncio.Future[None]] = []
 
-    def want_join(self) -> asyncio.Future[None]:
-        """Join once the answer is there; the future completes then, with `EventRefused` for a refusal."""
+    def wait_to_join(self) -> asyncio.Future[None]:
+        """Return a future that completes after the access check, with `EventRefused` for a refusal."""
         joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joins.append(joined)
         return joined
 
-    def settle_joins(self, refusal: EventRefused | None = None) -> None:
-        """Complete the joins; without a refusal they are done, or no longer wanted."""
+    def complete_joins(self, refusal: EventRefused | None = None) -> None:
+        """Complete the waiting joins, with the refusal if there is one."""
         for joined in self.joins:
-            settle(joined, refusal)
+            complete(joined, refusal)
         self.joins.clear()
 
     def drop(self) -> None:
-        """Give up, since the connection has ended."""
-        self.settle_joins()
-        for event in self.held:
-            settle(event.decided, None)
+        """Complete all futures at the end of the connection."""
+        self.complete_joins()
+        for event in self.buffered:
+            complete(event.decided, None)
 
 
-def settle(future: asyncio.Future[None], error: Exception | None) -> None:
-    """Complete a handler's future; one that was cancelled with its task stays as it is."""
+def complete(future: asyncio.Future[None], error: Exception | None) -> None:
+    """Complete a handler's future. A future that was cancelled with its task stays cancelled."""
     if future.done():
         return
     if error is None:
@@ -65,12 +65,11 @@ def settle(future: asyncio.Future[None], error: Exception | None) -> None:
 
 
 class Member:
-    """A socket with who is signed in over it.
+    """A signed-in socket.
 
-    `projects` are those that it has joined, each with the role in it. `pending` are those whose access is being
-    asked for. `leaving` are those whose leave has not been announced yet. `since` is when it was signed in, by the
-    monotonic clock. `received` is how many events have come from it. One that `is_draining` has left as far as others
-    are told.
+    `projects` are the joined projects, with the role in each. `pending` are access checks in progress by project.
+    `leaving` are projects whose leave has not been announced yet. `since` is the time of the sign-in, by the monotonic
+    clock. `received` counts the socket's events. `is_draining`: other members have been told that the member has left.
     """
 
     __slots__ = (
@@ -100,5 +99,5 @@ class Member:
 
     @property
     def user(self) -> User:
-        """Who is signed in."""
+        """The signed-in user."""
         return self.signed_in.user

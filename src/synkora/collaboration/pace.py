@@ -1,23 +1,23 @@
-"""How often something may be done that costs more at one time than at another."""
+"""A rate limit for work of varying cost."""
 
 
 class Pace:
-    """What is done at once until it has cost `burst` seconds more than have gone by; then not before `due`.
+    """Allows work until its cost exceeds the elapsed time by `burst` seconds; then the next work is due at `due`.
 
-    A cost is how many seconds it takes until as much may be done again. Times are those of the event loop.
+    A cost is the seconds until the same work may be done again. Times are of the event loop's clock.
     """
 
     __slots__ = ("_burst", "_spent")
 
     def __init__(self, burst: float) -> None:
         self._burst = burst
-        self._spent = 0.0  # until when all that has been done is paid for
+        self._spent = 0.0  # time at which all work so far is paid for
 
     @property
     def due(self) -> float:
-        """When it may be done next."""
+        """The earliest time for the next work."""
         return self._spent - self._burst
 
     def spend(self, time: float, cost: float) -> None:
-        """Note that it has been done."""
+        """Record work that was done at `time`."""
         self._spent = max(time, self._spent) + cost

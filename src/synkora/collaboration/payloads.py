@@ -1,4 +1,7 @@
-"""What the server says of its own: the payload of each of its events, as the app reads it."""
+"""The payloads of the server's own events, as the app reads them.
+
+Docstrings and descriptions of the types appear in the generated documents.
+"""
 
 from typing import Annotated, Final
 
@@ -13,24 +16,24 @@ UserName = Annotated[str, Meta(description="The user's name.", examples=["Alice"
 UserImage = Annotated[
     str | None,
     Meta(
-        description="Address of the user's picture; left out where there is none.",
+        description="Address of the user's picture; omitted if there is none.",
         examples=["https://app.example.com/alice.png"],
     ),
 ]
 Timestamp = Annotated[
     str,
     Meta(
-        description="When, in UTC: ISO 8601 with milliseconds and a `Z`.",
+        description="The time in UTC: ISO 8601 with milliseconds and a `Z`.",
         examples=[_MOMENT],
         extra_json_schema={"format": "date-time"},
     ),
 ]
-UserCount = Annotated[int, Meta(ge=0, description="How many users are in the project.", examples=[1])]
-Message = Annotated[str, Meta(description="What to know, in words for people.")]
+UserCount = Annotated[int, Meta(ge=0, description="The number of users in the project.", examples=[1])]
+Message = Annotated[str, Meta(description="A message for the user.")]
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """Who the client is to the others."""
+    """The client's identity, as other members see it."""
 
     socketId: SocketId
     userId: UserId
@@ -45,7 +48,7 @@ class ActiveUser(msgspec.Struct, omit_defaults=True, frozen=True):
     joinedAt: Annotated[
         str,
         Meta(
-            description="When the earliest of the user's connections that are still there came, as in `timestamp`.",
+            description="When the user's earliest open connection joined, as in `timestamp`.",
             examples=[_MOMENT],
             extra_json_schema={"format": "date-time"},
         ),
@@ -54,22 +57,22 @@ class ActiveUser(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 class ActiveUsers(msgspec.Struct, frozen=True):
-    """Who is in the project."""
+    """The users in the project."""
 
     users: Annotated[
-        list[ActiveUser], Meta(description="Each user once, however many tabs they have open; in order of arrival.")
+        list[ActiveUser], Meta(description="Each user once, however many tabs are open, in order of arrival.")
     ]
     count: UserCount
 
 
 class UsersCount(msgspec.Struct, frozen=True):
-    """How many users are in the project."""
+    """The number of users in the project."""
 
     count: UserCount
 
 
 class UserJoined(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A connection that has come into the project."""
+    """A connection that has joined the project."""
 
     socketId: SocketId
     userId: UserId
@@ -77,7 +80,7 @@ class UserJoined(msgspec.Struct, frozen=True, omit_defaults=True):
     joinedAt: Annotated[
         str,
         Meta(
-            description="When the connection came, as in `timestamp`; the app reads it as in the list.",
+            description="When the connection joined, as in `timestamp`; the app reads it as in `users:active`.",
             examples=[_MOMENT],
             extra_json_schema={"format": "date-time"},
         ),
@@ -102,49 +105,50 @@ class Pong(msgspec.Struct, frozen=True):
 
 
 class Shutdown(msgspec.Struct, frozen=True):
-    """That the server is about to stop."""
+    """The server is about to stop."""
 
     message: Message
 
 
 class ServerNotice(msgspec.Struct, frozen=True):
-    """What those who run the server have to say."""
+    """A message from the server's operators."""
 
     message: Message
     timestamp: Timestamp
 
 
 class RefusedReply(msgspec.Struct, frozen=True):
-    """What was refused, or has ended, and why."""
+    """A refusal, or the end of the session or of access, with the reason."""
 
     message: Message
     event: Annotated[str | UnsetType, Meta(description="Name of the event that was refused, cut at 64 characters.")] = (
         UNSET
     )
-    projectId: Annotated[str | UnsetType, Meta(description="The project, where access to it is what is missing.")] = (
-        UNSET
-    )
-    retryAfter: Annotated[float | UnsetType, Meta(description="Seconds to wait, where there was too much.")] = UNSET
+    projectId: Annotated[str | UnsetType, Meta(description="The project, if the client lacks access to it.")] = UNSET
+    retryAfter: Annotated[float | UnsetType, Meta(description="Seconds to wait, if a limit was hit.")] = UNSET
 
 
 class FreshToken(msgspec.Struct, frozen=True):
-    """A fresh token of the user who is signed in."""
+    """A fresh token of the signed-in user."""
 
     token: Annotated[str, Meta(description="The token.", examples=["eyJhbGciOiJIUzI1NiJ9..."])]
 
 
 class Refreshed(msgspec.Struct, frozen=True):
-    """The session goes on under the fresh token."""
+    """The session continues with the fresh token."""
 
     ok: Annotated[bool, Meta(extra_json_schema={"const": True})]
     expiresAt: Annotated[
         str | None,
-        Meta(description="When it ends, as in `timestamp`; null for a token without an end.", examples=[_MOMENT]),
+        Meta(
+            description="When the token expires, as in `timestamp`; null for a token that does not expire.",
+            examples=[_MOMENT],
+        ),
     ]
 
 
 class NotRefreshed(msgspec.Struct, frozen=True):
-    """The session goes on as it was."""
+    """The session continues with its previous token."""
 
     ok: Annotated[bool, Meta(extra_json_schema={"const": False})]
     message: Message

@@ -1,4 +1,4 @@
-"""What members of a project are still to be told of presence, and the rates for telling them."""
+"""Presence updates that members of a project have yet to get, and the rates of sending them."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -9,24 +9,25 @@ from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
 from synkora.engine.updates import Bundle, Update
 
-CHANGES_RATE: Final = 5_000  # members a second who are told of a turn's changes in one project
-DELIVERIES_RATE: Final = 500_000  # deliveries a second of single changes in one project
-CHANGES_BYTES: Final = 16_000_000  # bytes a second of changes in one project
-CHANGES_BURST: Final = 0.25  # seconds' worth
-MOST_BATCHED: Final = 65_536  # bytes of changes that are told together, or as many as the list has: else the list is
-LEAVES_RATE: Final = 4_000_000  # bytes a second of a project's lists that go to everyone, since somebody has left
-MEMBER_RATE: Final = 16_000  # bytes a second of these to one member
-LEAVES_BURST: Final = 0.5  # seconds' worth
-SERVED_RATE: Final = 128_000_000  # bytes a second of a project's lists, for all members together
-SERVED_BURST: Final = 0.05  # seconds' worth
-SERVED_AT_ONCE: Final = 16_000_000  # bytes that one project sends in a turn of the event loop
-ENCODING: Final = 10  # deliveries that cost as much as encoding a list
+CHANGES_RATE: Final = 5_000  # members per second who get a turn's changes of one project
+DELIVERIES_RATE: Final = 500_000  # deliveries per second of single changes in one project
+CHANGES_BYTES: Final = 16_000_000  # bytes per second of changes in one project
+CHANGES_BURST: Final = 0.25  # seconds of the rates above
+# Bytes of changes sent together, or the size of the roster if that is larger. Above it the roster is sent instead.
+MAX_BATCHED: Final = 65_536
+LEAVES_RATE: Final = 4_000_000  # bytes per second of a project's rosters to all members after a leave
+MEMBER_RATE: Final = 16_000  # bytes per second of these rosters to one member
+LEAVES_BURST: Final = 0.5  # seconds of the rates above
+ROSTER_RATE: Final = 128_000_000  # bytes per second of a project's rosters to all members
+ROSTER_BURST: Final = 0.05  # seconds of the rate above
+ROSTER_CHUNK: Final = 16_000_000  # bytes of rosters that one project sends in a turn of the event loop
+ENCODING: Final = 10  # deliveries with the same cost as encoding a roster
 
 
 class ChangeBatch:
-    """Changes that are told together, of `size` bytes.
+    """Changes to send together, of `size` bytes.
 
-    Members that have joined meanwhile get the list instead of the other joins.
+    Members who joined meanwhile get the roster instead of the other joins.
     """
 
     __slots__ = ("_all", "_joined", "_left", "size")
@@ -37,23 +38,23 @@ class ChangeBatch:
         self._joined: set[str] = set()
         self.size = 0
 
-    def join(self, socket_id: str, update: Update) -> None:
-        """Note a connection that has come."""
+    def add_join(self, socket_id: str, update: Update) -> None:
+        """Add the join of a connection."""
         self._all.append(update)
         self._joined.add(socket_id)
         self.size += update.size
 
-    def leave(self, socket_id: str, update: Update) -> None:
-        """Note a connection that has gone."""
+    def add_leave(self, socket_id: str, update: Update) -> None:
+        """Add the leave of a connection."""
         self._all.append(update)
         self._left[socket_id] = update
         self.size += update.size
 
-    def send(self, told: "PendingUpdates", members: Mapping[str, Outbox]) -> None:
-        """Tell the members: once each, and nobody of itself."""
+    def send(self, pending: "PendingUpdates", members: Mapping[str, Outbox]) -> None:
+        """Send the changes to the members, once each, except a member's own changes."""
         if not self._all:
             return
-        all_changes, departures = Bundle(self._all, told), Bundle(list(self._left.values()), told)
+        all_changes, departures = Bundle(self._all, pending), Bundle(list(self._left.values()), pending)
         for socket_id, outbox in members.items():
             if socket_id not in self._joined:
                 outbox.put(all_changes)
@@ -62,57 +63,57 @@ class ChangeBatch:
                     outbox.put(departures)
             elif len(self._left) > 1:
                 others = [update for gone, update in self._left.items() if gone != socket_id]
-                outbox.put(Bundle(others, told))
+                outbox.put(Bundle(others, pending))
 
 
 class PendingUpdates:
-    """What the members of one project are still to be told."""
+    """The updates that members of one project have yet to get."""
 
     __slots__ = (
-        "_concerns",
-        "_renew",
+        "_full_state",
+        "_has_recipient",
         "batch",
+        "change_pace",
         "changed",
-        "changes",
         "id",
-        "leaves",
+        "leave_pace",
         "left",
-        "owed",
         "roster",
+        "roster_pace",
+        "roster_recipients",
         "roster_size",
-        "served",
         "timer",
     )
 
     def __init__(
         self,
         id: str,
-        renew: Callable[["PendingUpdates", object], list[Message]],
-        concerns: Callable[["PendingUpdates", object], bool],
+        full_state: Callable[["PendingUpdates", object], list[Message]],
+        has_recipient: Callable[["PendingUpdates", object], bool],
     ) -> None:
         self.id = id
-        self.owed: dict[str, bool] = {}  # the ids of the sockets that are to get the list, and whether the count too
-        self.changed = False  # so that everyone gets the count
-        self.left = False  # so that everyone gets the list
-        self.roster: Update | None = None  # until the next change
-        self.roster_size = 0  # of the latest
-        self.batch: ChangeBatch | None = None  # where changes are not told at once
-        self.changes = Pace(CHANGES_BURST)
-        self.leaves = Pace(LEAVES_BURST)
-        self.served = Pace(SERVED_BURST)
+        self.roster_recipients: dict[str, bool] = {}  # by socket id: whether the socket gets the count too
+        self.changed = False  # all members get the count
+        self.left = False  # all members get the roster
+        self.roster: Update | None = None  # valid until the next change
+        self.roster_size = 0  # of the latest roster
+        self.batch: ChangeBatch | None = None  # changes that are not sent immediately
+        self.change_pace = Pace(CHANGES_BURST)
+        self.leave_pace = Pace(LEAVES_BURST)
+        self.roster_pace = Pace(ROSTER_BURST)
         self.timer: asyncio.TimerHandle | None = None
-        self._concerns = concerns
-        self._renew = renew
+        self._has_recipient = has_recipient
+        self._full_state = full_state
 
     @property
     def is_batch_too_large(self) -> bool:
-        """Whether the list would tell in fewer bytes what is to be told together."""
-        return self.batch is not None and self.batch.size > max(MOST_BATCHED, self.roster_size)
+        """Whether the roster is smaller than the batch."""
+        return self.batch is not None and self.batch.size > max(MAX_BATCHED, self.roster_size)
 
-    def concerns(self, outbox: object) -> bool:
+    def has_recipient(self, outbox: object) -> bool:
         """Whether the client of an outbox is a member."""
-        return self._concerns(self, outbox)
+        return self._has_recipient(self, outbox)
 
-    def renew(self, outbox: object) -> list[Message]:
-        """The list and the count, for a member who has missed what was told."""
-        return self._renew(self, outbox)
+    def full_state(self, outbox: object) -> list[Message]:
+        """Return roster and count, for a member whose updates were dropped."""
+        return self._full_state(self, outbox)

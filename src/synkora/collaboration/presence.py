@@ -1,4 +1,4 @@
-"""Who is where: the port to where it is kept."""
+"""The port for presence: the connections and users in each project."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ from synkora.protocol.json import Raw
 
 
 class PresenceEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A connection of somebody who is in a project; `joinedAt` is when it joined, in ISO 8601."""
+    """A connection in a project; `joinedAt` is in ISO 8601."""
 
     socketId: str
     userId: str
@@ -18,17 +18,17 @@ class PresenceEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Roster(msgspec.Struct, frozen=True):
-    """`ActiveUsers`, whose users are encoded already."""
+    """`ActiveUsers` with encoded users."""
 
     users: list[Raw]
     count: int
 
 
 class Occupancy(NamedTuple):
-    """How many are in a project, as far as is known here.
+    """The number of users and connections in a project, as far as this server knows.
 
-    `is_reporter` is true on one of the servers that have somebody in the project, as long as all know the same, so
-    that those who count projects count each once.
+    While all servers know the same, `is_reporter` is true on exactly one of the servers with a member in the project,
+    so that the sum over all servers counts each project once.
     """
 
     users: int
@@ -37,62 +37,62 @@ class Occupancy(NamedTuple):
 
 
 class PresenceListener(Protocol):
-    """Hears what changes, of its own server's connections within the call that changes it."""
+    """Handles changes of presence. A change of this server's connections is reported within the call that makes it."""
 
     def joined(self, project_id: str, entry: PresenceEntry) -> None:
-        """A connection has come into a project."""
+        """Handle the join of a connection."""
         ...
 
     def left(self, project_id: str, entry: PresenceEntry) -> None:
-        """One has gone."""
+        """Handle the leave of a connection."""
         ...
 
     def completed(self, project_id: str) -> None:
-        """A roster that was not complete has become so; of those whom that has added nobody else tells."""
+        """Handle a roster that has become complete. Its additions are not reported by `joined`."""
         ...
 
 
 class Presence(Protocol):
-    """Where it is kept who is in which project."""
+    """Keeps the connections in each project."""
 
     def listen(self, listener: PresenceListener) -> None:
-        """Tell `listener` of all that changes."""
+        """Report all changes to `listener`."""
         ...
 
-    def join(self, project_id: str, entry: PresenceEntry) -> None:
-        """Note that a connection of this server has joined; one that is in the project already stays as it is."""
+    def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
+        """Add a connection of this server to a project; without effect if it has joined already."""
         ...
 
-    def leave(self, project_id: str, socket_id: str) -> None:
-        """Note that it has left; one that is not in the project may leave too."""
+    def remove_connection(self, project_id: str, socket_id: str) -> None:
+        """Remove a connection of this server from a project; without effect if it has not joined."""
         ...
 
     def roster(self, project_id: str) -> Roster:
-        """Everyone in a project, each user once, in the order of their coming."""
+        """Return each user in a project once, in order of arrival."""
         ...
 
     def count(self, project_id: str) -> int:
-        """How many users are in a project."""
+        """Return the number of users in a project."""
         ...
 
     def connections(self, project_id: str) -> int:
-        """How many connections are in a project, on all servers, as far as is known here."""
+        """Return the number of connections in a project, on all servers, as far as this server knows."""
         ...
 
     def is_complete(self, project_id: str) -> bool:
-        """Whether roster and count are worth telling; if not, `completed` says when they are."""
+        """Whether roster and count are complete; `completed` is called when they become complete."""
         ...
 
     @property
-    def projects(self) -> int:
-        """How many projects have a connection of this server in them."""
+    def project_count(self) -> int:
+        """Number of projects with a connection of this server."""
         ...
 
     @property
-    def here(self) -> list[str]:
-        """The ids of those projects."""
+    def local_projects(self) -> list[str]:
+        """The ids of projects with a connection of this server."""
         ...
 
     def occupancy(self, project_id: str) -> Occupancy:
-        """How many are in a project, on all servers."""
+        """Return the number of users and connections in a project, on all servers."""
         ...

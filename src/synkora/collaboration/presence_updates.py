@@ -1,4 +1,4 @@
-"""Tells members of presence: changes at once, lists at a bounded rate."""
+"""Sends presence to members: changes immediately, rosters at a bounded rate."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from synkora.collaboration.pending_updates import (
     ENCODING,
     LEAVES_RATE,
     MEMBER_RATE,
-    SERVED_AT_ONCE,
-    SERVED_RATE,
+    ROSTER_CHUNK,
+    ROSTER_RATE,
     ChangeBatch,
     PendingUpdates,
 )
@@ -27,166 +27,169 @@ from synkora.sockets.namespace import Namespace
 
 
 class PresenceUpdates:
-    """Who is told what of presence, and when.
+    """Decides which members get which presence updates, and when.
 
-    Who came or went is told at once. Lists and counts are told at the end of the turn of the event loop, once for all
-    that happened in it. What would cost too much is told later, together with all that happened until then.
+    Joins and leaves are sent immediately. Rosters and counts are sent at the end of the turn of the event loop, once
+    for all changes of the turn. Updates above the rates are sent later, together with the changes until then.
     """
 
     def __init__(self, namespace: Namespace, presence: Presence) -> None:
         self._adapter = adapter_of(namespace)
         self._presence = presence
-        self._told: dict[str, PendingUpdates] = {}
+        self._pending: dict[str, PendingUpdates] = {}
         self._touched: dict[str, PendingUpdates] = {}
         self._joined, self._left, self._active, self._count = (
             packets.EventWriter(namespace.name, name, volatile=False)
             for name in ("user:joined", "user:left", "users:active", "users:count")
         )
 
-    def ask(self, project_id: str, socket_id: str, *, with_count: bool = False) -> None:
-        """Have a member get the list; with the count, where no change brings the count."""
-        owed = self._touch(project_id).owed
-        owed[socket_id] = with_count or owed.get(socket_id, False)
+    def send_roster(self, project_id: str, socket_id: str, *, with_count: bool = False) -> None:
+        """Send the roster to a member; `with_count` sends the count too, where no change sends it."""
+        recipients = self._touch(project_id).roster_recipients
+        recipients[socket_id] = with_count or recipients.get(socket_id, False)
 
-    def joined(self, project_id: str, who: PresenceEntry) -> None:
-        """Tell the others of a connection that has come."""
-        payload = UserJoined(who.socketId, who.userId, who.userName, who.joinedAt, who.joinedAt, who.userImage)
-        told = self._change(project_id)
-        update = self._joined.update(payload, told)
-        if told.batch is not None:
-            told.batch.join(who.socketId, update)
-            self._bound(told)
+    def joined(self, project_id: str, entry: PresenceEntry) -> None:
+        """Send the join of a connection to the other members."""
+        payload = UserJoined(
+            entry.socketId, entry.userId, entry.userName, entry.joinedAt, entry.joinedAt, entry.userImage
+        )
+        pending = self._change(project_id)
+        update = self._joined.update(payload, pending)
+        if pending.batch is not None:
+            pending.batch.add_join(entry.socketId, update)
+            self._bound(pending)
         else:
-            self._relay_change(update, told, but=who.socketId)
+            self._relay_change(update, pending, skip=entry.socketId)
 
-    def left(self, project_id: str, who: PresenceEntry) -> None:
-        """Tell those left behind of a connection that has gone."""
-        told = self._change(project_id)
-        told.left = True
-        update = self._left.update(UserLeft(who.socketId, who.userId, who.userName, now()), told)
-        if told.batch is not None:
-            told.batch.leave(who.socketId, update)
-            self._bound(told)
+    def left(self, project_id: str, entry: PresenceEntry) -> None:
+        """Send the leave of a connection to the remaining members."""
+        pending = self._change(project_id)
+        pending.left = True
+        update = self._left.update(UserLeft(entry.socketId, entry.userId, entry.userName, now()), pending)
+        if pending.batch is not None:
+            pending.batch.add_leave(entry.socketId, update)
+            self._bound(pending)
         else:
-            self._relay_change(update, told)
+            self._relay_change(update, pending)
 
     def completed(self, project_id: str) -> None:
-        """Send a list to the members that wait for it, since presence knows the list now."""
+        """Send the roster, which has become complete, to the members that wait for it."""
         self._change(project_id)
 
-    def renew(self, told: PendingUpdates, outbox: object) -> list[Message]:
-        """The list and the count, for a member who has missed what was told; nothing for somebody who has left."""
-        present = self._told.get(told.id)  # everyone may have left meanwhile, and some come back
-        socket_id = self._member(told, outbox)
+    def full_state(self, pending: PendingUpdates, outbox: object) -> list[Message]:
+        """Return roster and count, for a member whose updates were dropped; nothing for a socket that has left."""
+        present = self._pending.get(pending.id)  # the project may have been empty in between
+        socket_id = self._member(pending, outbox)
         if socket_id is None or present is None:
             return []
         if not self._presence.is_complete(present.id):
-            present.owed[socket_id] = True
+            present.roster_recipients[socket_id] = True
             return []
-        present.owed.pop(socket_id, None)
+        present.roster_recipients.pop(socket_id, None)
         return [self._roster(present), self._counted(present)]
 
-    def _member(self, told: PendingUpdates, outbox: object) -> str | None:
-        return next((sid for sid, candidate in self._members(told).items() if candidate is outbox), None)
+    def _member(self, pending: PendingUpdates, outbox: object) -> str | None:
+        return next((sid for sid, candidate in self._members(pending).items() if candidate is outbox), None)
 
-    def _concerns(self, told: PendingUpdates, outbox: object) -> bool:
-        return self._member(told, outbox) is not None
+    def _has_recipient(self, pending: PendingUpdates, outbox: object) -> bool:
+        return self._member(pending, outbox) is not None
 
     @staticmethod
-    def _bound(told: PendingUpdates) -> None:
-        """Have everyone get the list in place of changes that would be more."""
-        if told.is_batch_too_large:
-            told.batch = ChangeBatch()
-            told.left = True
+    def _bound(pending: PendingUpdates) -> None:
+        """Replace changes by the roster if the roster is smaller."""
+        if pending.is_batch_too_large:
+            pending.batch = ChangeBatch()
+            pending.left = True
 
-    def _members(self, told: PendingUpdates) -> Mapping[str, Outbox]:
-        return self._adapter.rooms.joined(told.id)
+    def _members(self, pending: PendingUpdates) -> Mapping[str, Outbox]:
+        return self._adapter.rooms.joined(pending.id)
 
     def _change(self, project_id: str) -> PendingUpdates:
-        told = self._touch(project_id)
+        pending = self._touch(project_id)
         time = asyncio.get_running_loop().time()
-        if told.changes.due > time:
-            told.batch = told.batch or ChangeBatch()
-        elif told.batch is None or not told.changed:
-            told.batch = None
-            told.changes.spend(time, len(self._members(told)) / DELIVERIES_RATE)
-        told.changed = True
-        told.roster = None
-        return told
+        if pending.change_pace.due > time:
+            pending.batch = pending.batch or ChangeBatch()
+        elif pending.batch is None or not pending.changed:
+            pending.batch = None
+            pending.change_pace.spend(time, len(self._members(pending)) / DELIVERIES_RATE)
+        pending.changed = True
+        pending.roster = None
+        return pending
 
     def _touch(self, project_id: str) -> PendingUpdates:
         if not self._touched:
-            asyncio.get_running_loop().call_soon(self._tell_touched)
-        told = self._told.get(project_id)
-        if told is None:
-            told = self._told[project_id] = PendingUpdates(project_id, self.renew, self._concerns)
-        self._touched[project_id] = told
-        return told
+            asyncio.get_running_loop().call_soon(self._send_touched)
+        pending = self._pending.get(project_id)
+        if pending is None:
+            pending = self._pending[project_id] = PendingUpdates(project_id, self.full_state, self._has_recipient)
+        self._touched[project_id] = pending
+        return pending
 
-    def _tell_touched(self) -> None:
+    def _send_touched(self) -> None:
         touched, self._touched = self._touched, {}
-        for told in touched.values():
-            if told.timer is not None:
-                told.timer.cancel()
-                told.timer = None
-            members = self._members(told)
+        for pending in touched.values():
+            if pending.timer is not None:
+                pending.timer.cancel()
+                pending.timer = None
+            members = self._members(pending)
             if not members:
-                del self._told[told.id]
-            elif self._presence.is_complete(told.id):
-                self._tell(told, members)
+                del self._pending[pending.id]
+            elif self._presence.is_complete(pending.id):
+                self._send(pending, members)
 
-    def _tell(self, told: PendingUpdates, members: Mapping[str, Outbox]) -> None:
+    def _send(self, pending: PendingUpdates, members: Mapping[str, Outbox]) -> None:
         loop = asyncio.get_running_loop()
         time = loop.time()
-        if told.changed and told.batch is not None and told.changes.due > time:
-            told.timer = loop.call_at(told.changes.due, self._touch, told.id)
+        if pending.changed and pending.batch is not None and pending.change_pace.due > time:
+            pending.timer = loop.call_at(pending.change_pace.due, self._touch, pending.id)
             return
-        if told.batch is not None:
-            told.batch.send(told, members)
-            told.changes.spend(time, told.batch.size * len(members) / CHANGES_BYTES)
-            told.batch = None
-        if told.left and told.leaves.due <= time:
-            told.left = False
-            told.owed = dict.fromkeys(members, False) | told.owed
-            size = self._roster(told).size
-            told.leaves.spend(time, max(size * len(members) / LEAVES_RATE, size / MEMBER_RATE))
-        if told.owed and told.served.due <= time:
-            self._serve(told, members, time)
-        if told.changed:
-            told.changed = False
-            self._relay(self._counted(told), told)
-            told.changes.spend(time, len(members) / CHANGES_RATE)
-        waits = [told.served.due] * bool(told.owed) + [told.leaves.due] * told.left
+        if pending.batch is not None:
+            pending.batch.send(pending, members)
+            pending.change_pace.spend(time, pending.batch.size * len(members) / CHANGES_BYTES)
+            pending.batch = None
+        if pending.left and pending.leave_pace.due <= time:
+            pending.left = False
+            pending.roster_recipients = dict.fromkeys(members, False) | pending.roster_recipients
+            size = self._roster(pending).size
+            pending.leave_pace.spend(time, max(size * len(members) / LEAVES_RATE, size / MEMBER_RATE))
+        if pending.roster_recipients and pending.roster_pace.due <= time:
+            self._send_rosters(pending, members, time)
+        if pending.changed:
+            pending.changed = False
+            self._relay(self._counted(pending), pending)
+            pending.change_pace.spend(time, len(members) / CHANGES_RATE)
+        waits = [pending.roster_pace.due] * bool(pending.roster_recipients) + [pending.leave_pace.due] * pending.left
         if waits:
-            told.timer = loop.call_at(min(waits), self._touch, told.id)
+            pending.timer = loop.call_at(min(waits), self._touch, pending.id)
 
-    def _serve(self, told: PendingUpdates, members: Mapping[str, Outbox], time: float) -> None:
-        """Send the list to members that are to get the list, to as many as one turn of the event loop allows."""
-        cost = ENCODING if told.roster is None else 0
-        roster = self._roster(told)
-        chosen = list(told.owed)[: max(SERVED_AT_ONCE // roster.size, 1)]
+    def _send_rosters(self, pending: PendingUpdates, members: Mapping[str, Outbox], time: float) -> None:
+        """Send the roster to waiting members, as many as one turn of the event loop allows."""
+        cost = ENCODING if pending.roster is None else 0
+        roster = self._roster(pending)
+        chosen = list(pending.roster_recipients)[: max(ROSTER_CHUNK // roster.size, 1)]
         for socket_id in chosen:
-            with_count = told.owed.pop(socket_id) and not told.changed
+            with_count = pending.roster_recipients.pop(socket_id) and not pending.changed
             outbox = members.get(socket_id)
             if outbox is not None:
                 outbox.put(roster)
                 if with_count:
-                    outbox.put(self._counted(told))
-        told.served.spend(time, (cost + len(chosen)) * roster.size / SERVED_RATE)
+                    outbox.put(self._counted(pending))
+        pending.roster_pace.spend(time, (cost + len(chosen)) * roster.size / ROSTER_RATE)
 
-    def _roster(self, told: PendingUpdates) -> Update:
-        if told.roster is None:
-            told.roster = self._active.update(self._presence.roster(told.id), told, (told, "users:active"))
-            told.roster_size = told.roster.size
-        return told.roster
+    def _roster(self, pending: PendingUpdates) -> Update:
+        if pending.roster is None:
+            roster = self._presence.roster(pending.id)
+            pending.roster = self._active.update(roster, pending, (pending, "users:active"))
+            pending.roster_size = pending.roster.size
+        return pending.roster
 
-    def _counted(self, told: PendingUpdates) -> Update:
-        return self._count.update(UsersCount(self._presence.count(told.id)), told, (told, "users:count"))
+    def _counted(self, pending: PendingUpdates) -> Update:
+        return self._count.update(UsersCount(self._presence.count(pending.id)), pending, (pending, "users:count"))
 
-    def _relay_change(self, update: Update, told: PendingUpdates, *, but: str | None = None) -> None:
-        cost = update.size * len(self._members(told)) / CHANGES_BYTES
-        told.changes.spend(asyncio.get_running_loop().time(), cost)
-        self._relay(update, told, but=but)
+    def _relay_change(self, update: Update, pending: PendingUpdates, *, skip: str | None = None) -> None:
+        cost = update.size * len(self._members(pending)) / CHANGES_BYTES
+        pending.change_pace.spend(asyncio.get_running_loop().time(), cost)
+        self._relay(update, pending, skip=skip)
 
-    def _relay(self, update: Update, told: PendingUpdates, *, but: str | None = None) -> None:
-        self._adapter.relay(update, told.id, but, local=True)
+    def _relay(self, update: Update, pending: PendingUpdates, *, skip: str | None = None) -> None:
+        self._adapter.relay(update, pending.id, skip, local=True)

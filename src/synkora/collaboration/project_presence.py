@@ -1,4 +1,4 @@
-"""Who is in one project: pure state."""
+"""The presence of one project, as pure state."""
 
 from collections.abc import Collection
 from typing import Final
@@ -9,7 +9,7 @@ from synkora.protocol.json import Raw, encode
 
 
 class ProjectPresence:
-    """The connections in one project, whose users come in the order of their coming."""
+    """The connections in one project, and their users in order of arrival."""
 
     __slots__ = ("_entries", "_users")
 
@@ -21,16 +21,16 @@ class ProjectPresence:
         return len(self._entries)
 
     def get(self, socket_id: str) -> PresenceEntry | None:
-        """A connection, if it is there."""
+        """Return a connection, or None."""
         return self._entries.get(socket_id)
 
     @property
-    def presentees(self) -> Collection[PresenceEntry]:
-        """The connections, in the order of their coming."""
+    def entries(self) -> Collection[PresenceEntry]:
+        """The connections, in order of arrival."""
         return self._entries.values()
 
     def add(self, entry: PresenceEntry) -> bool:
-        """Note one that has come; False if it is there already."""
+        """Add a connection; return False if it is there already."""
         if entry.socketId in self._entries:
             return False
         self._entries[entry.socketId] = entry
@@ -40,7 +40,7 @@ class ProjectPresence:
         return True
 
     def remove(self, socket_id: str) -> PresenceEntry | None:
-        """Forget one, and return it if it was there."""
+        """Remove and return a connection, or None."""
         entry = self._entries.pop(socket_id, None)
         if entry is not None:
             connections = self._users[entry.userId]
@@ -51,17 +51,17 @@ class ProjectPresence:
 
     @property
     def roster(self) -> Roster:
-        """Each user once, with the earliest of their connections."""
+        """Each user once, with the user's earliest connection."""
         return Roster([_earliest(connections) for connections in self._users.values()], len(self._users))
 
     @property
-    def least(self) -> str | None:
-        """The least of the connections' ids: the same wherever the same connections are known."""
+    def smallest_id(self) -> str | None:
+        """The smallest socket id: the same on all servers that know the same connections."""
         return min(self._entries, default=None)
 
     @property
     def count(self) -> int:
-        """How many users there are."""
+        """Number of users."""
         return len(self._users)
 
 
@@ -73,4 +73,4 @@ def _earliest(connections: dict[str, tuple[str, Raw]]) -> Raw:
     return entry
 
 
-NOBODY: Final = ProjectPresence()  # to be read alone
+EMPTY: Final = ProjectPresence()  # read only

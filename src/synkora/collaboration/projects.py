@@ -1,4 +1,4 @@
-"""Joining and leaving projects, and telling who is there."""
+"""The members of projects: joins, leaves and presence updates."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,14 +17,14 @@ from synkora.sockets.namespace import Namespace
 
 log = structlog.get_logger(__name__)
 
-LEAVE_DELAY: Final = 1.0  # seconds: a page that changes its tab leaves and joins again within moments
+LEAVE_DELAY: Final = 1.0  # seconds; a page that switches tabs leaves and rejoins immediately
 
 
 class Projects:
-    """Lets members into projects and out of them, and tells the members of this server who comes and goes.
+    """Adds members to projects and removes them, and sends presence updates to the members of this server.
 
-    `PresenceUpdates` says when each of them is told what. A leave is announced `leave_delay` seconds later, and not at
-    all if the same connection joins again by then.
+    `PresenceUpdates` decides when each member gets an update. A leave is announced after `leave_delay` seconds, and not
+    at all if the same connection rejoins before.
     """
 
     def __init__(self, namespace: Namespace, presence: Presence, *, leave_delay: float = LEAVE_DELAY) -> None:
@@ -34,46 +34,46 @@ class Projects:
         )
         self._namespace = namespace
         self._presence = presence
-        self._lists = PresenceUpdates(namespace, presence)
+        self._updates = PresenceUpdates(namespace, presence)
         self.is_closing = False
         self.joins = 0
         presence.listen(self)
 
     def resend_roster(self, member: Member, project_id: str) -> None:
-        """Tell a member who is in already who is there; nobody else hears of it."""
-        self._lists.ask(project_id, member.socket.id)
+        """Send the roster to a member who has joined already; other members get nothing."""
+        self._updates.send_roster(project_id, member.socket.id)
 
     def check_id(self, project_id: str) -> None:
-        """Make sure that an id is not the id of a connection, whose own room has that name. Raises `EventRefused`."""
+        """Check that an id is not a socket id, since each socket has a room with its id. Raises `EventRefused`."""
         if project_id in adapter_of(self._namespace).rooms.members:
             raise EventRefused("Project ID is a connection's id")
 
-    def join(self, member: Member, project_id: str, role: Role) -> None:
-        """Let a member in. Raises `EventRefused` for an id that belongs to a connection."""
+    def enter(self, member: Member, project_id: str, role: Role) -> None:
+        """Add a member to a project. Raises `EventRefused` if the project id is a socket id."""
         self.check_id(project_id)
         socket, user = member.socket, member.user
         is_back = project_id in member.leaving
-        self._lists.ask(project_id, socket.id, with_count=is_back)
+        self._updates.send_roster(project_id, socket.id, with_count=is_back)
         member.projects[project_id] = role
         self.joins += 1
         if is_back:
             member.leaving.discard(project_id)
             self._leaving.drop((member, project_id))
         socket.join(project_id)
-        self._presence.join(project_id, PresenceEntry(socket.id, user.id, user.name, now(), user.image))
+        self._presence.add_connection(project_id, PresenceEntry(socket.id, user.id, user.name, now(), user.image))
         log.info("project_joined", userName=user.name, userId=user.id, projectId=project_id, socketId=socket.id)
 
-    def leave(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
-        """Let a member out. Leaving a project that was not joined is no error, since a page's hooks do so.
+    def exit(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
+        """Remove a member from a project. No error without a join, since a page's hooks leave twice.
 
-        The member gets nothing more of the project from now on. The others are told after the delay, or `at_once`.
+        The member gets no further events of the project. The others are told after the delay, or `at_once`.
         """
         if project_id not in member.projects:
             return
         del member.projects[project_id]
         member.socket.leave(project_id)
         if at_once or not self._leave_delay:
-            self._presence.leave(project_id, member.socket.id)
+            self._presence.remove_connection(project_id, member.socket.id)
         else:
             member.leaving.add(project_id)
             self._leaving.add((member, project_id))
@@ -87,7 +87,7 @@ class Projects:
 
     def _announce_leave(self, member: Member, project_id: str) -> None:
         member.leaving.discard(project_id)
-        self._presence.leave(project_id, member.socket.id)
+        self._presence.remove_connection(project_id, member.socket.id)
 
     def _announce_leaves(self, member: Member) -> None:
         for project_id in tuple(member.leaving):
@@ -95,40 +95,40 @@ class Projects:
             self._announce_leave(member, project_id)
 
     def close(self) -> None:
-        """Announce nothing more."""
+        """Cancel pending announcements of leaves."""
         self._leaving.cancel()
 
-    def leave_all(self, member: Member) -> None:
-        """Let a member out of everything, since their connection has ended."""
+    def exit_all(self, member: Member) -> None:
+        """Remove a member from all projects at the end of the connection."""
         self._announce_leaves(member)
         for project_id in member.projects:
-            self._presence.leave(project_id, member.socket.id)
+            self._presence.remove_connection(project_id, member.socket.id)
         member.projects.clear()
 
-    def leave_for_drain(self, members: Sequence[Member]) -> None:
-        """Let members out for everyone else, while the edits that they still send are relayed."""
+    def exit_for_drain(self, members: Sequence[Member]) -> None:
+        """Announce that members have left, while the edits that they still send are relayed."""
         for member in members:
             member.is_draining = True
             for pending in member.pending.values():
-                pending.settle_joins()
+                pending.complete_joins()
             for project_id in member.projects:
-                member.socket.leave(project_id)  # all of them first: who goes is not told who goes along
+                member.socket.leave(project_id)  # all members first, so that none is told about another's leave
         for member in members:
             self._announce_leaves(member)
             for project_id in member.projects:
-                self._presence.leave(project_id, member.socket.id)
+                self._presence.remove_connection(project_id, member.socket.id)
 
-    # What presence tells
+    # Called by presence
 
     def joined(self, project_id: str, entry: PresenceEntry) -> None:
-        """Tell the others in a project of a connection that has come."""
-        self._lists.joined(project_id, entry)
+        """Send the join of a connection to the other members."""
+        self._updates.joined(project_id, entry)
 
     def left(self, project_id: str, entry: PresenceEntry) -> None:
-        """Tell those left behind of a connection that has gone."""
+        """Send the leave of a connection to the remaining members."""
         if not self.is_closing:
-            self._lists.left(project_id, entry)
+            self._updates.left(project_id, entry)
 
     def completed(self, project_id: str) -> None:
-        """Tell those who wait for a project's list."""
-        self._lists.completed(project_id)
+        """Send the roster to the members that wait for it."""
+        self._updates.completed(project_id)

@@ -1,4 +1,4 @@
-"""Questions about members that are asked again and again."""
+"""Periodic checks of members."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -10,31 +10,31 @@ from synkora.engine.timeouts import TimeoutQueue
 K = TypeVar("K", bound=Hashable)
 
 RECHECK: Final = 60  # seconds
-_MOST_AT_ONCE: Final = 50
+_MAX_CHECKS: Final = 50
 
 
 class Rechecks(Generic[K]):
-    """Awaits `check(key)` about `every` seconds after `key` was added, for 50 keys at a time.
+    """Awaits `check(key)` about `every` seconds after `add(key)`, at most 50 checks at a time.
 
-    A key whose check returns true is added again.
+    A key is added again if its check returns true.
     """
 
     def __init__(self, check: Callable[[K], Awaitable[bool]], every: float) -> None:
         self._check = check
         self._due: TimeoutQueue[K] = TimeoutQueue(every, lambda key: self._tasks.start(self._run(key)))
-        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CHECKS)
         self._tasks = Tasks()
 
     def add(self, key: K) -> None:
-        """Check `key` from now on. The time starts over if `key` was added before."""
+        """Check `key` periodically. The time starts over if `key` was added before."""
         self._due.add(key)
 
     def drop(self, key: K) -> None:
-        """Stop the time of `key`. A check that is running goes on."""
+        """Stop checking `key`. A running check continues."""
         self._due.drop(key)
 
     def cancel(self) -> None:
-        """End all checks, running ones included."""
+        """Stop all checks, including running ones."""
         self._due.cancel()
         self._tasks.cancel()
 

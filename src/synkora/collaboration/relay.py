@@ -1,4 +1,4 @@
-"""Relaying: one member's event goes on to the other members of the project. This is the hot path."""
+"""The relay of a member's event to the other members of a project. This is the hot path."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """Takes one event of the catalogue from members, and delivers the event to the other members of its project.
+    """Receives one event of the catalogue from members, and delivers it to the other members of the project.
 
     `members` are found by the id of their socket. `count_question` is called before a member's event makes the server
     ask the access policy, and may raise `EventRefused`: the question costs as much as a join.
@@ -50,7 +50,7 @@ class Relay:
         namespace.route(event.name, self._codec.decode, self.receive)
 
     def receive(self, socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> Awaitable[None] | None:
-        """Relay a member's event, at once or when the returned awaitable is done. Raises `EventRefused`."""
+        """Relay a member's event, immediately or when the returned awaitable is done. Raises `EventRefused`."""
         event = self._event
         member = self._members[socket.id]
         project_id: str = payload.projectId
@@ -79,7 +79,7 @@ class Relay:
             return  # the others have removed the member's cursor: this event would draw the cursor again
         spending = member.rate_limiter.spending
         if spending is not None:
-            spending.deliver(message.size, self._presence.connections(project_id))
+            spending.count_delivery(message.size, self._presence.connections(project_id))
         self._adapter.relay(message, project_id, member.socket.id)
         if event.logged:
             log.debug(

@@ -1,6 +1,6 @@
-"""The events that are the server's own affair, a row each; `events.py` has those that are passed on.
+"""The server's own events, one row each; `events.py` has the relayed events.
 
-The documents follow from a row: what a client may send and get, in every form in which `synkora schema` says it.
+The generated documents (`synkora schema`) follow from these rows.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ _ALICE: Final = {"socketId": _SOCKET, "userId": "user_1", "userName": "Alice", "
 class ClientEvent:
     """An event that a client sends to the server.
 
-    `payload` is the type of its argument, None where it has none. The ack has one argument, of one of the types
-    `answers`, or none; `replies` are the events that answer it, by name.
+    `payload` is the type of its argument, or None. The ack has one argument of one of the types `answers`, or none;
+    `replies` are the names of the events that answer it.
     """
 
     name: str
@@ -45,7 +45,7 @@ class ClientEvent:
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """An event that the server sends of its own accord: `payload` is the type of its argument, `to` who gets it."""
+    """An event that the server sends: `payload` is the type of its argument, `to` describes the recipients."""
 
     name: str
     description: str
@@ -57,16 +57,16 @@ class ServerEvent:
 CLIENT_EVENTS: Final = (
     ClientEvent(
         "join-project",
-        "Comes into a project. The ack comes once the client is in, and not if it is refused.",
+        "Joins a project. The server acknowledges when the client has joined, and sends no ack for a refused join.",
         ProjectId,
         "project_1",
         replies=("users:active",),
     ),
-    ClientEvent("leave-project", "Leaves a project; one that was not joined may be left too.", ProjectId, "project_1"),
-    ClientEvent("ping", "Asks for a sign of life.", replies=("pong",)),
+    ClientEvent("leave-project", "Leaves a project. Without a membership this has no effect.", ProjectId, "project_1"),
+    ClientEvent("ping", "Asks the server for a `pong`.", replies=("pong",)),
     ClientEvent(
         "auth:refresh",
-        "Puts a fresh token of the same user in the place of the one that the session began with.",
+        "Replaces the session's token with a fresh one of the same user.",
         str | FreshToken,
         {"token": "eyJhbGciOiJIUzI1NiJ9..."},
         answers=(Refreshed, NotRefreshed),
@@ -76,7 +76,7 @@ CLIENT_EVENTS: Final = (
 SERVER_EVENTS: Final = (
     ServerEvent(
         "connected",
-        "Comes first, right after CONNECT.",
+        "The first event after CONNECT.",
         "the client itself",
         Connected,
         {"socketId": _SOCKET, "userId": "user_1", "timestamp": _MOMENT},
@@ -84,39 +84,39 @@ SERVER_EVENTS: Final = (
     ServerEvent(
         "users:active",
         "Who is in the project.",
-        "who asked to join; everyone left after a leave",
+        "the client that joins; after a leave, all remaining members",
         ActiveUsers,
         {"users": [{"userId": "user_1", "userName": "Alice", "joinedAt": _MOMENT}], "count": 1},
     ),
     ServerEvent(
         "users:count",
-        "How many users are in the project.",
+        "The number of users in the project.",
         "everyone in the project, after a change",
         UsersCount,
         {"count": 1},
     ),
     ServerEvent(
-        "user:joined", "A connection has come into the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
+        "user:joined", "A connection has joined the project.", "others", UserJoined, {**_ALICE, "joinedAt": _MOMENT}
     ),
     ServerEvent("user:left", "A connection has left the project.", "others", UserLeft, _ALICE),
     ServerEvent("pong", "Answers `ping`.", "the client itself", Pong, {"timestamp": _MOMENT}),
     ServerEvent(
         "error",
-        "Says what was refused, or has ended, and why.",
+        "Something was refused or has ended, with the reason.",
         "the client itself",
         RefusedReply,
         {"message": "task:create: join the project first", "event": "task:create"},
     ),
     ServerEvent(
         "server:shutdown",
-        "The server is about to stop; clients connect again by themselves.",
+        "The server is about to stop; clients reconnect by themselves.",
         "everyone",
         Shutdown,
         {"message": "Server is shutting down. You will be reconnected."},
     ),
     ServerEvent(
         "server:notice",
-        "What those who run the server have to say, posted from its console.",
+        "A notice of the operators, posted from the console.",
         "everyone in the project",
         ServerNotice,
         {"message": "Maintenance at noon.", "timestamp": _MOMENT},

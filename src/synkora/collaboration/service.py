@@ -1,4 +1,4 @@
-"""Synkora's events on a namespace."""
+"""Synkora on a namespace: connects its parts, and counts and limits members' events."""
 
 from collections import Counter
 from collections.abc import Awaitable, Mapping
@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import structlog
 
-from synkora.collaboration.access import ANSWER_WITHIN, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.access import ANSWER_TIMEOUT, Access, AccessPolicy, OpenAccess
 from synkora.collaboration.admission import Admission
 from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
@@ -53,12 +53,12 @@ from synkora.sockets.socket import Socket
 
 log = structlog.get_logger(__name__)
 
-#: What a client is told that an operator keeps out.
+#: The message to a blocked client.
 BLOCKED: Final = "Blocked by the operators of this server"
-RETRY_AFTER: Final = 10  # seconds, for who has too many connections or sends too much
-#: Bytes of JSON that is decoded as a whole: that of binary events, and of all that is not relayed.
+RETRY_AFTER: Final = 10  # seconds; for clients with too many connections or events
+#: Bytes of JSON that may be decoded completely: of binary events, and of events that are not relayed.
 MAX_DECODED: Final = 65_536
-HALF_SIZE: Final = 100  # bytes that half a surrogate pair counts as: reading one costs as much as so many others
+HALF_SIZE: Final = 100  # bytes that a lone surrogate counts as; to decode one costs as much as this many bytes
 
 _EVENT_LIMITS: Final = {
     EventClass.VOLATILE: Limit.VOLATILE_EVENTS,
@@ -82,10 +82,10 @@ def _decode_project_id(data: bytes) -> str:
 
 
 class Collaboration:
-    """People in projects who see each other's work.
+    """Members in projects who see each other's work.
 
-    `sessions` knows those that the app keeps in its database. `user_connections` counts those of each user, who may
-    have some on other servers too.
+    `sessions` finds sessions in the app's database. `user_connections` counts connections per user, over all servers of
+    a cluster.
     """
 
     def __init__(
@@ -100,19 +100,19 @@ class Collaboration:
         presence: Presence | None = None,
         user_connections: Counts | None = None,
         recheck: float = RECHECK,
-        answer_within: float = ANSWER_WITHIN,
+        answer_timeout: float = ANSWER_TIMEOUT,
         sessions: SessionStore | None = None,
         leave_delay: float = LEAVE_DELAY,
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
         self._spendings = Spendings(self._limits.user_byte_rate)
-        self._incidents = Incidents() if incidents is None else incidents  # one without incidents is false
-        self.access = Access(policy or OpenAccess(), answer_within=answer_within)
+        self._incidents = Incidents() if incidents is None else incidents  # empty incidents are false
+        self.access = Access(policy or OpenAccess(), answer_timeout=answer_timeout)
         self._namespace = namespace
         self._members: dict[str, Member] = {}
-        self._connections = LocalCounts() if user_connections is None else user_connections  # one without any is false
-        # Of those who have left the namespace over a connection that goes on.
+        self._connections = LocalCounts() if user_connections is None else user_connections  # empty counts are false
+        # Of sockets that have left the namespace while their connection continues.
         self._rate_limiters: WeakKeyDictionary[Session, RateLimiter] = WeakKeyDictionary()
         self.projects = Projects(namespace, self.presence, leave_delay=leave_delay)
         self._admission = Admission(
@@ -124,15 +124,15 @@ class Collaboration:
         self._kept = None
         if sessions is not None:
             self._kept = KeptSessions(
-                sessions, self._incidents, end=self._expiry.end, go_on=self._expiry.start, recheck=recheck
+                sessions, self._incidents, end=self._expiry.end, extend=self._expiry.start, recheck=recheck
             )
-        self.signing_in = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
+        self.authentication = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
         self.received = {event.name: EventCounter(event.event_class) for event in CATALOGUE}
         self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
         self.received_others = EventCounter(EventClass.OTHER)
-        namespace.on_connect(self.signing_in.welcome)
+        namespace.on_connect(self.authentication.authenticate)
         namespace.on_disconnect(self._dismiss)
         namespace.before_data(self._count)
         namespace.before_ack(self._count_ack)
@@ -145,21 +145,21 @@ class Collaboration:
 
     @property
     def connections(self) -> int:
-        """How many clients are connected."""
+        """Number of connected clients."""
         return len(self._members)
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """Them, by the ids of their sockets."""
+        """The members, by socket id."""
         return self._members
 
     @property
     def users(self) -> int:
-        """How many users have a client here."""
+        """Number of users with a client on this server."""
         return len(self._connections)
 
     def disconnect(self, socket_id: str) -> bool:
-        """End somebody's whole connection, if it is one of this server's; return whether it was."""
+        """Close a client's whole connection; return False if it is not a client of this server."""
         member = self._members.get(socket_id)
         if member is None:
             return False
@@ -167,7 +167,7 @@ class Collaboration:
         return True
 
     def disconnect_all(self, kind: BlockedKind, name: str) -> int:
-        """End all connections of a user, or from an address, to this server; return how many there were."""
+        """Close all connections of a user or address to this server; return their number."""
         members = [
             member
             for member in self._members.values()
@@ -178,31 +178,31 @@ class Collaboration:
         return len(members)
 
     def members_of(self, project_id: str) -> list[Member]:
-        """Those of the connections here that are in a project."""
+        """Return the members of a project who are connected to this server."""
         joined = adapter_of(self._namespace).rooms.joined(project_id)
         return [member for socket_id in joined if (member := self._members.get(socket_id)) is not None]
 
     def post_notice(self, project_id: str, message: str) -> None:
-        """Tell everyone in a project, on all servers, what operators have to say."""
+        """Send an operator's message to all members of a project, on all servers."""
         notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
         adapter_of(self._namespace).relay(notice, project_id)
 
     def count_here(self, project_id: str) -> int:
-        """How many of the connections here are in a project."""
+        """Return the number of a project's connections to this server."""
         return len(adapter_of(self._namespace).rooms.joined(project_id))
 
     def begin_drain(self) -> ClientDrain:
-        """Begin to send everyone here to other servers; those who are left behind are told of it as of any leaving."""
+        """Start to drain clients to other servers; other members are told about each leave as usual."""
         self._draining_clients = ClientDrain(self._members.values(), self.projects)
         return self._draining_clients
 
-    def say_goodbye(self) -> None:
-        """Tell everyone here that the server is about to stop; of those who then leave nobody here is told."""
+    def announce_shutdown(self) -> None:
+        """Announce the shutdown to all clients. Later leaves are not announced."""
         self.projects.is_closing = True
         self._namespace.local.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
 
     async def close(self) -> None:
-        """Ask about nobody's access any more, and close the policy's connections."""
+        """Stop all access checks, and close the connections of the policy and the session store."""
         self._admission.close()
         self.projects.close()
         await self.access.close()
@@ -211,7 +211,7 @@ class Collaboration:
 
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
-        blocked = self.blocks.left(user.id, session_of(socket).request.address)
+        blocked = self.blocks.remaining(user.id, session_of(socket).request.address)
         if blocked:
             self._incidents.note(IncidentKind.BLOCKED_CLIENT_REFUSED)
             raise ConnectRefused(BLOCKED, {"retryAfter": ceil(blocked)})
@@ -227,12 +227,12 @@ class Collaboration:
             self._kept.watch(member)
         if self._draining_clients is not None:
             self._draining_clients.add(member)
-        member.is_draining = session_of(socket).state is State.DRAINING  # where signing in took longer than the telling
+        member.is_draining = session_of(socket).state is State.DRAINING  # signed in after the announcement
         socket.emit("connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
     def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
-        """What a connection may send. A second CONNECT over the same connection goes on with what is left."""
+        """Return a connection's rate limiter. A second CONNECT over the same connection continues with its state."""
         rate_limiter = self._rate_limiters.get(session_of(socket))
         spending = self._spendings.of(user_id)
         if rate_limiter is None:
@@ -251,14 +251,14 @@ class Collaboration:
         member = self._members.pop(socket.id)
         user = member.user
         self._connections.remove(user.id)
-        self._spendings.left(user.id)
+        self._spendings.store_debt(user.id)
         self.disconnects[reason] += 1
         if session_of(socket).is_live:
             self._rate_limiters[session_of(socket)] = member.rate_limiter
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
-        self._admission.leave_all(member)
+        self._admission.withdraw_all(member)
         log.info(
             "client_disconnected",
             socketId=socket.id,
@@ -275,7 +275,7 @@ class Collaboration:
         member.received += 1
         size = len(data)
         if b"\\u" in data:
-            size += HALF_SIZE * surrogates.at_most(data)
+            size += HALF_SIZE * surrogates.upper_bound(data)
         is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
@@ -285,7 +285,7 @@ class Collaboration:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
 
     def _take(self, member: Member, event_class: EventClass, size: int = 0) -> None:
-        """Count an event. Raises `EventRefused` for one too many."""
+        """Count an event. Raises `EventRefused` above a limit."""
         try:
             member.rate_limiter.take(event_class, size)
         except TooManyBytes:
@@ -302,10 +302,10 @@ class Collaboration:
             raise EventRefused("disconnected") from None
 
     def _count_question(self, member: Member) -> None:
-        """Count an event that takes a question about access, which costs as much as a join."""
+        """Count an event that requires a question about access, which costs as much as a join."""
         self._take(member, EventClass.OTHER)
         if member.rate_limiter.spending is not None:
-            member.rate_limiter.spending.join()
+            member.rate_limiter.spending.count_join()
 
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
@@ -333,11 +333,11 @@ class Collaboration:
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
         member = self._members[socket.id]
         if member.rate_limiter.spending is not None:
-            member.rate_limiter.spending.join()
-        return self._admission.join(member, project_id)
+            member.rate_limiter.spending.count_join()
+        return self._admission.admit(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:
-        self._admission.leave(self._members[socket.id], project_id)
+        self._admission.withdraw(self._members[socket.id], project_id)
 
 
 def _address(socket: Socket) -> str:

@@ -1,4 +1,4 @@
-"""How much work of the server each user causes, over all of the user's connections."""
+"""The work that each user causes, over all connections of the user."""
 
 from collections import OrderedDict
 from time import monotonic
@@ -7,14 +7,14 @@ from weakref import WeakValueDictionary
 
 from synkora.engine.rate import Rate
 
-EVENT_SIZE: Final = 8_000  # bytes that receiving an event counts as, besides its own
-DELIVERY_SIZE: Final = 3_000  # bytes that each delivery counts as, besides its own
-JOIN_SIZE: Final = 200_000  # bytes that a join counts as, or a question about access
-_MOST_OWING: Final = 50_000  # users without a connection whose debt is remembered
+EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
+DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
+JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access counts as
+_MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
 class Spending:
-    """What one user has caused, in bytes that are sent; `due` is when all of the work is paid for."""
+    """The work of one user, in sent bytes; `due` is the time at which it is paid for."""
 
     __slots__ = ("__weakref__", "_rate", "due")
 
@@ -23,45 +23,45 @@ class Spending:
         self.due = due
 
     def excess(self, now: float) -> float:
-        """Seconds until the user's next event may come; none or less if it may come now."""
+        """Return the seconds until the user's next event is accepted; 0 or less if it is accepted now."""
         return self._rate.excess(self.due, now)
 
-    def receive(self, size: int, now: float) -> None:
-        """Note an event of `size` bytes that has come."""
+    def count_event(self, size: int, now: float) -> None:
+        """Count a received event of `size` bytes."""
         self.due = self._rate.after(self.due, now, EVENT_SIZE + size)
 
-    def join(self) -> None:
-        """Note a join, or what takes a question about access as a join does."""
+    def count_join(self) -> None:
+        """Count a join, or another event that requires a question about access."""
         self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
 
-    def deliver(self, size: int, receivers: int) -> None:
-        """Note that an event of `size` bytes goes to so many."""
+    def count_delivery(self, size: int, receivers: int) -> None:
+        """Count the delivery of an event of `size` bytes to `receivers` connections."""
         self.due = self._rate.after(self.due, monotonic(), (DELIVERY_SIZE + size) * receivers)
 
 
 class Spendings:
-    """The spending of each user who has a connection, and what others owe; `per_second` is in bytes, 0 is no limit."""
+    """The spending of connected users, and the debts of others; `per_second` is in bytes, 0 means no limit."""
 
     def __init__(self, per_second: float) -> None:
         self._rate = Rate(per_second, per_second) if per_second else None
         self._spendings: WeakValueDictionary[str, Spending] = WeakValueDictionary()
-        self._owed: OrderedDict[str, float] = OrderedDict()
+        self._debts: OrderedDict[str, float] = OrderedDict()
 
     def of(self, user_id: str) -> Spending | None:
-        """The spending that all connections of a user share; None where there is no limit."""
+        """Return the spending that all connections of a user share; None without a limit."""
         if self._rate is None:
             return None
         spending = self._spendings.get(user_id)
         if spending is None:
-            spending = self._spendings[user_id] = Spending(self._rate, self._owed.pop(user_id, 0.0))
+            spending = self._spendings[user_id] = Spending(self._rate, self._debts.pop(user_id, 0.0))
         return spending
 
-    def left(self, user_id: str) -> None:
-        """Remember what a user owes whose last connection ends: it is not paid by connecting again."""
+    def store_debt(self, user_id: str) -> None:
+        """Store a user's debt after the last connection: a new connection does not clear it."""
         spending = self._spendings.get(user_id)
         if spending is None or spending.due <= monotonic():
             return
-        self._owed[user_id] = spending.due
-        self._owed.move_to_end(user_id)
-        if len(self._owed) > _MOST_OWING:
-            self._owed.popitem(last=False)
+        self._debts[user_id] = spending.due
+        self._debts.move_to_end(user_id)
+        if len(self._debts) > _MAX_DEBTORS:
+            self._debts.popitem(last=False)

@@ -1,1 +1,1 @@
-"""Engine.IO sessions: one client's connection, whatever carries it."""
+"""Engine.IO sessions: a session is one client's connection, over polling or WebSocket."""

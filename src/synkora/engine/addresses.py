@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as it can be believed."""
+"""Addresses of clients, behind trusted proxies or not."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -6,11 +6,11 @@ from typing import Final
 
 from synkora.engine.request import Headers
 
-#: Names the peers of a unix socket, which have no address, among trusted proxies.
+#: In the list of trusted proxies: the peers of a Unix socket, which have no address.
 UNIX: Final = "unix"
-_MAPPED: Final = "::ffff:"  # IPv4 within IPv6 (RFC 4291 section 2.5.5.2)
+_MAPPED: Final = "::ffff:"  # IPv4 in IPv6 (RFC 4291 section 2.5.5.2)
 _MAPPED_BITS: Final = 96
-_SITE: Final = 64  # bits: what one customer is given of IPv6 (RFC 6177), and may take any address of
+_CUSTOMER_BITS: Final = 64  # bits; a customer's IPv6 prefix (RFC 6177): the customer may use any address in it
 _SECURE: Final = frozenset(("https", "wss"))
 
 _Address = IPv4Address | IPv6Address
@@ -18,23 +18,23 @@ _Network = IPv4Network | IPv6Network
 
 
 class TrustedProxies:
-    """The proxies whose word on a client counts: addresses, networks, and `unix`; none unless named.
+    """The proxies whose headers about a client are trusted: addresses, networks and `unix`. By default there are none.
 
-    Raises `ValueError` for what is neither.
+    Raises `ValueError` for a name that is neither.
     """
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         names = tuple(trusted)
         self._unix = UNIX in names
         self._networks = tuple(parse_network(name) for name in names if name != UNIX)
-        self.trusts_nobody = not names
+        self.is_empty = not names
 
     def address(self, peer: str, headers: Headers) -> str:
-        """The client's address: the peer's, or what trusted proxies have written into `X-Forwarded-For`.
+        """Return the client's address: the peer's, or the entry of trusted proxies in `X-Forwarded-For`.
 
-        That is read from its end, where each proxy adds whom it was called by, to the first address that is no trusted
-        proxy; what stands before that anybody may have written. It ends at what is no address. An IPv4 address within
-        IPv6 is written as IPv4. `peer` is empty for a unix socket, and so is the result if nothing more is known.
+        Each proxy appends its peer's address. The header is read from its end to the first address that is not a
+        trusted proxy: a client may have forged the entries before. An invalid entry ends the search. IPv4 in IPv6 is
+        returned as IPv4. `peer` is empty for a Unix socket; the result is empty if no address is known.
         """
         if not self.trusts(peer):
             return _unmapped(peer)
@@ -44,12 +44,12 @@ class TrustedProxies:
             if address is None:
                 break
             client = str(address)
-            if not self._names(address):
+            if not self._includes(address):
                 break
         return _unmapped(client)
 
     def secure(self, peer: str, headers: Headers, *, over_tls: bool) -> bool:
-        """Whether the client speaks TLS, with this server or, by the last `X-Forwarded-Proto`, with a trusted peer."""
+        """Whether the client uses TLS, to this server or, by the last `X-Forwarded-Proto`, to a trusted proxy."""
         if over_tls or not self.trusts(peer):
             return over_tls
         last = ",".join(headers.get_all("x-forwarded-proto")).rpartition(",")[2]
@@ -57,19 +57,19 @@ class TrustedProxies:
 
     def trusts(self, peer: str) -> bool:
         """Whether a peer is a trusted proxy."""
-        if self.trusts_nobody:
+        if self.is_empty:
             return False
         if not peer:
             return self._unix
         address = parse_address(peer)
-        return address is not None and self._names(address)
+        return address is not None and self._includes(address)
 
-    def _names(self, address: _Address) -> bool:
+    def _includes(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
 
 
 def parse_network(name: str) -> _Network:
-    """The network, or the single address, that is written as `name`. Raises `ValueError`."""
+    """Return the network, or the network of a single address, that `name` denotes. Raises `ValueError`."""
     network = ip_network(name, strict=False)
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < _MAPPED_BITS:
@@ -78,7 +78,7 @@ def parse_network(name: str) -> _Network:
 
 
 def parse_address(text: str) -> _Address | None:
-    """An address as proxies write it: with or without a port, IPv6 with or without brackets; None if it is none."""
+    """Return the address in a proxy's header: with or without port and brackets; None if it is not an address."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text, bracket, port = text[1:].partition("]")
@@ -89,7 +89,7 @@ def parse_address(text: str) -> _Address | None:
         if not _is_port(port):
             return None
     try:
-        address = ip_address(text.partition("%")[0])  # the rest names an interface of whoever wrote it
+        address = ip_address(text.partition("%")[0])  # the rest is the zone, an interface of the writer
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
@@ -97,13 +97,13 @@ def parse_address(text: str) -> _Address | None:
 
 
 def rate_limit_key(address: str) -> str:
-    """What to count by where an address is to have no more than its share: itself, or the /64 of an IPv6 address."""
+    """Return the key for limits per address: the address, or the /64 of an IPv6 address."""
     if ":" not in address:
         return address
     parsed = parse_address(address)
     if not isinstance(parsed, IPv6Address):
         return address if parsed is None else str(parsed)
-    return str(IPv6Network((int(parsed) >> _SITE << _SITE, 128 - _SITE)))
+    return str(IPv6Network((int(parsed) >> _CUSTOMER_BITS << _CUSTOMER_BITS, 128 - _CUSTOMER_BITS)))
 
 
 def _is_port(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What waits for a client that does not read."""
+"""The messages that wait for a slow consumer."""
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
@@ -8,17 +8,17 @@ from typing import Final
 from synkora.engine.message import Message
 from synkora.engine.updates import Subject, Update
 
-VOLATILE_LIMIT: Final = 65_536  # bytes: some hundred cursors, of which the newest are of use
-UPDATE_LIMIT: Final = 65_536  # bytes: some three hundred joins and leaves
-_FEW_LOST: Final = 100  # subjects: more than a client's projects
+VOLATILE_LIMIT: Final = 65_536  # bytes; about a hundred cursors, and only the newest are useful
+UPDATE_LIMIT: Final = 65_536  # bytes; about three hundred joins and leaves
+_MIN_MAX_LOST: Final = 100  # subjects; more than a client's projects
 
 
 class Backlog:
-    """Messages in the order of their coming: the volatile ones and the updates apart, so that these can go.
+    """Messages in order of arrival. Volatile messages and updates are counted apart, so that they can be dropped.
 
-    Volatile ones are held up to `VOLATILE_LIMIT` bytes, and fewer where all together are more than `limit` bytes: the
-    oldest go. Updates are held up to `UPDATE_LIMIT` bytes, and none where all together are still more than `limit`:
-    all of them go, and `lost` has their subjects, of which nothing is held from then on.
+    The oldest volatile messages are dropped above `VOLATILE_LIMIT` bytes, or if the whole backlog exceeds `limit`
+    bytes. All updates are dropped above `UPDATE_LIMIT` bytes, or if the backlog still exceeds `limit`. `lost` has the
+    subjects of dropped updates; further updates of these subjects are not stored.
     """
 
     __slots__ = (
@@ -26,7 +26,7 @@ class Backlog:
         "_durable",
         "_latest",
         "_limit",
-        "_most_lost",
+        "_max_lost",
         "_update_bytes",
         "_updates",
         "_volatile",
@@ -40,21 +40,21 @@ class Backlog:
         self._durable: deque[tuple[int, Message]] = deque()
         self._volatile: deque[tuple[int, Message]] = deque()
         self._updates: OrderedDict[int, Update] = OrderedDict()
-        self._latest: dict[Hashable, int] = {}  # the updates that have a key
+        self._latest: dict[Hashable, int] = {}  # updates that have a key
         self._count = 0
         self._volatile_bytes = 0
         self._update_bytes = 0
         self.bytes = 0
         self.lost: set[Subject] = set()
-        self._most_lost = _FEW_LOST
+        self._max_lost = _MIN_MAX_LOST
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is held."""
+        """Whether no message waits."""
         return not self._durable and not self._volatile and not self._updates
 
     def add(self, messages: list[Message]) -> int:
-        """Hold `messages`, and drop what is past a limit; return how many volatile ones were dropped."""
+        """Add `messages`, and drop messages above the limits; return the number of dropped volatile messages."""
         for message in messages:
             self._count += 1
             if isinstance(message, Update):
@@ -99,14 +99,14 @@ class Backlog:
         self._updates.clear()
         self._latest.clear()
 
-    def forget_unconcerned(self, outbox: object) -> None:
-        """Forget lost subjects that no longer concern the client: it may have joined and left projects without end."""
-        if len(self.lost) > self._most_lost:
-            self.lost = {subject for subject in self.lost if subject.concerns(outbox)}
-            self._most_lost = max(2 * len(self.lost), _FEW_LOST)
+    def prune_lost(self, outbox: object) -> None:
+        """Remove lost subjects that no longer concern the client: a client may join and leave projects without end."""
+        if len(self.lost) > self._max_lost:
+            self.lost = {subject for subject in self.lost if subject.has_recipient(outbox)}
+            self._max_lost = max(2 * len(self.lost), _MIN_MAX_LOST)
 
     def release(self, most: float = inf) -> list[Message]:
-        """What is held, in the order of its coming: all, or the first messages that together reach `most` bytes."""
+        """Remove and return messages in order: all, or the first ones that together reach `most` bytes."""
         released: list[Message] = []
         rest = self.bytes - most
         while self.bytes > max(rest, 0):

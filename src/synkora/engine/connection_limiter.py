@@ -1,4 +1,4 @@
-"""How many clients there may be: in all, from one address, and how fast from one address."""
+"""Limits on clients: in all, per address, and new ones per second and address."""
 
 import math
 from collections import OrderedDict
@@ -11,15 +11,15 @@ from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.incidents import Limit
 
-_BURST: Final = 10  # seconds' worth of handshakes at once: an office whose clients all come back after a restart
-_MOST_ADDRESSES: Final = 50_000
-_RETRY_AFTER: Final = 10  # seconds, where it is not known when there will be room
-_ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst one too small
+_BURST: Final = 10  # seconds of the handshake rate; an office's clients all reconnect after a restart
+_MAX_ADDRESSES: Final = 50_000
+_RETRY_AFTER: Final = 10  # seconds, if the time until a place is free is unknown
+_ROUNDING: Final = 1e-6  # seconds; rounding of float sums must not shorten a burst by one
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """The most sessions in all and of one address, and handshakes a second of one address; 0 is no limit."""
+    """Maximum sessions in all and per address, and handshakes per second and address; 0 means no limit."""
 
     clients: int = 0
     connections_per_address: int = 0
@@ -27,50 +27,50 @@ class ConnectionLimits:
 
 
 class ConnectionLimiter:
-    """Lets sessions in, up to its settings. The /64 of an IPv6 address counts as one.
+    """Admits sessions within the limits. A /64 of IPv6 counts as one address.
 
-    `connections` counts those of each address, which may have some on other servers too.
+    `connections` counts sessions per address, over all servers of a cluster.
     """
 
     def __init__(self, settings: ConnectionLimits, connections: Counts | None = None) -> None:
         self._settings = settings
         self._clients = 0
-        self._connections = LocalCounts() if connections is None else connections  # one without any is false
+        self._connections = LocalCounts() if connections is None else connections  # empty counts are false
         self._due: OrderedDict[str, float] = OrderedDict()
 
     def check(self, address: str) -> None:
         """Count a handshake.
 
-        Raises `HandshakeRefused`: 503 where the server is full, 429 where the address has enough.
+        Raises `HandshakeRefused`: 503 if the server is full, 429 if the address has reached a limit.
         """
         settings = self._settings
-        site = rate_limit_key(address)
+        key = rate_limit_key(address)
         if 0 < settings.clients <= self._clients:
             raise HandshakeRefused(
                 Refusal.FORBIDDEN, "Server is full", status=503, retry_after=_RETRY_AFTER, limit=Limit.CLIENTS
             )
-        if 0 < settings.connections_per_address <= self._connections.total(site):
+        if 0 < settings.connections_per_address <= self._connections.total(key):
             raise _too_many("Too many connections from this address", _RETRY_AFTER, Limit.ADDRESS_CONNECTIONS)
         if settings.handshakes_per_address:
-            self._take_turn(site, settings.handshakes_per_address)
+            self._check_rate(key, settings.handshakes_per_address)
 
-    def _take_turn(self, site: str, per_second: float) -> None:
+    def _check_rate(self, key: str, per_second: float) -> None:
         now = monotonic()
-        due = self._due.pop(site, 0.0)
+        due = self._due.pop(key, 0.0)
         wait = due - now - _BURST - _ROUNDING
-        self._due[site] = due if wait > 0 else max(due, now) + 1 / per_second
-        if len(self._due) > _MOST_ADDRESSES:
+        self._due[key] = due if wait > 0 else max(due, now) + 1 / per_second
+        if len(self._due) > _MAX_ADDRESSES:
             self._due.popitem(last=False)
         if wait > 0:
             raise _too_many("Too many new connections from this address", wait, Limit.ADDRESS_HANDSHAKES)
 
-    def enter(self, address: str) -> None:
-        """Count a session that has begun."""
+    def add(self, address: str) -> None:
+        """Count a new session."""
         self._clients += 1
         self._connections.add(rate_limit_key(address))
 
-    def leave(self, address: str) -> None:
-        """Take note that a session has ended."""
+    def remove(self, address: str) -> None:
+        """Count the end of a session."""
         self._clients -= 1
         self._connections.remove(rate_limit_key(address))
 

@@ -1,31 +1,31 @@
-"""How many connections an address or a user has: the port to where that is counted."""
+"""The port that counts connections per address or user, and the counter of a single server."""
 
 from collections import Counter
 from typing import Protocol
 
 
 class Counts(Protocol):
-    """Counts what each name has here, and knows what it has in all."""
+    """Counts connections by name, on this server and in the cluster."""
 
     def __len__(self) -> int:
-        """How many names have any here."""
+        """Number of names with a connection on this server."""
         ...
 
     def add(self, name: str) -> None:
-        """One more, here."""
+        """Count a connection on this server."""
         ...
 
     def remove(self, name: str) -> None:
-        """One less, here."""
+        """Count the end of a connection on this server."""
         ...
 
     def total(self, name: str) -> int:
-        """How many there are, here and elsewhere."""
+        """Return the number of connections of a name on all servers."""
         ...
 
 
 class LocalCounts:
-    """Counts on a server that is alone."""
+    """Counts for a server without a cluster."""
 
     __slots__ = ("_counts",)
 
@@ -36,15 +36,12 @@ class LocalCounts:
         return len(self._counts)
 
     def add(self, name: str) -> None:
-        """One more."""
         self._counts[name] += 1
 
     def remove(self, name: str) -> None:
-        """One less; a name that has none is forgotten."""
         self._counts[name] -= 1
         if not self._counts[name]:
             del self._counts[name]
 
     def total(self, name: str) -> int:
-        """How many there are."""
         return self._counts[name]

@@ -1,9 +1,9 @@
-"""The reasons a connection ends, and which error means which."""
+"""Disconnect reasons, and the reasons and close codes of errors."""
 
 from enum import StrEnum
 
 from synkora.engine.incidents import IncidentKind, Incidents
-from synkora.protocol.errors import Flooding, InvalidUtf8, OutOfPlace, PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError, TooManyPackets, UnexpectedPacket
 from synkora.protocol.websocket import CloseCode
 
 
@@ -20,20 +20,20 @@ class Reason(StrEnum):
     SERVER_SHUTTING_DOWN = "server shutting down"
 
 
-#: Ends that leave the client time to fetch what it was sent last.
+#: Reasons that leave the client time to fetch its last messages.
 ORDERLY = frozenset((Reason.SERVER_NAMESPACE_DISCONNECT, Reason.FORCED_SERVER_CLOSE, Reason.SERVER_SHUTTING_DOWN))
 
 
 class OutboxFull(Exception):
-    """A client does not read, and more is waiting for it than it may have."""
+    """A slow consumer: the backlog exceeds its limit."""
 
 
 def reason_for(error: BaseException) -> Reason | None:
-    """The reason for which `error` ends the connection it comes from; None means carry on."""
+    """Return the reason for the disconnect that `error` causes; None if the error does not end the connection."""
     match error:
-        case PayloadTooLarge() | Flooding() | OutboxFull() | OSError():
+        case PayloadTooLarge() | TooManyPackets() | OutboxFull() | OSError():
             return Reason.TRANSPORT_ERROR
-        case OutOfPlace():
+        case UnexpectedPacket():
             return Reason.FORCED_SERVER_CLOSE
         case ProtocolError():
             return Reason.PARSE_ERROR
@@ -42,24 +42,24 @@ def reason_for(error: BaseException) -> Reason | None:
 
 
 def note_failure(incidents: Incidents, error: Exception, address: str) -> None:
-    """Count an error that ends a connection from an address, if it is one that clients ought not to cause."""
+    """Count an error that ends a connection, if a correct client would not cause it."""
     match error:
         case OutboxFull():
             incidents.note(IncidentKind.SLOW_CLIENT_CUT_OFF, address=address)
-        case Flooding():
+        case TooManyPackets():
             incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address=address)
         case ProtocolError():
             incidents.note(IncidentKind.PROTOCOL_ERROR, str(error), address)
 
 
 def close_code(reason: Reason, error: Exception | None) -> CloseCode:
-    """The code that a WebSocket is closed with (RFC 6455 section 7.4.1)."""
+    """Return the close code of a WebSocket (RFC 6455 section 7.4.1)."""
     match error, reason:
         case InvalidUtf8(), _:
             return CloseCode.INVALID_TEXT
         case PayloadTooLarge(), _:
             return CloseCode.TOO_BIG
-        case Flooding(), _:
+        case TooManyPackets(), _:
             return CloseCode.POLICY_VIOLATION
         case ProtocolError(), _:
             return CloseCode.PROTOCOL_ERROR

@@ -1,4 +1,4 @@
-"""Ending a server's sessions over a time, so that their clients do not all come back at once."""
+"""Draining: a server's sessions end over a time, so that clients do not all reconnect in the same moment."""
 
 import asyncio
 import secrets
@@ -9,23 +9,23 @@ from synkora.engine.disconnect import Reason
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 
-MOST_TOGETHER: Final = 100  # sessions that end at once
-_SPREAD: Final = 0.9  # of the time, over which sessions are told to end; the rest is for the last of them to do so
-_LOOK: Final = 0.05  # seconds between two looks at who is due, and at whether anybody is left
+MAX_BATCH: Final = 100  # sessions per batch
+_SPREAD: Final = 0.9  # share of the time in which sessions are told to end; the last ones need the rest
+_POLL_INTERVAL: Final = 0.05  # seconds between checks for due batches and remaining sessions
 
 
 async def drain(
     registry: Registry,
     seconds: float,
     groups: Iterable[Sequence[Session]] = (),
-    tell: Callable[[Sequence[Session]], None] | None = None,
+    before_end: Callable[[Sequence[Session]], None] | None = None,
 ) -> None:
-    """Part with all sessions within `seconds`, evenly and in random order, and open no more; return when all are gone.
+    """End all sessions within `seconds`, evenly and in random order, and refuse new ones; return when all have ended.
 
-    Those of a group part together, `MOST_TOGETHER` of them at most; who is in none parts alone. `tell` is called with
-    those who are about to part.
+    The sessions of a group end together, at most `MAX_BATCH` of them; a session without a group ends alone.
+    `before_end` is called with the sessions of a batch before they end.
     """
-    registry.shut()
+    registry.stop_accepting()
     loop = asyncio.get_running_loop()
     begun = loop.time()
     batches = _batches(registry, groups)
@@ -33,15 +33,15 @@ async def drain(
     gone = 0
     for batch in batches:
         while registry and loop.time() < begun + gone * pace:
-            await asyncio.sleep(min(begun + gone * pace - loop.time(), _LOOK))
+            await asyncio.sleep(min(begun + gone * pace - loop.time(), _POLL_INTERVAL))
         gone += len(batch)
         leaving = [session for session in batch if session.is_live]
-        if leaving and tell is not None:
-            tell(leaving)
+        if leaving and before_end is not None:
+            before_end(leaving)
         for session in leaving:
             session.drain(Reason.SERVER_SHUTTING_DOWN)
     while registry and loop.time() < begun + seconds:
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
 
 
 def _batches(registry: Registry, groups: Iterable[Sequence[Session]]) -> list[Sequence[Session]]:
@@ -53,5 +53,5 @@ def _batches(registry: Registry, groups: Iterable[Sequence[Session]]) -> list[Se
 
 
 def _split(group: Sequence[Session]) -> Iterator[Sequence[Session]]:
-    for start in range(0, len(group), MOST_TOGETHER):
-        yield group[start : start + MOST_TOGETHER]
+    for start in range(0, len(group), MAX_BATCH):
+        yield group[start : start + MAX_BATCH]

@@ -1,4 +1,4 @@
-"""Whether a request may open, carry or upgrade a session, and what to answer if not.
+"""Checks whether a request may open, continue or upgrade a session, and the refusals.
 
 Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Handshake".
 """
@@ -17,7 +17,7 @@ from synkora.protocol.json import encode
 
 
 class Refusal(IntEnum):
-    """Engine.IO's numbers for what is wrong with a request."""
+    """Engine.IO's error codes for requests."""
 
     UNKNOWN_TRANSPORT = 0
     UNKNOWN_SESSION = 1
@@ -37,7 +37,7 @@ MESSAGES: Final = {
 }
 
 
-#: The files that a server on Node.js hands out at its path.
+#: The client files that a Socket.IO server on Node.js serves at its path.
 _CLIENT: Final = re.compile(r"socket\.io(\.esm|\.msgpack)?(\.min)?\.js(\.map)?")
 _NO_CLIENT: Final = (
     "This server does not serve Socket.IO's client: install socket.io-client with npm, or see "
@@ -47,7 +47,7 @@ _NO_JSONP: Final = "JSONP is not supported: leave out the parameter j, and use p
 
 
 class HandshakeRefused(Exception):
-    """A request that is answered with an HTTP status, `{"code", "message"}`, and Retry-After in seconds if given.
+    """A request is refused with an HTTP status, the JSON `{"code", "message"}`, and Retry-After in seconds if given.
 
     `limit` is the limit that the client has hit, if a limit is the reason.
     """
@@ -69,23 +69,23 @@ class HandshakeRefused(Exception):
 
     @property
     def body(self) -> bytes:
-        """The JSON of the answer."""
+        """The JSON body of the response."""
         return encode({"code": int(self.code), "message": str(self)})
 
 
 def check(
     request: Request, settings: EngineSettings, page_of: Callable[[str], str | None], *, websocket: bool
 ) -> str | None:
-    """Return the id of the session that `request` is for, or None if it opens one.
+    """Return the id of the session that `request` belongs to, or None if the request opens a session.
 
-    `page_of` tells the page of a session, which goes on with it: a proxy may hide that its WebSocket is the page's too.
-    Raises `HandshakeRefused`.
+    `page_of` returns the origin of a session's page. Requests of this page stay allowed: a proxy may hide that the
+    WebSocket comes from the same page. Raises `HandshakeRefused`.
     """
     if _CLIENT.fullmatch(request.path.rpartition("/")[2]):
         raise HandshakeRefused(Refusal.BAD_REQUEST, _NO_CLIENT, status=404)
     origin, query = request.origin, request.query
     sid = query.get("sid")
-    if origin is not None and not settings.origins.admits(request) and not (sid and page_of(sid) in (origin, OWN_PAGE)):
+    if origin is not None and not settings.origins.allows(request) and not (sid and page_of(sid) in (origin, OWN_PAGE)):
         raise HandshakeRefused(Refusal.FORBIDDEN, settings.origins.refusal(origin))
     transport = query.get("transport")
     if transport not in settings.transports:

@@ -9,14 +9,12 @@ from synkora.engine.timeouts import TimeoutQueue
 
 
 class Pinged(Protocol):
-    """What has a heartbeat."""
+    """A connection with a heartbeat."""
 
-    def ping(self) -> None:
-        """Send a ping."""
-        ...
+    def ping(self) -> None: ...
 
     def ping_timed_out(self) -> None:
-        """End, since no pong came."""
+        """End the connection: no pong arrived in time."""
         ...
 
     def __hash__(self) -> int: ...
@@ -30,26 +28,26 @@ class Heartbeat:
         self._pongs: TimeoutQueue[Pinged] = TimeoutQueue(timeout, lambda session: session.ping_timed_out())
 
     def start(self, session: Pinged) -> None:
-        """Begin with a session that has just opened."""
+        """Start the heartbeat of a new session."""
         self._pings.add(session)
 
     def pong(self, session: Pinged) -> None:
-        """Note an answer; one that was not asked for changes nothing."""
+        """Record a pong; an unexpected pong changes nothing."""
         if session in self._pongs:
             self._pongs.drop(session)
             self._pings.add(session)
 
     def extend(self, session: Pinged) -> None:
-        """Give a session that has a pong to send its whole time for it, from now on."""
+        """Restart the timeout of a session that owes a pong."""
         self._pongs.add(session)
 
     def stop(self, session: Pinged) -> None:
-        """Forget a session that has ended."""
+        """Stop the heartbeat of a session that has ended."""
         self._pings.drop(session)
         self._pongs.drop(session)
 
     def cancel(self) -> None:
-        """Forget all sessions."""
+        """Stop all heartbeats."""
         self._pings.cancel()
         self._pongs.cancel()
 

@@ -1,12 +1,12 @@
-"""How long something takes: counts by fixed bounds, in plain numbers for whoever shows them."""
+"""A histogram of durations with fixed bounds, for any exporter."""
 
 from bisect import bisect_left
 
 
 class Histogram:
-    """Durations in seconds, counted by upper bounds: `counts` has one more than `bounds`, for what is longer than all.
+    """Durations in seconds, counted by upper bounds: `counts` has one more entry than `bounds`, for longer durations.
 
-    `sum` is that of all durations.
+    `sum` is the sum of all durations.
     """
 
     __slots__ = ("bounds", "counts", "sum")
@@ -17,6 +17,6 @@ class Histogram:
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one; a duration that is a bound belongs below it."""
+        """Count a duration; a duration equal to a bound belongs to this bound."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds

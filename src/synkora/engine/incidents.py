@@ -1,4 +1,4 @@
-"""What happens that should not: counted, so that thousands of them are one line of a log."""
+"""Counts of incidents: thousands of them become one line of the log."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -6,13 +6,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-MOST_LABELS: Final = 100  # of one kind, that are told apart
-MOST_ADDRESSES: Final = 100  # of all kinds together, that are told apart
+MAX_LABELS: Final = 100  # distinct labels per kind
+MAX_ADDRESSES: Final = 100  # distinct addresses, over all kinds
 _LABEL_SIZE: Final = 200  # characters
 
 
 class IncidentKind(StrEnum):
-    """What should not happen. The values are labels of metrics, which alerts rely on: words for people may differ."""
+    """The kinds of incidents. The values are metric labels: alerts depend on them, so messages for people are apart."""
 
     ORIGIN_REFUSED = "origin refused"
     SIGN_IN_REFUSED = "sign-in refused"
@@ -29,7 +29,7 @@ class IncidentKind(StrEnum):
 
 
 class Limit(StrEnum):
-    """The limits that clients can hit. The values are labels of metrics, as those of `IncidentKind` are."""
+    """The limits that clients can hit. The values are metric labels, as in `IncidentKind`."""
 
     VOLATILE_EVENTS = "volatile events"
     EDIT_EVENTS = "edit events"
@@ -43,9 +43,9 @@ class Limit(StrEnum):
 
 
 class Tally(NamedTuple):
-    """How often something of one kind has happened: the label seen most, and how many others were seen.
+    """The incidents of one kind: their number, the most frequent label, and the number of other labels.
 
-    `addresses` says how often each client's address has caused it, where it was an address that did.
+    `addresses` has the number of incidents per client address, for incidents that a client caused.
     """
 
     kind: IncidentKind
@@ -55,37 +55,36 @@ class Tally(NamedTuple):
     addresses: Mapping[str, int] = MappingProxyType({})
 
 
-def _tell_nobody(kind: IncidentKind, label: str, address: str) -> None:
-    """Let the first of a kind pass in silence."""
+def _ignore_first(kind: IncidentKind, label: str, address: str) -> None:
+    """The default of `Incidents.on_first`."""
 
 
 class Incidents:
     """Counts incidents by kind (`origin refused`), and within a kind by label (`https://evil.example`).
 
-    Labels are bounded in number and size whatever clients send; those past the bound are counted as one. So are the
-    addresses of clients. `on_first` is called with the first of each kind since `take`, and the first of each kind from
-    each address. A label must never be, or hold, a token. `totals` has all that ever were by kind, and `limits` those
-    of limits by which it was.
+    The number and size of labels and addresses are bounded; labels above the bound are counted together. `on_first` is
+    called for the first incident of a kind since `take`, and for the first of a kind from an address. A label must not
+    contain a token. `totals` counts all incidents by kind since the start, and `limits` the hits of each limit.
     """
 
     def __init__(self) -> None:
-        self.on_first: Callable[[IncidentKind, str, str], None] = _tell_nobody
+        self.on_first: Callable[[IncidentKind, str, str], None] = _ignore_first
         self.totals: Counter[IncidentKind] = Counter()
         self.limits: Counter[Limit] = Counter()
         self._labels: dict[IncidentKind, Counter[str]] = {}
         self._addresses: Counter[tuple[IncidentKind, str]] = Counter()  # by kind and address
 
     def __len__(self) -> int:
-        """How many have been counted."""
+        """Number of incidents since `take`."""
         return sum(labels.total() for labels in self._labels.values())
 
     def note(self, kind: IncidentKind, label: str = "", address: str = "") -> None:
-        """Count one; `address` is that of the client that caused it, if one client did."""
+        """Count an incident; `address` is the client's address if a single client caused it."""
         labels = self._labels.get(kind)
         label = label[:_LABEL_SIZE]
         is_first = labels is None
         if labels is not None:
-            labels[label if label in labels or len(labels) < MOST_LABELS else ""] += 1
+            labels[label if label in labels or len(labels) < MAX_LABELS else ""] += 1
         else:
             self._labels[kind] = Counter((label,))
         self.totals[kind] += 1
@@ -93,20 +92,20 @@ class Incidents:
             self.on_first(kind, label, address)
 
     def _is_new(self, kind: IncidentKind, address: str) -> bool:
-        """Count the address; return whether it is the first time that this kind came from it."""
+        """Count the address; return whether this is its first incident of this kind."""
         key = (kind, address)
-        if not address or (key not in self._addresses and len(self._addresses) >= MOST_ADDRESSES):
+        if not address or (key not in self._addresses and len(self._addresses) >= MAX_ADDRESSES):
             return False
         self._addresses[key] += 1
         return self._addresses[key] == 1
 
     def note_limit(self, limit: Limit, address: str = "") -> None:
-        """Count that a limit was hit."""
+        """Count the hit of a limit."""
         self.note(IncidentKind.LIMIT_HIT, limit, address)
         self.limits[limit] += 1
 
     def take(self) -> list[Tally]:
-        """What has been counted, the most frequent first; the counts begin anew."""
+        """Return the counts since the last call, the most frequent kind first, and reset them."""
         counted, self._labels = self._labels, {}
         by_kind: dict[IncidentKind, dict[str, int]] = {kind: {} for kind in counted}
         for (kind, address), times in self._addresses.items():

@@ -9,7 +9,7 @@ ROOT: Final = "synkora"
 
 
 class Entry:
-    """The message of a log record: an event and its fields. As text it is one line, and the traceback of an error."""
+    """The message of a log record: an event and its fields. Its text is one line, followed by an error's traceback."""
 
     __slots__ = ("event", "fields")
 
@@ -32,11 +32,11 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def info(self, event: str, **fields: object) -> None:
-        """Log something that operators may want to know."""
+        """Log normal operation."""
         self._logger.info(Entry(event, fields), stacklevel=2)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Log something that needs attention."""
+        """Log a condition that needs attention."""
         self._logger.warning(Entry(event, fields), stacklevel=2)
 
     def error(self, event: str, **fields: object) -> None:
@@ -45,8 +45,8 @@ class Log:
 
 
 def fault(error: BaseException) -> dict[str, str]:
-    """Fields for an entry: the error's type and traceback, without the values of variables.
+    """Return the log fields of an error: its type and traceback, without the values of variables.
 
-    A record with `exc_info` would let some handlers show variables, and a token may be among them.
+    With `exc_info`, some handlers would print local variables, and these may contain tokens.
     """
     return {"errorType": type(error).__name__, "exception": "".join(traceback.format_exception(error)).rstrip("\n")}

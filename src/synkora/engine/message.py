@@ -1,6 +1,6 @@
-"""One message to one or many clients, each of its wire forms made once and kept.
+"""One message for one or many clients. Each wire form is encoded once and cached.
 
-The WebSocket frames are made at once, since nearly every client needs them, the others when first asked for.
+The WebSocket frames are made immediately, since nearly all clients need them; other forms are made on demand.
 """
 
 from synkora.protocol import compression, engineio, websocket
@@ -52,11 +52,11 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Its bytes on a WebSocket, about those on any transport."""
+        """Bytes as WebSocket frames, an estimate for all transports."""
         return len(self.frames)
 
     def messages(self, *, base64: bool = False) -> list[str | bytes]:
-        """Its WebSocket messages, for a server that makes the frames itself; with `base64` all of them are text."""
+        """Return the WebSocket messages, for a server that makes the frames; with `base64` all messages are text."""
         if self._text is None:
             self._text = self.packet.decode()
         if base64:
@@ -64,7 +64,7 @@ class Message:
         return [self._text, *self.attachments]
 
     def base64_frames(self) -> bytes:
-        """Its WebSocket frames for a client that takes nothing but text."""
+        """Return the WebSocket frames for a client that accepts only text."""
         if not self.attachments:
             return self.frames
         if self._base64 is None:
@@ -73,7 +73,10 @@ class Message:
         return self._base64
 
     def deflated_frames(self, threshold: int) -> bytes:
-        """Its WebSocket frames, those of `threshold` bytes and more compressed; the threshold is the server's one."""
+        """Return the WebSocket frames, compressed from `threshold` bytes up.
+
+        The frames are cached: all calls have the server's threshold.
+        """
         if self._deflated is None:
             parts = [self._deflate(self.packet, threshold, binary=False)]
             parts += [self._deflate(data, threshold, binary=True) for data in self.attachments]
@@ -87,13 +90,16 @@ class Message:
         return websocket.binary_frame(data) if binary else websocket.text_frame(data)
 
     def polling_part(self) -> bytes:
-        """Its part of a polling payload."""
+        """Return the message as a part of a polling payload."""
         if self._polling is None:
             self._polling = engineio.encode_polling(self.packet, self.attachments)
         return self._polling
 
     def polling_blocks(self, threshold: int) -> bytes:
-        """Its part of a gzipped polling payload: compressed from `threshold` bytes up, which is the server's one."""
+        """Return the DEFLATE blocks of the polling part, compressed from `threshold` bytes up.
+
+        The blocks are cached: all calls have the server's threshold.
+        """
         if self._blocks is None:
             part = self.polling_part()
             encode = compression.compressed_blocks if len(part) >= threshold else compression.stored_blocks

@@ -1,4 +1,4 @@
-"""From which web pages browsers may connect."""
+"""The web pages from which browsers may connect."""
 
 import re
 from collections.abc import Iterable
@@ -6,14 +6,14 @@ from typing import Final
 
 from synkora.engine.request import Request
 
-#: Origins that any page can have: one of a file, or in a sandboxed frame. Cookies of such pages never count.
-ANYBODYS: Final = frozenset(("file://", "null"))
-#: The page of a session whose requests had no `Origin`, and of which a browser says that the page is the server's own.
+#: Origins that any page can have: of a file or a sandboxed frame. Cookies of these pages are not trusted.
+OPAQUE_ORIGINS: Final = frozenset(("file://", "null"))
+#: The page of a session whose requests have no `Origin`, while the browser reports a page of the server's own origin.
 OWN_PAGE: Final = ""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 _SECURE: Final = "https"
-_OF_WEBSOCKETS: Final = {"ws": "http", "wss": "https"}  # some clients that are no browsers write these
+_OF_WEBSOCKETS: Final = {"ws": "http", "wss": "https"}  # some clients other than browsers send these schemes
 _INNER: Final = frozenset(("internal", "local", "localhost", "svc"))
 _LOGGED: Final = 100  # characters
 _AUTHORITY: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+)(?::(?P<port>[0-9]{0,5}))?")
@@ -22,14 +22,14 @@ _PORTS: Final = (":*", r"(?::[0-9]{1,5})?")
 
 
 class Origins:
-    """A list of allowed origins: exact ones, `https://*.example.com` for every subdomain, `http://localhost:*` for
+    """A list of allowed origins: exact origins, `https://*.example.com` for every subdomain, `http://localhost:*` for
     every port, or `*` for every page.
 
-    A page of the server's own origin is always allowed. `hint` is put behind the refusal of any other.
+    A page of the server's own origin is always allowed. `hint` is appended to the refusal of another origin.
     """
 
     def __init__(self, allowed: Iterable[str] = (), *, hint: str = "") -> None:
-        self.allowed = tuple(normal(_without_slash(origin)) for origin in allowed)
+        self.allowed = tuple(normalized(_without_slash(origin)) for origin in allowed)
         self.hint = hint
         self._exact = frozenset(self.allowed)
         self._wildcards = tuple(
@@ -37,55 +37,55 @@ class Origins:
         )
 
     @property
-    def open_to_all(self) -> bool:
-        """Whether every page may connect, so that a browser's cookies say nothing."""
+    def allows_all(self) -> bool:
+        """Whether every page may connect, so that cookies do not identify the user's intent."""
         return "*" in self._exact
 
-    def admits(self, request: Request) -> bool:
-        """Whether a request may connect; one without an `Origin` does not come from another site's page."""
+    def allows(self, request: Request) -> bool:
+        """Whether a request may connect; a request without an `Origin` does not come from a page of another site."""
         origin = request.origin
-        return origin is None or self.open_to_all or self._lists(normal(origin)) or is_own(request)
+        return origin is None or self.allows_all or self._includes(normalized(origin)) or is_same_origin(request)
 
     def trusts(self, request: Request) -> bool:
-        """Whether a request's cookies speak for its user: its page is named here, or is the server's own."""
+        """Whether a request's cookies identify its user: its page is in the list, or of the server's own origin."""
         if request.origin is None:
             return False
-        origin = normal(request.origin)
-        return origin not in ANYBODYS and (self._lists(origin) or is_own(request))
+        origin = normalized(request.origin)
+        return origin not in OPAQUE_ORIGINS and (self._includes(origin) or is_same_origin(request))
 
-    def _lists(self, origin: str) -> bool:
+    def _includes(self, origin: str) -> bool:
         return origin in self._exact or any(wildcard.fullmatch(origin) for wildcard in self._wildcards)
 
     def refusal(self, origin: str) -> str:
-        """What to tell a page that may not connect."""
+        """Return the message for a page that may not connect."""
         return f"Origin {origin[:200]} is not allowed{self.hint}"
 
 
-def is_own(request: Request) -> bool:
-    """Whether a page of the server's own origin has sent a request.
+def is_same_origin(request: Request) -> bool:
+    """Whether a request comes from a page of the server's own origin.
 
-    The page's origin is compared with the server as the client addressed it. A proxy may have replaced that name
-    without a word. Then the browser's own `Sec-Fetch-Site` counts, which no page can write (W3C Fetch Metadata, section
-    2.3), behind a trusted proxy.
+    The page's origin is compared with the host name that the client used. A proxy may have replaced this host name.
+    Behind a trusted proxy, the browser's `Sec-Fetch-Site` therefore counts too: a page cannot set this header (W3C
+    Fetch Metadata, section 2.3).
     """
     if request.origin is None:
         return False
-    return is_said_own(request) or is_same(request.origin, request.host, secure=request.secure)
+    return is_reported_same_origin(request) or is_on_host(request.origin, request.host, secure=request.secure)
 
 
-def is_said_own(request: Request) -> bool:
-    """Whether a browser says, through a trusted proxy, that a page of the server's own origin has sent a request."""
+def is_reported_same_origin(request: Request) -> bool:
+    """Whether the browser reports, through a trusted proxy, a page of the server's own origin."""
     return request.is_proxied and request.headers.get("sec-fetch-site") == "same-origin"
 
 
-def is_same(origin: str, host: str | None, *, secure: bool = False) -> bool:
+def is_on_host(origin: str, host: str | None, *, secure: bool = False) -> bool:
     """Whether a page of `origin` is on the server that was addressed as `host`, over TLS if `secure`.
 
-    A port that is the default of the page's scheme may be written or not. Anybody on the line can write a page of
-    `http://`, so over TLS such a page is another origin. A page of `https://` is the server's own on a request without
-    TLS too: a proxy may have taken TLS off.
+    The default port of the page's scheme may be written or omitted. Over TLS a page of `http://` is another origin,
+    since an attacker in the network can forge it. Without TLS a page of `https://` is the server's own origin: a proxy
+    may have terminated TLS.
     """
-    scheme, _, authority = normal(origin).partition("://")
+    scheme, _, authority = normalized(origin).partition("://")
     default = DEFAULT_PORTS.get(scheme)
     if default is None or not host or (secure and scheme != _SECURE):
         return False
@@ -94,7 +94,7 @@ def is_same(origin: str, host: str | None, *, secure: bool = False) -> bool:
 
 
 def refused_origin(request: Request) -> str:
-    """The origin of a refused request for the log, and the host where a proxy may have replaced it."""
+    """Return the origin of a refused request for the log, with the host name if a proxy may have replaced it."""
     origin = (request.origin or "")[:_LOGGED]
     if request.host is None or not _is_inner(request.host):
         return origin
@@ -102,15 +102,15 @@ def refused_origin(request: Request) -> str:
 
 
 def _is_inner(host: str) -> bool:
-    """Whether a server was addressed by a name that it has for programs rather than for people."""
+    """Whether a host name is internal, as used between servers."""
     place = _place(host.lower(), 0)
     name = "" if place is None else place[0]
     last = name.rpartition(".")[2]
     return "." not in name or last.isdigit() or last in _INNER
 
 
-def normal(origin: str) -> str:
-    """An origin as browsers write it (RFC 6454, section 6.2): lower case, http for WebSockets, no default port."""
+def normalized(origin: str) -> str:
+    """Return an origin as browsers write it (RFC 6454 section 6.2): lower case, http for ws, no default port."""
     scheme, colon, authority = origin.lower().partition("://")
     scheme = _OF_WEBSOCKETS.get(scheme, scheme)
     name, port_colon, port = authority.rpartition(":")
@@ -120,7 +120,7 @@ def normal(origin: str) -> str:
 
 
 def _place(authority: str, default_port: int) -> tuple[str, int] | None:
-    """The name and port of a server; None for what is no authority."""
+    """Return the host name and port of an authority; None if it is invalid."""
     match = _AUTHORITY.fullmatch(authority)
     return None if match is None else (match["name"], int(match["port"] or default_port))
 

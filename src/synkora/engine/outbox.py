@@ -1,4 +1,4 @@
-"""What a client is still to get: one write for each client in a turn of the event loop, and limits on what waits."""
+"""Message messages per client: one write per client and turn of the event loop, and a bounded backlog."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -11,41 +11,40 @@ from synkora.engine.histogram import Histogram
 from synkora.engine.logs import Log, fault
 from synkora.engine.message import Message
 
-FLUSH_CHUNK: Final = (
-    262_144  # bytes of a backlog that go out in a turn: nobody else waits for it, nor is it copied whole
-)
-#: Seconds: from a turn with one message for a few clients to one that everybody notices.
+# Bytes of a backlog written in one turn: bounds the delay for other clients, and the size of the copy.
+FLUSH_CHUNK: Final = 262_144
+#: Seconds: from a turn with one message for a few clients to a turn that users notice.
 TURN_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 log = Log(__name__)
 
 
-def _tell_nobody(_: Exception) -> None:
-    """Take note of a failure that no longer matters."""
+def _ignore_failure(_: Exception) -> None:
+    """Ignore a failure after the end of the session."""
 
 
 class Carrier(Protocol):
-    """What takes an outbox's messages to the client."""
+    """Sends an outbox's messages to the client."""
 
     @property
     def writable(self) -> bool:
-        """Whether it takes messages now."""
+        """Whether the transport accepts messages now."""
         ...
 
     def send(self, messages: list[Message]) -> None:
-        """Take messages, in order, without waiting."""
+        """Send messages in order, without waiting."""
         ...
 
 
 class Outbox:
-    """The messages for one client, in order.
+    """The outgoing messages of one client, in order.
 
-    While its carrier is not writable they are held, all together up to `limit` bytes; where those that are neither
-    volatile nor updates are more, `failed` is called with `OutboxFull`. What was held goes out `FLUSH_CHUNK` bytes at a
-    time, then the present state of each subject whose updates were dropped, one in each write.
+    While the carrier is not writable, messages go to a backlog of at most `limit` bytes. If messages that cannot be
+    dropped exceed the limit, `failed` is called with `OutboxFull`. The backlog is written `FLUSH_CHUNK` bytes at a
+    time, then the full state of each subject whose updates were dropped, one subject per write.
     """
 
-    __slots__ = ("_failed", "_flusher", "_held", "_limit", "carrier", "queue", "scheduled")
+    __slots__ = ("_backlog", "_failed", "_flusher", "_limit", "carrier", "queue", "scheduled")
 
     def __init__(self, flusher: "Flusher", carrier: Carrier, limit: int, failed: Callable[[Exception], None]) -> None:
         self.carrier = carrier
@@ -54,115 +53,114 @@ class Outbox:
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
-        self._held: Backlog | None = None
+        self._backlog: Backlog | None = None
 
     def put(self, message: Message) -> None:
-        """Add a message, to go out at the end of this turn of the event loop."""
+        """Add a message, to be sent at the end of this turn of the event loop."""
         self._flusher.broadcast(message, (self,), None)
 
     @property
     def waiting_bytes(self) -> int:
-        """How much is held for a client that does not read."""
-        return self._held.bytes if self._held else 0
+        """Bytes in the backlog."""
+        return self._backlog.bytes if self._backlog else 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self.queue and self._held is None
+        """Whether no message waits."""
+        return not self.queue and self._backlog is None
 
     def retire(self) -> None:
-        """Drop all that waits, and let go of whom it told of failures: the two would keep each other in memory."""
+        """Drop all messages and the failure callback: outbox and callback would keep each other in memory."""
         self.clear()
-        self._failed = _tell_nobody
+        self._failed = _ignore_failure
 
     def clear(self) -> None:
-        """Drop all that waits."""
+        """Drop all messages."""
         self.queue.clear()
-        self._let_go()
+        self._drop_backlog()
 
-    def _let_go(self) -> None:
-        if self._held is not None:
-            self._held = None
-            self._flusher.holding.discard(self)
+    def _drop_backlog(self) -> None:
+        if self._backlog is not None:
+            self._backlog = None
+            self._flusher.backlogged.discard(self)
 
     def flush(self) -> None:
-        """Hand over what waits, or hold it within the limits."""
+        """Send the queued messages, or move them to the backlog."""
         self.scheduled = False
         queue = self.queue
-        if self._held is not None:
-            self._flush_held(self._held)
+        if self._backlog is not None:
+            self._flush_backlog(self._backlog)
         elif queue:
             if self.carrier.writable:
                 self.queue = []
                 self.carrier.send(queue)
-            elif self._failed is _tell_nobody:
-                queue.clear()  # the client has gone
+            elif self._failed is _ignore_failure:
+                queue.clear()  # the session has ended
             else:
-                self._held = Backlog(self._limit)
-                self._flusher.holding.add(self)
-                self._flush_held(self._held)
+                self._backlog = Backlog(self._limit)
+                self._flusher.backlogged.add(self)
+                self._flush_backlog(self._backlog)
 
-    def _flush_held(self, held: Backlog) -> None:
+    def _flush_backlog(self, backlog: Backlog) -> None:
         queue, self.queue = self.queue, []
         if self.carrier.writable:
-            messages = held.release(FLUSH_CHUNK)
-            if held.is_empty:
+            messages = backlog.release(FLUSH_CHUNK)
+            if backlog.is_empty:
                 messages += queue
                 queue = []
-                if held.lost:
-                    messages += held.lost.pop().renew(self)
-                if not held.lost:
-                    self._let_go()
+                if backlog.lost:
+                    messages += backlog.lost.pop().full_state(self)
+                if not backlog.lost:
+                    self._drop_backlog()
             if messages:
                 self.carrier.send(messages)
-            if self._held is None:
+            if self._backlog is None:
                 return
             if self.carrier.writable:
                 self._flusher.schedule(self)
-        self._flusher.dropped += held.add(queue)
-        held.forget_unconcerned(self)
-        if held.bytes > self._limit:
+        self._flusher.dropped += backlog.add(queue)
+        backlog.prune_lost(self)
+        if backlog.bytes > self._limit:
             self.clear()
             self._flusher.cut_off += 1
             self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))
 
-    def hand_over(self) -> None:
-        """Give the carrier all that waits, whether it is writable or not: nothing will come after."""
-        queue = self.queue if self._held is None else self._held.release() + self.queue
+    def send_all(self) -> None:
+        """Send all messages, even if the transport is not writable: these are the last ones."""
+        queue = self.queue if self._backlog is None else self._backlog.release() + self.queue
         self.queue = []
-        self._let_go()
+        self._drop_backlog()
         if queue:
             self.carrier.send(queue)
 
     def fail(self, error: Exception) -> None:
-        """End this connection, since it cannot be sent to."""
+        """End this connection after a failed send."""
         log.error("flush_failed", **fault(error))
         self.clear()
         try:
             self._failed(error)
-        except Exception as further:  # the others' turn goes on
+        except Exception as further:  # the flush of other clients must continue
             log.error("flush_failed", **fault(further))
 
 
 class Flusher:
-    """The outboxes that got something in this turn of the event loop, and what has gone through all outboxes.
+    """Flushes the outboxes that got messages in this turn of the event loop, and counts their messages.
 
-    `deliveries` counts messages, one for each client, and `bytes_out` their bytes as on a WebSocket; `bytes_in` the
-    bytes of the messages that came. `turns` has the seconds from a turn's first message, received or put into an
-    outbox, to the end of its writes. `dropped` counts the volatile messages that clients lost because they did not
-    read, one for each client; `cut_off` the clients that were given up for it. `holding` are the outboxes in which
-    something waits for a client that does not read.
+    `deliveries` counts messages per client, `bytes_out` their bytes as WebSocket frames, `bytes_in` the bytes of
+    received messages. `turns` measures the seconds from a turn's first message, received or sent, to the end of the
+    writes. `dropped` counts the volatile messages that slow consumers lost, per client; `cut_off` counts disconnected
+    slow consumers. `backlogged` has the outboxes with a backlog.
     """
 
     __slots__ = (
         "_began",
         "_dirty",
+        "backlogged",
         "bytes_in",
         "bytes_out",
         "cut_off",
         "deliveries",
         "dropped",
-        "holding",
         "is_armed",
         "turns",
     )
@@ -177,10 +175,10 @@ class Flusher:
         self.turns = Histogram(TURN_BOUNDS)
         self.dropped = 0
         self.cut_off = 0
-        self.holding: set[Outbox] = set()
+        self.backlogged: set[Outbox] = set()
 
     def broadcast(self, message: Message, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
-        """Put one message into all `outboxes` but `skip`."""
+        """Add a message to all `outboxes` except `skip`."""
         if not self.is_armed:
             self.arm()
         dirty = self._dirty
@@ -197,7 +195,7 @@ class Flusher:
         self.bytes_out += reached * len(message.frames)
 
     def schedule(self, outbox: Outbox) -> None:
-        """Flush an outbox at the end of the next turn, though nothing may have been put into it."""
+        """Flush an outbox at the end of the next turn, even without new messages."""
         if not self.is_armed:
             self.arm()
         if not outbox.scheduled:
@@ -205,8 +203,8 @@ class Flusher:
             self._dirty.append(outbox)
 
     def arm(self) -> None:
-        """Have this turn end with a flush."""
-        # What is called soon runs when all that has arrived in this turn has been handled. In a thread this raises.
+        """Schedule a flush at the end of this turn."""
+        # The callback runs after all data that arrived in this turn. In a thread without an event loop this raises.
         asyncio.get_running_loop().call_soon(self._flush)
         self.is_armed = True
         self._began = perf_counter()

@@ -1,4 +1,4 @@
-"""What a session stands on, and what stands on it."""
+"""The ports of a session: the transport below, the listener above."""
 
 from typing import Protocol
 
@@ -8,58 +8,58 @@ from synkora.engine.settings import TransportName
 
 
 class Transport(Protocol):
-    """What carries a session."""
+    """Carries a session: polling or WebSocket."""
 
     @property
     def name(self) -> TransportName:
-        """Its name on the wire."""
+        """The transport's name on the wire."""
         ...
 
     @property
     def writable(self) -> bool:
-        """Whether it takes messages now."""
+        """Whether the transport accepts messages now."""
         ...
 
     def send(self, messages: list[Message]) -> None:
-        """Take messages, in order, without waiting."""
+        """Send messages in order, without waiting."""
         ...
 
     @property
     def close_packet(self) -> Message | None:
-        """The packet that ends a session over it, if it takes one."""
+        """The packet that ends a session over this transport, or None."""
         ...
 
-    def silent_for(self) -> float:
-        """Seconds since the latest part of a message that is still on its way; infinite where there is none."""
+    def seconds_since_progress(self) -> float:
+        """Seconds since the latest part of an incomplete message; infinite without one."""
         ...
 
     def drain(self, reason: Reason) -> bool:
-        """Tell the client that the connection ends, and go on receiving; return False where it can only be closed.
+        """Announce the end to the client and keep receiving; return False if the transport can only be closed.
 
-        Nothing is sent over it afterwards, unless the client is to come for its last messages.
+        Nothing is sent afterwards, except last messages that the client fetches by polling.
         """
         ...
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """End the connection; return False where the client may still come for what is in the outbox."""
+        """End the connection; return False if the client may still fetch messages from the outbox."""
         ...
 
     def discard(self) -> None:
-        """Let go of the client, which has left, or goes on over another transport."""
+        """Detach from a session that has ended or uses another transport now."""
         ...
 
 
 class SessionListener(Protocol):
-    """What stands above a session."""
+    """Handles a session's messages and its end."""
 
     def on_message(self, data: bytes) -> None:
-        """Take a text message. Raises `ProtocolError` to end the connection."""
+        """Handle a text message. Raises `ProtocolError` to end the connection."""
         ...
 
     def on_binary(self, data: bytes) -> None:
-        """Take a binary message. Raises `ProtocolError` to end the connection."""
+        """Handle a binary message. Raises `ProtocolError` to end the connection."""
         ...
 
     def on_close(self, reason: Reason) -> None:
-        """Take note that the session has ended."""
+        """Handle the end of the session."""
         ...

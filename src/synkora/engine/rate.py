@@ -1,17 +1,17 @@
-"""How many a second, and how many at once."""
+"""A rate limit with a burst."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
-_ROUNDING: Final = 1e-6  # seconds: sums of floats must not make a burst an event too small
+_ROUNDING: Final = 1e-6  # seconds; rounding of float sums must not shorten a burst by one event
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many events or bytes a second, and `burst` at once; none of either is no limit.
+    """Events or bytes per second, with a burst. Both must be above 0.
 
-    An event is taken if it is not more than the burst ahead of the rate: the generic cell rate algorithm (ITU-T I.371),
-    which needs one number for each client.
+    An event is accepted if it is at most the burst ahead of the rate: the generic cell rate algorithm (ITU-T I.371),
+    which needs one number per client.
     """
 
     per_second: float
@@ -24,12 +24,12 @@ class Rate:
         object.__setattr__(self, "_ahead", (self.burst - 1) / self.per_second + _ROUNDING)
 
     def excess(self, due: float, now: float) -> float:
-        """Seconds until another may come, of a client whose next one is `due`; none or less if it may come now."""
+        """Return the seconds until a client with this `due` may send an event; 0 or less if the client may send now."""
         return due - now - self._ahead
 
     def after(self, due: float, now: float, cost: float = 1) -> float:
-        """When the next one is due, after one that was taken now; one of several bytes costs so many.
+        """Return the new `due` of a client after an accepted event; `cost` is in events or bytes.
 
-        It is taken whatever it costs, if anything is: what it costs more is owed, and the next one waits for it.
+        An accepted event may cost more than the burst. The excess is a debt, and the next event waits for it.
         """
         return max(due, now) + self._interval * cost

@@ -1,4 +1,4 @@
-"""The sessions by their ids, and what they share."""
+"""The sessions by id, and their shared timers and counters."""
 
 import asyncio
 import secrets
@@ -21,45 +21,45 @@ from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.engineio import open_packet
 
-LINGER = 30  # seconds: how long the last messages of a session wait for a poll
-LAST_LINGER = 2  # seconds: the same once the server closes; who is there polls at once
-COMPLETION = 30  # seconds that a client has for the next part of a message that it has begun: fragments, attachments
+LINGER = 30  # seconds; how long a session's last messages wait for a poll
+LAST_LINGER = 2  # seconds; the same while the server closes: a connected client polls immediately
+COMPLETION = 30  # seconds for the next part of an incomplete message: fragments, attachments
 
 
 class PartialMessage(Protocol):
-    """What waits for the rest of a message."""
+    """A connection that waits for the rest of a message."""
 
     def message_timed_out(self) -> None:
-        """End, since it did not come."""
+        """End the connection: the rest of the message did not arrive in time."""
         ...
 
     def __hash__(self) -> int: ...
 
 
 def new_id() -> str:
-    """A random id of 20 characters of URL-safe base64."""
+    """Return a random id of 20 characters of URL-safe base64."""
     return secrets.token_urlsafe(15)
 
 
 class Registry:
-    """Opens sessions, finds them, and forgets them when they end.
+    """Opens sessions, finds them by id, and removes them after their end.
 
-    `accept` is called with each new session and returns what listens to it.
+    `accept` is called with each new session and returns its listener.
     """
 
     def __init__(
         self,
         settings: EngineSettings,
         accept: Callable[[Session], SessionListener],
-        gate: ConnectionLimiter | None = None,
+        connection_limiter: ConnectionLimiter | None = None,
     ) -> None:
         self.settings = settings
-        self._before_ids = f"{settings.instance}." if settings.instance else ""
-        self._gate = gate or ConnectionLimiter(ConnectionLimits())
+        self._sid_prefix = f"{settings.instance}." if settings.instance else ""
+        self._connection_limiter = connection_limiter or ConnectionLimiter(ConnectionLimits())
         self.flusher = Flusher()
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()
-        self.incomplete: TimeoutQueue[PartialMessage] = TimeoutQueue(
+        self.partial_messages: TimeoutQueue[PartialMessage] = TimeoutQueue(
             COMPLETION, lambda waiting: waiting.message_timed_out()
         )
         self._accept = accept
@@ -69,10 +69,10 @@ class Registry:
         )
         self._lingering: TimeoutQueue[Session] = TimeoutQueue(LINGER, lambda session: session.linger_timed_out())
         self.is_closing = False
-        self.obstacle: tuple[int, str] | None = None  # the status and words for whoever would open a session
+        self.unavailable: tuple[int, str] | None = None  # HTTP status and message for new sessions, if they are refused
         self.open_websockets = 0
-        self.opened: Counter[str] = Counter()  # sessions ever, by their first transport
-        self.transports: Counter[str] = Counter()  # sessions now, by their transport
+        self.opened: Counter[str] = Counter()  # sessions since the start, by their first transport
+        self.transports: Counter[str] = Counter()  # current sessions, by their transport
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -81,18 +81,18 @@ class Registry:
         return iter(self._sessions.values())
 
     def admit(self, request: Request) -> None:
-        """Make sure that a session may be opened. Raises `HandshakeRefused`."""
+        """Check that a session may be opened. Raises `HandshakeRefused`."""
         if self.is_closing:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "Server is shutting down", status=503)
-        if self.obstacle is not None:
-            status, words = self.obstacle
+        if self.unavailable is not None:
+            status, words = self.unavailable
             raise HandshakeRefused(Refusal.BAD_REQUEST, words, status=status)
-        self._gate.check(request.address)
+        self._connection_limiter.check(request.address)
 
     def open(self, request: Request, transport: Transport) -> Session:
-        """A new session, its handshake on the way, for a request that has been admitted."""
-        self._gate.enter(request.address)
-        session = Session(self._before_ids + new_id(), request, transport, self)
+        """Open a session for an admitted request, and send its handshake."""
+        self._connection_limiter.add(request.address)
+        session = Session(self._sid_prefix + new_id(), request, transport, self)
         self._sessions[session.sid] = session
         self.opened[transport.name] += 1
         self.transports[transport.name] += 1
@@ -119,44 +119,44 @@ class Registry:
         return sid
 
     def find(self, sid: str) -> Session:
-        """The session with the id `sid`. Raises `HandshakeRefused` where there is none."""
+        """Return the session with the id `sid`. Raises `HandshakeRefused` for an unknown id."""
         session = self._sessions.get(sid)
         if session is None:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         return session
 
     def page_of(self, sid: str) -> str | None:
-        """The origin of the page that trusted proxies have brought to a session; None where that is not known."""
+        """Return the origin of a session's page as reported by trusted proxies; None if unknown."""
         session = self._sessions.get(sid)
         return None if session is None else session.page
 
     def note_refusal(self, refusal: HandshakeRefused, request: Request) -> None:
-        """Count a request that was refused; that the server stops is no incident."""
+        """Count a refused request; a refusal by a stopping server is not an incident."""
         match refusal.status:
             case 403:
                 self.incidents.note(IncidentKind.ORIGIN_REFUSED, refused_origin(request), request.address)
             case _ if refusal.limit is not None:
                 self.incidents.note_limit(refusal.limit, request.address)
             case 503:
-                pass  # the server stops
+                pass  # the server is stopping
             case _:
                 self.incidents.note(IncidentKind.REQUEST_REFUSED, str(refusal), request.address)
 
     def probe_started(self, session: Session) -> None:
-        """Give an upgrade its time."""
+        """Start the timeout of an upgrade."""
         self._probes.add(session)
 
     def probe_ended(self, session: Session) -> None:
-        """Stop that time."""
+        """Stop the timeout of an upgrade."""
         self._probes.drop(session)
 
     def upgraded(self, session: Session) -> None:
-        """Take note that a session has gone from polling to WebSocket."""
+        """Count a session that has moved from polling to WebSocket."""
         self.transports["polling"] -= 1
         self.transports[session.transport.name] += 1
 
     def ended(self, session: Session) -> None:
-        """Forget a session, or give one that lingers its time."""
+        """Remove a session, or start the linger timeout of a closing one."""
         self.heartbeat.stop(session)
         if session.state is State.CLOSING:
             self._lingering.add(session)
@@ -166,23 +166,23 @@ class Registry:
     def _forget(self, session: Session) -> None:
         self._lingering.drop(session)
         if self._sessions.pop(session.sid, None) is not None:
-            self._gate.leave(session.request.address)
+            self._connection_limiter.remove(session.request.address)
             self.transports[session.transport.name] -= 1
 
-    def shut(self) -> None:
-        """Open no more sessions; those that are open go on."""
+    def stop_accepting(self) -> None:
+        """Refuse new sessions; open sessions continue."""
         self.is_closing = True
 
     def close(self) -> None:
-        """End all sessions and open no more; those that linger have `LAST_LINGER` seconds left."""
-        self.shut()
+        """End all sessions and refuse new ones; closing sessions have `LAST_LINGER` seconds left."""
+        self.stop_accepting()
         for session in list(self._sessions.values()):
             session.close(Reason.SERVER_SHUTTING_DOWN)
         if self._sessions:
             asyncio.get_running_loop().call_later(LAST_LINGER, self._give_up)
         self.heartbeat.cancel()
         self._probes.cancel()
-        self.incomplete.cancel()
+        self.partial_messages.cancel()
 
     def _give_up(self) -> None:
         for session in list(self._sessions.values()):
@@ -190,5 +190,5 @@ class Registry:
 
     @property
     def is_drained(self) -> bool:
-        """Whether every client has taken what it was sent, and is gone."""
+        """Whether all clients have got their last messages and disconnected."""
         return not self._sessions and not self.open_websockets

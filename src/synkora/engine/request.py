@@ -1,4 +1,4 @@
-"""The HTTP request that opens, carries or upgrades a session."""
+"""The HTTP request that opens, continues or upgrades a session."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-#: An id of a request that can be written anywhere: in a header, in a line of a log.
+#: A request id that is safe in headers and log lines.
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
 _MAX_PARAMETERS: Final = 100
 
 
 class Headers:
-    """A request's headers, kept as one block of bytes: a connection holds them for as long as it lives."""
+    """A request's headers as one block of bytes, to save memory: a connection keeps them until its end."""
 
     __slots__ = ("_block",)
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take `pairs` of a lower-case name and a value, as ASGI has them."""
+        """Take `pairs` of a lower-case name and a value, as in ASGI."""
         self._block = b"".join([b"\n%b:%b" % (name, value) for name, value in pairs])
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -28,7 +28,7 @@ class Headers:
                 yield name, value.strip()
 
     def get(self, name: str) -> str | None:
-        """The value of a header by its lower-case name; fields of one name are one list (RFC 9110 section 5.3)."""
+        """Return a header by its lower-case name; several fields are joined to a list (RFC 9110 section 5.3)."""
         key = b"\n%b:" % name.encode("latin-1")
         start = self._block.find(key)
         if start < 0:
@@ -38,20 +38,20 @@ class Headers:
         if end < 0:
             return self._block[start:].decode("latin-1").strip()
         if self._block.find(key, end) >= 0:
-            # Cookies are parted by another sign than all other lists (RFC 6265 section 5.4, RFC 9113 section 8.2.3).
+            # Cookies have another separator than other lists (RFC 6265 section 5.4, RFC 9113 section 8.2.3).
             return ("; " if name == "cookie" else ", ").join(self.get_all(name))
         return self._block[start:end].decode("latin-1").strip()
 
     def get_all(self, name: str) -> list[str]:
-        """The values of a header by its lower-case name, in the order that they came in."""
+        """Return all values of a header by its lower-case name, in order."""
         return [value for key, value in self if key == name]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked for; `query` is as it came, `address` is the client's, as far as that is known.
+    """A client's request. `address` is the client's address, as far as known.
 
-    `is_proxied` says that a trusted proxy has sent the request.
+    `is_proxied`: a trusted proxy has sent the request.
     """
 
     method: str
@@ -64,15 +64,15 @@ class Request:
 
     @property
     def id(self) -> str | None:
-        """The request's id, if it came with one that is sane."""
+        """The request's id, if the client or a proxy sent a valid one."""
         given = self.headers.get("x-request-id")
         return given if given is not None and SANE_ID.fullmatch(given) else None
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters of the query, the last of each name."""
+        """The query parameters; of parameters with the same name, the last."""
         query = self.query_string
-        if "%" not in query and "+" not in query:  # as clients send it; parse_qsl takes five times as long
+        if "%" not in query and "+" not in query:  # the usual case; parse_qsl takes five times as long
             pairs = query.split("&")
             return dict([pair.partition("=")[::2] for pair in pairs if pair]) if len(pairs) <= _MAX_PARAMETERS else {}
         try:
@@ -82,17 +82,17 @@ class Request:
 
     @property
     def wants_base64(self) -> bool:
-        """Whether its client takes no binary packets (`forceBase64`)."""
+        """Whether the client accepts no binary packets (`forceBase64`)."""
         return bool(self.query.get("b64"))
 
     @property
     def origin(self) -> str | None:
-        """The page that sent it, where a browser did."""
+        """The origin of the page, if a browser sent the request."""
         return self.headers.get("origin")
 
     @property
     def host(self) -> str | None:
-        """The server as the client addressed it: behind trusted proxies, the first of `X-Forwarded-Host`."""
+        """The server's host as the client addressed it: behind trusted proxies, the first of `X-Forwarded-Host`."""
         forwarded = self.headers.get("x-forwarded-host") if self.is_proxied else None
         first = forwarded.partition(",")[0].strip() if forwarded else ""
         return first or self.headers.get("host")

@@ -1,4 +1,4 @@
-"""One client's connection: its states, its heartbeat, and its move from polling to WebSocket.
+"""A session: its states, its heartbeat, and its upgrade from polling to WebSocket.
 
 Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Upgrade" and "Message".
 """
@@ -13,7 +13,7 @@ from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
 from synkora.engine.logs import Log, fault
 from synkora.engine.message import NOOP, PING, PROBE_PONG, Message
-from synkora.engine.origins import OWN_PAGE, is_said_own
+from synkora.engine.origins import OWN_PAGE, is_reported_same_origin
 from synkora.engine.outbox import Flusher, Outbox
 from synkora.engine.ports import SessionListener, Transport
 from synkora.engine.rate import Rate
@@ -21,23 +21,23 @@ from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.protocol import engineio
 from synkora.protocol.engineio import PacketType
-from synkora.protocol.errors import Flooding, InvalidUtf8, PayloadTooLarge, ProtocolError
+from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError, TooManyPackets
 from synkora.protocol.json import is_utf8
 
 
 class State(Enum):
-    """Where a session is in its life."""
+    """The states of a session."""
 
     OPEN = auto()
-    PROBING = auto()  # a WebSocket has come beside the polling
-    PROBED = auto()  # the WebSocket has been shown to work
-    DRAINING = auto()  # its client is told to go, and what it sent before it knew is still taken
-    CLOSING = auto()  # over, but what was sent last still waits for the client's poll
+    PROBING = auto()  # a WebSocket has connected, while the session still uses polling
+    PROBED = auto()  # the WebSocket works: its probe has been answered
+    DRAINING = auto()  # the client is told to leave; messages that it sent before it knew are still handled
+    CLOSING = auto()  # ended, but the last messages wait for a poll
     CLOSED = auto()
 
 
 class SessionEvent(Enum):
-    """What moves a session from state to state."""
+    """The events that change a session's state."""
 
     PROBE = auto()
     PROBE_ANSWERED = auto()
@@ -66,33 +66,33 @@ TRANSITIONS: Final = {
     (State.CLOSING, SessionEvent.UPGRADE): State.CLOSING,
     (State.CLOSING, SessionEvent.END): State.CLOSED,
 }
-# A set would call Python code for each hash of an enum.
+# A tuple: a set would run Python code for the hash of an enum.
 LIVE: Final = (State.OPEN, State.PROBING, State.PROBED, State.DRAINING)
 
 
-class _Nobody:
-    """Listens to a session that has ended, so that the two do not keep each other in memory."""
+class _ClosedListener:
+    """The listener of a session that has ended. It frees the real listener: the two would keep each other in memory."""
 
     def on_message(self, data: bytes) -> None: ...
     def on_binary(self, data: bytes) -> None: ...
     def on_close(self, reason: Reason) -> None: ...
 
 
-MAX_CONTROL: Final = 1000  # bytes of an Engine.IO packet that is no message: it needs a few
-#: Packets that no other limit counts: a connection has use for one or two a minute.
-ODD_RATE: Final = 100  # a second
-ODD_BURST: Final = 300
-ODD_BYTES: Final = 10_000  # that count as one more of them: receiving a large one costs as much as many small ones
+MAX_CONTROL: Final = 1000  # bytes of an Engine.IO packet other than a message: a valid one is a few bytes
+#: Rate of packets that no other limit counts: a connection needs one or two per minute.
+OVERHEAD_RATE: Final = 100  # per second
+OVERHEAD_BURST: Final = 300
+OVERHEAD_BYTES: Final = 10_000  # that count as one more packet: one large packet costs as much as many small ones
 
 log = Log(__name__)
 
-_NOBODY: Final = _Nobody()
-_ODD: Final = Rate(ODD_RATE, ODD_BURST)
-_MESSAGE: Final = int(PacketType.MESSAGE)  # to look up an enum's member runs Python code in Python 3.11
+_CLOSED_LISTENER: Final = _ClosedListener()
+_OVERHEAD: Final = Rate(OVERHEAD_RATE, OVERHEAD_BURST)
+_MESSAGE: Final = int(PacketType.MESSAGE)  # a member lookup of an enum runs Python code in Python 3.11
 
 
 class SessionHost(Protocol):
-    """What keeps the sessions, and what they share."""
+    """What sessions share: settings, flusher, heartbeat and incidents, and the owner of their timeouts."""
 
     settings: EngineSettings
     flusher: Flusher
@@ -100,36 +100,36 @@ class SessionHost(Protocol):
     incidents: Incidents
 
     def probe_started(self, session: "Session") -> None:
-        """Give an upgrade its time."""
+        """Start the timeout of an upgrade."""
         ...
 
     def probe_ended(self, session: "Session") -> None:
-        """Stop that time."""
+        """Stop the timeout of an upgrade."""
         ...
 
     def upgraded(self, session: "Session") -> None:
-        """Take note that a session has gone from polling to WebSocket."""
+        """Count a session that has moved from polling to WebSocket."""
         ...
 
     def ended(self, session: "Session") -> None:
-        """Forget a session, or give one that lingers its time."""
+        """Remove a session, or start the linger timeout of a closing one."""
         ...
 
 
 class Session:
     """An Engine.IO session.
 
-    `request` opened it. `cookie_request` is the latest of its requests whose cookies are trusted, because the page that
-    sent it is allowed to connect. `page` is the origin of a page that trusted proxies have brought, or `OWN_PAGE`.
-    `max_message` is the largest message that it may send now, in bytes.
+    `request` opened the session. `cookie_request` is the session's latest request whose cookies are trusted, because
+    its page is allowed to connect. `page` is the origin of the page as reported by trusted proxies, or `OWN_PAGE`.
+    `max_message` is the current limit for received messages, in bytes.
     """
 
     __slots__ = (
         "__weakref__",
+        "_awaits_pong",
         "_end_reason",
-        "_keeper",
-        "_odd_due",
-        "_owes_sign",
+        "_host",
+        "_overhead_due",
         "_probe",
         "_upgrade_waiters",
         "cookie_request",
@@ -145,18 +145,18 @@ class Session:
 
     listener: SessionListener
 
-    def __init__(self, sid: str, request: Request, transport: Transport, keeper: SessionHost) -> None:
+    def __init__(self, sid: str, request: Request, transport: Transport, host: SessionHost) -> None:
         self.sid = sid
         self.request = request
         self.cookie_request: Request | None = None
         self.page: str | None = None
         self.state = State.OPEN
         self.transport = transport
-        self.outbox = Outbox(keeper.flusher, transport, keeper.settings.max_outbox, self.fail)
-        self.max_message = keeper.settings.max_payload
-        self._keeper = keeper
-        self._odd_due = 0.0
-        self._owes_sign = False  # it has been pinged, and nothing has come since
+        self.outbox = Outbox(host.flusher, transport, host.settings.max_outbox, self.fail)
+        self.max_message = host.settings.max_payload
+        self._host = host
+        self._overhead_due = 0.0
+        self._awaits_pong = False  # pinged, and nothing received since
         self._end_reason = Reason.TRANSPORT_CLOSE
         self._probe: Transport | None = None
         self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
@@ -164,7 +164,7 @@ class Session:
 
     @property
     def is_live(self) -> bool:
-        """Whether messages can still be exchanged."""
+        """Whether messages can be exchanged."""
         return self.state in LIVE
 
     def send(self, text: bytes) -> None:
@@ -172,13 +172,14 @@ class Session:
         self.outbox.put(Message(text))
 
     def trust_cookies(self, request: Request) -> None:
-        """Note the page and the cookies of one of its requests, if its page is one whose cookies count.
+        """Store the page and the cookies of a request, if its page is trusted.
 
-        Of a page on another port only the WebSocket has cookies; a POST without them may come after it.
+        A page on another port has cookies only on the WebSocket. A POST without cookies, which may follow, changes
+        nothing.
         """
-        if self.page is None and request.origin is None and is_said_own(request):
+        if self.page is None and request.origin is None and is_reported_same_origin(request):
             self.page = OWN_PAGE
-        if not self._keeper.settings.origins.trusts(request):
+        if not self._host.settings.origins.trusts(request):
             return
         if request.is_proxied:
             self.page = request.origin
@@ -192,10 +193,10 @@ class Session:
         self.state = after
         return True
 
-    # What arrives
+    # Receiving
 
     def receive_text(self, transport: Transport, packet: bytes) -> None:
-        """Take a text packet from one of the session's transports."""
+        """Handle a text packet from one of the session's transports."""
         try:
             if not packet:
                 raise ProtocolError("empty packet")
@@ -205,11 +206,11 @@ class Session:
                 self._receive_from_probe(transport, packet)
             elif packet[0] == _MESSAGE:
                 if self.state in LIVE:
-                    if self._owes_sign:
-                        self._show_life()
-                    flusher = self._keeper.flusher
+                    if self._awaits_pong:
+                        self._extend_pong_time()
+                    flusher = self._host.flusher
                     flusher.bytes_in += len(packet)
-                    if not flusher.is_armed:  # by a plain look, since a call would cost every message
+                    if not flusher.is_armed:  # an attribute access here: a method call would cost time for each message
                         flusher.arm()
                     self.listener.on_message(packet[1:])
             elif engineio.is_base64(packet):
@@ -220,45 +221,45 @@ class Session:
             self._receive_failed(transport, error)
 
     def receive_binary(self, transport: Transport, data: bytes) -> None:
-        """Take a binary packet from one of the session's transports."""
+        """Handle a binary packet from one of the session's transports."""
         try:
             if transport is not self.transport:
                 raise ProtocolError("binary packet during an upgrade")
             if self.state in LIVE:
-                if self._owes_sign:
-                    self._show_life()
-                self._keeper.flusher.bytes_in += len(data)
+                if self._awaits_pong:
+                    self._extend_pong_time()
+                self._host.flusher.bytes_in += len(data)
                 self.listener.on_binary(data)
         except Exception as error:
             self._receive_failed(transport, error)
 
     def _receive_failed(self, transport: Transport, error: Exception) -> None:
         if not isinstance(error, ProtocolError):
-            log.error("receive_failed", **fault(error))  # a fault of ours: it ends one connection, on any transport
+            log.error("receive_failed", **fault(error))  # a bug of the server ends one connection only
         self.transport_failed(transport, error)
 
-    def count_odd(self, size: int = 0) -> None:
-        """Count a packet or frame, of `size` bytes, that no other limit counts. Raises `Flooding` for one too many."""
+    def count_overhead(self, size: int = 0) -> None:
+        """Count a packet or frame of `size` bytes that no other limit counts. Raises `TooManyPackets`."""
         now = monotonic()
-        if _ODD.excess(self._odd_due, now) > 0:
-            raise Flooding("too many packets without use")
-        self._odd_due = _ODD.after(self._odd_due, now, 1 + size // ODD_BYTES)
+        if _OVERHEAD.excess(self._overhead_due, now) > 0:
+            raise TooManyPackets("too many packets without use")
+        self._overhead_due = _OVERHEAD.after(self._overhead_due, now, 1 + size // OVERHEAD_BYTES)
 
     def too_large(self) -> PayloadTooLarge:
-        """What ends a connection whose message is larger than `max_message`."""
-        when = "" if self.max_message >= self._keeper.settings.max_payload else " before CONNECT"
+        """Return the error for a message larger than `max_message`."""
+        when = "" if self.max_message >= self._host.settings.max_payload else " before CONNECT"
         return PayloadTooLarge(f"message is larger than {self.max_message} bytes{when}")
 
     def _receive_control(self, packet: bytes) -> None:
         if len(packet) > MAX_CONTROL:
             raise ProtocolError(f"control packet is larger than {MAX_CONTROL} bytes")
-        self.count_odd()
+        self.count_overhead()
         if packet[0] == PacketType.PONG:
-            self._owes_sign = False
-            self._keeper.heartbeat.pong(self)
+            self._awaits_pong = False
+            self._host.heartbeat.pong(self)
             return
-        if self._owes_sign:
-            self._show_life()
+        if self._awaits_pong:
+            self._extend_pong_time()
         match packet[0]:
             case PacketType.CLOSE:
                 self.transport_closed(self.transport, Reason.TRANSPORT_CLOSE)
@@ -269,15 +270,15 @@ class Session:
             case _:
                 raise ProtocolError("unknown packet type")
 
-    # The move to WebSocket
+    # Upgrade to WebSocket
 
     def probe(self, transport: Transport, request: Request) -> bool:
-        """Take a WebSocket that came with this session's id; return False where it has, or is getting, one already."""
+        """Accept a WebSocket with this session's id for an upgrade; return False if the session has a WebSocket."""
         if self.transport.name == "websocket" or not self._move(SessionEvent.PROBE):
             return False
         self._probe = transport
         self.trust_cookies(request)
-        self._keeper.probe_started(self)
+        self._host.probe_started(self)
         self._wake_upgrade_waiters(came=True)
         return True
 
@@ -289,12 +290,12 @@ class Session:
             self._release_poll()
         elif packet.startswith(engineio.UPGRADE) and self._move(SessionEvent.UPGRADE):
             polling, self.transport, self._probe = self.transport, transport, None
-            self._keeper.probe_ended(self)
-            self._keeper.upgraded(self)
+            self._host.probe_ended(self)
+            self._host.upgraded(self)
             self.outbox.carrier = transport
             polling.discard()
             if self.state is State.CLOSING:
-                self.outbox.hand_over()
+                self.outbox.send_all()
                 transport.close(self._end_reason, None)
                 self._end()
             else:
@@ -303,30 +304,30 @@ class Session:
             self.probe_failed()
 
     def _release_poll(self) -> None:
-        """Answer a poll that hangs, or comes, while the client waits for its end to upgrade."""
+        """Answer a poll with NOOP: the client upgrades after its pending poll has ended."""
         if self.state is State.PROBED and self.transport.writable:
             self.transport.send([NOOP])
 
     def probe_failed(self) -> None:
-        """Give up an upgrade; the session goes on over polling."""
+        """Cancel an upgrade; the session continues over polling."""
         probe, self._probe = self._probe, None
-        self._keeper.probe_ended(self)
+        self._host.probe_ended(self)
         self._move(SessionEvent.PROBE_FAILED)
         if probe is not None:
             probe.close(Reason.TRANSPORT_ERROR, None)
 
     async def upgrade_request(self) -> bool:
-        """Wait for a WebSocket with this session's id, as long as an upgrade may take; return whether one came."""
+        """Wait at most `upgrade_timeout` for a WebSocket with this session's id; return whether one connected."""
         if self._probe is not None or self.transport.name == "websocket":
             return True
-        if not self.is_live or not self._keeper.settings.upgrades(self.transport.name):
+        if not self.is_live or not self._host.settings.upgrades(self.transport.name):
             return False
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self._upgrade_waiters is None:
             self._upgrade_waiters = []
         self._upgrade_waiters.append(waiter)
         try:
-            return await asyncio.wait_for(waiter, self._keeper.settings.upgrade_timeout)
+            return await asyncio.wait_for(waiter, self._host.settings.upgrade_timeout)
         except TimeoutError:
             return False
 
@@ -337,7 +338,7 @@ class Session:
                 waiter.set_result(came)
 
     def transport_ready(self, transport: Transport) -> None:
-        """Take note that a transport can be written to again."""
+        """Continue to send after a transport has become writable."""
         if transport is self.transport:
             self.outbox.flush()
             self._release_poll()
@@ -346,50 +347,51 @@ class Session:
             elif self.state is State.DRAINING:
                 self._close_if_fetched()
 
-    # The end
+    # End
 
     def ping(self) -> None:
         """Send a ping."""
-        self._owes_sign = True
+        self._awaits_pong = True
         self.outbox.put(PING)
 
-    def _show_life(self) -> None:
-        """Give a client more time for its pong, once for each ping, since a packet has come (engine.io 6.6.12)."""
-        self._owes_sign = False
-        self._keeper.heartbeat.extend(self)
+    def _extend_pong_time(self) -> None:
+        """Extend the time for a pong, once per ping, since another packet has arrived (engine.io 6.6.12)."""
+        self._awaits_pong = False
+        self._host.heartbeat.extend(self)
 
     def ping_timed_out(self) -> None:
-        """End, since no pong came; but not while a message is on its way, which a pong would have to wait for.
+        """End without a pong, unless a message is being received: a pong would have to wait for its end.
 
-        Then the client is pinged again: it ends a connection over which no ping comes.
+        In this case ping again: the client closes a connection without pings.
         """
-        if self.transport.silent_for() < self._keeper.settings.ping_timeout:
+        if self.transport.seconds_since_progress() < self._host.settings.ping_timeout:
             self.ping()
-            self._keeper.heartbeat.extend(self)
+            self._host.heartbeat.extend(self)
         else:
             self.close(Reason.PING_TIMEOUT)
 
     def fail(self, error: Exception) -> None:
-        """End because of `error`."""
+        """End with the reason for `error`."""
         if self.is_live:
-            note_failure(self._keeper.incidents, error, self.request.address)
+            note_failure(self._host.incidents, error, self.request.address)
         self.close(reason_for(error) or Reason.TRANSPORT_ERROR, error)
 
     def transport_failed(self, transport: Transport, error: Exception) -> None:
-        """End because of what came over `transport`; a probe that fails ends only the upgrade."""
+        """End after an error on `transport`; an error on a probe ends only the upgrade."""
         if transport is self.transport:
             self.fail(error)
         elif transport is self._probe:
             self.probe_failed()
 
     def drain(self, reason: Reason) -> None:
-        """End from the server's side as `close` does, but go on taking what the client sends until it knows.
+        """End from the server's side like `close`, but handle the client's messages until it knows.
 
-        Over a WebSocket it knows when it answers the close frame, over polling when it has fetched its last messages.
+        Over WebSocket the client knows when it answers the close frame, over polling when it has fetched its last
+        messages.
         """
         self.outbox.flush()
-        is_told_last = self.outbox.is_empty or self.transport.name == "polling"
-        if self.state is State.OPEN and is_told_last and self.transport.drain(reason):
+        is_flushed = self.outbox.is_empty or self.transport.name == "polling"
+        if self.state is State.OPEN and is_flushed and self.transport.drain(reason):
             self._end_reason = reason
             self._move(SessionEvent.DRAIN)
             if self.transport.name == "websocket":
@@ -399,42 +401,43 @@ class Session:
             self.close(reason)
 
     def _close_if_fetched(self) -> None:
-        """End a session that parts when a poll waits and there is nothing to answer it with but the end."""
+        """End a draining session if a poll is pending and no message is left for it."""
         if self.transport.writable and self.outbox.is_empty:
             self.close(self._end_reason)
 
     def close(self, reason: Reason, error: Exception | None = None) -> None:
-        """End from the server's side. What was sent before still goes out, as far as the client takes it."""
+        """End from the server's side. Earlier messages are still sent, as far as the client accepts them."""
         if self.is_live:
             if self.state is not State.DRAINING:
                 self._end_reason = reason
             if self.state is not State.PROBED or reason not in ORDERLY:
-                self._drop_probe()  # else the client polls no more, and is to get its last messages by the WebSocket
+                self._drop_probe()  # otherwise the client no longer polls, and gets the last messages over WebSocket
             self.outbox.flush()
             if self.state not in LIVE:
-                return  # what was still to go out was too much, and has ended it already
+                return  # the flush exceeded the backlog's limit and has ended the session
             if reason in ORDERLY and self.transport.name == "websocket":
-                self.outbox.hand_over()
+                self.outbox.send_all()
             if self.transport.close(reason, error) or (error is not None and self.outbox.is_empty):
-                self._say_farewell()
+                self._send_close_packet()
                 self._end()
             elif not self._end_if_fetched():
                 self._move(SessionEvent.LINGER)
-                self._keeper.ended(self)
-            self._tell_end(self._end_reason)
+                self._host.ended(self)
+            self._notify_closed(self._end_reason)
 
     def _end_if_fetched(self) -> bool:
-        """End a session whose last messages the client has; return whether it has.
+        """End the session if the client has its last messages; return whether it has.
 
-        The farewell comes by itself: a client ends at once when it reads it, before it has handled what came with it.
+        The close packet is sent alone: a client closes immediately on it, before it has handled other packets of a
+        payload.
         """
-        if not self.outbox.is_empty or not self._say_farewell():
+        if not self.outbox.is_empty or not self._send_close_packet():
             return False
         self._end()
         return True
 
-    def _say_farewell(self) -> bool:
-        """Send the packet that ends a session, if the transport takes it now or has none; return whether that is so."""
+    def _send_close_packet(self) -> bool:
+        """Send the transport's close packet, if any; return False if the transport cannot send it now."""
         close_packet = self.transport.close_packet
         if close_packet is None:
             return True
@@ -444,19 +447,19 @@ class Session:
         return True
 
     def transport_closed(self, transport: Transport, reason: Reason) -> None:
-        """Take note that a transport has gone, or that the client ended the session over it."""
+        """Handle the end of a transport, or the client's close packet."""
         if transport is self._probe:
             self.probe_failed()
         elif transport is self.transport and self.state is not State.CLOSED:
             was_live = self.is_live
-            told = self._end_reason if self.state is State.DRAINING else reason
+            final_reason = self._end_reason if self.state is State.DRAINING else reason
             self._end()
             transport.discard()
             if was_live:
-                self._tell_end(told)
+                self._notify_closed(final_reason)
 
     def linger_timed_out(self) -> None:
-        """End, since the client did not come for its last messages."""
+        """End without a poll for the last messages."""
         self._end()
 
     def _drop_probe(self) -> None:
@@ -468,8 +471,8 @@ class Session:
         self._move(SessionEvent.END)
         self.outbox.retire()
         self._wake_upgrade_waiters(came=False)
-        self._keeper.ended(self)
+        self._host.ended(self)
 
-    def _tell_end(self, reason: Reason) -> None:
-        listener, self.listener = self.listener, _NOBODY
+    def _notify_closed(self, reason: Reason) -> None:
+        listener, self.listener = self.listener, _CLOSED_LISTENER
         listener.on_close(reason)

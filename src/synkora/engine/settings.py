@@ -1,4 +1,4 @@
-"""What an engine can be told."""
+"""Settings of the engine."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,12 +13,11 @@ TransportName = Literal["polling", "websocket"]
 class EngineSettings:
     """Durations are seconds, sizes are bytes.
 
-    A client is pinged every `ping_interval` and has `ping_timeout` to answer. A session's upgrade to WebSocket may take
-    `upgrade_timeout`. `max_payload` is the largest message (or POST) that is taken, its attachments included.
-    `proxies` are those whose word on a client's address counts. A client that does not read may
-    have up to `max_outbox` waiting for it. `compression` offers permessage-deflate for messages, and
-    gzip for answers to polls, from `compression_threshold` up. `instance`, where it has one, is the name that
-    the ids of its sessions begin with, and a dot.
+    The server pings a client every `ping_interval`; the client has `ping_timeout` to answer. An upgrade to WebSocket
+    may take `upgrade_timeout`. `max_payload` is the largest accepted message (or POST), including its attachments.
+    `proxies` are the trusted proxies. `max_outbox` is the largest backlog of a slow consumer. `compression` offers
+    permessage-deflate for messages, and gzip for polls, from `compression_threshold` up. `instance`, if set, and a dot
+    are the prefix of session ids.
     """
 
     path: str = "/socket.io/"
@@ -35,12 +34,12 @@ class EngineSettings:
     compression_threshold: int = 1024
 
     def serves(self, path: str) -> bool:
-        """Whether `path`, decoded, is the engine's: below the engine's path, or this path without its last slash.
+        """Whether the decoded `path` is the engine's: below the engine's path, or the path without its last slash.
 
-        Clients leave out that slash with the option `addTrailingSlash: false`, as behind rewrites of Next.js.
+        Clients omit the slash with the option `addTrailingSlash: false`, for example behind rewrites of Next.js.
         """
         return path.startswith(self.path) or path == self.path[:-1]
 
     def upgrades(self, transport: TransportName) -> list[str]:
-        """The transports that a session on `transport` may move to."""
+        """Return the transports that a session on `transport` may upgrade to."""
         return ["websocket"] if transport == "polling" and "websocket" in self.transports else []

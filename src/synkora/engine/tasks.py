@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Tasks:
-    """Keeps a reference to each running task, as `asyncio.create_task` asks for, and cancels all of them at the end."""
+    """Keeps a reference to each running task, as `asyncio.create_task` requires, and cancels all tasks at the end."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
@@ -21,6 +21,6 @@ class Tasks:
         task.add_done_callback(self._running.discard)
 
     def cancel(self) -> None:
-        """Cancel the tasks that are running."""
+        """Cancel the running tasks."""
         for task in self._running:
             task.cancel()

@@ -7,13 +7,13 @@ from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-_SLACK: Final = 0.02  # of the length: so many timeouts are handled in one wake-up
+_SLACK: Final = 0.02  # of the length; timeouts within this time expire in one wake-up
 
 
 class TimeoutQueue(Generic[K]):
-    """Calls `expired(key)` for each key about `length` seconds after it was added, unless it was dropped before.
+    """Calls `expired(key)` for each key about `length` seconds after `add`, unless the key was dropped.
 
-    Since all have the same length they expire in the order of their adding: a queue is all it takes.
+    All timeouts have the same length, so they expire in insertion order, and a queue is enough.
     """
 
     def __init__(self, length: float, expired: Callable[[K], None]) -> None:
@@ -29,7 +29,7 @@ class TimeoutQueue(Generic[K]):
         return key in self._due
 
     def add(self, key: K) -> None:
-        """Start `key`'s time, anew if it is running."""
+        """Start the timeout of `key`, or restart it."""
         loop = asyncio.get_running_loop()
         self._due.pop(key, None)
         self._due[key] = due = loop.time() + self.length
@@ -37,11 +37,11 @@ class TimeoutQueue(Generic[K]):
             self._timer = loop.call_at(due, self._wake)
 
     def drop(self, key: K) -> None:
-        """Forget `key`, if it is there."""
+        """Cancel the timeout of `key`, if there is one."""
         self._due.pop(key, None)
 
     def cancel(self) -> None:
-        """Forget all."""
+        """Cancel all timeouts."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
-"""Messages about the state of something, which a newer state outdates."""
+"""Messages about the state of a subject. A newer state makes older messages obsolete."""
 
 from collections.abc import Hashable, Sequence
 from typing import Protocol
@@ -8,22 +8,22 @@ from synkora.protocol.engineio import join_payload
 
 
 class Subject(Protocol):
-    """What updates are about."""
+    """The subject of updates, such as a project's presence."""
 
-    def renew(self, outbox: object) -> list[Message]:
-        """The whole present state, for the client of an outbox that dropped updates; nothing if it needs none."""
+    def full_state(self, outbox: object) -> list[Message]:
+        """Return the full state for a client whose updates were dropped; nothing if the client needs none."""
         ...
 
-    def concerns(self, outbox: object) -> bool:
-        """Whether the client of an outbox is still to get updates."""
+    def has_recipient(self, outbox: object) -> bool:
+        """Whether the client of an outbox still gets updates."""
         ...
 
 
 class Update(Message):
     """A message about the state of a subject.
 
-    An outbox may drop it for a client that does not read: the client then gets the whole state when it has read the
-    rest. An update with a key `replaces` one with the same key that still waits.
+    An outbox may drop the message for a slow consumer; the client later gets the full state instead. A message with a
+    key in `replaces` replaces a waiting message with the same key.
     """
 
     __slots__ = ("replaces", "subject")
@@ -35,7 +35,7 @@ class Update(Message):
 
 
 class Bundle(Update):
-    """Several updates about one subject, which go out together."""
+    """Several updates of one subject, sent together."""
 
     __slots__ = ("updates",)
 
@@ -45,17 +45,17 @@ class Bundle(Update):
         self.frames = b"".join([update.frames for update in updates])
 
     def messages(self, *, base64: bool = False) -> list[str | bytes]:
-        """Its WebSocket messages."""
+        """Return the WebSocket messages of all updates."""
         return [message for update in self.updates for message in update.messages(base64=base64)]
 
     def deflated_frames(self, threshold: int) -> bytes:
-        """Its WebSocket frames, each compressed by itself."""
+        """Return the WebSocket frames, each compressed separately."""
         if self._deflated is None:
             self._deflated = b"".join([update.deflated_frames(threshold) for update in self.updates])
         return self._deflated
 
     def polling_part(self) -> bytes:
-        """Its part of a polling payload."""
+        """Return the updates as a part of a polling payload."""
         if self._polling is None:
             self._polling = join_payload([update.polling_part() for update in self.updates])
         return self._polling

@@ -4,7 +4,7 @@ Pure functions and small frozen classes, without sockets, event loop, HTTP serve
 """
 
 from synkora.identity.errors import TokenInvalid
-from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, may_come_with_upgrade
+from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, lacks_credentials
 from synkora.identity.tokens import Keyring, sign
 from synkora.identity.user import User
 
@@ -15,6 +15,6 @@ __all__ = [
     "SignedIn",
     "TokenInvalid",
     "User",
-    "may_come_with_upgrade",
+    "lacks_credentials",
     "sign",
 ]

@@ -17,7 +17,7 @@ MAX_VALUE_LENGTH: Final = 16_384
 # The app splits values at about 3,900 characters, so 8 chunks exceed MAX_VALUE_LENGTH.
 MAX_CHUNKS: Final = 8
 #: Cookies tried per name: a browser sends one for each path and domain that has the cookie.
-MAX_SAME: Final = 4
+MAX_SAME_NAME: Final = 4
 
 _CHUNK_INDEX: Final = {str(index): index for index in range(MAX_CHUNKS)}
 
@@ -61,7 +61,7 @@ def session_cookies(header: str, names: Sequence[str] = SESSION_COOKIES) -> list
         joined = [value for value in map(_joined, chunks[name]) if value is not None]
         for values in (whole[name], joined):
             distinct = dict.fromkeys(value for value in values if len(value) <= MAX_VALUE_LENGTH)
-            found += ((name, value) for value in islice(distinct, MAX_SAME))
+            found += ((name, value) for value in islice(distinct, MAX_SAME_NAME))
     return found
 
 

@@ -13,8 +13,8 @@ from synkora.identity.user import User, user_from_claims
 
 #: NextAuth uses UUIDs, and an app may choose other keys.
 _SESSION_KEY: Final = re.compile(r"[!-~]{16,255}")
-_MOST_KEYS: Final = 4
-MOST_TOKENS: Final = 8  # per CONNECT; each may be decrypted with several keys
+_MAX_KEYS: Final = 4
+MAX_TOKENS: Final = 8  # per CONNECT; each may be decrypted with several keys
 
 Message = Literal["Authentication required", "Authentication failed", "Invalid token"]
 
@@ -59,12 +59,12 @@ class Authenticator:
         """Return the user of the `token` in CONNECT's payload, else of the `Authorization` header, else of a cookie.
 
         `auth` may be any value. Pass `cookie` only if the request's origin is allowed. `now` is in seconds since 1970.
-        The first verified token decides, even if it has no user; at most `MOST_TOKENS` are tried.
+        The first verified token decides, even if it has no user; at most `MAX_TOKENS` are tried.
         Raises `SignInRefused` with `Authentication required` if there was no token, `Authentication failed` if no token
         could be verified, `Invalid token` if the verified token has no user.
         """
         failures: list[str] = []
-        for source, token, cookie_name in islice(self._offers(auth, authorization, cookie), MOST_TOKENS):
+        for source, token, cookie_name in islice(self._offers(auth, authorization, cookie), MAX_TOKENS):
             if not isinstance(token, str):
                 failures.append(f"{source}: not a string")
                 continue
@@ -91,7 +91,7 @@ class Authenticator:
         ]
         offered.append((_connect_token(auth), None))
         keys = {key: name for key, name in offered if isinstance(key, str) and _SESSION_KEY.fullmatch(key)}
-        return [(key, name) for key, name in keys.items() if not is_compact_jose(key)][:_MOST_KEYS]
+        return [(key, name) for key, name in keys.items() if not is_compact_jose(key)][:_MAX_KEYS]
 
     def _offers(self, auth: object, authorization: str | None, cookie: str | None) -> Iterator[_Offer]:
         if token := _connect_token(auth):
@@ -102,7 +102,7 @@ class Authenticator:
             yield _Offer(f"cookie {name}", value, name)
 
 
-def may_come_with_upgrade(auth: object, authorization: str | None, cookie: str | None) -> bool:
+def lacks_credentials(auth: object, authorization: str | None, cookie: str | None) -> bool:
     """Whether a CONNECT over polling has no credentials yet, so that the upgrade's session cookie may add them.
 
     True without a cookie, a Bearer token and a well-formed token in the payload. Browsers leave cookies out of

@@ -5,7 +5,7 @@ class ProtocolError(ValueError):
     """The bytes violate the protocol: the server closes the connection."""
 
 
-class OutOfPlace(ProtocolError):
+class UnexpectedPacket(ProtocolError):
     """A packet is well formed, but not allowed in the current state of the connection."""
 
 
@@ -17,7 +17,7 @@ class PayloadTooLarge(ProtocolError):
     """A message is larger than the server accepts."""
 
 
-class Flooding(ProtocolError):
+class TooManyPackets(ProtocolError):
     """A connection sent too many packets that carry no message."""
 
 

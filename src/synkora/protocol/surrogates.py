@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-MOST: Final = 10_000  # halves accepted in one text; a half costs far more time than other text
+MAX_HALVES: Final = 10_000  # halves accepted in one text; a half costs far more time than other text
 REPLACEMENT: Final = "\ufffd"
 
 # The first alternative skips text without halves in one match; the group is a half.
@@ -28,7 +28,7 @@ _USED_ESCAPE: Final = re.compile("\\\\u[eEfF][0-9a-fA-F]{3}")  # candidates
 _ESCAPE: Final = re.compile(rb"\\u[ef][0-9a-f]{3}")
 
 
-def at_most(data: bytes) -> int:
+def upper_bound(data: bytes) -> int:
     """Return an upper bound of the halves in a JSON text; surrogates of whole pairs are counted too."""
     return data.count(rb"\ud") + data.count(rb"\uD")
 
@@ -47,8 +47,8 @@ class Marked:
         self._marks: dict[bytes, bytes] = {}
         self._count = 0
         # Each half may have a match of other text before it; one more tells that there are too many.
-        self.text = HALVES.sub(self._mark, data, 2 * MOST + 2)
-        if not 0 < self._count <= MOST:
+        self.text = HALVES.sub(self._mark, data, 2 * MAX_HALVES + 2)
+        if not 0 < self._count <= MAX_HALVES:
             raise ValueError("no half of a surrogate pair, or too many")
 
     def _mark(self, found: re.Match[bytes]) -> bytes:
@@ -96,7 +96,7 @@ def replaced(value: Any) -> Any:
     return _changed(value, lambda text: _HALF.sub(REPLACEMENT, text))
 
 
-def are_in(data: bytes) -> bool:
+def has_half(data: bytes) -> bool:
     """Whether a JSON text has a half."""
     if rb"\ud" not in data and rb"\uD" not in data:
         return False

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import secrets
-import string
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +15,11 @@ from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import greet, open_connection
 from synkora.redis.heartbeat import LinkHeartbeat
 from synkora.redis.subscriptions import Receiver, Subscriptions
+from synkora.redis.uid import new_uid
 from synkora.redis.url import RedisUrl
 
 __all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused", "Script"]
 
-_UID_LETTERS: Final = string.ascii_letters + string.digits
-_UID_SIZE: Final = 6
 _STOPPING: Final = "the server is stopping"
 # The connection is good, but Redis can do nothing with it now: after a failover, another may be found by the same name.
 _WRONG_REDIS: Final = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY")
@@ -54,11 +52,6 @@ class Script:
     def sha(self) -> str:
         """The SHA-1 of the text in hexadecimal digits: https://redis.io/docs/latest/commands/evalsha/."""
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
-def new_uid() -> str:
-    """A name for an instance, that no other has."""
-    return "".join(secrets.choice(_UID_LETTERS) for _ in range(_UID_SIZE))
 
 
 class Link:

@@ -39,7 +39,7 @@ def event_of(message: Message, namespace: str, *, may_be_text: bool = False) -> 
     try:
         if attachments:  # a relay passes on some fields of a payload: those left out may have had attachments
             data = js_numbers.normalize(decode_arguments(text, attachments, may_leave_out=True))
-        elif may_be_text and (len(text) >= LARGE or surrogates.are_in(text)):
+        elif may_be_text and (len(text) >= LARGE or surrogates.has_half(text)):
             return PublishedEvent(PacketType.EVENT, nsp=namespace, id=text.decode())
         else:
             data = _ARGUMENTS.decode(text)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -141,7 +141,7 @@ class Server(uvicorn.Server):
 
         It listens until all are gone, since a poll for the last messages may be a connection of its own.
         """
-        registry_of(self._sockets_server).shut()
+        registry_of(self._sockets_server).stop_accepting()
         if self._drain is not None:
             await self._drain_first(self._drain)
         loop = asyncio.get_running_loop()
@@ -263,3 +263,59 @@ def serve(
         tls=tls,
         reload=reload,
     ).run(sockets)
+
+
+async def serve_async(server: SocketServer, *, host: str = "", port: int = 3000, **options: Any) -> None:
+    """Run `server` in the running event loop as `serve` does, with its options, until a signal or a cancellation.
+
+    When it is cancelled, the connections end in good order before it raises `CancelledError`. In the main thread it
+    takes SIGINT and SIGTERM.
+    """
+    sockets = listen(host, port)
+    running = Server(server, **options)
+    serving = asyncio.get_running_loop().create_task(running.serve(sockets))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        running.should_exit = True
+        await serving
+        raise
+
+
+@contextlib.contextmanager
+def serve_in_thread(server: SocketServer, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterator[int]:
+    """Run `server` in a thread of its own, with an event loop of its own, for the length of a `with` block.
+
+    Gives the port, which is any free one unless `port` says which; `options` are those of `serve`. Handlers run in that
+    thread. Raises what ends the thread before the server listens.
+    """
+    sockets = listen(host, port)
+    ready = threading.Event()
+    failures: list[BaseException] = []
+    told = options.pop("started", None)
+
+    def started(listening: list[socket.socket]) -> None:
+        if told is not None:
+            told(listening)
+        ready.set()
+
+    running = Server(server, started=started, **options)
+
+    def run() -> None:
+        try:
+            running.run(sockets)
+        except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="synkora")
+    thread.start()
+    try:
+        ready.wait()
+        if failures:
+            raise failures[0]
+        yield sockets[0].getsockname()[1]
+    finally:
+        running.should_exit = True
+        thread.join()

@@ -8,7 +8,7 @@ from synkora.engine.message import Message
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
-from synkora.protocol.errors import InvalidPayload, MessageTimeout, OutOfPlace, PayloadTooLarge
+from synkora.protocol.errors import InvalidPayload, MessageTimeout, PayloadTooLarge, UnexpectedPacket
 from synkora.protocol.socketio import (
     PLAIN_EVENT,
     Assembler,
@@ -97,7 +97,7 @@ class Client:
 
     def message_timed_out(self) -> None:
         """End, since attachments did not come; but not while one is on its way."""
-        if self.session.transport.silent_for() < COMPLETION:
+        if self.session.transport.seconds_since_progress() < COMPLETION:
             self._host.message_begun(self)
             return
         self.session.fail(MessageTimeout("attachments were announced and did not come"))
@@ -110,32 +110,32 @@ class Client:
             if socket is None:
                 self._connect(packet)
             else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
-                self.session.count_odd(len(packet.data))
+                self.session.count_overhead(len(packet.data))
             return
         if socket is None or socket._state is not _CONNECTED:
             if self._left is not None and packet.namespace in self._left:
-                self.session.count_odd(_size(packet))
+                self.session.count_overhead(_size(packet))
                 return  # sent before the client learned that it is out
-            raise OutOfPlace("not connected to this namespace")
+            raise UnexpectedPacket("not connected to this namespace")
         match packet.type:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
                 socket._core.receive(socket, packet.id, packet.data, packet.attachments)
             case PacketType.ACK | PacketType.BINARY_ACK:
                 self._receive_ack(socket, packet)
             case PacketType.DISCONNECT:
-                self.session.count_odd()
+                self.session.count_overhead()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
             case PacketType.CONNECT_ERROR:
-                raise OutOfPlace("a client does not send CONNECT_ERROR")
+                raise UnexpectedPacket("a client does not send CONNECT_ERROR")
 
     def _receive_ack(self, socket: Socket, packet: Packet) -> None:
         if packet.id is None:
-            raise OutOfPlace("ack without an id")
+            raise UnexpectedPacket("ack without an id")
         if not socket._core.receive_ack(socket, packet.id, packet.data, packet.attachments):
-            self.session.count_odd(_size(packet))
+            self.session.count_overhead(_size(packet))
 
     def _connect(self, packet: Packet) -> None:
-        self.session.count_odd(len(packet.namespace) + len(packet.data))
+        self.session.count_overhead(len(packet.namespace) + len(packet.data))
         name = packet.namespace
         core = self._host.find(name)
         if core is None:

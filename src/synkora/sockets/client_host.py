@@ -32,7 +32,7 @@ class ClientHost:
         self.connecting: TimeoutQueue[Client] = TimeoutQueue(
             connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
         )
-        self._incomplete = registry.incomplete
+        self._incomplete = registry.partial_messages
 
     def accept(self, session: Session) -> Client:
         """A client for a new session."""

@@ -201,11 +201,11 @@ class NamespaceCore:
         try:
             name = event_name(data)
         except InvalidPayload:
-            socket._session.count_odd(len(data))
+            socket._session.count_overhead(len(data))
             raise
         route = self.routes.by_name.get(name, self.routes.other)
         if route is None and self.before_data is None:
-            socket._session.count_odd(len(data))
+            socket._session.count_overhead(len(data))
         return name, route
 
     def _finish(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:

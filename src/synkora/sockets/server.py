@@ -1,7 +1,6 @@
 """A Socket.IO server: namespaces, on sessions, on transports."""
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -18,6 +17,7 @@ from synkora.engine.settings import EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
+from synkora.sockets import options
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
@@ -42,9 +42,9 @@ class SocketServer(Registration, BroadcastOperators):
     A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
     namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
     most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
-    the server's own. `gate` limits how many clients there may be. `compression` offers permessage-deflate for messages,
-    and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace to those of
-    other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
+    the server's own. `connection_limiter` limits how many clients there may be. `compression` offers permessage-deflate
+    for messages, and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace
+    to those of other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
 
     What is sent through the server itself goes to its main namespace.
     """
@@ -65,27 +65,32 @@ class SocketServer(Registration, BroadcastOperators):
         max_outbox: int = 4_000_000,
         compression: bool = False,
         compression_threshold: int = 1024,
-        gate: ConnectionLimiter | None = None,
+        connection_limiter: ConnectionLimiter | None = None,
         adapter: AdapterFactory | None = None,
     ) -> None:
+        if not isinstance(origins, Origins):
+            origins = Origins(options.origins(origins))
+        if not isinstance(proxies, TrustedProxies):
+            proxies = TrustedProxies(options.texts("proxies", proxies, '["10.0.0.0/8"]'))
         self.settings = EngineSettings(
-            path=path.rstrip("/") + "/",
+            path=options.path(path),
             instance=instance,
-            transports=tuple(transports),
-            origins=origins if isinstance(origins, Origins) else Origins(origins),
-            proxies=proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies),
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            upgrade_timeout=upgrade_timeout,
-            max_payload=max_payload,
-            max_outbox=max_outbox,
+            transports=options.transports(transports),
+            origins=origins,
+            proxies=proxies,
+            ping_interval=options.seconds("ping_interval", ping_interval),
+            ping_timeout=options.seconds("ping_timeout", ping_timeout),
+            upgrade_timeout=options.seconds("upgrade_timeout", upgrade_timeout),
+            max_payload=options.size("max_payload", max_payload),
+            max_outbox=options.size("max_outbox", max_outbox),
             compression=compression,
             compression_threshold=compression_threshold,
         )
+        connect_timeout = options.seconds("connect_timeout", connect_timeout)
         self._namespaces: dict[str, Namespace] = {}
         self._adapter = adapter
         self._connection = adapter if isinstance(adapter, AdapterConnection) else None
-        self._registry = Registry(self.settings, self._accept, gate)
+        self._registry = Registry(self.settings, self._accept, connection_limiter)
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
@@ -141,13 +146,13 @@ class SocketServer(Registration, BroadcastOperators):
         return self.of("/")._core
 
     def start_background_task(
-        self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **options: Any
+        self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **keywords: Any
     ) -> asyncio.Task[T | None]:
-        """Run `function(*args, **options)` in a task that is cancelled when the server closes.
+        """Run `function(*args, **keywords)` in a task that is cancelled when the server closes.
 
         An exception is logged, and ends the task with None.
         """
-        task = asyncio.get_running_loop().create_task(_logged(function, args, options))
+        task = asyncio.get_running_loop().create_task(_logged(function, args, keywords))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -158,12 +163,12 @@ class SocketServer(Registration, BroadcastOperators):
         return self._registry.incidents
 
     @property
-    def websocket_protocol(self) -> Callable[..., asyncio.Protocol]:
+    def websocket_protocol(self) -> type[asyncio.Protocol]:
         """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
         # Imported here: it imports uvicorn's own WebSockets, which the server alone never needs.
-        from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+        from synkora.engine.transports.uvicorn_websocket import protocol_for
 
-        return functools.partial(UvicornWebSocket, self._registry, self._registry.close)
+        return protocol_for(self._registry, self._registry.close)
 
     @property
     def everyone(self) -> Broadcast:
@@ -224,10 +229,10 @@ class SocketServer(Registration, BroadcastOperators):
 
 
 async def _logged(
-    function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], options: dict[str, Any]
+    function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], keywords: dict[str, Any]
 ) -> T | None:
     try:
-        return await function(*args, **options)
+        return await function(*args, **keywords)
     except Exception as error:  # noqa: BLE001  # it is logged
         name = getattr(function, "__qualname__", repr(function))
         log.error("background_task_failed", task=name, **fault(error))

@@ -186,7 +186,7 @@ class _MemoryTransport:
             for part in message.messages():
                 self._client._take(part)  # noqa: SLF001  # the two are one
 
-    def silent_for(self) -> float:
+    def seconds_since_progress(self) -> float:
         return inf
 
     def drain(self, reason: Reason) -> bool:

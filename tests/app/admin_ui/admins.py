@@ -12,6 +12,7 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 
 from synkora.app.admin_ui.serve import NAMESPACE, serve_admin_ui
+from synkora.app.instance import Instance
 
 TOKEN = "the-token-of-this-console-2f7d"
 INTERVAL = 0.02  # seconds between two looks
@@ -55,7 +56,7 @@ class AdminSite(Site):
 
     def __init__(self) -> None:
         super().__init__()
-        serve_admin_ui(self.server, self.collaboration, TOKEN, interval=INTERVAL)
+        serve_admin_ui(Instance(self.server, self.collaboration), TOKEN, interval=INTERVAL)
 
 
 @asynccontextmanager

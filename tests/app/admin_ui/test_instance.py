@@ -6,11 +6,13 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.app.admin_ui import instance as instance_module
 from synkora.app.admin_ui.instance import AdminUiInstance
+from synkora.app.instance import Instance
+from synkora.app.instances import Nothing
 from synkora.protocol.json import encode
 
 
 async def described(site: Site) -> list[dict[str, object]]:
-    sockets = await AdminUiInstance(site.server, site.collaboration).sockets()
+    sockets = await AdminUiInstance(Instance(site.server, site.collaboration))._sockets(Nothing())
     return [{"rooms": socket.rooms, "size": len(encode(socket))} for socket in sockets]
 
 

@@ -9,7 +9,7 @@ from tests.collaboration.site import Site
 
 from synkora.app.console.console import Console
 from synkora.app.console.log_tail import LogTail
-from synkora.app.metrics.loop_lag import LoopLag
+from synkora.app.instance import Instance
 from synkora.app.routes import make_app
 from synkora.app.settings import Settings
 
@@ -24,16 +24,9 @@ class Desk:
         self.site = Site()
         self.tail = LogTail()
         settings = Settings(**{"NEXTAUTH_SECRET": SECRET, "CONSOLE_TOKEN": TOKEN, **given}, _env_file=None)
-        collaboration = self.site.collaboration
-        self.console = Console(
-            settings,
-            self.site.server,
-            collaboration,
-            lag=LoopLag(),
-            log_tail=self.tail,
-            files=files,
-        )
-        self.app: Starlette = make_app(collaboration, lambda: False, lambda: None, self.console.routes)
+        instance = Instance(self.site.server, self.site.collaboration)
+        self.console = Console(settings, instance, log_tail=self.tail, files=files)
+        self.app: Starlette = make_app(instance, self.console.routes)
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """What is answered to a request with the token."""

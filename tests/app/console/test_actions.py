@@ -7,7 +7,7 @@ import pytest
 from tests.app.console.desk import Desk
 from tests.collaboration.site import Person, turn
 
-from synkora.collaboration.blocks import LONGEST_BLOCK, MOST_BLOCKS, Block
+from synkora.collaboration.blocks import LONGEST_BLOCK, MAX_BLOCKS, Block
 from synkora.engine.incidents import IncidentKind
 
 
@@ -79,12 +79,12 @@ async def test_each_is_logged(desk: Desk) -> None:
 
 async def test_there_is_room_for_so_many_blocks(desk: Desk) -> None:
     """One more is refused, and disconnects nobody."""
-    for number in range(MOST_BLOCKS):
+    for number in range(MAX_BLOCKS):
         desk.site.collaboration.blocks.add(Block("user", f"user-{number}", 9e9, 0))
     (alice,) = await desk.site.meet("Alice")
     status, words = await desk.refusal("POST", "block", json={"userId": "alice", "seconds": 600})
     assert status == 409
-    assert str(MOST_BLOCKS) in words
+    assert str(MAX_BLOCKS) in words
     assert alice.transport.closed_with is None
 
 

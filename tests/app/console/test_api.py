@@ -15,7 +15,6 @@ from synkora.app.console import tables
 from synkora.app.console.actions import MAX_BODY
 from synkora.app.console.api import COMPRESSED_FROM
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
-from synkora.app.console.console import has_console
 from synkora.app.console.parameters import MAX_NOTICE
 from synkora.app.console.topics import REACH, ConnectionsSought
 from synkora.app.settings import Settings
@@ -56,7 +55,7 @@ def test_where_there_is_a_console() -> None:
     """In development always, in production with a token alone."""
     tokens: tuple[dict[str, Any], ...] = ({}, {"CONSOLE_TOKEN": TOKEN})
     found = [
-        has_console(Settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}, _env_file=None))
+        Settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}, _env_file=None).has_console
         for environment in ("development", "production")
         for token in tokens
     ]
@@ -153,7 +152,7 @@ async def test_tables_for_others_are_made_few_at_a_time(desk: Desk, monkeypatch:
     """However many of the instances ask, and whatever each of them lets through."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     sought = ConnectionsSought("", "", "", "since", is_descending=False, most=10)
-    await asyncio.gather(*(desk.console._instance._connections(sought) for _ in range(MOST_RUNNING + 3)))
+    await asyncio.gather(*(desk.console._answers._connections(sought) for _ in range(MOST_RUNNING + 3)))
     assert slowly.most == MOST_RUNNING
 
 

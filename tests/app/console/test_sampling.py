@@ -9,9 +9,8 @@ import pytest
 from tests.collaboration.site import Site, turn
 from tests.support.servers import until
 
-from synkora.app.console.reading import Reading
-from synkora.app.console.sampling import Sample, Sampler
-from synkora.app.metrics.loop_lag import LoopLag
+from synkora.app.console.sampling import Sample, Sampler, sample_of
+from synkora.app.instance import Instance
 from synkora.engine.incidents import IncidentKind, Limit
 from synkora.protocol.json import encode
 from synkora.serving.memory import resident_memory
@@ -19,12 +18,12 @@ from synkora.serving.memory import resident_memory
 HEAD = 2  # bytes of a small WebSocket frame that are none of its message (RFC 6455 section 5.2)
 
 
-def reading_of(site: Site) -> Reading:
-    return Reading(site.server, site.collaboration, LoopLag(), None)
+def instance_of(site: Site) -> Instance:
+    return Instance(site.server, site.collaboration)
 
 
-def taken(reading: Reading) -> dict[str, Any]:
-    sample: dict[str, Any] = json.loads(encode(reading.take()))
+def taken(site: Site) -> dict[str, Any]:
+    sample: dict[str, Any] = json.loads(encode(sample_of(instance_of(site))))
     return sample
 
 
@@ -39,7 +38,7 @@ async def test_a_sample_is_what_clients_did() -> None:
     bob.transport.writable = False
     alice.emit("task:create", {"projectId": "p1", "task": 2})
     await turn()
-    sample = taken(reading_of(site))
+    sample = taken(site)
     assert sample["connections"] == {"websocket": 3, "polling": 0}
     assert (sample["signedIn"], sample["users"], sample["projects"]) == (3, 2, 1)
     assert sample["events"] == {"join-project": 3, "task:create": 2, "canvas:cursor": 1, "other": 1}
@@ -60,7 +59,7 @@ async def test_trouble_is_in_a_sample() -> None:
     site = Site()
     site.server.incidents.note(IncidentKind.ORIGIN_REFUSED, "https://evil.example")
     site.server.incidents.note_limit(Limit.EDIT_EVENTS)
-    sample = taken(reading_of(site))
+    sample = taken(site)
     assert sample["incidents"] == {"origin refused": 1, "limit hit": 1}
     assert sample["limits"] == {"edit events": 1}
 
@@ -72,7 +71,8 @@ def test_memory_is_that_of_this_process() -> None:
 
 async def test_samples_are_taken_kept_and_forgotten() -> None:
     """The first at once, then one after the other; as many are kept as fit into the time that they are kept for."""
-    with Sampler(reading_of(Site()).take, interval=0.01, keeps=0.05) as sampler:
+    instance = instance_of(Site())
+    with Sampler(lambda: sample_of(instance), interval=0.01, keeps=0.05) as sampler:
         assert len(sampler.after(0)) == 1
         (first,) = [json.loads(bytes(sample)) for sample in sampler.after(0)]
         await until(lambda: len(sampler.after(first["at"])) == 5)
@@ -87,14 +87,14 @@ async def test_samples_are_taken_kept_and_forgotten() -> None:
 
 async def test_a_sample_that_fails_is_not_the_last() -> None:
     """The next one is taken all the same."""
-    reading, times = reading_of(Site()), 0
+    instance, times = instance_of(Site()), 0
 
     def take() -> Sample:
         nonlocal times
         times += 1
         if times == 2:
             raise RuntimeError("a fault")
-        return reading.take()
+        return sample_of(instance)
 
     loop = asyncio.get_running_loop()
     faults: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from tests.collaboration.site import Site, token_of
 from tests.docs.documents import ROOT, table
 from tests.support.clients import Polling, WebSocket, socketio
@@ -17,9 +18,10 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import serving, until
 
 from synkora import __version__
+from synkora.app.instance import Instance
+from synkora.app.logs.repeats import Repeats
 from synkora.app.metrics import page
 from synkora.app.metrics.collector import ServerCollector
-from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.metrics.page import metrics_route
 from synkora.app.routes import make_app
 from synkora.collaboration.access_answers import AccessOutcome
@@ -34,9 +36,11 @@ class MeasuredSite(Site):
 
     def __init__(self, token: str | None = None) -> None:
         super().__init__()
-        self.logged: dict[str, int] = {"warning": 3, "info": 9}
-        collector = ServerCollector(self.server, self.collaboration, LoopLag(), self.logged, None)
-        self.app = make_app(self.collaboration, lambda: False, lambda: None, [metrics_route(collector, token)])
+        repeats = Repeats()
+        repeats.levels.update(warning=3, info=9)
+        instance = Instance(self.server, self.collaboration, repeats=repeats)
+        secret = None if token is None else SecretStr(token)
+        self.app = make_app(instance, [metrics_route(ServerCollector(instance), secret)])
 
     async def ask(self, **headers: str) -> httpx.Response:
         given = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
@@ -145,7 +149,7 @@ async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> No
 
 def test_the_kinds_are_those_of_the_documents() -> None:
     """The table of what should not happen has each, in the same order."""
-    assert [kind for kind, _ in table(ROOT / "docs" / "security.md", "kind")] == [*IncidentKind]
+    assert [kind for kind, _ in table(ROOT / "docs" / "security-details.md", "kind")] == [*IncidentKind]
 
 
 async def test_what_waits_for_clients_is_told(site: MeasuredSite) -> None:

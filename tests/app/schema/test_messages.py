@@ -71,7 +71,7 @@ async def test_whatever_the_server_says_is_in_the_schema(site: Site) -> None:
     site.collaboration.post_notice("project_1", "Maintenance at noon.")
     bob.emit("leave-project", "project_1")
     await turn()
-    site.collaboration.say_goodbye()
+    site.collaboration.announce_shutdown()
     await turn()
     validator = exactly("ServerEvent")
     heard = [*alice.take_events(), *bob.take_events()]

@@ -105,9 +105,9 @@ class TestRefusal:
         assert engine.recorders == []
 
     async def test_who_is_to_come_later_is_told_when(self, endpoint: AsgiEndpoint, engine: Engine) -> None:
-        """A gate's refusal has Retry-After."""
-        engine.registry._gate = full = ConnectionLimiter(ConnectionLimits(clients=1))
-        full.enter("192.0.2.1")
+        """A connection limiter's refusal has Retry-After."""
+        engine.registry._connection_limiter = full = ConnectionLimiter(ConnectionLimits(clients=1))
+        full.add("192.0.2.1")
         async with Wire(endpoint, scope_of(extensions=DENIAL)) as wire:
             wire.receive({"type": "websocket.connect"})
             start = await wire.sent()

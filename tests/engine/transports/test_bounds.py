@@ -36,7 +36,7 @@ async def raw(address: Address) -> AsyncIterator[WebSocket]:
 
 async def test_fragments_that_never_end(engine: Engine, raw: WebSocket) -> None:
     """A message whose rest does not come in time ends the connection."""
-    engine.registry.incomplete.length = 0.1
+    engine.registry.partial_messages.length = 0.1
     await raw.send(client_frame(TEXT, b"4", fin=False))
     closed = await raw.closed()
     assert closed == (CloseCode.PROTOCOL_ERROR, "a message was begun and not completed")
@@ -46,7 +46,7 @@ async def test_fragments_that_never_end(engine: Engine, raw: WebSocket) -> None:
 @pytest.mark.parametrize("is_fragmented", [False, True])
 async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: WebSocket, is_fragmented: bool) -> None:
     """A large frame, and fragments, may take several times what there is for silence."""
-    engine.registry.incomplete.length = SOON
+    engine.registry.partial_messages.length = SOON
     message = b"4" + b"x" * 200_000
     step = len(message) // 20 + 1
     parts = [message[at : at + step] for at in range(0, len(message), step)]
@@ -58,19 +58,19 @@ async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: WebSo
         await asyncio.sleep(SOON / 8)
     await until(lambda: engine.recorders[0].messages)
     assert engine.recorders[0].messages == [message[1:]]
-    assert not len(engine.registry.incomplete)
+    assert not len(engine.registry.partial_messages)
 
 
 async def test_a_large_frame_whose_rest_does_not_come(engine: Engine, raw: WebSocket) -> None:
     """What has come of a frame gives the connection no more time than for its next part."""
-    engine.registry.incomplete.length = SOON
+    engine.registry.partial_messages.length = SOON
     await raw.send(client_frame(TEXT, b"4" + b"x" * 200_000)[:100_000])
     assert (await raw.closed()).code == CloseCode.PROTOCOL_ERROR
 
 
 async def test_empty_fragments_are_no_progress(engine: Engine, raw: WebSocket) -> None:
     """A message cannot be kept open by parts with nothing in them."""
-    engine.registry.incomplete.length = SOON
+    engine.registry.partial_messages.length = SOON
     await raw.send(client_frame(TEXT, b"4", fin=False))
     with contextlib.suppress(ConnectionError):
         for _ in range(24):
@@ -112,8 +112,8 @@ async def test_a_client_that_leaves_in_the_middle_is_not_waited_for(engine: Engi
     """Its deadline goes with it."""
     async with raw_websocket(address) as raw:
         await raw.send(client_frame(TEXT, b"4", fin=False))
-        await until(lambda: len(engine.registry.incomplete))
-    await until(lambda: not len(engine.registry.incomplete))
+        await until(lambda: len(engine.registry.partial_messages))
+    await until(lambda: not len(engine.registry.partial_messages))
 
 
 @pytest.mark.parametrize("requests", [1, 20])

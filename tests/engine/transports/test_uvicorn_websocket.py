@@ -1,6 +1,5 @@
 """uvicorn with two kinds of WebSockets: those of Engine.IO, and an application's own."""
 
-import functools
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from websockets.asyncio.client import connect
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.asgi_websocket import AsgiWebSocket
 from synkora.engine.transports.polling import PollingEndpoint
-from synkora.engine.transports.uvicorn_websocket import UvicornWebSocket
+from synkora.engine.transports.uvicorn_websocket import protocol_for
 from synkora.engine.transports.websocket import WebSocketTransport
 
 HTTP = ("httptools", "h11")
@@ -44,7 +43,7 @@ class Site:
         endpoint = AsgiEndpoint(registry, PollingEndpoint(registry), nullcontext)
         mounts: list[BaseRoute] = [Mount("/engine.io", app=endpoint), Mount("/elsewhere", app=endpoint)]
         mounts += [Route("/elsewhere", endpoint), WebSocketRoute("/elsewhere", endpoint)]
-        protocol: Any = functools.partial(UvicornWebSocket, registry, self.stop)
+        protocol: Any = protocol_for(registry, self.stop)
         return uvicorn.Config(
             Starlette(routes=[WebSocketRoute("/shout", shout), *mounts]),
             http=http,

@@ -8,9 +8,9 @@ from tests.support.servers import Address, Engine, serving_engine, until
 from tests.support.wire import CONTINUATION, PING, PONG, TEXT, WebSocket, client_frame, raw_websocket
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.session import MAX_CONTROL, ODD_BURST
+from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST
 from synkora.engine.transports.fragments import SMALL
-from synkora.engine.transports.websocket import MOST_READ, USUAL_BUFFER, WebSocketProtocol
+from synkora.engine.transports.websocket import MAX_READ, USUAL_BUFFER, WebSocketProtocol
 from synkora.protocol.websocket import CloseCode
 
 LARGE = 900_000
@@ -80,14 +80,14 @@ class TestBuffers:
         self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol]
     ) -> None:
         """As much is read at a time as is handled in a moment, however much has come."""
-        number = 40 * MOST_READ // 8
+        number = 40 * MAX_READ // 8
         await raw.send(client_frame(TEXT, b"4x") * number)
         await until(lambda: len(engine.recorders[0].messages) == number)
         assert room(protocols[0]) <= USUAL_BUFFER
 
     async def test_a_large_frame_that_never_ends(self, raw: WebSocket, engine: Engine) -> None:
         """It has the same time as a message in fragments."""
-        engine.registry.incomplete.length = 0.1
+        engine.registry.partial_messages.length = 0.1
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE))[:-1])
         assert await raw.closed() == (CloseCode.PROTOCOL_ERROR, "a message was begun and not completed")
 
@@ -95,7 +95,7 @@ class TestBuffers:
         """Its time ends with it."""
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE)))
         await raw.text()
-        assert not len(engine.registry.incomplete)
+        assert not len(engine.registry.partial_messages)
 
     async def test_more_than_a_session_may_send_is_not_read(
         self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol]
@@ -151,7 +151,7 @@ class TestFloods:
         first, last = [], [client_frame(TEXT, b"4end")]
         if "fragments" in flood:
             first, last = [client_frame(TEXT, b"4" + bytes(SMALL), fin=False)], [client_frame(CONTINUATION, b"end")]
-        await raw.send(*first, *[FLOODS[flood]] * ODD_BURST, *last)
+        await raw.send(*first, *[FLOODS[flood]] * OVERHEAD_BURST, *last)
         await until(lambda: engine.recorders[0].messages)
         assert engine.recorders[0].messages[0].endswith(b"end")
 
@@ -172,7 +172,7 @@ class TestFloods:
         listener = protocols[0]._listener
         assert listener is not None
         raw.writer.write(client_frame(PONG) * 20_000)
-        await until(lambda: listener.is_deaf)
+        await until(lambda: listener.has_stopped_reading)
         listener._connection.abort()  # rather than wait for CLOSING_TIME
 
     @pytest.mark.parametrize("packet", [b"6", b"3", b"5", b"0"])
@@ -194,7 +194,7 @@ async def test_others_have_their_turns_while_a_flood_is_read(engine: Engine) -> 
 
 
 async def _turns_while(raw: WebSocket, engine: Engine, address: Address) -> int:
-    number = 100 * MOST_READ // 8
+    number = 100 * MAX_READ // 8
     raw.writer.write(client_frame(TEXT, b"4x") * number)
     turns = 0
     while len(engine.recorders[0].messages) < number:

@@ -3,15 +3,14 @@
 import asyncio
 import os
 import platform
-import time
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from synkora.app.admin_ui.messages import NamespaceSize, SocketDescription, Statistics
-from synkora.collaboration.service import Collaboration
-from synkora.sockets.internals import adapter_of, registry_of, session_of
-from synkora.sockets.server import SocketServer
+from synkora.app.admin_ui.messages import SOCKETS, STATISTICS, NamespaceSize, SocketDescription, Statistics
+from synkora.app.instance import Instance
+from synkora.app.instances import Nothing
+from synkora.sockets.internals import session_of
 from synkora.sockets.socket import Socket
 
 # No others, since any may hold a secret: cookies and tokens do.
@@ -26,40 +25,36 @@ _ROOM_NAMES: Final = 250_000  # characters of rooms' names that are shown in all
 class AdminUiInstance:
     """This instance, for the admins of this and of other instances."""
 
-    def __init__(self, server: SocketServer, collaboration: Collaboration) -> None:
-        self._server = server
-        self._collaboration = collaboration
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._server = instance.server
+        self._collaboration = instance.collaboration
         self._hostname = platform.node()
-        self._started = time.monotonic()
+        instance.instances.answer(STATISTICS, self._statistics)
+        instance.instances.answer(SOCKETS, self._sockets)
 
-    def statistics(self) -> Statistics:
-        """How it is now: some reads of plain numbers."""
-        registry, people = registry_of(self._server), self._collaboration
-        opened, flusher = registry.opened.total(), registry.flusher
-        received = sum(received.times for received in people.received.values()) + people.received_others.times
+    async def _statistics(self, _: Nothing) -> Statistics:
+        stats = self._instance.stats()
+        opened = sum(stats.opened.values())
         return Statistics(
             server_id=f"{self._hostname}#{os.getpid()}",
             hostname=self._hostname,
             pid=os.getpid(),
-            uptime=round(time.monotonic() - self._started, 3),
-            clients_count=len(registry),
-            polling_clients_count=registry.transports["polling"],
-            namespaces=[
-                NamespaceSize(name, len(adapter_of(namespace).rooms.members))
-                for name, namespace in self._server.namespaces.items()
-            ],
+            uptime=round(self._instance.uptime, 3),
+            clients_count=stats.sessions,
+            polling_clients_count=stats.transports.get("polling", 0),
+            namespaces=[NamespaceSize(name, sockets) for name, sockets in stats.namespaces.items()],
             totals={
                 "rawConnection": opened,
-                "rawDisconnection": opened - len(registry),
-                "packetsIn": received,
-                "packetsOut": flusher.deliveries,
-                "bytesIn": flusher.bytes_in,
-                "bytesOut": flusher.bytes_out,
+                "rawDisconnection": opened - stats.sessions,
+                "packetsIn": sum(stats.events.values()),
+                "packetsOut": stats.deliveries,
+                "bytesIn": stats.bytes_in,
+                "bytesOut": stats.bytes_out,
             },
         )
 
-    async def sockets(self) -> list[SocketDescription]:
-        """All its sockets, without anything that somebody could sign in with."""
+    async def _sockets(self, _: Nothing) -> list[SocketDescription]:
         sockets = [socket for namespace in self._server.namespaces.values() for socket in namespace.sockets.values()]
         described: list[SocketDescription] = []
         room_names = 0

@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from synkora.app.instances import Nothing, Topic
+
 #: The pages of sockets, rooms and clients: without it the UI has those of figures alone.
 TABLES: Final = "ALL_EVENTS"
 #: What this server can do for the UI besides. That it does not join, leave and emit is explained in docs/admin-ui.md.
@@ -76,3 +78,10 @@ class SocketUpdate(Struct):
     nsp: str
     transport: str
     data: dict[str, Any]
+
+
+#: How is an instance, and which sockets has it? Both are told without anything that somebody could sign in with.
+STATISTICS: Final[Topic[Nothing, Statistics]] = Topic("admin-ui:statistics", Nothing, Statistics)
+SOCKETS: Final[Topic[Nothing, list[SocketDescription]]] = Topic(
+    "admin-ui:sockets", Nothing, list[SocketDescription], keeps_halves=True
+)

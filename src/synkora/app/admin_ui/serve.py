@@ -8,12 +8,11 @@ from synkora.app.admin_ui.credentials import Credentials
 from synkora.app.admin_ui.instance import AdminUiInstance
 from synkora.app.admin_ui.watch import INTERVAL, Watch
 from synkora.app.console.guard import MOST_FAILURES
+from synkora.app.instance import Instance
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.service import Collaboration
 from synkora.engine.incidents import IncidentKind
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.internals import session_of
-from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket
 
 NAMESPACE: Final = "/admin"
@@ -24,17 +23,17 @@ _TOO_MANY: Final = "too many wrong passwords have come from your address: wait a
 log = structlog.get_logger(__name__)
 
 
-def serve_admin_ui(
-    server: SocketServer, collaboration: Collaboration, token: str, *, interval: float = INTERVAL
-) -> None:
+def serve_admin_ui(instance: Instance, token: str, *, interval: float = INTERVAL) -> None:
     """Let the admin UI connect, with any user name and `token` as its password.
 
     Admins are told the figures of all instances every `interval` seconds, and can disconnect sockets. An address with
     too many wrong passwords has to wait, however it came by the right one, and loses its connection when it does not.
     """
     credentials, failures = Credentials(token), FailureBackoff(MOST_FAILURES)
+    server = instance.server
     namespace = server.of(NAMESPACE)
-    watch = Watch(namespace, AdminUiInstance(server, collaboration), interval)
+    AdminUiInstance(instance)
+    watch = Watch(namespace, instance.instances, interval)
 
     def check_password(given: object, address: str) -> None:
         if failures.has_enough(address):

@@ -2,28 +2,20 @@
 
 import asyncio
 import time
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
-from synkora.app.admin_ui.instance import AdminUiInstance
-from synkora.app.admin_ui.messages import FEATURES, TABLES, Config, SocketDescription, Statistics
+from synkora.app.admin_ui.messages import FEATURES, SOCKETS, STATISTICS, TABLES, Config, Statistics
+from synkora.app.instances import Instances, Nothing
 from synkora.engine.logs import fault
-from synkora.protocol.errors import InvalidPayload, ProtocolError
-from synkora.protocol.json import Decoder, encode
-from synkora.sockets.errors import AckTimeout
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
-
-T = TypeVar("T")
 
 INTERVAL: Final = 2  # seconds, as in Node.js: after ten without a word the UI takes a server for dead
 MOST_SOCKETS: Final = 500  # of all instances; the UI looks through all it has for each that it is told of
 _MOST_CHANGES: Final = 1000  # that are told one by one
-_PATIENCE: Final = 1  # seconds that the others have to answer
-_STATISTICS: Final = "synkora:statistics"
-_SOCKETS: Final = "synkora:sockets"
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +27,13 @@ class Watch:
     remembered between two looks is here, and forgotten with the last admin.
     """
 
-    def __init__(self, namespace: Namespace, instance: AdminUiInstance, interval: float = INTERVAL) -> None:
+    def __init__(self, namespace: Namespace, instances: Instances, interval: float = INTERVAL) -> None:
         self._namespace = namespace
-        self._instance = instance
+        self._instances = instances
         self._interval = interval
         self._admins: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         self._forget()
-        namespace.on_server_side(_STATISTICS, instance.statistics)
-        namespace.on_server_side(_SOCKETS, instance.sockets)
 
     def _forget(self) -> None:
         self._config: Config | None = None
@@ -77,22 +67,14 @@ class Watch:
             await asyncio.sleep(self._interval)
 
     async def _look(self) -> None:
-        statistics = [self._instance.statistics(), *await self._ask(_STATISTICS, Statistics)]
+        answers = await self._instances.ask(STATISTICS, Nothing())
+        statistics = list(answers.by_instance.values())
         if sum(size.sockets_count for each in statistics for size in each.namespaces) <= MOST_SOCKETS:
-            others = await self._ask(_SOCKETS, list[SocketDescription])
-            sockets = [*await self._instance.sockets(), *(socket for each in others for socket in each)]
-            self._show({(socket.nsp, socket.id): socket for socket in sockets})
+            found = await self._instances.ask(SOCKETS, Nothing())
+            self._show({(socket.nsp, socket.id): socket for each in found.by_instance.values() for socket in each})
         else:
             self._show(None)
         self._tell(statistics)
-
-    async def _ask(self, question: str, kind: type[T]) -> list[T]:
-        """The answers of the other instances; those that do not answer in time are left out, as Node.js' are."""
-        try:
-            answers = await self._namespace.server_side_call(question, timeout=_PATIENCE)
-        except AckTimeout as error:
-            answers = error.answers
-        return [converted for answer in answers if (converted := _convert(answer, kind)) is not None]
 
     def _show(self, sockets: Sockets | None) -> None:
         """Tell of the sockets as they are now, or that there are too many to be told of."""
@@ -116,14 +98,3 @@ class Watch:
         for each in statistics:
             self._namespace.local.emit("server_stats", server_stats(each, self._statistics.get(each.server_id), now))
         self._statistics = {each.server_id: each for each in statistics}
-
-
-def _convert(answer: object, kind: type[T]) -> T | None:
-    """The answer of another instance, None where it is none: it may be of another version.
-
-    What comes over Redis may be MessagePack, and hold what cannot be told to admins in JSON.
-    """
-    try:
-        return Decoder[T](kind, keeps_halves=True).decode(encode(answer))
-    except (InvalidPayload, ProtocolError, TypeError, ValueError, RecursionError):
-        return None

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from synkora.app.check.finding import Finding, risky, well
 from synkora.app.check.origin import is_local, is_loopback
 from synkora.app.settings import Settings
-from synkora.engine.origins import ANYBODYS
+from synkora.engine.origins import OPAQUE_ORIGINS
 
 
 def check_origins(settings: Settings) -> Iterable[Finding]:
@@ -17,7 +17,7 @@ def check_origins(settings: Settings) -> Iterable[Finding]:
         host = urlsplit(origin).hostname or ""
         if origin == "*":
             message, advice = "*: every page of the web may connect", "Name the origins of the app's pages"
-        elif origin in ANYBODYS:
+        elif origin in OPAQUE_ORIGINS:
             message = f"{origin}: any page can have this origin, such as one in a file or in a sandboxed frame"
             advice = "Its users have to sign in by a token: cookies of such pages never count"
         elif host.startswith("*.") and "." not in host.removeprefix("*."):

@@ -10,7 +10,7 @@ from synkora.access.sessions import PostgresSessions
 from synkora.app.check.finding import Finding, risky, skipped, well
 from synkora.app.settings import Settings
 from synkora.collaboration.access import AccessUnavailable
-from synkora.collaboration.kept_sessions import NoneKept
+from synkora.collaboration.kept_sessions import SessionsNotStored
 
 NO_DATABASE: Final = "it keeps its sessions in its database, and without DATABASE_URL nobody can sign in here"
 SET_DATABASE: Final = 'Set DATABASE_URL to the app\'s own; or have the app make tokens: session: { strategy: "jwt" }'
@@ -29,7 +29,7 @@ async def check_kept_sessions(settings: Settings) -> list[Finding]:
         return [skipped(_NAME, f"DATABASE_URL {error}: {_NOT_LOOKED_UP}")]
     try:
         await sessions.find(f"synkora-check-{token_hex(8)}")
-    except NoneKept:
+    except SessionsNotStored:
         return [skipped(_NAME, 'the app\'s database has no sessions (no table "Session" as Prisma has it)')]
     except AccessUnavailable as error:
         return [risky(_NAME, f"sessions that the app may keep cannot be looked up: {error}", _advice(error))]

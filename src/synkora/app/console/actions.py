@@ -8,7 +8,6 @@ import structlog
 from starlette.requests import Request
 
 from synkora.app.console.guard import ConsoleRefused, Guard
-from synkora.app.console.instances import Instances
 from synkora.app.console.parameters import (
     BLOCK_BODY,
     DISCONNECT_BODY,
@@ -18,8 +17,8 @@ from synkora.app.console.parameters import (
     body,
 )
 from synkora.app.console.topics import BLOCK, COUNT, DISCONNECT, Blocking, ProjectNamed, SocketNamed
-from synkora.collaboration.blocks import MOST_BLOCKS, Block
-from synkora.collaboration.service import Collaboration
+from synkora.app.instance import Instance
+from synkora.collaboration.blocks import MAX_BLOCKS, Block
 
 MAX_BODY: Final = 8192  # bytes
 
@@ -27,12 +26,12 @@ log = structlog.get_logger(__name__)
 
 
 class Actions:
-    """Acts on all instances that `fleet` has."""
+    """Acts on all instances that this one knows, itself among them."""
 
-    def __init__(self, fleet: Instances, guard: Guard, collaboration: Collaboration) -> None:
-        self._fleet = fleet
+    def __init__(self, instance: Instance, guard: Guard) -> None:
+        self._instances = instance.instances
         self._guard = guard
-        self._collaboration = collaboration
+        self._collaboration = instance.collaboration
         #: Each by the last part of its path.
         self.by_name: dict[str, Callable[[Request], Awaitable[object]]] = {
             "disconnect": self._disconnect,
@@ -43,7 +42,7 @@ class Actions:
 
     async def _disconnect(self, request: Request) -> object:
         named = body(await _json_body(request), DISCONNECT_BODY)
-        answers, unanswered = await self._fleet.ask(DISCONNECT, SocketNamed(named.socket_id))
+        answers, unanswered = await self._instances.ask(DISCONNECT, SocketNamed(named.socket_id))
         is_disconnected = any(answers.values())
         if is_disconnected:
             log.warning("console_disconnected", socketId=named.socket_id, address=self._guard.address(request))
@@ -55,8 +54,8 @@ class Actions:
         now = time.time()
         block = Block(kind, name, now + asked.seconds, now) if asked.seconds else None
         if block is not None and not self._collaboration.blocks.add(block):
-            raise ConsoleRefused(409, f"There are {MOST_BLOCKS} blocks already: lift some of them")
-        counts, unanswered = await self._fleet.ask(BLOCK, Blocking(kind, name, block))
+            raise ConsoleRefused(409, f"There are {MAX_BLOCKS} blocks already: lift some of them")
+        counts, unanswered = await self._instances.ask(BLOCK, Blocking(kind, name, block))
         disconnected = sum(counts.values())
         log.warning(
             "console_blocked" if block else "console_disconnected_all",
@@ -77,7 +76,7 @@ class Actions:
             return {"unblocked": False, "unanswered": []}
         lifted = Block(kind, name, found.until, max(time.time(), found.changed_at + 0.001), is_lifted=True)
         blocks.add(lifted)
-        _, unanswered = await self._fleet.ask(BLOCK, Blocking(kind, name, lifted))
+        _, unanswered = await self._instances.ask(BLOCK, Blocking(kind, name, lifted))
         log.warning("console_unblocked", kind=kind, name=name, address=self._guard.address(request))
         return {"unblocked": True, "unanswered": unanswered}
 
@@ -89,7 +88,7 @@ class Actions:
         if notice.project_id in self._collaboration.members:
             raise ConsoleRefused(422, "projectId: this is the id of a socket, and a notice is for a project")
         self._collaboration.post_notice(notice.project_id, message)
-        counts, unanswered = await self._fleet.ask(COUNT, ProjectNamed(notice.project_id))
+        counts, unanswered = await self._instances.ask(COUNT, ProjectNamed(notice.project_id))
         log.warning("console_noticed", projectId=notice.project_id, address=self._guard.address(request))
         return {"recipients": sum(counts.values()), "unanswered": unanswered}
 

@@ -14,7 +14,6 @@ from starlette.routing import Route
 from synkora.app.console.actions import Actions
 from synkora.app.console.concurrency_limit import ConcurrencyLimit
 from synkora.app.console.guard import ConsoleRefused, Guard
-from synkora.app.console.instances import InstanceReplies, Instances
 from synkora.app.console.log_tail import KEEPS as MOST_ENTRIES
 from synkora.app.console.parameters import (
     ConnectionsParameters,
@@ -45,9 +44,10 @@ from synkora.app.console.topics import (
     Rows,
     UserIn,
 )
+from synkora.app.instance import Instance
+from synkora.app.instances import InstanceReplies
 from synkora.app.pages import takes_gzip
-from synkora.collaboration.blocks import MOST_BLOCKS
-from synkora.collaboration.service import Collaboration
+from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode
 
 #: Bytes of an answer that is worth it: a packet of the network holds less.
@@ -60,16 +60,14 @@ Endpoint = Callable[[Request], Awaitable[object]]
 
 
 class Api:
-    """Answers below `/console/api`, for all instances that `fleet` has."""
+    """Answers below `/console/api`, for all instances that this one knows, itself among them."""
 
-    def __init__(
-        self, fleet: Instances, guard: Guard, collaboration: Collaboration, settings: list[SettingInForce]
-    ) -> None:
-        self._fleet = fleet
+    def __init__(self, instance: Instance, guard: Guard, settings: list[SettingInForce]) -> None:
+        self._instances = instance.instances
         self._guard = guard
-        self._collaboration = collaboration
+        self._collaboration = instance.collaboration
         self._settings = settings
-        self._actions = Actions(fleet, guard, collaboration)
+        self._actions = Actions(instance, guard)
         self._turns = ConcurrencyLimit()
         self._compressing = asyncio.Semaphore(1)
         self._names: dict[str, str] = {}  # of instances that have ever answered
@@ -114,8 +112,8 @@ class Api:
     async def _overview(self, request: Request) -> object:
         asked = parameters(request.query_params, OverviewParameters)
         after = {instance: float(mark) for instance, mark in marks(asked.after).items()}
-        others = self._fleet.others
-        conditions, unanswered = await self._fleet.ask(NEWS, News(after))
+        others = self._instances.others
+        conditions, unanswered = await self._instances.ask(NEWS, News(after))
         self._names = {instance: name for instance, name in self._names.items() if instance in others}
         self._names |= {instance: condition.name for instance, condition in conditions.items()}
         instances: list[dict[str, object]] = [
@@ -124,7 +122,7 @@ class Api:
                 "name": condition.name,
                 "version": condition.version,
                 "startedAt": condition.started_at,
-                "isThis": instance == self._fleet.id,
+                "isThis": instance == self._instances.id,
                 "status": condition.status,
                 "reason": condition.reason,
                 "samples": condition.samples,
@@ -144,7 +142,7 @@ class Api:
         most = reach(asked.offset, asked.limit)
         sought = ConnectionsSought(asked.search, asked.project, asked.transport, asked.sort, is_descending, most)
         async with self._turns.turn():
-            answers = await self._fleet.ask(CONNECTIONS, sought, asked.instance)
+            answers = await self._instances.ask(CONNECTIONS, sought, asked.instance)
         page = merged(answers.by_instance, asked.offset, asked.limit, is_descending=is_descending)
         return _table(answers, [connection for connection, _ in page])
 
@@ -154,14 +152,14 @@ class Api:
         most = reach(asked.offset, asked.limit)
         sought = ProjectsSought(asked.search, asked.sort, is_descending, most)
         async with self._turns.turn():
-            answers = await self._fleet.ask(PROJECTS, sought)
+            answers = await self._instances.ask(PROJECTS, sought)
         page = merged(answers.by_instance, asked.offset, asked.limit, is_descending=is_descending)
         return _table(answers, [msgspec.structs.replace(row, instances=instances) for row, instances in page])
 
     async def _project(self, request: Request) -> object:
         asked = parameters(request.query_params, ProjectParameters)
         async with self._turns.turn():
-            parts, unanswered = await self._fleet.ask(PROJECT, ProjectNamed(asked.project_id))
+            parts, unanswered = await self._instances.ask(PROJECT, ProjectNamed(asked.project_id))
         users: dict[str, UserIn] = {}
         for user in (user for _, part in sorted(parts.items()) for user in part.users):
             known = users.setdefault(user.user_id, UserIn(user.user_id, user.user_name, 0, 0))
@@ -179,9 +177,9 @@ class Api:
     async def _log(self, request: Request) -> object:
         asked = parameters(request.query_params, LogParameters)
         after = {instance: int(float(mark)) for instance, mark in marks(asked.after).items()}
-        pages, _ = await self._fleet.ask(LOG, LogSought(after, asked.level), asked.instance)
+        pages, _ = await self._instances.ask(LOG, LogSought(after, asked.level), asked.instance)
         entries = sorted((entry for page in pages.values() for entry in page.entries), key=lambda entry: entry.at)
-        known = {self._fleet.id, *self._fleet.others}
+        known = {self._instances.id, *self._instances.others}
         last = {instance: number for instance, number in after.items() if instance in known}
         last |= {instance: page.last for instance, page in pages.items()}
         cursor = ",".join(f"{instance}:{number}" for instance, number in sorted(last.items()))
@@ -190,7 +188,7 @@ class Api:
     async def _blocks(self, _: Request) -> object:
         blocks = sorted(self._collaboration.blocks.in_force, key=lambda block: block.until)
         return {
-            "most": MOST_BLOCKS,
+            "most": MAX_BLOCKS,
             "blocks": [{"kind": block.kind, "name": block.name, "until": block.until} for block in blocks],
         }
 

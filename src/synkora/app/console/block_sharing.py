@@ -4,8 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
-from synkora.app.console.instances import Instances
-from synkora.app.console.topics import BLOCKS, Nothing
+from synkora.app.console.topics import BLOCKS
+from synkora.app.instances import Instances, Nothing
 from synkora.collaboration.blocks import Blocks
 
 EVERY: Final = 2.0  # seconds
@@ -15,8 +15,8 @@ _TRIES: Final = 3  # one without a console never answers
 class BlockSharing:
     """Asks each other instance once, within a `with` block in a running loop, and again when it has been away."""
 
-    def __init__(self, fleet: Instances, blocks: Blocks, *, every: float = EVERY) -> None:
-        self._fleet = fleet
+    def __init__(self, instances: Instances, blocks: Blocks, *, every: float = EVERY) -> None:
+        self._instances = instances
         self._blocks = blocks
         self._every = every
         self._tries: dict[str, int] = {}
@@ -36,13 +36,13 @@ class BlockSharing:
 
     async def _run(self) -> None:
         while True:
-            others = self._fleet.others
+            others = self._instances.others
             self._tries = {instance: self._tries.get(instance, _TRIES) for instance in others}
             await asyncio.gather(*(self._ask(instance) for instance in others if self._tries[instance]))
             await asyncio.sleep(self._every)
 
     async def _ask(self, instance: str) -> None:
-        answers = await self._fleet.ask(BLOCKS, Nothing(), instance)
+        answers = await self._instances.ask(BLOCKS, Nothing(), instance)
         if instance not in answers.by_instance:
             self._tries[instance] -= 1
             return

@@ -3,13 +3,10 @@
 import asyncio
 import os
 import socket
-import time
-from collections.abc import Callable
 
 from synkora import __version__
 from synkora.app.console import tables
 from synkora.app.console.concurrency_limit import MOST_RUNNING
-from synkora.app.console.instances import Instances
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.sampling import Sampler
 from synkora.app.console.topics import (
@@ -29,7 +26,6 @@ from synkora.app.console.topics import (
     LogPage,
     LogSought,
     News,
-    Nothing,
     ProjectNamed,
     ProjectPart,
     ProjectRow,
@@ -37,30 +33,23 @@ from synkora.app.console.topics import (
     Rows,
     SocketNamed,
 )
-from synkora.app.status import Status
+from synkora.app.instance import Instance
+from synkora.app.instances import Nothing
 from synkora.collaboration.blocks import Block
-from synkora.collaboration.service import Collaboration
 
 
 class ConsoleInstance:
     """Answers for this instance; `port` is known when it listens."""
 
-    def __init__(
-        self,
-        fleet: Instances,
-        collaboration: Collaboration,
-        sampler: Sampler,
-        log_tail: LogTail,
-        status: Callable[[], Status],
-    ) -> None:
+    def __init__(self, instance: Instance, sampler: Sampler, log_tail: LogTail) -> None:
         self.port: int | None = None
-        self._id = fleet.id
-        self._collaboration = collaboration
+        self._instance = instance
+        self._id = instance.id
+        self._collaboration = instance.collaboration
         self._sampler = sampler
         self._log_tail = log_tail
-        self._status = status
-        self._started_at = time.time()
         self._tables = asyncio.Semaphore(MOST_RUNNING)  # whoever asks for them
+        fleet = instance.instances
         fleet.answer(NEWS, self._news)
         fleet.answer(CONNECTIONS, self._connections)
         fleet.answer(PROJECTS, self._projects)
@@ -77,9 +66,9 @@ class ConsoleInstance:
         return f"{socket.gethostname()}:{self.port or '?'} {os.getpid()}"
 
     async def _news(self, news: News) -> Condition:
-        status, reason = self._status()
+        status, reason = self._instance.status
         samples = self._sampler.after(news.after.get(self._id, 0.0))
-        return Condition(self.name, __version__, self._started_at, status, reason, samples)
+        return Condition(self.name, __version__, self._instance.started_at, status, reason, samples)
 
     async def _connections(self, sought: ConnectionsSought) -> Rows[ConnectionRow]:
         async with self._tables:

@@ -1,6 +1,7 @@
 """What the console's charts are made of: the server's own counts, taken every two seconds."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -8,7 +9,10 @@ from typing import Final, Self
 
 import msgspec
 
+from synkora.app.instance import Instance
+from synkora.app.stats import RedisStats
 from synkora.protocol.json import Raw, encode
+from synkora.serving.memory import resident_memory
 
 INTERVAL: Final = 2.0  # seconds
 KEEPS: Final = 900.0  # seconds
@@ -26,17 +30,6 @@ class Waiting(msgspec.Struct):
 
     clients: int
     bytes: int
-
-
-class RedisSample(msgspec.Struct, rename="camel"):
-    """The link to Redis."""
-
-    is_up: bool
-    round_trip: float | None
-    published: int
-    received: int
-    dropped: int
-    reconnects: int
 
 
 class Sample(msgspec.Struct, rename="camel"):
@@ -63,7 +56,33 @@ class Sample(msgspec.Struct, rename="camel"):
     waiting: Waiting
     dropped: int
     cut_off: int
-    redis: RedisSample | None
+    redis: RedisStats | None
+
+
+def sample_of(instance: Instance) -> Sample:
+    """An instance at this moment."""
+    stats = instance.stats()
+    return Sample(
+        at=time.time(),
+        connections=Connections(stats.transports.get("websocket", 0), stats.transports.get("polling", 0)),
+        signed_in=stats.signed_in,
+        users=stats.users,
+        projects=stats.projects,
+        events={name: times for name, times in stats.events.items() if times},
+        refused=stats.refused,
+        deliveries=stats.deliveries,
+        bytes_in=stats.bytes_in,
+        bytes_out=stats.bytes_out,
+        loop_lag=instance.lag.take_worst(),
+        cpu=time.process_time(),
+        memory=resident_memory(),
+        incidents={kind.value: times for kind, times in stats.incidents.items()},
+        limits={limit.value: times for limit, times in stats.limits.items()},
+        waiting=Waiting(stats.waiting_clients, stats.waiting_bytes),
+        dropped=stats.dropped,
+        cut_off=stats.cut_off,
+        redis=stats.redis,
+    )
 
 
 class Sampler:

@@ -112,7 +112,7 @@ async def projects(presence: Presence, sought: ProjectsSought) -> Rows[ProjectRo
         return ProjectRow(project_id, occupancy.users, occupancy.connections, [])
 
     column = Column(lambda project_id: key(project_id, presence.occupancy(project_id)), str, sought.is_descending)
-    _, rows = await select(presence.here, column, sought.most, show, fits)
+    _, rows = await select(presence.local_projects, column, sought.most, show, fits)
     return Rows(total, matched, rows)
 
 

@@ -3,17 +3,15 @@
 Times are seconds since 1970, durations seconds, sizes bytes. Numbers that are called totals only grow.
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from synkora.collaboration.blocks import MOST_BLOCKS, Block, BlockedKind
+from synkora.app.instances import Nothing, Topic
+from synkora.collaboration.blocks import MAX_BLOCKS, Block, BlockedKind
 from synkora.identity.user import MAX_ID_LENGTH
-from synkora.protocol.json import Decoder, Raw
+from synkora.protocol.json import Raw
 
-Q = TypeVar("Q")
-A = TypeVar("A")
 T = TypeVar("T")
 
 #: Of the users in a project so many are told.
@@ -28,21 +26,6 @@ Transport = Literal["", "websocket", "polling"]
 Words = Annotated[str, msgspec.Meta(max_length=200)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=10**15)]  # the log's cursor takes 15 digits
 Most = Annotated[int, msgspec.Meta(ge=1, le=REACH)]
-
-
-@dataclass(frozen=True)
-class Topic(Generic[Q, A]):
-    """A question that all instances know by its name."""
-
-    name: str
-    question: Any
-    answer: Any
-    questions: Decoder[Q] = field(init=False, repr=False)
-    answers: Decoder[A] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "questions", Decoder(self.question))
-        object.__setattr__(self, "answers", Decoder(self.answer))
 
 
 class News(msgspec.Struct):
@@ -160,10 +143,6 @@ class ProjectNamed(msgspec.Struct, rename="camel"):
     project_id: str
 
 
-class Nothing(msgspec.Struct):
-    """A question without parameters."""
-
-
 class Blocking(msgspec.Struct):
     """Which block to put in force, or to lift? Without a block the connections are ended only."""
 
@@ -200,5 +179,5 @@ COUNT: Final = Topic[ProjectNamed, int]("count", ProjectNamed, Count)
 PROJECT: Final = Topic[ProjectNamed, ProjectPart]("project", ProjectNamed, ProjectPart)
 BLOCK: Final = Topic[Blocking, int]("block", Blocking, Count)
 BLOCKS: Final = Topic[Nothing, list[Block]](
-    "blocks", Nothing, Annotated[list[Block], msgspec.Meta(max_length=MOST_BLOCKS)]
+    "blocks", Nothing, Annotated[list[Block], msgspec.Meta(max_length=MAX_BLOCKS)]
 )

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -16,8 +17,8 @@ KEPT: Final = 1.0  # seconds that a page is answered with again
 _OPEN_METRICS: Final = "application/openmetrics-text"
 
 
-def metrics_route(collector: Collector, token: str | None) -> Route:
-    """`/metrics`: what `collector` has, and the process itself, for who brings the token, or for all without one."""
+def metrics_route(collector: Collector, token: SecretStr | None) -> Route:
+    """`/metrics`: what `collector` has, and the process itself, for clients with the token, or for all without one."""
     registry = CollectorRegistry()
     registry.register(collector)
     ProcessCollector(registry=registry)
@@ -25,7 +26,7 @@ def metrics_route(collector: Collector, token: str | None) -> Route:
     pages: dict[str, tuple[float, bytes]] = {}
 
     async def metrics(request: Request) -> Response:
-        if token is not None and not _has_token(request, token):
+        if token is not None and not _has_token(request, token.get_secret_value()):
             return PlainTextResponse("METRICS_TOKEN is needed", 401, {"WWW-Authenticate": "Bearer"})
         encode, content_type = choose_encoder(_format(request.headers.get("accept", "")))
         made, page = pages.get(content_type, (0.0, b""))

@@ -1,1 +1,1 @@
-"""What carries a session: WebSocket (picows in uvicorn, or any ASGI server's) or HTTP long-polling (ASGI)."""
+"""The transports: WebSocket (picows in uvicorn, or any ASGI server) and HTTP long-polling (ASGI)."""

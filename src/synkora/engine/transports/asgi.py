@@ -1,4 +1,4 @@
-"""Engine.IO as an ASGI application, for any server and inside any other application.
+"""Engine.IO as an ASGI application, for any server, alone or mounted in another application.
 
 Sources: asgiref, specs/www.rst and specs/lifespan.rst; ASGI's extension "Websocket Denial Response".
 """
@@ -17,10 +17,10 @@ log = Log(__name__)
 
 
 class AsgiEndpoint:
-    """Takes the requests and WebSockets that it is handed, whatever their path: where it is mounted is not its affair.
+    """Serves all requests and WebSockets that it gets, whatever their path: the outer application routes by path.
 
-    `lifespan` is entered before clients are taken and left when the application stops, if ASGI's `lifespan` comes here
-    too; an application around it that has one of its own enters it there.
+    `lifespan` is entered before the first client and left at the end, if the server's `lifespan` events arrive here. An
+    outer application with its own lifespan has to enter `lifespan` itself.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class AsgiEndpoint:
         self._lifespan = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, WebSocket or lifespan (ASGI 3)."""
+        """Serve a request, WebSocket or lifespan (ASGI 3)."""
         match scope["type"]:
             case "http":
                 await self._polling(scope, receive, send)
@@ -57,7 +57,7 @@ class AsgiEndpoint:
 
 
 async def _refuse(refusal: HandshakeRefused, scope: Scope, send: Send) -> None:
-    """Answer a WebSocket's handshake as an HTTP request; by a plain 403 where the server knows no other."""
+    """Answer a WebSocket handshake with an HTTP response, or a plain 403 if the server supports only that."""
     if "websocket.http.response" not in (scope.get("extensions") or ()):
         await send({"type": "websocket.close"})
         return

@@ -1,6 +1,6 @@
-"""WebSocket by whatever ASGI server there is.
+"""WebSocket over any ASGI server.
 
-Frames and their rules, the time for the rest of a message and compression are that server's own affair.
+The ASGI server checks frames, times out incomplete messages and compresses.
 Source: asgiref, specs/www.rst, "WebSocket".
 """
 
@@ -20,23 +20,23 @@ from synkora.engine.transports.polling import Receive, Send
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.protocol.errors import ProtocolError
 
-_LONGEST_REASON: Final = 120  # bytes of a close frame's 123
+_LONGEST_REASON: Final = 120  # bytes; a close frame has 123
 
 log = Log(__name__)
 
 
 class AsgiWebSocket:
-    """One WebSocket of an ASGI server, the transport of a session or a probe to become one.
+    """A WebSocket of an ASGI server: the transport of a session, or the probe of an upgrade.
 
-    It takes messages while the server has taken all that it was given before: the server's `send` waits for the client.
+    It is writable while the server has accepted all earlier messages: the server's `send` waits for a slow consumer.
     """
 
     name: TransportName = "websocket"
     close_packet = None
 
     __slots__ = (
+        "_close_message",
         "_closing",
-        "_goodbye",
         "_is_base64",
         "_queue",
         "_registry",
@@ -57,17 +57,17 @@ class AsgiWebSocket:
         self._send = send
         self._queue: list[Message] = []
         self._wake = asyncio.Event()
-        self._goodbye: dict[str, Any] | None = None
+        self._close_message: dict[str, Any] | None = None
         self._closing = False
         self._time_left = asyncio.timeout(None)
 
     async def run(self, sid: str | None, receive: Receive, subprotocol: str | None = None) -> None:
-        """Carry a session of its own, or offer itself to the session `sid`, until the client has gone."""
+        """Carry a new session, or probe for the session `sid`, until the client has disconnected."""
         self._registry.open_websockets += 1
         writing: asyncio.Task[None] | None = None
         try:
             async with self._time_left:
-                if sid is None:  # before anything is awaited: the gate has let in one
+                if sid is None:  # before the first await: the connection limiter has admitted one session
                     self.session = self._registry.open(self._request, self)
                 await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
                 writing = asyncio.create_task(self._write())
@@ -75,7 +75,7 @@ class AsgiWebSocket:
                     self._offer(sid)
                 await self._read(receive)
         except TimeoutError:
-            pass  # cut off, or the client has not answered the close
+            pass  # disconnected by the server, or the client has not answered the close
         finally:
             self._closing = True
             self.writable = False
@@ -93,7 +93,7 @@ class AsgiWebSocket:
                 self.session = session
                 return
         except HandshakeRefused:
-            pass  # the session has ended between the request and now
+            pass  # the session has ended since the check
         self.close(Reason.TRANSPORT_ERROR, None)
 
     async def _read(self, receive: Receive) -> None:
@@ -103,7 +103,7 @@ class AsgiWebSocket:
                 continue
             data, is_binary = message.get("bytes"), True
             if data is None:
-                # Not every server has checked that it is UTF-8, which the session does.
+                # Not every server checks UTF-8. The session does.
                 data, is_binary = (message.get("text") or "").encode("utf-8", "surrogatepass"), False
             if len(data) > session.max_message:
                 session.transport_failed(self, session.too_large())
@@ -113,9 +113,9 @@ class AsgiWebSocket:
                 session.receive_text(self, data)
 
     async def _write(self) -> None:
-        """Hand over what there is, and wait for more, until the end."""
+        """Send queued messages until the end."""
         try:
-            while (goodbye := self._goodbye) is None or self._queue:
+            while (close_message := self._close_message) is None or self._queue:
                 await self._wake.wait()
                 self._wake.clear()
                 queue, self._queue = self._queue, []
@@ -127,53 +127,53 @@ class AsgiWebSocket:
                     self.writable = True
                     if self.session is not None:
                         self.session.transport_ready(self)
-            await self._send(goodbye)
-        except (OSError, RuntimeError):  # what servers raise where the client has gone
-            self._give(0)
+            await self._send(close_message)
+        except (OSError, RuntimeError):  # servers raise these after a disconnect
+            self._limit_time(0)
         except Exception as error:  # noqa: BLE001  # it is logged
-            log.error("websocket_failed", **fault(error))  # a fault of ours: it ends one connection
-            self._give(0)
+            log.error("websocket_failed", **fault(error))  # a bug of the server ends one connection only
+            self._limit_time(0)
 
-    # What the session calls
+    # Called by the session
 
     def send(self, messages: list[Message]) -> None:
-        """Have messages written, in order."""
+        """Queue messages for the writing task."""
         self._queue += messages
         self.writable = False
         self._wake.set()
 
-    def silent_for(self) -> float:
-        """An ASGI server tells nothing of a message before its end."""
+    def seconds_since_progress(self) -> float:
+        """Always infinite: an ASGI server reports only complete messages."""
         return inf
 
     def drain(self, reason: Reason) -> bool:
-        """Nothing: an ASGI server hands over nothing more once it has been told to close."""
+        """Always False: an ASGI server delivers no messages after a close."""
         return False
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Close with a code, and with words where the error is the client's.
+        """Close with a code, and with a message if the client caused the error.
 
-        A client that does not read is cut off, at once or, where it is to get what was sent before, after a while.
+        A slow consumer is disconnected immediately, or after `CLOSING_TIME` if it has last messages to get.
         """
         if not self._closing:
             self._closing = True
-            # What has just been given, and not begun on yet, does not mean that the client does not read.
+            # A message that was queued but not sent yet does not mean that the client is slow.
             if self.writable or self._wake.is_set() or reason in ORDERLY:
-                words = str(error if isinstance(error, ProtocolError) else reason)  # errors of ours are in the log
+                words = str(error if isinstance(error, ProtocolError) else reason)  # a bug is only logged
                 code = int(close_code(reason, error))
-                self._goodbye = {"type": "websocket.close", "code": code, "reason": words[:_LONGEST_REASON]}
+                self._close_message = {"type": "websocket.close", "code": code, "reason": words[:_LONGEST_REASON]}
                 self._wake.set()
-                self._give(CLOSING_TIME)
+                self._limit_time(CLOSING_TIME)
             else:
-                self._give(0)
+                self._limit_time(0)
             self.writable = False
         return True
 
     def discard(self) -> None:
-        """Close, since the client ended the session."""
+        """Close after the end of the session by the client."""
         self.close(Reason.TRANSPORT_CLOSE, None)
 
-    def _give(self, seconds: float) -> None:
-        """Leave the client so much time; none is the end."""
+    def _limit_time(self, seconds: float) -> None:
+        """Limit the connection's remaining time; 0 ends it."""
         if not self._time_left.expired():
             self._time_left.reschedule(asyncio.get_running_loop().time() + seconds)

@@ -1,15 +1,15 @@
-"""WebSocket messages that come in several frames (RFC 6455 section 5.4), or compressed."""
+"""Fragmented (RFC 6455 section 5.4) and compressed WebSocket messages."""
 
 from typing import Final
 
 from synkora.protocol.errors import PayloadTooLarge
 from synkora.protocol.websocket import decompress
 
-SMALL: Final = 64  # bytes: a smaller fragment that is not the last counts as a packet without use
+SMALL: Final = 64  # bytes; a smaller fragment, unless it is the last, counts as overhead
 
 
 class Fragments:
-    """One message whose frames are still coming; it may have up to `limit` bytes, compressed and inflated."""
+    """An incomplete message; it may have `limit` bytes, both compressed and decompressed."""
 
     __slots__ = ("_data", "_deflated", "_limit", "is_binary")
 
@@ -26,6 +26,6 @@ class Fragments:
             raise PayloadTooLarge(f"message is larger than {self._limit} bytes")
 
     def message(self) -> bytes:
-        """The whole message. Raises `ProtocolError`."""
+        """Return the whole message. Raises `ProtocolError`."""
         data = bytes(self._data)
         return decompress(data, self._limit) if self._deflated else data

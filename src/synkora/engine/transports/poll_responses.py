@@ -1,4 +1,4 @@
-"""What the requests of long-polling are answered with.
+"""The responses to requests of long-polling.
 
 Sources: Fetch standard, "CORS protocol"; Private Network Access, "CORS preflight"; RFC 9110 sections 8.4
 (Content-Encoding) and 12.5.5 (Vary).
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.message import Message
-from synkora.engine.origins import is_own
+from synkora.engine.origins import is_same_origin
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.compression import accepts_gzip, compressed_blocks
@@ -18,7 +18,7 @@ HeaderPairs = list[tuple[bytes, bytes]]
 
 _NOT_STORED: Final = (b"cache-control", b"no-store")
 _PAYLOAD: Final[HeaderPairs] = [(b"content-type", b"text/plain; charset=UTF-8"), _NOT_STORED]
-_TAKEN: Final[HeaderPairs] = [(b"content-type", b"text/html"), _NOT_STORED]  # what Socket.IO answers a POST with
+_ACCEPTED: Final[HeaderPairs] = [(b"content-type", b"text/html"), _NOT_STORED]  # Socket.IO's response to a POST
 _JSON: Final[HeaderPairs] = [(b"content-type", b"application/json")]
 _PREFLIGHT: Final[HeaderPairs] = [
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
@@ -30,7 +30,7 @@ _GZIPPED: Final = (b"content-encoding", b"gzip")
 
 
 class PollResponse(NamedTuple):
-    """An HTTP answer; its length is told by whoever sends it."""
+    """An HTTP response. The sender adds its length."""
 
     status: int
     headers: HeaderPairs
@@ -38,13 +38,13 @@ class PollResponse(NamedTuple):
 
 
 class PollResponses:
-    """Makes the answers of one server."""
+    """Makes the responses of a server."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
 
     def payload(self, request: Request, messages: list[Message]) -> PollResponse:
-        """The answer to a poll: gzipped where it is large, the client takes that, and compression is on."""
+        """Respond to a poll: gzipped if the payload is large, the client accepts gzip and compression is on."""
         body = join_payload([message.polling_part() for message in messages])
         headers = _PAYLOAD + self._cors(request)
         settings = self._settings
@@ -55,34 +55,34 @@ class PollResponses:
                 body = _gzip(body, messages, settings.compression_threshold)
         return PollResponse(200, headers, body)
 
-    def taken(self, request: Request) -> PollResponse:
-        """The answer to a POST whose packets have been taken."""
-        return PollResponse(200, _TAKEN + self._cors(request), b"ok")
+    def accepted(self, request: Request) -> PollResponse:
+        """Respond to a POST after its packets have been handled."""
+        return PollResponse(200, _ACCEPTED + self._cors(request), b"ok")
 
     def preflight(self, request: Request) -> PollResponse:
-        """The answer to a browser that asks whether a page may send a request."""
+        """Respond to a browser's CORS preflight request."""
         headers = _PREFLIGHT + self._cors(request)
         wanted = request.headers.get("access-control-request-headers")
         if wanted:
             headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
-        if request.headers.get("access-control-request-private-network") == "true" and self._admits(request):
+        if request.headers.get("access-control-request-private-network") == "true" and self._allows(request):
             headers.append(_PRIVATE_NETWORK)
         return PollResponse(204, headers, b"")
 
     def refusal(self, request: Request, refused: HandshakeRefused) -> PollResponse:
-        """The answer to a request that is refused."""
+        """Respond to a refused request."""
         headers = _JSON + self._cors(request)
         if refused.retry_after:
             headers.append((b"retry-after", str(refused.retry_after).encode()))
         return PollResponse(refused.status, headers, refused.body)
 
-    def _admits(self, request: Request) -> bool:
-        return request.origin is not None and self._settings.origins.admits(request)
+    def _allows(self, request: Request) -> bool:
+        return request.origin is not None and self._settings.origins.allows(request)
 
     def _cors(self, request: Request) -> HeaderPairs:
-        """What lets a page of an allowed origin read the answer."""
+        """Return the CORS headers that let a page of an allowed origin read the response."""
         origin = request.origin
-        if origin is None or is_own(request) or not self._admits(request):
+        if origin is None or is_same_origin(request) or not self._allows(request):
             return []
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
@@ -92,7 +92,7 @@ class PollResponses:
 
 
 def _gzip(payload: bytes, messages: list[Message], threshold: int) -> bytes:
-    """Compress the messages that are large for all who get them, or else the payload for its client alone."""
+    """Compress large messages once for all recipients, or the payload of small messages for this client alone."""
     if any(len(message.polling_part()) >= threshold for message in messages):
         return gzip_payload(payload, [message.polling_blocks(threshold) for message in messages])
     return gzip_payload(payload, [compressed_blocks(payload)])

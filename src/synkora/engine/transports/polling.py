@@ -1,4 +1,4 @@
-"""HTTP long-polling, as an ASGI application, and as a plain call for a server that can answer without a task.
+"""HTTP long-polling, as an ASGI application, and as a plain call for a server that can respond without a task.
 
 Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "HTTP long-polling".
 """
@@ -22,13 +22,13 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-HAS_UNREAD: Final = "synkora.has_unread"  # in a scope: what says whether something waits on the connection
+HAS_UNREAD: Final = "synkora.has_unread"  # scope key of a function that returns whether the connection has unread data
 _OVER_TLS: Final = ("https", "wss")
-_SLICE: Final = 200  # packets of one request that are taken at a time: a few milliseconds
+_SLICE: Final = 200  # packets of a request handled in one turn; a few milliseconds
 
 
 class PollingEndpoint:
-    """Answers the HTTP requests of all sessions."""
+    """Responds to the HTTP requests of all sessions."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -36,7 +36,7 @@ class PollingEndpoint:
         self._answers = PollResponses(registry.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI 3, scope type `http`)."""
+        """Respond to a request (ASGI 3, scope type `http`)."""
         if scope["method"] == "GET":
             answer = await self._wait(scope, receive)
         else:
@@ -45,15 +45,15 @@ class PollingEndpoint:
             await _send(answer, send)
 
     def serves(self, path: str) -> bool:
-        """Whether a request for `path`, decoded, is for this endpoint."""
+        """Whether the decoded `path` belongs to this endpoint."""
         return self._settings.serves(path)
 
     def request(self, scope: Mapping[str, Any]) -> Request:
-        """The request of an ASGI scope, of HTTP or of a WebSocket."""
+        """Return the request of an ASGI scope, of HTTP or WebSocket."""
         client, headers, proxies = scope.get("client"), Headers(scope["headers"]), self._settings.proxies
         peer: str = client[0] if client else ""
         return Request(
-            method=scope.get("method", "GET"),  # a WebSocket's scope has none
+            method=scope.get("method", "GET"),  # a WebSocket's scope has no method
             path=scope["path"],
             query_string=scope["query_string"].decode("latin-1"),
             headers=headers,
@@ -67,12 +67,12 @@ class PollingEndpoint:
     def get(
         self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None = None
     ) -> Callable[[], None] | None:
-        """Answer a GET by `reply`, at once or when there is something for the client.
+        """Respond to a GET through `reply`, immediately or when there are messages for the client.
 
-        `has_unread` is of the connection, and says whether something waits there. A client that polls again over
-        another connection has read the last answer: where it has not, the session ends.
+        `has_unread` returns whether this connection has data that the client has not read. A poll over another
+        connection means that the client has read the last response; if the client has not read it, the session ends.
 
-        Returns what to call if the client leaves before it is answered, or None where it is answered already.
+        Returns a function for the case that the client disconnects before the response, or None after the response.
         """
         try:
             session, transport = self._session_to_poll(request, has_unread)
@@ -112,7 +112,7 @@ class PollingEndpoint:
         return session, session.transport
 
     async def _wait(self, scope: Scope, receive: Receive) -> PollResponse | None:
-        """The answer to a GET, or None if the client leaves before."""
+        """Return the response to a GET, or None if the client disconnects before."""
         answered: asyncio.Future[PollResponse] = asyncio.get_running_loop().create_future()
         leave = self.get(self.request(scope), answered.set_result, scope.get(HAS_UNREAD))
         if leave is not None:
@@ -128,7 +128,7 @@ class PollingEndpoint:
     # Posts
 
     async def _answer(self, request: Request, receive: Receive) -> PollResponse | None:
-        """The answer to any other request, or None if the client leaves in its middle."""
+        """Return the response to another request, or None if the client disconnects before its end."""
         if request.method == "OPTIONS":
             return self._answers.preflight(request)
         try:
@@ -157,21 +157,21 @@ class PollingEndpoint:
             return None
         else:
             session.trust_cookies(request)
-            await _take(session, transport, packets)
+            await _handle_packets(session, transport, packets)
         finally:
             transport.is_posting = False
             transport.progressed_at = None
         if transport.failed:
             raise HandshakeRefused(Refusal.BAD_REQUEST)
-        return self._answers.taken(request)
+        return self._answers.accepted(request)
 
     def _refuse(self, request: Request, refused: HandshakeRefused) -> PollResponse:
         self._registry.note_refusal(refused, request)
         return self._answers.refusal(request, refused)
 
 
-async def _take(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:
-    """Hand a payload's packets to their session, and let other clients have their turn after each slice."""
+async def _handle_packets(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:
+    """Pass a payload's packets to their session, and yield to other clients after each slice."""
     for number, (is_binary, packet) in enumerate(packets, 1):
         if not session.is_live:
             return

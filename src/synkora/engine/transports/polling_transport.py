@@ -1,4 +1,4 @@
-"""The polls of one session, and the payloads they are answered with."""
+"""The polling transport of one session."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from synkora.engine.settings import TransportName
 from synkora.protocol.errors import ProtocolError
 
 
-def _never() -> bool:
+def _no_unread() -> bool:
     return False
 
 
 class PollingTransport:
-    """The polls of one session, and what they are answered with."""
+    """The pending poll of one session, and the responses to it."""
 
     name: TransportName = "polling"
 
@@ -23,18 +23,18 @@ class PollingTransport:
 
     def __init__(self) -> None:
         self._poll: Callable[[list[Message]], None] | None = None
-        self._has_unread: Callable[[], bool] = _never
+        self._has_unread: Callable[[], bool] = _no_unread
         self.is_posting = False
         self.failed = False
-        self.progressed_at: float | None = None  # when the latest part of a POST came
+        self.progressed_at: float | None = None  # time of the latest part of a POST, None without a POST
 
     @property
     def writable(self) -> bool:
-        """Whether a poll waits."""
+        """Whether a poll is pending."""
         return self._poll is not None
 
     def send(self, messages: list[Message]) -> None:
-        """Answer the poll that waits."""
+        """Respond to the pending poll."""
         poll, self._poll = self._poll, None
         if poll is not None:
             poll(messages)
@@ -44,39 +44,39 @@ class PollingTransport:
         """The packet that ends a session."""
         return CLOSE
 
-    def silent_for(self) -> float:
-        """Seconds since the latest part of a POST that is still on its way."""
+    def seconds_since_progress(self) -> float:
+        """Seconds since the latest part of a POST that is being received."""
         return inf if self.progressed_at is None else asyncio.get_running_loop().time() - self.progressed_at
 
     def drain(self, reason: Reason) -> bool:
-        """Leave it to the poll after the last messages to tell the client."""
+        """Always True: the poll after the last messages tells the client."""
         return True
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Return whether the session is over at once, or its last messages may wait for another poll.
+        """Return whether the session ends immediately; otherwise its last messages wait for another poll.
 
-        They may after an error in a POST: the client is there, and does not know yet.
+        After a protocol error in a POST they wait: the client is connected and does not know yet.
         """
         self.failed = error is not None or reason not in ORDERLY
         return self.failed and not isinstance(error, ProtocolError)
 
     def discard(self) -> None:
-        """Release the poll that waits."""
+        """Release the pending poll."""
         if self._poll is not None:
             self.send([NOOP])
 
     def has_left_unread(self, connection: Callable[[], bool] | None) -> bool:
-        """Whether the last answer still waits for the client, on another connection than this one."""
+        """Whether the client has not read the last response, and polls over another connection."""
         return self._has_unread is not connection and self._has_unread()
 
     def open_poll(self, answer: Callable[[list[Message]], None], has_unread: Callable[[], bool] | None) -> None:
-        """Have a poll wait, to be answered once, with what there is to send.
+        """Store a pending poll. `answer` is called once, with the messages to send.
 
-        When the next one comes, `has_unread` says whether the answer still waits for the client.
+        At the next poll, `has_unread` returns whether the client has yet to read the response.
         """
         self._poll = answer
-        self._has_unread = has_unread or _never
+        self._has_unread = has_unread or _no_unread
 
     def abandon_poll(self) -> None:
-        """Forget the poll that waits."""
+        """Drop the pending poll."""
         self._poll = None

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol for an application that has WebSockets of its own beside Engine.IO's."""
+"""uvicorn's WebSocket protocol for an application that has its own WebSockets beside Engine.IO's."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from synkora.engine.transports.websocket_heads import split_target
 
 
 class ServerState(Protocol):
-    """What uvicorn's connections share: those that are in `connections` are told when it stops."""
+    """State that uvicorn's connections share: uvicorn stops the members of `connections` when it stops."""
 
     connections: set[Any]
 
 
 class UvicornWebSocket(asyncio.Protocol):
-    """Gives a WebSocket under the path of Engine.IO to picows, and any other to what uvicorn would have taken.
+    """Passes a WebSocket below Engine.IO's path to picows, and any other to uvicorn's default protocol.
 
-    Its connection is handed on as soon as its request is there. `stop` is called when uvicorn begins to stop and there
-    are WebSockets of ours: uvicorn would wait for their clients to leave. Bind both with `functools.partial` and give
-    the result to uvicorn as `ws`.
+    The object hands its connection over after the request. `stop` is called when uvicorn begins to stop while Engine.IO
+    has WebSockets: uvicorn would wait for their clients to disconnect. `protocol_for` makes the class that uvicorn
+    takes as `ws`.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class UvicornWebSocket(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Take the request that uvicorn has read, once, and hand the connection on."""
+        """Handle the request that uvicorn has read, once, and hand the connection over."""
         if self._protocol is not None:
-            self._transport.abort()  # a client may send nothing before it has been answered
+            self._transport.abort()  # a client may send nothing before the response to its handshake
             return
         path, _ = split_target(data.split(b" ", 2)[1])
         if AutoWebSocketsProtocol is None or self._registry.settings.serves(path):
@@ -50,22 +50,34 @@ class UvicornWebSocket(asyncio.Protocol):
             self._protocol = AutoWebSocketsProtocol(**self._given)
         self._protocol.connection_made(self._transport)
         self._protocol.data_received(data)
-        # As soon as this call has ended uvicorn makes this object the connection's protocol.
-        asyncio.get_running_loop().call_soon(self._hand_on, self._protocol)
+        # After this call uvicorn makes this object the connection's protocol, so the handover has to come later.
+        asyncio.get_running_loop().call_soon(self._hand_over, self._protocol)
 
-    def _hand_on(self, protocol: asyncio.BaseProtocol) -> None:
+    def _hand_over(self, protocol: asyncio.BaseProtocol) -> None:
         if not self._is_lost:
             self._transport.set_protocol(protocol)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the one that it was handed to, where it was refused at once."""
+        """Pass the end of the connection on, if the handover has not happened yet."""
         self._is_lost = True
         if self._protocol is not None:
             self._protocol.connection_lost(exc)
 
 
+def protocol_for(registry: Registry, stop: Callable[[], object]) -> type[asyncio.Protocol]:
+    """A class that uvicorn makes without knowing `registry` and `stop`."""
+
+    class BoundWebSocket(UvicornWebSocket):
+        """`UvicornWebSocket` for one server."""
+
+        def __init__(self, **given: Any) -> None:
+            super().__init__(registry, stop, **given)
+
+    return BoundWebSocket
+
+
 class _CountedWebSocket(WebSocketProtocol):
-    """picows' WebSocket, among the connections that uvicorn knows of."""
+    """picows' WebSocket in uvicorn's set of connections."""
 
     def __init__(
         self, registry: Registry, stop: Callable[[], object], *, server_state: ServerState, **given: Any
@@ -75,11 +87,11 @@ class _CountedWebSocket(WebSocketProtocol):
         self.shutdown = stop  # uvicorn calls it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
-        """Begin with a connection."""
+        """Register a connection."""
         self._connections.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         self._connections.discard(self)
         super().connection_lost(exc)

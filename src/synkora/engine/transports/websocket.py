@@ -1,6 +1,6 @@
-"""WebSocket by picows, as uvicorn's WebSocket protocol class.
+"""WebSocket over picows, as uvicorn's WebSocket protocol class.
 
-picows exports no protocol class; this module knows its private one, and a test pins the constructor.
+picows exports no protocol class. This module uses its private one, and a test pins the constructor.
 Source: RFC 6455; socketio/socket.io, docs/engine.io-protocol/v4-current.md, "WebSocket".
 """
 
@@ -38,14 +38,15 @@ from synkora.protocol.websocket import (
     read_close,
 )
 
-CLOSING_TIME: Final = 2  # seconds that a client has to answer a close frame, and to read what was sent before it
-UNSENT: Final = 131_072  # bytes that the kernel takes beyond those under way; it would take megabytes of old cursors
-_LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does
+CLOSING_TIME: Final = 2  # seconds for the client to answer a close frame, and to read earlier messages
+# Bytes that the kernel buffers beyond those in flight. By default it would hold megabytes of outdated cursors.
+UNSENT: Final = 131_072
+_LARGE: Final = 65_536  # bytes; a copy of a larger frame for each client would cost more than a write
 _VERSION: Final = "13"
-_READ_BUFFER: Final = 2048  # bytes, picows' least: it grows with the messages
-MOST_READ: Final = 16_384  # bytes that are read at a time
-USUAL_BUFFER: Final = 28_672  # bytes: as far as picows' buffer grows where no frame is larger than `MOST_READ`
-_IGNORED: Final = 1_000_000  # bytes, and 100 for each frame, that are read of a client that has been sent away
+_READ_BUFFER: Final = 2048  # bytes, picows' minimum; the buffer grows with the messages
+MAX_READ: Final = 16_384  # bytes per read
+USUAL_BUFFER: Final = 28_672  # bytes; picows' buffer grows to this size if no frame is larger than `MAX_READ`
+_IGNORED: Final = 1_000_000  # bytes read from a client after the server's close; a frame counts 100 more
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
@@ -54,7 +55,7 @@ _PING: Final = WSMsgType.PING
 _NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
 _SILENT: Final = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
 _ANY_KEY: Final = "AAAAAAAAAAAAAAAAAAAAAA=="
-# What picows is told of a request: it has little room for it, and keeps it for as long as the connection lives.
+# The request that picows gets. The real one is not passed on: picows' space is small, and picows keeps the request.
 _UPGRADE: Final = (
     "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     f"Sec-WebSocket-Version: {_VERSION}\r\nSec-WebSocket-Key: {{}}\r\n\r\n"
@@ -62,7 +63,7 @@ _UPGRADE: Final = (
 
 
 class WebSocketTransport(WSListener):
-    """One WebSocket, the transport of a session or a probe to become one."""
+    """A WebSocket: the transport of a session, or the probe of an upgrade."""
 
     name: TransportName = "websocket"
     close_packet = None
@@ -82,7 +83,7 @@ class WebSocketTransport(WSListener):
         "_sid",
         "_write",
         "deflates",
-        "is_deaf",
+        "has_stopped_reading",
         "session",
         "tail",
         "writable",
@@ -100,29 +101,29 @@ class WebSocketTransport(WSListener):
         self._encode = _encoder(request, registry.settings.compression_threshold if deflates else None)
         self._fragments: Fragments | None = None
         self._ping: bytes | None = None
-        self._progressed_at: float | None = None  # when the latest part of a message came that is not complete
+        self._progressed_at: float | None = None  # time of the latest part of an incomplete message
         self._closing = False
-        self._draining = False  # a close frame has been sent, and what the client sends before its own is taken
-        self._failed = False  # what came could not be read
+        self._draining = False  # a close frame has been sent, and messages before the client's close frame are handled
+        self._failed = False  # received bytes were not valid WebSocket frames
         self._connection = connection
         self._write = connection.write
         self._ignored = 0
-        self.is_deaf = False  # nothing more is read
-        self.tail = -1  # bytes that have come after the latest frame; less than none before the first
+        self.has_stopped_reading = False  # reading has stopped
+        self.tail = -1  # bytes received after the latest frame; -1 before the first frame
 
-    # What picows calls
+    # Called by picows
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Open the session, or offer this WebSocket to the one it came for."""
-        # picows keeps both for as long as the connection lives; nobody reads them any more.
+        """Open the session, or start the upgrade of an existing one."""
+        # picows keeps request and response until the end of the connection, and nothing reads their headers.
         transport.request.headers = transport.response.headers = _NO_HEADERS
         if self.tail >= 0:
-            return  # a new parser of the same connection
+            return  # a new parser for the same connection
         self.tail = 0
         self._registry.open_websockets += 1
         underlying = self._connection
         underlying.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
-        # Writing tells at once whether the client keeps up. Over TLS uvloop pauses at the limit, not past it.
+        # `write` then reports a slow consumer immediately. Over TLS, uvloop pauses at the limit instead of above it.
         underlying.set_write_buffer_limits(high=0 if underlying.get_extra_info("ssl_object") is None else 1)
         try:
             if self._sid is None:
@@ -133,11 +134,11 @@ class WebSocketTransport(WSListener):
                 self.session = session
                 return
         except HandshakeRefused:
-            pass  # the session ended, or the server began to, between the request and now
+            pass  # the session has ended, or the server is closing, since the check
         self.close(Reason.TRANSPORT_ERROR, None)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take a frame: the hot path."""
+        """Handle a frame. This is the hot path."""
         self.tail = frame.tail_size
         session = self.session
         kind = frame.msg_type
@@ -156,21 +157,21 @@ class WebSocketTransport(WSListener):
     def _fail(self, error: ProtocolError) -> None:
         if self.session is not None:
             self.session.transport_failed(self, error)
-        self.close(Reason.TRANSPORT_ERROR, error)  # where it is no longer the session's
+        self.close(Reason.TRANSPORT_ERROR, error)  # if the session has no reference to this WebSocket
 
     def _ignore(self, size: int) -> None:
-        """Let a frame be, and read no more where there are too many."""
+        """Ignore a frame, and stop reading after too many of them."""
         self._ignored += size + 100
         if self._ignored > _IGNORED:
             self.stop_reading()
 
     def stop_reading(self) -> None:
-        """Leave what the client sends to the kernel, which makes it wait; the connection is about to be cut off."""
-        self.is_deaf = True
+        """Stop reading, so that the kernel slows the client down; the connection is about to be closed."""
+        self.has_stopped_reading = True
         self._connection.pause_reading()
 
-    def frame_grows(self, size: int) -> None:
-        """Take note that so many bytes of a large frame have come, and not yet all."""
+    def frame_progressed(self, size: int) -> None:
+        """Handle a part of a large frame; `size` is the number of bytes received so far."""
         session = self.session
         if session is None or (self._closing and not self._draining):
             self.stop_reading()
@@ -181,21 +182,21 @@ class WebSocketTransport(WSListener):
             self._make_progress()
 
     def _make_progress(self) -> None:
-        """Take note that a part of a message has come: the next part has the whole time again."""
+        """Restart the timeout of an incomplete message."""
         self._progressed_at = asyncio.get_running_loop().time()
-        self._registry.incomplete.add(self)
+        self._registry.partial_messages.add(self)
 
     def frame_ended(self) -> None:
-        """Take note that a large frame is complete."""
+        """Handle the end of a large frame."""
         if self._fragments is None:
             self._message_ended()
 
     def _message_ended(self) -> None:
         self._progressed_at = None
-        self._registry.incomplete.drop(self)
+        self._registry.partial_messages.drop(self)
 
-    def silent_for(self) -> float:
-        """Seconds since the latest part of a large frame, or of a message in several frames, that is not complete."""
+    def seconds_since_progress(self) -> float:
+        """Seconds since the latest part of an incomplete large frame or fragmented message."""
         return inf if self._progressed_at is None else asyncio.get_running_loop().time() - self._progressed_at
 
     def _receive_other(self, session: Session, kind: WSMsgType, frame: WSFrame) -> None:
@@ -208,7 +209,7 @@ class WebSocketTransport(WSListener):
             if not frame.fin:
                 self._make_progress()
         elif kind != _CONTINUATION:
-            session.count_odd()
+            session.count_overhead()
             if kind == _PING:
                 self._receive_ping(frame.get_payload_as_bytes())
             return
@@ -218,7 +219,7 @@ class WebSocketTransport(WSListener):
             raise ProtocolError("reserved bit set")
         if not frame.fin:
             if frame.payload_size < SMALL:
-                session.count_odd()
+                session.count_overhead()
             if frame.payload_size:
                 self._make_progress()
         fragments = self._fragments
@@ -233,14 +234,14 @@ class WebSocketTransport(WSListener):
                 session.receive_text(self, message)
 
     def _receive_ping(self, data: bytes) -> None:
-        """Answer a ping; where the client does not read, the newest when it does again (RFC 6455 section 5.5.3)."""
+        """Answer a ping; a slow consumer gets only the answer to the latest one, later (RFC 6455 section 5.5.3)."""
         if self.writable:
             self._write(pong_frame(data))
         else:
             self._ping = data
 
     def message_timed_out(self) -> None:
-        """End, since the rest of a message did not come."""
+        """End the session: the rest of a message did not arrive in time."""
         if self.session is not None:
             self._fail(MessageTimeout("a message was begun and not completed"))
 
@@ -252,26 +253,26 @@ class WebSocketTransport(WSListener):
                 code = read_close(frame.get_payload_as_bytes())
             except ProtocolError as error:
                 self._fail(error)
-                self._connection.close()  # the client has said its last word
+                self._connection.close()  # after its close frame the client sends nothing
                 return
             self._closing = True
             self._write(close_frame(code))
         self._connection.close()
-        if not self.writable:  # it may never read what is still to be written
+        if not self.writable:  # the client may never read the rest
             asyncio.get_running_loop().call_later(CLOSING_TIME, self._connection.abort)
 
-    def framing_failed(self, goodbye: bytes) -> None:
-        """Send picows' close frame: it cannot read what has come. Frames before that have been taken."""
+    def framing_failed(self, close_frame_bytes: bytes) -> None:
+        """Send picows' close frame for an invalid frame. Earlier frames have been handled."""
         if not self._closing and self.session is not None:
             self.session.outbox.flush()
         if not self._closing:
             self._closing = self._failed = True
             if self.writable:
-                self._write(goodbye)
+                self._write(close_frame_bytes)
             self.writable = False
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Take note that the connection is gone."""
+        """Handle the end of the connection."""
         self._registry.open_websockets -= 1
         self.writable = False
         self._fragments = None
@@ -281,11 +282,11 @@ class WebSocketTransport(WSListener):
             session.transport_closed(self, Reason.TRANSPORT_ERROR if self._failed else Reason.TRANSPORT_CLOSE)
 
     def pause_writing(self) -> None:
-        """The client does not keep up."""
+        """Handle a full write buffer: the client is slow."""
         self.writable = False
 
     def resume_writing(self) -> None:
-        """The client has read what was sent."""
+        """Handle an empty write buffer: the client has caught up."""
         if not self._closing:
             self.writable = True
             ping, self._ping = self._ping, None
@@ -294,10 +295,10 @@ class WebSocketTransport(WSListener):
             if self.session is not None:
                 self.session.transport_ready(self)
 
-    # What the session calls
+    # Called by the session
 
     def send(self, messages: list[Message]) -> None:
-        """Write messages, all in one piece unless that is a large one."""
+        """Write messages, joined unless they are large."""
         if self._encode is not None:
             frames = [self._encode(message) for message in messages]
         elif len(messages) == 1:
@@ -312,7 +313,7 @@ class WebSocketTransport(WSListener):
             self._write_parts(frames)
 
     def _write_parts(self, frames: list[bytes]) -> None:
-        """Write frames, the large ones as they are: what waits of them is then not a copy for each client."""
+        """Write frames. Large frames are shared between clients instead of copied."""
         for is_large, some in groupby(frames, lambda frame: len(frame) >= _LARGE):
             if is_large:
                 for frame in some:
@@ -321,21 +322,21 @@ class WebSocketTransport(WSListener):
                 self._write(b"".join(some))
 
     def drain(self, reason: Reason) -> bool:
-        """Send a close frame, and take what the client sends until it answers; not where it does not read."""
+        """Send a close frame and keep receiving until the client's answer; return False for a slow consumer."""
         if self._closing or not self.writable:
             return False
         self._draining = True
         return self.close(reason, None)
 
     def close(self, reason: Reason, error: Exception | None) -> bool:
-        """Close with a code, and with words where the error is the client's.
+        """Close with a code, and with a message if the client caused the error.
 
-        A client that does not read is cut off, at once or, where it is to get what was sent before, after a while.
+        A slow consumer is disconnected immediately, or after `CLOSING_TIME` if it has last messages to get.
         """
         if not self._closing:
             self._closing = True
             if self.writable or reason in ORDERLY:
-                words = str(error if isinstance(error, ProtocolError) else reason)  # errors of ours are in the log
+                words = str(error if isinstance(error, ProtocolError) else reason)  # a bug is only logged
                 self._write(close_frame(close_code(reason, error), words))
                 asyncio.get_running_loop().call_later(CLOSING_TIME, self._connection.abort)
             else:
@@ -344,40 +345,40 @@ class WebSocketTransport(WSListener):
         return True
 
     def discard(self) -> None:
-        """Close, since the client ended the session."""
+        """Close after the end of the session by the client."""
         self.close(Reason.TRANSPORT_CLOSE, None)
 
 
 def _encoder(request: Request, threshold: int | None) -> Callable[[Message], bytes] | None:
-    """What makes a message's frames if they are not the plain ones: in base64, or compressed from `threshold` up."""
+    """Return the encoder of messages: base64, compressed from `threshold` bytes up, or None for plain frames."""
     if request.wants_base64:
         return methodcaller("base64_frames")
     return None if threshold is None else methodcaller("deflated_frames", threshold)
 
 
-class _Line:
-    """The connection as a parser of picows is shown it: what picows writes by itself passes by here."""
+class _ParserConnection:
+    """The connection that a parser of picows sees: filters what picows writes itself."""
 
-    __slots__ = ("_connection", "_failed", "_greets")
+    __slots__ = ("_connection", "_failed", "_is_first")
 
-    def __init__(self, connection: asyncio.Transport, failed: Callable[[bytes], None], *, greets: bool) -> None:
+    def __init__(self, connection: asyncio.Transport, failed: Callable[[bytes], None], *, is_first: bool) -> None:
         self._connection = connection
         self._failed = failed
-        self._greets = greets
+        self._is_first = is_first
 
     def get_extra_info(self, name: str) -> Any:
-        """What there is to know of the connection."""
+        """Return information about the connection."""
         return self._connection.get_extra_info(name)
 
     def get_write_buffer_size(self) -> int:
-        """Something: where nothing waits picows would write to the socket itself."""
+        """Never 0: with an empty buffer picows would write to the socket directly."""
         return 1
 
     def write(self, data: bytes) -> None:
-        """Answer the handshake, once for a connection; a close frame means that picows cannot go on."""
+        """Write the handshake's response, once per connection. A close frame means that parsing has failed."""
         if is_close_frame(data):
             self._failed(bytes(data))
-        elif self._greets:
+        elif self._is_first:
             self._connection.write(data)
 
     def close(self) -> None:
@@ -386,10 +387,10 @@ class _Line:
 
 
 class _NoParser:
-    """Takes what comes where nothing is to come: behind a refused request."""
+    """Discards data after a refused request."""
 
     def get_buffer(self, _: int) -> memoryview:
-        return memoryview(bytearray(MOST_READ))
+        return memoryview(bytearray(MAX_READ))
 
     def buffer_updated(self, _: int) -> None: ...
 
@@ -404,26 +405,26 @@ def _accept(listener: WebSocketTransport, headers: Mapping[str, str]) -> WSUpgra
 
 
 class WebSocketProtocol(asyncio.BufferedProtocol):
-    """uvicorn's WebSocket protocol for requests under the path of Socket.IO; it answers 404 to any other.
+    """uvicorn's WebSocket protocol for requests below Socket.IO's path; other requests get 404.
 
-    Bind `registry` with `functools.partial` and give the result to uvicorn as `ws`. Frames are read by a parser of
-    picows, whose buffer grows with the frames and never shrinks: after a large frame it is replaced by a new parser.
+    Bind `registry` with `functools.partial` and pass the result to uvicorn as `ws`. picows parses the frames. Its
+    buffer grows with the frames and never shrinks, so a new parser replaces the old one after a large frame.
     """
 
     def __init__(self, registry: Registry, *, config: Any, server_state: Any, app_state: Any) -> None:
         self._registry = registry
         self._listener: WebSocketTransport | None = None
         self._parser: Any = _NO_PARSER
-        self._is_watched = False  # the buffer has grown, or nothing more is to be read
+        self._is_watched = False  # the buffer has grown, or reading has to stop
         self._is_broken = False
-        self._unread = 0  # bytes of a large frame that have come
+        self._unread = 0  # bytes received of a large frame
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
         """Take over a connection from uvicorn's HTTP protocol."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Take the request that uvicorn has read, once."""
+        """Handle the request that uvicorn has read, once."""
         request = parse(data, self._transport, self._registry.settings.proxies)
         try:
             if not self._registry.settings.serves(request.path):
@@ -449,30 +450,30 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             answer["X-Request-Id"] = request.id
         self._begin_parsing(listener, key, answer)
 
-    # What has come
+    # Received data
 
     def get_buffer(self, sizehint: int) -> Any:
-        """Room for what comes next."""
+        """Return the buffer for the next read."""
         room = self._parser.get_buffer(sizehint)
-        if len(room) > MOST_READ:
+        if len(room) > MAX_READ:
             if len(room) > USUAL_BUFFER:
                 self._is_watched = True
-            return room[:MOST_READ]
+            return room[:MAX_READ]
         return room
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what has come."""
+        """Handle received bytes."""
         if self._is_watched:
             self._receive_watched(nbytes)
         else:
             self._parser.buffer_updated(nbytes)
-            if nbytes == MOST_READ:
+            if nbytes == MAX_READ:
                 self._pause()
 
     def _receive_watched(self, size: int) -> None:
-        """Take a part of a large frame; when it ends, start over with a small buffer."""
+        """Handle a part of a large frame; after its end, replace the parser and its buffer."""
         listener = self._listener
-        if listener is None or self._is_over(listener):
+        if listener is None or self._has_stopped(listener):
             return
         data = bytes(self._parser.get_buffer(size)[:size])
         listener.tail = -1
@@ -480,55 +481,55 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         tail, listener.tail = listener.tail, max(listener.tail, 0)
         if tail < 0:
             self._unread += size
-            listener.frame_grows(self._unread)
-            if self._is_over(listener):
-                self._begin_parsing(listener)  # what has come of it is not kept either
+            listener.frame_progressed(self._unread)
+            if self._has_stopped(listener):
+                self._begin_parsing(listener)  # frees the part that was received
             return
         self._unread = 0
         listener.frame_ended()
-        if not self._is_over(listener):
+        if not self._has_stopped(listener):
             self._is_watched = False
             self._begin_parsing(listener)
             self._feed(data[size - tail :])
             self._pause()
 
-    def _is_over(self, listener: WebSocketTransport) -> bool:
-        """Whether nothing more is to be read."""
-        return self._is_broken or listener.is_deaf or self._transport.is_closing()
+    def _has_stopped(self, listener: WebSocketTransport) -> bool:
+        """Whether reading has to stop."""
+        return self._is_broken or listener.has_stopped_reading or self._transport.is_closing()
 
     def _pause(self) -> None:
-        """Let the others have their turn, after as much as is read at a time."""
+        """Yield to other clients after a full read."""
         self._transport.pause_reading()
         asyncio.get_running_loop().call_soon(self._resume)
 
     def _resume(self) -> None:
-        if self._listener is not None and not self._is_over(self._listener):
+        if self._listener is not None and not self._has_stopped(self._listener):
             self._transport.resume_reading()
 
-    # The parser
+    # Parser
 
     def _begin_parsing(
         self, listener: WebSocketTransport, key: str = _ANY_KEY, answer: Mapping[str, str] | None = None
     ) -> None:
-        """Begin with a new parser, which answers the handshake with these headers if they are given."""
+        """Start a new parser. With `answer`, it responds to the handshake with these headers."""
         self._parser = parser = WSProtocol(
-            None,  # host and port: a client's
-            None,  # path: a client's
+            None,  # host and port: for clients only
+            None,  # path: for clients only
             False,  # is_client_side
             lambda _: _accept(listener, answer or {}),
             _SILENT,
             True,  # disconnect_on_exception
-            None,  # websocket_handshake_timeout: the request is here already
-            False,  # enable_auto_ping: Engine.IO has its own
+            None,  # websocket_handshake_timeout: the request has been read
+            False,  # enable_auto_ping: Engine.IO has its own pings
             1,  # auto_ping_idle_timeout
             1,  # auto_ping_reply_timeout
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            False,  # enable_auto_pong: it would write to a client that does not read
+            False,  # enable_auto_pong: it would write to a slow consumer
             self._registry.settings.max_payload,
-            None,  # extra_headers: a client's
+            None,  # extra_headers: for clients only
             _READ_BUFFER,
         )
-        parser.connection_made(_Line(self._transport, self._framing_failed, greets=answer is not None))
+        parser.connection_made(_ParserConnection(self._transport, self._framing_failed, is_first=answer is not None))
         self._feed(_UPGRADE.format(key).encode())
 
     def _feed(self, data: bytes) -> None:
@@ -538,26 +539,26 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             room[: len(part)] = part
             self._parser.buffer_updated(len(part))
 
-    def _framing_failed(self, goodbye: bytes) -> None:
-        """Say goodbye when the frame before, which picows hands over next, has been taken."""
+    def _framing_failed(self, close_frame_bytes: bytes) -> None:
+        """Send picows' close frame after the previous frame, which picows delivers next."""
         self._is_broken = self._is_watched = True
         if self._listener is not None:
-            asyncio.get_running_loop().call_soon(self._listener.framing_failed, goodbye)
+            asyncio.get_running_loop().call_soon(self._listener.framing_failed, close_frame_bytes)
 
-    # The client does not keep up, or has gone
+    # Slow consumer, disconnect
 
     def pause_writing(self) -> None:
-        """Hand on that the client does not keep up."""
+        """Pass the full write buffer on."""
         if self._listener is not None:
             self._listener.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on that the client has read what was sent."""
+        """Pass the empty write buffer on."""
         if self._listener is not None:
             self._listener.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the parser, since the parser and the protocol refer to each other."""
+        """Release the parser: parser and protocol refer to each other."""
         parser, self._parser, self._listener = self._parser, _NO_PARSER, None
         parser.connection_lost(exc)
 

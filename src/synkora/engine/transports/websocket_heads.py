@@ -1,4 +1,4 @@
-"""The request that opens a WebSocket, as uvicorn hands it over."""
+"""The HTTP request of a WebSocket handshake."""
 
 import asyncio
 import base64
@@ -17,7 +17,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5
 
 
 def parse(data: bytes, transport: asyncio.Transport, proxies: TrustedProxies) -> Request:
-    """The request, as uvicorn hands it over: checked, its header names in lower case."""
+    """Return the request that uvicorn passes: validated, with header names in lower case."""
     first, *lines = data.rstrip(b"\r\n").split(b"\r\n")
     method, target, _ = first.split(b" ", 2)
     path, query = split_target(target)
@@ -36,9 +36,9 @@ def parse(data: bytes, transport: asyncio.Transport, proxies: TrustedProxies) ->
 
 
 def split_target(target: bytes) -> tuple[str, str]:
-    """The path, decoded, and the query of a request's target, as uvicorn has them for requests over HTTP.
+    """Return the decoded path and the query of a request target, as uvicorn does for HTTP requests.
 
-    A target may have a scheme and a host in front (RFC 9112 section 3.2.2). Both are empty where it cannot be read.
+    A target may begin with scheme and host (RFC 9112 section 3.2.2). Both results are empty for an invalid target.
     """
     try:
         url = httptools.parse_url(target)
@@ -48,16 +48,16 @@ def split_target(target: bytes) -> tuple[str, str]:
 
 
 def subprotocol(offers: str | None) -> str | None:
-    """The first of the subprotocols that a client offers, as `ws` for Node.js answers; None where there is none.
+    """Return the first valid subprotocol that a client offers, as `ws` for Node.js does; None without one.
 
-    A client that has offered some closes a WebSocket that has none of them (RFC 6455 section 4.1).
+    A client that offers subprotocols closes a WebSocket without one of them (RFC 6455 section 4.1).
     """
     names = (name.strip() for name in (offers or "").split(","))
     return next(filter(_TOKEN.fullmatch, names), None)
 
 
 def is_key(text: str) -> bool:
-    """Whether it is a `Sec-WebSocket-Key` (RFC 6455 section 4.2.1)."""
+    """Whether the text is a valid `Sec-WebSocket-Key` (RFC 6455 section 4.2.1)."""
     try:
         return len(base64.b64decode(text, validate=True)) == _KEY_SIZE
     except (binascii.Error, ValueError):

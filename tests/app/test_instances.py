@@ -11,8 +11,8 @@ from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 
 from synkora.app.cluster import Cluster
-from synkora.app.console.instances import InstanceReplies, Instances
-from synkora.app.console.topics import CONNECTIONS, COUNT, DISCONNECT, LOG, PROJECTS, ProjectNamed, SocketNamed, Topic
+from synkora.app.console.topics import CONNECTIONS, COUNT, DISCONNECT, LOG, PROJECTS, ProjectNamed, SocketNamed
+from synkora.app.instances import InstanceReplies, Instances, Topic
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 
@@ -33,7 +33,7 @@ async def fleets(redis: RedisServer) -> AsyncIterator[list[Instances]]:
     fleets = []
     for number, cluster in enumerate(clusters):
         await cluster.__aenter__()
-        fleets.append(Instances(cluster.link.uid, cluster.questions))
+        fleets.append(Instances(cluster.link.uid, cluster.rpc))
 
         async def count(named: ProjectNamed, number: int = number) -> int:
             assert named == ASKED
@@ -81,12 +81,12 @@ async def test_one_that_has_no_console_is_left_out(fleets: list[Instances]) -> N
 async def test_an_answer_of_another_version_is_left_out(fleets: list[Instances]) -> None:
     """Both the asker and the log say whose it was."""
     first, second, third = fleets
-    assert second._questions is not None
+    assert second._rpc is not None
 
     async def answer_otherwise(_: bytes) -> bytes:
         return b'{"count":1}'
 
-    second._questions.on(COUNT.name, answer_otherwise)
+    second._rpc.on(COUNT.name, answer_otherwise)
     with capture_logs() as logs:
         assert await first.ask(COUNT, ASKED) == ({first.id: 0, third.id: 2}, [second.id])
     assert [(entry["event"], entry["instance"]) for entry in logs] == [("console_answer_unreadable", second.id)]

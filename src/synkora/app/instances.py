@@ -1,20 +1,46 @@
-"""All instances, this one among them, as what the console asks its questions of."""
+"""All instances, this one among them, as what the console and the Admin UI ask their questions of."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+import msgspec
 import structlog
 
-from synkora.app.console.topics import A, Q, Topic
-from synkora.cluster.instance_rpc import InstanceRpc
 from synkora.protocol.errors import InvalidPayload, ProtocolError
-from synkora.protocol.json import encode
+from synkora.protocol.json import Decoder, encode
+
+if TYPE_CHECKING:
+    from synkora.cluster.instance_rpc import InstanceRpc
 
 #: Seconds that other instances have to answer.
 WITHIN: Final = 1.0
 
+Q = TypeVar("Q")
+A = TypeVar("A")
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Topic(Generic[Q, A]):
+    """A question that all instances know by its name."""
+
+    name: str
+    question: Any
+    answer: Any
+    keeps_halves: bool = False  # as a `Decoder` does
+    questions: Decoder[Q] = field(init=False, repr=False)
+    answers: Decoder[A] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "questions", Decoder(self.question))
+        object.__setattr__(self, "answers", Decoder(self.answer, keeps_halves=self.keeps_halves))
+
+
+class Nothing(msgspec.Struct):
+    """A question without parameters."""
 
 
 class InstanceReplies(NamedTuple, Generic[A]):
@@ -25,17 +51,17 @@ class InstanceReplies(NamedTuple, Generic[A]):
 
 
 class Instances:
-    """Asks this instance by a plain call, and the others by `questions`, if there are any."""
+    """Asks this instance by a plain call, and the others by `rpc`, if there are any."""
 
-    def __init__(self, id: str, questions: InstanceRpc | None) -> None:
+    def __init__(self, id: str, rpc: "InstanceRpc | None") -> None:
         self.id = id
-        self._questions = questions
+        self._rpc = rpc
         self._answers: dict[str, Callable[[Any], Awaitable[Any]]] = {}
 
     @property
     def others(self) -> list[str]:
         """The ids of the other instances that have been heard of lately."""
-        return [] if self._questions is None else sorted(self._questions.others)
+        return [] if self._rpc is None else sorted(self._rpc.others)
 
     def answer(self, topic: Topic[Q, A], answer: Callable[[Q], Awaitable[A]]) -> None:
         """Have `answer` answer a topic for this instance, whoever asks."""
@@ -44,8 +70,8 @@ class Instances:
         async def answer_in_json(question: bytes) -> bytes:
             return encode(await answer(topic.questions.decode(question)))
 
-        if self._questions is not None:
-            self._questions.on(topic.name, answer_in_json)
+        if self._rpc is not None:
+            self._rpc.on(topic.name, answer_in_json)
 
     async def ask(self, topic: Topic[Q, A], question: Q, to: str = "") -> InstanceReplies[A]:
         """The answers of all, or of the one whose id is `to`."""
@@ -54,9 +80,9 @@ class Instances:
         return InstanceReplies(answers, sorted(asked - answers.keys()))
 
     async def _ask(self, topic: Topic[Q, A], question: Q, to: str) -> dict[str, A]:
-        if to == self.id or self._questions is None:
+        if to == self.id or self._rpc is None:
             return {} if to not in ("", self.id) else {self.id: await self._answers[topic.name](question)}
-        elsewhere = self._questions.ask(topic.name, encode(question), to=to or None, within=WITHIN)
+        elsewhere = self._rpc.ask(topic.name, encode(question), to=to or None, within=WITHIN)
         if to:
             return _decoded(topic, await elsewhere)
         answers, own = await asyncio.gather(elsewhere, self._answers[topic.name](question))

@@ -11,7 +11,7 @@ from tests.support.servers import serving, until
 from websockets.exceptions import ConnectionClosed
 
 from synkora import Socket, SocketServer, TooManyCalls
-from synkora.engine.session import ODD_BURST, ODD_BYTES
+from synkora.engine.session import OVERHEAD_BURST, OVERHEAD_BYTES
 from synkora.protocol.websocket import CloseCode
 from synkora.sockets.acks import MAX_UNANSWERED
 from synkora.sockets.client import MAX_EARLY
@@ -32,7 +32,7 @@ ANNOUNCED = '452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num
 async def test_attachments_that_never_come(server: SocketServer) -> None:
     """A client that announces attachments and does not send them is disconnected."""
     async with serving(server) as address, socketio(address) as client:
-        server._registry.incomplete.length = 0.1
+        server._registry.partial_messages.length = 0.1
         await client.send(ANNOUNCED, b"one")
         assert await client.closed() == CloseCode.PROTOCOL_ERROR
         (tally,) = server.incidents.take()
@@ -42,7 +42,7 @@ async def test_attachments_that_never_come(server: SocketServer) -> None:
 async def test_attachments_that_make_progress(server: SocketServer) -> None:
     """Each attachment gives the next one its time, and so does a part of a large one."""
     async with serving(server) as address, socketio(address) as client:
-        server._registry.incomplete.length = 0.5
+        server._registry.partial_messages.length = 0.5
         await client.send(ANNOUNCED, b"one")
         pieces = [b"x"] * 16
 
@@ -53,7 +53,7 @@ async def test_attachments_that_make_progress(server: SocketServer) -> None:
 
         await client.connection.send(crawl())
         assert await client.event() == ["size", 3, len(pieces)]
-        assert not len(server._registry.incomplete)
+        assert not len(server._registry.partial_messages)
 
 
 async def test_attachments_that_come(server: SocketServer) -> None:
@@ -61,7 +61,7 @@ async def test_attachments_that_come(server: SocketServer) -> None:
     async with serving(server) as address, socketio(address) as client:
         await client.send(ANNOUNCED, b"one", b"three")
         assert await client.event() == ["size", 3, 5]
-        assert not len(server._registry.incomplete)
+        assert not len(server._registry.partial_messages)
 
 
 async def test_a_client_that_leaves_before_its_attachments(server: SocketServer) -> None:
@@ -69,8 +69,8 @@ async def test_a_client_that_leaves_before_its_attachments(server: SocketServer)
     async with serving(server) as address:
         async with socketio(address) as client:
             await client.send(ANNOUNCED)
-            await until(lambda: len(server._registry.incomplete))
-        await until(lambda: not len(server._registry.incomplete))
+            await until(lambda: len(server._registry.partial_messages))
+        await until(lambda: not len(server._registry.partial_messages))
 
 
 @pytest.mark.parametrize(("excess", "taken"), [(0, True), (1, False)])
@@ -185,7 +185,7 @@ async def test_packets_without_use_end_the_connection(flood: str) -> None:
     server.of("/")
     async with serving(server) as address, socketio(address) as client:
         with contextlib.suppress(ConnectionClosed):
-            for _ in range(2 * ODD_BURST):
+            for _ in range(2 * OVERHEAD_BURST):
                 await client.send(FLOODS[flood])
             while True:
                 await client.receive()
@@ -211,7 +211,7 @@ async def test_large_packets_without_use_weigh_more(flood: str) -> None:
     packet = LARGE_FLOODS[flood]
     async with serving(server) as address, socketio(address) as client:
         with contextlib.suppress(ConnectionClosed):
-            for _ in range(ODD_BURST * ODD_BYTES * 4 // 3 // len(packet) + 1):
+            for _ in range(OVERHEAD_BURST * OVERHEAD_BYTES * 4 // 3 // len(packet) + 1):
                 await client.send(packet)
             while True:
                 await client.receive()
@@ -250,9 +250,9 @@ async def test_acks_that_were_asked_for_are_not_counted() -> None:
     server.of("/").on_connect(lambda socket, _: sockets.append(socket))
     async with serving(server) as address, socketio(address) as client:
         for _ in range(3):
-            calls = [asyncio.ensure_future(sockets[0].call("ask")) for _ in range(ODD_BURST)]
+            calls = [asyncio.ensure_future(sockets[0].call("ask")) for _ in range(OVERHEAD_BURST)]
             await asyncio.sleep(0)
             for _ in calls:
                 number = str(await client.receive())[2:].partition("[")[0]
                 await client.send(f"43{number}[1]")
-            assert await asyncio.gather(*calls) == [1] * ODD_BURST
+            assert await asyncio.gather(*calls) == [1] * OVERHEAD_BURST

@@ -1,0 +1,118 @@
+"""What an instance counts: one read model, which the pages of health and metrics, the console and the Admin UI show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from synkora.collaboration.access_answers import AccessOutcome
+from synkora.collaboration.authentication import SignInOutcome
+from synkora.collaboration.service import Collaboration
+from synkora.engine.histogram import Histogram
+from synkora.engine.incidents import IncidentKind, Limit
+from synkora.sockets.internals import adapter_of, refused_events, registry_of
+from synkora.sockets.server import SocketServer
+
+if TYPE_CHECKING:
+    from synkora.app.cluster import Cluster
+
+#: What events are counted as that are in no catalogue.
+OTHER_EVENTS = "other"
+
+
+class RedisStats(msgspec.Struct, rename="camel"):
+    """The link to Redis: `round_trip` is in seconds, the last four are totals."""
+
+    is_up: bool
+    round_trip: float | None
+    published: int
+    received: int
+    dropped: int
+    reconnects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """An instance at one moment: what is there now, and totals since its start.
+
+    The mappings and histograms are those that the server counts in: read them at once.
+    """
+
+    # Now
+    sessions: int
+    transports: Mapping[str, int]  # sessions
+    namespaces: Mapping[str, int]  # sockets
+    signed_in: int
+    users: int
+    projects: int
+    waiting_clients: int
+    waiting_bytes: int
+    # Totals
+    opened: Mapping[str, int]  # sessions by their first transport
+    disconnects: Mapping[str, int]  # by reason
+    joins: int
+    events: Mapping[str, int]
+    refused: int  # events
+    deliveries: int
+    dropped: int  # volatile messages
+    cut_off: int  # slow consumers
+    bytes_in: int
+    bytes_out: int
+    sign_ins: Mapping[SignInOutcome, int]
+    access_checks: Mapping[AccessOutcome, int]
+    incidents: Mapping[IncidentKind, int]
+    limits: Mapping[Limit, int]
+    redis: RedisStats | None  # None for an instance that is alone
+    # Durations
+    turns: Histogram
+    sign_in_durations: Histogram
+    access_check_durations: Histogram
+
+
+def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Cluster | None") -> Stats:
+    """The counts of this moment: plain numbers that are counted anyway."""
+    registry, incidents = registry_of(server), server.incidents
+    flusher = registry.flusher
+    authentication, access = collaboration.authentication, collaboration.access
+    events = {name: received.times for name, received in collaboration.received.items()}
+    return Stats(
+        sessions=len(registry),
+        transports={name: registry.transports[name] for name in server.settings.transports},
+        namespaces={name: len(adapter_of(namespace).rooms.members) for name, namespace in server.namespaces.items()},
+        signed_in=collaboration.connections,
+        users=collaboration.users,
+        projects=collaboration.presence.project_count,
+        waiting_clients=len(flusher.backlogged),
+        waiting_bytes=sum(outbox.waiting_bytes for outbox in flusher.backlogged),
+        opened=registry.opened,
+        disconnects=collaboration.disconnects,
+        joins=collaboration.projects.joins,
+        events=events | {OTHER_EVENTS: collaboration.received_others.times},
+        refused=refused_events(server.of("/")),
+        deliveries=flusher.deliveries,
+        dropped=flusher.dropped,
+        cut_off=flusher.cut_off,
+        bytes_in=flusher.bytes_in,
+        bytes_out=flusher.bytes_out,
+        sign_ins=authentication.outcomes,
+        access_checks=access.outcomes,
+        incidents=incidents.totals,
+        limits=incidents.limits,
+        redis=None if cluster is None else _redis_stats(cluster),
+        turns=flusher.turns,
+        sign_in_durations=authentication.durations,
+        access_check_durations=access.durations,
+    )
+
+
+def _redis_stats(cluster: "Cluster") -> RedisStats:
+    link = cluster.link
+    return RedisStats(
+        is_up=cluster.problem is None,
+        round_trip=link.round_trip,
+        published=link.published,
+        received=link.received,
+        dropped=link.dropped,
+        reconnects=link.reconnects,
+    )

@@ -1,0 +1,148 @@
+"""Types, as an application that uses the library is checked by them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = """
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from synkora import (
+    NO_ACK, AckTimeout, ConnectRefused, EventRefused, Namespace, NamespaceHandlers, Socket, SocketServer, event, serve,
+)
+from synkora.testing import connect
+
+
+class Say(msgspec.Struct):
+    text: str
+
+
+@dataclass
+class Receipt:
+    id: int
+
+
+server = SocketServer(origins=["https://app.example"], transports=["websocket"])
+main = server.of("/")
+chat = Namespace("/chat", unknown="ignore", refusals="ack")
+
+
+@server.use
+async def sign_in(socket: Socket, auth: dict[str, Any]) -> None:
+    if "token" not in auth:
+        raise ConnectRefused("Sign in")
+
+
+@server.on_connect
+async def welcome(socket: Socket, auth: Say) -> None:
+    socket.join("lobby")
+
+
+@server.on("say")
+async def say(socket: Socket, message: Say, *rest: int) -> Receipt:
+    socket.to("lobby").volatile.emit("said", message)
+    if not message.text:
+        raise EventRefused("Empty")
+    return Receipt(1)
+
+
+@chat.on("quick", ordered=True)
+def quick(socket: Socket) -> object:
+    return NO_ACK
+
+
+@server.on_any
+def watch(socket: Socket, event: str, *args: object) -> None: ...
+
+
+@server.on_disconnecting
+def leaving(socket: Socket, reason: str) -> None: ...
+
+
+@server.on_disconnect
+async def gone(socket: Socket, reason: str) -> None: ...
+
+
+class Board(NamespaceHandlers):
+    async def on_draw(self, socket: Socket, x: float) -> None: ...
+
+    @event("board:clear")
+    def clear(self, socket: Socket) -> None: ...
+
+
+async def tick(seconds: float) -> None: ...
+
+
+async def ask(socket: Socket) -> Any:
+    try:
+        return await socket.call("question", timeout=5)
+    except AckTimeout as timeout:
+        return timeout.answers
+
+
+async def test() -> None:
+    async with connect(server, auth={"token": "t"}) as client:
+        assert await client.call("say", {"text": "hi"}) == {"id": 1}
+    server.start_background_task(tick, 1.5)
+
+
+server.add(chat)
+server.add(Board("/board"))
+server.of(re.compile("/room-.*"))
+config = uvicorn.Config(server.asgi, ws=server.websocket_protocol)
+reveal_type(say)
+if __name__ == "__main__":
+    serve(server, port=3000)
+"""
+BAD = """
+from synkora import Namespace, Socket, SocketServer
+
+server = SocketServer(transports=["sse"])
+Namespace("/", unknown="drop")
+
+
+@server.on_disconnecting
+async def leaving(socket: Socket, reason: str) -> None: ...
+
+
+def joined(socket: Socket) -> None:
+    socket.join(123)
+"""
+
+
+def checked(folder: Path, text: str) -> str:
+    """What `mypy --strict` says of a program."""
+    program = folder / "app.py"
+    program.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={folder}", str(program)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("types")
+
+
+def test_a_users_application_passes_strict_checks(folder: Path) -> None:
+    """Typed handlers keep their own types, and uvicorn takes `websocket_protocol`."""
+    output = checked(folder, GOOD)
+    assert "Success: no issues found" in output, output
+    assert "def (socket: synkora.sockets.socket.Socket, message: app.Say, *rest: int)" in output
+
+
+def test_mistakes_are_seen_without_running_the_application(folder: Path) -> None:
+    """Names that are not among the known ones, a coroutine where a `def` is due, a room that is no text."""
+    lines = [line.partition("app.py:")[2].partition(":")[0] for line in checked(folder, BAD).splitlines()[:-1]]
+    assert lines == ["4", "5", "8", "13"]
