@@ -1,7 +1,7 @@
 """The states of a project between an instance and Redis, reached by what a real Redis answers and announces."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import product
 
 import pytest
@@ -117,6 +117,15 @@ UNHEARD = (SyncState.NEW, SyncState.OUTDATED)
 
 
 @pytest.fixture
+async def walk(redis: RedisServer) -> AsyncIterator[Walk]:
+    """An instance that has just started, without Redis."""
+    walk = Walk(redis)
+    yield walk
+    walk.instance.kill()
+    walk.link.cut()
+
+
+@pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     """Each move of a project: the state before, the event, the state after."""
     moves: list[Step] = []
@@ -137,11 +146,10 @@ def name(item: SyncState | SyncEvent | tuple[SyncState, SyncEvent]) -> str:
 
 @pytest.mark.parametrize("entry", list(TRANSITIONS), ids=name)
 async def test_every_transition_of_the_table_happens(
-    redis: RedisServer, steps: list[Step], entry: tuple[SyncState, SyncEvent]
+    walk: Walk, steps: list[Step], entry: tuple[SyncState, SyncEvent]
 ) -> None:
     """Each entry is reached by what Redis really does, and leads where the table says."""
     state, event = entry
-    walk = Walk(redis)
     await WAYS[state](walk)
     assert walk.state is state
     steps.clear()
@@ -150,8 +158,6 @@ async def test_every_transition_of_the_table_happens(
     else:
         await CAUSES[event](walk)
     assert (state, event, TRANSITIONS[entry]) in steps
-    walk.instance.kill()
-    walk.link.cut()
 
 
 @pytest.mark.parametrize(
@@ -166,9 +172,8 @@ def test_every_other_event_is_a_fault(state: SyncState, event: SyncEvent) -> Non
     assert project.state is state
 
 
-async def test_a_project_is_synced_again_after_all_that_can_happen(redis: RedisServer) -> None:
+async def test_a_project_is_synced_again_after_all_that_can_happen(walk: Walk) -> None:
     """A lost lease, a lost link and a gap while a call is under way: in the end Redis has what the instance has."""
-    walk = Walk(redis)
     await walk.overtaken()
     await walk.take_lease_away()
     walk.link.cut()
@@ -176,5 +181,4 @@ async def test_a_project_is_synced_again_after_all_that_can_happen(redis: RedisS
     for _ in range(4):
         await walk.exchange()
     assert walk.state is SyncState.SYNCED
-    assert {field for field in redis.do("HKEYS", "synkora:project:p") if field} == {b"first", b"second"}
-    walk.instance.kill()
+    assert {field for field in walk.redis.do("HKEYS", "synkora:project:p") if field} == {b"first", b"second"}

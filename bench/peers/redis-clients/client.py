@@ -112,8 +112,8 @@ class RedisPy:
         answered(await self.redis.get(COUNTED))
 
 
-class Coredis:
-    """coredis; subscriptions have a connection of their own."""
+class Coredis(RedisPy):
+    """coredis, whose commands are called as those of redis-py; subscriptions have a connection of their own."""
 
     async def open(self, url: str, receive: Callable[[bytes], None], channels: list[str]) -> None:
         coredis = importlib.import_module("coredis")
@@ -122,29 +122,19 @@ class Coredis:
         await self.redis.ping()
         if channels:
             ready = asyncio.Event()
-            self.listening = asyncio.create_task(self._listen(channels, receive, ready))
+            self.listening = asyncio.create_task(self._iterate(channels, receive, ready))
             await ready.wait()
 
-    async def _listen(self, channels: list[str], receive: Callable[[bytes], None], ready: asyncio.Event) -> None:
+    async def _iterate(self, channels: list[str], receive: Callable[[bytes], None], ready: asyncio.Event) -> None:
         async with self.redis.pubsub(channels=channels, ignore_subscribe_messages=True) as subscriber:
             ready.set()
             async for message in subscriber:
                 receive(message["data"])
 
-    def publish(self, name: str) -> Awaitable[Any]:
-        done: Awaitable[Any] = self.redis.publish(name, MESSAGE)
-        return done
-
-    async def settle(self) -> None:
-        """Every publish has been awaited."""
-
     async def publish_together(self, names: list[str]) -> None:
         async with self.redis.pipeline(transaction=False) as pipeline:
             for name in names:
                 pipeline.publish(name, MESSAGE)
-
-    async def get(self, answered: Callable[[Any], None]) -> None:
-        answered(await self.redis.get(COUNTED))
 
 
 class Glide:
