@@ -138,7 +138,7 @@ class Coredis(RedisPy):
 
 
 class Glide:
-    """valkey-glide: a client in Rust, which has one connection for commands and one for subscriptions."""
+    """valkey-glide: a client in Rust, with one connection for commands and subscriptions."""
 
     async def open(self, url: str, receive: Callable[[bytes], None], channels: list[str]) -> None:
         self.glide: Any = importlib.import_module("glide")
