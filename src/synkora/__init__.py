@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from synkora.extras import advice
 
 if TYPE_CHECKING:
+    from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
     from synkora.sockets.core import NO_ACK
@@ -31,6 +32,7 @@ __all__ = [
     "Handshake",
     "Namespace",
     "NamespaceHandlers",
+    "RedisAdapter",
     "RemoteSocket",
     "Socket",
     "SocketServer",
@@ -52,6 +54,7 @@ _MODULES: Final = {
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
     "NamespaceHandlers": "sockets.namespace_handlers",
+    "RedisAdapter": "redis_adapter.adapter",
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",
     "SocketServer": "sockets.server",
