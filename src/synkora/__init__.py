@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from synkora.engine.settings import Cors
     from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
     from synkora.sockets.core import NO_ACK
@@ -25,6 +26,7 @@ __all__ = [
     "AckTimeout",
     "Broadcast",
     "ConnectRefused",
+    "Cors",
     "EventRefused",
     "Handshake",
     "Namespace",
@@ -46,6 +48,7 @@ _MODULES: Final = {
     "AckTimeout": "sockets.errors",
     "Broadcast": "sockets.broadcast",
     "ConnectRefused": "sockets.errors",
+    "Cors": "engine.settings",
     "EventRefused": "sockets.errors",
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
