@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from synkora.extras import advice
 
 if TYPE_CHECKING:
+    from synkora.engine.settings import Cors
     from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
@@ -28,6 +29,7 @@ __all__ = [
     "AckTimeout",
     "Broadcast",
     "ConnectRefused",
+    "Cors",
     "EventRefused",
     "Handshake",
     "Namespace",
@@ -50,6 +52,7 @@ _MODULES: Final = {
     "AckTimeout": "sockets.errors",
     "Broadcast": "sockets.broadcast",
     "ConnectRefused": "sockets.errors",
+    "Cors": "engine.settings",
     "EventRefused": "sockets.errors",
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",

@@ -13,7 +13,7 @@ from synkora.engine.logs import Log, fault
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
-from synkora.engine.settings import EngineSettings, TransportName
+from synkora.engine.settings import Cors, EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
@@ -62,6 +62,7 @@ class SocketServer(Registration, BroadcastOperators):
         instance: str = "",
         transports: Sequence[TransportName] = ("polling", "websocket"),
         origins: Origins | Sequence[str] = (),
+        cors: Cors = Cors(),  # noqa: B008  # it cannot be changed
         proxies: TrustedProxies | Sequence[str] = (),
         max_outbox: int = 4_000_000,
         compression: bool = False,
@@ -78,6 +79,7 @@ class SocketServer(Registration, BroadcastOperators):
             instance=instance,
             transports=options.transports(transports),
             origins=origins,
+            cors=cors,
             proxies=proxies,
             ping_interval=options.seconds("ping_interval", ping_interval),
             ping_timeout=options.seconds("ping_timeout", ping_timeout),

@@ -20,10 +20,6 @@ _NOT_STORED: Final = (b"cache-control", b"no-store")
 _PAYLOAD: Final[HeaderPairs] = [(b"content-type", b"text/plain; charset=UTF-8"), _NOT_STORED]
 _ACCEPTED: Final[HeaderPairs] = [(b"content-type", b"text/html"), _NOT_STORED]  # Socket.IO's response to a POST
 _JSON: Final[HeaderPairs] = [(b"content-type", b"application/json")]
-_PREFLIGHT: Final[HeaderPairs] = [
-    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (b"access-control-max-age", b"600"),
-]
 _PRIVATE_NETWORK: Final = (b"access-control-allow-private-network", b"true")
 _ENCODING_MATTERS: Final = (b"vary", b"Accept-Encoding")
 _GZIPPED: Final = (b"content-encoding", b"gzip")
@@ -42,6 +38,18 @@ class PollResponses:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
+        cors = settings.cors
+        self._preflight: HeaderPairs = [
+            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (b"access-control-max-age", b"%d" % cors.max_age),
+        ]
+        self._allowed = None if cors.allow_headers is None else ", ".join(cors.allow_headers)
+        self._cors_headers: HeaderPairs = [(b"vary", b"Origin")]
+        if cors.credentials:
+            self._cors_headers.append((b"access-control-allow-credentials", b"true"))
+        if cors.expose_headers:
+            exposed = ", ".join(cors.expose_headers).encode("latin-1")
+            self._cors_headers.append((b"access-control-expose-headers", exposed))
 
     def payload(self, request: Request, messages: list[Message]) -> PollResponse:
         """Respond to a poll: gzipped if the payload is large, the client accepts gzip and compression is on."""
@@ -61,8 +69,8 @@ class PollResponses:
 
     def preflight(self, request: Request) -> PollResponse:
         """Respond to a browser's CORS preflight request."""
-        headers = _PREFLIGHT + self._cors(request)
-        wanted = request.headers.get("access-control-request-headers")
+        headers = self._preflight + self._cors(request)
+        wanted = request.headers.get("access-control-request-headers") if self._allowed is None else self._allowed
         if wanted:
             headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
         if request.headers.get("access-control-request-private-network") == "true" and self._allows(request):
@@ -84,11 +92,7 @@ class PollResponses:
         origin = request.origin
         if origin is None or is_same_origin(request) or not self._allows(request):
             return []
-        return [
-            (b"access-control-allow-origin", origin.encode("latin-1")),
-            (b"access-control-allow-credentials", b"true"),
-            (b"vary", b"Origin"),
-        ]
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), *self._cors_headers]
 
 
 def _gzip(payload: bytes, messages: list[Message], threshold: int) -> bytes:
