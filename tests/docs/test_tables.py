@@ -59,6 +59,12 @@ BOUNDS: Final = {
 SET: Final = ("message", "time to sign in", "time to upgrade", "backlog of a slow consumer")
 
 
+def test_api_reference() -> None:
+    """Has every public name, with its signature and docstring as they are now."""
+    script = runpy.run_path(str(DOCS / "site" / "api.py"))
+    assert script["page"]() == (DOCS / "api.md").read_text(encoding="utf-8"), "run: .venv/bin/python docs/site/api.py"
+
+
 def test_events() -> None:
     """The tables of events are what their script writes from the catalogue."""
     script = runpy.run_path(str(DOCS / "site" / "events.py"))
