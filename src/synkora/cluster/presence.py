@@ -129,7 +129,7 @@ class RedisPresence:
             self._drop(project)
 
     def roster(self, project_id: str) -> Roster:
-        """Everyone in a project, each user once, in the order of their coming."""
+        """Everyone in a project, each user once, in the order of arrival."""
         return self._attendance(project_id).roster
 
     def count(self, project_id: str) -> int:
