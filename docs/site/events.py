@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from synkora.app.schema.json_schema import Schema, schemas_of
+from synkora.app.schema.json_schema import schemas_of
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.collaboration.server_events import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, ServerEvent
+from synkora.schema.json_schema import Schema
 
 PAGE: Final = Path(__file__).parents[1] / "events.md"
 

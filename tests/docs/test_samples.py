@@ -139,6 +139,14 @@ async def test_library_namespaces() -> None:
         assert await room.call("where") == "/room-7"
 
 
+async def test_library_testing() -> None:
+    """The sample of a test passes."""
+    made: dict[str, Any] = {"__name__": "sample"}
+    for block in blocks(LIBRARY, "python"):
+        exec(compile(block.text, str(LIBRARY), "exec"), made)  # noqa: S102  # as above
+    await made["test_say"]()
+
+
 async def test_library_clock() -> None:
     """The background task of the sample emits until the server closes."""
     server = server_of(LIBRARY)

@@ -64,6 +64,12 @@ BOUNDS: Final = {
 SET: Final = ("message", "time to sign in", "time to upgrade", "backlog of a slow consumer")
 
 
+def test_api_reference() -> None:
+    """Has every public name, with its signature and docstring as they are now."""
+    script = runpy.run_path(str(DOCS / "site" / "api.py"))
+    assert script["page"]() == (DOCS / "api.md").read_text(encoding="utf-8"), "run: .venv/bin/python docs/site/api.py"
+
+
 def test_events() -> None:
     """The tables of events are what their script writes from the catalogue."""
     script = runpy.run_path(str(DOCS / "site" / "events.py"))
@@ -127,3 +133,13 @@ def test_layers() -> None:
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     chain = drawing.partition("TD\n")[2].strip()
     assert [re.findall(r"\w+", level) for level in chain.split(" --> ")] == [re.findall(r"\w+", row) for row in layers]
+
+
+def test_sizes() -> None:
+    """The table of the layers has each folder's lines of code, right within a fifth."""
+    rows = {row[0].strip("`/"): row[1] for row in table(DOCS / "architecture.md", "folder") if row[1] != "-"}
+    assert len(rows) > 10
+    for folder, shown in rows.items():
+        files = (ROOT / "src" / "synkora" / folder).rglob("*.py")
+        lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+        assert abs(int(shown.replace(",", "")) - lines) <= max(lines / 5, 100), f"{folder} has {lines} lines"

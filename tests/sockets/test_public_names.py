@@ -14,7 +14,17 @@ SENDING = {
     *("sockets_join", "sockets_leave", "to", "volatile"),
 }
 REGISTERING = {
-    *("off", "off_any", "on", "on_any", "on_any_outgoing", "on_connect", "on_disconnect", "on_disconnecting"),
+    *(
+        "declare",
+        "off",
+        "off_any",
+        "on",
+        "on_any",
+        "on_any_outgoing",
+        "on_connect",
+        "on_disconnect",
+        "on_disconnecting",
+    ),
     *("on_unknown", "once", "use"),
 }
 
@@ -46,7 +56,7 @@ REGISTERING = {
             {
                 *SENDING,
                 *REGISTERING,
-                *("before_ack", "before_data", "before_event", "name", "on_server_side", "route"),
+                *("before_ack", "before_data", "before_event", "name", "on_server_side", "refusals", "route"),
                 *("server_side_call", "server_side_emit", "sockets"),
             },
         ),

@@ -4,6 +4,7 @@ Names that begin with an underscore are private to this package; its modules sha
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from synkora.engine.drain import drain
 from synkora.engine.registry import Registry
@@ -61,3 +62,13 @@ def session_of(socket: Socket) -> Session:
 def is_connecting(socket: Socket) -> bool:
     """Whether its CONNECT has not been answered yet."""
     return socket._state is SocketState.CONNECTING
+
+
+def handlers_of(namespace: Namespace) -> dict[str, list[Callable[..., Any]]]:
+    """The handlers of each event, in the order that they are called in."""
+    return namespace._core.routes.functions()
+
+
+def declared_events(namespace: Namespace) -> dict[str, tuple[tuple[Any, ...], str]]:
+    """The events that a namespace declares to emit: the types of the arguments, and a description."""
+    return namespace._core.emits

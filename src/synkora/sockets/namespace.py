@@ -58,6 +58,11 @@ class Namespace(Registration, BroadcastOperators):
         return self._core.name
 
     @property
+    def refusals(self) -> Refusals:
+        """How refused events are answered where an ack is asked for: by an `event`, or by the `ack`."""
+        return self._core.refusals
+
+    @property
     def sockets(self) -> dict[str, Socket]:
         """The connected sockets by their ids: a copy, so that a loop may disconnect them."""
         return dict(self._core.sockets)

@@ -90,6 +90,10 @@ class Registration:
         self._core.outgoing.append(handler)
         return handler
 
+    def declare(self, event: str, *types: Any, description: str = "") -> None:
+        """Say that an event is emitted, with arguments of these types, for `python -m synkora.schema` to write down."""
+        self._core.emits[check_name(event)] = (types, description)
+
     def use(self, middleware: F) -> F:
         """Register `middleware(socket, auth)`, called for each CONNECT before the handler of `on_connect`.
 

@@ -26,7 +26,7 @@ _INSTEAD: Final = {
 class Handler:
     """A handler of one event, and the route that calls it."""
 
-    function: object
+    function: Callable[..., Any]
     route: Route
 
 
@@ -60,7 +60,7 @@ class Routes:
         self._watchers: list[AnyHandler] = []
         self._unknown: AnyHandler | None = None
 
-    def add(self, event: str, function: object, route: Route, *, once: bool = False) -> None:
+    def add(self, event: str, function: Callable[..., Any], route: Route, *, once: bool = False) -> None:
         """Have `route` called after those that the event has already."""
         check_name(event)
         handlers = self._handlers.setdefault(event, [])
@@ -102,6 +102,10 @@ class Routes:
             raise ValueError("unknown events have a handler already")
         self._unknown = function
         self._make_all()
+
+    def functions(self) -> dict[str, list[Callable[..., Any]]]:
+        """The handlers of each event, in the order that they are called in."""
+        return {event: [handler.function for handler in handlers] for event, handlers in self._handlers.items()}
 
     def copy(self, other: "Routes") -> None:
         """Take the handlers that another namespace has now."""

@@ -46,7 +46,8 @@ class SocketServer(Registration, BroadcastOperators):
     for messages, and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace
     to those of other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
 
-    What is sent through the server itself goes to its main namespace.
+    What is registered with or sent through the server itself is its main namespace's. `asgi` is an ASGI application
+    with this server alone, to be mounted in another; `settings` is what the engine has been told.
     """
 
     def __init__(

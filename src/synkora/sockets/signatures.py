@@ -185,6 +185,20 @@ class _Arguments:
         return EventRefused(_at(self._parameters.names[int(place["index"]) - 1], place["rest"], error.problem))
 
 
+def result_of(handler: Callable[..., Any]) -> Any:
+    """The type that a handler says it returns; None where it says nothing, or that it returns nothing."""
+    try:
+        returned = inspect.signature(handler).return_annotation
+    except (TypeError, ValueError):
+        return None
+    if returned is inspect.Signature.empty:
+        return None
+    if isinstance(returned, str):
+        hints = get_type_hints(SimpleNamespace(__annotations__={"it": returned}), _globals_of(handler))
+        returned = hints["it"]
+    return None if returned in (None, type(None)) else Any if returned is object else returned
+
+
 def _given(arguments: msgspec.Struct) -> list[Any]:
     """The arguments that came: those after the first one that is missing have their defaults."""
     values = list(msgspec.structs.astuple(arguments))

@@ -46,8 +46,8 @@ class ClientClosed(Exception):
 class Client:
     """A client in one namespace; made by `connect`.
 
-    `id` is its socket's id. `answers` has the functions that acknowledge events of the server, by the events' names:
-    what `answers["ask"](*args)` returns is the ack.
+    `id` is its socket's id. `answers` has functions by the names of events: each is called with the arguments of such
+    an event of the server, and returns the ack.
     """
 
     def __init__(self, server: SocketServer, namespace: str, request: Request) -> None:

@@ -1,15 +1,12 @@
 """The catalogue as JSON Schema (draft 2020-12)."""
 
 from collections.abc import Iterable
-from inspect import cleandoc
 from typing import Any, Final
-
-import msgspec
 
 from synkora import __version__
 from synkora.app.schema.messages import Message, from_clients, to_clients
-
-Schema = dict[str, Any]
+from synkora.schema.json_schema import Schema
+from synkora.schema.json_schema import schemas_of as types_to_schemas
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _CANNOT_SAY: Final = (
@@ -63,14 +60,12 @@ def payload_schemas(messages: Iterable[Message], reference: str) -> tuple[dict[s
 
 def schemas_of(types: Iterable[Any], reference: str) -> tuple[list[Schema], dict[str, Schema]]:
     """The schema of each type, and the definitions of the Structs that they lead to, by name."""
-    schemas, definitions = msgspec.json.schema_components(types, ref_template=reference)
+    schemas, definitions = types_to_schemas(types, reference)
     for definition in definitions.values():
-        if "description" in definition:
-            definition["description"] = cleandoc(definition["description"])
         definition["properties"] = {
             name: _left_out(schema) for name, schema in definition.get("properties", {}).items()
         }
-    return list(schemas), definitions
+    return schemas, definitions
 
 
 def _left_out(schema: Schema) -> Schema:

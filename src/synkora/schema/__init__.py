@@ -1,0 +1,1 @@
+"""What an application's events are, for the writers of its clients: TypeScript declarations, and AsyncAPI."""

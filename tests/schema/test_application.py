@@ -1,0 +1,221 @@
+"""What is written down of an application's events."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pydantic
+import pytest
+from jsonschema import Draft7Validator
+from tests.end_to_end.people import CLIENTS
+
+from synkora import Namespace, Socket, SocketServer
+from synkora.schema.application import asyncapi, typescript
+
+#: AsyncAPI's own schema of such documents, from its package of specifications.
+SPECIFICATION = CLIENTS / "node_modules/@asyncapi/specs/schemas/3.0.0.json"
+OPTIONS = ("--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler")
+
+
+class Say(msgspec.Struct):
+    """What somebody says."""
+
+    text: str
+    to: list[str] = []
+
+
+class Receipt(msgspec.Struct):
+    id: int
+
+
+@dataclass
+class Point:
+    x: float
+    y: float | None
+
+
+class Pet(pydantic.BaseModel):
+    name: str
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    pets: list[Pet] = []
+
+
+@pytest.fixture(scope="module")
+def server() -> SocketServer:
+    server = SocketServer()
+
+    @server.on("say")
+    async def say(socket: Socket, message: Say) -> Receipt:
+        """Tell all others.
+
+        They get `said`.
+        """
+        return Receipt(1)
+
+    @server.on("point")
+    def point(socket: Socket, point: Point, scale: float = 1) -> None: ...
+
+    @server.on("person:new")
+    def person(socket: Socket, person: Person) -> None: ...
+
+    @server.on("sum")
+    def add(socket: Socket, *numbers: int) -> int:
+        return sum(numbers)
+
+    @server.on("anything")
+    def anything(socket: Socket, value: Any, state: Literal["on", "off"], sizes: dict[str, int]) -> None: ...
+
+    server.declare("said", str, Say, description="Somebody has said something.")
+    admin = server.add(Namespace("/admin", refusals="ack"))
+
+    @admin.on("kick")
+    def kick(socket: Socket, socket_id: str) -> bool:
+        return True
+
+    return server
+
+
+@pytest.fixture(scope="module")
+def compiled(server: SocketServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[tuple[int, int]]]:
+    """Gives a page to TypeScript's compiler, beside the declarations; returns the lines and numbers of its errors."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "events.d.ts").write_text(typescript(server), encoding="utf-8")
+    (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
+
+    def compile_page(text: str) -> list[tuple[int, int]]:
+        (folder / "page.ts").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [CLIENTS / "node_modules/.bin/tsc", *OPTIONS, "page.ts"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        found = re.findall(r"^(\S+)\((\d+),\d+\): error TS(\d+)", done.stdout, re.MULTILINE)
+        assert (done.returncode == 0) == (not found), done.stdout + done.stderr
+        assert all(file == "page.ts" for file, _, _ in found), done.stdout
+        return [(int(line), int(number)) for _, line, number in found]
+
+    return compile_page
+
+
+HEAD = """\
+import { io, Socket } from "socket.io-client";
+import * as events from "./events";
+const socket: Socket<events.ServerToClientEvents, events.ClientToServerEvents> = io();
+const admin: Socket<events.AdminServerToClientEvents, events.AdminClientToServerEvents> = io("/admin");
+"""
+
+
+def test_a_page_that_is_right_compiles(compiled: Callable[[str], list[tuple[int, int]]]) -> None:
+    page = """\
+const receipt: { id: number } = await socket.emitWithAck("say", { text: "hi" });
+socket.emit("say", { text: "hi", to: ["a"] }, ({ id }) => id + 1);
+socket.emit("point", { x: 1, y: null }, 2);
+socket.emit("person:new", { name: "Ada", pets: [{ name: "Cat" }] });
+socket.emit("sum", 1, 2, 3);
+socket.emit("anything", { a: 1 }, "on", { a: 1 });
+socket.on("said", (name, message) => name.length + message.text.length);
+socket.on("error", ({ message, event }) => message + event);
+const kicked = await admin.emitWithAck("kick", "id");
+if (typeof kicked !== "boolean") kicked.error.message.length;
+export {};
+"""
+    assert compiled(HEAD + page) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ('socket.emit("shout");', 2345),
+        ('socket.emit("say", { text: 5 }, () => 0);', 2322),
+        ('socket.emit("point", { x: 1 });', 2741),
+        ('socket.emit("sum", "1");', 2345),
+        ('socket.emit("anything", 1, "in", {});', 2345),
+        ('socket.emit("person:new", { name: 1 });', 2345),
+        ('socket.on("said", (name: number) => name);', 2345),
+    ],
+)
+def test_a_mistake_is_an_error(compiled: Callable[[str], list[tuple[int, int]]], line: str, number: int) -> None:
+    (error,) = compiled(HEAD + line + "\nexport {};\n")
+    assert error == (5, number)
+
+
+def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
+    """The first paragraph of a handler's, and those that are declared."""
+    text = typescript(server)
+    assert "  /** Tell all others. */\n  say: (message: Say, ack: (answer: Receipt) => void) => void;" in text
+    assert "  /** Somebody has said something. */\n" in text
+    assert "/** What somebody says. */\nexport interface Say {\n  text: string;\n  to?: Array<string>;\n}" in text
+
+
+def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> None:
+    """As an operation with its message; the payload is the array of the arguments, and the ack is the reply."""
+    document = asyncapi(server, title="A chat", version="2.0.0")
+    assert document["info"] == {"title": "A chat", "version": "2.0.0"}
+    assert {name: channel["address"] for name, channel in document["channels"].items()} == {
+        "main": "/",
+        "Admin": "/admin",
+    }
+    events = ("Anything", "PersonNew", "Point", "Say", "Sum")
+    assert document["operations"].keys() == {*(f"receive{name}" for name in events), "sendSaid", "receiveAdminKick"}
+    say = document["components"]["messages"]["receiveSay"]
+    assert (say["name"], say["summary"]) == ("say", "Tell all others.")
+    assert say["payload"] == {
+        "type": "array",
+        "minItems": 1,
+        "items": [{"$ref": "#/components/schemas/Say"}],
+        "additionalItems": False,
+    }
+    reply = document["operations"]["receiveSay"]["reply"]["messages"]
+    assert reply == [{"$ref": "#/channels/main/messages/receiveSayAck"}]
+    assert document["components"]["messages"]["receiveSayAck"]["payload"] == {"$ref": "#/components/schemas/Receipt"}
+    assert document["components"]["messages"]["receiveSum"]["payload"] == {
+        "type": "array",
+        "minItems": 0,
+        "items": {"type": "integer"},
+    }
+
+
+def test_asyncapis_own_schema_takes_it(server: SocketServer) -> None:
+    Draft7Validator(json.loads(SPECIFICATION.read_text(encoding="utf-8"))).validate(asyncapi(server))
+
+
+def test_every_reference_leads_somewhere(server: SocketServer) -> None:
+    document = asyncapi(server)
+    references = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)))
+    assert references
+    for reference in references:
+        node: Any = document
+        for key in reference.split("/"):
+            node = node[key]
+
+
+def test_it_is_a_command(tmp_path: Path) -> None:
+    """It imports the module that is named, and prints."""
+    (tmp_path / "chat.py").write_text(
+        "from synkora import Socket, SocketServer\n"
+        "server = SocketServer()\n"
+        '@server.on("say")\n'
+        "def say(socket: Socket, text: str) -> None: ...\n"
+    )
+    command = [sys.executable, "-m", "synkora.schema"]
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    done = run("typescript", "chat:server")
+    assert "  say: (...args: MayAck<[text: string]>) => void;\n" in done.stdout, done.stderr
+    assert json.loads(run("asyncapi", "chat", "--title", "A chat").stdout)["info"]["title"] == "A chat"
+    done = run("typescript", "chat:Socket")
+    assert done.returncode == 2
+    assert "chat:Socket is no SocketServer" in done.stderr
