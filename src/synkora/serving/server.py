@@ -170,7 +170,7 @@ class Server(uvicorn.Server):
         await asyncio.wait((self._draining,))
         self._is_patient = False
         if not self._draining.cancelled() and (error := self._draining.exception()) is not None:
-            log.error("drain_failed", **fault(error))  # those who are left are told as if there were none
+            log.error("drain_failed", **fault(error))  # the remaining clients are told as without a drain
 
     def _give_up(self) -> None:
         """Wait for nobody any more."""
@@ -261,7 +261,7 @@ def serve(
     An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `around` is entered
     before clients are taken, and left when their connections have ended. `started` is called with the sockets it
     listens on. When it is to stop, `drain` is awaited first, which another signal cuts short, while new clients are
-    refused; then `before_close`, before the connections of those who are left end within `shutdown_timeout` seconds.
+    refused; then `before_close`, before the remaining connections end within `shutdown_timeout` seconds.
     `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
     seconds. Sockets that a service manager passes take the place of `host`
     and `port` (sd_listen_fds(3)). Without `started`, a line on stderr says where it listens. Raises `OSError` where it

@@ -125,7 +125,7 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
         yield risky(
             "metrics",
             "everyone who can reach the port may read /metrics: METRICS_TOKEN is not set",
-            "Set METRICS_TOKEN; or WS_HOST=127.0.0.1, behind a proxy that hands on /socket.io/ alone",
+            "Set METRICS_TOKEN; or WS_HOST=127.0.0.1, behind a proxy that passes on only /socket.io/",
         )
 
 
@@ -145,7 +145,7 @@ def check_console(settings: Settings) -> Iterator[Finding]:
         yield risky(
             "console",
             "everyone who can reach the port may try tokens on /console, and tokens cross the network without TLS",
-            "Set WS_HOST=127.0.0.1, behind a proxy that hands on /socket.io/ alone, and open /console by ssh -L",
+            "Set WS_HOST=127.0.0.1, behind a proxy that passes on only /socket.io/, and open /console by ssh -L",
         )
     else:
         yield well("console", "/console takes the token of CONSOLE_TOKEN")
