@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
@@ -33,6 +33,10 @@ class PartialMessage(Protocol):
         ...
 
     def __hash__(self) -> int: ...
+
+
+#: Decides whether a request may open a session, and returns headers for its response. Raises `HandshakeRefused`.
+Ask = Callable[[Request], Awaitable[list[tuple[bytes, bytes]]]]
 
 
 def new_id() -> str:
@@ -67,6 +71,7 @@ class Registry:
             settings.upgrade_timeout, lambda session: session.probe_failed()
         )
         self._lingering: TimeoutQueue[Session] = TimeoutQueue(LINGER, lambda session: session.linger_timed_out())
+        self.ask: Ask | None = None  # the application's own decision on a session, before the limits on clients
         self.is_closing = False
         self.unavailable: tuple[int, str] | None = None  # HTTP status and message for new sessions, if they are refused
         self.open_websockets = 0

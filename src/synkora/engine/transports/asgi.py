@@ -48,7 +48,10 @@ class AsgiEndpoint:
         request = self._polling.request(scope)
         try:
             sid = check(request, self._registry.settings, self._registry.page_of, websocket=True)
+            headers: list[tuple[bytes, bytes]] = []
             if sid is None:
+                if self._registry.ask is not None:
+                    headers = await self._registry.ask(request)
                 self._registry.admit(request)
             else:
                 self._registry.find(sid)
@@ -57,7 +60,7 @@ class AsgiEndpoint:
             await _refuse(refusal, scope, send)
         else:
             offers = ",".join(scope.get("subprotocols") or ()) or request.headers.get("sec-websocket-protocol")
-            await AsgiWebSocket(self._registry, request, send).run(sid, receive, subprotocol(offers))
+            await AsgiWebSocket(self._registry, request, send).run(sid, receive, subprotocol(offers), headers)
 
 
 async def _refuse(refusal: HandshakeRefused, scope: Scope, send: Send) -> None:
