@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input
 PACKAGE := $(PIP) --no-build-isolation --no-deps --editable .
 CLIENTS := tests/clients
-LOCK := $(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --no-header
+LOCK := $(UV) pip compile pyproject.toml --all-extras --quiet --universal --generate-hashes --no-header
 
 # Each stamp is as new as the lock file that it was installed from.
 VENV_READY := .venv/.created

@@ -37,7 +37,7 @@ def loaded_by(code: str) -> set[str]:
     [
         ("import synkora", [*PRODUCT, *SERVER, *ENGINE, "asyncio", "rich", "structlog"]),
         ("from synkora import SocketServer", [*PRODUCT, *SERVER, "rich", "structlog"]),
-        ("from synkora import serve", [*PRODUCT, "rich", "structlog"]),
+        ("from synkora import serve", [*PRODUCT, "rich", "starlette", "structlog"]),
     ],
 )
 def test_a_library_loads_nothing_of_the_product(code: str, unused: list[str]) -> None:

@@ -1,5 +1,5 @@
 // Synkora's web app and its WebSocket server under PM2: pm2 start ecosystem.config.cjs && pm2 save
-// To change: the folders. How to: docs/deploying.md, "PM2". The secret is in neither: each reads its own .env.local.
+// To change: the folders. How to: docs/deploying.md, "PM2". The secret is in no file here: each reads its own .env.local.
 
 module.exports = {
   apps: [
@@ -17,12 +17,12 @@ module.exports = {
       args: "serve",
       interpreter: "none", // it names its own
       env: { SYNKORA_ENV: "production", WS_HOST: "127.0.0.1", WS_PORT: "3001" },
-      // Three instances on ports 3001 to 3003, whose sessions' ids begin with 0, 1 and 2, joined by REDIS_URL:
+      // Three instances on ports 3001 to 3003, with session ids that begin with 0, 1 and 2; they also need REDIS_URL:
       // instances: 3, increment_var: "WS_PORT", instance_var: "WS_INSTANCE",
 
-      // Milliseconds: above SHUTDOWN_DRAIN and SHUTDOWN_TIMEOUT together. PM2 stops it by SIGINT, and then kills.
+      // Milliseconds: above SHUTDOWN_DRAIN and SHUTDOWN_TIMEOUT together. PM2 sends SIGINT, and kills after this time.
       kill_timeout: 60000,
-      // One that ends at once, by wrong settings say, is tried ten times, with growing pauses.
+      // A process that ends at once, for example by wrong settings, is started ten times, with backoff.
       exp_backoff_restart_delay: 200,
       max_restarts: 10,
       min_uptime: "5s",

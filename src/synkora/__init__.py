@@ -6,6 +6,8 @@ A name is imported when it is first used, so that a program loads no more than i
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from synkora.extras import advice
+
 if TYPE_CHECKING:
     from synkora.engine.settings import Cors
     from synkora.serving.server import serve, serve_async, serve_in_thread
@@ -73,7 +75,11 @@ if not TYPE_CHECKING:  # a type checker knows which names there are
 
             value: Any = version("synkora")
         elif name in _MODULES:
-            value = getattr(import_module(f"synkora.{_MODULES[name]}"), name)
+            try:
+                module = import_module(f"synkora.{_MODULES[name]}")
+            except ModuleNotFoundError as error:
+                raise ModuleNotFoundError(advice(f"synkora.{name}", error), name=error.name) from None
+            value = getattr(module, name)
         else:
             raise AttributeError(f"module 'synkora' has no attribute {name!r}")
         globals()[name] = value

@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+from synkora.extras import advice
+
 _STDIN = 0
 
 
@@ -16,9 +18,11 @@ def main() -> None:
     """
     if not os.isatty(_STDIN):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    _import_structlog()
-    from synkora.app.commands import main as run
-
+    try:
+        _import_structlog()
+        from synkora.app.commands import main as run
+    except ModuleNotFoundError as error:
+        sys.exit(advice("The synkora command", error))
     run()
 
 

@@ -12,7 +12,10 @@ from tests.support.processes import Synkora
 from synkora.app.cautions import is_placeholder, origin_cautions, secret_cautions, weakness
 
 GOOD = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
-ADVICE = "whoever guesses it can sign in as anyone. Make one for the app and this server: openssl rand -base64 32"
+ADVICE = (
+    "anyone who guesses the secret can sign in as any user. "
+    "Make one for the app and this server: openssl rand -base64 32"
+)
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ def test_a_message_must_fit_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("WS_MAX_OUTBOX", "199999")
     assert refusals() == [
         "WS_MAX_OUTBOX: 199999 is less than WS_MAX_PAYLOAD, 200000: "
-        "whoever is sent a message of that size would be disconnected"
+        "a client that is sent a message of that size would be disconnected"
     ]
     monkeypatch.setenv("WS_MAX_OUTBOX", "200000")
     assert load_settings().max_outbox == 200_000

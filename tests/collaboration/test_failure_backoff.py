@@ -69,7 +69,7 @@ def test_each_failure_is_told_with_what_it_counts_for() -> None:
     """To whoever tells other servers; nothing is told where nothing is counted."""
     told: list[str] = []
     for failures in (FailureBackoff(1), FailureBackoff(0)):
-        failures.noted = told.append
+        failures.on_failure = told.append
         for address in (ADDRESS, "2001:db8::1"):
             failures.note(address)
     assert told == [ADDRESS, "2001:db8::/64"]
@@ -108,10 +108,10 @@ def test_who_has_failed_enough_is_known_without_another_failure(clock: Clock) ->
     """It is so once the next failure would cost something, for a minute; nought is never enough."""
     failures = FailureBackoff(2)
     for _ in range(2):
-        assert not failures.has_enough("192.0.2.1")
+        assert not failures.is_delayed("192.0.2.1")
         failures.note("192.0.2.1")
-    assert failures.has_enough("192.0.2.1")
-    assert not failures.has_enough("192.0.2.2")
+    assert failures.is_delayed("192.0.2.1")
+    assert not failures.is_delayed("192.0.2.2")
     clock.now += 60
-    assert not failures.has_enough("192.0.2.1")
-    assert not FailureBackoff(0).has_enough("192.0.2.1")
+    assert not failures.is_delayed("192.0.2.1")
+    assert not FailureBackoff(0).is_delayed("192.0.2.1")

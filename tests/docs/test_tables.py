@@ -121,3 +121,13 @@ def test_layers() -> None:
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     chain = drawing.partition("TD\n")[2].strip()
     assert [re.findall(r"\w+", level) for level in chain.split(" --> ")] == [re.findall(r"\w+", row) for row in layers]
+
+
+def test_sizes() -> None:
+    """The table of the layers has each folder's lines of code, right within a fifth."""
+    rows = {row[0].strip("`/"): row[1] for row in table(DOCS / "architecture.md", "folder") if row[1] != "-"}
+    assert len(rows) > 10
+    for folder, shown in rows.items():
+        files = (ROOT / "src" / "synkora" / folder).rglob("*.py")
+        lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+        assert abs(int(shown.replace(",", "")) - lines) <= max(lines / 5, 100), f"{folder} has {lines} lines"

@@ -9,7 +9,8 @@ from synkora.engine.origins import OPAQUE_ORIGINS
 SHORTEST_SECRET: Final = 32  # bytes
 _FEW: Final = 4  # different characters
 _ADVICE: Final = (
-    "whoever guesses it can sign in as anyone. Make one for the app and this server: openssl rand -base64 32"
+    "anyone who guesses the secret can sign in as any user. "
+    "Make one for the app and this server: openssl rand -base64 32"
 )
 # Secrets out of example files are made of these: your-secret-here, generate_with_openssl_rand_base64_32.
 _FILLERS: Final = (

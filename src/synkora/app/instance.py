@@ -1,7 +1,8 @@
 """One instance of Synkora: its parts, and how they start, drain and stop together."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -21,6 +22,7 @@ from synkora.collaboration.limits import Limits
 from synkora.collaboration.service import Collaboration
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
+from synkora.extras import advice
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.redis.uid import new_uid
@@ -85,8 +87,8 @@ class Instance:
         policy = access_policy(settings)
         cluster = None
         if settings.redis_url is not None:
-            from synkora.app.cluster import Cluster
-
+            with _asked_for_by("REDIS_URL"):
+                from synkora.app.cluster import Cluster
             cluster = Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, id)
         server = _socket_server(settings, cluster)
         collaboration = _collaboration(settings, server, policy, failures, cluster)
@@ -226,21 +228,36 @@ def _collaboration(
     )
 
 
+class _MissingExtra(ValueError):
+    """A setting needs a library that is not installed."""
+
+
+@contextmanager
+def _asked_for_by(setting: str) -> Iterator[None]:
+    """Import what a setting needs. Raises `ValueError` with the extra to install, where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise _MissingExtra(advice(setting, error)) from None
+
+
 def access_policy(settings: Settings) -> AccessPolicy:
     """Whom to ask who may join what. Raises `ValueError` with a line for who set it."""
     # Imported where they are needed: each brings a client library, whose import costs the start time and memory.
     variable = ""
     try:
         if settings.project_access == "http" and settings.app_url is not None:
-            from synkora.access.http import HttpAccess
-
+            with _asked_for_by("PROJECT_ACCESS=http"):
+                from synkora.access.http import HttpAccess
             variable = "APP_URL"
             return HttpAccess(settings.app_url, session_cookie=settings.session_cookie)
         if settings.project_access == "postgres" and settings.database_url is not None:
-            from synkora.access.postgres import PostgresAccess
-
+            with _asked_for_by("PROJECT_ACCESS=postgres"):
+                from synkora.access.postgres import PostgresAccess
             variable = "DATABASE_URL"
             return PostgresAccess(settings.database_url.get_secret_value())
+    except _MissingExtra:
+        raise
     except ValueError as error:
         raise ValueError(f"{variable} {error}") from None
     return OpenAccess()
@@ -250,10 +267,10 @@ def _session_store(settings: Settings, policy: AccessPolicy) -> SessionStore | N
     """Where to look up sessions that the app keeps in its database, if it is known and PostgreSQL."""
     if settings.database_url is None:
         return None
-    from synkora.access.database import Database
-    from synkora.access.postgres import PostgresAccess
-    from synkora.access.sessions import PostgresSessions
-
+    with _asked_for_by("DATABASE_URL"):
+        from synkora.access.database import Database
+        from synkora.access.postgres import PostgresAccess
+        from synkora.access.sessions import PostgresSessions
     if isinstance(policy, PostgresAccess):
         return PostgresSessions(policy.database)
     try:

@@ -414,7 +414,7 @@ class Settings(BaseSettings):
         if self.max_outbox < self.max_payload:
             found.append(
                 f"WS_MAX_OUTBOX: {self.max_outbox} is less than WS_MAX_PAYLOAD, {self.max_payload}: "
-                "whoever is sent a message of that size would be disconnected"
+                "a client that is sent a message of that size would be disconnected"
             )
         return found
 

@@ -68,7 +68,7 @@ class ClusterCounters:
         self._heard = TimeoutQueue(silence, self._drop)
         self._is_armed = False
         self._timer: asyncio.TimerHandle | None = None  # while it runs
-        failures.noted = self._note_failure
+        failures.on_failure = self._note_failure
         for channel in (self._everyone, self._own):
             link.subscribe(channel, self._receive)
 

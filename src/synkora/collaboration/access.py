@@ -37,16 +37,13 @@ class AccessPolicy(Protocol):
         """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
         ...
 
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
+    async def close(self) -> None: ...
 
 
 class OpenAccess:
     """Lets every signed-in user edit every project."""
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role:
-        """Return `EDITOR`."""
         return Role.EDITOR
 
     async def close(self) -> None:
@@ -98,5 +95,4 @@ class Access:
             return await self._policy.role(signed_in, project_id)
 
     async def close(self) -> None:
-        """Close the policy's connections."""
         await self._policy.close()

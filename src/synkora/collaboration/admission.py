@@ -34,13 +34,13 @@ class Admission:
         projects: Projects,
         incidents: Incidents,
         *,
-        most_projects: int,
+        max_projects: int,
         recheck: float = RECHECK,
     ) -> None:
         self._access = access
         self._incidents = incidents
         self._projects = projects
-        self._most_projects = most_projects
+        self._max_projects = max_projects
         self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
         self._questions = Tasks()
         self._buffered_bytes: Counter[str] = Counter()  # bytes, by user
@@ -77,7 +77,7 @@ class Admission:
     def relay(
         self, member: Member, project_id: str, event: str, size: int, relay: Callable[[Role], None]
     ) -> Awaitable[None] | None:
-        """Relay an event by a member's role, for a member who has not joined the project.
+        """Relay an event by the member's role, without a join.
 
         The event has `size` bytes. It is relayed immediately or when the returned awaitable is done.
         Raises `EventRefused`.
@@ -112,8 +112,8 @@ class Admission:
             del self._buffered_bytes[user_id]
 
     def _check_project_limit(self, member: Member) -> None:
-        if 0 < self._most_projects <= len(member.projects) + len(member.pending):
-            raise EventRefused(f"Too many projects: {self._most_projects} is the most for one connection")
+        if 0 < self._max_projects <= len(member.projects) + len(member.pending):
+            raise EventRefused(f"Too many projects: {self._max_projects} is the most for one connection")
 
     def _ask(self, member: Member, project_id: str) -> PendingAccess:
         # Registered before the task starts: the member's next event may be in the same read.

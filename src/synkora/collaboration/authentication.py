@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class SignInOutcome(StrEnum):
-    """The outcome of a sign-in. The values are metric labels: alerts depend on them, not on answers to clients."""
+    """The outcome of a sign-in. The values are metric labels: alerts depend on them, not on messages."""
 
     OK = "ok"
     NO_TOKEN = "Authentication required"  # noqa: S105

@@ -21,7 +21,7 @@ class ClientDrain:
         self._members = {session_of(member.socket): member for member in members}
 
     def add(self, member: Member) -> None:
-        """Add a member who has signed in after the start of the drain, over an existing session."""
+        """Add a member that signed in after the start of the drain, over an existing session."""
         self._members[session_of(member.socket)] = member
 
     @property

@@ -81,7 +81,7 @@ class Expiry:
             return self._refuse(member, "The token is another user's", "auth:refresh")
         member.signed_in = signed_in
         self.start(member)
-        return {"ok": True, "expiresAt": _written(signed_in.user.expires_at)}
+        return {"ok": True, "expiresAt": _iso_time(signed_in.user.expires_at)}
 
     def _refuse(self, member: Member, message: str, detail: str) -> dict[str, object] | Awaitable[dict[str, object]]:
         answer: dict[str, object] = {"ok": False, "message": message}
@@ -96,7 +96,7 @@ async def _later(answer: dict[str, object], delay: float) -> dict[str, object]:
     return answer
 
 
-def _written(expires_at: float | None) -> str | None:
+def _iso_time(expires_at: float | None) -> str | None:
     """Return a time as text; None for None and for times outside the calendar."""
     if expires_at is None:
         return None

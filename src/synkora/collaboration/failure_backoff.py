@@ -16,12 +16,12 @@ _LONGEST_DELAY: Final = 10  # seconds
 class FailureBackoff:
     """Counts failures per address (/64 of IPv6). Failures above `most` are delayed more and more; 0 disables delays.
 
-    A minute without a failure resets an address. `noted` is called with the address, or its network, of each failure on
-    this server; `add` and `raise_to` count failures on other servers.
+    A minute without a failure resets an address. `on_failure` is called with the address, or its network, of each
+    failure on this server; `add` and `raise_to` count failures on other servers.
     """
 
     def __init__(self, most: int) -> None:
-        self.noted: Callable[[str], None] | None = None
+        self.on_failure: Callable[[str], None] | None = None
         self._most = most
         self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
@@ -31,11 +31,11 @@ class FailureBackoff:
             return 0
         key = rate_limit_key(address)
         beyond = self.add(key, 1) - self._most
-        if self.noted is not None:
-            self.noted(key)
+        if self.on_failure is not None:
+            self.on_failure(key)
         return min(_FIRST_DELAY * 2 ** min(beyond - 1, 10), _LONGEST_DELAY) if beyond > 0 else 0
 
-    def has_enough(self, address: str) -> bool:
+    def is_delayed(self, address: str) -> bool:
         """Whether further failures of an address are delayed."""
         return 0 < self._most <= self._recent(rate_limit_key(address))
 

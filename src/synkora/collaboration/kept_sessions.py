@@ -27,9 +27,7 @@ class SessionStore(Protocol):
         """Return the user of a session, with the session's end; None if it is unknown. Raises `AccessUnavailable`."""
         ...
 
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
+    async def close(self) -> None: ...
 
 
 class KeptSessions:

@@ -20,7 +20,7 @@ class EventClass(IntEnum):
 
     VOLATILE = 0
     EDIT = 1
-    OTHER = 2  # joins, leaves, and all events outside the catalogue
+    OTHER = 2  # all events outside the catalogue, joins and leaves included
 
 
 def _rate(per_second: float) -> Rate:

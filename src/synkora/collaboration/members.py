@@ -99,5 +99,4 @@ class Member:
 
     @property
     def user(self) -> User:
-        """The signed-in user."""
         return self.signed_in.user

@@ -40,7 +40,7 @@ class Projects:
         presence.listen(self)
 
     def resend_roster(self, member: Member, project_id: str) -> None:
-        """Send the roster to a member who has joined already; other members get nothing."""
+        """Send the roster to a member of the project; other members get nothing."""
         self._updates.send_roster(project_id, member.socket.id)
 
     def check_id(self, project_id: str) -> None:

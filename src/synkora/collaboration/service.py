@@ -116,7 +116,7 @@ class Collaboration:
         self._rate_limiters: WeakKeyDictionary[Session, RateLimiter] = WeakKeyDictionary()
         self.projects = Projects(namespace, self.presence, leave_delay=leave_delay)
         self._admission = Admission(
-            self.access, self.projects, self._incidents, most_projects=self._limits.projects, recheck=recheck
+            self.access, self.projects, self._incidents, max_projects=self._limits.projects, recheck=recheck
         )
         self._draining_clients: ClientDrain | None = None
         failures = failures or FailureBackoff(0)

@@ -8,7 +8,7 @@ from synkora.protocol.websocket import CloseCode
 
 
 class Reason(StrEnum):
-    """Why a connection ended, in Socket.IO's words (socket.io/docs/v4/server-socket-instance, "disconnect")."""
+    """Why a connection ended, by Socket.IO's names (socket.io/docs/v4/server-socket-instance, "disconnect")."""
 
     TRANSPORT_CLOSE = "transport close"
     TRANSPORT_ERROR = "transport error"

@@ -8,7 +8,7 @@ from typing import Protocol
 from synkora.engine.timeouts import TimeoutQueue
 
 
-class Pinged(Protocol):
+class HeartbeatTarget(Protocol):
     """A connection with a heartbeat."""
 
     def ping(self) -> None: ...
@@ -24,24 +24,24 @@ class Heartbeat:
     """Pings each session `interval` seconds after its last pong, and gives it `timeout` seconds to answer."""
 
     def __init__(self, interval: float, timeout: float) -> None:
-        self._pings: TimeoutQueue[Pinged] = TimeoutQueue(interval, self._ping)
-        self._pongs: TimeoutQueue[Pinged] = TimeoutQueue(timeout, lambda session: session.ping_timed_out())
+        self._pings: TimeoutQueue[HeartbeatTarget] = TimeoutQueue(interval, self._ping)
+        self._pongs: TimeoutQueue[HeartbeatTarget] = TimeoutQueue(timeout, lambda session: session.ping_timed_out())
 
-    def start(self, session: Pinged) -> None:
+    def start(self, session: HeartbeatTarget) -> None:
         """Start the heartbeat of a new session."""
         self._pings.add(session)
 
-    def pong(self, session: Pinged) -> None:
+    def pong(self, session: HeartbeatTarget) -> None:
         """Record a pong; an unexpected pong changes nothing."""
         if session in self._pongs:
             self._pongs.drop(session)
             self._pings.add(session)
 
-    def extend(self, session: Pinged) -> None:
+    def extend(self, session: HeartbeatTarget) -> None:
         """Restart the timeout of a session that owes a pong."""
         self._pongs.add(session)
 
-    def stop(self, session: Pinged) -> None:
+    def stop(self, session: HeartbeatTarget) -> None:
         """Stop the heartbeat of a session that has ended."""
         self._pings.drop(session)
         self._pongs.drop(session)
@@ -51,6 +51,6 @@ class Heartbeat:
         self._pings.cancel()
         self._pongs.cancel()
 
-    def _ping(self, session: Pinged) -> None:
+    def _ping(self, session: HeartbeatTarget) -> None:
         self._pongs.add(session)
         session.ping()

@@ -12,7 +12,7 @@ _LABEL_SIZE: Final = 200  # characters
 
 
 class IncidentKind(StrEnum):
-    """The kinds of incidents. The values are metric labels: alerts depend on them, so messages for people are apart."""
+    """The kinds of incidents. The values are metric labels: alerts depend on them, not on messages."""
 
     ORIGIN_REFUSED = "origin refused"
     SIGN_IN_REFUSED = "sign-in refused"

@@ -13,8 +13,8 @@ OWN_PAGE: Final = ""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 _SECURE: Final = "https"
-_OF_WEBSOCKETS: Final = {"ws": "http", "wss": "https"}  # some clients other than browsers send these schemes
-_INNER: Final = frozenset(("internal", "local", "localhost", "svc"))
+_HTTP_SCHEMES: Final = {"ws": "http", "wss": "https"}  # some clients other than browsers send these schemes
+_INTERNAL: Final = frozenset(("internal", "local", "localhost", "svc"))
 _LOGGED: Final = 100  # characters
 _AUTHORITY: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+)(?::(?P<port>[0-9]{0,5}))?")
 _SUBDOMAINS: Final = ("://*.", r"://[a-z0-9.-]+\.")
@@ -89,37 +89,37 @@ def is_on_host(origin: str, host: str | None, *, secure: bool = False) -> bool:
     default = DEFAULT_PORTS.get(scheme)
     if default is None or not host or (secure and scheme != _SECURE):
         return False
-    page = _place(authority, default)
-    return page is not None and page == _place(host.lower(), default)
+    page = _host_and_port(authority, default)
+    return page is not None and page == _host_and_port(host.lower(), default)
 
 
 def refused_origin(request: Request) -> str:
     """Return the origin of a refused request for the log, with the host name if a proxy may have replaced it."""
     origin = (request.origin or "")[:_LOGGED]
-    if request.host is None or not _is_inner(request.host):
+    if request.host is None or not _is_internal(request.host):
         return origin
     return f"{origin} (for the Host {request.host[:_LOGGED]}, which a proxy may have replaced)"
 
 
-def _is_inner(host: str) -> bool:
+def _is_internal(host: str) -> bool:
     """Whether a host name is internal, as used between servers."""
-    place = _place(host.lower(), 0)
-    name = "" if place is None else place[0]
+    address = _host_and_port(host.lower(), 0)
+    name = "" if address is None else address[0]
     last = name.rpartition(".")[2]
-    return "." not in name or last.isdigit() or last in _INNER
+    return "." not in name or last.isdigit() or last in _INTERNAL
 
 
 def normalized(origin: str) -> str:
     """Return an origin as browsers write it (RFC 6454 section 6.2): lower case, http for ws, no default port."""
     scheme, colon, authority = origin.lower().partition("://")
-    scheme = _OF_WEBSOCKETS.get(scheme, scheme)
+    scheme = _HTTP_SCHEMES.get(scheme, scheme)
     name, port_colon, port = authority.rpartition(":")
     if port_colon and scheme in DEFAULT_PORTS and port in ("", str(DEFAULT_PORTS[scheme])):
         authority = name
     return scheme + colon + authority
 
 
-def _place(authority: str, default_port: int) -> tuple[str, int] | None:
+def _host_and_port(authority: str, default_port: int) -> tuple[str, int] | None:
     """Return the host name and port of an authority; None if it is invalid."""
     match = _AUTHORITY.fullmatch(authority)
     return None if match is None else (match["name"], int(match["port"] or default_port))

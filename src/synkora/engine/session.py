@@ -107,9 +107,7 @@ class SessionHost(Protocol):
         """Stop the timeout of an upgrade."""
         ...
 
-    def upgraded(self, session: "Session") -> None:
-        """Count a session that has moved from polling to WebSocket."""
-        ...
+    def upgraded(self, session: "Session") -> None: ...
 
     def ended(self, session: "Session") -> None:
         """Remove a session, or start the linger timeout of a closing one."""
@@ -168,7 +166,6 @@ class Session:
         return self.state in LIVE
 
     def send(self, packet: bytes) -> None:
-        """Send a packet."""
         self.outbox.put(Outgoing(packet))
 
     def trust_cookies(self, request: Request) -> None:
@@ -350,7 +347,6 @@ class Session:
     # End
 
     def ping(self) -> None:
-        """Send a ping."""
         self._awaits_pong = True
         self.outbox.put(PING)
 

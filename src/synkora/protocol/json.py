@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
-#: Makes a value of a type that msgspec does not know. Raises `ValueError` or `TypeError` where it cannot.
+#: Converts a value to a type that msgspec does not know. Raises `ValueError` or `TypeError` for an invalid value.
 DecodeHook = Callable[[type, Any], Any]
 
 
 def _dumped(value: Any) -> Any:
-    """A pydantic model as what JSON can hold: known by its methods, so that pydantic need not be installed."""
+    """Return a pydantic model as JSON values. Detected by its method, so that pydantic is not required."""
     dump = getattr(value, "model_dump", None)
     if dump is None:
         raise TypeError(f"a {type(value).__name__} cannot be sent: JSON cannot hold it")
@@ -93,7 +93,7 @@ class Decoder(Generic[T]):
     def _decode_with_halves(self, data: bytes, problem: str) -> T:
         """Decode what msgspec refuses, if lone surrogates are the only problem."""
         try:
-            marked = surrogates.Marked(data)
+            marked = surrogates.MarkedText(data)
             value = self._decode(marked.text)
             return marked.restore(value, keeps=self._keeps_halves)  # type: ignore[no-any-return]  # as above
         except msgspec.ValidationError as error:
@@ -105,7 +105,7 @@ class Decoder(Generic[T]):
 
 
 def convert(value: Any, shape: Any, dec_hook: DecodeHook) -> Any:
-    """A decoded value, which may hold bytes, as a value of `shape`. Raises `InvalidPayload`."""
+    """Convert a decoded value, which may contain bytes, to `shape`. Raises `InvalidPayload`."""
     try:
         return msgspec.convert(value, shape, builtin_types=(bytes,), str_keys=True, dec_hook=dec_hook)
     except msgspec.ValidationError as error:

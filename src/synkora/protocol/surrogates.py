@@ -33,7 +33,7 @@ def upper_bound(data: bytes) -> int:
     return data.count(rb"\ud") + data.count(rb"\uD")
 
 
-class Marked:
+class MarkedText:
     """JSON with marks in place of halves. `text` can be decoded, and `restore` puts the halves back.
 
     Raises `ValueError` if the text has no half or too many, or is not UTF-8.
@@ -46,7 +46,7 @@ class Marked:
         self._halves: dict[bytes, bytes] = {}  # mark to half, both as escapes
         self._marks: dict[bytes, bytes] = {}
         self._count = 0
-        # Each half may have a match of other text before it; one more tells that there are too many.
+        # Each half may have a match of other text before it; one more shows that there are too many.
         self.text = HALVES.sub(self._mark, data, 2 * MAX_HALVES + 2)
         if not 0 < self._count <= MAX_HALVES:
             raise ValueError("no half of a surrogate pair, or too many")

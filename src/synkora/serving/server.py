@@ -14,10 +14,9 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.websocket import WebSocketProtocol
@@ -28,6 +27,9 @@ from synkora.serving.polls import PollingProtocol
 from synkora.serving.systemd import passed_sockets
 from synkora.sockets.internals import polling_of, registry_of
 from synkora.sockets.server import SocketServer
+
+if TYPE_CHECKING:  # a server without an application beside it does not need Starlette
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = Log(__name__)
 
@@ -60,7 +62,7 @@ class Server(uvicorn.Server):
         self,
         server: SocketServer,
         *,
-        app: ASGIApp | None = None,
+        app: "ASGIApp | None" = None,
         around: AbstractAsyncContextManager[object] | None = None,
         drain: Callable[[], Coroutine[None, None, None]] | None = None,
         before_close: Callable[[], Awaitable[None]] | None = None,
@@ -207,19 +209,19 @@ class Server(uvicorn.Server):
 class _Front:
     """Sends each HTTP request to Socket.IO or to the application beside it."""
 
-    def __init__(self, server: SocketServer, app: ASGIApp | None) -> None:
+    def __init__(self, server: SocketServer, app: "ASGIApp | None") -> None:
         self._settings = server.settings
         self._socketio = server.asgi
         self._app = app or _not_found
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if self._settings.serves(scope["path"]):
             await self._socketio(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+async def _not_found(scope: "Scope", receive: "Receive", send: "Send") -> None:
     await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
@@ -229,7 +231,7 @@ def serve(
     *,
     host: str = "",
     port: int = 3000,
-    app: ASGIApp | None = None,
+    app: "ASGIApp | None" = None,
     around: AbstractAsyncContextManager[object] | None = None,
     drain: Callable[[], Coroutine[None, None, None]] | None = None,
     before_close: Callable[[], Awaitable[None]] | None = None,

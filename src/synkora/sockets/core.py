@@ -1,6 +1,6 @@
 """A namespace inside: its handlers, its sockets, its adapter, and what happens when an event arrives."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, Final, Literal
 
@@ -14,7 +14,7 @@ from synkora.sockets.adapter import Adapter
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
-from synkora.sockets.routes import Route, Routes, run
+from synkora.sockets.routes import Route, Routes
 from synkora.sockets.server_side import ServerSide
 from synkora.sockets.socket import Socket
 
@@ -28,6 +28,10 @@ INTERNAL: Final = "Internal server error"
 MOST_RUNNING: Final = 1000  # events of one socket whose handlers have not ended
 _NO_DETAILS: Final[Mapping[str, object]] = {}
 _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
+
+
+#: Decides on a CONNECT, at once or when awaited: returns to admit the socket, and raises to refuse it.
+ConnectCheck = Callable[[Socket, dict[str, Any]], object]
 
 
 class NoAck:
@@ -76,8 +80,8 @@ class NamespaceCore:
         self._written = self.routes.written
         self.before_data: Callable[[Socket, str, bytes, tuple[bytes, ...]], None] | None = None
         self.before_ack: Callable[[Socket, int], None] | None = None
-        self.middleware: list[Callable[[Socket, dict[str, Any]], object]] = []
-        self.on_connect: Callable[[Socket, dict[str, Any]], object] | None = None
+        self.middleware: list[ConnectCheck] = []
+        self.on_connect: ConnectCheck | None = None
         self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
         self.emits: dict[str, tuple[tuple[Any, ...], str]] = {}
@@ -107,10 +111,11 @@ class NamespaceCore:
     def decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[object] | None:
         """Ask the middleware and the handler of CONNECT. They raise, at once or when awaited, to refuse the socket."""
         checks = self.middleware if self.on_connect is None else [*self.middleware, self.on_connect]
-        if not checks:
-            return None
-        result = run(tuple((check, False) for check in checks), (socket, auth))
-        return result if result is not None and isawaitable(result) else None
+        for position, check in enumerate(checks, 1):
+            result = check(socket, auth)
+            if result is not None and isawaitable(result):
+                return result if position == len(checks) else _decide_later(socket, result, checks[position:])
+        return None
 
     def check_running(self, socket: Socket) -> None:
         """Make sure that one more event of a client may be handled at a time. Raises `EventRefused`."""
@@ -272,3 +277,12 @@ class NamespaceCore:
 def handler_failed(event: str, socket: Socket, error: BaseException) -> None:
     """Log the failure of an application's handler."""
     log.error("handler_failed", eventName=event, socketId=socket.id, **fault(error))
+
+
+async def _decide_later(socket: Socket, decision: Awaitable[object], checks: Sequence[ConnectCheck]) -> None:
+    """Await a check of CONNECT, then ask the next ones. The payload is decoded again, not kept as objects."""
+    await decision
+    for check in checks:
+        result = check(socket, socket.auth)
+        if result is not None and isawaitable(result):
+            await result

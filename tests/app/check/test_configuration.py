@@ -26,7 +26,7 @@ def test_good_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     assert (settings.port, settings.host) == (5000, "127.0.0.2")
     assert [finding.check for finding in findings] == list(NAMES)
     assert {finding.status for finding in findings} == {FindingStatus.WELL}
-    assert findings[0].message == "they can be read, and agree: 1 from the environment, 3 from .env.local, 1 from .env"
+    assert findings[0].message == "valid and consistent: 1 from the environment, 3 from .env.local, 1 from .env"
 
 
 def test_values_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:

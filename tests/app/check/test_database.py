@@ -132,13 +132,13 @@ async def test_a_database_that_says_nothing(settings: MakeSettings) -> None:
 
 
 async def test_a_database_over_the_network(settings: MakeSettings, database: Database) -> None:
-    """Whose certificate is not looked at may be anybody's."""
+    """A database whose certificate is not verified is a risk."""
     found = await look(settings, database.server.url(host=ELSEWHERE))
-    assert (found["database"].status, "may pose as it" in found["database"].message) == (FindingStatus.RISKY, True)
+    assert (found["database"].status, "can impersonate it" in found["database"].message) == (FindingStatus.RISKY, True)
 
 
 async def test_a_unix_socket(settings: MakeSettings, database: Database) -> None:
-    """Nobody is on the way to it."""
+    """A Unix socket has no network in between."""
     parameters = f"?host={quote(str(database.server.folder), safe='')}"
     assert (await look(settings, database.server.url(parameters=parameters)))["database"].status is FindingStatus.WELL
 

@@ -93,9 +93,9 @@ def test_every_command_is_tried() -> None:
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (("--maxmemory", "100mb"), FindingStatus.WELL, "nothing is thrown away"),
+        (("--maxmemory", "100mb"), FindingStatus.WELL, "nothing is evicted"),
         (("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), FindingStatus.RISKY, "allkeys-lru"),
-        (("--maxmemory-policy", "allkeys-lru"), FindingStatus.WELL, "no limit"),
+        (("--maxmemory-policy", "allkeys-lru"), FindingStatus.WELL, "no memory limit"),
         (("--maxmemory", "1mb"), FindingStatus.RISKY, "full"),
     ],
 )

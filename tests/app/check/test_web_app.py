@@ -100,7 +100,7 @@ async def test_a_page_for_everyone(settings: MakeSettings) -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [("307 x\r\nLocation: /login", "elsewhere"), ("404 x", "is not where"), ("502 x", "in trouble")],
+    [("307 x\r\nLocation: /login", "redirects"), ("404 x", "is not where"), ("502 x", "in trouble")],
 )
 async def test_other_answers(settings: MakeSettings, status: str, words: str) -> None:
     """A redirection, a refusal and a failure are told apart; a missing date cannot be compared."""

@@ -36,7 +36,7 @@ def serve_admin_ui(instance: Instance, token: str, *, interval: float = INTERVAL
     watch = Watch(namespace, instance.instances, interval)
 
     def check_password(given: object, address: str) -> None:
-        if failures.has_enough(address):
+        if failures.is_delayed(address):
             server.incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "too many", address)
             raise ConnectRefused(_TOO_MANY, close=True)
         if not credentials.are_password(given):

@@ -26,7 +26,7 @@ def check_origins(settings: Settings) -> Iterable[Finding]:
             message = f"{origin}: in production a page on a visitor's own machine may connect"
             advice = "Name the address that people open the app by, and take this one out, if no installed app has it"
         elif in_earnest and origin.startswith("http://"):
-            message = f"{origin}: without TLS, whoever is on the way reads and changes pages and sessions"
+            message = f"{origin}: without TLS, an attacker on the network can read and change pages and sessions"
             advice = "Serve the app by https, and write https:// here"
         else:
             continue
@@ -54,11 +54,11 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
     elif is_loopback(settings.host):
         yield well("metrics", "/metrics is for programs of this machine, as WS_HOST says")
     elif settings.environment == "development":
-        yield well("metrics", "whoever reaches the port may read /metrics, which will do for development")
+        yield well("metrics", "everyone who can reach the port may read /metrics, which is fine for development")
     else:
         yield risky(
             "metrics",
-            "whoever reaches the port may read /metrics: METRICS_TOKEN is not set",
+            "everyone who can reach the port may read /metrics: METRICS_TOKEN is not set",
             "Set METRICS_TOKEN; or WS_HOST=127.0.0.1, behind a proxy that hands on /socket.io/ alone",
         )
 
@@ -78,7 +78,7 @@ def check_console(settings: Settings) -> Iterator[Finding]:
     elif in_earnest and not is_loopback(settings.host) and settings.ssl_certfile is None:
         yield risky(
             "console",
-            "whoever reaches the port may try tokens on /console, and read those that cross the network",
+            "everyone who can reach the port may try tokens on /console, and tokens cross the network without TLS",
             "Set WS_HOST=127.0.0.1, behind a proxy that hands on /socket.io/ alone, and open /console by ssh -L",
         )
     else:

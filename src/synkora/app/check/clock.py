@@ -17,5 +17,5 @@ def judge_clock(check: str, whose: str, theirs: float, before: float, after: flo
     way = "ahead of" if ahead > 0 else "behind"
     message = f"{whose} clock is {abs(ahead):.0f} s {way} this machine's"
     if abs(ahead) > _LARGEST:
-        return wrong(check, f"{message}: tokens seem expired, or not yet good", _ADVICE)
+        return wrong(check, f"{message}: valid tokens are rejected as expired or not yet valid", _ADVICE)
     return risky(check, f"{message}; tokens are taken with 15 s of difference", _ADVICE)

@@ -31,7 +31,7 @@ def _values(settings: Settings, found: dict[str, set[str]]) -> Iterator[Finding]
         known = {variable.name for variable in describe()}
         counts = [f"{len(names & known)} from {source}" for source, names in found.items() if names & known]
         yield from _quotes(known)
-        yield well("settings", f"they can be read, and agree: {', '.join(counts) or 'all by default'}")
+        yield well("settings", f"valid and consistent: {', '.join(counts) or 'all by default'}")
 
 
 def _files() -> Iterator[Finding]:
@@ -43,7 +43,9 @@ def _files() -> Iterator[Finding]:
         )
     if not exposed:
         names = " and ".join(map(str, found))
-        kept = f"{names}: not for every user of this machine" if found else "neither .env.local nor .env is here"
+        kept = (
+            f"{names}: not readable for other users of this machine" if found else "neither .env.local nor .env is here"
+        )
         yield well("settings-files", kept)
 
 
@@ -66,4 +68,4 @@ def _names(found: dict[str, set[str]]) -> Iterable[Finding]:
         )
         for name, source, meant in unknown_names(found)
     ]
-    return findings or [well("settings-names", "none that looks like a mistake")]
+    return findings or [well("settings-names", "no misspelt variable")]

@@ -90,7 +90,7 @@ def _unreachable(error: Exception) -> Finding:
         case asyncpg.InvalidCatalogNameError():
             why, advice = words, _CORRECT
         case asyncpg.TooManyConnectionsError():
-            why, advice = words, "Raise max_connections, or lower the connection_limit of those who ask"
+            why, advice = words, "Raise max_connections, or lower the connection_limit of its clients"
         case asyncpg.PostgresError():
             why, advice = f"{type(error).__name__}: {words}", "See the database's log"
         case _:
@@ -105,7 +105,7 @@ def _reached(url: DatabaseUrl, connection: _Connection) -> Finding:
         return well("database", answer)
     return risky(
         "database",
-        f"{answer}; but whoever is on the way may pose as it: its certificate is not looked at",
+        f"{answer}; but an attacker on the network can impersonate it: its certificate is not verified",
         "Put sslmode=verify-full into DATABASE_URL, or sslmode=require&sslaccept=strict as Prisma has it",
     )
 

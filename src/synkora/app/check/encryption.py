@@ -45,7 +45,9 @@ def _files(certfile: Path, keyfile: Path) -> Iterator[Finding]:
         return
     except ValueError:
         # What OpenSSL puts up with, and browsers may not.
-        yield risky("tls", f"SSL_CERTFILE: {certfile} is odd: not all in it can be read", "Have it issued anew")
+        yield risky(
+            "tls", f"SSL_CERTFILE: {certfile} contains parts that cannot be read", "Have the certificate issued again"
+        )
         return
     found = [*_times(chain[0], left), *_trust(chain), *_exposure(keyfile)]
     yield from found

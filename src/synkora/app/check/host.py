@@ -47,7 +47,7 @@ def check_memory(settings: Settings) -> Iterator[Finding]:
     if not clients:
         yield risky("memory", "LIMIT_CLIENTS is 0: clients may fill any memory", "Set it to those that you expect")
     elif clients * outbox <= memory:
-        yield well("memory", f"{_size(memory)}, more than {clients} clients that all stop reading could hold")
+        yield well("memory", f"{_size(memory)}, more than the backlogs of {clients} clients that stop reading")
     elif settings.environment == "development":
         yield skipped("memory", f"{_size(memory)}, which will do for development")
     else:
@@ -81,7 +81,7 @@ def check_user(settings: Settings) -> Iterator[Finding]:
     if os.geteuid():
         yield well("user", "not root")
     elif settings.environment == "production":
-        yield risky("user", "this is root, who may do anything here", "Run the server as a user of its own")
+        yield risky("user", "root, which may do anything on this machine", "Run the server as its own user")
     else:
         yield skipped("user", "this is root, which will do for development")
 

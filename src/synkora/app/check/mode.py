@@ -40,7 +40,7 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
         yield risky(
             "environment",
             f"SYNKORA_ENV is development, but pages come from elsewhere ({elsewhere[0]}): weak secrets are taken, and "
-            "the playground signs in whoever is on this machine",
+            "the playground signs in every user of this machine",
             "Set SYNKORA_ENV=production where people work",
         )
     else:
@@ -50,7 +50,7 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
 def _judged(name: str, variable: str, secret: str, settings: Settings) -> Finding:
     why = weakness(secret)
     if why is None:
-        return well(name, f"{variable} is long, and out of no example file")
+        return well(name, f"{variable} is long, and not from an example file")
     reason, _, advice = why.partition(": ")
     finding = wrong if settings.environment == "production" else risky
     return finding(name, f"{variable} {reason}", advice[0].upper() + advice[1:])

@@ -78,7 +78,7 @@ async def _occupant(settings: Settings) -> Finding:
         return taken
     serving = f"this server runs there, {health.status}, for {_time(health.uptime)}, clients: {health.connections}"
     if health.reason:
-        return risky("port", f"{serving}; {health.reason}", "See what is said of Redis, and the server's log")
+        return risky("port", f"{serving}; {health.reason}", "See the finding on Redis, and the server's log")
     return well("port", serving)
 
 

@@ -32,7 +32,7 @@ def check_proxies(settings: Settings) -> Iterator[Finding]:
             "Set WS_HOST=127.0.0.1",
         )
     elif proxies:
-        yield well(name, f"{', '.join(proxies)} may say who a client is")
+        yield well(name, f"{', '.join(proxies)} may state a client's address")
     elif settings.environment == "production" and is_loopback(settings.host):
         yield risky(
             name,

@@ -71,10 +71,10 @@ async def _reached(visit: RedisProbe, url: RedisUrl) -> Finding:
     if url.path is not None or is_loopback(url.host):
         return well("redis", answer)
     if url.password is None:
-        message = "but wants no password: whoever reaches it may say anything to every client"
+        message = "but needs no password: everyone who can reach Redis can send anything to every client"
         return risky("redis", f"{answer}, {message}", "Give it one (requirepass, or a user by ACL SETUSER)")
     if url.ssl is None:
-        message = "but without TLS: whoever is on the way reads and changes what clients are told"
+        message = "but without TLS: an attacker on the network can read and change what clients get"
         return risky("redis", f"{answer}, {message}", "Use rediss://, unless the network is yours alone")
     return well("redis", answer)
 
@@ -89,7 +89,7 @@ async def _rights(visit: RedisProbe, prefix: str) -> Finding:
     except (LinkDown, RedisRefused) as error:
         advice = "Give the user of REDIS_URL what the line in docs/scaling.md has (ACL SETUSER …)"
         return wrong("redis-rights", str(error), advice)
-    return well("redis-rights", "the user of REDIS_URL may do all that is needed, and messages come through")
+    return well("redis-rights", "the user of REDIS_URL has all rights that are needed, and messages arrive")
 
 
 async def _memory(visit: RedisProbe) -> Finding:
@@ -101,17 +101,17 @@ async def _memory(visit: RedisProbe) -> Finding:
     info = dict(line.split(":", 1) for line in lines if ":" in line)
     used, most, policy = int(info["used_memory"]), int(info.get("maxmemory", 0)), info.get("maxmemory_policy", "")
     if not most:
-        return well(name, "Redis has no limit of memory (maxmemory), and throws nothing away")
+        return well(name, "Redis has no memory limit (maxmemory), and evicts nothing")
     if policy != "noeviction":
         return risky(
             name,
-            f"when its memory is full Redis throws away who is where: maxmemory-policy is {policy}",
+            f"when its memory is full Redis evicts presence: maxmemory-policy is {policy}",
             "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf",
         )
     if used > _FULL * most:
-        message = f"Redis has used {used} of {most} bytes (maxmemory): full, it takes no changes of who is where"
+        message = f"Redis has used {used} of {most} bytes (maxmemory): full, it accepts no changes of presence"
         return risky(name, message, "Raise maxmemory, or see who else uses this Redis")
-    return well(name, f"{used * 100 // most} % of maxmemory is used, and nothing is thrown away")
+    return well(name, f"{used * 100 // most} % of maxmemory is used, and nothing is evicted")
 
 
 async def _clock(visit: RedisProbe) -> Finding:
@@ -124,5 +124,5 @@ async def _clock(visit: RedisProbe) -> Finding:
 
 
 def _not_asked(why: str) -> list[Finding]:
-    advice = "Start Redis, or correct REDIS_URL: until it is there, people on other instances are not seen from here"
+    advice = "Start Redis, or correct REDIS_URL: without Redis, people on other instances are missing here"
     return [wrong("redis", why, advice), *(skipped(name, "not looked at: Redis cannot be asked") for name in _REST)]

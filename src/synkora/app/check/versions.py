@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Final
 
 from packaging.requirements import Requirement
@@ -34,13 +34,17 @@ def check_versions(_: Settings) -> Iterator[Finding]:
 
 def _unfit() -> Iterator[tuple[str, str, str]]:
     """Each library whose version is not one of those that the package asks for, with what it asks for."""
+    extras = metadata("synkora").get_all("Provides-Extra") or ()
     for requirement in map(Requirement, requires("synkora") or ()):
-        if requirement.marker is not None and not requirement.marker.evaluate():
+        marker = requirement.marker
+        is_basic = marker is None or marker.evaluate()
+        if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             continue
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
-            yield requirement.name, "not", str(requirement.specifier)
+            if is_basic:  # the settings say whether the others are needed
+                yield requirement.name, "not", str(requirement.specifier)
             continue
         if not requirement.specifier.contains(found, prereleases=True):
             yield requirement.name, found, str(requirement.specifier)

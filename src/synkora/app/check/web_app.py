@@ -104,15 +104,15 @@ def _judged(stranger: _Answer, url: str, bad: FindingStatus) -> Finding:
     parts, status = urlsplit(url), stranger.status
     if status == _UNAUTHORIZED:
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            message = "the app is asked without TLS: whoever is on the way reads people's sessions"
+            message = "the app is asked without TLS: an attacker on the network can read people's sessions"
             return risky("app", message, "Write https:// into APP_URL, unless the network is yours alone")
-        return well("app", "it is there, and tells nothing to whoever is not signed in")
+        return well("app", "reachable, and requires a session")
     match status // 100:
         case 2:
-            why = "shows projects to whoever is not signed in"
+            why = "shows projects without a session"
             advice = "See that APP_URL leads to the app itself, and that its /api/projects/ wants a session"
         case 3:
-            why = "sends whoever asks elsewhere, where this server does not follow"
+            why = "redirects, and this server does not follow redirects"
             advice = "Write the address that it leads to, with https if so; or have the app's middleware spare /api/"
         case 4:
             why = "is not where APP_URL says, or does not let this server ask"

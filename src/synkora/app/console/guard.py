@@ -68,7 +68,7 @@ class Guard:
         if scheme.lower() != "bearer" or not given.strip():  # RFC 6750 section 2.1
             raise ConsoleRefused(401, _SIGN_IN, {"www-authenticate": "Bearer"})
         address = self.address(request)
-        if self._failures.has_enough(address):
+        if self._failures.is_delayed(address):
             self._incidents.note(IncidentKind.CONSOLE_SIGN_IN_REFUSED, "too many", address)
             raise ConsoleRefused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
         if not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):

@@ -39,11 +39,11 @@ class AsgiEndpoint:
             case "http":
                 await self._polling(scope, receive, send)
             case "websocket":
-                await self._carry(scope, receive, send)
+                await self._serve_websocket(scope, receive, send)
             case "lifespan":
-                await _live(self._lifespan(), receive, send)
+                await _run_lifespan(self._lifespan(), receive, send)
 
-    async def _carry(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         request = self._polling.request(scope)
         try:
@@ -76,7 +76,7 @@ async def _refuse(refusal: HandshakeRefused, scope: Scope, send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": body})
 
 
-async def _live(lifespan: AbstractAsyncContextManager[None], receive: Receive, send: Send) -> None:
+async def _run_lifespan(lifespan: AbstractAsyncContextManager[None], receive: Receive, send: Send) -> None:
     await receive()  # lifespan.startup
     async with AsyncExitStack() as entered:
         try:

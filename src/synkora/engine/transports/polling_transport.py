@@ -41,7 +41,6 @@ class PollingTransport:
 
     @property
     def close_packet(self) -> Outgoing:
-        """The packet that ends a session."""
         return CLOSE
 
     def seconds_since_progress(self) -> float:

@@ -87,11 +87,9 @@ class _CountedWebSocket(WebSocketProtocol):
         self.shutdown = stop  # uvicorn calls it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
-        """Register a connection."""
         self._connections.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove a connection."""
         self._connections.discard(self)
         super().connection_lost(exc)

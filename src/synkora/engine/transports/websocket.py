@@ -367,7 +367,6 @@ class _ParserConnection:
         self._is_first = is_first
 
     def get_extra_info(self, name: str) -> Any:
-        """Return information about the connection."""
         return self._connection.get_extra_info(name)
 
     def get_write_buffer_size(self) -> int:
@@ -382,7 +381,6 @@ class _ParserConnection:
             self._connection.write(data)
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
 

@@ -1,0 +1,58 @@
+"""What is said where a library of an extra is not installed: which extra to install."""
+
+import subprocess
+import sys
+
+import pytest
+
+SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
+
+
+def run_without(module: str, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in an interpreter that cannot import a module (None in `sys.modules` is an ImportError)."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.modules[{module!r}] = None\n{code}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **environment},
+    )
+
+
+@pytest.mark.parametrize("module", ["structlog", "typer", "pydantic", "pydantic_settings"])
+def test_the_command_names_its_extra(module: str) -> None:
+    """In one line, without a traceback."""
+    done = run_without(module, "from synkora.__main__ import main; main()")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"The synkora command needs {module}, which is not installed: pip install 'synkora[server]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "settings", "named"),
+    [
+        ("hiredis", "redis", {"REDIS_URL": "redis://127.0.0.1:1"}, "REDIS_URL"),
+        (
+            "asyncpg",
+            "postgres",
+            {"PROJECT_ACCESS": "postgres", "DATABASE_URL": "postgresql://u:p@127.0.0.1:1/app"},
+            "PROJECT_ACCESS=postgres",
+        ),
+        ("asyncpg", "postgres", {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/app"}, "DATABASE_URL"),
+        ("httpx", "server", {"PROJECT_ACCESS": "http", "APP_URL": "http://127.0.0.1:1"}, "PROJECT_ACCESS=http"),
+    ],
+)
+def test_a_setting_names_the_extra_that_it_needs(module: str, extra: str, settings: dict[str, str], named: str) -> None:
+    """The server does not start without it."""
+    done = run_without(module, "sys.argv[1:] = ['serve']; from synkora.__main__ import main; main()", **settings)
+    assert done.returncode == 1
+    assert done.stderr == f"{named} needs {module}, which is not installed: pip install 'synkora[{extra}]'\n"
+
+
+def test_another_missing_module_is_no_matter_of_extras() -> None:
+    """It is the traceback that it always was."""
+    done = run_without("uvicorn", "from synkora import serve")
+    assert done.returncode == 1
+    assert "ModuleNotFoundError" in done.stderr
+    assert "synkora[" not in done.stderr
