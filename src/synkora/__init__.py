@@ -10,6 +10,7 @@ from synkora.extras import advice
 
 if TYPE_CHECKING:
     from synkora.engine.settings import Cors
+    from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
     from synkora.sockets.core import NO_ACK
@@ -33,6 +34,7 @@ __all__ = [
     "Handshake",
     "Namespace",
     "NamespaceHandlers",
+    "RedisAdapter",
     "RemoteSocket",
     "Socket",
     "SocketServer",
@@ -55,6 +57,7 @@ _MODULES: Final = {
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
     "NamespaceHandlers": "sockets.namespace_handlers",
+    "RedisAdapter": "redis_adapter.adapter",
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",
     "SocketServer": "sockets.server",

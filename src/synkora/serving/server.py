@@ -25,7 +25,7 @@ from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.polls import PollingProtocol
 from synkora.serving.systemd import passed_sockets
-from synkora.sockets.internals import polling_of, registry_of
+from synkora.sockets.internals import polling_of, registry_of, start
 from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:  # a server without an application beside it does not need Starlette
@@ -107,6 +107,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then tell `started`."""
         await self._entered.enter_async_context(self._around)
+        await start(self._sockets_server)
         if self._tls is None:
             await super().startup(sockets)
         else:

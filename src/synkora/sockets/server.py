@@ -24,7 +24,7 @@ from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
 from synkora.sockets.client_host import ClientHost
 from synkora.sockets.core import NamespaceCore
-from synkora.sockets.local_adapter import AdapterFactory
+from synkora.sockets.local_adapter import AdapterConnection, AdapterFactory
 from synkora.sockets.namespace import Namespace, Pattern
 from synkora.sockets.namespace_handlers import NamespaceHandlers
 from synkora.sockets.registration import Registration
@@ -94,6 +94,7 @@ class SocketServer(Registration, BroadcastOperators):
         connect_timeout = options.seconds("connect_timeout", connect_timeout)
         self._namespaces: dict[str, Namespace] = {}
         self._adapter = adapter
+        self._connection = adapter if isinstance(adapter, AdapterConnection) else None
         self._registry = Registry(self.settings, self._accept, connection_limiter)
         if allow_request is not None:
             self._registry.ask = asker(allow_request)
@@ -183,11 +184,16 @@ class SocketServer(Registration, BroadcastOperators):
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
-        """What Starlette and FastAPI take as `lifespan`: ends all connections when the application stops."""
+        """What Starlette and FastAPI take as `lifespan`: connects the adapter, and ends all connections at the end."""
         try:
+            await self._start()
             yield
         finally:
             await self.close(CLOSING_TIME)
+
+    async def _start(self) -> None:
+        if self._connection is not None:
+            await self._connection.start()
 
     async def drain(self, seconds: float) -> None:
         """Send all clients away within `seconds`, evenly and in random order, and refuse new clients.
@@ -215,6 +221,8 @@ class SocketServer(Registration, BroadcastOperators):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_STEPS)
+        if self._connection is not None:
+            await self._connection.close()
         return self._registry.is_drained
 
     def _accept(self, session: Session) -> Client:

@@ -11,7 +11,7 @@ from synkora.app.check.origin import is_loopback
 from synkora.app.check.redis_probe import RedisProbe
 from synkora.app.settings import Settings
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
-from synkora.redis.script import Script
+from synkora.redis.link import Script
 from synkora.redis.url import RedisUrl
 
 _PATIENCE: Final = 4.0  # seconds for all

@@ -7,8 +7,8 @@ Sources: Fetch standard, "CORS protocol"; Private Network Access, "CORS prefligh
 from typing import Final, NamedTuple
 
 from synkora.engine.handshake import HandshakeRefused
+from synkora.engine.message import Message
 from synkora.engine.origins import is_same_origin
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.compression import accepts_gzip, compressed_blocks
@@ -51,7 +51,7 @@ class PollResponses:
             exposed = ", ".join(cors.expose_headers).encode("latin-1")
             self._cors_headers.append((b"access-control-expose-headers", exposed))
 
-    def payload(self, request: Request, messages: list[Outgoing]) -> PollResponse:
+    def payload(self, request: Request, messages: list[Message]) -> PollResponse:
         """Respond to a poll: gzipped if the payload is large, the client accepts gzip and compression is on."""
         body = join_payload([message.polling_part() for message in messages])
         headers = _PAYLOAD + self._cors(request)
@@ -95,7 +95,7 @@ class PollResponses:
         return [(b"access-control-allow-origin", origin.encode("latin-1")), *self._cors_headers]
 
 
-def _gzip(payload: bytes, messages: list[Outgoing], threshold: int) -> bytes:
+def _gzip(payload: bytes, messages: list[Message], threshold: int) -> bytes:
     """Compress large messages once for all recipients, or the payload of small messages for this client alone."""
     if any(len(message.polling_part()) >= threshold for message in messages):
         return gzip_payload(payload, [message.polling_blocks(threshold) for message in messages])
