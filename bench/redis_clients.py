@@ -103,6 +103,8 @@ def measure(python: Path, library: str, work: str, port: int, seconds: float) ->
     """The figures of one library at one kind of work. Raises `subprocess.SubprocessError` where it fails."""
     client, url = _FOLDER / "client.py", f"redis://127.0.0.1:{port}"
     watch = _Redis(port)
+    # More arrives than some libraries can read: Redis would disconnect them.
+    watch.do([("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")])
     before = watch.reads()
     with pinned(cores()[0]):
         process = subprocess.Popen(

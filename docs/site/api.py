@@ -111,7 +111,7 @@ def _plain(value: Any) -> str:
         return "Any"
     text = value if isinstance(value, str) else inspect.formatannotation(value)
     text = _ADDRESS.sub("...", text)
-    return _MODULE.sub("", text).replace("~", "").replace("'", '"')
+    return _MODULE.sub("", text).replace("~", "").replace("'", '"')  # quotes as ruff wants them in a document
 
 
 def _text(value: Any, *, code: bool = False) -> str:

@@ -193,7 +193,7 @@ async def test_who_was_on_a_server_that_died_leaves(quick_pair: Pair) -> None:
     first.kill()
     await expect_left(quick_pair.bob, ALICE, BOB)
     await quick_pair.bob.hears_nothing()
-    assert lines(second, "! Instance gone") == [f"! Instance gone without a word: {name}"]
+    assert lines(second, "! Instance lost") == [f"! Instance lost without a shutdown: {name}"]
 
 
 async def test_without_redis_each_goes_on_and_they_are_one_again_when_it_is_back(

@@ -31,7 +31,7 @@ class AckCollector:
             self._complete.set_result(None)
 
     async def wait(self, timeout: float) -> list[Any]:
-        """All answers, in the order of their coming. Raises `AckTimeout` with those that came in `timeout` seconds."""
+        """All answers, in the order of arrival. Raises `AckTimeout` with those that came in `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await self._complete

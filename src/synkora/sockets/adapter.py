@@ -52,7 +52,7 @@ class Adapter(Protocol):
     ) -> list[Any]:
         """Send an event, and wait up to `timeout` seconds for the acks of all who got it.
 
-        Returns the first argument of each, in the order of their coming. Raises `AckTimeout` with those that came.
+        Returns the first argument of each, in the order of arrival. Raises `AckTimeout` with those that came.
         """
         ...
 
@@ -94,7 +94,7 @@ class Adapter(Protocol):
     async def server_side_call(self, event: bytes, *, timeout: float) -> list[Any]:
         """Send such an event, and wait up to `timeout` seconds for the answer of each other server.
 
-        Returns the answers in the order of their coming. Raises `AckTimeout` with those that came.
+        Returns the answers in the order of arrival. Raises `AckTimeout` with those that came.
         """
         ...
 

@@ -61,7 +61,7 @@ class Broadcast:
         return Broadcast(self._core, rooms, except_rooms, is_volatile, is_local)
 
     def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
-        """Send an event: encoded once, whoever gets it.
+        """Send an event, encoded once for all recipients.
 
         `args` are what JSON can hold, bytes, msgspec Structs and `Raw`; `attachments` are what placeholders within a
         `Raw` refer to. Raises `TypeError` for anything else.
@@ -74,7 +74,7 @@ class Broadcast:
     async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
         """Send an event and wait up to `timeout` seconds for the acks of all who got it.
 
-        Returns the first argument of each ack, None where it has none, in the order of their coming. Raises
+        Returns the first argument of each ack, None where it has none, in the order of arrival. Raises
         `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
         """
         if self._core.outgoing:

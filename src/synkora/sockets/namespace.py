@@ -98,7 +98,7 @@ class Namespace(Registration, BroadcastOperators):
     def before_event(self, check: Callable[[Socket, str], None]) -> Callable[[Socket, str], None]:
         """Register what sees each event first, by its name: `check(socket, event)`, which may raise `EventRefused`.
 
-        It sees events that nobody handles too, and none of an event's data has been read yet.
+        The check sees unknown events too, before any data of the event is decoded.
         """
         self.before_data(lambda socket, event, _, __: check(socket, event))
         return check

@@ -60,9 +60,9 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
         (
             "presence_refused",
             {"problem": "its memory is full"},
-            "! Presence over all instances is held up: its memory is full",
+            "! Presence across instances is delayed: its memory is full",
         ),
-        ("instance_gone", {"instance": "aB3xyz"}, "! Instance gone without a word: aB3xyz"),
+        ("instance_gone", {"instance": "aB3xyz"}, "! Instance lost without a shutdown: aB3xyz"),
         ("stopping", {"clients": 3}, "✓ Stopping, clients to tell: 3"),
         ("stopped", {}, "✓ Stopped"),
         ("incident", {"what": "Slow client cut off", "reason": None}, "! Slow client cut off"),

@@ -5,9 +5,8 @@ import secrets
 from time import monotonic, time
 from typing import Final
 
-from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
-from synkora.app.check.origin import is_loopback
+from synkora.app.check.network import is_loopback, judge_clock
 from synkora.app.check.redis_probe import RedisProbe
 from synkora.app.settings import Settings
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable

@@ -44,7 +44,7 @@ PROJECT_KEYS: Final[dict[ProjectsOrder, Callable[[str, Occupancy], float | str]]
 
 async def connections(collaboration: Collaboration, instance: str, sought: ConnectionsSought) -> Rows[ConnectionRow]:
     """The connections of this instance that somebody is signed in over."""
-    members = list(collaboration.members.values())  # in the order of their coming
+    members = list(collaboration.members.values())  # in the order of arrival
     if sought.is_descending:
         members.reverse()
     column = Column(CONNECTION_KEYS[sought.sort], attrgetter("socket.id"), sought.is_descending)

@@ -58,7 +58,7 @@ class ServerCollector(Collector):
         )
         yield counter(
             "synkora_log_lines_lost",
-            "Lines of the log that were lost, since nobody read them or the disk was full.",
+            "Log lines lost, since nobody read them or the disk was full.",
             instance.lines_lost,
         )
 
