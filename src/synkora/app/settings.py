@@ -13,35 +13,35 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from synkora.app import sources
 from synkora.app.cautions import origin_cautions, secret_cautions
 from synkora.app.values import (
-    Access,
+    AccessValue,
     Allowed,
-    ByteRate,
-    ConsoleToken,
-    CookieName,
-    Count,
-    Environment,
-    File,
-    Flag,
-    Format,
-    GracePeriod,
-    Host,
-    Interval,
-    Level,
-    Name,
-    Origins,
-    OutboxSize,
-    Path,
-    PayloadSize,
-    Port,
-    Prefix,
-    Proxies,
-    Rate,
-    Redis,
-    Secret,
-    Secrets,
-    Threshold,
-    Token,
-    Transports,
+    ByteRateValue,
+    ConsoleTokenValue,
+    CookieNameValue,
+    CountValue,
+    EnvironmentValue,
+    FileValue,
+    FlagValue,
+    FormatValue,
+    GracePeriodValue,
+    HostValue,
+    IntervalValue,
+    LevelValue,
+    NameValue,
+    OriginsValue,
+    OutboxSizeValue,
+    PathValue,
+    PayloadSizeValue,
+    PortValue,
+    PrefixValue,
+    ProxiesValue,
+    RateValue,
+    RedisValue,
+    SecretsValue,
+    SecretValue,
+    ThresholdValue,
+    TokenValue,
+    TransportsValue,
 )
 
 _LONGEST_SHOWN = 100
@@ -94,162 +94,162 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    secret: Secret = Field(
+    secret: SecretValue = Field(
         validation_alias="NEXTAUTH_SECRET",
         description="The web app's secret, which signs and encrypts its tokens; the app has the same variable.",
     )
-    auth_secret: Token = Field(
+    auth_secret: TokenValue = Field(
         default=None,
         validation_alias="AUTH_SECRET",
         description="The secret under Auth.js v5's name. If NEXTAUTH_SECRET is set too, the server accepts tokens of "
         "both, and of AUTH_SECRET_1 to AUTH_SECRET_3.",
     )
-    session_cookie: CookieName = Field(
+    session_cookie: CookieNameValue = Field(
         default="",
         validation_alias="SESSION_COOKIE",
         description="Name of the app's session cookie, if the app does not use a default name; the default names "
         "count too.",
     )
-    previous_secrets: Secrets = Field(
+    previous_secrets: SecretsValue = Field(
         default=(),
         validation_alias="NEXTAUTH_SECRET_PREVIOUS",
         description="Former secrets, comma-separated; the server still accepts their tokens.",
     )
-    environment: Environment = Field(
+    environment: EnvironmentValue = Field(
         default="development",
         validation_alias="SYNKORA_ENV",
         description="development or production. Production refuses a weak NEXTAUTH_SECRET instead of warning, and "
         "has no playground.",
     )
-    port: Port = Field(
+    port: PortValue = Field(
         default=3001,
         validation_alias="WS_PORT",
         description="Port to listen on; 0 takes any free one.",
     )
-    host: Host = Field(
+    host: HostValue = Field(
         default="",
         validation_alias="WS_HOST",
         description="Address to listen on; unset: all interfaces, IPv4 and IPv6.",
     )
-    allowed_origins: Origins = Field(
+    allowed_origins: OriginsValue = Field(
         default=("http://localhost:3000",),
         validation_alias="ALLOWED_ORIGINS",
         description="Origins that browsers may connect from, comma-separated; https://*.example.com, "
         "http://localhost:*, capacitor://localhost and * work too.",
     )
-    trusted_proxies: Proxies = Field(
+    trusted_proxies: ProxiesValue = Field(
         default=(),
         validation_alias="TRUSTED_PROXIES",
         description="Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host the server trusts, "
         "comma-separated: addresses, networks, unix for a unix socket.",
     )
-    ssl_certfile: File = Field(
+    ssl_certfile: FileValue = Field(
         default=None,
         validation_alias="SSL_CERTFILE",
         description="Certificate chain for TLS (PEM); unset: no TLS.",
     )
-    ssl_keyfile: File = Field(
+    ssl_keyfile: FileValue = Field(
         default=None,
         validation_alias="SSL_KEYFILE",
         description="Key of that certificate (PEM, without a passphrase).",
     )
-    path: Path = Field(
+    path: PathValue = Field(
         default="/socket.io/",
         validation_alias="WS_PATH",
         description="Path of Socket.IO; the clients' path option must be the same.",
     )
-    ping_interval: Interval = Field(
+    ping_interval: IntervalValue = Field(
         default=25,
         validation_alias="WS_PING_INTERVAL",
         description="Seconds from a client's last answer to its next ping.",
     )
-    ping_timeout: Interval = Field(
+    ping_timeout: IntervalValue = Field(
         default=60,
         validation_alias="WS_PING_TIMEOUT",
         description="Seconds that a client has to answer a ping; then the server disconnects the client.",
     )
-    transports: Transports = Field(
+    transports: TransportsValue = Field(
         default=("polling", "websocket"),
         validation_alias="WS_TRANSPORTS",
         description="Transports that clients may use, comma-separated.",
     )
-    max_payload: PayloadSize = Field(
+    max_payload: PayloadSizeValue = Field(
         default=1_000_000,
         validation_alias="WS_MAX_PAYLOAD",
         description="Bytes of the largest message that a client may send, its attachments included.",
     )
-    compression: Flag = Field(
+    compression: FlagValue = Field(
         default=False,
         validation_alias="WS_COMPRESSION",
         description="Compress messages for clients that support it: less traffic for more CPU time.",
     )
-    compression_threshold: Threshold = Field(
+    compression_threshold: ThresholdValue = Field(
         default=1024,
         validation_alias="WS_COMPRESSION_THRESHOLD",
         description="Smallest message, in bytes, that the server compresses.",
     )
-    connect_timeout: Interval = Field(
+    connect_timeout: IntervalValue = Field(
         default=45,
         validation_alias="WS_CONNECT_TIMEOUT",
         description="Seconds that a new connection has to join a namespace; then the server closes the connection.",
     )
-    upgrade_timeout: Interval = Field(
+    upgrade_timeout: IntervalValue = Field(
         default=10,
         validation_alias="WS_UPGRADE_TIMEOUT",
         description="Seconds that a client has to complete its upgrade from polling to WebSocket. A CONNECT without "
         "a token waits so long for the cookie of the upgrade.",
     )
-    keep_alive: Interval = Field(
+    keep_alive: IntervalValue = Field(
         default=65,
         validation_alias="WS_KEEP_ALIVE",
         description="Seconds that an HTTP connection stays open after a request. A load balancer must close its idle "
         "connections earlier (Google's: after 600 s).",
     )
-    max_outbox: OutboxSize = Field(
+    max_outbox: OutboxSizeValue = Field(
         default=4_000_000,
         validation_alias="WS_MAX_OUTBOX",
         description="Bytes that may wait for a slow consumer; beyond this limit the server disconnects the client. "
         "Not less than WS_MAX_PAYLOAD.",
     )
-    shutdown_timeout: GracePeriod = Field(
+    shutdown_timeout: GracePeriodValue = Field(
         default=5,
         validation_alias="SHUTDOWN_TIMEOUT",
         description="Longest shutdown in seconds; clients have up to two of these seconds to get their last messages.",
     )
-    shutdown_drain: GracePeriod = Field(
+    shutdown_drain: GracePeriodValue = Field(
         default=0,
         validation_alias="SHUTDOWN_DRAIN",
         description="Seconds over which a stopping instance sends its clients to the others; 0: all at once. Only "
         "with REDIS_URL.",
     )
-    log_level: Level = Field(
+    log_level: LevelValue = Field(
         default="info",
         validation_alias="LOG_LEVEL",
         description="Least severe lines to log: debug, info, warning or error.",
     )
-    log_format: Format = Field(
+    log_format: FormatValue = Field(
         default="text",
         validation_alias="LOG_FORMAT",
         description="text: lines for people; json: one object a line.",
     )
-    metrics_token: Token = Field(
+    metrics_token: TokenValue = Field(
         default=None,
         validation_alias="METRICS_TOKEN",
         description="Bearer token that Prometheus needs to read /metrics; unset: everyone who can reach the port may "
         "read /metrics.",
     )
-    console_token: ConsoleToken = Field(
+    console_token: ConsoleTokenValue = Field(
         default=None,
         validation_alias="CONSOLE_TOKEN",
         description="Token with which operators sign in to /console, 16 characters or more. Unset: the console is "
         "off; in development it is open to localhost only.",
     )
-    admin_ui: Flag = Field(
+    admin_ui: FlagValue = Field(
         default=False,
         validation_alias="ADMIN_UI",
         description="true: Socket.IO's Admin UI may connect, with CONSOLE_TOKEN as its password.",
     )
-    project_access: Access = Field(
+    project_access: AccessValue = Field(
         default="open",
         validation_alias="PROJECT_ACCESS",
         description="Who may join a project: open (every signed-in user), http (the app decides) or postgres (the "
@@ -266,75 +266,75 @@ class Settings(BaseSettings):
         description="The web app's database, in Prisma's format, for PROJECT_ACCESS=postgres and for sessions that "
         "the app keeps in its database.",
     )
-    limit_volatile_rate: Rate = Field(
+    limit_volatile_rate: RateValue = Field(
         default=100,
         validation_alias="LIMIT_VOLATILE_RATE",
         description="Cursors, selections and typing events of one connection a second; burst: three seconds' worth.",
     )
-    limit_edit_rate: Rate = Field(
+    limit_edit_rate: RateValue = Field(
         default=100,
         validation_alias="LIMIT_EDIT_RATE",
         description="Edits of one connection a second; burst: three seconds' worth.",
     )
-    limit_other_rate: Rate = Field(
+    limit_other_rate: RateValue = Field(
         default=20,
         validation_alias="LIMIT_OTHER_RATE",
         description="Joins, leaves and other events of one connection a second; burst: three seconds' worth.",
     )
-    limit_byte_rate: ByteRate = Field(
+    limit_byte_rate: ByteRateValue = Field(
         default=1_000_000,
         validation_alias="LIMIT_BYTE_RATE",
         description="Bytes of events of one connection a second; burst: three seconds' worth.",
     )
-    limit_user_byte_rate: ByteRate = Field(
+    limit_user_byte_rate: ByteRateValue = Field(
         default=200_000_000,
         validation_alias="LIMIT_USER_BYTE_RATE",
         description="Bytes a second that the server sends to others for one user, over all the user's connections; a "
         "delivery counts as 3,000 more, an event as 8,000, a join as 200,000.",
     )
-    limit_projects: Count = Field(
+    limit_projects: CountValue = Field(
         default=50,
         validation_alias="LIMIT_PROJECTS",
         description="Projects that one connection may be in.",
     )
-    limit_connections_per_user: Count = Field(
+    limit_connections_per_user: CountValue = Field(
         default=1000,
         validation_alias="LIMIT_CONNECTIONS_PER_USER",
         description="Connections of one user.",
     )
-    limit_connections_per_address: Count = Field(
+    limit_connections_per_address: CountValue = Field(
         default=10_000,
         validation_alias="LIMIT_CONNECTIONS_PER_ADDRESS",
         description="Connections of one address (of one /64 network for IPv6); behind a proxy, set TRUSTED_PROXIES.",
     )
-    limit_handshakes_per_address: Rate = Field(
+    limit_handshakes_per_address: RateValue = Field(
         default=1000,
         validation_alias="LIMIT_HANDSHAKES_PER_ADDRESS",
         description="New connections of one address a second; burst: ten seconds' worth.",
     )
-    limit_failed_sign_ins: Count = Field(
+    limit_failed_sign_ins: CountValue = Field(
         default=20,
         validation_alias="LIMIT_FAILED_SIGN_INS",
         description="Refused sign-ins of one address within a minute; beyond this number each refusal takes longer.",
     )
-    limit_clients: Count = Field(
+    limit_clients: CountValue = Field(
         default=50_000,
         validation_alias="LIMIT_CLIENTS",
         description="All clients of this instance.",
     )
-    redis_url: Redis = Field(
+    redis_url: RedisValue = Field(
         default=None,
         validation_alias="REDIS_URL",
         description="The Redis that joins this instance with others, such as redis://:password@host; rediss:// is "
         "with TLS, unix:///path a Unix socket. Unset: a single instance.",
     )
-    redis_prefix: Prefix = Field(
+    redis_prefix: PrefixValue = Field(
         default="socket.io",
         validation_alias="REDIS_PREFIX",
         description="Prefix of the channels in Redis, the key of Node.js' adapter. Deployments that share a Redis "
         "need different prefixes.",
     )
-    instance: Name = Field(
+    instance: NameValue = Field(
         default="",
         validation_alias="WS_INSTANCE",
         description="Name of this instance: its session ids begin with the name and a dot, so that a proxy can route "
@@ -342,9 +342,9 @@ class Settings(BaseSettings):
     )
 
     # Without a description, for nobody sets them: what the sources have besides.
-    further_secrets: Secrets = Field(default=(), validation_alias="further_secrets")
+    further_secrets: SecretsValue = Field(default=(), validation_alias="further_secrets")
 
-    is_integrated: Flag = Field(
+    is_integrated: FlagValue = Field(
         default=True,
         validation_alias="ENABLE_INTEGRATED_WEBSOCKET",
         description="false: a Python web app with this server inside does not serve Socket.IO itself. No effect on "

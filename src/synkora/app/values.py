@@ -3,7 +3,7 @@
 import difflib
 import re
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -165,19 +165,19 @@ LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Transport = Literal["polling", "websocket"]
 
-Secret = Annotated[SecretStr, AfterValidator(_filled)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)]
-Flag = Annotated[bool, Allowed("true or false")]
-Level = Annotated[LogLevel, BeforeValidator(_lower), Allowed("a level: debug, info, warning or error")]
-Format = Annotated[LogFormat, BeforeValidator(_lower), Allowed("text or json")]
-Port = Annotated[int, Field(ge=0, le=65535), Allowed("a port: a whole number from 0 to 65535")]
-Host = Annotated[str, AfterValidator(_host), Allowed("an address or a host name")]
-Path = Annotated[
+SecretValue = Annotated[SecretStr, AfterValidator(_filled)]
+SecretsValue = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)]
+FlagValue = Annotated[bool, Allowed("true or false")]
+LevelValue = Annotated[LogLevel, BeforeValidator(_lower), Allowed("a level: debug, info, warning or error")]
+FormatValue = Annotated[LogFormat, BeforeValidator(_lower), Allowed("text or json")]
+PortValue = Annotated[int, Field(ge=0, le=65535), Allowed("a port: a whole number from 0 to 65535")]
+HostValue = Annotated[str, AfterValidator(_host), Allowed("an address or a host name")]
+PathValue = Annotated[
     str,
     AfterValidator(_path),
     Allowed("a path such as /socket.io/: names of letters, digits, ., _, ~ and - between slashes"),
 ]
-Origins = Annotated[
+OriginsValue = Annotated[
     tuple[Annotated[str, AfterValidator(_origin)], ...],
     NoDecode,
     BeforeValidator(_some_items),
@@ -187,48 +187,54 @@ Origins = Annotated[
         "port may be *, and * alone is any"
     ),
 ]
-Proxies = Annotated[
+ProxiesValue = Annotated[
     tuple[Annotated[str, AfterValidator(_proxy)], ...],
     NoDecode,
     BeforeValidator(_items),
     AfterValidator(_distinct),
     Allowed("an address such as 10.0.0.7, a network such as 10.0.0.0/8 or fd00::/8, or unix"),
 ]
-Environment = Annotated[
+EnvironmentValue = Annotated[
     Literal["development", "production"], BeforeValidator(_lower), Allowed("development or production")
 ]
-Token = Annotated[SecretStr, AfterValidator(_filled)] | None
-ConsoleToken = Annotated[SecretStr, AfterValidator(_console_token)] | None
-Redis = Annotated[SecretStr, AfterValidator(_redis)] | None
-Prefix = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
-CookieName = Annotated[str, AfterValidator(_cookie_name), Allowed("the name of a cookie, without blanks, ; , and =")]
-Name = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
-File = Annotated[FilePath | None, Allowed("the path of a file")]
-Transports = Annotated[
+TokenValue = Annotated[SecretStr, AfterValidator(_filled)] | None
+ConsoleTokenValue = Annotated[SecretStr, AfterValidator(_console_token)] | None
+RedisValue = Annotated[SecretStr, AfterValidator(_redis)] | None
+PrefixValue = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
+CookieNameValue = Annotated[
+    str, AfterValidator(_cookie_name), Allowed("the name of a cookie, without blanks, ; , and =")
+]
+NameValue = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
+FileValue = Annotated[Path | None, Allowed("the path of a file")]
+TransportsValue = Annotated[
     tuple[Annotated[Transport, BeforeValidator(_lower)], ...],
     NoDecode,
     BeforeValidator(_some_items),
     AfterValidator(_distinct),
     Allowed("a transport: polling, websocket, or both with a comma between them"),
 ]
-Count = Annotated[int, Field(ge=0, le=1_000_000), Allowed("a whole number from 0, which is no limit, to 1000000")]
-ByteRate = Annotated[
+CountValue = Annotated[int, Field(ge=0, le=1_000_000), Allowed("a whole number from 0, which is no limit, to 1000000")]
+ByteRateValue = Annotated[
     float,
     Field(ge=0, le=1_000_000_000),
     Allowed("a number of bytes a second from 0, which is no limit, to 1000000000"),
 ]
-Rate = Annotated[float, Field(ge=0, le=1_000_000), Allowed("a number a second from 0, which is no limit, to 1000000")]
-Access = Annotated[
+RateValue = Annotated[
+    float, Field(ge=0, le=1_000_000), Allowed("a number a second from 0, which is no limit, to 1000000")
+]
+AccessValue = Annotated[
     Literal["open", "http", "postgres"],
     BeforeValidator(_lower),
     Allowed("one of open, http and postgres"),
 ]
-Interval = Annotated[float, Field(ge=0.05, le=3600), Allowed("a number of seconds from 0.05 to 3600")]
-GracePeriod = Annotated[float, Field(ge=0, le=3600), Allowed("a number of seconds from 0 to 3600")]
-PayloadSize = Annotated[
+IntervalValue = Annotated[float, Field(ge=0.05, le=3600), Allowed("a number of seconds from 0.05 to 3600")]
+GracePeriodValue = Annotated[float, Field(ge=0, le=3600), Allowed("a number of seconds from 0 to 3600")]
+PayloadSizeValue = Annotated[
     int, Field(ge=1024, le=100_000_000), Allowed("a size in bytes: a whole number from 1024 to 100000000")
 ]
-Threshold = Annotated[int, Field(ge=0, le=100_000_000), Allowed("a size in bytes: a whole number from 0 to 100000000")]
-OutboxSize = Annotated[
+ThresholdValue = Annotated[
+    int, Field(ge=0, le=100_000_000), Allowed("a size in bytes: a whole number from 0 to 100000000")
+]
+OutboxSizeValue = Annotated[
     int, Field(ge=65_536, le=1_000_000_000), Allowed("a size in bytes: a whole number from 65536 to 1000000000")
 ]
