@@ -106,7 +106,7 @@ lock: ## bring requirements/ up to date with pyproject.toml (needs uv; ARGS=--up
 		--constraints requirements/dev.txt --output-file requirements/build.txt >/dev/null
 
 clean: ## remove everything that make has installed, and the caches
-	@rm -rf .venv web/node_modules src/synkora/app/web site $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv build dist
+	@rm -rf .venv web/node_modules src/synkora/app/web site $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv bench/peers/redis-clients/.venv build dist
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

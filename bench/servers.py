@@ -114,13 +114,21 @@ def _install_node(say: Callable[[str], object]) -> None:
 
 
 def _install_python_socketio(say: Callable[[str], object]) -> None:
-    folder = PEERS / "python-socketio"
+    install_python(PEERS / "python-socketio", say)
+
+
+def install_python(folder: Path, say: Callable[[str], object]) -> Path:
+    """Install what `requirements.txt` in a folder names, and return the interpreter that has it.
+
+    Raises `subprocess.CalledProcessError`.
+    """
     lock, venv = folder / "requirements.txt", folder / ".venv"
     with _installing(lock, venv, say) as needed:
         if needed:
             subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
             pip = [str(venv / "bin/python"), "-m", "pip", "--quiet", "--quiet", "--disable-pip-version-check"]
             subprocess.run([*pip, "install", "--no-input", "--require-hashes", "-r", lock], check=True)
+    return venv / "bin/python"
 
 
 @contextmanager

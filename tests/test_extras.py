@@ -1,5 +1,6 @@
 """What is said where a library of an extra is not installed: which extra to install."""
 
+import json
 import subprocess
 import sys
 
@@ -48,6 +49,28 @@ def test_a_setting_names_the_extra_that_it_needs(module: str, extra: str, settin
     done = run_without(module, "sys.argv[1:] = ['serve']; from synkora.__main__ import main; main()", **settings)
     assert done.returncode == 1
     assert done.stderr == f"{named} needs {module}, which is not installed: pip install 'synkora[{extra}]'\n"
+
+
+@pytest.mark.parametrize("module", ["asyncpg", "hiredis"])
+def test_the_checks_skip_what_no_setting_asks_for(module: str) -> None:
+    """They run without its library, and say which library is missing."""
+    done = run_without(module, "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()")
+    findings = json.loads(done.stdout)["checks"]
+    missing = [finding for finding in findings if f"needs {module}" in finding["message"]]
+    assert {finding["status"] for finding in missing} == {"skipped"}
+    assert done.stderr == ""
+
+
+def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
+    """It has found that something is wrong."""
+    done = run_without(
+        "hiredis",
+        "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()",
+        REDIS_URL="redis://127.0.0.1:1",
+    )
+    (finding,) = [finding for finding in json.loads(done.stdout)["checks"] if finding["check"] == "redis"]
+    assert (finding["status"], finding["advice"]) == ("wrong", "pip install 'synkora[redis]'")
+    assert done.returncode == 1
 
 
 def test_another_missing_module_is_no_matter_of_extras() -> None:

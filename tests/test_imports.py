@@ -37,6 +37,7 @@ def loaded_by(code: str) -> set[str]:
     [
         ("import synkora", [*PRODUCT, *SERVER, *ENGINE, "asyncio", "rich", "structlog"]),
         ("from synkora import SocketServer", [*PRODUCT, *SERVER, "rich", "structlog"]),
+        ("from synkora import RedisAdapter", [*(set(PRODUCT) - {"hiredis"}), *SERVER, "rich", "structlog"]),
         ("from synkora import serve", [*PRODUCT, "rich", "starlette", "structlog"]),
     ],
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from synkora.extras import advice
 
 if TYPE_CHECKING:
+    from synkora.engine.settings import Cors
+    from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
     from synkora.sockets.core import NO_ACK
@@ -27,10 +29,12 @@ __all__ = [
     "AckTimeout",
     "Broadcast",
     "ConnectRefused",
+    "Cors",
     "EventRefused",
     "Handshake",
     "Namespace",
     "NamespaceHandlers",
+    "RedisAdapter",
     "RemoteSocket",
     "Socket",
     "SocketServer",
@@ -48,10 +52,12 @@ _MODULES: Final = {
     "AckTimeout": "sockets.errors",
     "Broadcast": "sockets.broadcast",
     "ConnectRefused": "sockets.errors",
+    "Cors": "engine.settings",
     "EventRefused": "sockets.errors",
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
     "NamespaceHandlers": "sockets.namespace_handlers",
+    "RedisAdapter": "redis_adapter.adapter",
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",
     "SocketServer": "sockets.server",

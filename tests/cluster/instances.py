@@ -3,7 +3,7 @@
 from tests.support.redis_server import RedisServer
 
 from synkora.cluster.lease import Timing
-from synkora.cluster.presence import RedisPresence
+from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.presence import PresenceEntry
 from synkora.redis.link import Link
 
@@ -17,7 +17,7 @@ class Witness:
         self.known: dict[str, dict[str, PresenceEntry]] = {}
         self.heard: list[str] = []
         self.completions = 0
-        self.presence: RedisPresence
+        self.presence: PresenceSync
 
     def joined(self, project_id: str, entry: PresenceEntry) -> None:
         known = self.known.setdefault(project_id, {})
@@ -52,7 +52,7 @@ class Instance:
     def __init__(self, link: Link, timing: Timing = STILL) -> None:
         self.link = link
         self.witness = Witness()
-        self.presence = self.witness.presence = RedisPresence(link, timing=timing)
+        self.presence = self.witness.presence = PresenceSync(link, timing=timing)
         self.presence.listen(self.witness)
         self.presence.start()
         self.inside: dict[str, dict[str, PresenceEntry]] = {}
@@ -84,12 +84,12 @@ class Instance:
     @property
     def is_alive(self) -> bool:
         """Whether it still beats."""
-        task = self.presence._registration._task
+        task = self.presence._task
         return task is not None and not task.done()
 
     def kill(self) -> None:
         """End it without a word."""
-        task = self.presence._registration._task
+        task = self.presence._task
         assert task is not None
         task.cancel()
         self.link.on_up.clear()
@@ -97,7 +97,7 @@ class Instance:
 
     def hurry(self) -> None:
         """Beat now."""
-        self.presence._registration.hurry()
+        self.presence._awake.set()
 
 
 def lifetimes(redis: RedisServer) -> dict[str, int]:

@@ -13,8 +13,7 @@ from tests.support.relay import Relay, relaying
 from tests.support.servers import until
 
 from synkora.redis.errors import LinkDown
-from synkora.redis.link import Link
-from synkora.redis.script import Script
+from synkora.redis.link import Link, Script
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.cluster.lease import Timing
-from synkora.cluster.presence import RedisPresence
+from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.presence import Presence
 from synkora.redis.link import Link, LinkSettings
 
@@ -32,7 +32,7 @@ async def gather(make_link: MakeLink) -> AsyncIterator[Gather]:
         gathered.extend(made)
         for instance in made:
             assert await instance.link.start(PATIENCE)
-            await until(lambda instance=instance: instance.presence._registration.is_valid)
+            await until(lambda instance=instance: instance.presence._lease.is_valid)
         return made
 
     yield make
@@ -56,16 +56,16 @@ async def everyone_sees(letters: set[str], *instances: Instance, project: str = 
     await until(lambda: all(instance.sees(project) == truth for instance in instances))
 
 
-class TestRedisPresence(PresenceContract):
+class TestPresenceSync(PresenceContract):
     @pytest.fixture
     def presence(self, link: Link) -> Presence:
-        return RedisPresence(link)
+        return PresenceSync(link)
 
 
-class TestRedisPresenceWhileRedisIsAway(PresenceContract):
+class TestPresenceSyncWhileRedisIsAway(PresenceContract):
     @pytest.fixture
     async def presence(self, make_link: MakeLink) -> Presence:
-        return RedisPresence(make_link())
+        return PresenceSync(make_link())
 
 
 async def test_everyone_hears_of_everyone_once(gather: Gather) -> None:

@@ -8,7 +8,7 @@ from tests.support.links import MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
 
-from synkora.cluster.presence import RedisPresence
+from synkora.cluster.presence_sync import PresenceSync
 
 PROJECT = "proj_456"
 Pair = tuple[Site, Site]
@@ -21,10 +21,10 @@ async def sites(make_link: MakeLink) -> AsyncIterator[Pair]:
     for _ in range(2):
         link = make_link()
         assert await link.start(PATIENCE)
-        presence = RedisPresence(link)
+        presence = PresenceSync(link)
         presence.start()
         presences.append(presence)
-    await until(lambda: all(presence._registration.is_valid for presence in presences))
+    await until(lambda: all(presence._lease.is_valid for presence in presences))
     yield Site(presences[0]), Site(presences[1])
     for presence in presences:
         await presence.close()
@@ -86,7 +86,7 @@ async def test_coming_and_going_is_told_as_on_one_instance(sites: Pair) -> None:
 def joined_at(site: Site, person: Person) -> str:
     """When somebody has joined."""
     presence = site.collaboration.presence
-    assert isinstance(presence, RedisPresence)
+    assert isinstance(presence, PresenceSync)
     known = presence._projects[PROJECT].replica.attendance.get(person.id)
     assert known is not None
     return known.joinedAt

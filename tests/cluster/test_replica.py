@@ -19,9 +19,9 @@ def announced(
 
 
 def told(changes: Changes) -> str:
-    """Who is told of, in order."""
+    """Who is told of, in order, with a ? where a snapshot is needed."""
     signs = [f"-{each.socketId}" for each in changes.left] + [f"+{each.socketId}" for each in changes.joined]
-    return " ".join(signs)
+    return " ".join([*signs, "?"] if changes.has_gap else signs)
 
 
 @pytest.fixture
@@ -34,11 +34,6 @@ def replica() -> Replica:
     return replica
 
 
-def needs_snapshot(replica: Replica) -> bool:
-    """Whether it has lost track of Redis."""
-    return replica.is_outdated
-
-
 def sees(replica: Replica) -> set[str]:
     return {each.socketId for each in replica.attendance.entries}
 
@@ -48,7 +43,6 @@ def test_what_is_announced_is_told_once(replica: Replica) -> None:
     assert told(replica.heed(announced(10, 11, left=("x", "never"), joined=("y",)))) == "-x +y"
     assert told(replica.heed(announced(11, 12, left=("x",), joined=("y",)))) == ""
     assert sees(replica) == {"o", "y"}
-    assert not needs_snapshot(replica)
 
 
 def test_a_connection_that_left_and_came_back_is_told_of_as_both(replica: Replica) -> None:
@@ -60,9 +54,7 @@ def test_a_connection_that_left_and_came_back_is_told_of_as_both(replica: Replic
 def test_its_own_are_its_own_business(replica: Replica) -> None:
     """What Redis says of them is not told; that others have taken them out is a reason to put them in again."""
     assert told(replica.heed(announced(10, 11, left=("o",), joined=("o",), author=OURS))) == ""
-    assert not needs_snapshot(replica)
-    assert told(replica.heed(announced(11, 12, left=("o",)))) == ""
-    assert needs_snapshot(replica)
+    assert told(replica.heed(announced(11, 12, left=("o",)))) == "?"
     assert sees(replica) == {"o", "x"}
 
 
@@ -70,37 +62,31 @@ def test_one_of_its_own_that_is_gone_does_not_come_back(replica: Replica) -> Non
     """It has left before its coming is heard of; should Redis believe that it is there, it is told anew who is."""
     replica.join(somebody("p"))
     replica.leave("p")
-    assert told(replica.heed(announced(10, 11, joined=("p",), author=OURS))) == ""
+    assert told(replica.heed(announced(10, 11, joined=("p",), author=OURS))) == "?"
     assert sees(replica) == {"o", "x"}
-    assert needs_snapshot(replica)
 
 
 def test_a_lost_announcement_is_noticed(replica: Replica) -> None:
     """The next one tells of a version that is not known; what it says of others is true all the same."""
-    assert told(replica.heed(announced(11, 12, joined=("y",)))) == "+y"
-    assert needs_snapshot(replica)
+    assert told(replica.heed(announced(11, 12, joined=("y",)))) == "+y ?"
 
 
 def test_an_announcement_of_what_the_snapshot_has_is_no_gap(replica: Replica) -> None:
     """One's own may come after the reply that it belongs to."""
-    replica.heed(announced(8, 10, joined=("o",), author=OURS))
-    assert not needs_snapshot(replica)
+    assert told(replica.heed(announced(8, 10, joined=("o",), author=OURS))) == ""
 
 
 def test_while_a_snapshot_is_awaited_nothing_is_missing(replica: Replica) -> None:
     """What is announced meanwhile is older than the snapshot, and is told."""
     replica.await_snapshot()
     assert told(replica.heed(announced(20, 21, joined=("y",)))) == "+y"
-    replica.audit(21)
-    assert not needs_snapshot(replica)
+    assert replica.agrees_with(21)
 
 
 def test_an_audit_finds_what_was_lost(replica: Replica) -> None:
     """Redis' version is another than the one that is known."""
-    replica.audit(10)
-    assert not needs_snapshot(replica)
-    replica.audit(11)
-    assert needs_snapshot(replica)
+    assert replica.agrees_with(10)
+    assert not replica.agrees_with(11)
 
 
 def test_who_is_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:

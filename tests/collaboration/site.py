@@ -11,7 +11,7 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.service import Collaboration
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.request import Request
 from synkora.engine.updates import Bundle
 from synkora.identity.handshake import Authenticator
@@ -52,7 +52,7 @@ class Person:
         sid: str = json.loads(reply[2:])["sid"]
         return sid
 
-    def take(self) -> list[Outgoing]:
+    def take(self) -> list[Message]:
         """The events that have come since the last time, as they were sent."""
         came = [part for write in self.transport.writes for message in write for part in parts(message)]
         new, self._taken = came[self._taken :], len(came)
@@ -94,7 +94,7 @@ class Site:
         return people
 
 
-def parts(message: Outgoing) -> Sequence[Outgoing]:
+def parts(message: Message) -> Sequence[Message]:
     """The messages that go out as one."""
     return message.updates if isinstance(message, Bundle) else (message,)
 

@@ -197,7 +197,7 @@ class WebSocketContract:
     async def test_the_servers_close_comes_after_what_was_sent(self, raw: WebSocket, engine: Engine) -> None:
         """Last words arrive before the close frame, whose code says that the server restarts."""
         session = engine.recorders[0].session
-        session.send(b"4last words")
+        session.send(b"last words")
         session.close(Reason.SERVER_SHUTTING_DOWN)
         assert await raw.text() == "4last words"
         closed = await raw.closed()

@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ import socketio  # type: ignore[import-untyped]  # python-socketio has no type i
 from tests.docs.documents import DOCUMENTS, ROOT, blocks
 from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.server_process import ServerProcess
+from tests.support.links import redis
 from tests.support.processes import PATIENCE
+from tests.support.redis_server import RedisServer
 from tests.support.servers import serving
 
 from synkora import SocketServer
 from synkora.testing import connect
+
+__all__ = ["redis"]
 
 LIBRARY = ROOT / "docs" / "library.md"
 
@@ -42,12 +47,20 @@ def test_blocks_can_be_read(path: str) -> None:
             json.loads(block.text)
 
 
-def server_of(document: Path) -> SocketServer:
-    """The server that a document's blocks of Python make, one after the other."""
+def made_by(document: Path, replaced: Mapping[str, str]) -> dict[str, Any]:
+    """What a document's blocks of Python define, one after the other, with some of their text replaced."""
     made: dict[str, Any] = {"__name__": "sample"}
     for block in blocks(document, "python"):
-        exec(compile(block.text, str(document), "exec"), made)  # noqa: S102  # the document's samples are what is tested
-    server = made["server"]
+        text = block.text
+        for old, new in replaced.items():
+            text = text.replace(old, new)
+        exec(compile(text, str(document), "exec"), made)  # noqa: S102  # the document's samples are what is tested
+    return made
+
+
+def server_of(document: Path) -> SocketServer:
+    """The server that a document's blocks of Python make."""
+    server = made_by(document, {})["server"]
     assert isinstance(server, SocketServer)
     return server
 
@@ -94,6 +107,20 @@ async def test_library() -> None:
         assert await cay.receive(PATIENCE) == ["error", {"message": "text: Expected str, got int", "event": "say"}]
         await cay.disconnect()
         await ann.disconnect()
+
+
+async def test_library_servers_joined_by_redis(redis: RedisServer) -> None:
+    """Two servers made as docs/library.md says, with a Redis of the test's: what one sends reaches clients of both."""
+    async with AsyncExitStack() as stack:
+        servers = [made_by(LIBRARY, {"redis://127.0.0.1:6379": redis.url})["joined"] for _ in range(2)]
+        addresses = [await stack.enter_async_context(serving(server)) for server in servers]
+        ann, ben = socketio.AsyncSimpleClient(), socketio.AsyncSimpleClient()
+        await ann.connect(addresses[0].http)
+        await ben.connect(addresses[1].http)
+        await ann.emit("say", "hi")
+        assert await ann.receive(PATIENCE) == await ben.receive(PATIENCE) == ["said", "hi"]
+        await ann.disconnect()
+        await ben.disconnect()
 
 
 async def test_library_namespaces() -> None:

@@ -3,11 +3,16 @@
 import re
 import runpy
 import tomllib
+from collections.abc import Mapping
+from enum import Enum
 from typing import Final
 
+import pytest
 from tests.docs.documents import ROOT, blocks, table
 
 from synkora.app.settings import describe
+from synkora.cluster.project import TRANSITIONS as SYNC_TRANSITIONS
+from synkora.cluster.project import SyncState
 from synkora.collaboration.access import MAX_CACHED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
@@ -104,12 +109,19 @@ def test_disconnect_reasons() -> None:
     assert sorted(row[0] for row in rows) == sorted(f"`{reason.value}`" for reason in Reason)
 
 
-def test_session_states() -> None:
-    """The drawing of a session's states has the arrows of its table of transitions, and each state its meaning."""
-    drawing = next(block.text for block in blocks(DOCS / "architecture.md", "mermaid") if "stateDiagram" in block.text)
-    drawn = {(before, event): after for before, after, event in _ARROW.findall(drawing)}
-    assert drawn == {(before.name, event.name): after.name for (before, event), after in TRANSITIONS.items()}
-    assert [row[0] for row in table(DOCS / "architecture.md", "state")] == [f"`{state.name}`" for state in State]
+@pytest.mark.parametrize(
+    ("number", "transitions", "states", "heading"),
+    [(0, TRANSITIONS, State, "state"), (1, SYNC_TRANSITIONS, SyncState, "sync state")],
+    ids=["session", "presence"],
+)
+def test_state_machines(
+    number: int, transitions: Mapping[tuple[Enum, Enum], Enum], states: type[Enum], heading: str
+) -> None:
+    """The drawing of each state machine has the arrows of its table of transitions, and each state its meaning."""
+    drawings = [block.text for block in blocks(DOCS / "architecture.md", "mermaid") if "stateDiagram" in block.text]
+    drawn = {(before, event): after for before, after, event in _ARROW.findall(drawings[number])}
+    assert drawn == {(before.name, event.name): after.name for (before, event), after in transitions.items()}
+    assert [row[0] for row in table(DOCS / "architecture.md", heading)] == [f"`{state.name}`" for state in states]
 
 
 def test_layers() -> None:

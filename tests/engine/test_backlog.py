@@ -2,12 +2,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synkora.engine.backlog import UPDATE_LIMIT, VOLATILE_LIMIT, Backlog
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.updates import Update
 
 
-def message(text: str, *, volatile: bool, size: int) -> Outgoing:
-    return Outgoing(f"4{text}".encode().ljust(size, b"."), volatile=volatile)
+def message(text: str, *, volatile: bool, size: int) -> Message:
+    return Message(text.encode().ljust(size - 1, b"."), volatile=volatile)
 
 
 @given(
@@ -21,7 +21,7 @@ def test_what_is_held_keeps_its_order_and_its_count_of_bytes(
     messages = [message(str(index), volatile=volatile, size=size) for index, (volatile, size) in enumerate(sizes)]
     dropped = sum(held.add(messages[start : start + batch]) for start in range(0, len(messages), batch))
     expected = held.bytes
-    released: list[Outgoing] = []
+    released: list[Message] = []
     while not held.is_empty:
         part = held.release(most)
         assert sum(item.size for item in part[:-1]) < most
@@ -41,7 +41,7 @@ def test_what_is_held_keeps_its_order_and_its_count_of_bytes(
 class Project:
     """What updates are about."""
 
-    def full_state(self, outbox: object) -> list[Outgoing]:
+    def full_state(self, outbox: object) -> list[Message]:
         return []
 
     def has_recipient(self, outbox: object) -> bool:
@@ -49,10 +49,10 @@ class Project:
 
 
 def update(text: str, subject: Project, *, size: int = 0, replaces: str | None = None) -> Update:
-    return Update(f"4{text}".encode().ljust(size, b"."), subject, replaces and (subject, replaces))
+    return Update(text.encode().ljust(size, b"."), subject, replaces and (subject, replaces))
 
 
-def texts(messages: list[Outgoing]) -> list[str]:
+def texts(messages: list[Message]) -> list[str]:
     return [item.packet[1:].rstrip(b".").decode() for item in messages]
 
 
@@ -106,7 +106,7 @@ def test_updates_are_dropped_before_the_rest_is_too_much() -> None:
 def test_bytes_and_order_are_right_whatever_is_held(kinds: list[tuple[str, int, bool, int]], most: int) -> None:
     """With updates, edits and cursors mixed, no edit is lost, and an update only where something makes up for it."""
     held, projects = Backlog(100_000), [Project() for _ in range(3)]
-    messages: list[Outgoing] = []
+    messages: list[Message] = []
     for index, (kind, project, has_key, size) in enumerate(kinds):
         if kind == "u":
             key = "list" if has_key else None
@@ -115,7 +115,7 @@ def test_bytes_and_order_are_right_whatever_is_held(kinds: list[tuple[str, int, 
             messages.append(message(str(index), volatile=kind == "v", size=size))
         held.add(messages[-1:])
     expected = held.bytes
-    released: list[Outgoing] = []
+    released: list[Message] = []
     while not held.is_empty:
         released += held.release(most)
         assert held.bytes == expected - sum(item.size for item in released)

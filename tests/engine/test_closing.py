@@ -36,7 +36,7 @@ class Upgrading:
 async def test_the_last_messages_wait_for_the_client_to_move(reason: Reason) -> None:
     """They go out over the WebSocket when it says that it has, which is then closed for the reason it was."""
     upgrading = Upgrading()
-    upgrading.session.send(b"4last")
+    upgrading.session.send(b"last")
     upgrading.session.close(reason)
     assert upgrading.websocket.packets == [b"3probe"]
     assert len(upgrading.engine.registry) == 1
@@ -52,7 +52,7 @@ async def test_a_long_backlog_goes_out_whole_when_the_client_moves() -> None:
     """Nothing comes after it, so that it does not wait for turns of its own."""
     upgrading = Upgrading()
     for number in range(100):
-        upgrading.session.send(b"4%d" % number + b"." * 10_000)
+        upgrading.session.send(b"%d" % number + b"." * 10_000)
     upgrading.session.close(Reason.SERVER_SHUTTING_DOWN)
     upgrading.session.receive_text(upgrading.websocket, b"5")
     assert len(upgrading.websocket.packets) == 101
@@ -65,7 +65,7 @@ async def test_a_long_backlog_is_fetched_poll_by_poll() -> None:
     polling.lingers = True
     session = engine.registry.open(request_of(), polling)
     for number in range(100):
-        session.send(b"4%d" % number + b"." * 10_000)
+        session.send(b"%d" % number + b"." * 10_000)
     polling.writable = False
     session.close(Reason.SERVER_SHUTTING_DOWN)
     polls = 0
@@ -92,7 +92,7 @@ async def test_a_client_that_never_moves_is_forgotten(monkeypatch: pytest.Monkey
     """After the time that last messages have, the session and its WebSocket are gone."""
     monkeypatch.setattr(registry_module, "LINGER", 0.05)
     upgrading = Upgrading()
-    upgrading.session.send(b"4last")
+    upgrading.session.send(b"last")
     upgrading.session.close(Reason.FORCED_SERVER_CLOSE)
     assert len(upgrading.engine.registry) == 1
     await until(lambda: len(upgrading.engine.registry) == 0)
@@ -105,7 +105,7 @@ async def test_a_client_that_never_moves_is_forgotten(monkeypatch: pytest.Monkey
 async def test_a_websocket_that_is_cut_leaves_the_last_messages_to_a_poll() -> None:
     """The client goes back to polling, and finds there what was sent last, and the end."""
     upgrading = Upgrading()
-    upgrading.session.send(b"4last")
+    upgrading.session.send(b"last")
     upgrading.session.close(Reason.FORCED_SERVER_CLOSE)
     upgrading.session.transport_closed(upgrading.websocket, Reason.TRANSPORT_CLOSE)
     for _ in range(2):

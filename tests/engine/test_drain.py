@@ -136,7 +136,7 @@ async def test_nothing_is_sent_after_the_close_frame() -> None:
     transport = session.transport
     assert isinstance(transport, MemoryTransport)
     before = len(transport.packets)
-    session.send(b"4late")
+    session.send(b"late")
     session.close(PARTED)
     assert len(transport.packets) == before
     assert session.state is State.CLOSED
@@ -150,7 +150,7 @@ async def test_what_others_send_to_one_that_parts_does_not_pile_up() -> None:
     flusher = crowd.registry.flusher
     await drain(crowd.registry, 0.01)
     for _ in range(3):
-        session.send(b"4" + b"." * crowd.registry.settings.max_outbox)
+        session.send(b"." * crowd.registry.settings.max_outbox)
         await turn()
         assert (flusher.backlogged, session.outbox.is_empty) == (set(), True)
     assert session.state is State.DRAINING
@@ -180,7 +180,7 @@ async def test_a_backlog_goes_out_before_the_end() -> None:
     assert isinstance(transport, MemoryTransport)
     transport.writable = False
     for number in range(100):
-        session.send(b"4%d" % number + b"." * 10_000)
+        session.send(b"%d" % number + b"." * 10_000)
     session.outbox.flush()
     transport.writable = True
     session.drain(PARTED)
@@ -209,7 +209,7 @@ async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()
         session = engine.recorders[0].session
-        session.send(b"4last")
+        session.send(b"last")
         session.drain(PARTED)
         assert (await client.post("4one")).status_code == 200
         assert await client.poll() == ["4last"]
@@ -241,7 +241,7 @@ async def test_a_client_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyP
     assert isinstance(transport, MemoryTransport)
     session.outbox.flush()
     transport.writable = False
-    session.send(b"4waiting")
+    session.send(b"waiting")
     monkeypatch.setattr(transport, "send", transport.writes.append)  # as one that is about to be closed does
     session.drain(PARTED)
     assert session.state is State.CLOSED

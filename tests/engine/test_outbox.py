@@ -9,8 +9,8 @@ from tests.support.sessions import MemoryTransport, turn
 from synkora.engine import outbox as outbox_module
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import OutboxFull
+from synkora.engine.message import Message
 from synkora.engine.outbox import FLUSH_CHUNK, Flusher, Outbox
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Bundle, Update
 
 LIMIT = 200_000
@@ -25,8 +25,8 @@ class Client:
         self.outbox = Outbox(flusher, self.carrier, limit, self.failures.append)
 
 
-def message(text: str, *, volatile: bool = False, size: int = 0) -> Outgoing:
-    return Outgoing(f"4{text}".encode().ljust(size, b"."), volatile=volatile)
+def message(text: str, *, volatile: bool = False, size: int = 0) -> Message:
+    return Message(text.encode().ljust(size - 1, b"."), volatile=volatile)
 
 
 def names(client: Client) -> list[str]:
@@ -206,7 +206,7 @@ async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
     """What goes wrong while writing to one client is logged and ends that one; those after it get theirs."""
 
     class Broken(MemoryTransport):
-        def send(self, messages: list[Outgoing]) -> None:
+        def send(self, messages: list[Message]) -> None:
             raise RuntimeError("of the test")
 
     flusher = Flusher()
@@ -226,7 +226,7 @@ async def test_a_message_put_while_others_are_flushed_goes_out_next_turn() -> No
     other = Client(flusher)
 
     class Talkative(MemoryTransport):
-        def send(self, messages: list[Outgoing]) -> None:
+        def send(self, messages: list[Message]) -> None:
             super().send(messages)
             if len(self.writes) == 1:
                 flusher.broadcast(message("reply"), [other.outbox], None)
@@ -280,7 +280,7 @@ async def test_an_error_while_a_client_is_given_up_costs_nobody_else() -> None:
     """What goes wrong in telling of a failure is logged, and those after it get theirs."""
 
     class Broken(MemoryTransport):
-        def send(self, messages: list[Outgoing]) -> None:
+        def send(self, messages: list[Message]) -> None:
             raise RuntimeError("of the test")
 
     def fail_again(error: Exception) -> None:
@@ -314,7 +314,7 @@ async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed
     """What was held, then what came since: in order, once, and nothing stays behind."""
 
     class Patient(MemoryTransport):
-        def send(self, messages: list[Outgoing]) -> None:
+        def send(self, messages: list[Message]) -> None:
             self.writes.append(messages)
 
     client = Client(Flusher())
@@ -432,7 +432,7 @@ class Project:
     def has_recipient(self, outbox: object) -> bool:
         return not self.is_left
 
-    def full_state(self, outbox: object) -> list[Outgoing]:
+    def full_state(self, outbox: object) -> list[Message]:
         self.renewed.append(outbox)
         return [message(f"all of {self.name}")]
 
@@ -444,7 +444,7 @@ async def test_a_client_is_never_cut_off_for_updates() -> None:
     client.carrier.writable = False
     client.outbox.put(message("edit"))
     for number in range(1000):
-        client.outbox.put(Update(message(str(number), size=10_000).packet, project))
+        client.outbox.put(Update(message(str(number), size=10_000).data, project))
         await turn()
     assert client.failures == []
     assert client.outbox.waiting_bytes < 100
@@ -455,7 +455,7 @@ async def test_a_client_is_never_cut_off_for_updates() -> None:
     assert project.renewed == [client.outbox]
     assert client.outbox.is_empty
     assert flusher.backlogged == set()
-    client.outbox.put(Update(message("news").packet, project))
+    client.outbox.put(Update(message("news").data, project))
     await turn()
     assert names(client)[-1] == "news"
 
@@ -465,7 +465,7 @@ async def test_each_subject_is_told_of_in_a_write_of_its_own() -> None:
     client, projects = Client(Flusher()), [Project("p"), Project("q")]
     client.carrier.writable = False
     for project in projects:
-        client.outbox.put(Update(message("x", size=70_000).packet, project))
+        client.outbox.put(Update(message("x", size=70_000).data, project))
     await turn()
     client.carrier.writable = True
     client.outbox.flush()
@@ -481,7 +481,7 @@ async def test_the_state_comes_in_one_answer_to_a_poll_with_what_waited() -> Non
     client, project = Client(Flusher()), Project("p")
     client.carrier.name = "polling"
     client.carrier.writable = False
-    client.outbox.put(Update(message("list", size=70_000).packet, project))
+    client.outbox.put(Update(message("list", size=70_000).data, project))
     client.outbox.put(message("edit"))
     await turn()
     client.carrier.writable = True
@@ -492,7 +492,7 @@ async def test_the_state_comes_in_one_answer_to_a_poll_with_what_waited() -> Non
 async def test_a_bundle_is_on_the_wire_what_its_updates_are() -> None:
     """In each form the updates follow each other as if each had been sent by itself."""
     project = Project("p")
-    updates = [Update(f"4update {number}".encode(), project) for number in range(3)]
+    updates = [Update(f"update {number}".encode(), project) for number in range(3)]
     bundle = Bundle(updates, project)
     assert bundle.frames == b"".join(update.frames for update in updates)
     assert bundle.messages() == ["4update 0", "4update 1", "4update 2"]
@@ -505,14 +505,14 @@ async def test_subjects_that_a_client_has_left_are_not_kept() -> None:
     """Somebody who reads nothing, and joins and leaves projects without end, takes little memory for it."""
     client, stays = Client(Flusher()), Project("p")
     client.carrier.writable = False
-    client.outbox.put(Update(message("x", size=70_000).packet, stays))
+    client.outbox.put(Update(message("x", size=70_000).data, stays))
     await turn()
     left = []
     for number in range(1000):
         project = Project(str(number))
         project.is_left = True
         left.append(weakref.ref(project))
-        client.outbox.put(Update(message("x", size=70_000).packet, project))
+        client.outbox.put(Update(message("x", size=70_000).data, project))
         del project
         await turn()
     assert sum(reference() is not None for reference in left) <= 101

@@ -8,8 +8,8 @@ from tests.support.servers import Engine, Recorder, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora.engine.disconnect import OutboxFull, Reason
+from synkora.engine.message import Message
 from synkora.engine.origins import OWN_PAGE, Origins
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.session import LIVE, TRANSITIONS, Session, SessionEvent, State
 from synkora.protocol.errors import InvalidUtf8, ProtocolError
 
@@ -145,7 +145,7 @@ async def test_the_listener_hears_of_one_end(state: State) -> None:
 async def test_an_open_session_has_sent_its_handshake() -> None:
     """The OPEN packet is the first thing, written in the same turn as what the listener sends."""
     connection = Connection(MemoryTransport("websocket"))
-    connection.session.send(b"4first")
+    connection.session.send(b"first")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     ((opening, first),) = connection.first.writes
@@ -279,7 +279,7 @@ class TestUpgrade:
         session = connection.session
         assert session.transport is connection.probe
         assert connection.first.discarded
-        session.send(b"4by websocket")
+        session.send(b"by websocket")
         await turn()
         assert connection.probe.packets == [b"3probe", b"4by websocket"]
         session.receive_text(connection.probe, b"4hello")
@@ -303,9 +303,9 @@ class TestUpgrade:
         await turn()
         for state in (connection.start_probe, connection.answer_probe):
             state()
-            connection.session.send(b"4" + state.__name__.encode())
+            connection.session.send(state.__name__.encode())
             await turn()
-        connection.session.send(b"4last")
+        connection.session.send(b"last")
         connection.session.receive_text(connection.probe, b"5")
         assert connection.probe.packets == [b"3probe", b"4start_probe", b"4answer_probe", b"4last"]
 
@@ -351,7 +351,7 @@ class TestUpgrade:
         connection.answer_probe()
         connection.session.transport_closed(connection.probe, Reason.TRANSPORT_CLOSE)
         assert connection.session.state is State.OPEN
-        connection.session.send(b"4still here")
+        connection.session.send(b"still here")
         await turn()
         connection.poll()
         assert connection.first.packets[-1] == b"4still here"
@@ -460,7 +460,7 @@ class TestClosing:
     async def test_what_was_sent_before_goes_out_first(self) -> None:
         """The last messages are written before the connection is closed."""
         connection = Connection(MemoryTransport("websocket"))
-        connection.session.send(b"4last words")
+        connection.session.send(b"last words")
         connection.session.close(Reason.SERVER_SHUTTING_DOWN)
         assert connection.first.packets[1:] == [b"4last words"]
         assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
@@ -480,7 +480,7 @@ class TestClosing:
         connection = Connection()
         await turn()
         connection.first.lingers = True
-        connection.session.send(b"4last words")
+        connection.session.send(b"last words")
         connection.session.close(Reason.SERVER_SHUTTING_DOWN)
         assert connection.session.state is State.CLOSING
         assert connection.recorder.reasons == [Reason.SERVER_SHUTTING_DOWN]
@@ -493,7 +493,7 @@ class TestClosing:
     async def test_an_outbox_that_overflows_ends_the_session_once(self) -> None:
         """A client that does not read is cut off as a transport error, also when it is being closed already."""
         connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
-        connection.session.send(b"4" + bytes(2000))
+        connection.session.send(bytes(2000))
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
         assert len(connection.recorder.reasons) == 1
         assert connection.first.closed_with is not None
@@ -501,7 +501,7 @@ class TestClosing:
     async def test_an_overflow_is_a_transport_error(self) -> None:
         """The reason is the one that Socket.IO has for a broken line."""
         connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
-        connection.session.send(b"4" + bytes(2000))
+        connection.session.send(bytes(2000))
         await until(lambda: connection.recorder.reasons)
         assert connection.recorder.reasons == [Reason.TRANSPORT_ERROR]
         assert connection.first.closed_with is not None
@@ -511,7 +511,7 @@ class TestClosing:
         """Neither registry, timers nor outbox remember it."""
         connection = Connection()
         connection.start_probe()
-        connection.session.outbox.put(Outgoing(b"4x"))
+        connection.session.outbox.put(Message(b"x"))
         end(connection)
         registry = connection.engine.registry
         assert len(registry) == 0

@@ -8,7 +8,7 @@ from tests.support.servers import Engine
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.session import State
 
 
@@ -19,7 +19,7 @@ class LoggedTransport(MemoryTransport):
         super().__init__("polling" if name == "polling" else "websocket", writable=name == "websocket")
         self.wire = wire
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         super().send(messages)
         self.wire += [message.packet for message in messages]
 
@@ -62,7 +62,7 @@ class Upgrading(RuleBasedStateMachine):
         """The server sends, in one turn; without `ends` the next action happens before the flush, as far as it can."""
         for _ in range(count):
             self.sent += 1
-            self.run(lambda: self.session.send(b"4%d" % self.sent))
+            self.run(lambda: self.session.send(b"%d" % self.sent))
         if ends:
             self.turn()
 

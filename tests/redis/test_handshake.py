@@ -12,8 +12,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 
-from synkora.redis.link import Link
-from synkora.redis.script import Script
+from synkora.redis.link import Link, Script
 from synkora.redis.url import RedisUrl
 
 PASSWORD = "p@ss:w/o?r#d% with more"  # as nobody should write it into a URL without escapes

@@ -11,8 +11,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.redis.errors import LinkDown, RedisRefused
-from synkora.redis.link import Link
-from synkora.redis.script import Script
+from synkora.redis.link import Link, Script
 
 
 async def test_a_message_reaches_all_who_are_subscribed_its_publisher_too(make_link: MakeLink) -> None:

@@ -163,6 +163,7 @@ HOSTILE = [
     b'{"type":6,"data":[]}',
     b'{"type":7,"requestId":"a"}',
     msgpack.encode({"type": 7, "requestId": "a", "packet": {"type": 2, "data": []}, "opts": {}}),
+    msgpack.encode({"type": 7, "requestId": "a", "packet": {"type": 2, "id": '["text"]'}, "opts": {}}),
     b'{"requestId":"unknown","sockets":[1]}',
 ]
 

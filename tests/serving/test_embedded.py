@@ -34,6 +34,18 @@ async def test_a_server_in_the_running_loop_ends_when_it_is_cancelled() -> None:
     await client.disconnect()
 
 
+async def test_where_it_listens_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """By the standard logging, for a program that embeds the server."""
+    caplog.set_level("INFO", logger="synkora")
+    port = free_port()
+    task = asyncio.create_task(serve_async(SocketServer(), host="127.0.0.1", port=port))
+    await until(lambda: caplog.messages)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert caplog.messages == [f"listening address='http://127.0.0.1:{port}'"]
+
+
 async def test_a_port_in_use_raises() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         await serve_async(SocketServer(), host="127.0.0.1", port=taken.getsockname()[1])

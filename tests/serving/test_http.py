@@ -168,7 +168,7 @@ class TestSlowRequests:
             post = f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n4"
             await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n{post}".encode())
             await asyncio.sleep(2 * SOON)
-            server._registry.find(polling.sid).send(b"4hello")
+            server._registry.find(polling.sid).send(b"hello")
             assert await client.status() == 200
             await client.send(b"0")
             assert await client.status() == 200
@@ -179,7 +179,7 @@ class TestSlowRequests:
             await polling.open()
             poll = asyncio.create_task(polling.poll())
             await asyncio.sleep(2 * SOON)
-            server._registry.find(polling.sid).send(b"4hello")
+            server._registry.find(polling.sid).send(b"hello")
             assert await poll == ["4hello"]
             await client.connect()
 
@@ -339,7 +339,7 @@ class TestPipelining:
             await client.send(request + b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n" * MAX_WAITING)
             await until(lambda: server._registry.find(polling.sid).transport.writable)
             await asyncio.sleep(0.05)
-            server._registry.find(polling.sid).send(b"4hello")
+            server._registry.find(polling.sid).send(b"hello")
             head = await client.reader.readuntil(b"4hello")
             assert head.startswith(b"HTTP/1.1 200")
             assert [await client.status() for _ in range(MAX_WAITING)] == [200] * MAX_WAITING

@@ -12,7 +12,7 @@ from tests.support.sessions import turn
 from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.serving.pipeline import MAX_WAITING
 
@@ -63,11 +63,11 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
     """A client may poll over another one."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
-        server._registry.find(polling.sid).send(b"4one")
+        server._registry.find(polling.sid).send(b"one")
         await client.send(get(address, polling.sid))
         assert (await answer(client))[1] == b"4one"
         client.writer.transport.abort()
-        server._registry.find(polling.sid).send(b"4two")
+        server._registry.find(polling.sid).send(b"two")
         assert await polling.poll() == ["4two"]
 
 
@@ -79,7 +79,7 @@ async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: 
         await deaf.send(get(address, polling.sid))
         await until(lambda: session.transport.writable)
         for _ in range(2):
-            session.outbox.put(Outgoing(b"4" + b"x" * 1_000_000))
+            session.outbox.put(Message(b"x" * 1_000_000))
         await until(lambda: not session.transport.writable)
         await asyncio.sleep(0.1)  # until the kernel has taken what it takes
         await other.send(get(address, polling.sid))
@@ -94,7 +94,7 @@ async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, 
         await client.send(get(address, polling.sid) * 2 + b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
         for message in (b"4one", b"4two"):
             await until(lambda: server._registry.find(polling.sid).transport.writable)
-            server._registry.find(polling.sid).send(message)
+            server._registry.find(polling.sid).send(message[1:])
             assert (await answer(client))[1] == message
         assert (await answer(client))[0].startswith(b"HTTP/1.1 404")
 
@@ -105,7 +105,7 @@ async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServ
         await polling.open()
         await client.send(get(address, polling.sid) + get(address, "unknown") * MAX_WAITING)
         await until(lambda: server._registry.find(polling.sid).transport.writable)
-        server._registry.find(polling.sid).send(b"4hello")
+        server._registry.find(polling.sid).send(b"hello")
         assert (await answer(client))[1] == b"4hello"
         for _ in range(MAX_WAITING):
             head, body = await answer(client)
@@ -149,9 +149,9 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
         await client.send(get(address, polling.sid) * 3)
         for message in messages[:2]:
             await until(lambda: session.transport.writable)
-            session.send(message)
+            session.send(message[1:])
             await turn()
-        session.send(messages[2])
+        session.send(messages[2][1:])
         await turn()
         assert session.outbox.waiting_bytes > LARGE
         for message in messages:

@@ -1,8 +1,10 @@
 """`serve`: how a server runs beside an application, and how it stops."""
 
 import asyncio
+import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -277,3 +279,17 @@ def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path
         lines = [line for line in program.stdout[1:] if line in ("draining", "stopping", "stopped")]
         assert lines == ["draining", "stopping", "stopped"]
         assert ("drain_failed" in program.output) is complains
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("", "localhost"), ("::1", "[::1]")])
+def test_serve_says_where_it_listens(host: str, shown: str) -> None:
+    """In one line on stderr, so that a first program shows that it runs."""
+    script = (
+        "import os, signal, threading\nfrom synkora import SocketServer, serve\n"
+        "threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        f"serve(SocketServer(), host={host!r}, port=0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert re.fullmatch(rf"Socket\.IO at http://{re.escape(shown)}:\d+ \(Ctrl-C stops the server\)\n", done.stderr)

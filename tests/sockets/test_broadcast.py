@@ -9,7 +9,7 @@ from tests.support.clients import WebSocket, socketio
 from tests.support.servers import Address
 
 from synkora import Socket, SocketServer
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 
 NAMES = ["alice", "bob", "carol", "dave"]
 
@@ -141,7 +141,7 @@ async def test_volatile_messages_are_marked_as_such(crowd: Crowd) -> None:
 async def test_a_broadcast_is_encoded_once(crowd: Crowd) -> None:
     """All recipients are handed the same message object."""
     crowd.server.emit("x", {"large": "x" * 1000}, b"binary")
-    messages: list[Outgoing] = [socket._session.outbox.queue[-1] for socket in crowd.sockets.values()]
+    messages: list[Message] = [socket._session.outbox.queue[-1] for socket in crowd.sockets.values()]
     assert all(message is messages[0] for message in messages)
 
 

@@ -6,9 +6,9 @@ from synkora.sockets import packets
 
 
 def test_an_event_is_an_array_of_its_name_and_arguments() -> None:
-    """Namespace and id stand before it."""
+    """The namespace stands before it, and an id that its ack is to have."""
     assert packets.event("/", "hello", (1, {"a": None})).packet == b'42["hello",1,{"a":null}]'
-    assert packets.event("/admin", "hello", (), id=7).packet == b'42/admin,7["hello"]'
+    assert packets.asking_for_ack(packets.event("/admin", "hello", ()), 7).packet == b'42/admin,7["hello"]'
 
 
 def test_binary_arguments_become_attachments() -> None:

@@ -10,8 +10,7 @@ from tests.support.redis_server import RedisServer
 
 from synkora.redis.connection import Answered, Command, Pending
 from synkora.redis.errors import LinkDown
-from synkora.redis.link import Link
-from synkora.redis.script import Script
+from synkora.redis.link import Link, Script
 from synkora.redis.subscriptions import Receiver
 from synkora.redis.url import RedisUrl
 

@@ -12,7 +12,7 @@ import uvicorn
 from tests.support.processes import PATIENCE
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import ControlPacket
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
@@ -79,7 +79,7 @@ class Recorder:
     def on_message(self, data: bytes) -> None:
         self.messages.append(data)
         if self._echoes:
-            self.session.send(b"4" + data)
+            self.session.send(data)
 
     def on_binary(self, data: bytes) -> None:
         self.messages.append(data)
@@ -90,7 +90,7 @@ class Recorder:
         self.reasons.append(reason)
 
 
-class Binary(Outgoing):
+class Binary(ControlPacket):
     """A binary Engine.IO packet without the text packet that Socket.IO sends before it."""
 
     def __init__(self, data: bytes) -> None:

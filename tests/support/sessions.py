@@ -4,7 +4,7 @@ import asyncio
 from math import inf
 
 from synkora.engine.disconnect import ORDERLY, Reason
-from synkora.engine.outgoing import CLOSE, Outgoing
+from synkora.engine.message import CLOSE, Message
 from synkora.engine.request import Headers, Request
 from synkora.engine.settings import TransportName
 
@@ -34,7 +34,7 @@ class MemoryTransport:
     def __init__(self, name: TransportName = "websocket", *, writable: bool = True) -> None:
         self.name: TransportName = name
         self.writable = writable
-        self.writes: list[list[Outgoing]] = []
+        self.writes: list[list[Message]] = []
         self.closed_with: tuple[Reason, Exception | None] | None = None
         self.parted_with: Reason | None = None
         self.discarded = False
@@ -46,14 +46,14 @@ class MemoryTransport:
         """All packets that it was given, in order."""
         return [message.packet for messages in self.writes for message in messages]
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         assert self.writable, "written to while it does not take messages"
         self.writes.append(messages)
         if self.name == "polling":
             self.writable = False  # a poll is answered once
 
     @property
-    def close_packet(self) -> Outgoing | None:
+    def close_packet(self) -> Message | None:
         return CLOSE if self.name == "polling" else None
 
     def seconds_since_progress(self) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -10,8 +10,8 @@ from synkora.access.database_url import DatabaseUrl
 from synkora.access.membership import QUERY_TIMEOUT
 from synkora.collaboration.access import AccessUnavailable
 
-# TimeoutError is an OSError too, but has its own message.
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+#: What asyncpg raises where a database cannot be asked. TimeoutError is an OSError too, but has its own message.
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _QUERIES: Final = 2  # prepared per connection: project access and sessions
 
 
@@ -40,7 +40,7 @@ class Database:
             return None  # a value has characters that the database's encoding lacks
         except TimeoutError:
             raise AccessUnavailable(f"the database did not answer within {QUERY_TIMEOUT} s") from None
-        except _FAILURES as error:
+        except FAILURES as error:
             words = str(error).partition("\n")[0]
             raise AccessUnavailable(f"the database cannot be asked: {type(error).__name__}: {words}") from None
 
@@ -52,7 +52,7 @@ class Database:
         try:
             async with asyncio.timeout(QUERY_TIMEOUT):
                 await self._pool.close()
-        except _FAILURES:
+        except FAILURES:
             self._pool.terminate()
 
     async def _fetch(self, query: str, values: tuple[str, ...]) -> asyncpg.Record | None:
@@ -75,28 +75,35 @@ class Database:
     def _new_pool(self) -> "asyncpg.pool.Pool[asyncpg.Record]":
         url = self._url
         return asyncpg.create_pool(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            ssl=url.ssl,
+            **connection_options(url),
             min_size=0,
             max_size=url.connections,
-            timeout=QUERY_TIMEOUT,
-            command_timeout=QUERY_TIMEOUT,
             reset=_nothing_to_reset,
-            # Poolers in front of the database refuse further settings.
-            server_settings={"application_name": "synkora"},
             statement_cache_size=0 if url.pgbouncer else _QUERIES,
         )
+
+
+def connection_options(url: DatabaseUrl) -> dict[str, Any]:
+    """What asyncpg connects with, and asks with, as the server does."""
+    return {
+        "host": url.host,
+        "port": url.port,
+        "user": url.user,
+        "password": url.password,
+        "database": url.database,
+        "ssl": url.ssl,
+        "timeout": QUERY_TIMEOUT,
+        "command_timeout": QUERY_TIMEOUT,
+        # Poolers in front of the database refuse further settings.
+        "server_settings": {"application_name": "synkora"},
+    }
 
 
 async def _release(
     pool: "asyncpg.pool.Pool[asyncpg.Record]", connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 ) -> None:
     # A connection that cannot be released in time is closed; the next query opens a new connection.
-    with suppress(*_FAILURES):
+    with suppress(*FAILURES):
         await pool.release(connection, timeout=QUERY_TIMEOUT)
 
 

@@ -1,6 +1,5 @@
 """This instance among several, wired over Redis."""
 
-import asyncio
 from types import TracebackType
 from typing import Final, Self
 
@@ -8,7 +7,7 @@ import structlog
 
 from synkora.cluster.counters import ClusterCounters
 from synkora.cluster.instance_rpc import InstanceRpc
-from synkora.cluster.presence import RedisPresence
+from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
@@ -33,7 +32,7 @@ class Cluster:
         self._prefix = prefix
         self._link = Link(RedisUrl.parse(url), uid=instance_id)
         own = f"synkora:{prefix}:"
-        self.presence = RedisPresence(self._link, prefix=own)
+        self.presence = PresenceSync(self._link, prefix=own)
         self.counters = ClusterCounters(self._link, failures, prefix=own)
         self.rpc = InstanceRpc(self._link, lambda: self.counters.others, prefix=own)
 
@@ -69,8 +68,4 @@ class Cluster:
         """Say goodbye, and close the link."""
         self.rpc.close()
         self.counters.close()
-        try:
-            async with asyncio.timeout(_GOODBYE):
-                await self._link.close()
-        except TimeoutError:
-            pass  # Redis has just frozen
+        await self._link.close(_GOODBYE)

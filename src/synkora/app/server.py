@@ -1,6 +1,5 @@
 """Synkora's server, run from its settings until a signal."""
 
-import errno
 import socket
 import ssl
 import sys
@@ -13,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from synkora.app.banner import greet
 from synkora.app.instance import Instance
+from synkora.app.listening import listen_problem
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
@@ -75,8 +75,9 @@ def run(settings: Settings) -> None:
     try:
         sockets = passed_sockets() or listen(settings.host, settings.port)
     except OSError as error:
-        print(_explain(error, settings), file=sys.stderr)
-        sys.exit(1)
+        problem, advice = listen_problem(error, settings)
+        problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as it was set
+        sys.exit(f"{problem}: {advice[0].lower()}{advice[1:]}")
     # Alone there is nowhere to send clients to: whoever is told to leave early would only be away for longer.
     may_drain = settings.shutdown_drain and instance.cluster is not None
     try:
@@ -130,18 +131,3 @@ def _reload(settings: Settings, tls: ssl.SSLContext | None) -> None:
         log.warning("not_reloaded", problem=str(error))
     else:
         log.info("reloaded", text="The certificate has been read again")
-
-
-def _explain(error: OSError, settings: Settings) -> str:
-    place = f"{settings.host or 'every interface'}, port {settings.port}"
-    match error.errno:
-        case errno.EADDRINUSE:
-            return f"Port {settings.port} is in use: stop what listens there, or take another by WS_PORT or --port"
-        case errno.EACCES:
-            return f"Port {settings.port} may not be opened by this user: set WS_PORT to one above 1023"
-        case errno.EADDRNOTAVAIL:
-            return f"{settings.host} is not an address of this machine: set WS_HOST to one, or leave it unset"
-        case _ if isinstance(error, socket.gaierror):
-            return f"{settings.host} cannot be resolved: set WS_HOST to an address of this machine, or leave it unset"
-        case _:
-            return f"Cannot listen on {place}: {error.strerror or error}"

@@ -1,23 +1,16 @@
-"""An instance's place among the others: it says that it is alive, and takes out those who no longer say so."""
+"""An instance's lease: a registration in Redis that ends unless it is renewed."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
-import structlog
-
 from synkora.cluster.presence_scripts import BEAT, REAP, Keys
-from synkora.engine.logs import fault
-from synkora.redis.link import Link, LinkDown, RedisRefused
+from synkora.redis.link import Link
 
 _REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not held up
 _RENEWALS: Final = 3  # within a lifetime
-_GOODBYE_WITHIN: Final = 2.0  # seconds
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,125 +32,75 @@ class Timing:
     watch: float = 5.0
     doubt: float = 5.0
 
+    @property
+    def beats_between_renewals(self) -> int:
+        """In so many beats each project has its turn."""
+        return max(int(self.lifetime / self.beat / _RENEWALS), 1)
+
 
 class InstanceLease:
-    """Keeps an instance registered while Redis can be used.
+    """The lease of one instance, `is_valid` as far as is known here.
 
-    `registered` is called with the ids of the projects that Redis takes the instance to be in, whenever Redis has to
-    be told anew what is really so. Before each beat `share` is asked for some projects, so that each has its turn after
-    as many beats as it is called with; they live on, and `audit` gets the version of each.
+    What it asks raises `LinkDown` and `RedisRefused`.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        keys: Keys,
-        timing: Timing,
-        *,
-        registered: Callable[[Collection[str]], None],
-        share: Callable[[int], list[str]],
-        audit: Callable[[str, int], None],
-    ) -> None:
-        self.is_valid = False  # as far as is known here
-        self.problem: str | None = None
+    def __init__(self, link: Link, keys: Keys, timing: Timing) -> None:
+        self.is_valid = False
         self._link = link
         self._keys = keys
         self._timing = timing
-        self._registered = registered
-        self._share = share
-        self._audit = audit
         self._own_keys = (keys.instances, keys.instance(link.uid))
-        self._since = 0.0  # by the loop's clock, when it last registered
-        self._was_refused = False  # since the last beat
-        self._awake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._since = 0.0  # by the loop's clock, when it was last registered
 
-    def start(self) -> None:
-        """Begin, in the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._stay())
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is so new that other instances may not have come back yet, after Redis has."""
+        return asyncio.get_running_loop().time() - self._since < self._timing.watch
 
-    def hurry(self) -> None:
-        """Do not wait for the next beat."""
-        self._awake.set()
+    async def renew(self, projects: Sequence[str], audit: Callable[[str, int], None]) -> list[str] | None:
+        """Beat, and have some projects live on; `audit` gets the version of each, at its place among the messages.
 
-    def lose(self) -> None:
-        """Redis does not know the instance any more, or cannot be asked."""
-        self.is_valid = False
-
-    def refused(self, error: RedisRefused) -> None:
-        """Redis does not do what presence asks."""
-        self._was_refused = True
-        if self.problem != str(error):
-            self.problem = str(error)
-            log.warning("presence_refused", problem=self.problem)
-
-    async def close(self) -> None:
-        """Take the instance out of everything, and do nothing after that."""
-        self.is_valid = False
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-        with suppress(LinkDown, RedisRefused, TimeoutError):
-            async with asyncio.timeout(_GOODBYE_WITHIN):
-                await self._take_out(self._link.uid, silence=0)
-
-    async def _stay(self) -> None:
-        while True:
-            self._awake.clear()
-            if self._link.is_up:
-                try:
-                    await self._beat()
-                except LinkDown:
-                    pass  # of which the link tells
-                except RedisRefused as error:
-                    self.refused(error)
-                except Exception as error:  # noqa: BLE001  # a fault of ours: without beats all clients would leave
-                    log.error("beat_failed", **fault(error))
-                if not self._was_refused:
-                    self.problem = None
-                self._was_refused = False
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.beat):
-                    await self._awake.wait()
-
-    async def _beat(self) -> None:
-        if not self.is_valid or (dead := await self._renew()) is None:
-            dead = await self._register()
-        if asyncio.get_running_loop().time() - self._since < self._timing.watch:
-            return
-        for instance in dead:
-            log.warning("instance_gone", instance=instance)
-            await self._take_out(instance, silence=self._timing.silence)
-
-    async def _renew(self) -> list[str] | None:
-        """Beat, and return the instances that no longer do; None if this one is taken for dead itself."""
-        projects = self._share(int(self._timing.lifetime / self._timing.beat / _RENEWALS))
+        Returns the instances that no longer beat; None if this one is taken for dead itself.
+        """
 
         def answered(reply: Any) -> None:
             if reply is None:
-                self.lose()
+                self.is_valid = False
             else:
                 for project_id, version in zip(projects, reply[1], strict=True):
-                    self._audit(project_id, int(version))
+                    audit(project_id, int(version))
 
-        reply = await self._link.run(
-            BEAT, (*self._own_keys, *map(self._keys.project, projects)), self._beat_args(False), answered
-        )
-        return None if reply is None else [instance.decode() for instance in reply[0]]
+        keys = (*self._own_keys, *map(self._keys.project, projects))
+        reply = await self._link.run(BEAT, keys, self._beat_args(False), answered)
+        return None if reply is None else _names(reply[0])
 
-    async def _register(self) -> list[str]:
+    async def register(self, registered: Callable[[list[str]], None]) -> list[str]:
+        """Take the lease; `registered` gets the ids of the projects that Redis takes this instance to be in.
+
+        Returns the instances that no longer beat.
+        """
+
         def listed(reply: Any) -> None:
             self.is_valid = True
             self._since = asyncio.get_running_loop().time()
-            self._registered([project_id.decode() for project_id in reply])
+            registered(_names(reply))
 
         beating = self._link.run(BEAT, self._own_keys, self._beat_args(True))
         await self._link.call("SMEMBERS", self._own_keys[1], answered=listed)
-        return [instance.decode() for instance in (await beating)[0]]
+        return _names((await beating)[0])
 
     def _beat_args(self, registers: bool) -> tuple[str | int, ...]:
         timing = self._timing
         return (self._link.uid, round(timing.silence * 1000), ceil(timing.lifetime), int(registers))
+
+    async def give_up(self) -> None:
+        """Take this instance out of all its projects."""
+        self.is_valid = False
+        await self._take_out(self._link.uid, silence=0)
+
+    async def reap(self, instance: str) -> None:
+        """Take an instance that no longer beats out of all its projects."""
+        await self._take_out(instance, silence=self._timing.silence)
 
     async def _take_out(self, instance: str, *, silence: float) -> None:
         keys = self._keys
@@ -166,3 +109,7 @@ class InstanceLease:
         times = (round(silence * 1000), ceil(self._timing.lifetime))
         while await self._link.run(REAP, names, (instance, *times, self._link.uid, *places, _REAPED_AT_ONCE)):
             pass
+
+
+def _names(reply: list[bytes]) -> list[str]:
+    return [name.decode() for name in reply]

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from typing import Final
 
-from synkora.redis.script import Script
+from synkora.redis.link import Script
 
 
 def _load(name: str) -> Script:

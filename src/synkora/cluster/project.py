@@ -1,52 +1,117 @@
-"""A project with a connection of this instance, and what Redis is still to be told of it."""
+"""A project with a connection of this instance, and how far Redis and this instance agree on it."""
 
+from enum import Enum, auto
 from itertools import islice
+from typing import Final
 
 from synkora.cluster.replica import Replica
 from synkora.collaboration.presence import PresenceEntry
 from synkora.protocol.json import encode
 
 
+class SyncState(Enum):
+    """What this instance and Redis know of each other in one project."""
+
+    NEW = auto()  # Redis has not been told that this instance is in it
+    ENTERING = auto()  # a snapshot is on its way: `enter.lua` has been called
+    SYNCED = auto()  # the replica follows the announcements
+    CHANGING = auto()  # changes are on their way: `change.lua` has been called
+    OVERTAKEN = auto()  # one of these calls is under way, and its reply will not be enough
+    OUTDATED = auto()  # a snapshot is needed
+
+
+class SyncEvent(Enum):
+    """What moves a project from state to state."""
+
+    ENTER = auto()  # a snapshot is asked for
+    CHANGE = auto()  # changes are reported
+    ANSWER = auto()  # the call that is under way has done what it should
+    FAIL = auto()  # it has not: Redis is gone, refused it, or does not know this instance
+    LOSE_TRACK = auto()  # a gap in the announcements, another version in Redis, or a lost link
+
+
+TRANSITIONS: Final = {
+    (SyncState.NEW, SyncEvent.ENTER): SyncState.ENTERING,
+    (SyncState.NEW, SyncEvent.LOSE_TRACK): SyncState.NEW,
+    (SyncState.ENTERING, SyncEvent.ANSWER): SyncState.SYNCED,
+    (SyncState.ENTERING, SyncEvent.FAIL): SyncState.OUTDATED,
+    (SyncState.ENTERING, SyncEvent.LOSE_TRACK): SyncState.OVERTAKEN,
+    (SyncState.SYNCED, SyncEvent.CHANGE): SyncState.CHANGING,
+    (SyncState.SYNCED, SyncEvent.LOSE_TRACK): SyncState.OUTDATED,
+    (SyncState.CHANGING, SyncEvent.ANSWER): SyncState.SYNCED,
+    (SyncState.CHANGING, SyncEvent.FAIL): SyncState.OUTDATED,
+    (SyncState.CHANGING, SyncEvent.LOSE_TRACK): SyncState.OVERTAKEN,
+    (SyncState.OVERTAKEN, SyncEvent.ANSWER): SyncState.OUTDATED,
+    (SyncState.OVERTAKEN, SyncEvent.FAIL): SyncState.OUTDATED,
+    (SyncState.OVERTAKEN, SyncEvent.LOSE_TRACK): SyncState.OVERTAKEN,
+    (SyncState.OUTDATED, SyncEvent.ENTER): SyncState.ENTERING,
+    (SyncState.OUTDATED, SyncEvent.LOSE_TRACK): SyncState.OUTDATED,
+}
+_WITHOUT_SNAPSHOT: Final = (SyncState.NEW, SyncState.OUTDATED, SyncState.OVERTAKEN)
+_CALLING: Final = (SyncState.ENTERING, SyncState.CHANGING, SyncState.OVERTAKEN)
+
+
 class Project:
     """Its replica, and the changes that Redis has not been told of: `joined` have come after those in `left` went."""
 
-    __slots__ = ("id", "is_asking", "is_complete", "is_entered", "joined", "left", "replica")
+    __slots__ = ("id", "joined", "left", "replica", "state")
 
     def __init__(self, id: str, instance: str) -> None:
         self.id = id
+        self.state = SyncState.NEW
         self.replica = Replica(instance)
         self.left: dict[str, None] = {}
         self.joined: dict[str, bytes] = {}
-        self.is_asking = False  # an answer is awaited
-        self.is_complete = False  # the others are known, as far as they can be
-        self.is_entered = False  # Redis may know of it
+
+    def move(self, event: SyncEvent) -> None:
+        """Follow the table. Raises `KeyError` for an event that the state does not have."""
+        self.state = TRANSITIONS[self.state, event]
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether a snapshot is to be asked for, now or after the call that is under way."""
+        return self.state in _WITHOUT_SNAPSHOT
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call is under way: there is one at most."""
+        return self.state in _CALLING
 
     @property
     def has_news(self) -> bool:
         """Whether Redis is to be told something."""
-        return self.replica.is_outdated or bool(self.left or self.joined)
+        return self.needs_snapshot or bool(self.left or self.joined)
 
     def join(self, entry: PresenceEntry) -> bool:
         """Let a connection in; False if it is in already."""
         if not self.replica.join(entry):
             return False
-        if not self.replica.is_outdated:
+        if not self.needs_snapshot:
             self.joined[entry.socketId] = encode(entry)
         return True
 
     def leave(self, socket_id: str) -> PresenceEntry | None:
         """Let a connection out; None if it was not in."""
         entry = self.replica.leave(socket_id)
-        if entry and not self.joined.pop(socket_id, None) and not self.replica.is_outdated:
+        if entry and not self.joined.pop(socket_id, None) and not self.needs_snapshot:
             self.left[socket_id] = None
         return entry
 
-    def take_news(self, most: int) -> tuple[list[str], list[tuple[str, bytes]]]:
-        """Some that have left, and then some that have joined."""
+    def enter(self) -> list[PresenceEntry]:
+        """Ask for a snapshot: the connections that Redis is to know of."""
+        self.left.clear()
+        self.joined.clear()
+        self.replica.await_snapshot()
+        self.move(SyncEvent.ENTER)
+        return list(self.replica.own.values())
+
+    def change(self, most: int) -> tuple[list[str], list[tuple[str, bytes]]]:
+        """Report changes: some connections that have left, and then some that have joined."""
         left = list(islice(self.left, most))
         for socket_id in left:
             del self.left[socket_id]
         joined = list(islice(self.joined.items(), most - len(left)))
         for socket_id, _ in joined:
             del self.joined[socket_id]
+        self.move(SyncEvent.CHANGE)
         return left, joined

@@ -35,11 +35,15 @@ SNAPSHOT: Final[Decoder[ReplicaSnapshot]] = Decoder(ReplicaSnapshot, keeps_halve
 
 
 class Changes:
-    """Who is to be told of: first those who `left`, then those who `joined`."""
+    """Who is to be told of: first those who `left`, then those who `joined`.
 
-    __slots__ = ("joined", "left")
+    `has_gap` is whether Redis and this instance have lost track of each other, so that a snapshot is needed.
+    """
+
+    __slots__ = ("has_gap", "joined", "left")
 
     def __init__(self) -> None:
+        self.has_gap = False
         self.left: list[PresenceEntry] = []
         self.joined: list[PresenceEntry] = []
 
@@ -49,16 +53,13 @@ class Replica:
 
     Redis tells by snapshots and announcements, in the order of its changes. A connection that is missing in a snapshot
     may come back, when Redis has lost its memory and the others find it: it is in doubt until `settle`.
-
-    `is_outdated` is whether Redis and this instance have lost track of each other, so that a snapshot is needed.
     """
 
-    __slots__ = ("_doubtful", "_instance", "_version", "attendance", "is_outdated", "own")
+    __slots__ = ("_doubtful", "_instance", "_version", "attendance", "own")
 
     def __init__(self, instance: str) -> None:
         self.attendance = ProjectPresence()
         self.own: dict[str, PresenceEntry] = {}
-        self.is_outdated = True
         self._instance = instance
         self._doubtful: set[str] = set()
         self._version: int | None = None  # None while a snapshot is awaited
@@ -84,12 +85,10 @@ class Replica:
     def await_snapshot(self) -> None:
         """Redis has been asked for a snapshot: what it announces until then is older."""
         self._version = None
-        self.is_outdated = False
 
-    def audit(self, version: int) -> None:
-        """Compare with the version that Redis has now."""
-        if self._version is not None and self._version != version:
-            self.is_outdated = True
+    def agrees_with(self, version: int) -> bool:
+        """Whether it has the version that Redis has now, or awaits a snapshot."""
+        return self._version is None or self._version == version
 
     def heed(self, announcement: Announcement) -> Changes:
         """Follow a change that Redis has made."""
@@ -98,15 +97,15 @@ class Replica:
             if socket_id not in self.own:
                 self._remove(socket_id, changes)
             elif announcement.author != self._instance:
-                self.is_outdated = True  # this instance has been taken for dead
+                changes.has_gap = True  # this instance has been taken for dead
         for entry in announcement.joined:
             if announcement.author != self._instance:
                 self._add(entry, changes)
             elif entry.socketId not in self.own:
-                self.is_outdated = True  # it has left meanwhile, or Redis believes what was said long ago
+                changes.has_gap = True  # it has left meanwhile, or Redis believes what was said long ago
         if self._version is not None and announcement.version > self._version:
             if announcement.before != self._version:
-                self.is_outdated = True
+                changes.has_gap = True
             self._version = announcement.version
         return changes
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from synkora.collaboration.pace import Pace
+from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Bundle, Update
 
 CHANGES_RATE: Final = 5_000  # members per second who get a turn's changes of one project
@@ -88,7 +88,7 @@ class PendingUpdates:
     def __init__(
         self,
         id: str,
-        full_state: Callable[["PendingUpdates", object], list[Outgoing]],
+        full_state: Callable[["PendingUpdates", object], list[Message]],
         has_recipient: Callable[["PendingUpdates", object], bool],
     ) -> None:
         self.id = id
@@ -114,6 +114,6 @@ class PendingUpdates:
         """Whether the client of an outbox is a member."""
         return self._has_recipient(self, outbox)
 
-    def full_state(self, outbox: object) -> list[Outgoing]:
+    def full_state(self, outbox: object) -> list[Message]:
         """Return roster and count, for a member whose updates were dropped."""
         return self._full_state(self, outbox)

@@ -17,8 +17,8 @@ from synkora.collaboration.pending_updates import (
     PendingUpdates,
 )
 from synkora.collaboration.presence import Presence, PresenceEntry
+from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.updates import Update
 from synkora.protocol.timestamps import now
 from synkora.sockets import packets
@@ -54,7 +54,7 @@ class PresenceUpdates:
             entry.socketId, entry.userId, entry.userName, entry.joinedAt, entry.joinedAt, entry.userImage
         )
         pending = self._change(project_id)
-        update = Update(self._joined.packet(payload), pending)
+        update = self._joined.update(payload, pending)
         if pending.batch is not None:
             pending.batch.add_join(entry.socketId, update)
             self._bound(pending)
@@ -65,7 +65,7 @@ class PresenceUpdates:
         """Send the leave of a connection to the remaining members."""
         pending = self._change(project_id)
         pending.left = True
-        update = Update(self._left.packet(UserLeft(entry.socketId, entry.userId, entry.userName, now())), pending)
+        update = self._left.update(UserLeft(entry.socketId, entry.userId, entry.userName, now()), pending)
         if pending.batch is not None:
             pending.batch.add_leave(entry.socketId, update)
             self._bound(pending)
@@ -76,7 +76,7 @@ class PresenceUpdates:
         """Send the roster, which has become complete, to the members that wait for it."""
         self._change(project_id)
 
-    def full_state(self, pending: PendingUpdates, outbox: object) -> list[Outgoing]:
+    def full_state(self, pending: PendingUpdates, outbox: object) -> list[Message]:
         """Return roster and count, for a member whose updates were dropped; nothing for a socket that has left."""
         present = self._pending.get(pending.id)  # the project may have been empty in between
         socket_id = self._member(pending, outbox)
@@ -178,15 +178,13 @@ class PresenceUpdates:
 
     def _roster(self, pending: PendingUpdates) -> Update:
         if pending.roster is None:
-            packet = self._active.packet(self._presence.roster(pending.id))
-            pending.roster = Update(packet, pending, (pending, "users:active"))
+            roster = self._presence.roster(pending.id)
+            pending.roster = self._active.update(roster, pending, (pending, "users:active"))
             pending.roster_size = pending.roster.size
         return pending.roster
 
     def _counted(self, pending: PendingUpdates) -> Update:
-        return Update(
-            self._count.packet(UsersCount(self._presence.count(pending.id))), pending, (pending, "users:count")
-        )
+        return self._count.update(UsersCount(self._presence.count(pending.id)), pending, (pending, "users:count"))
 
     def _relay_change(self, update: Update, pending: PendingUpdates, *, skip: str | None = None) -> None:
         cost = update.size * len(self._members(pending)) / CHANGES_BYTES

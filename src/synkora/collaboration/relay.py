@@ -11,7 +11,7 @@ from synkora.collaboration.admission import Admission
 from synkora.collaboration.events import Codec, Event
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.internals import adapter_of
@@ -67,11 +67,11 @@ class Relay:
         deliver = partial(self._deliver_after_answer, member, project_id, message)
         return self._admission.relay(member, project_id, event.name, message.size, deliver)
 
-    def _deliver_after_answer(self, member: Member, project_id: str, message: Outgoing, role: Role) -> None:
+    def _deliver_after_answer(self, member: Member, project_id: str, message: Message, role: Role) -> None:
         if self._event.edits or project_id in member.projects:
             self._deliver(member, project_id, message, role)
 
-    def _deliver(self, member: Member, project_id: str, message: Outgoing, role: Role) -> None:
+    def _deliver(self, member: Member, project_id: str, message: Message, role: Role) -> None:
         event = self._event
         if event.edits and not role.may_write:
             raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from math import inf
 from typing import Final
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.updates import Subject, Update
 
 VOLATILE_LIMIT: Final = 65_536  # bytes; about a hundred cursors, and only the newest are useful
@@ -37,8 +37,8 @@ class Backlog:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._durable: deque[tuple[int, Outgoing]] = deque()
-        self._volatile: deque[tuple[int, Outgoing]] = deque()
+        self._durable: deque[tuple[int, Message]] = deque()
+        self._volatile: deque[tuple[int, Message]] = deque()
         self._updates: OrderedDict[int, Update] = OrderedDict()
         self._latest: dict[Hashable, int] = {}  # updates that have a key
         self._count = 0
@@ -53,7 +53,7 @@ class Backlog:
         """Whether no message waits."""
         return not self._durable and not self._volatile and not self._updates
 
-    def add(self, messages: list[Outgoing]) -> int:
+    def add(self, messages: list[Message]) -> int:
         """Add `messages`, and drop messages above the limits; return the number of dropped volatile messages."""
         for message in messages:
             self._count += 1
@@ -105,15 +105,15 @@ class Backlog:
             self.lost = {subject for subject in self.lost if subject.has_recipient(outbox)}
             self._max_lost = max(2 * len(self.lost), _MIN_MAX_LOST)
 
-    def release(self, most: float = inf) -> list[Outgoing]:
+    def release(self, most: float = inf) -> list[Message]:
         """Remove and return messages in order: all, or the first ones that together reach `most` bytes."""
-        released: list[Outgoing] = []
+        released: list[Message] = []
         rest = self.bytes - most
         while self.bytes > max(rest, 0):
             released.append(self._take_oldest())
         return released
 
-    def _take_oldest(self) -> Outgoing:
+    def _take_oldest(self) -> Message:
         durable, volatile = self._durable, self._volatile
         is_durable_next = not volatile or (durable and durable[0][0] < volatile[0][0])
         lane = durable if is_durable_next else volatile
@@ -123,7 +123,7 @@ class Backlog:
                 return self._take_update(first)
         return self._take(lane)
 
-    def _take(self, lane: deque[tuple[int, Outgoing]]) -> Outgoing:
+    def _take(self, lane: deque[tuple[int, Message]]) -> Message:
         _, message = lane.popleft()
         self.bytes -= message.size
         if message.volatile:

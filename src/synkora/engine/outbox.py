@@ -1,4 +1,4 @@
-"""Outgoing messages per client: one write per client and turn of the event loop, and a bounded backlog."""
+"""Message messages per client: one write per client and turn of the event loop, and a bounded backlog."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -9,7 +9,7 @@ from synkora.engine.backlog import Backlog
 from synkora.engine.disconnect import OutboxFull
 from synkora.engine.histogram import Histogram
 from synkora.engine.logs import Log, fault
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 
 # Bytes of a backlog written in one turn: bounds the delay for other clients, and the size of the copy.
 FLUSH_CHUNK: Final = 262_144
@@ -31,7 +31,7 @@ class Carrier(Protocol):
         """Whether the transport accepts messages now."""
         ...
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Send messages in order, without waiting."""
         ...
 
@@ -48,14 +48,14 @@ class Outbox:
 
     def __init__(self, flusher: "Flusher", carrier: Carrier, limit: int, failed: Callable[[Exception], None]) -> None:
         self.carrier = carrier
-        self.queue: list[Outgoing] = []
+        self.queue: list[Message] = []
         self.scheduled = False
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
         self._backlog: Backlog | None = None
 
-    def put(self, message: Outgoing) -> None:
+    def put(self, message: Message) -> None:
         """Add a message, to be sent at the end of this turn of the event loop."""
         self._flusher.broadcast(message, (self,), None)
 
@@ -177,7 +177,7 @@ class Flusher:
         self.cut_off = 0
         self.backlogged: set[Outbox] = set()
 
-    def broadcast(self, message: Outgoing, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
+    def broadcast(self, message: Message, outboxes: Collection[Outbox], skip: Outbox | None) -> None:
         """Add a message to all `outboxes` except `skip`."""
         if not self.is_armed:
             self.arm()

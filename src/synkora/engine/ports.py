@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.settings import TransportName
 
 
@@ -20,12 +20,12 @@ class Transport(Protocol):
         """Whether the transport accepts messages now."""
         ...
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Send messages in order, without waiting."""
         ...
 
     @property
-    def close_packet(self) -> Outgoing | None:
+    def close_packet(self) -> Message | None:
         """The packet that ends a session over this transport, or None."""
         ...
 

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.disconnect import Reason
-from synkora.engine.handshake import HandshakeRefused, Refusal
+from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import IncidentKind, Incidents
+from synkora.engine.message import ControlPacket
 from synkora.engine.origins import refused_origin
 from synkora.engine.outbox import Flusher
 from synkora.engine.ports import SessionListener, Transport
@@ -96,18 +97,26 @@ class Registry:
         self.opened[transport.name] += 1
         self.transports[transport.name] += 1
         settings = self.settings
-        session.send(
-            open_packet(
-                session.sid,
-                settings.upgrades(transport.name),
-                settings.ping_interval,
-                settings.ping_timeout,
-                settings.max_payload,
-            )
+        opening = open_packet(
+            session.sid,
+            settings.upgrades(transport.name),
+            settings.ping_interval,
+            settings.ping_timeout,
+            settings.max_payload,
         )
+        session.outbox.put(ControlPacket(opening))
         session.listener = self._accept(session)
         self.heartbeat.start(session)
         return session
+
+    def admit_websocket(self, request: Request) -> str | None:
+        """The id of the session that a WebSocket is to carry, None for a new session. Raises `HandshakeRefused`."""
+        sid = check(request, self.settings, self.page_of, websocket=True)
+        if sid is None:
+            self.admit(request)
+        else:
+            self.find(sid)
+        return sid
 
     def find(self, sid: str) -> Session:
         """Return the session with the id `sid`. Raises `HandshakeRefused` for an unknown id."""

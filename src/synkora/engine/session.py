@@ -12,9 +12,9 @@ from synkora.engine.disconnect import ORDERLY, Reason, note_failure, reason_for
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
 from synkora.engine.logs import Log, fault
+from synkora.engine.message import NOOP, PING, PROBE_PONG, Message
 from synkora.engine.origins import OWN_PAGE, is_reported_same_origin
 from synkora.engine.outbox import Flusher, Outbox
-from synkora.engine.outgoing import NOOP, PING, PROBE_PONG, Outgoing
 from synkora.engine.ports import SessionListener, Transport
 from synkora.engine.rate import Rate
 from synkora.engine.request import Request
@@ -165,8 +165,8 @@ class Session:
         """Whether messages can be exchanged."""
         return self.state in LIVE
 
-    def send(self, packet: bytes) -> None:
-        self.outbox.put(Outgoing(packet))
+    def send(self, text: bytes) -> None:
+        self.outbox.put(Message(text))
 
     def trust_cookies(self, request: Request) -> None:
         """Store the page and the cookies of a request, if its page is trusted.

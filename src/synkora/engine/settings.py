@@ -10,6 +10,21 @@ TransportName = Literal["polling", "websocket"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """What responses to pages of other origins say (Fetch standard, "CORS protocol").
+
+    With `credentials`, browsers send cookies along. `allow_headers` are the headers that requests may have, those that
+    the page asks for if it is None. `expose_headers` are those of responses that pages may read. Browsers ask again
+    after `max_age` seconds.
+    """
+
+    credentials: bool = True
+    allow_headers: tuple[str, ...] | None = None
+    expose_headers: tuple[str, ...] = ()
+    max_age: int = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """Durations are seconds, sizes are bytes.
 
@@ -24,6 +39,7 @@ class EngineSettings:
     instance: str = ""
     transports: tuple[TransportName, ...] = ("polling", "websocket")
     origins: Origins = field(default_factory=Origins)
+    cors: Cors = Cors()
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     ping_interval: float = 25
     ping_timeout: float = 60

@@ -3,14 +3,14 @@
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.protocol.engineio import join_payload
 
 
 class Subject(Protocol):
     """The subject of updates, such as a project's presence."""
 
-    def full_state(self, outbox: object) -> list[Outgoing]:
+    def full_state(self, outbox: object) -> list[Message]:
         """Return the full state for a client whose updates were dropped; nothing if the client needs none."""
         ...
 
@@ -19,7 +19,7 @@ class Subject(Protocol):
         ...
 
 
-class Update(Outgoing):
+class Update(Message):
     """A message about the state of a subject.
 
     An outbox may drop the message for a slow consumer; the client later gets the full state instead. A message with a
@@ -28,8 +28,8 @@ class Update(Outgoing):
 
     __slots__ = ("replaces", "subject")
 
-    def __init__(self, packet: bytes, subject: Subject, replaces: Hashable | None = None) -> None:
-        super().__init__(packet)
+    def __init__(self, data: bytes, subject: Subject, replaces: Hashable | None = None, *, head: bytes = b"") -> None:
+        super().__init__(data, head=head)
         self.subject = subject
         self.replaces = replaces
 

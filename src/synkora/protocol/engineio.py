@@ -31,6 +31,7 @@ class PacketType(IntEnum):
 CLOSE: Final = b"1"
 PING: Final = b"2"
 PONG: Final = b"3"
+MESSAGE: Final = b"4"
 UPGRADE: Final = b"5"
 NOOP: Final = b"6"
 PROBE_PING: Final = b"2probe"

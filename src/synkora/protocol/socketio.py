@@ -51,7 +51,7 @@ _HEADER: Final = re.compile(
 )
 PLAIN_EVENT: Final = b"2["  # prefix of an event in the main namespace without ack and attachments
 _TYPES: Final = tuple(PacketType)
-_HEADS: Final = tuple(f"4{kind:d}".encode() for kind in PacketType)  # Engine.IO's MESSAGE, and the packet's type
+_TYPE_DIGITS: Final = tuple(f"{kind:d}".encode() for kind in PacketType)
 _BYTES: Final = (bytes, bytearray, memoryview)
 _MAY_HOLD_BYTES: Final = (*_BYTES, dict, list, tuple)
 _ANYTHING: Final[Decoder[Any]] = Decoder(Any)
@@ -112,17 +112,25 @@ def _check_start(kind: PacketType, text: bytes) -> None:
 def encode_packet(
     kind: PacketType, namespace: str, data: object = None, *, id: int | None = None, attachments: int = 0
 ) -> bytes:
-    """Return the Engine.IO message (`4…`) for a packet; `data` is encoded unless it is None."""
-    if namespace == "/" and id is None and not attachments:
-        return _HEADS[kind] if data is None else _HEADS[kind] + encode(data)
-    head = f"4{kind:d}"
-    if attachments:
-        head += f"{attachments}-"
-    if namespace != "/":
-        head += namespace + ","
+    """Return the message that carries a packet; `data` is encoded unless it is None."""
+    head = encode_header(kind, namespace, attachments=attachments)
     if id is not None:
-        head += str(id)
-    return head.encode() if data is None else head.encode() + encode(data)
+        head = with_id(head, id)
+    return head if data is None else head + encode(data)
+
+
+def encode_header(kind: PacketType, namespace: str, *, attachments: int = 0) -> bytes:
+    """What stands before the data of a packet without an id."""
+    if namespace == "/" and not attachments:
+        return _TYPE_DIGITS[kind]
+    count = f"{attachments}-" if attachments else ""
+    name = f"{namespace}," if namespace != "/" else ""
+    return f"{kind:d}{count}{name}".encode()
+
+
+def with_id(header: bytes, id: int) -> bytes:
+    """The header of the same packet, but with an id."""
+    return header + b"%d" % id
 
 
 def decode_auth(data: bytes) -> dict[str, Any]:

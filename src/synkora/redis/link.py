@@ -1,10 +1,12 @@
 """The link to Redis: one connection for all that this instance does there, made again whenever it is lost."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from synkora.engine.logs import Log, fault
@@ -12,12 +14,11 @@ from synkora.redis.connection import Answered, Command, Pending, RedisConnection
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import greet, open_connection
 from synkora.redis.heartbeat import LinkHeartbeat
-from synkora.redis.script import Script
 from synkora.redis.subscriptions import Receiver, Subscriptions
 from synkora.redis.uid import new_uid
 from synkora.redis.url import RedisUrl
 
-__all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused"]
+__all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused", "Script"]
 
 _STOPPING: Final = "the server is stopping"
 # The connection is good, but Redis can do nothing with it now: after a failover, another may be found by the same name.
@@ -39,6 +40,18 @@ class LinkSettings:
     longest_delay: float = 5.0
     steady_after: float = 1.0  # a connection that worked for so long has the delays begin again
     max_waiting: int = 33_554_432
+
+
+@dataclass(frozen=True)
+class Script:
+    """The text of a Lua script, and the name under which Redis remembers it."""
+
+    text: str
+
+    @cached_property
+    def sha(self) -> str:
+        """The SHA-1 of the text in hexadecimal digits: https://redis.io/docs/latest/commands/evalsha/."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 class Link:
@@ -101,10 +114,10 @@ class Link:
                 await self._came_up.wait()
         return self.is_up
 
-    async def close(self) -> None:
-        """Have Redis take all that was written, then end the link for good; `on_down` is not called."""
+    async def close(self, within: float | None = None) -> None:
+        """Have Redis take all that was written, within some seconds, then end the link; `on_down` is not called."""
         with suppress(LinkDown, RedisRefused, TimeoutError):
-            async with asyncio.timeout(self._settings.patience):
+            async with asyncio.timeout(self._settings.patience if within is None else within):
                 await self.call("PUBLISH", self._beat_channel, b"")
         if self._task is not None:
             self._task.cancel()

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from msgspec import UNSET, Raw
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.redis.link import Link
+from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_codec import event_of, outgoing
 from synkora.redis_adapter.formats import (
@@ -28,12 +29,13 @@ from synkora.redis_adapter.requests import Requests
 from synkora.redis_adapter.responder import Responder
 from synkora.redis_adapter.socket_codec import snapshot_of
 from synkora.sockets.ack_collector import AckCollector
-from synkora.sockets.adapter import Numbered
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
 from synkora.sockets.snapshot import SocketSnapshot
 
 DEFAULT_PREFIX: Final = "socket.io"
+_START_WITHIN: Final = 3.0  # seconds that the server waits for Redis before it takes clients
+_CLOSE_WITHIN: Final = 1.0  # seconds
 _VOLATILE: Final[dict[str, Any]] = {"volatile": True}
 _NO_FLAGS: Final[dict[str, Any]] = {}
 #: Our own flag, which Node.js ignores: the room's own members get the message, and no socket by its id.
@@ -76,6 +78,15 @@ class RedisAdapter:
         """How many messages have come that were none of an adapter's."""
         return self._unreadable + self._requests.unreadable + self._responder.unreadable
 
+    @staticmethod
+    def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, timeout: float = 5) -> "RedisAdapters":
+        """What one `SocketServer` takes as `adapter`, to be joined to all servers with this Redis and this `prefix`.
+
+        Raises `ValueError` for a URL that names no Redis. The server connects when it starts, goes on alone while Redis
+        is away, and disconnects when it closes. `prefix` and `timeout` are those of the adapters.
+        """
+        return RedisAdapters(RedisUrl.parse(url), prefix, timeout)
+
     # Broadcasts
 
     def _subscribe(self, room: str) -> None:
@@ -85,7 +96,7 @@ class RedisAdapter:
         self._link.unsubscribe(self._channels.room(room))
 
     def broadcast(
-        self, message: Outgoing, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+        self, message: Message, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> None:
         """Send `message`; to other servers by the room's channel where it is for one room."""
         self._local.broadcast(message, rooms, except_rooms)
@@ -93,14 +104,14 @@ class RedisAdapter:
             return
         self._publish(message, _options(rooms, except_rooms, _VOLATILE if message.volatile else _NO_FLAGS))
 
-    def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
+    def relay(self, message: Message, room: str, but: str | None = None, *, local: bool = False) -> None:
         """Send `message` to the members of `room`, on all servers."""
         self._local.relay(message, room, but)
         if not local:
             except_rooms: list[RoomName] = [] if but is None else [but]
             self._publish(message, Options([room], except_rooms, _VOLATILE_RELAY if message.volatile else _RELAY))
 
-    def _publish(self, message: Outgoing, options: Options) -> None:
+    def _publish(self, message: Message, options: Options) -> None:
         try:
             written = write(
                 BroadcastMessage(self._link.uid, event_of(message, self._namespace, may_be_text=True), options)
@@ -139,7 +150,7 @@ class RedisAdapter:
 
     async def call(
         self,
-        message: Numbered,
+        message: Message,
         rooms: Collection[str],
         except_rooms: Collection[str],
         *,
@@ -154,7 +165,7 @@ class RedisAdapter:
             return await self._local.call(message, rooms, except_rooms, timeout=timeout)
         request = self._request(
             RequestType.BROADCAST,
-            packet=event_of(message(None), self._namespace),
+            packet=event_of(message, self._namespace),
             opts=_options(rooms, except_rooms, {"timeout": round(timeout * 1000)}),
         )
         answers = AckCollector()
@@ -243,6 +254,36 @@ class RedisAdapter:
 
     async def _ask(self, type: RequestType, **fields: Any) -> list[AdapterResponse]:
         return await self._requests.ask(self._request(type, **fields), self._timeout)
+
+
+class RedisAdapters:
+    """Makes the adapters of one server, and owns the link to Redis that they share."""
+
+    def __init__(self, url: RedisUrl, prefix: str, timeout: float) -> None:
+        self._link = Link(url)
+        self._prefix = prefix
+        self._timeout = timeout
+        self._namespaces: set[str] = set()
+
+    def __call__(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
+        """The adapter of a namespace. Raises `ValueError` for a second one: each server needs a link of its own."""
+        if namespace in self._namespaces:
+            raise ValueError("RedisAdapter.from_url(…) is for one server: call it for each server")
+        self._namespaces.add(namespace)
+        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, timeout=self._timeout)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the servers are not joined now, without a password; None where all is well."""
+        return self._link.problem
+
+    async def start(self) -> None:
+        """Connect; after a few seconds without Redis, go on and connect in the background."""
+        await self._link.start(_START_WITHIN)
+
+    async def close(self) -> None:
+        """Have Redis take what has been published, within a second, and disconnect."""
+        await self._link.close(_CLOSE_WITHIN)
 
 
 def _options(rooms: Collection[str], except_rooms: Collection[str], flags: Flags = UNSET) -> Options:

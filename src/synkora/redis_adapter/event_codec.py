@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.protocol import json, surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import (
@@ -16,11 +16,11 @@ from synkora.protocol.socketio import (
     check_event,
     check_placeholders,
     decode_arguments,
-    encode_packet,
 )
 from synkora.protocol.timestamps import timestamp
 from synkora.redis_adapter import js_numbers
 from synkora.redis_adapter.formats import InvalidMessage, PublishedEvent
+from synkora.sockets.packets import event_of_json
 
 _ARGUMENTS: Final[json.Decoder[list[Any]]] = json.Decoder(list[Any], js_numbers.parse)
 LARGE: Final = 16_384  # bytes of JSON from which on an event is handed on as text: to read it would cost too much
@@ -28,16 +28,14 @@ _EVENTS: Final = (PacketType.EVENT, PacketType.BINARY_EVENT)
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 
 
-def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
+def event_of(message: Message, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
     """The event that a message brings to clients; with `may_be_text` a large one as its JSON text.
 
     So is one with half a surrogate pair, which MessagePack has no form for; where it cannot be text it gets U+FFFD.
 
     Raises `InvalidMessage` where it is nested too deeply.
     """
-    attachments = message.attachments
-    kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
-    text = message.packet[len(encode_packet(kind, namespace, attachments=len(attachments))) :]
+    text, attachments = message.data, message.attachments
     try:
         if attachments:  # a relay passes on some fields of a payload: those left out may have had attachments
             data = js_numbers.normalize(decode_arguments(text, attachments, may_leave_out=True))
@@ -50,16 +48,12 @@ def event_of(message: Outgoing, namespace: str, *, may_be_text: bool = False) ->
     return PublishedEvent(PacketType.EVENT, data, namespace)
 
 
-def outgoing(
-    event: PublishedEvent, *, id: int | None = None, volatile: bool = False, is_plain: bool = False
-) -> Outgoing:
+def outgoing(event: PublishedEvent, *, volatile: bool = False, is_plain: bool = False) -> Message:
     """An event as clients get it: bytes as attachments, dates as text. One that `is_plain` has none.
 
     Raises `InvalidMessage` for what is no event, or what JSON cannot hold.
     """
     if event.data is UNSET:
-        if id is not None:
-            raise InvalidMessage("no event")  # the id is taken
         return _of_text(event, volatile)
     name = event.data[0] if event.data else None
     if event.type not in _EVENTS or isinstance(name, bool) or not isinstance(name, str | int | float):
@@ -71,16 +65,15 @@ def outgoing(
         data = event.data if is_plain else _portable(event.data, attachments)
         if len(attachments) > MAX_ATTACHMENTS:
             raise InvalidMessage("too many attachments")
+        text = json.encode(data)
         if attachments:
-            check_placeholders(json.encode(data), attachments)
-        kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
-        packet = encode_packet(kind, event.nsp, data, id=id, attachments=len(attachments))
+            check_placeholders(text, attachments)
     except (TypeError, RecursionError, InvalidPayload, ProtocolError) as error:
         raise InvalidMessage(str(error)) from None
-    return Outgoing(packet, tuple(attachments), volatile=volatile)
+    return event_of_json(event.nsp, text, tuple(attachments), volatile=volatile)
 
 
-def _of_text(event: PublishedEvent, volatile: bool) -> Outgoing:
+def _of_text(event: PublishedEvent, volatile: bool) -> Message:
     if event.type != PacketType.EVENT or not isinstance(event.id, str):
         raise InvalidMessage("no event")
     text = event.id.encode()
@@ -88,7 +81,7 @@ def _of_text(event: PublishedEvent, volatile: bool) -> Outgoing:
         check_event(text)
     except (InvalidPayload, ProtocolError) as error:
         raise InvalidMessage(str(error)) from None
-    return Outgoing(encode_packet(PacketType.EVENT, event.nsp) + text, volatile=volatile)
+    return event_of_json(event.nsp, text, volatile=volatile)
 
 
 def _portable(value: Any, attachments: list[bytes]) -> Any:

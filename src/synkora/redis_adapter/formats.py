@@ -53,7 +53,7 @@ class PublishedEvent(Struct):
     id: Any = UNSET
 
 
-class Options(Struct, rename={"excepted": "except"}):
+class Options(Struct, rename={"except_rooms": "except"}):
     """Whom something is for."""
 
     rooms: list[RoomName] = []

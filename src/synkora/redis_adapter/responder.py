@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from synkora.engine.outgoing import Outgoing
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_codec import outgoing
@@ -112,9 +111,9 @@ class Responder:
         if event is UNSET or options is UNSET:
             raise InvalidMessage("no broadcast")
         event.nsp = self._namespace
-
-        def numbered(id: int | None) -> Outgoing:
-            return outgoing(event, id=id, volatile=bool(options.flag("volatile")))
+        if event.data is UNSET:
+            raise InvalidMessage("no event")  # its JSON text takes the place of an id
+        message = outgoing(event, volatile=bool(options.flag("volatile")))
 
         def answered(value: Any) -> None:
             try:
@@ -122,7 +121,7 @@ class Responder:
             except InvalidMessage:
                 self.unreadable += 1
 
-        question = self._local.ask(numbered, *_chosen(request), answered)
+        question = self._local.ask(message, *_chosen(request), answered)
         self._respond(request, write_json, type=RequestType.BROADCAST_CLIENT_COUNT, client_count=question.asked)
         if question.asked:
             asyncio.get_running_loop().call_later(_time_to_answer(options), question.close)

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -25,7 +26,7 @@ from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.polls import PollingProtocol
 from synkora.serving.systemd import passed_sockets
-from synkora.sockets.internals import polling_of, registry_of
+from synkora.sockets.internals import polling_of, registry_of, start
 from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:  # a server without an application beside it does not need Starlette
@@ -42,6 +43,7 @@ _TLS_GOODBYE: Final = 2  # seconds
 KEEP_ALIVE: Final = 65  # seconds: longer than most load balancers keep their connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STDIN: Final = 0
+_EVERY_INTERFACE: Final = ("0.0.0.0", "::")  # noqa: S104  # told apart, not listened on
 #: Seconds in which a further SIGTERM is the same one: a supervisor sends it to a process, and to the process's group.
 _SAME_SIGTERM: Final = 2
 # Connections live long and are made of many objects: young collections would walk them again and again.
@@ -107,6 +109,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then tell `started`."""
         await self._entered.enter_async_context(self._around)
+        await start(self._sockets_server)
         if self._tls is None:
             await super().startup(sockets)
         else:
@@ -117,6 +120,8 @@ class Server(uvicorn.Server):
         self._upkeep.start()
         if self._started is not None and sockets is not None:
             self._started(sockets)
+        elif sockets:
+            log.info("listening", address=_address(sockets[0], is_tls=self._tls is not None))
 
     def _count_connections(self) -> int:
         return len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
@@ -226,6 +231,16 @@ async def _not_found(scope: "Scope", receive: "Receive", send: "Send") -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+def _address(listening: socket.socket, *, is_tls: bool) -> str:
+    """Where programs of this machine reach what listens on a socket."""
+    if listening.family == socket.AF_UNIX:
+        return str(listening.getsockname())
+    host, port = listening.getsockname()[:2]
+    if host in _EVERY_INTERFACE:
+        host = "localhost"
+    return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def serve(
     server: SocketServer,
     *,
@@ -249,16 +264,22 @@ def serve(
     refused; then `before_close`, before the remaining connections end within `shutdown_timeout` seconds.
     `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
     seconds. Sockets that a service manager passes take the place of `host`
-    and `port` (sd_listen_fds(3)). Raises `OSError` where it cannot listen.
+    and `port` (sd_listen_fds(3)). Without `started`, a line on stderr says where it listens. Raises `OSError` where it
+    cannot listen.
     """
     sockets = passed_sockets() or listen(host, port)
+
+    def say_where(listening: list[socket.socket]) -> None:
+        address = _address(listening[0], is_tls=tls is not None)
+        print(f"Socket.IO at {address} (Ctrl-C stops the server)", file=sys.stderr, flush=True)  # noqa: T201
+
     Server(
         server,
         app=app,
         around=around,
         drain=drain,
         before_close=before_close,
-        started=started,
+        started=started or say_where,
         shutdown_timeout=shutdown_timeout,
         keep_alive=keep_alive,
         tls=tls,
@@ -270,7 +291,7 @@ async def serve_async(server: SocketServer, *, host: str = "", port: int = 3000,
     """Run `server` in the running event loop as `serve` does, with its options, until a signal or a cancellation.
 
     When it is cancelled, the connections end in good order before it raises `CancelledError`. In the main thread it
-    takes SIGINT and SIGTERM.
+    takes SIGINT and SIGTERM. Where it listens is logged, unless `started` is given.
     """
     sockets = listen(host, port)
     running = Server(server, **options)

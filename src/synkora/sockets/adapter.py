@@ -1,15 +1,12 @@
 """The port to other servers."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, Protocol
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.sockets.broadcast_acks import BroadcastAcks
 from synkora.sockets.rooms import Rooms
 from synkora.sockets.snapshot import SocketSnapshot
-
-#: An event with this id, which each server gives it anew; with None it has none.
-Numbered = Callable[[int | None], Outgoing]
 
 
 class Adapter(Protocol):
@@ -17,6 +14,8 @@ class Adapter(Protocol):
 
     `rooms` and `except_rooms` select sockets: the members of any of `rooms` (of the whole namespace if `rooms` is
     empty), without the members of `except_rooms`. With `local`, only sockets of this server are selected.
+
+    A message is an event: `Message.data` is its JSON array, in which placeholders refer to its `attachments`.
     """
 
     @property
@@ -30,12 +29,12 @@ class Adapter(Protocol):
         ...
 
     def broadcast(
-        self, message: Outgoing, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+        self, message: Message, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> None:
         """Send `message`."""
         ...
 
-    def relay(self, message: Outgoing, room: str, but: str | None = None, *, local: bool = False) -> None:
+    def relay(self, message: Message, room: str, but: str | None = None, *, local: bool = False) -> None:
         """Send `message` to the members of `room`, but not to the socket `but`.
 
         Unlike a broadcast to the room it never reaches a socket whose id is the room's name: that has not joined.
@@ -44,7 +43,7 @@ class Adapter(Protocol):
 
     async def call(
         self,
-        message: Numbered,
+        message: Message,
         rooms: Collection[str],
         except_rooms: Collection[str],
         *,

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.remote import RemoteSocket
 from synkora.sockets.rooms import check_rooms
@@ -78,13 +77,9 @@ class Broadcast:
         Returns the first argument of each ack, None where it has none, in the order of arrival. Raises
         `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
         """
-
         if self._core.outgoing:
             self._core.emitted(event, args)
-
-        def message(id: int | None) -> Outgoing:
-            return packets.event(self._core.name, event, args, id=id, volatile=self._is_volatile)
-
+        message = packets.event(self._core.name, event, args, volatile=self._is_volatile)
         return await self._core.adapter.call(
             message, self._rooms, self._excepted, timeout=timeout, local=self._is_local
         )

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from typing import Final, Protocol
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
@@ -209,7 +209,7 @@ class Client:
 
     def _dismiss(self, socket: Socket, reason: Reason) -> None:
         if socket.connected:
-            self.session.outbox.put(Outgoing(encode_packet(PacketType.DISCONNECT, socket.namespace)))
+            self.session.outbox.put(Message(encode_packet(PacketType.DISCONNECT, socket.namespace)))
             if self._left is None:
                 self._left = set()
             self._left.add(socket.namespace)

@@ -39,6 +39,11 @@ async def drain_in_groups(
     await drain(server._registry, seconds, groups, tell)
 
 
+async def start(server: SocketServer) -> None:
+    """Have a server connect to the others, before it takes clients."""
+    await server._start()
+
+
 def adapter_of(namespace: Namespace) -> Adapter:
     """What carries a namespace's broadcasts."""
     return namespace._core.adapter

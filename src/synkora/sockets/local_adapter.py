@@ -1,12 +1,13 @@
 """The adapter of a server that is alone, and the part of any other adapter that is about this server."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from synkora.engine.message import Message
 from synkora.engine.outbox import Flusher
-from synkora.engine.outgoing import Outgoing
+from synkora.sockets import packets
 from synkora.sockets.ack_collector import AckCollector
-from synkora.sockets.adapter import Adapter, Numbered
+from synkora.sockets.adapter import Adapter
 from synkora.sockets.broadcast_acks import BroadcastAcks, PendingBroadcastAck
 from synkora.sockets.rooms import Rooms
 from synkora.sockets.server_side import ServerSide
@@ -50,7 +51,7 @@ class LocalAdapter:
 
     def broadcast(
         self,
-        message: Outgoing,
+        message: Message,
         rooms: Collection[str],
         except_rooms: Collection[str],
         local: bool = False,  # not by keyword alone, as elsewhere: calls that leave such a one out cost more
@@ -64,14 +65,14 @@ class LocalAdapter:
                 return
         self._flusher.broadcast(message, self.rooms.select(rooms, except_rooms).values(), None)
 
-    def relay(self, message: Outgoing, room: str, but: str | None = None, local: bool = False) -> None:
+    def relay(self, message: Message, room: str, but: str | None = None, local: bool = False) -> None:
         """Send `message` to the members of `room`: the hot path of the application's events."""
         skip = None if but is None else self.rooms.members.get(but)
         self._flusher.broadcast(message, self.rooms.joined(room).values(), skip)
 
     def ask(
         self,
-        message: Numbered,
+        message: Message,
         rooms: Collection[str],
         except_rooms: Collection[str],
         answered: Callable[[Any], None],
@@ -79,13 +80,12 @@ class LocalAdapter:
         """Send an event, and give `answered` the first argument of each ack, until the question is closed."""
         chosen = self.rooms.select(rooms, except_rooms)
         number = self.acks.next_id()
-        numbered = message(number)
-        self._flusher.broadcast(numbered, chosen.values(), None)
+        self._flusher.broadcast(packets.asking_for_ack(message, number), chosen.values(), None)
         return self.acks.open(number, chosen, answered)
 
     async def call(
         self,
-        message: Numbered,
+        message: Message,
         rooms: Collection[str],
         except_rooms: Collection[str],
         *,
@@ -157,3 +157,20 @@ class LocalAdapter:
 
 #: Makes the adapter of the namespace of this name, around the one of this server.
 AdapterFactory = Callable[[str, LocalAdapter], Adapter]
+
+
+@runtime_checkable
+class AdapterConnection(Protocol):
+    """An `AdapterFactory` whose adapters share a connection: the server starts and closes it with itself."""
+
+    def __call__(self, namespace: str, local: LocalAdapter, /) -> Adapter:
+        """Make the adapter of a namespace."""
+        ...
+
+    async def start(self) -> None:
+        """Connect; where that takes longer than a few seconds, go on in the background."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is left to be sent, and disconnect."""
+        ...

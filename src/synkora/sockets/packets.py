@@ -1,21 +1,23 @@
 """Events and acks, ready to be sent."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
+from synkora.engine.updates import Subject, Update
 from synkora.protocol.json import encode
-from synkora.protocol.socketio import RESERVED_EVENTS, PacketType, encode_packet, take_attachments
+from synkora.protocol.socketio import (
+    RESERVED_EVENTS,
+    PacketType,
+    encode_header,
+    encode_packet,
+    take_attachments,
+    with_id,
+)
 
 
 def event(
-    namespace: str,
-    name: str,
-    args: Sequence[object],
-    *,
-    id: int | None = None,
-    volatile: bool = False,
-    attachments: tuple[bytes, ...] = (),
-) -> Outgoing:
+    namespace: str, name: str, args: Sequence[object], *, volatile: bool = False, attachments: tuple[bytes, ...] = ()
+) -> Message:
     """An event; `attachments` are what placeholders in `args` already refer to.
 
     Raises `TypeError` for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
@@ -24,35 +26,48 @@ def event(
         raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:
         args, attachments = take_attachments(args)
+    return event_of_json(namespace, encode([name, *args]), attachments, volatile=volatile)
+
+
+def event_of_json(
+    namespace: str, data: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False
+) -> Message:
+    """An event from its JSON array."""
     kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
-    packet = encode_packet(kind, namespace, [name, *args], id=id, attachments=len(attachments))
-    return Outgoing(packet, attachments, volatile=volatile)
+    head = encode_header(kind, namespace, attachments=len(attachments))
+    return Message(data, attachments, head=head, volatile=volatile)
+
+
+def asking_for_ack(message: Message, id: int) -> Message:
+    """The same event, whose ack has this id."""
+    return Message(message.data, message.attachments, head=with_id(message.head, id), volatile=message.volatile)
 
 
 class EventWriter:
     """Writes one event of a namespace again and again, each time with one argument: what stays the same is kept."""
 
-    __slots__ = ("_head", "_name", "_namespace", "_volatile")
+    __slots__ = ("_begin", "_head", "_name", "_namespace", "_volatile")
 
     def __init__(self, namespace: str, name: str, *, volatile: bool) -> None:
         self._namespace = namespace
         self._name = name
         self._volatile = volatile
-        self._head = encode_packet(PacketType.EVENT, namespace, [name])[:-1] + b","
+        self._head = encode_header(PacketType.EVENT, namespace)
+        self._begin = encode([name])[:-1] + b","
 
-    def write(self, argument: object, attachments: tuple[bytes, ...]) -> Outgoing:
+    def write(self, argument: object, attachments: tuple[bytes, ...]) -> Message:
         """The event with a Struct or a `Raw`; `attachments` are what placeholders in it refer to."""
         if attachments:
             return event(self._namespace, self._name, (argument,), volatile=self._volatile, attachments=attachments)
-        return Outgoing(self.packet(argument), volatile=self._volatile)
+        return Message(self._begin + encode(argument) + b"]", head=self._head, volatile=self._volatile)
 
-    def packet(self, argument: object) -> bytes:
-        """The packet with a Struct or a `Raw` that has no attachments."""
-        return self._head + encode(argument) + b"]"
+    def update(self, argument: object, subject: Subject, replaces: Hashable | None = None) -> Update:
+        """The event, without attachments, as an update about `subject`."""
+        return Update(self._begin + encode(argument) + b"]", subject, replaces, head=self._head)
 
 
-def ack(namespace: str, id: int, args: Sequence[object]) -> Outgoing:
+def ack(namespace: str, id: int, args: Sequence[object]) -> Message:
     """The answer to a client's event. Raises `TypeError` for what JSON cannot hold."""
     args, attachments = take_attachments(args)
     kind = PacketType.BINARY_ACK if attachments else PacketType.ACK
-    return Outgoing(encode_packet(kind, namespace, args, id=id, attachments=len(attachments)), attachments)
+    return Message(encode_packet(kind, namespace, args, id=id, attachments=len(attachments)), attachments)

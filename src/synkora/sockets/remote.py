@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from synkora.engine.outgoing import Outgoing
 from synkora.sockets import packets
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.rooms import check_rooms
@@ -60,10 +59,7 @@ class RemoteSocket:
         """
         if self._core.outgoing:
             self._core.emitted(event, args)
-
-        def message(id: int | None) -> Outgoing:
-            return packets.event(self._core.name, event, args, id=id)
-
+        message = packets.event(self._core.name, event, args)
         answers = await self._core.adapter.call(message, (self.id,), (), timeout=timeout)
         if not answers:
             raise AckTimeout("the client left")

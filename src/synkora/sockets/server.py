@@ -13,7 +13,7 @@ from synkora.engine.logs import Log, fault
 from synkora.engine.origins import Origins
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
-from synkora.engine.settings import EngineSettings, TransportName
+from synkora.engine.settings import Cors, EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
@@ -23,7 +23,7 @@ from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
 from synkora.sockets.client_host import ClientHost
 from synkora.sockets.core import NamespaceCore
-from synkora.sockets.local_adapter import AdapterFactory
+from synkora.sockets.local_adapter import AdapterConnection, AdapterFactory
 from synkora.sockets.namespace import Namespace, Pattern
 from synkora.sockets.namespace_handlers import NamespaceHandlers
 from synkora.sockets.registration import Registration
@@ -62,6 +62,7 @@ class SocketServer(Registration, BroadcastOperators):
         instance: str = "",
         transports: Sequence[TransportName] = ("polling", "websocket"),
         origins: Origins | Sequence[str] = (),
+        cors: Cors = Cors(),  # noqa: B008  # it cannot be changed
         proxies: TrustedProxies | Sequence[str] = (),
         max_outbox: int = 4_000_000,
         compression: bool = False,
@@ -78,6 +79,7 @@ class SocketServer(Registration, BroadcastOperators):
             instance=instance,
             transports=options.transports(transports),
             origins=origins,
+            cors=cors,
             proxies=proxies,
             ping_interval=options.seconds("ping_interval", ping_interval),
             ping_timeout=options.seconds("ping_timeout", ping_timeout),
@@ -90,6 +92,7 @@ class SocketServer(Registration, BroadcastOperators):
         connect_timeout = options.seconds("connect_timeout", connect_timeout)
         self._namespaces: dict[str, Namespace] = {}
         self._adapter = adapter
+        self._connection = adapter if isinstance(adapter, AdapterConnection) else None
         self._registry = Registry(self.settings, self._accept, connection_limiter)
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
@@ -177,11 +180,16 @@ class SocketServer(Registration, BroadcastOperators):
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
-        """What Starlette and FastAPI take as `lifespan`: ends all connections when the application stops."""
+        """What Starlette and FastAPI take as `lifespan`: connects the adapter, and ends all connections at the end."""
         try:
+            await self._start()
             yield
         finally:
             await self.close(CLOSING_TIME)
+
+    async def _start(self) -> None:
+        if self._connection is not None:
+            await self._connection.start()
 
     async def drain(self, seconds: float) -> None:
         """Send all clients away within `seconds`, evenly and in random order, and refuse new clients.
@@ -209,6 +217,8 @@ class SocketServer(Registration, BroadcastOperators):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_STEPS)
+        if self._connection is not None:
+            await self._connection.close()
         return self._registry.is_drained
 
     def _accept(self, session: Session) -> Client:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.session import Session
 from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
 from synkora.sockets import packets
@@ -70,7 +70,7 @@ class Socket:
         self._rooms: set[str] | None = None
         self._running = 0  # handlers that have not ended
         self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
-        self._pending: list[Outgoing] | None = None
+        self._pending: list[Message] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
 
@@ -161,7 +161,7 @@ class Socket:
             self._core.emitted(event, args)
         self._put(packets.event(self._core.name, event, args))
 
-    def _put(self, message: Outgoing) -> None:
+    def _put(self, message: Message) -> None:
         """Send a message that is encoded already."""
         if self._state is SocketState.CONNECTED:
             self._session.outbox.put(message)
@@ -181,7 +181,7 @@ class Socket:
         if self._acks is None:
             self._acks = Acks()
         number = self._core.adapter.acks.next_id()
-        message = packets.event(self._core.name, event, args, id=number)
+        message = packets.asking_for_ack(packets.event(self._core.name, event, args), number)
         self._acks.open(number)
         if self._core.outgoing:
             self._core.emitted(event, args)
@@ -225,7 +225,7 @@ class Socket:
         self._core.adapter.rooms.add(self.id, self._session.outbox)
         self._enter(self._rooms or ())
         outbox = self._session.outbox
-        outbox.put(Outgoing(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
+        outbox.put(Message(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
         pending, self._pending = self._pending, None
         for message in pending or ():
             outbox.put(message)

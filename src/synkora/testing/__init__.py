@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from synkora.engine.disconnect import Reason
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.request import Headers, Request
 from synkora.engine.settings import TransportName
 from synkora.protocol import json
@@ -78,7 +78,7 @@ class Client:
         """
         number = len(self._acks)
         self._acks[number] = asyncio.get_running_loop().create_future()
-        self._send(packets.event(self.namespace, event, args, id=number))
+        self._send(packets.asking_for_ack(packets.event(self.namespace, event, args), number))
         async with asyncio.timeout(timeout):
             answer = await self._acks[number]
         return answer[0] if answer else None
@@ -109,7 +109,7 @@ class Client:
             self._session.transport_closed(self._transport, Reason.TRANSPORT_CLOSE)
         await asyncio.sleep(0)
 
-    def _send(self, message: Outgoing) -> None:
+    def _send(self, message: Message) -> None:
         if self.closed_by is not None:
             raise ClientClosed(self.closed_by)
         for part in message.messages():
@@ -181,7 +181,7 @@ class _MemoryTransport:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         for message in messages:
             for part in message.messages():
                 self._client._take(part)  # noqa: SLF001  # the two are one

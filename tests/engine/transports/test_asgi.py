@@ -154,7 +154,7 @@ class TestWebSocket:
         """Servers raise when they are to send to nobody: that is no error of ours."""
         wire.fails_with = OSError("gone")
         with capture_logs() as logs:
-            engine.recorders[0].session.send(b"4hello?")
+            engine.recorders[0].session.send(b"hello?")
             await wire.returned()
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
         assert logs == []
@@ -162,7 +162,7 @@ class TestWebSocket:
     async def test_a_fault_of_ours_ends_its_connection_and_is_in_the_log(self, wire: Wire, engine: Engine) -> None:
         """What cannot be sent, such as text that is none, costs the others nothing."""
         with capture_logs() as logs:
-            engine.recorders[0].session.send(b"4\xff")
+            engine.recorders[0].session.send(b"\xff")
             await wire.returned()
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
         assert [entry["event"] for entry in logs] == ["websocket_failed"]
@@ -179,10 +179,10 @@ class TestWebSocket:
         """What comes meanwhile is held in the outbox, where there are limits, and goes out in order."""
         session = engine.recorders[0].session
         wire.hold()
-        session.send(b"4first")
+        session.send(b"first")
         await until(lambda: wire.is_held)
         assert not session.transport.writable
-        session.send(b"4second")
+        session.send(b"second")
         await until(lambda: session.outbox.waiting_bytes)
         wire.release()
         assert [(await wire.sent())["text"] for _ in range(2)] == ["4first", "4second"]

@@ -8,8 +8,8 @@ import pytest
 from tests.support.clients import Polling
 from tests.support.servers import Address, Engine, serving_engine
 
+from synkora.engine.message import Message
 from synkora.engine.origins import Origins
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.transports import poll_responses
 from synkora.protocol import compression
 
@@ -32,7 +32,7 @@ async def address(engine: Engine, request: pytest.FixtureRequest) -> AsyncIterat
 async def sent(client: Polling, engine: Engine, *packets: bytes) -> tuple[list[bytes], dict[str, str], int]:
     """What a poll brings of these packets: the packets, the headers, and how many bytes the body had on its way."""
     for packet in packets:
-        engine.recorders[0].session.send(packet)
+        engine.recorders[0].session.send(packet[1:])
     await asyncio.sleep(0)
     async with client.http.stream("GET", client.address.url(sid=client.sid)) as answer:
         assert answer.status_code == 200
@@ -110,9 +110,9 @@ async def test_a_broadcast_is_compressed_once(
         clients = [await stack.enter_async_context(Polling(address, GZIP)) for _ in range(5)]
         for client in clients:
             await client.open()
-        engine.recorders[0].session.send(SMALL)
+        engine.recorders[0].session.send(SMALL[1:])
         outboxes = [recorder.session.outbox for recorder in engine.recorders]
-        engine.registry.flusher.broadcast(Outgoing(LARGE), outboxes, None)
+        engine.registry.flusher.broadcast(Message(LARGE[1:]), outboxes, None)
         answers = await asyncio.gather(*(client.poll() for client in clients))
     assert answers == [[SMALL.decode(), LARGE.decode()], *[[LARGE.decode()]] * 4]
     assert compressed == [LARGE]

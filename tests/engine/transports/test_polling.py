@@ -51,13 +51,13 @@ async def rest(client: Polling) -> list[str]:
 async def test_a_poll_that_hangs_is_answered_with_the_next_message(client: Polling, engine: Engine) -> None:
     """A GET waits until there is something for it."""
     poll = await hanging_poll(client, engine)
-    engine.recorders[0].session.send(b"4hello")
+    engine.recorders[0].session.send(b"hello")
     assert await poll == ["4hello"]
 
 
 async def test_all_that_waits_comes_in_one_payload(client: Polling, engine: Engine) -> None:
     """What was sent between two polls is the answer to the second."""
-    for text in (b"4one", b"4two"):
+    for text in (b"one", b"two"):
         engine.recorders[0].session.send(text)
         await asyncio.sleep(0)
     assert await client.poll() == ["4one", "4two"]
@@ -164,7 +164,7 @@ async def test_what_was_queued_comes_before_the_end_for_an_error(
     """A POST that breaks the protocol ends the session; the poll that waits, or the next, has what was sent before."""
     session = engine.recorders[0].session
     poll = await hanging_poll(client, engine) if is_polling else None
-    session.send(b"4queued")
+    session.send(b"queued")
     assert (await client.post(body)).status_code in (400, 413)
     assert not session.is_live
     assert (await client.post("4late")).status_code == 400
@@ -187,7 +187,7 @@ async def test_the_clients_close_releases_the_poll(client: Polling, engine: Engi
 async def test_the_servers_close_reaches_the_next_poll(client: Polling, engine: Engine) -> None:
     """Last messages wait for a client that is between two polls, and the close for the next; posts are passed over."""
     session = engine.recorders[0].session
-    session.send(b"4last words")
+    session.send(b"last words")
     session.close(Reason.SERVER_SHUTTING_DOWN)
     assert session.state is State.CLOSING
     assert (await client.post("4too late")).text == "ok"
@@ -237,7 +237,7 @@ async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
 
     async def stream() -> None:
         for number in range(300):
-            session.send(b"4%d" % number)
+            session.send(b"%d" % number)
             await asyncio.sleep(0)
 
     streaming = asyncio.create_task(stream())
@@ -249,7 +249,7 @@ async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
         arrived += await poll
         await upgraded.send("5")
         await streaming
-        session.send(b"4end")
+        session.send(b"end")
         while arrived[-1] != "4end":
             message = await upgraded.receive()
             assert isinstance(message, str)

@@ -11,7 +11,7 @@ from websockets.frames import Opcode
 
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.disconnect import Reason
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 
 LIMIT = 1_000_000
 SIZE = 10_000
@@ -36,8 +36,8 @@ async def slow(address: Address) -> AsyncIterator[WebSocket]:
         yield slow
 
 
-def numbered(number: int, *, volatile: bool = False) -> Outgoing:
-    return Outgoing(b"4%08d" % number + b"." * SIZE, volatile=volatile)
+def numbered(number: int, *, volatile: bool = False) -> Message:
+    return Message(b"%08d" % number + b"." * SIZE, volatile=volatile)
 
 
 def number_of(frame: bytes) -> int:
@@ -62,7 +62,7 @@ async def test_it_loses_the_oldest_volatile_messages_and_nothing_else(slow: WebS
     for number in range(count, count + 40):
         session.outbox.put(numbered(number, volatile=number % 2 == 1))
         await asyncio.sleep(0)
-    session.outbox.put(Outgoing(b"4%08d" % 99_999_999))
+    session.outbox.put(Message(b"%08d" % 99_999_999))
     received: list[int] = []
     while not received or received[-1] != 99_999_999:
         received.append(number_of(bytes((await slow.frame()).data)))
@@ -107,7 +107,7 @@ async def test_past_the_limit_it_is_cut_off_and_another_client_loses_nothing(
             count += 1
             await asyncio.sleep(0.0005)
             assert count * SIZE < 20 * LIMIT, "the slow client was never cut off"
-        engine.registry.flusher.broadcast(Outgoing(b"4%08d" % 99_999_999), outboxes[1:], None)
+        engine.registry.flusher.broadcast(Message(b"%08d" % 99_999_999), outboxes[1:], None)
         await reading
         assert received == [*range(count), 99_999_999]
     assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
@@ -128,7 +128,7 @@ async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: Web
     count = await stuff(engine)
     await slow.send(*(client_frame(PING, b"%d" % number) for number in range(200)), client_frame(TEXT, b"4done"))
     await until(lambda: engine.recorders[0].messages)
-    engine.recorders[0].session.send(b"4last")
+    engine.recorders[0].session.send(b"last")
     frames = [await slow.frame() for _ in range(count + 2)]
     pongs = [bytes(frame.data) for frame in frames if frame.opcode is Opcode.PONG]
     assert pongs == [b"199"]

@@ -190,7 +190,7 @@ class TestClosing:
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 0.05)
         session = engine.recorders[0].session
         while session.transport.writable:
-            session.send(b"4" + bytes(100_000))
+            session.send(bytes(100_000))
             await asyncio.sleep(0)
         await raw.send(client_frame(CLOSE, (1000).to_bytes(2, "big")))
         await until(lambda: engine.registry.open_websockets == 0)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.servers import Engine, serving_engine
 from tests.support.wire import raw_websocket
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.protocol import compression, websocket
 
 CHROMIUM = "permessage-deflate; client_max_window_bits"
@@ -35,7 +35,7 @@ async def test_a_broadcast_is_compressed_once_for_all(monkeypatch: pytest.Monkey
             assert (await client.text()).startswith("0{")
         outboxes = [recorder.session.outbox for recorder in engine.recorders]
         for _ in range(2):
-            engine.registry.flusher.broadcast(Outgoing(LARGE), outboxes, None)
+            engine.registry.flusher.broadcast(Message(LARGE[1:]), outboxes, None)
             frames = await asyncio.gather(*(client.frame() for client in clients))
             assert [frame.rsv1 for frame in frames] == [True, True, True, False, False]
             assert len({bytes(frame.data) for frame in frames[:3]}) == 1

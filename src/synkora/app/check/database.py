@@ -7,19 +7,18 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
+from synkora.access.database import FAILURES, connection_options
 from synkora.access.database_url import DatabaseUrl
+from synkora.access.membership import QUERY_TIMEOUT
 from synkora.access.postgres import PostgresAccess
-from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
-from synkora.app.check.origin import is_loopback
+from synkora.app.check.network import is_loopback, judge_clock
 from synkora.app.settings import Settings
 from synkora.collaboration.access import AccessUnavailable
 from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
 
-_PATIENCE: Final = 2.5  # seconds, as a join has
 _REST: Final = ("database-tables", "database-rights", "database-clock")
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _NOBODY: Final = SignedIn(User("synkora-check"), "")
 _CORRECT: Final = "Correct DATABASE_URL: it is the app's own, or has a user of this server's"
 _TOO_MUCH: Final = """
@@ -43,7 +42,7 @@ async def check_database(settings: Settings) -> list[Finding]:
         connection = await _connect(url)
     except ValueError as error:
         return _not_asked(wrong("database", f"DATABASE_URL {error}", "Write it as the app has it"))
-    except _FAILURES as error:
+    except FAILURES as error:
         return _not_asked(_unreachable(error))
     try:
         return [
@@ -53,29 +52,18 @@ async def check_database(settings: Settings) -> list[Finding]:
             await _clock(connection),
         ]
     finally:
-        await connection.close(timeout=_PATIENCE)
+        await connection.close(timeout=QUERY_TIMEOUT)
 
 
 async def _connect(url: DatabaseUrl) -> _Connection:
-    return await asyncpg.connect(
-        host=url.host,
-        port=url.port,
-        user=url.user,
-        password=url.password,
-        database=url.database,
-        ssl=url.ssl,
-        timeout=_PATIENCE,
-        command_timeout=_PATIENCE,
-        server_settings={"application_name": "synkora"},
-        statement_cache_size=0,
-    )
+    return await asyncpg.connect(**connection_options(url), statement_cache_size=0)
 
 
 def _unreachable(error: Exception) -> Finding:
     words = str(error).partition("\n")[0]
     match error:
         case TimeoutError():
-            why = f"it did not answer within {_PATIENCE} s"
+            why = f"it did not answer within {QUERY_TIMEOUT} s"
             advice = "See whether the database is overloaded, or a firewall is in between"
         case socket.gaierror():
             why, advice = "its name cannot be resolved", _CORRECT
@@ -131,7 +119,7 @@ async def _rights(url: DatabaseUrl, connection: _Connection) -> Finding:
     schema = '"' + url.schema.replace('"', '""') + '"'
     try:
         too_much = await connection.fetchval(_TOO_MUCH, f'{schema}."Project"', f'{schema}."TeamMember"')
-    except _FAILURES as error:
+    except FAILURES as error:
         return skipped("database-rights", f"not looked at: {type(error).__name__}")
     if too_much:
         return risky(
@@ -146,7 +134,7 @@ async def _clock(connection: _Connection) -> Finding:
     before = time()
     try:
         theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    except _FAILURES as error:
+    except FAILURES as error:
         return skipped("database-clock", f"not looked at: {type(error).__name__}")
     return judge_clock("database-clock", "the database's", theirs, before, time())
 

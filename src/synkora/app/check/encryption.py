@@ -10,7 +10,7 @@ from typing import Final
 from cryptography import x509
 
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
-from synkora.app.check.origin import is_loopback
+from synkora.app.check.network import is_loopback
 from synkora.app.settings import Settings
 from synkora.serving.tls import TlsError, tls_context
 

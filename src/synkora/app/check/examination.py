@@ -9,6 +9,7 @@ from synkora.app.check.configuration import read_configuration
 from synkora.app.check.finding import Finding, skipped, wrong
 from synkora.app.check.registry import CHECKS, Group
 from synkora.app.settings import Settings
+from synkora.extras import advice
 
 #: Seconds that what is asked over a network has.
 PATIENCE: Final = 6.0
@@ -36,6 +37,11 @@ async def _run(group: Group, settings: Settings) -> list[Finding]:
         async with asyncio.timeout(PATIENCE):
             found = group.run(settings)
             return list(await found if inspect.isawaitable(found) else found)
+    except ModuleNotFoundError as error:
+        words, _, command = advice("this check", error).partition(": ")
+        if not group.is_asked(settings):
+            return [skipped(name, words) for name in group.names]
+        failure = wrong(first, words, command)
     except TimeoutError:
         failure = wrong(first, f"no answer within {PATIENCE:g} s", "See whether what is asked is overloaded, or frozen")
     except Exception as error:  # noqa: BLE001  # the other checks are still worth reading; its words may hold a secret

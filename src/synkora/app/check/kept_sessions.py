@@ -12,9 +12,6 @@ from synkora.app.settings import Settings
 from synkora.collaboration.access import AccessUnavailable
 from synkora.collaboration.kept_sessions import SessionsNotStored
 
-NO_DATABASE: Final = "it keeps its sessions in its database, and without DATABASE_URL nobody can sign in here"
-SET_DATABASE: Final = 'Set DATABASE_URL to the app\'s own; or have the app make tokens: session: { strategy: "jwt" }'
-
 _NAME: Final = "kept-sessions"
 _NOT_LOOKED_UP: Final = "sessions that the app keeps in its database (NextAuth with an adapter) are not looked up"
 

@@ -2,7 +2,6 @@
 
 import errno
 import math
-import socket
 import ssl
 from typing import Final
 
@@ -12,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from synkora.app.check.finding import Finding, risky, well, wrong
+from synkora.app.listening import listen_problem
 from synkora.app.routes import SERVICE
 from synkora.app.settings import Settings
 from synkora.protocol.json import Decoder
@@ -43,22 +43,8 @@ async def check_port(settings: Settings) -> list[Finding]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return [await _occupant(settings)]
-        return [_refused(error, settings)]
+        return [wrong("port", *listen_problem(error, settings))]
     return [well("port", f"{place} is free" if port else f"any free one ({place})")]
-
-
-def _refused(error: OSError, settings: Settings) -> Finding:
-    port, host = settings.port, settings.host
-    address = "Set WS_HOST to an address of this machine, or leave it unset"
-    if isinstance(error, socket.gaierror):
-        return wrong("port", f"{host} cannot be resolved", address)
-    match error.errno:
-        case errno.EACCES:
-            return wrong("port", f"port {port} may not be opened by this user", "Set WS_PORT to one above 1023")
-        case errno.EADDRNOTAVAIL:
-            return wrong("port", f"{host} is not an address of this machine", address)
-        case _:
-            return wrong("port", f"port {port} cannot be opened: {error.strerror or type(error).__name__}", address)
 
 
 async def _occupant(settings: Settings) -> Finding:

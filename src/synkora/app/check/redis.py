@@ -5,13 +5,12 @@ import secrets
 from time import monotonic, time
 from typing import Final
 
-from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
-from synkora.app.check.origin import is_loopback
+from synkora.app.check.network import is_loopback, judge_clock
 from synkora.app.check.redis_probe import RedisProbe
 from synkora.app.settings import Settings
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
-from synkora.redis.script import Script
+from synkora.redis.link import Script
 from synkora.redis.url import RedisUrl
 
 _PATIENCE: Final = 4.0  # seconds for all

@@ -3,17 +3,21 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple
 
-from synkora.app.check.access import check_access
-from synkora.app.check.clients import check_console, check_limits, check_metrics, check_origins
-from synkora.app.check.database import check_database
 from synkora.app.check.encryption import check_tls
 from synkora.app.check.finding import Finding
 from synkora.app.check.host import check_backlog, check_files, check_memory, check_user
-from synkora.app.check.kept_sessions import check_kept_sessions
-from synkora.app.check.mode import check_environment, check_previous_secrets, check_secret
 from synkora.app.check.port import check_port
-from synkora.app.check.proxies import check_proxies
-from synkora.app.check.redis import check_redis
+from synkora.app.check.settings import (
+    check_access,
+    check_console,
+    check_environment,
+    check_limits,
+    check_metrics,
+    check_origins,
+    check_previous_secrets,
+    check_proxies,
+    check_secret,
+)
 from synkora.app.check.versions import check_versions
 from synkora.app.check.web_app import check_app
 from synkora.app.settings import Settings
@@ -26,6 +30,28 @@ class Group(NamedTuple):
 
     run: Callable[[Settings], _Found | Awaitable[_Found]]
     names: tuple[str, ...]
+    is_asked: Callable[[Settings], bool] = lambda _: True  # whether the settings need what is checked
+
+
+# Imported when they are run: each needs a library of an extra.
+
+
+def _check_database(settings: Settings) -> Awaitable[_Found]:
+    from synkora.app.check.database import check_database
+
+    return check_database(settings)
+
+
+def _check_kept_sessions(settings: Settings) -> Awaitable[_Found]:
+    from synkora.app.check.kept_sessions import check_kept_sessions
+
+    return check_kept_sessions(settings)
+
+
+def _check_redis(settings: Settings) -> Awaitable[_Found]:
+    from synkora.app.check.redis import check_redis
+
+    return check_redis(settings)
 
 
 CHECKS: Final = (
@@ -38,9 +64,17 @@ CHECKS: Final = (
     Group(check_port, ("port",)),
     Group(check_access, ("access",)),
     Group(check_app, ("app", "app-session", "app-clock")),
-    Group(check_database, ("database", "database-tables", "database-rights", "database-clock")),
-    Group(check_kept_sessions, ("kept-sessions",)),
-    Group(check_redis, ("redis", "redis-rights", "redis-memory", "redis-clock")),
+    Group(
+        _check_database,
+        ("database", "database-tables", "database-rights", "database-clock"),
+        lambda settings: settings.project_access == "postgres",
+    ),
+    Group(_check_kept_sessions, ("kept-sessions",), lambda settings: settings.database_url is not None),
+    Group(
+        _check_redis,
+        ("redis", "redis-rights", "redis-memory", "redis-clock"),
+        lambda settings: settings.redis_url is not None,
+    ),
     Group(check_limits, ("limits",)),
     Group(check_metrics, ("metrics",)),
     Group(check_console, ("console",)),

@@ -13,6 +13,10 @@ from joserfc import jwe
 from synkora.identity.cookies import AUTHJS_V5, NEXTAUTH_V4
 from synkora.identity.keys import authjs_v5_key, key_id, nextauth_v4_key
 
+#: What an app that keeps its sessions in its database needs of this server.
+NO_DATABASE: Final = "it keeps its sessions in its database, and without DATABASE_URL nobody can sign in here"
+SET_DATABASE: Final = 'Set DATABASE_URL to the app\'s own; or have the app make tokens: session: { strategy: "jwt" }'
+
 _LIFETIME: Final = 60  # seconds
 _REGISTRY: Final = jwe.JWERegistry(algorithms=("dir", "A256GCM", "A256CBC-HS512"))
 

@@ -10,11 +10,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from synkora.access.http import HttpAccess
-from synkora.app.check.clock import judge_clock
 from synkora.app.check.finding import Finding, FindingStatus, risky, skipped, well
-from synkora.app.check.kept_sessions import NO_DATABASE, SET_DATABASE
-from synkora.app.check.origin import is_loopback
-from synkora.app.check.sessions import is_made_with, nobodys_sessions
+from synkora.app.check.network import is_loopback, judge_clock
+from synkora.app.check.sessions import NO_DATABASE, SET_DATABASE, is_made_with, nobodys_sessions
 from synkora.app.settings import Settings
 
 _PATIENCE: Final = 2.5  # seconds, as a join has

@@ -6,7 +6,7 @@ Sources: asgiref, specs/www.rst and specs/lifespan.rst; ASGI's extension "Websoc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from synkora.engine.handshake import HandshakeRefused, check
+from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.logs import Log, fault
 from synkora.engine.registry import Registry
 from synkora.engine.transports.asgi_websocket import AsgiWebSocket
@@ -47,11 +47,7 @@ class AsgiEndpoint:
         await receive()  # websocket.connect
         request = self._polling.request(scope)
         try:
-            sid = check(request, self._registry.settings, self._registry.page_of, websocket=True)
-            if sid is None:
-                self._registry.admit(request)
-            else:
-                self._registry.find(sid)
+            sid = self._registry.admit_websocket(request)
         except HandshakeRefused as refusal:
             self._registry.note_refusal(refusal, request)
             await _refuse(refusal, scope, send)

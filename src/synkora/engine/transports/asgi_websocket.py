@@ -11,7 +11,7 @@ from typing import Any, Final
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.logs import Log, fault
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.request import Request
 from synkora.engine.session import Session
@@ -55,7 +55,7 @@ class AsgiWebSocket:
         self._request = request
         self._is_base64 = request.wants_base64
         self._send = send
-        self._queue: list[Outgoing] = []
+        self._queue: list[Message] = []
         self._wake = asyncio.Event()
         self._close_message: dict[str, Any] | None = None
         self._closing = False
@@ -136,7 +136,7 @@ class AsgiWebSocket:
 
     # Called by the session
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Queue messages for the writing task."""
         self._queue += messages
         self.writable = False

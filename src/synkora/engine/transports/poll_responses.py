@@ -7,8 +7,8 @@ Sources: Fetch standard, "CORS protocol"; Private Network Access, "CORS prefligh
 from typing import Final, NamedTuple
 
 from synkora.engine.handshake import HandshakeRefused
+from synkora.engine.message import Message
 from synkora.engine.origins import is_same_origin
-from synkora.engine.outgoing import Outgoing
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.compression import accepts_gzip, compressed_blocks
@@ -20,10 +20,6 @@ _NOT_STORED: Final = (b"cache-control", b"no-store")
 _PAYLOAD: Final[HeaderPairs] = [(b"content-type", b"text/plain; charset=UTF-8"), _NOT_STORED]
 _ACCEPTED: Final[HeaderPairs] = [(b"content-type", b"text/html"), _NOT_STORED]  # Socket.IO's response to a POST
 _JSON: Final[HeaderPairs] = [(b"content-type", b"application/json")]
-_PREFLIGHT: Final[HeaderPairs] = [
-    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (b"access-control-max-age", b"600"),
-]
 _PRIVATE_NETWORK: Final = (b"access-control-allow-private-network", b"true")
 _ENCODING_MATTERS: Final = (b"vary", b"Accept-Encoding")
 _GZIPPED: Final = (b"content-encoding", b"gzip")
@@ -42,8 +38,20 @@ class PollResponses:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
+        cors = settings.cors
+        self._preflight: HeaderPairs = [
+            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (b"access-control-max-age", b"%d" % cors.max_age),
+        ]
+        self._allowed = None if cors.allow_headers is None else ", ".join(cors.allow_headers)
+        self._cors_headers: HeaderPairs = [(b"vary", b"Origin")]
+        if cors.credentials:
+            self._cors_headers.append((b"access-control-allow-credentials", b"true"))
+        if cors.expose_headers:
+            exposed = ", ".join(cors.expose_headers).encode("latin-1")
+            self._cors_headers.append((b"access-control-expose-headers", exposed))
 
-    def payload(self, request: Request, messages: list[Outgoing]) -> PollResponse:
+    def payload(self, request: Request, messages: list[Message]) -> PollResponse:
         """Respond to a poll: gzipped if the payload is large, the client accepts gzip and compression is on."""
         body = join_payload([message.polling_part() for message in messages])
         headers = _PAYLOAD + self._cors(request)
@@ -61,8 +69,8 @@ class PollResponses:
 
     def preflight(self, request: Request) -> PollResponse:
         """Respond to a browser's CORS preflight request."""
-        headers = _PREFLIGHT + self._cors(request)
-        wanted = request.headers.get("access-control-request-headers")
+        headers = self._preflight + self._cors(request)
+        wanted = request.headers.get("access-control-request-headers") if self._allowed is None else self._allowed
         if wanted:
             headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
         if request.headers.get("access-control-request-private-network") == "true" and self._allows(request):
@@ -84,14 +92,10 @@ class PollResponses:
         origin = request.origin
         if origin is None or is_same_origin(request) or not self._allows(request):
             return []
-        return [
-            (b"access-control-allow-origin", origin.encode("latin-1")),
-            (b"access-control-allow-credentials", b"true"),
-            (b"vary", b"Origin"),
-        ]
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), *self._cors_headers]
 
 
-def _gzip(payload: bytes, messages: list[Outgoing], threshold: int) -> bytes:
+def _gzip(payload: bytes, messages: list[Message], threshold: int) -> bytes:
     """Compress large messages once for all recipients, or the payload of small messages for this client alone."""
     if any(len(message.polling_part()) >= threshold for message in messages):
         return gzip_payload(payload, [message.polling_blocks(threshold) for message in messages])

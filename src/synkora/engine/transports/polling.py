@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.request import Headers, Request
 from synkora.engine.session import Session
@@ -80,7 +80,7 @@ class PollingEndpoint:
             reply(self._refuse(request, refused))
             return None
 
-        def answer(messages: list[Outgoing]) -> None:
+        def answer(messages: list[Message]) -> None:
             reply(self._answers.payload(request, messages))
 
         def leave() -> None:

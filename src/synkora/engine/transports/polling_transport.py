@@ -5,7 +5,7 @@ from collections.abc import Callable
 from math import inf
 
 from synkora.engine.disconnect import ORDERLY, Reason
-from synkora.engine.outgoing import CLOSE, NOOP, Outgoing
+from synkora.engine.message import CLOSE, NOOP, Message
 from synkora.engine.settings import TransportName
 from synkora.protocol.errors import ProtocolError
 
@@ -22,7 +22,7 @@ class PollingTransport:
     __slots__ = ("_has_unread", "_poll", "failed", "is_posting", "progressed_at")
 
     def __init__(self) -> None:
-        self._poll: Callable[[list[Outgoing]], None] | None = None
+        self._poll: Callable[[list[Message]], None] | None = None
         self._has_unread: Callable[[], bool] = _no_unread
         self.is_posting = False
         self.failed = False
@@ -33,14 +33,14 @@ class PollingTransport:
         """Whether a poll is pending."""
         return self._poll is not None
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Respond to the pending poll."""
         poll, self._poll = self._poll, None
         if poll is not None:
             poll(messages)
 
     @property
-    def close_packet(self) -> Outgoing:
+    def close_packet(self) -> Message:
         return CLOSE
 
     def seconds_since_progress(self) -> float:
@@ -68,7 +68,7 @@ class PollingTransport:
         """Whether the client has not read the last response, and polls over another connection."""
         return self._has_unread is not connection and self._has_unread()
 
-    def open_poll(self, answer: Callable[[list[Outgoing]], None], has_unread: Callable[[], bool] | None) -> None:
+    def open_poll(self, answer: Callable[[list[Message]], None], has_unread: Callable[[], bool] | None) -> None:
         """Store a pending poll. `answer` is called once, with the messages to send.
 
         At the next poll, `has_unread` returns whether the client has yet to read the response.

@@ -20,8 +20,8 @@ from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
 
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
-from synkora.engine.handshake import HandshakeRefused, Refusal, check
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.handshake import HandshakeRefused, Refusal
+from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.request import Request
 from synkora.engine.session import Session
@@ -297,7 +297,7 @@ class WebSocketTransport(WSListener):
 
     # Called by the session
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Write messages, joined unless they are large."""
         if self._encode is not None:
             frames = [self._encode(message) for message in messages]
@@ -349,7 +349,7 @@ class WebSocketTransport(WSListener):
         self.close(Reason.TRANSPORT_CLOSE, None)
 
 
-def _encoder(request: Request, threshold: int | None) -> Callable[[Outgoing], bytes] | None:
+def _encoder(request: Request, threshold: int | None) -> Callable[[Message], bytes] | None:
     """Return the encoder of messages: base64, compressed from `threshold` bytes up, or None for plain frames."""
     if request.wants_base64:
         return methodcaller("base64_frames")
@@ -432,11 +432,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             key = request.headers.get("sec-websocket-key") or ""
             if not is_key(key):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
-            sid = check(request, self._registry.settings, self._registry.page_of, websocket=True)
-            if sid is None:
-                self._registry.admit(request)
-            else:
-                self._registry.find(sid)
+            sid = self._registry.admit_websocket(request)
         except HandshakeRefused as refusal:
             self._registry.note_refusal(refusal, request)
             self._refuse(refusal, request.id)

@@ -6,25 +6,49 @@ The WebSocket frames are made immediately, since nearly all clients need them; o
 from synkora.protocol import compression, engineio, websocket
 
 
-class Outgoing:
-    """An Engine.IO text packet, with its attachments as binary packets.
+class Message:
+    """A text message, with the binary messages that follow it.
 
-    `volatile`: the message may be dropped for a slow consumer.
+    The text is `head` and `data`: `data` is an event's JSON array, and `head` the header that Socket.IO puts before it.
+    What is never passed on to other servers may be whole in `data`. A `volatile` message may be dropped for a slow
+    consumer.
     """
 
-    __slots__ = ("_base64", "_blocks", "_deflated", "_polling", "attachments", "frames", "packet", "volatile")
+    __slots__ = (
+        "_base64",
+        "_blocks",
+        "_deflated",
+        "_polling",
+        "_text",
+        "attachments",
+        "data",
+        "frames",
+        "head",
+        "volatile",
+    )
 
-    def __init__(self, packet: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False) -> None:
-        self.packet = packet
+    _type = engineio.MESSAGE
+
+    def __init__(
+        self, data: bytes, attachments: tuple[bytes, ...] = (), *, head: bytes = b"", volatile: bool = False
+    ) -> None:
+        self.data = data
+        self.head = head
         self.attachments = attachments
         self.volatile = volatile
-        self.frames = websocket.text_frame(packet)
+        self.frames = websocket.text_frame(self._type + head + data)
         if attachments:
             self.frames += b"".join(map(websocket.binary_frame, attachments))
+        self._text: str | None = None
         self._base64: bytes | None = None
         self._deflated: bytes | None = None
         self._polling: bytes | None = None
         self._blocks: bytes | None = None
+
+    @property
+    def packet(self) -> bytes:
+        """The Engine.IO text packet."""
+        return self._type + self.head + self.data
 
     @property
     def size(self) -> int:
@@ -33,9 +57,11 @@ class Outgoing:
 
     def messages(self, *, base64: bool = False) -> list[str | bytes]:
         """Return the WebSocket messages, for a server that makes the frames; with `base64` all messages are text."""
+        if self._text is None:
+            self._text = self.packet.decode()
         if base64:
-            return [self.packet.decode(), *(engineio.encode_base64(data).decode() for data in self.attachments)]
-        return [self.packet.decode(), *self.attachments]
+            return [self._text, *(engineio.encode_base64(data).decode() for data in self.attachments)]
+        return [self._text, *self.attachments]
 
     def base64_frames(self) -> bytes:
         """Return the WebSocket frames for a client that accepts only text."""
@@ -81,7 +107,15 @@ class Outgoing:
         return self._blocks
 
 
-CLOSE = Outgoing(engineio.CLOSE)
-PING = Outgoing(engineio.PING)
-NOOP = Outgoing(engineio.NOOP)
-PROBE_PONG = Outgoing(engineio.PROBE_PONG)
+class ControlPacket(Message):
+    """A packet of Engine.IO itself: `data` begins with the packet's type."""
+
+    __slots__ = ()
+
+    _type = b""
+
+
+CLOSE = ControlPacket(engineio.CLOSE)
+PING = ControlPacket(engineio.PING)
+NOOP = ControlPacket(engineio.NOOP)
+PROBE_PONG = ControlPacket(engineio.PROBE_PONG)

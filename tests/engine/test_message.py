@@ -5,7 +5,7 @@ from tests.support.wire import parse_frames
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from synkora.engine.outgoing import Outgoing
+from synkora.engine.message import Message
 from synkora.protocol import websocket
 
 SMALL, LARGE = b"4small", b"4" + b"large " * 1000
@@ -17,7 +17,7 @@ def deflate() -> PerMessageDeflate:
 
 def test_its_frames_are_the_packet_and_its_attachments() -> None:
     """On a WebSocket each packet is a frame of its own, the text first."""
-    message = Outgoing(b"451-[]", (b"\x01", b"\x02"))
+    message = Message(b"51-[]", (b"\x01", b"\x02"))
     assert parse_frames(message.frames) == [
         Frame(Opcode.TEXT, b"451-[]"),
         Frame(Opcode.BINARY, b"\x01"),
@@ -28,22 +28,22 @@ def test_its_frames_are_the_packet_and_its_attachments() -> None:
 
 def test_its_polling_part_has_the_attachments_as_base64() -> None:
     """In a polling payload the attachments follow the packet."""
-    assert Outgoing(b"451-[]", (b"\x01\x02\x03\x04",)).polling_part() == b"451-[]\x1ebAQIDBA=="
+    assert Message(b"51-[]", (b"\x01\x02\x03\x04",)).polling_part() == b"451-[]\x1ebAQIDBA=="
 
 
 def test_its_base64_frames_are_texts() -> None:
     """A client that takes no binary packets gets the attachments as texts, made once for all such clients."""
-    message = Outgoing(b"451-[]", (b"\x01\x02\x03\x04",))
+    message = Message(b"51-[]", (b"\x01\x02\x03\x04",))
     assert parse_frames(message.base64_frames()) == [Frame(Opcode.TEXT, b"451-[]"), Frame(Opcode.TEXT, b"bAQIDBA==")]
     assert message.base64_frames() is message.base64_frames()
     assert message.messages(base64=True) == ["451-[]", "bAQIDBA=="]
-    plain = Outgoing(b"42[]")
+    plain = Message(b"2[]")
     assert plain.base64_frames() is plain.frames
 
 
 def test_only_what_reaches_the_threshold_is_compressed() -> None:
     """Small parts of a message stay as they are beside large ones that are compressed."""
-    message = Outgoing(SMALL, (LARGE, SMALL))
+    message = Message(SMALL[1:], (LARGE, SMALL))
     wire = message.deflated_frames(1024)
     assert parse_frames(wire, [deflate()]) == [
         Frame(Opcode.TEXT, SMALL),
@@ -53,13 +53,13 @@ def test_only_what_reaches_the_threshold_is_compressed() -> None:
     assert wire.startswith(websocket.text_frame(SMALL))
     assert wire.endswith(websocket.binary_frame(SMALL))
     assert len(wire) < message.size / 10
-    assert Outgoing(SMALL).deflated_frames(1024) == websocket.text_frame(SMALL)
+    assert Message(SMALL[1:]).deflated_frames(1024) == websocket.text_frame(SMALL)
 
 
 def test_the_threshold_itself_is_compressed() -> None:
     """A message as long as the threshold is compressed, one byte less is not."""
-    assert Outgoing(bytes(1024)).deflated_frames(1024)[0] == 0xC1
-    assert Outgoing(bytes(1023)).deflated_frames(1024)[0] == 0x81
+    assert Message(bytes(1023)).deflated_frames(1024)[0] == 0xC1
+    assert Message(bytes(1022)).deflated_frames(1024)[0] == 0x81
 
 
 def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
             return original(*args, **options)
 
         monkeypatch.setattr(websocket, name, counted)
-    message = Outgoing(LARGE)
+    message = Message(LARGE[1:])
     for _ in range(3):
         assert message.frames is message.frames
         assert message.deflated_frames(1024) is message.deflated_frames(1024)
@@ -84,7 +84,7 @@ def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [1023, 1024])
 def test_its_gzipped_part_is_compressed_from_the_threshold_up(size: int) -> None:
     """The blocks of a part that reaches the threshold are small, those of any other hold it as it is."""
-    message = Outgoing(b"4" + b"x" * (size - 1))
+    message = Message(b"x" * (size - 1))
     blocks = message.polling_blocks(1024)
     assert zlib.decompressobj(wbits=-15).decompress(blocks) == message.polling_part()
     assert (len(blocks) < 100) is (size == 1024)
@@ -92,7 +92,7 @@ def test_its_gzipped_part_is_compressed_from_the_threshold_up(size: int) -> None
 
 def test_its_gzipped_part_is_made_once() -> None:
     """Everybody's answer has the same bytes of it, its attachments included."""
-    message = Outgoing(b"451-[]", (bytes(3000),))
+    message = Message(b"51-[]", (bytes(3000),))
     blocks = message.polling_blocks(1024)
     assert len(blocks) < 200
     assert zlib.decompressobj(wbits=-15).decompress(blocks) == message.polling_part()
@@ -101,7 +101,7 @@ def test_its_gzipped_part_is_made_once() -> None:
 
 def test_the_polling_part_is_made_once() -> None:
     """Every poll that it goes into gets the same bytes, attachments included."""
-    message = Outgoing(b"451-[]", (b"abc",))
+    message = Message(b"51-[]", (b"abc",))
     part = message.polling_part()
     assert part == b"451-[]\x1ebYWJj"
     assert message.polling_part() is part

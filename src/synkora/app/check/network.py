@@ -1,8 +1,26 @@
-"""This machine's clock, held against another's."""
+"""This machine and others: what is local, and whose clock is right."""
 
+from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 from synkora.app.check.finding import Finding, risky, well, wrong
+
+
+def is_local(origin: str) -> bool:
+    """Whether its pages are on this machine, rather than in an app with a scheme of its own."""
+    return origin.startswith(("http:", "https:")) and is_loopback(urlsplit(origin).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine to itself."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
 
 _ODD: Final = 5.0  # seconds: more than a clock that is kept is ever off
 _LARGEST: Final = 30.0  # seconds: twice what the times of a token are taken with

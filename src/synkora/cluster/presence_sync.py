@@ -1,0 +1,375 @@
+"""Presence over all instances that share a Redis."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from math import ceil
+from typing import Any, Final
+
+import structlog
+
+from synkora.cluster.lease import InstanceLease, Timing
+from synkora.cluster.presence_scripts import CHANGE, ENTER, Keys
+from synkora.cluster.project import Project, SyncEvent, SyncState
+from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Changes
+from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
+from synkora.collaboration.project_presence import EMPTY, ProjectPresence
+from synkora.engine.logs import fault
+from synkora.engine.timeouts import TimeoutQueue
+from synkora.protocol.errors import InvalidPayload, ProtocolError
+from synkora.protocol.json import encode
+from synkora.redis.link import Link, LinkDown, RedisRefused
+
+PREFIX: Final = "synkora:"
+_CALLS_AT_ONCE: Final = 64
+_CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not held up
+_GOODBYE_WITHIN: Final = 2.0  # seconds
+
+log = structlog.get_logger(__name__)
+
+
+class PresenceSync:
+    """Knows the connections of all instances, and keeps Redis informed of this instance's own.
+
+    Of its own connections it tells the listener at once, of the others' as Redis announces them. A list is complete
+    when Redis has answered, or has failed to. While Redis is away it goes on with this instance's own, as `Timing`
+    says.
+
+    Each project follows the table of `SyncState`, and has one call to Redis under way at most: changes made meanwhile
+    go into the next call. All calls need a valid lease.
+    """
+
+    def __init__(self, link: Link, *, prefix: str = PREFIX, timing: Timing | None = None) -> None:
+        self.problem: str | None = None  # why Redis does not do what it is asked, though it answers
+        self._link = link
+        self._keys = keys = Keys(prefix)
+        self._timing = timing = timing or Timing()
+        self._lease = InstanceLease(link, keys, timing)
+        self._listener: PresenceListener | None = None
+        self._projects: dict[str, Project] = {}
+        self._inhabited = 0  # of them: counted, since many ask
+        self._incomplete = TimeoutQueue(timing.patience, self._completed)
+        self._doubts = TimeoutQueue(timing.doubt, self._settle)
+        self._absence: asyncio.TimerHandle | None = None
+        # Calls
+        self._due: dict[str, None] = {}  # in this order
+        self._refused: set[str] = set()  # tried again with the next beat
+        self._calls = 0  # under way
+        # Beats
+        self._unaudited: list[str] = []
+        self._was_refused = False  # since the last beat
+        self._awake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to beat, in the running loop; the link may be up before or come up later."""
+        self._link.on_up.append(self._went_up)
+        self._link.on_down.append(self._went_down)
+        self._task = asyncio.get_running_loop().create_task(self._keep_beating())
+
+    async def close(self) -> None:
+        """Tell all other instances that those of this one have left; here they stay until they leave."""
+        self._link.on_up.remove(self._went_up)
+        self._link.on_down.remove(self._went_down)
+        self._lease.is_valid = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        with suppress(LinkDown, RedisRefused, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_WITHIN):
+                await self._lease.give_up()
+        self._incomplete.cancel()
+        self._doubts.cancel()
+        if self._absence is not None:
+            self._absence.cancel()
+
+    # What is known
+
+    @property
+    def project_count(self) -> int:
+        """How many projects have a connection of this instance in them."""
+        return self._inhabited
+
+    @property
+    def local_projects(self) -> list[str]:
+        """The ids of those projects."""
+        return [project.id for project in self._projects.values() if project.replica.own]
+
+    def occupancy(self, project_id: str) -> Occupancy:
+        """How many are in a project, on all instances."""
+        project = self._projects.get(project_id)
+        if project is None:
+            return Occupancy(0, 0, False)
+        attendance, own = project.replica.attendance, project.replica.own
+        return Occupancy(attendance.count, len(attendance), attendance.smallest_id in own)
+
+    def roster(self, project_id: str) -> Roster:
+        """Everyone in a project, each user once, in the order of their coming."""
+        return self._attendance(project_id).roster
+
+    def count(self, project_id: str) -> int:
+        """How many users are in a project."""
+        return self._attendance(project_id).count
+
+    def connections(self, project_id: str) -> int:
+        """How many connections are in a project, on all instances."""
+        return len(self._attendance(project_id))
+
+    def is_complete(self, project_id: str) -> bool:
+        """Whether Redis has told of the others, or cannot."""
+        return project_id not in self._incomplete
+
+    def _attendance(self, project_id: str) -> ProjectPresence:
+        project = self._projects.get(project_id)
+        return EMPTY if project is None else project.replica.attendance
+
+    # What clients of this instance do
+
+    def listen(self, listener: PresenceListener) -> None:
+        """Tell `listener` of all that changes."""
+        self._listener = listener
+
+    def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
+        """Note that a connection of this instance has joined."""
+        project = self._projects.get(project_id) or self._open(project_id)
+        own = project.replica.own
+        was_empty = not own
+        has_joined = project.join(entry)
+        self._inhabited += was_empty and bool(own)
+        if has_joined:
+            self._plan_call(project_id)
+            if self._listener is not None:
+                self._listener.joined(project_id, entry)
+
+    def remove_connection(self, project_id: str, socket_id: str) -> None:
+        """Note that it has left."""
+        project = self._projects.get(project_id)
+        if project is None:
+            return
+        own = project.replica.own
+        was_inhabited = bool(own)
+        entry = project.leave(socket_id)
+        self._inhabited -= was_inhabited and not own
+        if entry is None:
+            return
+        if self._listener is not None:
+            self._listener.left(project_id, entry)
+        if own or (project.state is not SyncState.NEW and self._link.is_up):
+            self._plan_call(project_id)
+        else:
+            self._drop(project)
+
+    def _open(self, project_id: str) -> Project:
+        project = self._projects[project_id] = Project(project_id, self._link.uid)
+        self._link.subscribe(self._keys.channel(project_id), partial(self._heard, project))
+        if self._link.is_up:
+            self._incomplete.add(project_id)
+        return project
+
+    def _drop(self, project: Project) -> None:
+        self._complete(project.id)
+        self._doubts.drop(project.id)
+        del self._projects[project.id]
+        self._link.unsubscribe(self._keys.channel(project.id))
+
+    # What Redis tells
+
+    def _heard(self, project: Project, message: bytes) -> None:
+        try:
+            announcement = ANNOUNCEMENT.decode(message)
+        except (ProtocolError, InvalidPayload) as error:
+            log.warning("announcement_unreadable", projectId=project.id, problem=str(error))
+            return
+        changes = project.replica.heed(announcement)
+        self._tell(project, changes)
+        self._check(project, has_gap=changes.has_gap)
+
+    def _audit(self, project_id: str, version: int) -> None:
+        project = self._projects.get(project_id)
+        if project is not None:
+            self._check(project, has_gap=not project.replica.agrees_with(version))
+
+    def _check(self, project: Project, *, has_gap: bool) -> None:
+        if has_gap:
+            project.move(SyncEvent.LOSE_TRACK)
+        if project.needs_snapshot:
+            self._plan_call(project.id)
+
+    def _entered(self, project: Project, reply: Any) -> None:
+        """Take a snapshot, at its place among the announcements."""
+        self._changed(reply)
+        if reply is None or self._projects.get(project.id) is not project:
+            return
+        self._tell(project, project.replica.restore(SNAPSHOT.decode(reply)))
+        self._complete(project.id)
+        if project.replica.is_in_doubt and project.id not in self._doubts:
+            self._doubts.add(project.id)
+
+    def _changed(self, reply: Any) -> None:
+        if reply is None:
+            self._lease.is_valid = False
+
+    # What the listener is told
+
+    def _tell(self, project: Project, changes: Changes) -> None:
+        """Tell of others; before a list is complete, the list will."""
+        if self._listener is None or not self.is_complete(project.id):
+            return
+        for entry in changes.left:
+            self._listener.left(project.id, entry)
+        for entry in changes.joined:
+            self._listener.joined(project.id, entry)
+
+    def _complete(self, project_id: str) -> None:
+        """Wait no longer for the others of a project."""
+        if project_id in self._incomplete:
+            self._incomplete.drop(project_id)
+            self._completed(project_id)
+
+    def _completed(self, project_id: str) -> None:
+        if self._listener is not None:
+            self._listener.completed(project_id)
+
+    def _settle(self, project_id: str) -> None:
+        """Believe that those who have not come back with Redis are gone."""
+        project = self._projects[project_id]
+        self._tell(project, project.replica.settle())
+
+    # What Redis is told
+
+    def _plan_call(self, project_id: str) -> None:
+        """Tell Redis of a project at the end of the turn, or as soon as can be."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._call_all)
+        self._due[project_id] = None
+
+    def _call_all(self) -> None:
+        while self._due and self._calls < _CALLS_AT_ONCE and self._lease.is_valid:
+            project_id = next(iter(self._due))
+            del self._due[project_id]
+            project = self._projects.get(project_id)
+            if project is None:
+                self._call(Project(project_id, self._link.uid))  # nobody is in it
+            elif project.has_news and not project.is_calling:
+                self._call(project)
+
+    def _call(self, project: Project) -> None:
+        keys, uid = self._keys, self._link.uid
+        names = (keys.instances, keys.instance(uid), keys.project(project.id))
+        args: list[bytes | str | int] = [uid, project.id, keys.channel(project.id), ceil(self._timing.lifetime)]
+        answered: Callable[[Any], None]
+        if project.needs_snapshot:
+            script, answered = ENTER, partial(self._entered, project)
+            for entry in project.enter():
+                args += (entry.socketId, encode(entry))
+        else:
+            script, answered = CHANGE, self._changed
+            left, joined = project.change(_CHANGES_AT_ONCE)
+            args += (int(bool(project.replica.own)), len(left), *left)
+            for connection in joined:
+                args += connection
+        self._calls += 1
+        self._link.run(script, names, args, answered).add_done_callback(partial(self._call_ended, project))
+
+    def _call_ended(self, project: Project, call: asyncio.Future[Any]) -> None:
+        self._calls -= 1
+        error = call.exception()
+        project.move(SyncEvent.ANSWER if error is None and call.result() is not None else SyncEvent.FAIL)
+        is_open = self._projects.get(project.id) is project
+        if isinstance(error, RedisRefused):
+            self._note_refusal(error)
+            if project.replica.own or not is_open:
+                self._refused.add(project.id)
+            else:
+                self._lease.is_valid = False  # to learn later, from Redis, of what is to be taken out of it
+        elif project.has_news and is_open:
+            self._plan_call(project.id)
+        if is_open and not isinstance(error, LinkDown):
+            self._complete(project.id)
+            if not (project.replica.own or project.left):
+                self._drop(project)
+        self._call_all()
+
+    def _note_refusal(self, error: RedisRefused) -> None:
+        self._was_refused = True
+        if self.problem != str(error):
+            self.problem = str(error)
+            log.warning("presence_refused", problem=self.problem)
+
+    # Beats
+
+    async def _keep_beating(self) -> None:
+        while True:
+            self._awake.clear()
+            if self._link.is_up:
+                try:
+                    await self._beat()
+                except LinkDown:
+                    pass  # of which the link tells
+                except RedisRefused as error:
+                    self._note_refusal(error)
+                except Exception as error:  # noqa: BLE001  # a fault of ours: without beats all clients would leave
+                    log.error("beat_failed", **fault(error))
+                if not self._was_refused:
+                    self.problem = None
+                self._was_refused = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.beat):
+                    await self._awake.wait()
+
+    async def _beat(self) -> None:
+        lease = self._lease
+        dead: list[str] | None = None
+        if lease.is_valid:
+            for project_id in self._refused:
+                self._plan_call(project_id)
+            self._refused.clear()
+            dead = await lease.renew(self._take_share(), self._audit)
+        if dead is None:
+            dead = await lease.register(self._begin_again)
+        if not lease.is_fresh:
+            for instance in dead:
+                log.warning("instance_gone", instance=instance)
+                await lease.reap(instance)
+
+    def _take_share(self) -> list[str]:
+        """Some of the projects: all of them have had their turn before the keys of the first expire."""
+        if not self._unaudited:
+            self._unaudited = list(self._projects)
+        size = ceil(len(self._projects) / self._timing.beats_between_renewals)
+        share, self._unaudited = self._unaudited[:size], self._unaudited[size:]
+        return [project_id for project_id in share if project_id in self._projects]
+
+    def _begin_again(self, entered: Iterable[str]) -> None:
+        """Tell Redis of all projects, and of those that it takes this instance to be in without reason."""
+        self._lose_track()
+        for project_id in (*self._projects, *entered):
+            self._plan_call(project_id)
+
+    def _lose_track(self) -> None:
+        self._due.clear()
+        self._refused.clear()
+        for project in self._projects.values():
+            project.move(SyncEvent.LOSE_TRACK)
+
+    # Redis itself
+
+    def _went_up(self) -> None:
+        if self._absence is not None:
+            self._absence.cancel()
+        self._awake.set()
+
+    def _went_down(self) -> None:
+        self._lease.is_valid = False
+        self._lose_track()
+        for project in tuple(self._projects.values()):
+            if project.replica.own:
+                self._complete(project.id)
+            else:
+                self._drop(project)
+        self._absence = asyncio.get_running_loop().call_later(self._timing.absence, self._forget_others)
+
+    def _forget_others(self) -> None:
+        for project in self._projects.values():
+            self._tell(project, project.replica.forget_others())

@@ -1,0 +1,183 @@
+"""What is said of the settings by themselves."""
+
+import pytest
+from tests.app.check.conftest import GOOD, MakeSettings
+
+from synkora.app.check.finding import FindingStatus
+from synkora.app.check.settings import (
+    check_access,
+    check_console,
+    check_environment,
+    check_limits,
+    check_metrics,
+    check_origins,
+    check_previous_secrets,
+    check_proxies,
+    check_secret,
+)
+
+WEAK = "hunter2-hunter3"
+
+
+@pytest.mark.parametrize(
+    ("secret", "environment", "status"),
+    [
+        (GOOD, "production", FindingStatus.WELL),
+        (WEAK, "production", FindingStatus.WRONG),
+        (WEAK, "development", FindingStatus.RISKY),
+        ("your-secret-here", "production", FindingStatus.WRONG),
+    ],
+)
+def test_the_secret(settings: MakeSettings, secret: str, environment: str, status: FindingStatus) -> None:
+    """A weak one is wrong where the server refuses it, and risky elsewhere; it is never shown."""
+    (finding,) = check_secret(settings(NEXTAUTH_SECRET=secret, SYNKORA_ENV=environment))
+    assert finding.status is status
+    assert secret not in str(finding)
+    assert ("openssl rand" in finding.advice) is (status is not FindingStatus.WELL)
+
+
+@pytest.mark.parametrize(
+    ("previous", "environment", "status"),
+    [
+        ("", "production", FindingStatus.SKIPPED),
+        (GOOD[::-1], "production", FindingStatus.WELL),
+        (f"{GOOD[::-1]},{WEAK}", "production", FindingStatus.WRONG),
+        (WEAK, "development", FindingStatus.RISKY),
+        (GOOD, "production", FindingStatus.RISKY),
+    ],
+)
+def test_previous_secrets(settings: MakeSettings, previous: str, environment: str, status: FindingStatus) -> None:
+    """Each of them signs people in as well, and the present one is none of them."""
+    (finding,) = check_previous_secrets(settings(NEXTAUTH_SECRET_PREVIOUS=previous, SYNKORA_ENV=environment))
+    assert finding.status is status
+    assert not previous or previous not in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("environment", "origins", "status"),
+    [
+        ("production", "https://app.example.com", FindingStatus.WELL),
+        ("development", "http://localhost:3000,http://127.0.0.1:3000,http://[::1]:3000", FindingStatus.WELL),
+        ("development", "http://localhost:3000,https://app.example.com", FindingStatus.RISKY),
+        ("development", "*", FindingStatus.RISKY),
+    ],
+)
+def test_the_environment(settings: MakeSettings, environment: str, origins: str, status: FindingStatus) -> None:
+    """Development is for pages of this machine."""
+    (finding,) = check_environment(settings(SYNKORA_ENV=environment, ALLOWED_ORIGINS=origins))
+    assert finding.status is status
+
+
+@pytest.mark.parametrize(
+    ("variables", "status"),
+    [
+        ({"SYNKORA_ENV": "production"}, FindingStatus.RISKY),
+        ({"PROJECT_ACCESS": "open"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production", "PROJECT_ACCESS": "http", "APP_URL": "http://localhost"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production", "PROJECT_ACCESS": "postgres", "DATABASE_URL": "x"}, FindingStatus.WELL),
+    ],
+)
+def test_open_projects(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
+    """In production it is risky to ask nobody."""
+    (finding,) = check_access(settings(**variables))
+    assert finding.status is status
+
+
+@pytest.mark.parametrize(
+    ("origins", "in_production", "in_development"),
+    [
+        ("https://app.example.com,https://*.example.org/", 0, 0),
+        ("*", 1, 1),
+        ("https://*.com", 1, 1),
+        ("capacitor://localhost,tauri://localhost,app://.", 0, 0),
+        ("null,file://", 2, 2),
+        ("http://localhost:*", 1, 0),
+        ("http://app.example.com", 1, 0),
+        ("http://localhost:3000", 1, 0),
+        ("https://app.example.com,http://localhost:3000,http://app.example.com", 2, 0),
+    ],
+)
+def test_origins(settings: MakeSettings, origins: str, in_production: int, in_development: int) -> None:
+    """Each that lets in more than the app's pages is risky, with what to write instead."""
+    for environment, expected in (("production", in_production), ("development", in_development)):
+        findings = list(check_origins(settings(ALLOWED_ORIGINS=origins, SYNKORA_ENV=environment)))
+        assert sum(finding.status is FindingStatus.RISKY for finding in findings) == expected
+        assert all(finding.advice for finding in findings if finding.status is FindingStatus.RISKY)
+        assert findings
+
+
+@pytest.mark.parametrize("origin", ["null", "file://"])
+def test_an_origin_that_any_page_can_have(settings: MakeSettings, origin: str) -> None:
+    """It is told that cookies of such pages never count."""
+    (finding,) = check_origins(settings(ALLOWED_ORIGINS=origin))
+    assert origin in finding.message
+    assert "cookies of such pages never count" in finding.advice
+
+
+def test_limits(settings: MakeSettings) -> None:
+    """One that is off is named."""
+    assert [finding.status for finding in check_limits(settings())] == [FindingStatus.WELL]
+    (finding,) = check_limits(settings(LIMIT_CLIENTS="0", LIMIT_EDIT_RATE="0"))
+    assert (finding.status, finding.message) == (FindingStatus.RISKY, "0 is no limit: LIMIT_EDIT_RATE, LIMIT_CLIENTS")
+
+
+@pytest.mark.parametrize(
+    ("variables", "status"),
+    [
+        ({"SYNKORA_ENV": "production"}, FindingStatus.RISKY),
+        ({"SYNKORA_ENV": "production", "WS_HOST": "10.0.0.7"}, FindingStatus.RISKY),
+        ({"SYNKORA_ENV": "production", "WS_HOST": "127.0.0.1"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production", "METRICS_TOKEN": "hunter2"}, FindingStatus.WELL),
+        ({}, FindingStatus.WELL),
+    ],
+)
+def test_metrics(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
+    """In production whoever reaches the port may not read /metrics, unless they have the token."""
+    (finding,) = check_metrics(settings(**variables))
+    assert finding.status is status
+    assert "hunter2" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("variables", "status"),
+    [
+        ({}, FindingStatus.WELL),
+        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production"}, FindingStatus.WELL),
+        ({"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, FindingStatus.RISKY),
+        (
+            {"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1"},
+            FindingStatus.WELL,
+        ),
+        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1", "ADMIN_UI": "true"}, FindingStatus.RISKY),
+    ],
+)
+def test_console(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
+    """In production strangers are not to try tokens; the Admin UI is wherever clients are."""
+    (finding,) = check_console(settings(**variables))
+    assert finding.status is status
+    assert "hunter2" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("variables", "status"),
+    [
+        ({}, FindingStatus.SKIPPED),
+        ({"WS_HOST": "127.0.0.1"}, FindingStatus.SKIPPED),
+        ({"WS_HOST": "127.0.0.1", "SYNKORA_ENV": "production"}, FindingStatus.RISKY),
+        ({"WS_HOST": "127.0.0.1", "TRUSTED_PROXIES": "127.0.0.1"}, FindingStatus.WELL),
+        ({"WS_HOST": "127.0.0.1", "TRUSTED_PROXIES": "unix"}, FindingStatus.WELL),
+        ({"WS_HOST": "", "TRUSTED_PROXIES": "127.0.0.1"}, FindingStatus.RISKY),
+        ({"WS_HOST": "", "TRUSTED_PROXIES": "unix,::1"}, FindingStatus.RISKY),
+        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.7"}, FindingStatus.WELL),
+        ({"WS_HOST": "", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.7"}, FindingStatus.WELL),
+        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8"}, FindingStatus.WELL),
+        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.7,0.0.0.0/0"}, FindingStatus.RISKY),
+        ({"WS_HOST": "", "TRUSTED_PROXIES": "::/0"}, FindingStatus.RISKY),
+    ],
+)
+def test_proxies(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
+    """Who is trusted is the proxy and nobody else, and clients do not come past it."""
+    (finding,) = check_proxies(settings(**variables))
+    assert finding.status is status
+    assert bool(finding.advice) is (status is FindingStatus.RISKY)

@@ -1,0 +1,184 @@
+"""The states of a project between an instance and Redis, reached by what a real Redis answers and announces."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import product
+
+import pytest
+from tests.cluster.instances import Instance
+from tests.support.manual_link import ManualLink
+from tests.support.redis_server import RedisServer
+
+from synkora.cluster.project import TRANSITIONS, Project, SyncEvent, SyncState
+from synkora.cluster.replica import Announcement
+from synkora.protocol.json import encode
+
+_TURNS = 6
+
+Step = tuple[SyncState, SyncEvent, SyncState]
+
+
+class Walk:
+    """An instance whose project `p` is led from state to state."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self.redis = redis
+        self.link = ManualLink(redis)
+        self.instance = Instance(self.link)
+
+    @property
+    def state(self) -> SyncState:
+        return self.instance.presence._projects["p"].state
+
+    async def turn(self) -> None:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+    async def exchange(self) -> None:
+        """Have Redis do what it is asked to, and hand on its replies."""
+        self.link.send()
+        self.link.deliver()
+        await self.turn()
+
+    async def connect(self) -> None:
+        self.link.connect()
+        await self.turn()
+
+    async def change(self) -> None:
+        self.instance.join("p", "second")
+        await self.turn()
+
+    async def take_lease_away(self) -> None:
+        """What Redis is asked next fails: it does not know the instance."""
+        self.redis.do("DEL", "synkora:instances")
+        await self.exchange()
+
+    async def lose_track(self) -> None:
+        """Another instance has taken this one for dead."""
+        announcement = Announcement("other", 0, 1, ["first"], [])
+        self.redis.do("PUBLISH", "synkora:presence:p", encode(announcement))
+        self.link.deliver()
+
+    # Ways to each state
+
+    async def new(self) -> None:
+        await self.connect()
+        self.instance.join("p", "first")
+
+    async def entering(self) -> None:
+        await self.new()
+        await self.exchange()
+
+    async def synced(self) -> None:
+        await self.entering()
+        await self.exchange()
+
+    async def changing(self) -> None:
+        await self.synced()
+        await self.change()
+
+    async def overtaken(self) -> None:
+        await self.changing()
+        await self.lose_track()
+
+    async def outdated(self) -> None:
+        await self.synced()
+        self.link.cut()
+
+    # Events that need another way in some states
+
+    async def enter(self) -> None:
+        if not self.link.is_up:
+            await self.connect()
+        await self.exchange()
+
+    async def lose_track_by_registering(self) -> None:
+        """The lease is taken, and Redis may have forgotten everything."""
+        await self.enter()
+
+
+WAYS: dict[SyncState, Callable[[Walk], Awaitable[None]]] = {
+    SyncState.NEW: Walk.new,
+    SyncState.ENTERING: Walk.entering,
+    SyncState.SYNCED: Walk.synced,
+    SyncState.CHANGING: Walk.changing,
+    SyncState.OVERTAKEN: Walk.overtaken,
+    SyncState.OUTDATED: Walk.outdated,
+}
+CAUSES: dict[SyncEvent, Callable[[Walk], Awaitable[None]]] = {
+    SyncEvent.ENTER: Walk.enter,
+    SyncEvent.CHANGE: Walk.change,
+    SyncEvent.ANSWER: Walk.exchange,
+    SyncEvent.FAIL: Walk.take_lease_away,
+    SyncEvent.LOSE_TRACK: Walk.lose_track,
+}
+#: Here Redis can announce nothing yet, or nothing any more.
+UNHEARD = (SyncState.NEW, SyncState.OUTDATED)
+
+
+@pytest.fixture
+async def walk(redis: RedisServer) -> AsyncIterator[Walk]:
+    """An instance that has just started, without Redis."""
+    walk = Walk(redis)
+    yield walk
+    walk.instance.kill()
+    walk.link.cut()
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+    """Each move of a project: the state before, the event, the state after."""
+    moves: list[Step] = []
+    move = Project.move
+
+    def recorded(project: Project, event: SyncEvent) -> None:
+        before = project.state
+        move(project, event)
+        moves.append((before, event, project.state))
+
+    monkeypatch.setattr(Project, "move", recorded)
+    return moves
+
+
+def name(item: SyncState | SyncEvent | tuple[SyncState, SyncEvent]) -> str:
+    return "-".join(each.name for each in item) if isinstance(item, tuple) else item.name
+
+
+@pytest.mark.parametrize("entry", list(TRANSITIONS), ids=name)
+async def test_every_transition_of_the_table_happens(
+    walk: Walk, steps: list[Step], entry: tuple[SyncState, SyncEvent]
+) -> None:
+    """Each entry is reached by what Redis really does, and leads where the table says."""
+    state, event = entry
+    await WAYS[state](walk)
+    assert walk.state is state
+    steps.clear()
+    if event is SyncEvent.LOSE_TRACK and state in UNHEARD:
+        await walk.lose_track_by_registering()
+    else:
+        await CAUSES[event](walk)
+    assert (state, event, TRANSITIONS[entry]) in steps
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [entry for entry in product(SyncState, SyncEvent) if entry not in TRANSITIONS], ids=name
+)
+def test_every_other_event_is_a_fault(state: SyncState, event: SyncEvent) -> None:
+    """What the table does not name is refused, and moves nothing."""
+    project = Project("p", "instance")
+    project.state = state
+    with pytest.raises(KeyError):
+        project.move(event)
+    assert project.state is state
+
+
+async def test_a_project_is_synced_again_after_all_that_can_happen(walk: Walk) -> None:
+    """A lost lease, a lost link and a gap while a call is under way: in the end Redis has what the instance has."""
+    await walk.overtaken()
+    await walk.take_lease_away()
+    walk.link.cut()
+    await walk.connect()
+    for _ in range(4):
+        await walk.exchange()
+    assert walk.state is SyncState.SYNCED
+    assert {field for field in walk.redis.do("HKEYS", "synkora:project:p") if field} == {b"first", b"second"}
