@@ -16,7 +16,7 @@ _TABLE: Final = re.compile(r"(<!-- (?P<name>[\w ]+): written by docs/site/events
 
 
 def page(text: str) -> str:
-    """The page with its tables as the catalogue has them now. Raises `KeyError` for a table that there is none of."""
+    """The page with its tables as the catalogue has them now. Raises `KeyError` for an unknown table."""
     tables = {"relayed events": _relayed(), "from the client": _asks(), "to the client": _notices()}
     return _TABLE.sub(lambda found: f"{found[1]}\n{tables[found['name']]}\n{found[3]}", text)
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
@@ -34,6 +34,10 @@ class PartialMessage(Protocol):
         ...
 
     def __hash__(self) -> int: ...
+
+
+#: Decides whether a request may open a session, and returns headers for its response. Raises `HandshakeRefused`.
+Ask = Callable[[Request], Awaitable[list[tuple[bytes, bytes]]]]
 
 
 def new_id() -> str:
@@ -68,6 +72,7 @@ class Registry:
             settings.upgrade_timeout, lambda session: session.probe_failed()
         )
         self._lingering: TimeoutQueue[Session] = TimeoutQueue(LINGER, lambda session: session.linger_timed_out())
+        self.ask: Ask | None = None  # the application's own decision on a session, before the limits on clients
         self.is_closing = False
         self.unavailable: tuple[int, str] | None = None  # HTTP status and message for new sessions, if they are refused
         self.open_websockets = 0
@@ -109,14 +114,19 @@ class Registry:
         self.heartbeat.start(session)
         return session
 
-    def admit_websocket(self, request: Request) -> str | None:
-        """The id of the session that a WebSocket is to carry, None for a new session. Raises `HandshakeRefused`."""
-        sid = check(request, self.settings, self.page_of, websocket=True)
+    def check_websocket(self, request: Request) -> str | None:
+        """Return the session id of a WebSocket's request, or None if the request opens a session.
+
+        Raises `HandshakeRefused`. `admit_websocket` has to follow.
+        """
+        return check(request, self.settings, self.page_of, websocket=True)
+
+    def admit_websocket(self, request: Request, sid: str | None) -> None:
+        """Admit a request that `check_websocket` has let pass. Raises `HandshakeRefused`."""
         if sid is None:
             self.admit(request)
         else:
             self.find(sid)
-        return sid
 
     def find(self, sid: str) -> Session:
         """Return the session with the id `sid`. Raises `HandshakeRefused` for an unknown id."""

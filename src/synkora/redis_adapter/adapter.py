@@ -75,7 +75,7 @@ class RedisAdapter:
 
     @property
     def unreadable(self) -> int:
-        """How many messages have come that were none of an adapter's."""
+        """The number of received messages that were not an adapter's."""
         return self._unreadable + self._requests.unreadable + self._responder.unreadable
 
     @staticmethod

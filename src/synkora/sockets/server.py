@@ -18,6 +18,7 @@ from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.sockets import options
+from synkora.sockets.allow_request import AllowRequest, asker
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
@@ -62,6 +63,7 @@ class SocketServer(Registration, BroadcastOperators):
         instance: str = "",
         transports: Sequence[TransportName] = ("polling", "websocket"),
         origins: Origins | Sequence[str] = (),
+        allow_request: AllowRequest | None = None,
         cors: Cors = Cors(),  # noqa: B008  # it cannot be changed
         proxies: TrustedProxies | Sequence[str] = (),
         max_outbox: int = 4_000_000,
@@ -94,6 +96,8 @@ class SocketServer(Registration, BroadcastOperators):
         self._adapter = adapter
         self._connection = adapter if isinstance(adapter, AdapterConnection) else None
         self._registry = Registry(self.settings, self._accept, connection_limiter)
+        if allow_request is not None:
+            self._registry.ask = asker(allow_request)
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)

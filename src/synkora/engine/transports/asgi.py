@@ -47,13 +47,17 @@ class AsgiEndpoint:
         await receive()  # websocket.connect
         request = self._polling.request(scope)
         try:
-            sid = self._registry.admit_websocket(request)
+            sid = self._registry.check_websocket(request)
+            headers: list[tuple[bytes, bytes]] = []
+            if sid is None and self._registry.ask is not None:
+                headers = await self._registry.ask(request)
+            self._registry.admit_websocket(request, sid)
         except HandshakeRefused as refusal:
             self._registry.note_refusal(refusal, request)
             await _refuse(refusal, scope, send)
         else:
             offers = ",".join(scope.get("subprotocols") or ()) or request.headers.get("sec-websocket-protocol")
-            await AsgiWebSocket(self._registry, request, send).run(sid, receive, subprotocol(offers))
+            await AsgiWebSocket(self._registry, request, send).run(sid, receive, subprotocol(offers), headers)
 
 
 async def _refuse(refusal: HandshakeRefused, scope: Scope, send: Send) -> None:

@@ -5,6 +5,7 @@ Source: asgiref, specs/www.rst, "WebSocket".
 """
 
 import asyncio
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
@@ -61,15 +62,25 @@ class AsgiWebSocket:
         self._closing = False
         self._time_left = asyncio.timeout(None)
 
-    async def run(self, sid: str | None, receive: Receive, subprotocol: str | None = None) -> None:
-        """Carry a new session, or probe for the session `sid`, until the client has disconnected."""
+    async def run(
+        self,
+        sid: str | None,
+        receive: Receive,
+        subprotocol: str | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Carry a new session, or probe for the session `sid`, until the client has disconnected.
+
+        `headers` are added to the response to the handshake.
+        """
         self._registry.open_websockets += 1
         writing: asyncio.Task[None] | None = None
         try:
             async with self._time_left:
                 if sid is None:  # before the first await: the connection limiter has admitted one session
                     self.session = self._registry.open(self._request, self)
-                await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+                more = {"headers": list(headers)} if headers else {}
+                await self._send({"type": "websocket.accept", "subprotocol": subprotocol, **more})
                 writing = asyncio.create_task(self._write())
                 if sid is not None:
                     self._offer(sid)

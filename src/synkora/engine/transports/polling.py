@@ -4,13 +4,14 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "HTTP long-po
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.message import Message
-from synkora.engine.registry import Registry
+from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Headers, Request
 from synkora.engine.session import Session
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
@@ -34,6 +35,7 @@ class PollingEndpoint:
         self._registry = registry
         self._settings = registry.settings
         self._answers = PollResponses(registry.settings)
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to a request (ASGI 3, scope type `http`)."""
@@ -74,6 +76,26 @@ class PollingEndpoint:
 
         Returns a function for the case that the client disconnects before the response, or None after the response.
         """
+        if self._registry.ask is not None and not request.query.get("sid"):
+            asking = asyncio.get_running_loop().create_task(self._ask_first(self._registry.ask, request, reply))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+            return functools.partial(_cancel, asking)
+        return self._get(request, reply, has_unread)
+
+    async def _ask_first(self, ask: Ask, request: Request, reply: Callable[[PollResponse], None]) -> None:
+        """Let the application decide on a session, and respond."""
+        try:
+            check(request, self._settings, self._registry.page_of, websocket=False)
+            headers = await ask(request)
+        except HandshakeRefused as refused:
+            reply(self._refuse(request, refused))
+        else:
+            self._get(request, lambda answer: reply(answer._replace(headers=[*answer.headers, *headers])), None)
+
+    def _get(
+        self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None
+    ) -> Callable[[], None] | None:
         try:
             session, transport = self._session_to_poll(request, has_unread)
         except HandshakeRefused as refused:
@@ -168,6 +190,10 @@ class PollingEndpoint:
     def _refuse(self, request: Request, refused: HandshakeRefused) -> PollResponse:
         self._registry.note_refusal(refused, request)
         return self._answers.refusal(request, refused)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
 
 
 async def _handle_packets(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:

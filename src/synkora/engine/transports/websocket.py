@@ -8,7 +8,7 @@ import asyncio
 import http
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from math import inf
 from operator import methodcaller
@@ -22,7 +22,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in pic
 from synkora.engine.disconnect import ORDERLY, Reason, close_code
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.message import Message
-from synkora.engine.registry import Registry
+from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Request
 from synkora.engine.session import Session
 from synkora.engine.settings import TransportName
@@ -413,6 +413,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._registry = registry
         self._listener: WebSocketTransport | None = None
         self._parser: Any = _NO_PARSER
+        self._asking: asyncio.Task[None] | None = None
         self._is_watched = False  # the buffer has grown, or reading has to stop
         self._is_broken = False
         self._unread = 0  # bytes received of a large frame
@@ -432,16 +433,36 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             key = request.headers.get("sec-websocket-key") or ""
             if not is_key(key):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
-            sid = self._registry.admit_websocket(request)
+            sid = self._registry.check_websocket(request)
+            if sid is None and self._registry.ask is not None:
+                self._transport.pause_reading()  # a client may send nothing before the response
+                self._asking = asyncio.get_running_loop().create_task(self._ask(self._registry.ask, request, key))
+                return
+            self._open(request, sid, key)
         except HandshakeRefused as refusal:
             self._registry.note_refusal(refusal, request)
             self._refuse(refusal, request.id)
-            return
+
+    async def _ask(self, ask: Ask, request: Request, key: str) -> None:
+        """Let the application decide on a session, and respond."""
+        try:
+            headers = await ask(request)
+            self._transport.resume_reading()
+            self._open(request, None, key, headers)
+        except HandshakeRefused as refusal:
+            self._registry.note_refusal(refusal, request)
+            self._refuse(refusal, request.id)
+
+    def _open(self, request: Request, sid: str | None, key: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Respond to the handshake. Raises `HandshakeRefused`."""
+        self._registry.admit_websocket(request, sid)
         offers = request.headers.get("sec-websocket-extensions") or ""
         settings = self._registry.settings
         deflates = settings.compression and not request.wants_base64 and accepts_compression(offers)
         self._listener = listener = WebSocketTransport(self._registry, request, sid, self._transport, deflates=deflates)
-        answer = {"Sec-WebSocket-Extensions": EXTENSION} if deflates else {}
+        answer = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        if deflates:
+            answer["Sec-WebSocket-Extensions"] = EXTENSION
         if chosen := subprotocol(request.headers.get("sec-websocket-protocol")):
             answer["Sec-WebSocket-Protocol"] = chosen
         if request.id is not None:
@@ -557,6 +578,8 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the parser: parser and protocol refer to each other."""
+        if self._asking is not None:
+            self._asking.cancel()
         parser, self._parser, self._listener = self._parser, _NO_PARSER, None
         parser.connection_lost(exc)
 

@@ -1,0 +1,44 @@
+"""The application's own decision on requests that would open a session."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+
+from synkora.engine.handshake import HandshakeRefused, Refusal
+from synkora.engine.logs import Log, fault
+from synkora.engine.registry import Ask
+from synkora.engine.request import Request
+from synkora.sockets.errors import ConnectRefused
+from synkora.sockets.snapshot import Handshake
+
+ResponseHeaders = Mapping[str, str] | None
+AllowRequest = Callable[[Handshake], Awaitable[ResponseHeaders] | ResponseHeaders]
+
+log = Log(__name__)
+
+
+def asker(allow_request: AllowRequest) -> Ask:
+    """What the engine asks: `allow_request` with what came with the request, and no `auth` yet."""
+
+    async def ask(request: Request) -> list[tuple[bytes, bytes]]:
+        handshake = Handshake(
+            headers=dict(request.headers),
+            query=request.query,
+            address=request.address,
+            auth={},
+            secure=request.secure,
+            issued=time.time(),
+        )
+        try:
+            allowed = allow_request(handshake)
+            headers = await allowed if isawaitable(allowed) else allowed
+            return [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()
+            ]
+        except ConnectRefused as refusal:
+            raise HandshakeRefused(Refusal.FORBIDDEN, str(refusal)) from None
+        except Exception as error:  # noqa: BLE001  # it is logged
+            log.error("allow_request_failed", **fault(error))
+            raise HandshakeRefused(Refusal.BAD_REQUEST, "Internal server error", status=500) from None
+
+    return ask
