@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import unquote
 
-#: What to tell whoever has written a URL that cannot be read: most often it is this.
+#: Advice for an unreadable URL: this is the most frequent cause.
 ESCAPE: Final = "; characters like @ : / ? # in a user or password must be percent-encoded"
 _LARGEST_PORT: Final = 65_535
 

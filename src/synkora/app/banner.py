@@ -22,7 +22,7 @@ _WHO_MAY_JOIN: Final = {
 
 
 def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str], None]) -> None:
-    """Say where the server listens, who may join, and what ought to be set otherwise; `write` takes the banner."""
+    """Write where the server listens, who may join, and advice on settings; `write` takes the banner."""
     if settings.log_format == "text":
         write(_banner(settings, sockets))
     else:
@@ -35,7 +35,7 @@ def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str
 
 
 def advise(settings: Settings) -> None:
-    """Say who may join, and what ought to be set otherwise."""
+    """Log who may join, and advice on settings."""
     log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
     for line in settings.cautions():
         log.warning("caution", text=line)

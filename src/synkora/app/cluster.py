@@ -42,7 +42,6 @@ class Cluster:
 
     @property
     def link(self) -> Link:
-        """The link to Redis."""
         return self._link
 
     @property

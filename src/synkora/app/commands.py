@@ -127,7 +127,7 @@ def token(
 ) -> None:
     """Print a token to try the server with, signed with NEXTAUTH_SECRET.
 
-    A client passes it as io(url, {auth: {token}}). Whoever has it is that user: keep it to yourself.
+    A client passes it as io(url, {auth: {token}}). Its holder is that user: keep it secret.
     """
     if not id_.strip() or len(id_) > _LONGEST_ID:
         raise typer.BadParameter(f"it has to be 1 to {_LONGEST_ID} characters long", param_hint="--id")

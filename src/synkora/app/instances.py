@@ -64,7 +64,7 @@ class Instances:
         return [] if self._rpc is None else sorted(self._rpc.others)
 
     def answer(self, topic: Topic[Q, A], answer: Callable[[Q], Awaitable[A]]) -> None:
-        """Have `answer` answer a topic for this instance, whoever asks."""
+        """Answer requests of a topic by `answer`, for this instance, from any instance."""
         self._answers[topic.name] = answer
 
         async def answer_in_json(question: bytes) -> bytes:

@@ -10,8 +10,8 @@ from synkora.engine.addresses import parse_address
 from synkora.engine.origins import is_same_origin
 from synkora.engine.request import Headers
 
-# What proxies add, besides all that begins with x-forwarded. A proxy on this machine has a local address, whoever it
-# asks for; one that adds nothing often asks by HTTP/1.0.
+# Headers that proxies add, besides those that begin with x-forwarded. A proxy on this machine has a local address also
+# for remote clients; a proxy that adds no header often uses HTTP/1.0.
 _FORWARDED: Final = (
     "cf-connecting-ip",
     "forwarded",

@@ -1,6 +1,6 @@
 """The playground: a project page to try the server with, and the tokens that its people sign in with.
 
-For development alone: whoever may ask for a token may join what everyone signed in may join.
+Only for development: a token of the playground opens every project that is open to all signed-in users.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from synkora.app.pages import PLAYGROUND, page_routes
 from synkora.app.settings import Settings
 from synkora.identity.tokens import sign
 
-#: Who a browser can be. Their ids are none of the app's, so that a token opens nobody's account.
+#: The users that a browser can be. The app has no users with these ids, so that a token opens no real account.
 PEOPLE: Final = ("Alice", "Bob", "Carol", "Dave", "Frank", "Judy")
 
 _LIFETIME: Final = 3600  # seconds; the page asks for a new token whenever it connects

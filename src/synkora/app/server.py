@@ -78,7 +78,7 @@ def run(settings: Settings) -> None:
         problem, advice = listen_problem(error, settings)
         problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as it was set
         sys.exit(f"{problem}: {advice[0].lower()}{advice[1:]}")
-    # Alone there is nowhere to send clients to: whoever is told to leave early would only be away for longer.
+    # A single instance does not drain: clients have no other instance, and would only be away for longer.
     may_drain = settings.shutdown_drain and instance.cluster is not None
     try:
         Server(

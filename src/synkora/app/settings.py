@@ -385,7 +385,7 @@ class Settings(BaseSettings):
         return tuple(secret.get_secret_value() for secret in (*self.previous_secrets, *self.further_secrets))
 
     def cautions(self) -> list[str]:
-        """What ought to be set otherwise, one line each, without any secret."""
+        """Advice to change settings, one line each, without any secret."""
         return [*self._weak_secrets(), *origin_cautions(self.allowed_origins), *self._idle(), *_mistaken()]
 
     def _idle(self) -> list[str]:

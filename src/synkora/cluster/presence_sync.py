@@ -105,7 +105,7 @@ class PresenceSync:
         return Occupancy(attendance.count, len(attendance), attendance.smallest_id in own)
 
     def roster(self, project_id: str) -> Roster:
-        """Everyone in a project, each user once, in the order of their coming."""
+        """The users in a project, each once, ordered by arrival."""
         return self._attendance(project_id).roster
 
     def count(self, project_id: str) -> int:
@@ -232,7 +232,7 @@ class PresenceSync:
             self._listener.completed(project_id)
 
     def _settle(self, project_id: str) -> None:
-        """Believe that those who have not come back with Redis are gone."""
+        """Remove the members that have not returned since Redis came back."""
         project = self._projects[project_id]
         self._tell(project, project.replica.settle())
 

@@ -35,7 +35,7 @@ SNAPSHOT: Final[Decoder[ReplicaSnapshot]] = Decoder(ReplicaSnapshot, keeps_halve
 
 
 class Changes:
-    """Who is to be told of: first those who `left`, then those who `joined`.
+    """Changes to announce: first the entries that `left`, then the entries that `joined`.
 
     `has_gap` is whether Redis and this instance have lost track of each other, so that a snapshot is needed.
     """

@@ -36,7 +36,6 @@ class Pending:
         self._answered = answered
 
     def succeed(self, reply: Any) -> None:
-        """Hand on the reply."""
         if not self.future.done():
             self.future.set_result(reply)
         if self._answered is not None:
@@ -84,11 +83,10 @@ class RedisConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the other side has ended it, or that it is over at last."""
+        """Called by asyncio when either side has closed the connection."""
         self.end("the connection to Redis was lost" if self._has_heard else ENDED_AT_ONCE)
         self.gone.set()
 
@@ -111,11 +109,9 @@ class RedisConnection(asyncio.Protocol):
         self._ended(problem)
 
     def publish(self, channel: bytes, message: bytes) -> None:
-        """Send a message."""
         self._send(_PUBLISH % (len(channel), channel, len(message), message), None)
 
     def request(self, command: Command, pending: Pending) -> None:
-        """Send a command."""
         self._send(_packed(command), pending)
 
     def change(self, command: Literal["SUBSCRIBE", "UNSUBSCRIBE"], channels: list[bytes]) -> None:

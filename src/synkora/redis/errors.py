@@ -1,4 +1,4 @@
-"""What can go wrong between this instance and Redis, in words for those who run it.
+"""Failures between this instance and Redis, in words for operators.
 
 No words hold a password: Redis' own words for an error may repeat a command, and with it what was sent to sign in.
 """
@@ -78,7 +78,7 @@ def _lacking(error: str) -> str:
 
 
 def unreachable(error: OSError) -> str:
-    """Why no connection came to be, without the address, which is no business of those who read of it."""
+    """Why a connection failed, without the address: the text may reach users."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of Redis is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -29,7 +29,6 @@ class LinkHeartbeat:
         self._beat()
 
     def stop(self) -> None:
-        """Send no more."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -32,7 +32,6 @@ class Subscriptions:
             self.new[channel] = None
 
     def drop(self, channel: bytes) -> None:
-        """Want a channel no more."""
         if self._receivers.pop(channel, None) is not None:
             self.new.pop(channel, None)
             if channel in self._told:

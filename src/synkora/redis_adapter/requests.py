@@ -28,8 +28,8 @@ _ID_SIZE: Final = 6  # characters, as in Node.js
 class Requests:
     """The requests of one namespace that wait for responses.
 
-    Redis is asked how many servers there are with the request itself. What it says of the publishing would not do: that
-    counts whoever watches all channels by a pattern, too.
+    Each request goes to Redis together with the question how many servers there are. The reply to PUBLISH does not say
+    so: it also counts subscribers of patterns, such as monitors.
     """
 
     def __init__(self, link: Link, channels: Channels) -> None:

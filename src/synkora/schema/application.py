@@ -19,7 +19,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9]+")
 _HEAD: Final = """\
 /*
  * The events of a Socket.IO server, for socket.io-client.
- * Made from its handlers by `python -m synkora.schema typescript`: make it anew rather than edit it.
+ * Generated from the server's handlers by `python -m synkora.schema typescript`. Do not edit: generate again.
  */
 
 /** An event's arguments, with or without an ack. */

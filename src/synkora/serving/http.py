@@ -112,7 +112,6 @@ class HttpProtocol(PipelineProtocol):
             self._refuse_size()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a connection."""
         self._patience.forget(self)
         super().connection_lost(exc)
 
@@ -130,7 +129,7 @@ class HttpProtocol(PipelineProtocol):
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """Take note that a request begins."""
+        """Called by httptools at the start of a request."""
         self._head_size = self._headers = 0
         super().on_message_begin()
 
@@ -148,19 +147,18 @@ class HttpProtocol(PipelineProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Take note that a head is complete."""
+        """Called by httptools at the end of a head."""
         self._received = 0
         self._head_came = self._in_body = True
         self._patience.heads.drop(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body."""
         self._received = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take note that a request is complete."""
+        """Called by httptools at the end of a request."""
         self._received = 0
         self._in_body = False
         self._patience.bodies.drop(self)

@@ -48,7 +48,6 @@ class Upkeep:
         self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
 
     def stop(self) -> None:
-        """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -46,7 +46,7 @@ class PipelineProtocol(UpgradeProtocol):
             self._release()
 
     def on_message_begin(self) -> None:
-        """Take note that a request begins."""
+        """Called by httptools at the start of a request."""
         if len(self.pipeline) >= MAX_WAITING:
             self._stop_parsing()
         super().on_message_begin()
@@ -61,7 +61,6 @@ class PipelineProtocol(UpgradeProtocol):
             self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body."""
         if self.pipeline and self.pipeline[0][0] is self.cycle:
             self._waiting[-1] += len(body)
             self._check_waiting()

@@ -16,11 +16,11 @@ _NUMBERS: Final = count(1)
 
 
 class RequestContext:
-    """Have what is logged within a `with` block, and in tasks that are made in it, carry a request's id.
+    """Log lines within a `with` block, and of tasks started in the block, carry the request's id.
 
-    Timers that are started in it remember the request for longer, and are none of its own: by that it is over. The id
-    is the one that came with the request, if it is one that can be written anywhere, or else a new one. It is looked
-    for when it is first asked for: most polls get by without.
+    Timers copy the context and outlive the request: `is_over` keeps them from logging the request's id. The id is the
+    one that came with the request, if it has only safe characters, or else a new one. It is found on first use, since
+    most polls log nothing.
     """
 
     __slots__ = ("_headers", "_id", "is_over")

@@ -52,7 +52,7 @@ class UpgradeProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Take note that a request is complete."""
+        """Called by httptools at the end of a request."""
         if not self._is_ignoring:
             super().on_message_complete()
 

@@ -17,7 +17,6 @@ class AckCollector:
         self._complete = asyncio.get_running_loop().create_future()
 
     def add(self, value: Any) -> None:
-        """Take an answer."""
         self.values.append(value)
         self._check()
 

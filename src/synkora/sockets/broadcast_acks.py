@@ -37,7 +37,6 @@ class PendingBroadcastAck:
         return sid in self._owing
 
     def close(self) -> None:
-        """Wait for no more acks."""
         self._questions.pop(self.number, None)
 
 

@@ -42,17 +42,13 @@ class Host(Protocol):
         """Give a client's attachments their time."""
         ...
 
-    def message_completed(self, client: "Client") -> None:
-        """Stop that time."""
-        ...
+    def message_completed(self, client: "Client") -> None: ...
 
     def client_connected(self, client: "Client") -> None:
         """Stop the time that a client has to connect to a namespace."""
         ...
 
-    def client_left(self, client: "Client") -> None:
-        """Forget a client."""
-        ...
+    def client_left(self, client: "Client") -> None: ...
 
 
 class Client:

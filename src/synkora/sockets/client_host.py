@@ -45,7 +45,6 @@ class ClientHost:
         self._incomplete.add(client)
 
     def message_completed(self, client: Client) -> None:
-        """Stop that time."""
         self._incomplete.drop(client)
 
     def client_connected(self, client: Client) -> None:
@@ -53,6 +52,5 @@ class ClientHost:
         self.connecting.drop(client)
 
     def client_left(self, client: Client) -> None:
-        """Forget a client."""
         self.connecting.drop(client)
         self._incomplete.drop(client)

@@ -126,7 +126,7 @@ class NamespaceCore:
         return self.spawn(coroutine, lasting=lasting)
 
     def emitted(self, event: str, args: tuple[object, ...]) -> None:
-        """Tell those who watch what is sent."""
+        """Call the watchers of outgoing events."""
         for watcher in self.outgoing:
             watcher(event, *args)
 

@@ -17,9 +17,7 @@ from synkora.sockets.snapshot import SocketSnapshot
 class LocalSocket(Protocol):
     """What an adapter does with a socket of this server."""
 
-    def _snapshot(self) -> SocketSnapshot:
-        """Describe it."""
-        ...
+    def _snapshot(self) -> SocketSnapshot: ...
 
     def join(self, *rooms: str) -> None:
         """Put it into rooms."""
@@ -104,7 +102,6 @@ class LocalAdapter:
     async def fetch_sockets(
         self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> list[SocketSnapshot]:
-        """Describe sockets."""
         return self.snapshots(rooms, except_rooms)
 
     def snapshots(self, rooms: Collection[str], except_rooms: Collection[str]) -> list[SocketSnapshot]:
@@ -144,7 +141,6 @@ class LocalAdapter:
         return []
 
     async def server_count(self) -> int:
-        """One."""
         return 1
 
     def _select(self, rooms: Collection[str], except_rooms: Collection[str]) -> Iterator[LocalSocket]:

@@ -9,7 +9,7 @@ _NOBODY: Final[dict[str, Outbox]] = {}
 
 
 def _tell_nobody(_: str) -> None:
-    """Take note of a change that is of no use on a server that is alone."""
+    """Ignore a change: a single server has nobody to tell."""
 
 
 def check_rooms(rooms: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class Rooms:
         return {*self._rooms, *self.members}
 
     def select(self, rooms: Collection[str], except_rooms: Collection[str]) -> dict[str, Outbox]:
-        """Who is in one of `rooms`, or in the namespace where there are none, and in none of `except_rooms`."""
+        """The members of any of `rooms` (of the namespace if empty), without the members of `except_rooms`."""
         if not rooms:
             chosen = self.members
         elif len(rooms) == 1:

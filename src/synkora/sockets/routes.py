@@ -44,7 +44,7 @@ def check_name(event: object) -> str:
 
 
 class Routes:
-    """The routes of a namespace's events, made anew whenever a handler is registered or removed.
+    """The routes of a namespace's events, rebuilt when a handler is registered or removed.
 
     `by_name` has them by the events' names, `written` by the bytes that an event's JSON array usually begins with:
     `["name"`. `other` is that of all other events, if there is one.
@@ -158,7 +158,7 @@ Steps = tuple[tuple[Callable[..., Any], bool], ...]
 
 
 def run(steps: Steps, args: tuple[Any, ...], at: int = 0, answer: object = None) -> object:
-    """Call functions one after another; return the first result that is not None of those whose results count.
+    """Call functions one after another; return the first counted result that is not None.
 
     It is an awaitable if one of them returns an awaitable.
     """

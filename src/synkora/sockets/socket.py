@@ -231,7 +231,7 @@ class Socket:
             outbox.put(message)
 
     def _close(self) -> None:
-        """Leave all rooms, and let go of those who wait for an ack."""
+        """Leave all rooms, and end all waits for acks."""
         if self._state is SocketState.CONNECTING:
             self._auth = b""  # a decision on it may still be awaited, and come to nothing
         self._state = SocketState.DISCONNECTED

@@ -71,7 +71,7 @@ class AdminUiInstance:
         member = self._collaboration.members.get(socket.id)
         return SocketDescription(
             id=socket.id,
-            # Not the session's id itself: whoever has that can take the session over.
+            # Not the session's id itself: its owner can take the session over.
             client_id=sha256(session_of(socket).sid.encode()).hexdigest()[:_ID_SIZE],
             transport=socket.transport,
             nsp=socket.namespace,

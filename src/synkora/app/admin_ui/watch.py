@@ -50,7 +50,7 @@ class Watch:
             admin.emit("all_sockets", list((self._sockets or {}).values()))
 
     def leave(self, admin: Socket) -> None:
-        """Let go of an admin, and of all that is known with the last."""
+        """Remove an admin. With the last admin, the known state is dropped."""
         self._admins.discard(admin.id)
         if not self._admins and self._looking is not None:
             self._looking.cancel()

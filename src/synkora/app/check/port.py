@@ -48,7 +48,7 @@ async def check_port(settings: Settings) -> list[Finding]:
 
 
 async def _occupant(settings: Settings) -> Finding:
-    """What is to be said of whoever listens there."""
+    """A finding about the process that listens on the port."""
     port = settings.port
     message = f"port {port} is in use, and not by this server"
     advice = "Stop what listens there, or set WS_PORT to another port"
@@ -78,7 +78,7 @@ async def _health(settings: Settings) -> _Health:
 
 
 def _trusting(settings: Settings) -> ssl.SSLContext | bool:
-    """Trust in the server's own certificate, whoever has issued it, and in no other."""
+    """Trust only the server's own certificate, from any issuer."""
     if settings.ssl_certfile is None:
         return False  # there is none to be looked at
     own = x509.load_pem_x509_certificates(settings.ssl_certfile.read_bytes())[0]

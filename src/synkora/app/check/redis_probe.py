@@ -44,7 +44,6 @@ class RedisProbe:
             self._over.result()
 
     def end(self) -> None:
-        """Let it go."""
         self._connection.end("the check is over")
 
     def _ended(self, problem: str) -> None:

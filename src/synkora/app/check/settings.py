@@ -155,7 +155,7 @@ _WIDEST: Final = 8  # bits that networks of one's own have in common: 10.0.0.0/8
 
 
 def check_proxies(settings: Settings) -> Iterator[Finding]:
-    """Whether those who claim to be proxies are."""
+    """Whether the trusted proxies are proxies."""
     name = "proxies"
     proxies = settings.trusted_proxies
     wide = [proxy for proxy in proxies if proxy != UNIX and _is_wide(proxy)]

@@ -74,7 +74,6 @@ class Api:
 
     @property
     def routes(self) -> list[Route]:
-        """Its routes."""
         return [
             self._route("overview", self._overview),
             self._route("connections", self._connections),

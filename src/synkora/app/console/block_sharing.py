@@ -23,14 +23,12 @@ class BlockSharing:
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        """Begin."""
         self._task = asyncio.get_running_loop().create_task(self._run())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
         if self._task is not None:
             self._task.cancel()
 

@@ -31,11 +31,10 @@ class Console:
         self.routes: list[BaseRoute] = [*page_routes("console", files), *api.routes]
 
     def listens_on(self, port: int) -> None:
-        """Take note of the port, by which operators know this instance."""
+        """Set the port: operators recognise this instance by its port."""
         self._answers.port = port
 
     def __enter__(self) -> Self:
-        """Begin to measure."""
         self._sampler.__enter__()
         self._sharing.__enter__()
         return self
@@ -43,6 +42,5 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
         self._sharing.__exit__(kind, error, trace)
         self._sampler.__exit__(kind, error, trace)

@@ -48,7 +48,7 @@ class ConsoleInstance:
         self._collaboration = instance.collaboration
         self._sampler = sampler
         self._log_tail = log_tail
-        self._tables = asyncio.Semaphore(MOST_RUNNING)  # whoever asks for them
+        self._tables = asyncio.Semaphore(MOST_RUNNING)  # for requests of all instances together
         fleet = instance.instances
         fleet.answer(NEWS, self._news)
         fleet.answer(CONNECTIONS, self._connections)

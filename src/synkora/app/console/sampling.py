@@ -99,7 +99,6 @@ class Sampler:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        """Begin."""
         self._due = asyncio.get_running_loop().time()
         self._wake()
         return self
@@ -107,7 +106,6 @@ class Sampler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
         if self._timer is not None:
             self._timer.cancel()
 

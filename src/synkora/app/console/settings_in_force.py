@@ -56,7 +56,7 @@ def masked(url: str) -> str:
     except ValueError:
         return _SET
     if "@" in parts.path + parts.query + parts.fragment or parts.fragment or not parts.scheme:
-        return _SET  # what ought to have been escaped in a password has ended it too early
+        return _SET  # a password with an unescaped character ended too early
     credentials, at, address = parts.netloc.rpartition("@")
     user, colon, _ = credentials.partition(":")
     options = "?…" if parts.query else ""

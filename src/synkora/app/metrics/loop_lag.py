@@ -26,7 +26,6 @@ class LoopLag:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        """Begin."""
         self._due = monotonic()
         self._wait()
         return self
@@ -34,7 +33,6 @@ class LoopLag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -1,1 +1,1 @@
-"""The catalogue of events, for those who write clients: what `synkora schema` prints."""
+"""The catalogue of events for authors of clients: the output of `synkora schema`."""
