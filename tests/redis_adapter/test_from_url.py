@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
+import uvicorn
 from tests.support.links import redis
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
-from tests.support.servers import Address, serving, until
+from tests.support.servers import Address, running, serving, until
 
 from synkora import RedisAdapter, SocketServer
 
@@ -115,3 +117,16 @@ def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
     """When the server is made, not when it starts."""
     with pytest.raises(ValueError, match="redis://"):
         RedisAdapter.from_url(url)
+
+
+async def test_a_server_without_its_lifespan_refuses_clients_with_the_reason(redis: RedisServer) -> None:
+    """Without a connection to Redis its clients would silently miss what other servers send."""
+    server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
+    server.of("/")
+    config = uvicorn.Config(server.asgi, lifespan="off", log_config=None, access_log=False)
+    async with running(uvicorn.Server(config), "/socket.io/") as address, httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(address.url())
+        assert answer.status_code == 500
+        assert "enter server.lifespan" in answer.text
+        async with server.lifespan():
+            assert (await http.get(address.url())).status_code == 200

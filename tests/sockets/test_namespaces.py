@@ -122,3 +122,20 @@ async def test_a_pattern_has_a_bound() -> None:
         with pytest.raises(ConnectError, match="Invalid namespace"):
             async with connect(server, "/3"):
                 pass
+
+
+async def test_a_method_use_of_a_class_is_middleware() -> None:
+    """A namespace whose class checks its clients is not open."""
+
+    class Admin(NamespaceHandlers):
+        def use(self, socket: Socket, auth: dict[str, Any]) -> None:
+            if auth.get("token") != "right":
+                raise ConnectRefused("Wrong token")
+
+    server = SocketServer()
+    server.add(Admin("/admin"))
+    async with connect(server, "/admin", auth={"token": "right"}) as client:
+        assert client.connected
+    with pytest.raises(ConnectError, match="Wrong token"):
+        async with connect(server, "/admin"):
+            pass

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from synkora import SocketServer
+from synkora import RedisAdapter, SocketServer
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ from synkora import SocketServer
         ({"upgrade_timeout": "10"}, TypeError, "upgrade_timeout is a number of seconds, not '10'"),
         ({"max_payload": 1.5}, TypeError, "max_payload is a whole number of bytes, not 1.5"),
         ({"max_outbox": -1}, ValueError, "max_outbox is a number of bytes above 0, not -1"),
+        ({"compression": "yes"}, TypeError, "compression is True or False, not 'yes'"),
+        ({"compression_threshold": "x"}, TypeError, "compression_threshold is a whole number of bytes, not 'x'"),
+        ({"instance": 5}, TypeError, "instance is a text, not 5"),
+        ({"cors": "*"}, TypeError, "cors is a Cors(…), not '*'"),
+        ({"connection_limiter": 5}, TypeError, "connection_limiter is a ConnectionLimiter(…), not 5"),
+        ({"allow_request": "x"}, TypeError, "allow_request is a function of the handshake, not 'x'"),
+        ({"adapter": "redis://h"}, TypeError, "adapter is RedisAdapter.from_url(\"redis://…\"), not 'redis://h'"),
+        ({"adapter": RedisAdapter}, TypeError, 'adapter is RedisAdapter.from_url("redis://…"), not <class'),
     ],
 )
 def test_a_mistake_is_refused_with_what_is_wrong(options: dict[str, Any], error: type[Exception], words: str) -> None:

@@ -201,6 +201,29 @@ class TestConnecting:
                 pass
         assert steps == [("middleware", "Ada"), ("handler", "Ada")]
 
+    @pytest.mark.parametrize("is_async", [False, True])
+    @pytest.mark.parametrize("place", ["use", "on_connect"])
+    async def test_a_check_that_returns_false_refuses_the_client(
+        self, server: SocketServer, place: str, is_async: bool
+    ) -> None:
+        """As in python-socketio: a port that keeps `return False` must not admit everyone."""
+
+        def decide(socket: Socket, auth: dict[str, Any]) -> bool:
+            return auth.get("name") == "Ada"
+
+        async def decide_later(socket: Socket, auth: dict[str, Any]) -> bool:
+            await asyncio.sleep(0)
+            return decide(socket, auth)
+
+        getattr(server, place)(decide_later if is_async else decide)
+        if place == "use":
+            server.on_connect(lambda socket: None)
+        async with connect(server, auth={"name": "Ada"}) as client:
+            assert client.connected
+        with pytest.raises(ConnectError, match="Connection refused"):
+            async with connect(server, auth={"name": "Eve"}):
+                pass
+
     @pytest.mark.parametrize(
         "register", ["on_connect", "on_disconnect", "on_disconnecting", "before_event", "before_ack", "on_unknown"]
     )

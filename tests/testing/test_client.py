@@ -112,3 +112,18 @@ async def test_the_servers_handlers_learn_of_the_end(server: SocketServer) -> No
 async def test_the_fixture_connects_clients_for_the_length_of_a_test(server: SocketServer, connect_client: Any) -> None:
     ada, bob = await asyncio.gather(connect_client(server), connect_client(server))
     assert {ada.id, bob.id} == set(server.of("/").sockets)
+
+
+async def test_a_call_without_an_ack_says_what_came_instead(server: SocketServer) -> None:
+    """A refused event has no ack by default: the refusal is in the error."""
+
+    @server.on("refuse")
+    def refuse(socket: Socket) -> None:
+        raise EventRefused("Not now")
+
+    async with connect(server) as client:
+        with pytest.raises(TimeoutError, match=r"no ack for 'refuse' within 0.01 s; events meanwhile: .*Not now"):
+            await client.call("refuse", timeout=0.01)
+        server.emit("news")
+        with pytest.raises(TimeoutError, match=r"no 'other' within 0.01 s; other events: .*'news'"):
+            await client.receive("other", timeout=0.01)

@@ -11,7 +11,8 @@ from synkora.engine.request import Request
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.snapshot import Handshake
 
-ResponseHeaders = Mapping[str, str] | None
+#: Headers of the response, or True or None for no further ones; False refuses the request.
+ResponseHeaders = Mapping[str, str] | bool | None
 AllowRequest = Callable[[Handshake], Awaitable[ResponseHeaders] | ResponseHeaders]
 
 log = Log(__name__)
@@ -32,6 +33,10 @@ def asker(allow_request: AllowRequest) -> Ask:
         try:
             allowed = allow_request(handshake)
             headers = await allowed if isawaitable(allowed) else allowed
+            if headers is False:
+                raise ConnectRefused("Forbidden")
+            if headers is True:
+                headers = None
             return [
                 (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()
             ]

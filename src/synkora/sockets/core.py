@@ -11,7 +11,7 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import check_event, check_placeholders, decode_arguments, event_name
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
-from synkora.sockets.errors import EventRefused
+from synkora.sockets.errors import EventRefused, check_admitted
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
 from synkora.sockets.routes import Route, Routes
@@ -114,7 +114,8 @@ class NamespaceCore:
         for position, check in enumerate(checks, 1):
             result = check(socket, auth)
             if result is not None and isawaitable(result):
-                return result if position == len(checks) else _decide_later(socket, result, checks[position:])
+                return _decide_later(socket, result, checks[position:])
+            check_admitted(result)
         return None
 
     def check_running(self, socket: Socket) -> None:
@@ -281,8 +282,7 @@ def handler_failed(event: str, socket: Socket, error: BaseException) -> None:
 
 async def _decide_later(socket: Socket, decision: Awaitable[object], checks: Sequence[ConnectCheck]) -> None:
     """Await a check of CONNECT, then ask the next ones. The payload is decoded again, not kept as objects."""
-    await decision
+    check_admitted(await decision)
     for check in checks:
         result = check(socket, socket.auth)
-        if result is not None and isawaitable(result):
-            await result
+        check_admitted(await result if isawaitable(result) else result)

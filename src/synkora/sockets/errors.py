@@ -16,6 +16,12 @@ class ConnectRefused(Exception):
         self.close = close
 
 
+def check_admitted(decision: object) -> None:
+    """Refuse a client whose check returned False, as in python-socketio. Raises `ConnectRefused`."""
+    if decision is False:
+        raise ConnectRefused("Connection refused")
+
+
 class EventRefused(Exception):
     """Refuses an event: its sender gets an `error` event with `message` and `details`, and the connection goes on."""
 

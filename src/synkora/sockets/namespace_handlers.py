@@ -8,7 +8,7 @@ from synkora.sockets.namespace import Namespace, Pattern
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PREFIX: Final = "on_"
-_LIFE: Final = ("on_any", "on_any_outgoing", "on_connect", "on_disconnect", "on_disconnecting", "on_unknown")
+_LIFE: Final = ("on_any", "on_any_outgoing", "on_connect", "on_disconnect", "on_disconnecting", "on_unknown", "use")
 
 
 def event(name: str, *, ordered: bool = False) -> Callable[[F], F]:
@@ -22,7 +22,10 @@ def event(name: str, *, ordered: bool = False) -> Callable[[F], F]:
 
 
 class NamespaceHandlers:
-    """A class whose methods are handlers: `on_connect` and the like, and `on_say` for the event `say`.
+    """A class whose methods are handlers: `on_say` handles the event `say`.
+
+    `on_any`, `on_any_outgoing`, `on_connect`, `on_disconnect`, `on_disconnecting` and `on_unknown` are what the methods
+    of `Namespace` of these names register; a method `use` is middleware.
 
     `event(name)` marks methods for events with other names. `namespace` is the namespace that they are registered in,
     made with `options`; `server.add(handlers)` makes it part of a server.

@@ -1,9 +1,12 @@
 """Checks of a server's options, with messages that say what is wrong and what would be right."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final, cast, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar, cast, get_args
 
 from synkora.engine.settings import TransportName
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _LONGEST: Final = 3600  # seconds: more is meant as milliseconds
 _TRANSPORTS: Final = get_args(TransportName)
@@ -77,3 +80,17 @@ def path(value: object) -> str:
     if not value.startswith("/"):
         raise ValueError(f"path begins with a slash: /{value.rstrip('/')}/")
     return value.rstrip("/") + "/"
+
+
+def of_type(name: str, value: object, kind: type[T], expected: str) -> T:
+    """A value of one type. Raises `TypeError`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {expected}, not {value!r}")
+    return value
+
+
+def function(name: str, value: F, expected: str) -> F:
+    """A function, or an object that can be called. Raises `TypeError` for a class, which its caller forgot to call."""
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(f"{name} is {expected}, not {value!r}")
+    return value

@@ -34,6 +34,10 @@ T = TypeVar("T")
 log = Log(__name__)
 
 _DRAIN_CHECK: Final = 0.02  # seconds
+_NOT_STARTED: Final = (
+    "The server's adapter is not connected: enter server.lifespan in the application's lifespan, or run the server "
+    "with serve"
+)
 _LAST_STEPS: Final = 1  # seconds that cancelled tasks have
 
 
@@ -78,26 +82,32 @@ class SocketServer(Registration, BroadcastOperators):
             proxies = TrustedProxies(options.texts("proxies", proxies, '["10.0.0.0/8"]'))
         self.settings = EngineSettings(
             path=options.path(path),
-            instance=instance,
+            instance=options.of_type("instance", instance, str, "a text"),
             transports=options.transports(transports),
             origins=origins,
-            cors=cors,
+            cors=options.of_type("cors", cors, Cors, "a Cors(…)"),
             proxies=proxies,
             ping_interval=options.seconds("ping_interval", ping_interval),
             ping_timeout=options.seconds("ping_timeout", ping_timeout),
             upgrade_timeout=options.seconds("upgrade_timeout", upgrade_timeout),
             max_payload=options.size("max_payload", max_payload),
             max_outbox=options.size("max_outbox", max_outbox),
-            compression=compression,
-            compression_threshold=compression_threshold,
+            compression=options.of_type("compression", compression, bool, "True or False"),
+            compression_threshold=options.size("compression_threshold", compression_threshold),
         )
         connect_timeout = options.seconds("connect_timeout", connect_timeout)
         self._namespaces: dict[str, Namespace] = {}
-        self._adapter = adapter
+        self._adapter = (
+            None if adapter is None else options.function("adapter", adapter, 'RedisAdapter.from_url("redis://…")')
+        )
         self._connection = adapter if isinstance(adapter, AdapterConnection) else None
+        if connection_limiter is not None:
+            options.of_type("connection_limiter", connection_limiter, ConnectionLimiter, "a ConnectionLimiter(…)")
         self._registry = Registry(self.settings, self._accept, connection_limiter)
+        if self._connection is not None:
+            self._registry.unavailable = (500, _NOT_STARTED)
         if allow_request is not None:
-            self._registry.ask = asker(allow_request)
+            self._registry.ask = asker(options.function("allow_request", allow_request, "a function of the handshake"))
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
@@ -194,6 +204,7 @@ class SocketServer(Registration, BroadcastOperators):
     async def _start(self) -> None:
         if self._connection is not None:
             await self._connection.start()
+            self._registry.unavailable = None
 
     async def drain(self, seconds: float) -> None:
         """Send all clients away within `seconds`, evenly and in random order, and refuse new clients.

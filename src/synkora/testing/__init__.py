@@ -79,8 +79,14 @@ class Client:
         number = len(self._acks)
         self._acks[number] = asyncio.get_running_loop().create_future()
         self._send(packets.asking_for_ack(packets.event(self.namespace, event, args), number))
-        async with asyncio.timeout(timeout):
-            answer = await self._acks[number]
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await self._acks[number]
+        except TimeoutError:
+            events = self.received()
+            for received in events:
+                self._events.put_nowait(received)
+            raise TimeoutError(f"no ack for {event!r} within {timeout:g} s; events meanwhile: {events}") from None
         return answer[0] if answer else None
 
     async def receive(self, event: str | None = None, *, timeout: float = TIMEOUT) -> list[Any]:
@@ -88,10 +94,16 @@ class Client:
 
         Raises `TimeoutError` where none comes within `timeout` seconds, `ClientClosed` where none will come.
         """
-        async with asyncio.timeout(timeout):
-            while (received := await self._events.get()) is not None:
-                if event is None or received[0] == event:
-                    return received
+        others: list[list[Any]] = []
+        try:
+            async with asyncio.timeout(timeout):
+                while (received := await self._events.get()) is not None:
+                    if event is None or received[0] == event:
+                        return received
+                    others.append(received)
+        except TimeoutError:
+            what = "event" if event is None else repr(event)
+            raise TimeoutError(f"no {what} within {timeout:g} s; other events: {others}") from None
         self._events.put_nowait(None)
         raise ClientClosed(self.closed_by or "")
 
