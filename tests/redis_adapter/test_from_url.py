@@ -115,7 +115,7 @@ def test_an_adapter_is_for_one_server() -> None:
 @pytest.mark.parametrize("url", ["", "127.0.0.1:6379", "http://127.0.0.1:6379"])
 def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
     """When the server is made, not when it starts."""
-    with pytest.raises(ValueError, match="redis://"):
+    with pytest.raises(ValueError, match="the URL of RedisAdapter must begin with redis://"):
         RedisAdapter.from_url(url)
 
 

@@ -85,7 +85,11 @@ class RedisAdapter:
         Raises `ValueError` for a URL that names no Redis. The server connects when it starts, goes on alone while Redis
         is away, and disconnects when it closes. `prefix` and `timeout` are those of the adapters.
         """
-        return RedisAdapters(RedisUrl.parse(url), prefix, timeout)
+        try:
+            address = RedisUrl.parse(url)
+        except ValueError as error:  # without the URL, which may hold a password
+            raise ValueError(f"the URL of RedisAdapter {error}") from None
+        return RedisAdapters(address, prefix, timeout)
 
     # Broadcasts
 
