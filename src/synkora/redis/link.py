@@ -115,13 +115,18 @@ class Link:
         return self.is_up
 
     async def close(self, within: float | None = None) -> None:
-        """Have Redis take all that was written, within some seconds, then end the link; `on_down` is not called."""
+        """Have Redis take all that was written, then end the link; `on_down` is not called.
+
+        Each of the two takes at most `within` seconds, by default the link's patience.
+        """
+        if within is None:
+            within = self._settings.patience
         with suppress(LinkDown, RedisRefused, TimeoutError):
-            async with asyncio.timeout(self._settings.patience if within is None else within):
+            async with asyncio.timeout(within):
                 await self.call("PUBLISH", self._beat_channel, b"")
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait((self._task,))
+            await asyncio.wait((self._task,), timeout=within)
 
     def publish(self, channel: bytes, message: bytes) -> None:
         """Send a message to all who are subscribed; dropped while the link is down."""
