@@ -20,10 +20,10 @@ PREFIX: Final = "synkora:"
 
 
 class Report(msgspec.Struct, omit_defaults=True):
-    """What one instance tells others: how many connections the names have there that have changed.
+    """An instance's counts of connections by name, as far as they have changed.
 
-    `failures` are how many more there were. In a report that is `whole` they are how many there are in all, and what is
-    not named is nought. One that `asks` is answered with such a report, one that is the `last` ends an instance.
+    `failures` are the failed sign-ins since the last report. A `whole` report has all counts, and names absent from it
+    count 0. A report that `asks` requests a whole report; the `last` report announces the instance's shutdown.
     """
 
     instance: str

@@ -40,7 +40,7 @@ class RedisUrl:
 
         Options after a `?` are `db`, `username`, `password` and, with TLS, `ssl_cert_reqs` (required, none),
         `ssl_check_hostname`, `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`, `ssl_keyfile` and `ssl_password`; other
-        programs' options are let be. Raises `ValueError` in words that hold nothing of the URL.
+        programs' options are ignored. Raises `ValueError` in words that hold nothing of the URL.
         """
         try:
             parts = urlsplit(url)
