@@ -73,7 +73,11 @@ def run(settings: Settings) -> None:
         await instance.announce_stop()
 
     try:
-        sockets = passed_sockets() or listen(settings.host, settings.port)
+        sockets = passed_sockets()
+    except OSError as error:
+        sys.exit(f"Cannot listen: {error.strerror}")
+    try:
+        sockets = sockets or listen(settings.host, settings.port)
     except OSError as error:
         problem, advice = listen_problem(error, settings)
         problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as it was set
