@@ -1,6 +1,6 @@
 """Starts `python -m synkora` again and again, from one interpreter that has loaded the libraries: see forks.py.
 
-To import them is most of a start, a second of CPU. The package itself is imported by each process anew, in its own
+Importing the libraries is most of a start: a second of CPU. Each process imports the package itself, in its own
 folder and environment.
 """
 
