@@ -11,7 +11,7 @@ from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 
 from synkora.app.cluster import Cluster
-from synkora.app.console.topics import CONNECTIONS, COUNT, DISCONNECT, LOG, PROJECTS, ProjectNamed, SocketNamed
+from synkora.app.console.rpc_messages import CONNECTIONS, COUNT, DISCONNECT, LOG, PROJECTS, ProjectNamed, SocketNamed
 from synkora.app.instances import InstanceReplies, Instances, Topic
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.protocol.errors import InvalidPayload, ProtocolError

@@ -9,9 +9,9 @@ import pytest
 from starlette.applications import Starlette
 from tests.collaboration.site import Site
 
+from synkora.app.health import make_app
 from synkora.app.instance import Instance
 from synkora.app.playground import PEOPLE, playground_routes
-from synkora.app.routes import make_app
 from synkora.app.settings import Settings
 from synkora.identity.tokens import Keyring
 

@@ -7,7 +7,7 @@ from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.presence import PresenceEntry
 from synkora.redis.link import Link
 
-STILL = Timing(beat=1e6, silence=1e6, lifetime=3e6, patience=1e6, absence=1e6, watch=0, doubt=1e6)  # nothing by itself
+STILL = Timing(beat=1e6, silence=1e6, lifetime=3e6, timeout=1e6, absence=1e6, watch=0, doubt=1e6)  # nothing by itself
 
 
 class Witness:

@@ -17,7 +17,7 @@ from synkora.collaboration.presence import Presence
 from synkora.redis.link import Link, LinkSettings
 
 # An instance is late by less than `silence` though the machine is busy; the other times are those that tests wait for.
-QUICK = Timing(beat=0.05, silence=1.5, lifetime=60, patience=0.3, absence=0.6, watch=0, doubt=0.3)
+QUICK = Timing(beat=0.05, silence=1.5, lifetime=60, timeout=0.3, absence=0.6, watch=0, doubt=0.3)
 
 Gather = Callable[..., Awaitable[list[Instance]]]
 
@@ -255,7 +255,7 @@ async def test_redis_that_is_frozen_keeps_nobody_waiting(gather: Gather, redis: 
 async def test_nobody_is_taken_for_dead_while_nobody_could_beat(gather: Gather, redis: RedisServer) -> None:
     """However long Redis has not heard of anybody: whoever comes back first waits for the others."""
     timing = Timing(beat=0.05, silence=0.5, absence=30, watch=1.5, doubt=30)
-    late = LinkSettings(beat_interval=0.05, missed_beats=6, patience=1, first_delay=1.6, longest_delay=1.6)
+    late = LinkSettings(beat_interval=0.05, missed_beats=6, timeout=1, first_delay=1.6, longest_delay=1.6)
     one, three = await gather(2, timing)
     (two,) = await gather(1, timing, settings=late)
     await met(one, two, three)
@@ -312,7 +312,7 @@ async def test_what_redis_has_thrown_away_is_told_again(gather: Gather, redis: R
 
 async def test_what_redis_refuses_is_tried_again(gather: Gather, redis: RedisServer) -> None:
     """Nobody waits for their list, the reason is told, and other projects go on."""
-    one, two = await gather(timing=Timing(beat=0.05, silence=1.5, patience=30))
+    one, two = await gather(timing=Timing(beat=0.05, silence=1.5, timeout=30))
     redis.do("SET", "synkora:project:p", "in the way")
     one.join("p", "a1")
     await until(lambda: one.presence.is_complete("p"))

@@ -13,7 +13,7 @@ from synkora.collaboration.presence import Presence
 from synkora.collaboration.service import Collaboration
 from synkora.engine.message import Message
 from synkora.engine.request import Request
-from synkora.engine.updates import Bundle
+from synkora.engine.state_updates import Bundle
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.sockets.server import SocketServer

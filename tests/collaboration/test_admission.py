@@ -18,7 +18,7 @@ from tests.collaboration.guarded import (
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.limits import Limits
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 
 #: Whatever goes wrong between the server and whoever knows.
 FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]

@@ -8,7 +8,7 @@ from tests.collaboration.site import Person, Site, token_of, turn
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.draining import SHUTDOWN_MESSAGE, ClientDrain
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 
 PROJECT, OTHER = "proj_1", "proj_2"
 SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]

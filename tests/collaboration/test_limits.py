@@ -15,7 +15,7 @@ from tests.support.clocks import Clock
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration.access import Role
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import Limit
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused

@@ -9,7 +9,7 @@ from tests.support.processes import PATIENCE
 
 from synkora.collaboration import pending_updates, presence_updates
 from synkora.collaboration.pending_updates import MEMBER_RATE
-from synkora.engine.updates import Bundle
+from synkora.engine.state_updates import Bundle
 
 PROJECT = "proj_456"
 

@@ -18,7 +18,7 @@ from tests.collaboration.site import Site
 from tests.support.servers import until
 
 from synkora.collaboration.access import AccessUnavailable, Role
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 
 #: Whatever goes wrong between the server and whoever knows.
 FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]

@@ -22,7 +22,7 @@ from tests.support.wire import (
 from websockets.asyncio.client import connect
 from websockets.frames import Opcode
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.origins import Origins
 
 MAX = 100_000

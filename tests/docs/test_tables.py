@@ -18,7 +18,7 @@ from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
 from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
 from synkora.engine.backlog import VOLATILE_LIMIT
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
 from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST, OVERHEAD_BYTES, OVERHEAD_RATE, TRANSITIONS, State

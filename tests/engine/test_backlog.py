@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from synkora.engine.backlog import UPDATE_LIMIT, VOLATILE_LIMIT, Backlog
 from synkora.engine.message import Message
-from synkora.engine.updates import Update
+from synkora.engine.state_updates import Update
 
 
 def message(text: str, *, volatile: bool, size: int) -> Message:

@@ -6,7 +6,7 @@ from tests.support.servers import Engine, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora.engine import registry as registry_module
-from synkora.engine.disconnect import ORDERLY, Reason
+from synkora.engine.close_reasons import ORDERLY, Reason
 from synkora.engine.session import Session, State
 from synkora.engine.settings import TransportName
 

@@ -16,8 +16,8 @@ from tests.support.sessions import MemoryTransport, request_of
 from websockets.exceptions import InvalidStatus
 
 from synkora.engine import connection_limiter as limiter_module
+from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
-from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused
 from synkora.sockets.server import SocketServer
 

@@ -10,7 +10,7 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import Engine, serving_engine, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.drain import MAX_BATCH, drain
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.session import Session, State

@@ -8,10 +8,10 @@ from tests.support.sessions import MemoryTransport, turn
 
 from synkora.engine import outbox as outbox_module
 from synkora.engine.backlog import VOLATILE_LIMIT
-from synkora.engine.disconnect import OutboxFull
+from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.message import Message
 from synkora.engine.outbox import FLUSH_CHUNK, Flusher, Outbox
-from synkora.engine.updates import Bundle, Update
+from synkora.engine.state_updates import Bundle, Update
 
 LIMIT = 200_000
 

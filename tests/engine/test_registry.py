@@ -3,7 +3,7 @@ from tests.support.servers import Engine, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora.engine import registry as registry_module
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.registry import new_id
 from synkora.engine.settings import TransportName

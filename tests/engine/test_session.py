@@ -7,7 +7,7 @@ import pytest
 from tests.support.servers import Engine, Recorder, until
 from tests.support.sessions import MemoryTransport, request_of, turn
 
-from synkora.engine.disconnect import OutboxFull, Reason
+from synkora.engine.close_reasons import OutboxFull, Reason
 from synkora.engine.message import Message
 from synkora.engine.origins import OWN_PAGE, Origins
 from synkora.engine.session import LIVE, TRANSITIONS, Session, SessionEvent, State

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.support.servers import Engine
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.session import State
 

@@ -11,7 +11,7 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.app.logs.configure import forward_library
 from synkora.collaboration.service import Collaboration
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.session import Session
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign

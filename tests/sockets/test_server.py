@@ -10,7 +10,7 @@ from tests.support.wire import TEXT, WebSocket, client_frame, raw_websocket
 from websockets.frames import Opcode
 
 from synkora import Socket, SocketServer
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.transports import websocket as transport_module
 
 DOCUMENT = "x" * 900_000

@@ -9,7 +9,7 @@ from tests.support.redis_server import RedisServer, running_redis
 from synkora.redis.link import Link, LinkSettings
 from synkora.redis.url import RedisUrl
 
-QUICK = LinkSettings(beat_interval=0.05, missed_beats=6, patience=1.0, first_delay=0.01, longest_delay=0.05)
+QUICK = LinkSettings(beat_interval=0.05, missed_beats=6, timeout=1.0, first_delay=0.01, longest_delay=0.05)
 
 MakeLink = Callable[..., Link]
 

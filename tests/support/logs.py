@@ -8,15 +8,15 @@ from typing import Any
 import structlog
 
 from synkora.app.logs.configure import configure_logs
-from synkora.app.logs.repeats import Repeats
-from synkora.app.values import LogFormat
+from synkora.app.logs.deduplication import Deduplication
+from synkora.app.setting_values import LogFormat
 from synkora.engine.logs import ROOT, Entry
 
 
 @contextmanager
 def configured_logs(
     level: str, form: LogFormat = "text", tail: structlog.typing.Processor | None = None
-) -> Iterator[Repeats]:
+) -> Iterator[Deduplication]:
     """Configure the log, and leave it and the libraries' logs as they were."""
     libraries = [logging.getLogger(name) for name in ("asyncio", "uvicorn", ROOT)]
     before = [(library.level, library.handlers, library.propagate) for library in libraries]

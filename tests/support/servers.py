@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from tests.support.processes import PATIENCE
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import ControlPacket
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
@@ -21,8 +21,8 @@ from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.serving.http import HttpTimeouts
 from synkora.serving.listen import listen
-from synkora.serving.polls import PollingProtocol
 from synkora.serving.server import Server
+from synkora.serving.uvicorn_polling import PollingProtocol
 from synkora.sockets.server import SocketServer
 
 

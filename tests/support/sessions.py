@@ -3,7 +3,7 @@
 import asyncio
 from math import inf
 
-from synkora.engine.disconnect import ORDERLY, Reason
+from synkora.engine.close_reasons import ORDERLY, Reason
 from synkora.engine.message import CLOSE, Message
 from synkora.engine.request import Headers, Request
 from synkora.engine.settings import TransportName

@@ -7,9 +7,9 @@ from typing import Final
 import structlog
 
 from synkora import __version__
-from synkora.app.pages import CONSOLE, PLAYGROUND, is_built
-from synkora.app.routes import SERVICE
+from synkora.app.health import SERVICE
 from synkora.app.settings import Settings
+from synkora.app.static_pages import CONSOLE, PLAYGROUND, is_built
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Final, Self
 
 import structlog
 
-from synkora.cluster.counters import ClusterCounters
+from synkora.cluster.count_sync import CountSync
 from synkora.cluster.instance_rpc import InstanceRpc
 from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.failure_backoff import FailureBackoff
@@ -33,7 +33,7 @@ class Cluster:
         self._link = Link(RedisUrl.parse(url), uid=instance_id)
         own = f"synkora:{prefix}:"
         self.presence = PresenceSync(self._link, prefix=own)
-        self.counters = ClusterCounters(self._link, failures, prefix=own)
+        self.counters = CountSync(self._link, failures, prefix=own)
         self.rpc = InstanceRpc(self._link, lambda: self.counters.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import structlog
 
 from synkora.app.instances import Instances
+from synkora.app.logs.deduplication import Deduplication
+from synkora.app.logs.incident_log import IncidentLog
 from synkora.app.logs.output import Output
-from synkora.app.logs.patterns import Patterns
-from synkora.app.logs.repeats import Repeats
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.settings import Settings
 from synkora.app.stats import Stats, read_stats
@@ -63,7 +63,7 @@ class Instance:
         cluster: "Cluster | None" = None,
         *,
         id: str = "",
-        repeats: Repeats | None = None,
+        repeats: Deduplication | None = None,
         output: Output | None = None,
     ) -> None:
         self.id = id or new_uid()
@@ -74,13 +74,13 @@ class Instance:
         self.lag = LoopLag()
         self.started_at = time.time()
         self._started = time.monotonic()
-        self._repeats = repeats or Repeats()
+        self._repeats = repeats or Deduplication()
         self._output = output
-        self._patterns = Patterns(server.incidents)
+        self._patterns = IncidentLog(server.incidents)
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, id: str, repeats: Repeats | None = None, output: Output | None = None
+        cls, settings: Settings, *, id: str, repeats: Deduplication | None = None, output: Output | None = None
     ) -> Self:
         """What the settings describe. Raises `ValueError` with a line for the operator."""
         failures = FailureBackoff(settings.limit_failed_sign_ins)

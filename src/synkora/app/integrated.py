@@ -8,11 +8,11 @@ from typing import Final
 import structlog
 
 from synkora.app.banner import advise
+from synkora.app.health import make_app
 from synkora.app.instance import Instance
 from synkora.app.logs.configure import configure_logs, forward_library, standard_output
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
-from synkora.app.routes import make_app
 from synkora.app.settings import Settings, load_settings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import protocol_for

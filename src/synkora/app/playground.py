@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from synkora.app.local_requests import is_local
-from synkora.app.pages import PLAYGROUND, page_routes
 from synkora.app.settings import Settings
+from synkora.app.static_pages import PLAYGROUND, page_routes
 from synkora.identity.tokens import sign
 
 #: The users that a browser can be. The app has no users with these ids, so that a token opens no real account.

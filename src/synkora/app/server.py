@@ -11,12 +11,12 @@ import structlog
 from starlette.routing import BaseRoute
 
 from synkora.app.banner import greet
+from synkora.app.health import make_app
 from synkora.app.instance import Instance
 from synkora.app.listening import listen_problem
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
-from synkora.app.routes import make_app
 from synkora.app.settings import Settings
 from synkora.redis.uid import new_uid
 from synkora.serving.listen import listen

@@ -10,9 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from synkora.app import sources
-from synkora.app.cautions import origin_cautions, secret_cautions
-from synkora.app.values import (
+from synkora.app import setting_sources
+from synkora.app.setting_values import (
     AccessValue,
     Allowed,
     ByteRateValue,
@@ -43,6 +42,7 @@ from synkora.app.values import (
     TokenValue,
     TransportsValue,
 )
+from synkora.app.setting_warnings import origin_warnings, secret_warnings
 
 _LONGEST_SHOWN = 100
 _OTHERS = frozenset(("SSL_CERT_DIR", "SSL_CERT_FILE"))  # OpenSSL's own, like ours by chance
@@ -73,13 +73,13 @@ class _Variables(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        found = sources.variables()
+        found = setting_sources.variables()
         known = {variable.name for variable in describe()}
         values: dict[str, Any] = {name: value for name, value in found.items() if name in known}
-        secret = next((found[name] for name in sources.SECRET_NAMES if name in found), None)
+        secret = next((found[name] for name in setting_sources.SECRET_NAMES if name in found), None)
         if secret is not None:
             values["NEXTAUTH_SECRET"] = secret
-        values["further_secrets"] = tuple(sources.secrets_besides(found))
+        values["further_secrets"] = tuple(setting_sources.secrets_besides(found))
         return values
 
 
@@ -386,7 +386,7 @@ class Settings(BaseSettings):
 
     def cautions(self) -> list[str]:
         """Advice to change settings, one line each, without any secret."""
-        return [*self._weak_secrets(), *origin_cautions(self.allowed_origins), *self._idle(), *_mistaken()]
+        return [*self._weak_secrets(), *origin_warnings(self.allowed_origins), *self._idle(), *_mistaken()]
 
     def _idle(self) -> list[str]:
         """What is set and does nothing, one line each."""
@@ -420,11 +420,11 @@ class Settings(BaseSettings):
 
     def _weak_secrets(self) -> list[str]:
         previous = tuple(secret.get_secret_value() for secret in self.previous_secrets)
-        return list(secret_cautions(self.secret.get_secret_value(), previous, self.secret_variable))
+        return list(secret_warnings(self.secret.get_secret_value(), previous, self.secret_variable))
 
 
 def _mistaken() -> Iterator[str]:
-    for name, source, meant in unknown_names(sources.names()):
+    for name, source, meant in unknown_names(setting_sources.names()):
         yield f"{name}, from {source}, is no setting of this server's: write {meant}, if that is what you mean"
 
 
@@ -466,7 +466,7 @@ def unknown_names(found: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str
     """Variables that are no settings and look like one, each with its source and the setting that may be meant."""
     known = [variable.name for variable in describe()]
     for source, names in found.items():
-        for name in sorted(set(names).difference(known, _OTHERS, sources.FORMER_SECRETS)):
+        for name in sorted(set(names).difference(known, _OTHERS, setting_sources.FORMER_SECRETS)):
             if meant := difflib.get_close_matches(name, known, 1, _ALIKE):
                 yield name, source, meant[0]
 

@@ -18,7 +18,7 @@ class Timing:
     """Durations of presence over several instances, in seconds.
 
     An instance beats every `beat`, and is taken for dead after a `silence`. Each key in Redis lives for a `lifetime`
-    that is renewed about three times within it. A list is told after `patience` though Redis has not answered.
+    that is renewed about three times within it. A list is told after `timeout` though Redis has not answered.
 
     When Redis has been away for `absence`, others are taken for gone. When it is back, they have as long to come back
     too: for `watch` nobody is taken for dead, and for `doubt` those stay listed of whom Redis no longer knows.
@@ -27,7 +27,7 @@ class Timing:
     beat: float = 2.0
     silence: float = 6.0
     lifetime: float = 300.0
-    patience: float = 2.0
+    timeout: float = 2.0
     absence: float = 10.0
     watch: float = 5.0
     doubt: float = 5.0

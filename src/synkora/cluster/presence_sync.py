@@ -49,7 +49,7 @@ class PresenceSync:
         self._listener: PresenceListener | None = None
         self._projects: dict[str, Project] = {}
         self._inhabited = 0  # of them: counted, since many ask
-        self._incomplete = TimeoutQueue(timing.patience, self._completed)
+        self._incomplete = TimeoutQueue(timing.timeout, self._completed)
         self._doubts = TimeoutQueue(timing.doubt, self._settle)
         self._absence: asyncio.TimerHandle | None = None
         # Calls

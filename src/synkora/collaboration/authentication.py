@@ -12,7 +12,7 @@ import structlog
 from synkora.collaboration.access_answers import AccessUnavailable
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionsNotStored
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.handshake import Authenticator, Message, SignedIn, SignInRefused, lacks_credentials

@@ -10,8 +10,8 @@ from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
 _BURST: Final = 3  # seconds of the rate; a browser sends what it queued while it was busy
-_PATIENCE_RATE: Final = 20  # refusals per second
-_PATIENCE_BURST: Final = 200  # refusals
+_REFUSAL_RATE: Final = 20  # refusals per second
+_REFUSAL_BURST: Final = 200  # refusals
 _REFUSED_BYTES: Final = 100_000  # that count as one more refusal, since receiving them costs as much
 
 
@@ -54,7 +54,7 @@ class TooManyRefusals(Exception):
     """A client keeps sending although its events are refused."""
 
 
-_PATIENCE: Final = Rate(_PATIENCE_RATE, _PATIENCE_BURST)
+_REFUSALS: Final = Rate(_REFUSAL_RATE, _REFUSAL_BURST)
 
 
 class TooManyBytes(EventRefused):
@@ -68,7 +68,7 @@ class TooMuchForUser(EventRefused):
 class RateLimiter:
     """The use of one client's limits; `spending` is the use of all connections of its user."""
 
-    __slots__ = ("_bytes", "_bytes_due", "_due", "_patience_due", "_rates", "spending")
+    __slots__ = ("_bytes", "_bytes_due", "_due", "_rates", "_refusals_due", "spending")
 
     def __init__(self, limits: Limits, spending: Spending | None = None) -> None:
         self.spending = spending
@@ -76,7 +76,7 @@ class RateLimiter:
         self._due = [0.0] * len(EventClass)
         self._bytes = limits.bytes
         self._bytes_due = 0.0
-        self._patience_due = 0.0
+        self._refusals_due = 0.0
 
     def take(self, event_class: EventClass, size: int = 0) -> None:
         """Count an event of `size` bytes.
@@ -119,9 +119,9 @@ class RateLimiter:
         self._bytes_due = rate.after(self._bytes_due, now, size)
 
     def _refuse(self, now: float, size: int) -> None:
-        if _PATIENCE.excess(self._patience_due, now) > 0:
+        if _REFUSALS.excess(self._refusals_due, now) > 0:
             raise TooManyRefusals
-        self._patience_due = _PATIENCE.after(self._patience_due, now, 1 + size // _REFUSED_BYTES)
+        self._refusals_due = _REFUSALS.after(self._refusals_due, now, 1 + size // _REFUSED_BYTES)
 
 
 def _rounded(wait: float) -> float:

@@ -7,7 +7,7 @@ from typing import Final
 from synkora.collaboration.pace import Pace
 from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
-from synkora.engine.updates import Bundle, Update
+from synkora.engine.state_updates import Bundle, Update
 
 CHANGES_RATE: Final = 5_000  # members per second who get a turn's changes of one project
 DELIVERIES_RATE: Final = 500_000  # deliveries per second of single changes in one project

@@ -19,7 +19,7 @@ from synkora.collaboration.pending_updates import (
 from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.engine.message import Message
 from synkora.engine.outbox import Outbox
-from synkora.engine.updates import Update
+from synkora.engine.state_updates import Update
 from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.internals import adapter_of

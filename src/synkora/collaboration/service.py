@@ -16,7 +16,6 @@ from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain
 from synkora.collaboration.events import CATALOGUE, check_project_id
-from synkora.collaboration.expiry import Expiry
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
 from synkora.collaboration.limits import (
@@ -37,6 +36,7 @@ from synkora.collaboration.rechecks import RECHECK
 from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
 from synkora.collaboration.spending import Spendings
+from synkora.collaboration.token_expiry import TokenExpiry
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import IncidentKind, Incidents, Limit
@@ -120,7 +120,7 @@ class Collaboration:
         )
         self._draining_clients: ClientDrain | None = None
         failures = failures or FailureBackoff(0)
-        self._expiry = Expiry(authenticator, failures, self._incidents)
+        self._expiry = TokenExpiry(authenticator, failures, self._incidents)
         self._kept = None
         if sessions is not None:
             self._kept = KeptSessions(

@@ -6,7 +6,7 @@ from math import inf
 from typing import Final
 
 from synkora.engine.message import Message
-from synkora.engine.updates import Subject, Update
+from synkora.engine.state_updates import Subject, Update
 
 VOLATILE_LIMIT: Final = 65_536  # bytes; about a hundred cursors, and only the newest are useful
 UPDATE_LIMIT: Final = 65_536  # bytes; about three hundred joins and leaves

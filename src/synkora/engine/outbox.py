@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Final, Protocol
 
 from synkora.engine.backlog import Backlog
-from synkora.engine.disconnect import OutboxFull
+from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.histogram import Histogram
 from synkora.engine.logs import Log, fault
 from synkora.engine.message import Message

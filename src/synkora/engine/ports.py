@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.settings import TransportName
 

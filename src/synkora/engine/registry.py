@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
+from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
-from synkora.engine.disconnect import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import IncidentKind, Incidents

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from time import monotonic
 from typing import Final, Protocol
 
-from synkora.engine.disconnect import ORDERLY, Reason, note_failure, reason_for
+from synkora.engine.close_reasons import ORDERLY, Reason, note_failure, reason_for
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
 from synkora.engine.logs import Log, fault

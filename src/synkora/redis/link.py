@@ -35,7 +35,7 @@ class LinkSettings:
 
     beat_interval: float = 2.0
     missed_beats: int = 3  # in a row, after which the connection is replaced
-    patience: float = 5.0  # for a connection to be made and greeted, and for Redis to take all when the link is closed
+    timeout: float = 5.0  # for a connection to be made and greeted, and for Redis to take all when the link is closed
     first_delay: float = 0.1  # before a new attempt; each further one waits twice as long
     longest_delay: float = 5.0
     steady_after: float = 1.0  # a connection that worked for so long has the delays begin again
@@ -117,10 +117,10 @@ class Link:
     async def close(self, within: float | None = None) -> None:
         """Have Redis take all that was written, then end the link; `on_down` is not called.
 
-        Each of the two takes at most `within` seconds, by default the link's patience.
+        Each of the two takes at most `within` seconds, by default the link's timeout.
         """
         if within is None:
-            within = self._settings.patience
+            within = self._settings.timeout
         with suppress(LinkDown, RedisRefused, TimeoutError):
             async with asyncio.timeout(within):
                 await self.call("PUBLISH", self._beat_channel, b"")
@@ -218,16 +218,16 @@ class Link:
             delay = min(delay * 2, settings.longest_delay)
 
     async def _one_connection(self) -> None:
-        patience = self._settings.patience
+        timeout = self._settings.timeout
         connection = RedisConnection(self._ended, self._settings.max_waiting)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 await open_connection(connection, self._url)
                 await greet(connection, self._url, f"synkora-{self.uid}")
             self._begin(connection)
             await connection.over.wait()
         except TimeoutError:
-            connection.end(f"Redis did not answer within {patience:g} s")
+            connection.end(f"Redis did not answer within {timeout:g} s")
         except (LinkDown, RedisRefused) as error:
             connection.end(str(error))
         except OSError as error:

@@ -9,7 +9,7 @@ from synkora.engine.message import Message
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
-from synkora.redis_adapter.event_codec import event_of, outgoing
+from synkora.redis_adapter.event_codec import decode_event, encode_event
 from synkora.redis_adapter.formats import (
     AdapterRequest,
     AdapterResponse,
@@ -118,7 +118,7 @@ class RedisAdapter:
     def _publish(self, message: Message, options: Options) -> None:
         try:
             written = write(
-                BroadcastMessage(self._link.uid, event_of(message, self._namespace, may_be_text=True), options)
+                BroadcastMessage(self._link.uid, encode_event(message, self._namespace, may_be_text=True), options)
             )
         except InvalidMessage:
             self.unwritable += 1
@@ -133,7 +133,7 @@ class RedisAdapter:
             if broadcast.packet.nsp != self._namespace:
                 return
             options = broadcast.opts
-            delivery = outgoing(
+            delivery = decode_event(
                 broadcast.packet, volatile=bool(options.flag("volatile")), is_plain=not may_hold_binary(message)
             )
         except InvalidMessage:
@@ -169,7 +169,7 @@ class RedisAdapter:
             return await self._local.call(message, rooms, except_rooms, timeout=timeout)
         request = self._request(
             RequestType.BROADCAST,
-            packet=event_of(message, self._namespace),
+            packet=encode_event(message, self._namespace),
             opts=_options(rooms, except_rooms, {"timeout": round(timeout * 1000)}),
         )
         answers = AckCollector()

@@ -28,7 +28,7 @@ _EVENTS: Final = (PacketType.EVENT, PacketType.BINARY_EVENT)
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 
 
-def event_of(message: Message, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
+def encode_event(message: Message, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
     """The event that a message brings to clients; with `may_be_text` a large one as its JSON text.
 
     So is one with half a surrogate pair, which MessagePack has no form for; where it cannot be text it gets U+FFFD.
@@ -48,7 +48,7 @@ def event_of(message: Message, namespace: str, *, may_be_text: bool = False) -> 
     return PublishedEvent(PacketType.EVENT, data, namespace)
 
 
-def outgoing(event: PublishedEvent, *, volatile: bool = False, is_plain: bool = False) -> Message:
+def decode_event(event: PublishedEvent, *, volatile: bool = False, is_plain: bool = False) -> Message:
     """An event as clients get it: bytes as attachments, dates as text. One that `is_plain` has none.
 
     Raises `InvalidMessage` for what is no event, or what JSON cannot hold.

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
-from synkora.redis_adapter.event_codec import outgoing
+from synkora.redis_adapter.event_codec import decode_event
 from synkora.redis_adapter.formats import (
     AdapterRequest,
     AdapterResponse,
@@ -113,7 +113,7 @@ class Responder:
         event.nsp = self._namespace
         if event.data is UNSET:
             raise InvalidMessage("no event")  # its JSON text takes the place of an id
-        message = outgoing(event, volatile=bool(options.flag("volatile")))
+        message = decode_event(event, volatile=bool(options.flag("volatile")))
 
         def answered(value: Any) -> None:
             try:

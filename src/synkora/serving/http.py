@@ -60,12 +60,12 @@ class HttpProtocol(PipelineProtocol):
     A head has its time as a whole. A body may take long over a slow line, as long as parts of the body come: silence
     and size are bounded. A body that nobody reads has its time as a whole. httptools would keep what comes for as long
     as a head, a header or a trailer has no end (RFC 6585 section 5, RFC 9110 section 15.5.9).
-    Bind `patience` with `functools.partial` and give the result to uvicorn as `http`.
+    Bind `timeouts` with `functools.partial` and give the result to uvicorn as `http`.
     """
 
-    def __init__(self, patience: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, timeouts: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._patience = patience
+        self._timeouts = timeouts
         self._received = 0  # bytes since the request began, or since the last of its body
         self._head_size = 0
         self._headers = 0
@@ -83,7 +83,7 @@ class HttpProtocol(PipelineProtocol):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         if transport.get_extra_info("ssl_object") is not None:
             transport.set_read_buffer_limits(high=TLS_AHEAD, low=TLS_AHEAD // 4 * 3)
-        self._patience.heads.add(self)
+        self._timeouts.heads.add(self)
         if connection is not None:
             self._check_files(connection.fileno())
 
@@ -91,7 +91,7 @@ class HttpProtocol(PipelineProtocol):
         """Tell when files run out: the event loop closes the connections that come then, without a word."""
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if most != resource.RLIM_INFINITY and descriptor >= most - _LAST_FILES:
-            self._patience.incidents.note(
+            self._timeouts.incidents.note(
                 IncidentKind.FILE_LIMIT_HIT, f"{most} may be open, raise LimitNOFILE or ulimit -n"
             )
 
@@ -102,29 +102,29 @@ class HttpProtocol(PipelineProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        patience = self._patience
+        timeouts = self._timeouts
         if self._in_body:
-            if self not in patience.bodies or self._is_body_read():
-                patience.bodies.add(self)
-        elif not self._head_came and self not in patience.heads:
-            patience.heads.add(self)
+            if self not in timeouts.bodies or self._is_body_read():
+                timeouts.bodies.add(self)
+        elif not self._head_came and self not in timeouts.heads:
+            timeouts.heads.add(self)
         if self._received > MAX_HEAD and self._is_incomplete:
             self._refuse_size()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._patience.forget(self)
+        self._timeouts.forget(self)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
         super().pause_writing()
         self._unread = self.transport.get_write_buffer_size()
-        self._patience.reads.add(self)
+        self._timeouts.reads.add(self)
 
     def resume_writing(self) -> None:
         """The client has read most of what was sent."""
         super().resume_writing()
-        self._patience.reads.drop(self)
+        self._timeouts.reads.drop(self)
 
     # What the parser calls
 
@@ -150,7 +150,7 @@ class HttpProtocol(PipelineProtocol):
         """Called by httptools at the end of a head."""
         self._received = 0
         self._head_came = self._in_body = True
-        self._patience.heads.drop(self)
+        self._timeouts.heads.drop(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -161,7 +161,7 @@ class HttpProtocol(PipelineProtocol):
         """Called by httptools at the end of a request."""
         self._received = 0
         self._in_body = False
-        self._patience.bodies.drop(self)
+        self._timeouts.bodies.drop(self)
         super().on_message_complete()
 
     # What uvicorn calls
@@ -169,24 +169,24 @@ class HttpProtocol(PipelineProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand a connection over to the WebSocket protocol."""
         self._in_body = False
-        self._patience.forget(self)
+        self._timeouts.forget(self)
         super().handle_websocket_upgrade()
 
     def on_response_complete(self) -> None:
         """Go on with a request that waited behind the one that is answered now; its body has its time from here."""
-        if self.pipeline and self in self._patience.bodies:
-            self._patience.bodies.add(self)
+        if self.pipeline and self in self._timeouts.bodies:
+            self._timeouts.bodies.add(self)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not read."""
         if self._is_overfull:
-            self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "too many pipelined")
+            self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "too many pipelined")
             self.transport.close()
         elif self._is_too_large:
             self._refuse_size()
         else:
-            self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "not HTTP")
+            self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "not HTTP")
             super().send_400_response(msg)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -196,7 +196,7 @@ class HttpProtocol(PipelineProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    # What patience comes to
+    # What timeouts comes to
 
     def _is_body_read(self) -> bool:
         """Whether somebody takes a body while it comes, who bounds its size."""
@@ -205,7 +205,7 @@ class HttpProtocol(PipelineProtocol):
     def head_timed_out(self) -> None:
         """End, since the head of a request did not come."""
         if self._received:
-            self._patience.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "head")
+            self._timeouts.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "head")
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
         else:
             self.transport.close()
@@ -213,9 +213,9 @@ class HttpProtocol(PipelineProtocol):
     def body_timed_out(self) -> None:
         """End, since the rest of a body did not come."""
         if self.pipeline:  # it is not read before an earlier request is answered
-            self._patience.bodies.add(self)
+            self._timeouts.bodies.add(self)
             return
-        self._patience.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "body")
+        self._timeouts.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "body")
         if not self.cycle.response_started:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -230,15 +230,15 @@ class HttpProtocol(PipelineProtocol):
             self._cut_off()
         else:
             self._unread = unread
-            self._patience.reads.add(self)
+            self._timeouts.reads.add(self)
 
     def _cut_off(self) -> None:
-        self._patience.incidents.note(IncidentKind.SLOW_CLIENT_CUT_OFF)
+        self._timeouts.incidents.note(IncidentKind.SLOW_CLIENT_CUT_OFF)
         self.transport.abort()
 
     @property
     def _is_incomplete(self) -> bool:
-        return self in self._patience.heads or self in self._patience.bodies
+        return self in self._timeouts.heads or self in self._timeouts.bodies
 
     @property
     def _is_too_large(self) -> bool:
@@ -249,7 +249,7 @@ class HttpProtocol(PipelineProtocol):
             raise _TooLarge
 
     def _refuse_size(self) -> None:
-        self._patience.incidents.note(IncidentKind.REQUEST_REFUSED, "head too large")
+        self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "head too large")
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:

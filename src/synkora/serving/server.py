@@ -24,8 +24,8 @@ from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.serving.http import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
-from synkora.serving.polls import PollingProtocol
 from synkora.serving.systemd import passed_sockets
+from synkora.serving.uvicorn_polling import PollingProtocol
 from synkora.sockets.internals import polling_of, registry_of, start
 from synkora.sockets.server import SocketServer
 
@@ -78,9 +78,9 @@ class Server(uvicorn.Server):
         self._reload = reload
         self._around = around or contextlib.nullcontext()
         self._entered = AsyncExitStack()
-        self._patience = HttpTimeouts(server.incidents)
+        self._timeouts = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(self._count_connections)
-        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._patience)
+        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._timeouts)
         self._tls = tls
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
@@ -158,7 +158,7 @@ class Server(uvicorn.Server):
             await self._before_close()
         await self._sockets_server.close(max(deadline - loop.time(), 0))
         await super().shutdown(sockets)
-        self._patience.cancel()
+        self._timeouts.cancel()
         self._upkeep.stop()
         await self._entered.aclose()
 

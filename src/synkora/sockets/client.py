@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Final, Protocol
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session

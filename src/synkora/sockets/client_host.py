@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, Final, Literal
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.logs import Log, fault
 from synkora.engine.outbox import Flusher
 from synkora.protocol.errors import InvalidPayload, ProtocolError

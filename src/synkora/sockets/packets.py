@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from synkora.engine.message import Message
-from synkora.engine.updates import Subject, Update
+from synkora.engine.state_updates import Subject, Update
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
     RESERVED_EVENTS,

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.request import Headers, Request
 from synkora.engine.settings import TransportName

@@ -9,8 +9,8 @@ from tests.collaboration.site import Site
 
 from synkora.app.console.console import Console
 from synkora.app.console.log_tail import LogTail
+from synkora.app.health import make_app
 from synkora.app.instance import Instance
-from synkora.app.routes import make_app
 from synkora.app.settings import Settings
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="

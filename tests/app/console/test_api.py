@@ -16,7 +16,7 @@ from synkora.app.console.actions import MAX_BODY
 from synkora.app.console.api import COMPRESSED_FROM
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
 from synkora.app.console.parameters import MAX_NOTICE
-from synkora.app.console.topics import REACH, ConnectionsSought
+from synkora.app.console.rpc_messages import REACH, ConnectionsSought
 from synkora.app.settings import Settings
 
 QUESTIONS = ("overview", "connections", "projects", "project", "log", "settings", "blocks")

@@ -10,8 +10,8 @@ import structlog
 from tests.support.logs import configured_logs
 
 from synkora.app.console.log_tail import KEEPS, LEVELS, LogTail
-from synkora.app.console.topics import Level
-from synkora.app.values import LogFormat
+from synkora.app.console.rpc_messages import Level
+from synkora.app.setting_values import LogFormat
 
 
 @pytest.fixture

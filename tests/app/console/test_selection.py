@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from synkora.app.console import selection
+from synkora.app.console.rpc_messages import Row, Rows
 from synkora.app.console.selection import Column, merged, select
-from synkora.app.console.topics import Row, Rows
 
 
 class Item(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 from tests.collaboration.site import Site, turn
 
 from synkora.app.console import tables
-from synkora.app.console.topics import ConnectionsSought, ProjectsSought, Rows
+from synkora.app.console.rpc_messages import ConnectionsSought, ProjectsSought, Rows
 
 HEAD = 2  # bytes of a small WebSocket frame that are none of its message (RFC 6455 section 5.2)
 

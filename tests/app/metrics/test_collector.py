@@ -18,12 +18,12 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import serving, until
 
 from synkora import __version__
+from synkora.app.health import make_app
 from synkora.app.instance import Instance
-from synkora.app.logs.repeats import Repeats
+from synkora.app.logs.deduplication import Deduplication
 from synkora.app.metrics import page
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
-from synkora.app.routes import make_app
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.engine.incidents import IncidentKind, Limit
@@ -36,7 +36,7 @@ class MeasuredSite(Site):
 
     def __init__(self, token: str | None = None) -> None:
         super().__init__()
-        repeats = Repeats()
+        repeats = Deduplication()
         repeats.levels.update(warning=3, info=9)
         instance = Instance(self.server, self.collaboration, repeats=repeats)
         secret = None if token is None else SecretStr(token)

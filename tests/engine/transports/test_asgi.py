@@ -10,8 +10,8 @@ from tests.support.asgi import Wire
 from tests.support.logs import capture_logs
 from tests.support.servers import Engine, until
 
+from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
-from synkora.engine.disconnect import Reason
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 

@@ -9,7 +9,7 @@ from tests.support.clients import Polling
 from tests.support.servers import Address, Engine, serving_engine, until
 from tests.support.wire import TEXT, WebSocket, client_frame, raw_websocket
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.origins import Origins
 from synkora.protocol.websocket import CloseCode
 

@@ -6,7 +6,7 @@ import pytest
 from tests.support.clients import Polling, websocket
 from tests.support.servers import Address, Engine, serving_engine, until
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.origins import Origins
 from synkora.engine.session import State
 

@@ -6,7 +6,7 @@ import pytest
 from tests.support.clients import Polling
 from tests.support.servers import Engine, serving_engine
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.protocol.engineio import MAX_PACKETS
 
 

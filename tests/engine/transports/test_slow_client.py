@@ -10,7 +10,7 @@ from tests.support.wire import PING, TEXT, WebSocket, client_frame, raw_websocke
 from websockets.frames import Opcode
 
 from synkora.engine.backlog import VOLATILE_LIMIT
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 
 LIMIT = 1_000_000

@@ -25,7 +25,7 @@ from tests.support.wire import (
 )
 from websockets.asyncio.client import connect
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.protocol.websocket import EXTENSION
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.servers import Address, Engine, serving_engine, until
 from tests.support.wire import CONTINUATION, PING, PONG, TEXT, WebSocket, client_frame, raw_websocket
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST
 from synkora.engine.transports.fragments import SMALL
 from synkora.engine.transports.websocket import MAX_READ, USUAL_BUFFER, WebSocketProtocol

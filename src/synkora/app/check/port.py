@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from synkora.app.check.finding import Finding, risky, well, wrong
+from synkora.app.health import SERVICE
 from synkora.app.listening import listen_problem
-from synkora.app.routes import SERVICE
 from synkora.app.settings import Settings
 from synkora.protocol.json import Decoder
 from synkora.serving.listen import listen

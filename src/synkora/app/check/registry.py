@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple
 
-from synkora.app.check.encryption import check_tls
 from synkora.app.check.finding import Finding
 from synkora.app.check.host import check_backlog, check_files, check_memory, check_user
 from synkora.app.check.port import check_port
@@ -18,6 +17,7 @@ from synkora.app.check.settings import (
     check_proxies,
     check_secret,
 )
+from synkora.app.check.tls import check_tls
 from synkora.app.check.versions import check_versions
 from synkora.app.check.web_app import check_app
 from synkora.app.settings import Settings

@@ -16,7 +16,7 @@ from synkora.app.console.parameters import (
     blocked,
     body,
 )
-from synkora.app.console.topics import BLOCK, COUNT, DISCONNECT, Blocking, ProjectNamed, SocketNamed
+from synkora.app.console.rpc_messages import BLOCK, COUNT, DISCONNECT, Blocking, ProjectNamed, SocketNamed
 from synkora.app.instance import Instance
 from synkora.collaboration.blocks import MAX_BLOCKS, Block
 

@@ -25,10 +25,7 @@ from synkora.app.console.parameters import (
     parameters,
     reach,
 )
-from synkora.app.console.sampling import INTERVAL, KEEPS
-from synkora.app.console.selection import merged
-from synkora.app.console.settings_in_force import SettingInForce
-from synkora.app.console.topics import (
+from synkora.app.console.rpc_messages import (
     CONNECTIONS,
     LOG,
     MOST_MEMBERS,
@@ -44,9 +41,12 @@ from synkora.app.console.topics import (
     Rows,
     UserIn,
 )
+from synkora.app.console.sampling import INTERVAL, KEEPS
+from synkora.app.console.selection import merged
+from synkora.app.console.settings_in_force import SettingInForce
 from synkora.app.instance import Instance
 from synkora.app.instances import InstanceReplies
-from synkora.app.pages import takes_gzip
+from synkora.app.static_pages import takes_gzip
 from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode
 

@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
-from synkora.app.console.topics import BLOCKS
+from synkora.app.console.rpc_messages import BLOCKS
 from synkora.app.instances import Instances, Nothing
 from synkora.collaboration.blocks import Blocks
 

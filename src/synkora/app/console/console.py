@@ -14,8 +14,8 @@ from synkora.app.console.log_tail import LogTail
 from synkora.app.console.sampling import Sampler, sample_of
 from synkora.app.console.settings_in_force import settings_in_force
 from synkora.app.instance import Instance
-from synkora.app.pages import CONSOLE, page_routes
 from synkora.app.settings import Settings
+from synkora.app.static_pages import CONSOLE, page_routes
 
 
 class Console:

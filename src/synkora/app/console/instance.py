@@ -8,8 +8,7 @@ from synkora import __version__
 from synkora.app.console import tables
 from synkora.app.console.concurrency_limit import MOST_RUNNING
 from synkora.app.console.log_tail import LogTail
-from synkora.app.console.sampling import Sampler
-from synkora.app.console.topics import (
+from synkora.app.console.rpc_messages import (
     BLOCK,
     BLOCKS,
     CONNECTIONS,
@@ -33,6 +32,7 @@ from synkora.app.console.topics import (
     Rows,
     SocketNamed,
 )
+from synkora.app.console.sampling import Sampler
 from synkora.app.instance import Instance
 from synkora.app.instances import Nothing
 from synkora.collaboration.blocks import Block

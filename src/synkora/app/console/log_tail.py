@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from synkora.app.console.topics import Entry, Level, LogPage
+from synkora.app.console.rpc_messages import Entry, Level, LogPage
 from synkora.app.logs.text import render_text
 
 KEEPS: Final = 500  # entries

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from synkora.app.console.guard import ConsoleRefused
-from synkora.app.console.topics import (
+from synkora.app.console.rpc_messages import (
     REACH,
     ConnectionsOrder,
     Level,

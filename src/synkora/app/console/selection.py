@@ -7,7 +7,7 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from synkora.app.console.topics import Row, Rows
+from synkora.app.console.rpc_messages import Row, Rows
 
 Item = TypeVar("Item")
 T = TypeVar("T")

@@ -6,8 +6,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Final
 
-from synkora.app.console.selection import Column, select
-from synkora.app.console.topics import (
+from synkora.app.console.rpc_messages import (
     MOST_MEMBERS,
     ConnectionRow,
     ConnectionsOrder,
@@ -19,6 +18,7 @@ from synkora.app.console.topics import (
     Rows,
     UserIn,
 )
+from synkora.app.console.selection import Column, select
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Occupancy, Presence
 from synkora.collaboration.service import Collaboration

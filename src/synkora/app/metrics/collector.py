@@ -15,7 +15,7 @@ from synkora.app.metrics.families import counter, counters, gauge, gauges, histo
 from synkora.app.stats import RedisStats, Stats
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind, Limit
 
 # The values of labels: each is counted from zero on, so that the first of them is seen as an increase.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
-from synkora.engine.disconnect import ORDERLY, Reason, close_code
+from synkora.engine.close_reasons import ORDERLY, Reason, close_code
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.logs import Log, fault
 from synkora.engine.message import Message

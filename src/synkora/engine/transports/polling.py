@@ -8,7 +8,7 @@ import functools
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.message import Message
 from synkora.engine.registry import Ask, Registry

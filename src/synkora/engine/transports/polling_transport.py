@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
-from synkora.engine.disconnect import ORDERLY, Reason
+from synkora.engine.close_reasons import ORDERLY, Reason
 from synkora.engine.message import CLOSE, NOOP, Message
 from synkora.engine.settings import TransportName
 from synkora.protocol.errors import ProtocolError

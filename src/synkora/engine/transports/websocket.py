@@ -19,7 +19,7 @@ from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTranspo
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
 
-from synkora.engine.disconnect import ORDERLY, Reason, close_code
+from synkora.engine.close_reasons import ORDERLY, Reason, close_code
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.message import Message
 from synkora.engine.registry import Ask, Registry

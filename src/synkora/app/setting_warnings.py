@@ -48,7 +48,7 @@ def is_placeholder(secret: str) -> bool:
     return bool(text) and len(text) in reached
 
 
-def secret_cautions(secret: str, previous: tuple[str, ...], name: str = "NEXTAUTH_SECRET") -> Iterator[str]:
+def secret_warnings(secret: str, previous: tuple[str, ...], name: str = "NEXTAUTH_SECRET") -> Iterator[str]:
     """One line for each variable whose secret is weak, without the secret."""
     for variable, secrets in ((name, (secret,)), ("NEXTAUTH_SECRET_PREVIOUS", previous)):
         why = next(filter(None, map(weakness, secrets)), None)
@@ -56,7 +56,7 @@ def secret_cautions(secret: str, previous: tuple[str, ...], name: str = "NEXTAUT
             yield f"{variable} {why}"
 
 
-def origin_cautions(allowed: tuple[str, ...]) -> Iterator[str]:
+def origin_warnings(allowed: tuple[str, ...]) -> Iterator[str]:
     """One line if every page may connect, and one for each origin that any page can have."""
     if "*" in allowed:
         yield (

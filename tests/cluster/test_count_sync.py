@@ -10,7 +10,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.relay import relaying
 from tests.support.servers import until
 
-from synkora.cluster.counters import ClusterCounters, Report
+from synkora.cluster.count_sync import CountSync, Report
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.handshake import HandshakeRefused
@@ -29,7 +29,7 @@ class Instance:
     def __init__(self, link: Link, *, beat: float = NEVER, silence: float = NEVER) -> None:
         self.link = link
         self.failures = FailureBackoff(3)
-        self.tallies = ClusterCounters(link, self.failures, beat=beat, silence=silence)
+        self.tallies = CountSync(link, self.failures, beat=beat, silence=silence)
         self.tallies.start()
 
     @property
@@ -234,7 +234,7 @@ async def test_deployments_with_prefixes_of_their_own_do_not_count_for_each_othe
     """They may share a Redis."""
     a = await make()
     other = make_link()
-    tallies = ClusterCounters(other, FailureBackoff(3), prefix="synkora:staging:")
+    tallies = CountSync(other, FailureBackoff(3), prefix="synkora:staging:")
     tallies.start()
     assert await other.start(PATIENCE)
     tallies.users.add("ann")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from synkora.app.pages import page_routes
+from synkora.app.static_pages import page_routes
 
 SCRIPT = "start();\n" * 500
 FONT = b"wOF2" + bytes(500)

@@ -11,7 +11,7 @@ import structlog
 from tests.support.logs import configured_logs
 from tests.support.processes import Synkora
 
-from synkora.app.logs.patterns import Patterns, summary
+from synkora.app.logs.incident_log import IncidentLog, summary
 from synkora.engine.incidents import IncidentKind, Incidents, Tally
 
 SECRET = "a-secret-of-the-pattern-tests-81b7e2"
@@ -23,11 +23,11 @@ def incidents() -> Incidents:
 
 
 @pytest.fixture
-def patterns(incidents: Incidents, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patterns]:
+def patterns(incidents: Incidents, monkeypatch: pytest.MonkeyPatch) -> Iterator[IncidentLog]:
     """Patterns with a short window, written as lines."""
     with configured_logs("warning"):
-        monkeypatch.setattr("synkora.app.logs.patterns.log", structlog.get_logger())  # one that has no output yet
-        yield Patterns(incidents, window=0.1)
+        monkeypatch.setattr("synkora.app.logs.incident_log.log", structlog.get_logger())  # one that has no output yet
+        yield IncidentLog(incidents, window=0.1)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_words(tally: Tally, words: str) -> None:
     assert summary(tally) == words
 
 
-async def test_a_flood(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_flood(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
     """However many come: a line for the first of each kind, and one with all counts at the end of the window."""
     for number in range(10_000):
         incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (auth.token: expired)")
@@ -64,7 +64,7 @@ async def test_a_flood(incidents: Incidents, patterns: Patterns, capsys: pytest.
     ]
 
 
-async def test_addresses(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_addresses(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
     """Each address has a line at once for each kind, and one at the end with what came from it more than once."""
     for _ in range(3):
         incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (expired)", "192.0.2.1")
@@ -80,7 +80,7 @@ async def test_addresses(incidents: Incidents, patterns: Patterns, capsys: pytes
     ]
 
 
-async def test_quiet(incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_quiet(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
     """A window in which nothing came twice has no line of its own, and the next first is told again."""
     for _ in range(2):
         incidents.note(IncidentKind.LIMIT_HIT, "join")
@@ -89,7 +89,7 @@ async def test_quiet(incidents: Incidents, patterns: Patterns, capsys: pytest.Ca
 
 
 async def test_what_came_before_the_end_is_told(
-    incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]
+    incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A server that stops tells what it has counted."""
     for _ in range(2):
@@ -101,7 +101,7 @@ async def test_what_came_before_the_end_is_told(
 
 
 async def test_labels_forge_no_lines(
-    incidents: Incidents, patterns: Patterns, capsys: pytest.CaptureFixture[str]
+    incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What clients write is escaped and cut."""
     for _ in range(2):

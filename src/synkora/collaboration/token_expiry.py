@@ -18,7 +18,7 @@ EXPIRED: Final = "Session expired"
 _LONGEST_TIMER: Final = 86_400  # seconds; a corrected system clock takes effect after this time at the latest
 
 
-class Expiry:
+class TokenExpiry:
     """Ends each member's session at the `exp` of its token, unless the client sends a fresh token before.
 
     One timer, set for the next expiry, serves all members: a timer per connection would cost memory.

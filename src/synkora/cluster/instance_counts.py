@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 
-class SharedCounts:
+class InstanceCounts:
     """Counts what each name has here, and remembers what it has on each other instance.
 
     `changed` is called whenever the first of some names has changed here: `take` returns all of them.

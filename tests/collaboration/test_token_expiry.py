@@ -13,11 +13,11 @@ from tests.support.clients import Polling, websocket
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.collaboration import expiry as expiry_module
+from synkora.collaboration import token_expiry as expiry_module
 from synkora.collaboration.access import Role
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.service import Collaboration
-from synkora.engine.disconnect import Reason
+from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind
 from synkora.identity.handshake import Authenticator
 from synkora.identity.keys import signing_key

@@ -27,7 +27,7 @@ _WORDS: Final = {
 log = structlog.get_logger(__name__)
 
 
-class Patterns:
+class IncidentLog:
     """Watches incidents for the log.
 
     The first of a kind is a line of its own, so that operators learn of it at once. So is the first of a kind from each

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.processes import Synkora
 
-from synkora.app.cautions import is_placeholder, origin_cautions, secret_cautions, weakness
+from synkora.app.setting_warnings import is_placeholder, origin_warnings, secret_warnings, weakness
 
 GOOD = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 ADVICE = (
@@ -73,23 +73,23 @@ def test_fresh_secrets_are_good() -> None:
 
 def test_previous_secrets_count_as_well() -> None:
     """Whoever guesses one of them can sign in too; each variable has one line, and no secret is in it."""
-    lines = list(secret_cautions("changeme", (GOOD, "hunter2", "hunter3")))
+    lines = list(secret_warnings("changeme", (GOOD, "hunter2", "hunter3")))
     assert lines == [
         f"NEXTAUTH_SECRET looks like a placeholder out of an example file: {ADVICE}",
         f"NEXTAUTH_SECRET_PREVIOUS is shorter than 32 bytes: {ADVICE}",
     ]
-    assert list(secret_cautions(GOOD, ())) == []
+    assert list(secret_warnings(GOOD, ())) == []
 
 
 def test_open_origins() -> None:
     """`*` is warned about, a wildcard for subdomains is not."""
-    assert len(list(origin_cautions(("https://a.test", "*")))) == 1
-    assert list(origin_cautions(("https://a.test", "https://*.b.test", "capacitor://localhost"))) == []
+    assert len(list(origin_warnings(("https://a.test", "*")))) == 1
+    assert list(origin_warnings(("https://a.test", "https://*.b.test", "capacitor://localhost"))) == []
 
 
 def test_origins_that_any_page_can_have() -> None:
     """Each is told of, and that cookies do not count."""
-    lines = list(origin_cautions(("null", "file://")))
+    lines = list(origin_warnings(("null", "file://")))
     assert [line.partition(":")[0] for line in lines] == ["ALLOWED_ORIGINS has null", "ALLOWED_ORIGINS has file"]
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from synkora.engine.disconnect import OutboxFull, Reason, close_code, reason_for
+from synkora.engine.close_reasons import OutboxFull, Reason, close_code, reason_for
 from synkora.protocol.errors import InvalidPayload, InvalidUtf8, PayloadTooLarge, ProtocolError, UnexpectedPacket
 from synkora.protocol.websocket import CloseCode
 

@@ -26,8 +26,8 @@ class PollingProtocol(HttpProtocol):
     an answer and the client's leaving at once, and ASGI's messages would double what a poll costs.
     """
 
-    def __init__(self, polling: PollingEndpoint, patience: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
-        super().__init__(patience, *args, **kwargs)
+    def __init__(self, polling: PollingEndpoint, timeouts: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
+        super().__init__(timeouts, *args, **kwargs)
         self._polling = polling
         self._leave: Callable[[], None] | None = None
         self._has_unread: Callable[[], bool] | None = None

@@ -12,8 +12,8 @@ from tests.support.clients import Polling, socketio
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 
+from synkora.app.health import make_app
 from synkora.app.instance import Instance
-from synkora.app.routes import make_app
 
 
 class TroubledInstance(Instance):

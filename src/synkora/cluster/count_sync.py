@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from synkora.cluster.shared_counts import SharedCounts
+from synkora.cluster.instance_counts import InstanceCounts
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -38,7 +38,7 @@ class Report(msgspec.Struct, omit_defaults=True):
 _REPORT: Final[Decoder[Report]] = Decoder(Report)
 
 
-class ClusterCounters:
+class CountSync:
     """Counts of this instance that know of those of all others that share a Redis.
 
     Nothing is kept in Redis: each instance tells the others of its changes once a turn, and of all that it counts when
@@ -55,8 +55,8 @@ class ClusterCounters:
         beat: float = BEAT,
         silence: float = SILENCE,
     ) -> None:
-        self.addresses = SharedCounts(self._arm)
-        self.users = SharedCounts(self._arm)
+        self.addresses = InstanceCounts(self._arm)
+        self.users = InstanceCounts(self._arm)
         self.unreadable = 0
         self._link = link
         self._failures = failures

@@ -8,8 +8,8 @@ import pytest
 from tests.app.check.authority import Authority
 from tests.app.check.conftest import MakeSettings
 
-from synkora.app.check.encryption import check_tls
 from synkora.app.check.finding import Finding, FindingStatus
+from synkora.app.check.tls import check_tls
 
 
 @pytest.fixture

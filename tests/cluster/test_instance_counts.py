@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.cluster.shared_counts import SharedCounts
+from synkora.cluster.instance_counts import InstanceCounts
 
 NAMES = ("ann", "bob")
 INSTANCES = ("here", "a", "b")
@@ -19,7 +19,7 @@ def nothing() -> None:
 @given(CHANGES)
 def test_a_total_is_the_sum_over_all_instances(changes: list[tuple[str, str, bool]]) -> None:
     """Whatever comes and goes here or elsewhere, in whatever order."""
-    counts = SharedCounts(nothing)
+    counts = InstanceCounts(nothing)
     truth = {instance: Counter[str]() for instance in INSTANCES}
     for instance, name, comes in changes:
         if not comes and not truth[instance][name]:
@@ -42,7 +42,7 @@ def test_a_total_is_the_sum_over_all_instances(changes: list[tuple[str, str, boo
 def test_what_has_changed_is_told_once() -> None:
     """By the first change after it was taken; each name with what it has then, nought as well."""
     calls: list[None] = []
-    counts = SharedCounts(lambda: calls.append(None))
+    counts = InstanceCounts(lambda: calls.append(None))
     counts.add("ann")
     counts.add("ann")
     counts.add("bob")
@@ -57,7 +57,7 @@ def test_what_has_changed_is_told_once() -> None:
 
 def test_nothing_is_left_of_names_that_have_nothing() -> None:
     """Neither here nor elsewhere; to ask for a name does not make it known."""
-    counts = SharedCounts(nothing)
+    counts = InstanceCounts(nothing)
     counts.add("ann")
     counts.remove("ann")
     counts.set("a", {"ann": 1})
