@@ -1,7 +1,7 @@
 """A plain model of a log, and a machine that holds an implementation against it."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hypothesis import strategies as st
@@ -13,9 +13,12 @@ from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoverySt
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
-BOUNDS: Final = RecoverySettings(
-    max_age=64, room_events=4, room_bytes=60, total_bytes=110, max_rooms=3, replay_events=5, replay_bytes=70
+#: Bounds that are reached soon, but for two: events that are too old may take up bytes until their room is touched.
+_BOUNDS: Final = RecoverySettings(
+    max_age=1e9, room_events=4, room_bytes=60, total_bytes=1_000_000, max_rooms=3, replay_events=5, replay_bytes=70
 )
+AGING: Final = replace(_BOUNDS, max_age=64)
+CROWDED: Final = replace(_BOUNDS, total_bytes=110)
 ROOMS: Final = ("a", "b", "c", "d", "e")
 MEMBERS: Final = ("x", "y")
 _KEYS: Final = (None, None, "k", "l")
@@ -30,7 +33,8 @@ class _ModelRoom:
 class Model:
     """All events that ever were, and what of them each room keeps. Each search goes through all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: RecoverySettings) -> None:
+        self._bounds = bounds
         self.all: list[LoggedEvent] = []
         self._times: dict[int, float] = {}
         self._rooms: dict[str | None, _ModelRoom] = {None: _ModelRoom()}
@@ -46,7 +50,7 @@ class Model:
             room.events = [kept for kept in room.events if kept.key is None or kept.key != event.key]
             room.events.append(event)
             self._age(now)
-            while len(room.events) > BOUNDS.room_events or _size(room.events) > BOUNDS.room_bytes:
+            while len(room.events) > self._bounds.room_events or _size(room.events) > self._bounds.room_bytes:
                 room.floor = room.events.pop(0).number
         while self._too_many():
             name = next(name for name in self._rooms if name is not None)
@@ -56,13 +60,13 @@ class Model:
 
     def _age(self, now: float) -> None:
         for room in self._rooms.values():
-            while room.events and self._times[room.events[0].number] <= now - BOUNDS.max_age:
+            while room.events and self._times[room.events[0].number] <= now - self._bounds.max_age:
                 room.floor = room.events.pop(0).number
 
     def _too_many(self) -> bool:
         named = {name: room for name, room in self._rooms.items() if name is not None and room.events}
         size = sum(_size(room.events) for room in self._rooms.values())
-        return bool(named) and (len(named) > BOUNDS.max_rooms or size > BOUNDS.total_bytes)
+        return bool(named) and (len(named) > self._bounds.max_rooms or size > self._bounds.total_bytes)
 
     def due(self, rooms: tuple[str, ...], after: int) -> list[str]:
         """The names of all events that a socket in these rooms needs, if nothing is trimmed."""
@@ -96,7 +100,10 @@ class Model:
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Events, time, and clients that come back, held against the model. To be inherited with an `open`."""
+    """Events, time, and clients that come back, held against the model. To be inherited with `bounds` and an
+    `open`."""
+
+    bounds: RecoverySettings
 
     def open(self, clock: Clock) -> RecoveryStore:
         """A new store, or the one that was closed; it will be started."""
@@ -106,7 +113,7 @@ class LogMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.clock = Clock()
-        self.model = Model()
+        self.model = Model(self.bounds)
         self.positions: list[Position] = []
         self._open()
         self.positions.append(self.log.position)
@@ -162,7 +169,7 @@ class LogMachine(RuleBasedStateMachine):
         if self.model.is_kept(rooms, after.number, self.clock.now):
             assert found is Incomplete.TOO_MANY
             size = sum(len(event(name)) for name in due)
-            assert len(due) > BOUNDS.replay_events or size > BOUNDS.replay_bytes
+            assert len(due) > self.bounds.replay_events or size > self.bounds.replay_bytes
 
 
 def _size(events: list[LoggedEvent]) -> int:
