@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.logs import Log, fault
@@ -63,6 +63,14 @@ _COPIED: Final = (
 )
 
 
+class DeclaredEvent(NamedTuple):
+    """An event that a namespace emits: the types of its arguments and of the ack, None where none is asked for."""
+
+    types: tuple[Any, ...]
+    answer: Any
+    description: str
+
+
 class NamespaceCore:
     """What stands behind a `Namespace`, for the modules of this package and for `internals`."""
 
@@ -84,7 +92,7 @@ class NamespaceCore:
         self.on_connect: ConnectCheck | None = None
         self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
-        self.emits: dict[str, tuple[tuple[Any, ...], str]] = {}
+        self.emits: dict[str, DeclaredEvent] = {}
         self.outgoing: list[Callable[..., object]] = []  # what sees each emit
 
     @property
