@@ -32,6 +32,10 @@ class BroadcastOperators(ABC):
         """A broadcast that may be dropped for clients that do not keep up."""
         return self.everyone.volatile
 
+    def compress(self, value: bool) -> Broadcast:
+        """A broadcast that is sent uncompressed if `value` is False: see `Socket.compress`."""
+        return self.everyone.compress(value)
+
     @property
     def local(self) -> Broadcast:
         """A broadcast to the sockets of this server alone."""

@@ -16,7 +16,13 @@ from synkora.protocol.socketio import (
 
 
 def event(
-    namespace: str, name: str, args: Sequence[object], *, volatile: bool = False, attachments: tuple[bytes, ...] = ()
+    namespace: str,
+    name: str,
+    args: Sequence[object],
+    *,
+    volatile: bool = False,
+    compress: bool = True,
+    attachments: tuple[bytes, ...] = (),
 ) -> Message:
     """An event; `attachments` are what placeholders in `args` already refer to.
 
@@ -26,21 +32,22 @@ def event(
         raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:
         args, attachments = take_attachments(args)
-    return event_of_json(namespace, encode([name, *args]), attachments, volatile=volatile)
+    return event_of_json(namespace, encode([name, *args]), attachments, volatile=volatile, compress=compress)
 
 
 def event_of_json(
-    namespace: str, data: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False
+    namespace: str, data: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False, compress: bool = True
 ) -> Message:
     """An event from its JSON array."""
     kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
     head = encode_header(kind, namespace, attachments=len(attachments))
-    return Message(data, attachments, head=head, volatile=volatile)
+    return Message(data, attachments, head=head, volatile=volatile, compress=compress)
 
 
 def asking_for_ack(message: Message, id: int) -> Message:
     """The same event, whose ack has this id."""
-    return Message(message.data, message.attachments, head=with_id(message.head, id), volatile=message.volatile)
+    head = with_id(message.head, id)
+    return Message(message.data, message.attachments, head=head, volatile=message.volatile, compress=message.compress)
 
 
 class EventWriter:

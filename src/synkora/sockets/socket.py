@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from synkora.sockets import packets
 from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
+from synkora.sockets.flagged_socket import FlaggedSocket
 from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
@@ -176,12 +176,18 @@ class Socket:
         Returns its first argument, None where there is none. Raises `AckTimeout`, also when
         the client leaves, and `TooManyCalls` where it owes too many acks already.
         """
+        return await self._call(event, args, timeout)
+
+    async def _call(
+        self, event: str, args: tuple[object, ...], timeout: float, *, volatile: bool = False, compress: bool = True
+    ) -> Any:
         if self._state is SocketState.DISCONNECTED:
             raise AckTimeout("the client left")
         if self._acks is None:
             self._acks = Acks()
         number = self._core.adapter.acks.next_id()
-        message = packets.asking_for_ack(packets.event(self._core.name, event, args), number)
+        message = packets.event(self._core.name, event, args, volatile=volatile, compress=compress)
+        message = packets.asking_for_ack(message, number)
         self._acks.open(number)
         if self._core.outgoing:
             self._core.emitted(event, args)
@@ -207,9 +213,21 @@ class Socket:
         return Broadcast(self._core, (), (self.id,))
 
     @property
-    def volatile(self) -> "VolatileSocket":
+    def volatile(self) -> FlaggedSocket:
         """An emit to this client that may be dropped if it does not keep up."""
-        return VolatileSocket(self)
+        return FlaggedSocket(self).volatile
+
+    def compress(self, value: bool) -> FlaggedSocket:
+        """An emit to this client, or a broadcast, that is sent uncompressed if `value` is False.
+
+        Without a call, and with True, events of `compression_threshold` bytes and more are compressed, if the server
+        has `compression` and the client takes it. A False saves CPU time for data that is compressed already, for
+        example images. Behind another ASGI server than uvicorn with `websocket_protocol`, that server decides over
+        WebSocket. Raises `TypeError` for a value that is not a bool.
+
+        Source: socket.io/docs/v4/server-api, "socket.compress(value)".
+        """
+        return FlaggedSocket(self).compress(value)
 
     # The end
 
@@ -252,34 +270,3 @@ class Socket:
         if self._acks is not None and self._acks.resolve(number, args):
             return True
         return self._core.adapter.acks.resolve(number, self.id, args)
-
-
-@dataclass(frozen=True, slots=True)
-class VolatileSocket:
-    """A socket whose emits, and broadcasts, may be dropped."""
-
-    socket: Socket
-
-    def emit(self, event: str, *args: object) -> None:
-        """Send an event, unless the client does not keep up."""
-        core = self.socket._core
-        if core.outgoing:
-            core.emitted(event, args)
-        self.socket._put(packets.event(core.name, event, args, volatile=True))
-
-    def to(self, *rooms: str) -> Broadcast:
-        """A volatile emit to the others in these rooms."""
-        return self.socket.to(*rooms).volatile
-
-    def in_(self, *rooms: str) -> Broadcast:
-        """The same as `to`."""
-        return self.to(*rooms)
-
-    def except_(self, *rooms: str) -> Broadcast:
-        """A volatile emit to all others but those in these rooms."""
-        return self.socket.except_(*rooms).volatile
-
-    @property
-    def broadcast(self) -> Broadcast:
-        """A volatile emit to all others in the namespace."""
-        return self.socket.broadcast.volatile
