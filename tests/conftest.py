@@ -11,8 +11,12 @@ import pytest
 import structlog
 import uvicorn.server
 from hypothesis import HealthCheck, settings
+from tests.support.clocks import clock
+from tests.support.links import link, make_link, redis
 
 from synkora.engine.logs import ROOT
+
+__all__ = ["clock", "link", "make_link", "redis"]
 
 # A busy machine is no reason to fail. `make fuzz` runs millions of examples, so that fewer than the usual 100 do here.
 settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])

@@ -20,6 +20,7 @@ from synkora.engine.incidents import Limit
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
+TIMED = (limits_module,)
 RATES = st.builds(Rate, st.floats(0.1, 1000), st.floats(1, 500))
 #: Those whose burst is a number of events, not nearly one.
 WHOLE_RATES = st.builds(Rate, st.floats(0.1, 1000), st.integers(1, 500).map(float))
@@ -33,14 +34,6 @@ SENT: dict[str, list[tuple[Any, ...]]] = {
     "edit_rate": [EDIT, ("task:move", {"projectId": "p"}), ("markdown:update", 7)],
     "other_rate": [("join-project", "p"), ("leave-project", "p"), ("ping",), ("auth:refresh",), ("no-such-event", 1)],
 }
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that allowances go by."""
-    clock = Clock()
-    monkeypatch.setattr(limits_module, "monotonic", clock)
-    return clock
 
 
 def limited(**limits: Any) -> Guarded:
