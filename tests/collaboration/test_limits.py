@@ -258,10 +258,7 @@ def test_large_refusals_weigh_more(clock: Clock) -> None:
 async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(clock: Clock) -> None:
     """Attachments and acks count; nobody gets what is refused, and it is taken after the wait."""
     site = limited(byte_rate=1000)
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
-    bob.take()
+    ann, bob = await site.join_both()
     ann.emit("task:create", {"projectId": "p", "task": "x" * 6000})
     ann.emit("task:create", "is not read")
     ann.emit("no-such-event")
@@ -295,10 +292,7 @@ async def test_acks_count_too(clock: Clock) -> None:
 async def test_what_is_decoded_as_a_whole_is_small(event: str) -> None:
     """An event that is not relayed, and one with attachments, has little JSON; attachments may be large."""
     site = limited()
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
-    bob.take()
+    ann, _ = await site.join_both()
     ann.emit(event, [[]] * 40_000)
     await settle()
     (error,) = errors(ann)
@@ -357,10 +351,7 @@ async def test_the_other_kinds_are_taken_meanwhile(limit: str, clock: Clock) -> 
 async def test_what_is_refused_reaches_nobody_and_the_others_lose_nothing(clock: Clock) -> None:
     """Ann has sent too much; Bob, in the same project and from the same address, sends as before."""
     site = limited(edit_rate=1.0)
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
-    bob.take()
+    ann, bob = await site.join_both()
     for _ in range(20):
         ann.emit(*EDIT)
     for _ in range(3):
@@ -384,9 +375,7 @@ async def test_a_refused_event_is_not_acknowledged(clock: Clock) -> None:
 async def test_who_keeps_on_is_told_and_disconnected(clock: Clock) -> None:
     """In Socket.IO's words by the server, so that the client comes back by itself; nobody else is."""
     site = limited(edit_rate=1.0)
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
+    ann, bob = await site.join_both()
     for _ in range(1000):
         ann.emit(*EDIT)
     await settle()
