@@ -12,7 +12,7 @@ from synkora.protocol.socketio import check_event, check_placeholders, decode_ar
 from synkora.recovery.ports import RecoveryStore
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
-from synkora.sockets.errors import EventRefused, check_admitted
+from synkora.sockets.errors import EventRefused, check_admitted, other_refusal
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
 from synkora.sockets.recovery import NamespaceRecovery, Return
@@ -306,7 +306,7 @@ class NamespaceCore:
 
 def handler_failed(event: str, socket: Socket, error: BaseException) -> None:
     """Log the failure of an application's handler."""
-    log.error("handler_failed", eventName=event, socketId=socket.id, **fault(error))
+    log.error("handler_failed", eventName=event, socketId=socket.id, **other_refusal(event, error), **fault(error))
 
 
 def _decide(socket: Socket, auth: dict[str, Any], checks: Sequence[ConnectCheck]) -> Awaitable[object] | None:
