@@ -158,7 +158,7 @@ class NamespaceCore:
         if self.recovery is None:
             self.adapter.broadcast(packets.event(self.name, event, args), (id,), ())
         else:
-            self.recovery.publish(*packets.event_json(event, args), (id,), ())
+            self.recovery.publish(packets.draft(event, args), (id,))
 
     def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
         """Handle an event: its JSON array, and the id of the ack that the client asks for, if any.
