@@ -10,8 +10,8 @@ from tests.collaboration.site import PAGE, SECRET, Person, Site, turn
 from tests.support.servers import until
 
 from synkora.collaboration.access import Role
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.limits import Limits
-from synkora.collaboration.service import Collaboration
 from synkora.identity.handshake import Authenticator, SignedIn
 from synkora.identity.tokens import Keyring
 from synkora.identity.user import User

@@ -9,8 +9,8 @@ from typing import Any
 from tests.support.servers import Address, serving
 from tests.support.sessions import MemoryTransport, request_of
 
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.presence import Presence
-from synkora.collaboration.service import Collaboration
 from synkora.engine.message import Message
 from synkora.engine.request import Request
 from synkora.engine.state_updates import Bundle

@@ -13,8 +13,8 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import kept_sessions, keyed_limit
 from synkora.collaboration.access import AccessUnavailable
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.kept_sessions import SessionsNotStored
-from synkora.collaboration.service import Collaboration
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.identity.user import User

@@ -17,9 +17,9 @@ from synkora.protocol.socketio import (
     decode_auth,
     encode_packet,
 )
-from synkora.sockets.core import INTERNAL, NamespaceCore, handler_failed
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
+from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
 from synkora.sockets.socket import Socket, SocketState
 
 MAX_EARLY: Final = 65_536  # bytes of a message before CONNECT has been answered: a token has 16,384

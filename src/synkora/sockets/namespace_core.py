@@ -15,7 +15,7 @@ from synkora.sockets.errors import EventRefused, check_admitted
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
 from synkora.sockets.routes import Route, Routes
-from synkora.sockets.server_side import ServerSide
+from synkora.sockets.server_side_events import ServerSide
 from synkora.sockets.socket import Socket
 
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
