@@ -15,16 +15,8 @@ from synkora.collaboration.limits import EventClass, Limits, RateLimiter
 from synkora.collaboration.user_work import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
 from synkora.engine.incidents import Limit
 
+TIMED = (limits_module, spending_module)
 EDIT = ("task:create", {"projectId": "p", "task": 1})
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that limits go by."""
-    clock = Clock()
-    for module in (limits_module, spending_module):
-        monkeypatch.setattr(module, "monotonic", clock)
-    return clock
 
 
 def limited(**limits: Any) -> Guarded:

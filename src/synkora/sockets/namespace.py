@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from synkora.protocol.socketio import check_placeholders
+from synkora.sockets import options
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.namespace_core import MOST_RUNNING, NamespaceCore, Refusals, Unknown
@@ -40,12 +41,16 @@ class Namespace(Registration, BroadcastOperators):
         max_handlers: int = MOST_RUNNING,
         max_children: int = 1000,
     ) -> None:
+        if isinstance(name, type) or not (isinstance(name, str | re.Pattern) or callable(name)):
+            raise TypeError(f"the name of a namespace is a text, a pattern or a function of a name, not {name!r}")
         self._pattern = None if isinstance(name, str) else name
         text = name if isinstance(name, str) else name.pattern if isinstance(name, re.Pattern) else name.__qualname__
         if isinstance(name, str) and (not name.startswith("/") or "," in name):
             raise ValueError(f"{name!r} is no namespace: it starts with / and has no comma")
         _check("unknown", unknown, ("refuse", "ignore"))
         _check("refusals", refusals, ("event", "ack"))
+        options.count("max_handlers", max_handlers)
+        options.count("max_children", max_children)
         core = NamespaceCore(text)
         core.unknown, core.refusals, core.most_running = unknown, refusals, max_handlers
         self._children = 0

@@ -11,7 +11,7 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import check_event, check_placeholders, decode_arguments, event_name
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
-from synkora.sockets.errors import EventRefused, check_admitted
+from synkora.sockets.errors import EventRefused, check_admitted, other_refusal
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
 from synkora.sockets.routes import Route, Routes
@@ -277,7 +277,7 @@ class NamespaceCore:
 
 def handler_failed(event: str, socket: Socket, error: BaseException) -> None:
     """Log the failure of an application's handler."""
-    log.error("handler_failed", eventName=event, socketId=socket.id, **fault(error))
+    log.error("handler_failed", eventName=event, socketId=socket.id, **other_refusal(event, error), **fault(error))
 
 
 async def _decide_later(socket: Socket, decision: Awaitable[object], checks: Sequence[ConnectCheck]) -> None:

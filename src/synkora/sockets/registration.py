@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 
 from synkora.sockets.namespace_core import NamespaceCore
 from synkora.sockets.routes import check_name, in_order
-from synkora.sockets.signatures import caller, connect_caller, takes_any
+from synkora.sockets.signatures import caller, connect_caller, takes_any, takes_exactly
 from synkora.sockets.socket import Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -117,6 +117,7 @@ class Registration:
         """Register `handler(socket, reason)`, a `def`, called before a socket leaves its rooms."""
         if inspect.iscoroutinefunction(handler):
             raise TypeError("on_disconnecting takes a def: a coroutine would run when the socket has left its rooms")
+        takes_exactly("the handler of on_disconnecting", handler, "socket", "reason")
         if self._core.on_disconnecting is not None:
             raise ValueError("on_disconnecting has a handler already")
         self._core.on_disconnecting = handler
@@ -124,6 +125,7 @@ class Registration:
 
     def on_disconnect(self, handler: DisconnectHandler) -> DisconnectHandler:
         """Register what learns of each end: `handler(socket, reason)`, with Socket.IO's word for the reason."""
+        takes_exactly("the handler of on_disconnect", handler, "socket", "reason")
         if self._core.on_disconnect is not None:
             raise ValueError("on_disconnect has a handler already")
         self._core.on_disconnect = handler

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from synkora.engine.message import Message
 from synkora.engine.session import Session
 from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
-from synkora.sockets import packets
+from synkora.sockets import other_names, packets
 from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
@@ -73,6 +73,12 @@ class Socket:
         self._pending: list[Message] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
+
+    if not TYPE_CHECKING:  # a type checker knows which names there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what an attribute of Socket.IO's socket is called here."""
+            return other_names.missing(self, name, other_names.SOCKET)
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
@@ -155,8 +161,10 @@ class Socket:
 
     # Sending
 
-    def emit(self, event: str, *args: object) -> None:
+    def emit(self, event: str, *args: object, **unknown: Never) -> None:
         """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
+        if unknown:
+            raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
         if self._core.outgoing:
             self._core.emitted(event, args)
         self._put(packets.event(self._core.name, event, args))
