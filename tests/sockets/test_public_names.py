@@ -48,9 +48,10 @@ REGISTERING = {
                     "except_",
                     "handshake",
                     "id",
+                    "identity",
                     "in_",
                 ),
-                *("issued", "join", "leave", "namespace", "rooms", "to", "transport", "volatile"),
+                *("issued", "join", "leave", "namespace", "recovered", "rooms", "to", "transport", "volatile"),
             },
         ),
         (

@@ -83,7 +83,7 @@ class SavedSession(msgspec.Struct, frozen=True, gc=False):
 
     `pid` is the secret by which the client returns; `identity` is the application's name for the user. The session
     began at the position `began`. `lost_at` is when the connection was lost, in seconds since 1970; None while the
-    client is connected.
+    client is connected. `joined` has for each of `rooms` the number of the last event before the client joined.
     """
 
     pid: str
@@ -92,6 +92,7 @@ class SavedSession(msgspec.Struct, frozen=True, gc=False):
     rooms: tuple[str, ...]
     began: Position
     lost_at: float | None = None
+    joined: tuple[int, ...] = ()
 
 
 class SessionStore(Protocol):

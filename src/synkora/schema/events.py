@@ -46,8 +46,13 @@ def received(namespace: Namespace) -> list[Message]:
 def emitted(namespace: Namespace) -> list[Message]:
     """What a namespace declares to emit."""
     return [
-        Message(event, description, tuple(Argument(f"argument{index}", each) for index, each in enumerate(types, 1)))
-        for event, (types, description) in sorted(declared_events(namespace).items())
+        Message(
+            event,
+            declared.description,
+            tuple(Argument(f"argument{index}", each) for index, each in enumerate(declared.types, 1)),
+            () if declared.answer is None else (declared.answer,),
+        )
+        for event, declared in sorted(declared_events(namespace).items())
     ]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from synkora.engine.message import Message
 from synkora.sockets import options, packets
 from synkora.sockets.remote import RemoteSocket
 from synkora.sockets.rooms import check_rooms
@@ -71,26 +70,31 @@ class Broadcast:
         copy._is_compressed = self._is_compressed
         return copy
 
-    def _message(self, event: str, args: tuple[object, ...], attachments: tuple[bytes, ...] = ()) -> Message:
-        if self._core.outgoing:
-            self._core.emitted(event, args)
-        return packets.event(
-            self._core.name,
-            event,
-            args,
-            volatile=self._is_volatile,
-            compress=self._is_compressed,
-            attachments=attachments,
-        )
-
     def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
         """Send an event, encoded once for all recipients.
 
         `args` are what JSON can hold, bytes, msgspec Structs and `Raw`; `attachments` are what placeholders within a
         `Raw` refer to. Raises `TypeError` for anything else.
         """
-        message = self._message(event, args, attachments)
-        self._core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
+        core = self._core
+        if core.outgoing:
+            core.emitted(event, args)
+        if core.recovery is not None and not self._is_volatile and not self._is_local:
+            data, attachments = packets.event_json(event, args, attachments)
+            rooms, excepted = tuple(self._rooms), tuple(self._excepted)
+            core.recovery.publish(data, attachments, rooms, excepted, compress=self._is_compressed)
+            return
+        message = packets.event(
+            core.name,
+            event,
+            args,
+            volatile=self._is_volatile,
+            compress=self._is_compressed,
+            attachments=attachments,
+        )
+        if core.recovery is not None:
+            message = core.recovery.with_position(message)
+        core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
         """Send an event and wait up to `timeout` seconds for the acks of all who got it.
@@ -98,7 +102,9 @@ class Broadcast:
         Returns the first argument of each ack, None where it has none, in the order of arrival. Raises
         `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
         """
-        message = self._message(event, args)
+        if self._core.outgoing:
+            self._core.emitted(event, args)
+        message = packets.event(self._core.name, event, args, volatile=self._is_volatile, compress=self._is_compressed)
         return await self._core.adapter.call(
             message, self._rooms, self._excepted, timeout=timeout, local=self._is_local
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from synkora.sockets import options, packets
+from synkora.sockets import options
 from synkora.sockets.broadcast import Broadcast
 
 if TYPE_CHECKING:
@@ -29,12 +29,7 @@ class FlaggedSocket:
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event to this client, as `Socket.emit` does."""
-        core = self._socket._core
-        if core.outgoing:
-            core.emitted(event, args)
-        self._socket._put(
-            packets.event(core.name, event, args, volatile=self._is_volatile, compress=self._is_compressed)
-        )
+        self._socket._emit(event, args, volatile=self._is_volatile, compress=self._is_compressed)
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
         """Send an event to this client and wait for its ack, as `Socket.call` does."""

@@ -26,6 +26,7 @@ class Namespace(Registration, BroadcastOperators):
     answered with `error`, or with `unknown="ignore"` not at all. A refused event is answered with an `error` event, or
     with `refusals="ack"` by its ack, where the client asks for one: `{"error": {"message", "event", ...details}}`.
     A client may have `max_handlers` events whose asynchronous handlers have not ended, and gets a refusal for more.
+    `recovery=False` leaves the namespace out of the server's recovery.
 
     A pattern, or a function of a name, in place of the name stands for any number of namespaces: a namespace is made
     when a client connects to the first name that matches, with the handlers registered until then. There are at most
@@ -40,6 +41,7 @@ class Namespace(Registration, BroadcastOperators):
         refusals: Refusals = "event",
         max_handlers: int = MOST_RUNNING,
         max_children: int = 1000,
+        recovery: bool = True,
     ) -> None:
         if isinstance(name, type) or not (isinstance(name, str | re.Pattern) or callable(name)):
             raise TypeError(f"the name of a namespace is a text, a pattern or a function of a name, not {name!r}")
@@ -53,6 +55,7 @@ class Namespace(Registration, BroadcastOperators):
         options.count("max_children", max_children)
         core = NamespaceCore(text)
         core.unknown, core.refusals, core.most_running = unknown, refusals, max_handlers
+        core.is_recoverable = recovery
         self._children = 0
         self._max_children = max_children
         self._core = core

@@ -28,11 +28,19 @@ def event(
 
     Raises `TypeError` for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
     """
+    data, attachments = event_json(name, args, attachments)
+    return event_of_json(namespace, data, attachments, volatile=volatile, compress=compress)
+
+
+def event_json(
+    name: str, args: Sequence[object], attachments: tuple[bytes, ...] = ()
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """The JSON array of an event, and what placeholders in it refer to. Raises the same errors as `event`."""
     if name in RESERVED_EVENTS:
         raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:
         args, attachments = take_attachments(args)
-    return event_of_json(namespace, encode([name, *args]), attachments, volatile=volatile, compress=compress)
+    return encode([name, *args]), attachments
 
 
 def event_of_json(

@@ -18,6 +18,9 @@ from synkora.engine.settings import Cors, EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
+from synkora.recovery.memory import MemoryStore
+from synkora.recovery.ports import RecoveryStore
+from synkora.recovery.settings import RecoverySettings
 from synkora.sockets import options, other_names
 from synkora.sockets.allow_request import AllowRequest, asker
 from synkora.sockets.broadcast import Broadcast
@@ -52,6 +55,10 @@ class SocketServer(Registration, BroadcastOperators):
     for messages, and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace
     to those of other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
 
+    With `recovery`, a client that returns after a lost connection gets its socket's id and rooms back, and the events
+    that it missed: `socket.recovered`. True keeps events and sessions in memory within usual bounds, a
+    `RecoverySettings` within its own, and a store where it does. Not yet with an `adapter`.
+
     What is registered with or sent through the server itself is its main namespace's. `asgi` is an ASGI application
     with this server alone, to be mounted in another; `settings` is what the engine has been told.
     """
@@ -76,6 +83,7 @@ class SocketServer(Registration, BroadcastOperators):
         compression_threshold: int = 1024,
         connection_limiter: ConnectionLimiter | None = None,
         adapter: AdapterFactory | None = None,
+        recovery: bool | RecoverySettings | RecoveryStore = False,
         **unknown: Never,
     ) -> None:
         if unknown:
@@ -116,6 +124,9 @@ class SocketServer(Registration, BroadcastOperators):
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
+        self._recovery = _recovery_store(recovery)
+        if self._recovery is not None and adapter is not None:
+            raise ValueError("recovery works on a single server so far: leave out the adapter, or recovery")
         self._patterns: list[Namespace] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lasting: set[asyncio.Task[Any]] = set()
@@ -151,7 +162,8 @@ class SocketServer(Registration, BroadcastOperators):
         if namespace._pattern is not None:
             self._patterns.append(namespace)
         else:
-            core.bind(self._registry.flusher, self._spawn, self._adapter)
+            replay = self.settings.max_outbox // 2
+            core.bind(self._registry.flusher, self._spawn, self._adapter, self._recovery, replay)
             self._namespaces[core.name] = namespace
         return namespace
 
@@ -233,6 +245,8 @@ class SocketServer(Registration, BroadcastOperators):
             await self.close(CLOSING_TIME)
 
     async def _start(self) -> None:
+        if self._recovery is not None:
+            await self._recovery.start()
         if self._connection is not None:
             await self._connection.start()
             self._registry.unavailable = None
@@ -265,6 +279,8 @@ class SocketServer(Registration, BroadcastOperators):
             await asyncio.wait(tasks, timeout=_LAST_STEPS)
         if self._connection is not None:
             await self._connection.close()
+        if self._recovery is not None:
+            await self._recovery.close()
         return self._registry.is_drained
 
     def _accept(self, session: Session) -> Client:
@@ -275,6 +291,16 @@ class SocketServer(Registration, BroadcastOperators):
         for tasks in (self._tasks, self._lasting) if lasting else (self._tasks,):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+
+
+def _recovery_store(recovery: bool | RecoverySettings | RecoveryStore) -> RecoveryStore | None:
+    if isinstance(recovery, bool):
+        return MemoryStore() if recovery else None
+    if isinstance(recovery, RecoverySettings):
+        return MemoryStore(recovery)
+    if not hasattr(recovery, "sessions"):
+        raise TypeError(f"recovery is True, False, a RecoverySettings(…) or a store, not {recovery!r}")
+    return recovery
 
 
 async def _logged(name: str, work: Awaitable[T]) -> T | None:

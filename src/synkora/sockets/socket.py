@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 from synkora.engine.message import Message
 from synkora.engine.session import Session
@@ -14,6 +14,7 @@ from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.flagged_socket import FlaggedSocket
+from synkora.sockets.recovery import SocketRecovery
 from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
@@ -29,11 +30,20 @@ class SocketState(Enum):
     DISCONNECTED = auto()
 
 
+class _Kept(NamedTuple):
+    """An event that gets its position when CONNECT has been answered."""
+
+    data: bytes
+    attachments: tuple[bytes, ...]
+    compress: bool
+
+
 class Socket:
     """A client in a namespace: what handlers get, and send with.
 
     `id` is public: other clients may see it. `issued` is when it asked to connect, in seconds since the epoch. `data`
-    is the application's own.
+    is the application's own. Middleware may set `identity`, a name of the user: with recovery, only a client with the
+    same identity returns to its socket. A socket that returns has its former id from `on_connect` on.
     """
 
     __slots__ = (
@@ -44,11 +54,13 @@ class Socket:
         "_disconnect",
         "_last",
         "_pending",
+        "_recovery",
         "_rooms",
         "_running",
         "_session",
         "_state",
         "id",
+        "identity",
         "issued",
     )
 
@@ -70,9 +82,11 @@ class Socket:
         self._rooms: set[str] | None = None
         self._running = 0  # handlers that have not ended
         self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
-        self._pending: list[Message] | None = None
+        self._pending: list[Message | _Kept] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
+        self._recovery: SocketRecovery | None = None
+        self.identity = ""
 
     if not TYPE_CHECKING:  # a type checker knows which names there are
 
@@ -90,8 +104,11 @@ class Socket:
 
     @property
     def auth(self) -> dict[str, Any]:
-        """The payload of CONNECT, each time as a new object."""
-        return decode_auth(self._auth)
+        """The payload of CONNECT, each time as a new object; without what a client returns by, which is secret."""
+        auth = decode_auth(self._auth)
+        if self._core.recovery is not None:
+            self._core.recovery.take_return(auth)
+        return auth
 
     @property
     def data(self) -> dict[str, Any]:
@@ -123,6 +140,16 @@ class Socket:
         return self._state is SocketState.CONNECTED
 
     @property
+    def recovered(self) -> bool:
+        """Whether the client has returned to this socket and gets all events that it missed."""
+        return self._recovery is not None and self._recovery.is_recovered
+
+    @property
+    def _is_connecting(self) -> bool:
+        """Whether its CONNECT has not been answered yet."""
+        return self._state is SocketState.CONNECTING
+
+    @property
     def transport(self) -> str:
         """`polling` or `websocket`, as it is now."""
         return self._session.transport.name
@@ -146,6 +173,8 @@ class Socket:
         self._rooms.update(rooms)
         if self._state is SocketState.CONNECTED:
             self._enter(rooms)
+            if self._core.recovery is not None:
+                self._core.recovery.joined(self, rooms)
 
     def _enter(self, rooms: Iterable[str]) -> None:
         for room in rooms:
@@ -158,6 +187,8 @@ class Socket:
             if self._rooms is not None:
                 self._rooms.discard(room)
             self._core.adapter.rooms.leave(self.id, room)
+        if self._core.recovery is not None and self._state is SocketState.CONNECTED:
+            self._core.recovery.left(self, rooms)
 
     # Sending
 
@@ -165,13 +196,28 @@ class Socket:
         """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
         if unknown:
             raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
-        if self._core.outgoing:
-            self._core.emitted(event, args)
-        self._put(packets.event(self._core.name, event, args))
+        self._emit(event, args)
 
-    def _put(self, message: Message) -> None:
-        """Send a message that is encoded already."""
-        if self._state is SocketState.CONNECTED:
+    def _emit(self, event: str, args: tuple[object, ...], *, volatile: bool = False, compress: bool = True) -> None:
+        core = self._core
+        if core.outgoing:
+            core.emitted(event, args)
+        recovery = core.recovery
+        if recovery is None:
+            self._put(packets.event(core.name, event, args, volatile=volatile, compress=compress))
+        elif volatile:
+            message = packets.event(core.name, event, args, volatile=True, compress=compress)
+            self._put(recovery.with_position(message))
+        else:
+            data, attachments = packets.event_json(event, args)
+            if self._state is SocketState.CONNECTED:
+                recovery.publish(data, attachments, (self.id,), (), compress=compress)
+            else:
+                self._put(_Kept(data, attachments, compress))
+
+    def _put(self, message: "Message | _Kept") -> None:
+        """Send a message that is encoded already, or an event that is kept when CONNECT has been answered."""
+        if self._state is SocketState.CONNECTED and isinstance(message, Message):
             self._session.outbox.put(message)
         elif self._state is SocketState.CONNECTING:
             if self._pending is None:
@@ -251,10 +297,17 @@ class Socket:
         self._core.adapter.rooms.add(self.id, self._session.outbox)
         self._enter(self._rooms or ())
         outbox = self._session.outbox
-        outbox.put(Message(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
+        recovery = self._core.recovery
+        if recovery is None:
+            outbox.put(Message(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
+        else:
+            recovery.open(self)
         pending, self._pending = self._pending, None
         for message in pending or ():
-            outbox.put(message)
+            if isinstance(message, Message):
+                outbox.put(message)
+            elif recovery is not None:
+                recovery.publish(message.data, message.attachments, (self.id,), (), compress=message.compress)
 
     def _close(self) -> None:
         """Leave all rooms, and end all waits for acks."""
