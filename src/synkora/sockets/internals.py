@@ -9,10 +9,11 @@ from typing import Any
 from synkora.engine.drain import drain
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.recovery.ports import LoggedEvent
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.namespace import Namespace
+from synkora.sockets.namespace_core import DeclaredEvent
 from synkora.sockets.recovery import LOST, NamespaceRecovery
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
@@ -102,6 +103,6 @@ def handlers_of(namespace: Namespace) -> dict[str, list[Callable[..., Any]]]:
     return namespace._core.routes.functions()
 
 
-def declared_events(namespace: Namespace) -> dict[str, tuple[tuple[Any, ...], str]]:
-    """The events that a namespace declares to emit: the types of the arguments, and a description."""
+def declared_events(namespace: Namespace) -> dict[str, DeclaredEvent]:
+    """The events that a namespace declares to emit."""
     return namespace._core.emits

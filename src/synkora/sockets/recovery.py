@@ -21,7 +21,7 @@ from synkora.recovery.position import Position, later, parse
 from synkora.sockets import packets
 
 if TYPE_CHECKING:
-    from synkora.sockets.core import NamespaceCore
+    from synkora.sockets.namespace_core import NamespaceCore
     from synkora.sockets.socket import Socket
 
 T = TypeVar("T")

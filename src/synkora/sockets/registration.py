@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
-from synkora.sockets.core import NamespaceCore
+from synkora.sockets.namespace_core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
 from synkora.sockets.signatures import caller, connect_caller, takes_any, takes_exactly
 from synkora.sockets.socket import Socket
@@ -90,9 +90,12 @@ class Registration:
         self._core.outgoing.append(handler)
         return handler
 
-    def declare(self, event: str, *types: Any, description: str = "") -> None:
-        """Say that an event is emitted, with arguments of these types, for `python -m synkora.schema` to write down."""
-        self._core.emits[check_name(event)] = (types, description)
+    def declare(self, event: str, *types: Any, answer: Any = None, description: str = "") -> None:
+        """Say that an event is emitted, with arguments of these types, for `python -m synkora.schema` to write down.
+
+        `answer` is the type of the first argument of the client's ack, for an event that `call` sends.
+        """
+        self._core.emits[check_name(event)] = DeclaredEvent(types, answer, description)
 
     def use(self, middleware: F) -> F:
         """Register `middleware(socket, auth)`, called for each CONNECT before the handler of `on_connect`.

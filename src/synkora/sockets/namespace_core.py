@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.logs import Log, fault
@@ -17,7 +17,7 @@ from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
 from synkora.sockets.recovery import NamespaceRecovery, Return
 from synkora.sockets.routes import Route, Routes
-from synkora.sockets.server_side import ServerSide
+from synkora.sockets.server_side_events import ServerSide
 from synkora.sockets.socket import Socket
 
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
@@ -65,6 +65,14 @@ _COPIED: Final = (
 )
 
 
+class DeclaredEvent(NamedTuple):
+    """An event that a namespace emits: the types of its arguments and of the ack, None where none is asked for."""
+
+    types: tuple[Any, ...]
+    answer: Any
+    description: str
+
+
 class NamespaceCore:
     """What stands behind a `Namespace`, for the modules of this package and for `internals`."""
 
@@ -88,7 +96,7 @@ class NamespaceCore:
         self.on_connect: ConnectCheck | None = None
         self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
-        self.emits: dict[str, tuple[tuple[Any, ...], str]] = {}
+        self.emits: dict[str, DeclaredEvent] = {}
         self.outgoing: list[Callable[..., object]] = []  # what sees each emit
 
     @property
