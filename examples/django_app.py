@@ -1,16 +1,7 @@
 """Socket.IO inside a Django project, on its port: the project's `asgi.py`, here with its settings and its URLs.
 
-Run from this folder, by uvicorn or any other ASGI server:
-
-    uvicorn django_app:application --port 3000 --ws django_app:server.websocket_protocol
-    hypercorn django_app:application --bind 127.0.0.1:3000
-    granian --interface asgi django_app:application --port 3000
-
-Then, in a page of this project that has loaded socket.io-client:
-
-    const socket = io();
-    socket.on("said", console.log);
-    socket.emit("say", "Hello!", console.log);
+Run from this folder: uvicorn django_app:application --port 3000 --ws django_app:server.websocket_protocol
+docs/integrating.md has the commands of other ASGI servers, and what a page does.
 """
 
 from typing import Any
@@ -27,17 +18,17 @@ server = SocketServer()
 main = server.of("/")
 
 
-@main.on("say")
-def say(socket: Socket, text: str) -> str:
-    socket.broadcast.emit("said", text)
-    return "told the others"
-
-
 # `async`, so that it runs in the event loop: a view that is not runs in a thread, where nothing may be emitted.
 @csrf_exempt
 async def announce(request: HttpRequest) -> HttpResponse:
     main.emit("announced", request.GET.get("text", ""))
     return HttpResponse(f"{len(main.sockets)} people were told", content_type="text/plain")
+
+
+@main.on("say")
+def say(socket: Socket, text: str) -> str:
+    socket.broadcast.emit("said", text)
+    return "told the others"
 
 
 urlpatterns = [path("announce", announce)]

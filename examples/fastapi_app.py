@@ -1,16 +1,7 @@
 """Socket.IO inside a FastAPI application, on its port.
 
-Run from this folder, by uvicorn or any other ASGI server:
-
-    uvicorn fastapi_app:app --port 3000 --ws fastapi_app:server.websocket_protocol
-    hypercorn fastapi_app:app --bind 127.0.0.1:3000
-    granian --interface asgi fastapi_app:app --port 3000
-
-Then, in a page of this application that has loaded socket.io-client:
-
-    const socket = io();
-    socket.on("said", console.log);
-    socket.emit("say", "Hello!", console.log);
+Run from this folder: uvicorn fastapi_app:app --port 3000 --ws fastapi_app:server.websocket_protocol
+docs/integrating.md has the commands of other ASGI servers, and what a page does.
 """
 
 from collections.abc import AsyncIterator
@@ -25,12 +16,6 @@ server = SocketServer()
 main = server.of("/")
 
 
-@main.on("say")
-def say(socket: Socket, text: str) -> str:
-    socket.broadcast.emit("said", text)
-    return "told the others"
-
-
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     # What the application opens at its start and closes at its end has its place here.
@@ -40,6 +25,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(lifespan=lifespan)
 app.mount("/socket.io", server.asgi)
+
+
+@main.on("say")
+def say(socket: Socket, text: str) -> str:
+    socket.broadcast.emit("said", text)
+    return "told the others"
 
 
 @app.post("/announce", response_class=PlainTextResponse)

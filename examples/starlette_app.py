@@ -1,16 +1,7 @@
 """Socket.IO inside a Starlette application, on its port.
 
-Run from this folder, by uvicorn or any other ASGI server:
-
-    uvicorn starlette_app:app --port 3000 --ws starlette_app:server.websocket_protocol
-    hypercorn starlette_app:app --bind 127.0.0.1:3000
-    granian --interface asgi starlette_app:app --port 3000
-
-Then, in a page of this application that has loaded socket.io-client:
-
-    const socket = io();
-    socket.on("said", console.log);
-    socket.emit("say", "Hello!", console.log);
+Run from this folder: uvicorn starlette_app:app --port 3000 --ws starlette_app:server.websocket_protocol
+docs/integrating.md has the commands of other ASGI servers, and what a page does.
 """
 
 from starlette.applications import Starlette

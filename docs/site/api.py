@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import synkora
 import synkora.testing
@@ -84,7 +84,7 @@ def _signature(name: str, value: Any) -> str:
         found = inspect.signature(value)
     except ValueError:  # an exception that takes what `Exception` takes
         found = inspect.signature(Exception.__init__)
-    parameters = [each for each in found.parameters.values() if each.name != "self"]
+    parameters = [each for each in found.parameters.values() if each.name != "self" and each.annotation is not Never]
     end = "" if isinstance(value, type) else f" -> {_plain(found.return_annotation)}"
     found = found.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
     text = _plain(str(found))

@@ -10,6 +10,7 @@ from synkora.extras import advice
 
 if TYPE_CHECKING:
     from synkora.engine.settings import Cors
+    from synkora.recovery.settings import RecoverySettings
     from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
@@ -34,6 +35,7 @@ __all__ = [
     "Handshake",
     "Namespace",
     "NamespaceHandlers",
+    "RecoverySettings",
     "RedisAdapter",
     "RemoteSocket",
     "Socket",
@@ -57,6 +59,7 @@ _MODULES: Final = {
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
     "NamespaceHandlers": "sockets.namespace_handlers",
+    "RecoverySettings": "recovery.settings",
     "RedisAdapter": "redis_adapter.adapter",
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",

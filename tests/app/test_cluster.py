@@ -1,21 +1,11 @@
 """How an instance is joined to others, and how it goes."""
 
-from collections.abc import Iterator
-
-import pytest
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.app.cluster import Cluster
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.presence import PresenceEntry
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
-    with running_redis() as redis:
-        yield redis
 
 
 def cluster_on(redis: RedisServer) -> Cluster:

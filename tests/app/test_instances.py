@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from tests.support.logs import capture_logs
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.app.cluster import Cluster
@@ -17,13 +17,6 @@ from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 
 ASKED = ProjectNamed("p1")
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
-    with running_redis() as redis:
-        yield redis
 
 
 @pytest.fixture

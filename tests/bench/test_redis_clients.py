@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 from bench.redis_clients import LIBRARIES, measure, table
 from rich.console import Console
-from tests.support.links import redis
 from tests.support.redis_server import RedisServer
-
-__all__ = ["redis"]
 
 
 def figures_of(redis: RedisServer, work: str) -> dict[str, float]:

@@ -103,6 +103,17 @@ class View:
             for visit in self._visits(socket_id, book)
         )
 
+    def lacks_join(self, visit: Visit, book: Book) -> bool:
+        """Whether the client had to be told of a connection's join, and was not.
+
+        A connection that leaves and joins again at once has never left for the others: its first visit counts then.
+        """
+        socket_id = visit.connection.socket_id
+        if socket_id in self.present:
+            return False
+        first = min(visit.asked for visit in self._visits(socket_id, book))
+        return (visit.asked if socket_id in self._gone else first) > self.visit.confirmed
+
     def _visits(self, socket_id: str, book: Book) -> list[Visit]:
         return [visit for visit in book.connections[socket_id].visits if visit.project == self.visit.project]
 
@@ -127,5 +138,5 @@ def untrue(book: Book, view: View, now: float) -> Iterator[str]:
         connection = book.connections[socket_id]
         yield f"{mine}: has not been told that {connection} has left, at {connection.until:.2f}"
     for visit in there:
-        if visit.asked > mine.confirmed and visit.connection.socket_id not in view.present:
+        if view.lacks_join(visit, book):
             yield f"{mine}: has not been told that {visit.connection} has joined"

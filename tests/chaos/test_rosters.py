@@ -138,3 +138,18 @@ def test_a_short_silence_is_no_reason_to_leave(room: Room) -> None:
     room.tell(left("bob"), users("alice"), count(1))
     room.tell(joined("bob"), count(2))
     assert len(room.wrong) == 2
+
+
+def test_a_connection_that_leaves_for_a_moment_need_not_be_told_of_again(room: Room) -> None:
+    """A second page of a listed user joined before Alice's list: leaving and joining again at once is no news."""
+    room.alice.confirmed = 5
+    room.enter("bob", 1)
+    again = Connection(room.book, "user-bob", Instance(0), "bob's other page")
+    again.enter("project", 2).left = 6
+    room.now = 6
+    room.tell(users("alice", "bob"), count(2))
+    again.enter("project", 6.5)
+    assert room.wrong == []
+
+    room.tell(["user:left", {"socketId": "bob's other page", "userId": "user-bob"}])
+    assert "(bob's other page, instance 0) has joined" in room.wrong[-1]

@@ -3,6 +3,7 @@
 // Binary data is {"$bytes": base64} both ways.
 
 import { createInterface } from "node:readline";
+import { Fetch } from "engine.io-client";
 import { io } from "socket.io-client";
 
 const sockets = new Map();
@@ -27,9 +28,12 @@ function unpack(value) {
 
 const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
+// Polling by fetch() has a name here: the client's option takes the class.
+const named = (transports) => transports && { transports: transports.map((each) => (each === "fetch" ? Fetch : each)) };
+
 const orders = {
   open({ name, url, options }) {
-    const socket = io(url, { autoConnect: false, forceNew: true, ...options });
+    const socket = io(url, { autoConnect: false, forceNew: true, ...options, ...named(options.transports) });
     const changed = (...change) => tell({ name, change });
     socket.onAny((...event) => tell({ name, event: event.map(pack) }));
     socket.on("connect", () => changed("connect", socket.id, socket.io.engine.transport.name));

@@ -25,7 +25,7 @@ async def sites(make_link: MakeLink) -> AsyncIterator[Pair]:
         presence.start()
         presences.append(presence)
     await until(lambda: all(presence._lease.is_valid for presence in presences))
-    yield Site(presences[0]), Site(presences[1])
+    yield Site(presence=presences[0]), Site(presence=presences[1])
     for presence in presences:
         await presence.close()
 

@@ -6,16 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.collaboration.site import PAGE, SECRET, Person, Site, turn
+from tests.collaboration.site import Person, Site, turn
 from tests.support.servers import until
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.limits import Limits
-from synkora.collaboration.service import Collaboration
-from synkora.identity.handshake import Authenticator, SignedIn
-from synkora.identity.tokens import Keyring
+from synkora.identity.handshake import SignedIn
 from synkora.identity.user import User
-from synkora.sockets.server import SocketServer
 
 #: Limits that no test reaches unless it means to.
 UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, byte_rate=0, user_byte_rate=0, projects=0, connections=0)
@@ -65,16 +62,8 @@ class Guarded(Site):
     """A Socket.IO server with Synkora on it, which asks a policy."""
 
     def __init__(self, roles: Roles, *, limits: Limits = UNLIMITED, **options: Any) -> None:
-        super().__init__()
+        super().__init__(policy=roles, limits=limits, **options)
         self.roles = roles
-        self.server = SocketServer(origins=[PAGE])
-        self.collaboration = Collaboration(
-            self.server.of("/"),
-            Authenticator(Keyring(SECRET)),
-            policy=roles,
-            limits=limits,
-            **{"leave_delay": 0, **options},
-        )
 
     async def close(self) -> None:
         """End what the site does by itself, such as asking about members again."""
@@ -86,6 +75,14 @@ class Guarded(Site):
         person.emit("join-project", project)
         await heard(person, lambda events: any(event[0] == "users:count" for event in events))
         return person
+
+    async def join_both(self) -> tuple[Person, Person]:
+        """Ann and Bob, who have joined; what they are told of each other is forgotten."""
+        ann, bob = await self.join("Ann"), await self.join("Bob")
+        await settle()
+        ann.take()
+        bob.take()
+        return ann, bob
 
 
 MakeGuarded = Callable[..., Guarded]
@@ -129,3 +126,15 @@ async def settle() -> None:
     """Let everything happen that waits for nothing but its turn: a question, its answer, and what is told of it."""
     for _ in range(4):
         await turn()
+
+
+async def sent_while_waiting(site: Guarded, packet: str) -> tuple[Person, Person]:
+    """Ann and Eve, who have sent a packet before the policy answered, and had no ack until then."""
+    ann, eve = site.come("Ann"), site.come("Eve")
+    ann.send(packet)
+    eve.send(packet)
+    await settle()
+    assert acks(ann) == []
+    site.roles.gate.set()
+    await settle()
+    return ann, eve

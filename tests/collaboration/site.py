@@ -9,7 +9,6 @@ from typing import Any
 from tests.support.servers import Address, serving
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.collaboration.presence import Presence
 from synkora.collaboration.service import Collaboration
 from synkora.engine.message import Message
 from synkora.engine.request import Request
@@ -66,14 +65,12 @@ class Person:
 class Site:
     """A Socket.IO server with Synkora on it. Leaves are announced at once unless a test wants otherwise."""
 
-    def __init__(self, presence: Presence | None = None, *, leave_delay: float = 0) -> None:
+    def __init__(self, **options: Any) -> None:
         self.server = SocketServer(origins=[PAGE])
         self.collaboration = Collaboration(
             self.server.of("/"),
             Authenticator(Keyring(SECRET)),
-            incidents=self.server.incidents,
-            presence=presence,
-            leave_delay=leave_delay,
+            **{"incidents": self.server.incidents, "leave_delay": 0, **options},
         )
         self.address = Address(0, "/socket.io/")
 
@@ -92,6 +89,16 @@ class Site:
         for person in people:
             person.take()
         return people
+
+    async def crowd(self, size: int, project: str) -> list[Person]:
+        """Connect so many people, who join a project in one turn; what they were told before is forgotten."""
+        crowd = [self.come(f"User {number}") for number in range(size)]
+        await turn()
+        for person in crowd:
+            person.take()
+            person.emit("join-project", project)
+        await turn()
+        return crowd
 
 
 def parts(message: Message) -> Sequence[Message]:

@@ -13,8 +13,10 @@ from tests.collaboration.guarded import (
     errors,
     first_error,
     names,
+    sent_while_waiting,
     settle,
 )
+from tests.collaboration.site import Person
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.limits import Limits
@@ -29,6 +31,15 @@ def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Gua
     roles = Roles(**dict.fromkeys(users, role))
     roles.gate.clear()
     return Guarded(roles, **options)
+
+
+async def waiting_with_bob() -> tuple[Guarded, Person]:
+    """The same for Ann, with Bob in the project already."""
+    site = waiting("ann", "bob")
+    site.roles.gate.set()
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    return site, bob
 
 
 def task(number: int) -> dict[str, Any]:
@@ -124,13 +135,7 @@ async def test_a_policy_that_fails_is_answered_for(failure: BaseException) -> No
 async def test_joining_is_acknowledged_once_it_is_done() -> None:
     """A client that asks for an ack learns by it that it is in, and gets none where it is refused."""
     site = waiting("ann")
-    ann, eve = site.come("Ann"), site.come("Eve")
-    for person in (ann, eve):
-        person.send('427["join-project","p"]')
-    await settle()
-    assert acks(ann) == []
-    site.roles.gate.set()
-    await settle()
+    ann, eve = await sent_while_waiting(site, '427["join-project","p"]')
     assert (acks(ann), acks(eve)) == ([[]], [])
 
 
@@ -150,13 +155,7 @@ async def test_the_room_of_somebodys_connection_is_no_project() -> None:
 
 async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_joined() -> None:
     """A page does not wait for an answer before its first edit; here all comes in one turn, and after it."""
-    site = waiting("ann", "bob")
-    bob = site.come("Bob")
-    bob.emit("join-project", "p")
-    site.roles.gate.set()
-    await settle()
-    site.roles.gate.clear()
-    bob.take()
+    site, bob = await waiting_with_bob()
     ann = site.come("Ann")
     ann.emit("join-project", "p")
     for number in range(5):
@@ -174,10 +173,7 @@ async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_join
 
 async def test_attachments_are_held_as_well() -> None:
     """Binary data that comes while the answer is awaited goes out with its event."""
-    site = waiting("ann", "bob")
-    site.roles.gate.set()
-    bob = await site.join("Bob")
-    site.roles.gate.clear()
+    site, bob = await waiting_with_bob()
     ann = site.come("Ann")
     ann.emit("join-project", "p")
     ann.send('451-["task:create",{"projectId":"p","task":{"_placeholder":true,"num":0}}]')
@@ -229,10 +225,7 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:
     """The next ones are refused in words; those that were held arrive."""
-    site = waiting("ann", "bob")
-    site.roles.gate.set()
-    bob = await site.join("Bob")
-    site.roles.gate.clear()
+    site, bob = await waiting_with_bob()
     ann = site.come("Ann")
     ann.emit("join-project", "p")
     for number in range(103):
@@ -286,10 +279,7 @@ async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
 
 async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
     """Nobody hears of them. An edit that waits for the answer is relayed for a writer and refused for a stranger."""
-    site = waiting("ann", "bob")
-    site.roles.gate.set()
-    bob = await site.join("Bob")
-    site.roles.gate.clear()
+    site, bob = await waiting_with_bob()
     ann, eve = site.come("Ann"), site.come("Eve")
     for person in (ann, eve):
         person.emit("join-project", "p")
@@ -320,10 +310,7 @@ async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
 
 async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> None:
     """Two hooks of a page join, or one leaves and joins again: the others see one person come."""
-    site = waiting("ann", "bob")
-    site.roles.gate.set()
-    bob = await site.join("Bob")
-    site.roles.gate.clear()
+    site, bob = await waiting_with_bob()
     ann = site.come("Ann")
     for name in ("join-project", "join-project", "leave-project", "join-project"):
         ann.emit(name, "p")
@@ -345,10 +332,7 @@ async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> N
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) -> None:
     """Nobody is left in the project who is not there."""
-    site = waiting("ann", "bob")
-    site.roles.gate.set()
-    bob = await site.join("Bob")
-    site.roles.gate.clear()
+    site, bob = await waiting_with_bob()
     ann = site.come("Ann")
     ann.emit("join-project", "p")
     ann.emit("task:create", task(1))

@@ -6,15 +6,8 @@ from tests.support.clocks import Clock
 from synkora.collaboration import failure_backoff as failures_module
 from synkora.collaboration.failure_backoff import FailureBackoff
 
+TIMED = (failures_module,)
 ADDRESS = "192.0.2.1"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that failures go by."""
-    clock = Clock()
-    monkeypatch.setattr(failures_module, "monotonic", clock)
-    return clock
 
 
 def test_the_first_failures_cost_nothing_and_each_further_one_twice_as_much(clock: Clock) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.collaboration.site import PAGE, SECRET
+from tests.collaboration.site import PAGE, SECRET, Site
 from tests.support.logs import capture_logs
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
@@ -14,11 +14,8 @@ from tests.support.sessions import MemoryTransport, request_of
 from synkora.collaboration import kept_sessions, keyed_limit
 from synkora.collaboration.access import AccessUnavailable
 from synkora.collaboration.kept_sessions import SessionsNotStored
-from synkora.collaboration.service import Collaboration
-from synkora.identity.handshake import Authenticator
-from synkora.identity.tokens import Keyring, sign
+from synkora.identity.tokens import sign
 from synkora.identity.user import User
-from synkora.sockets.server import SocketServer
 
 KEY = "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11"
 ANN = User("ann", "Ann")
@@ -45,20 +42,13 @@ class Kept:
         """There is nothing to close."""
 
 
-class Office:
+class Office(Site):
     """A server in memory for an app that keeps its sessions."""
 
     def __init__(self, kept: Kept | None, recheck: float = 3600) -> None:
-        self.server = SocketServer(origins=[PAGE])
-        self.collaboration = Collaboration(
-            self.server.of("/"),
-            Authenticator(Keyring(SECRET)),
-            incidents=self.server.incidents,
-            sessions=kept,
-            recheck=recheck,
-        )
+        super().__init__(sessions=kept, recheck=recheck)
 
-    def come(
+    def come_by(
         self, cookie: str = f"next-auth.session-token={KEY}", auth: str = "", address: str = "127.0.0.1"
     ) -> MemoryTransport:
         """Connect by a session cookie."""
@@ -90,21 +80,21 @@ async def said(transport: MemoryTransport, text: str) -> str:
 )
 async def test_a_key_signs_in(cookie: str) -> None:
     """Of two cookies both are tried."""
-    assert '"userId":"ann"' in await said(Office(Kept()).come(cookie), '"connected"')
+    assert '"userId":"ann"' in await said(Office(Kept()).come_by(cookie), '"connected"')
 
 
 async def test_a_key_that_the_page_passes_signs_in() -> None:
     """Where a route of the app hands the session's key to the page; the user's id in its place finds nobody."""
     kept = Kept()
-    await said(Office(kept).come("", '{"token":"' + KEY + '"}'), '"connected"')
-    await said(Office(kept).come("", '{"token":"clh1a2b3c0000user0id00000"}'), "Authentication failed")
+    await said(Office(kept).come_by("", '{"token":"' + KEY + '"}'), '"connected"')
+    await said(Office(kept).come_by("", '{"token":"clh1a2b3c0000user0id00000"}'), "Authentication failed")
 
 
 async def test_a_token_needs_no_database() -> None:
     """The app's tokens are judged as ever, and nobody is asked."""
     kept = Kept()
     token = sign({"id": "bob"}, SECRET, expires_in=60)
-    assert '"userId":"bob"' in await said(Office(kept).come(f"next-auth.session-token={token}"), '"connected"')
+    assert '"userId":"bob"' in await said(Office(kept).come_by(f"next-auth.session-token={token}"), '"connected"')
     assert kept.asked == []
 
 
@@ -112,7 +102,7 @@ async def test_a_token_needs_no_database() -> None:
 async def test_who_has_no_session_is_refused(cookie: str) -> None:
     """As with a token that is not good, and the log says why."""
     office = Office(Kept())
-    assert "Authentication failed" in await said(office.come(cookie), "44")
+    assert "Authentication failed" in await said(office.come_by(cookie), "44")
     assert office.server.incidents.totals == {"sign-in refused": 1}
 
 
@@ -131,9 +121,9 @@ async def test_answers_are_remembered() -> None:
     """Tabs of one session that come one after another, or at once, are one question."""
     kept = Kept()
     office = Office(kept)
-    for transport in [office.come() for _ in range(5)]:
+    for transport in [office.come_by() for _ in range(5)]:
         await said(transport, '"connected"')
-    await said(office.come(), '"connected"')
+    await said(office.come_by(), '"connected"')
     assert kept.asked == [KEY]
 
 
@@ -144,11 +134,11 @@ async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypa
     kept.gate.clear()
     office = Office(kept)
     flood = [
-        office.come(f"next-auth.session-token=no-such-session-{number}", address="192.0.2.7") for number in range(9)
+        office.come_by(f"next-auth.session-token=no-such-session-{number}", address="192.0.2.7") for number in range(9)
     ]
     await asyncio.sleep(0.01)
     assert len(kept.asked) == 2
-    honest = office.come()
+    honest = office.come_by()
     await asyncio.sleep(0.01)
     assert kept.asked[2:] == [KEY]
     kept.gate.set()
@@ -164,7 +154,7 @@ async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monke
     kept.gate.clear()
     office = Office(kept)
     for number in range(9):
-        office.come(f"next-auth.session-token=no-such-session-{number}", address=f"192.0.2.{number}")
+        office.come_by(f"next-auth.session-token=no-such-session-{number}", address=f"192.0.2.{number}")
     await asyncio.sleep(0.01)
     assert len(kept.asked) == 3
     kept.gate.set()
@@ -176,26 +166,26 @@ async def test_while_nobody_can_say_a_client_is_to_come_again() -> None:
     kept = Kept()
     kept.trouble = AccessUnavailable("the database is away")
     office = Office(kept)
-    transport = office.come()
+    transport = office.come_by()
     await until(lambda: transport.closed_with is not None)
     assert "44" not in [packet[:2].decode() for packet in transport.packets]
     assert office.server.incidents.totals == {"access check failed": 1}
     assert office.collaboration.connections == 0
     kept.trouble = None
-    await said(office.come(), '"connected"')
+    await said(office.come_by(), '"connected"')
 
 
 async def test_an_app_without_such_sessions() -> None:
     """A cookie that holds no token is refused where the database has no such tables."""
     kept = Kept()
     kept.trouble = SessionsNotStored("no table")
-    assert "Authentication failed" in await said(Office(kept).come(), "44")
+    assert "Authentication failed" in await said(Office(kept).come_by(), "44")
 
 
 async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
     """Nobody would dismiss it again."""
     office = Office(Kept())
-    transport = office.come()
+    transport = office.come_by()
     (session,) = office.server._registry
     session.transport_closed(transport, session._end_reason)
     for _ in range(10):
@@ -207,7 +197,7 @@ async def test_a_session_that_is_gone_ends_the_connection() -> None:
     """Who signs out of the app is out here, too."""
     kept = Kept()
     office = Office(kept, recheck=0.02)
-    transport = office.come()
+    transport = office.come_by()
     await said(transport, '"connected"')
     await until(lambda: len(kept.asked) > 2)
     assert office.collaboration.connections == 1
@@ -220,7 +210,7 @@ async def test_people_stay_while_nobody_can_say() -> None:
     """A database that is away for a while ends nobody's work."""
     kept = Kept()
     office = Office(kept, recheck=0.02)
-    await said(office.come(), '"connected"')
+    await said(office.come_by(), '"connected"')
     kept.trouble = AccessUnavailable("the database is away")
     asked = len(kept.asked)
     await until(lambda: len(kept.asked) > asked + 2)
@@ -233,7 +223,7 @@ async def test_a_session_that_the_app_renews_goes_on() -> None:
         kept = Kept()
         kept.sessions[KEY] = replace(ANN, expires_at=time.time() + 0.3)
         office = Office(kept, recheck=0.02)
-        transport = office.come()
+        transport = office.come_by()
         await said(transport, '"connected"')
         if renewed:
             kept.sessions[KEY] = replace(ANN, expires_at=time.time() + 3600)
@@ -248,7 +238,7 @@ async def test_without_a_database_the_log_says_what_to_do() -> None:
     office = Office(None)
     with capture_logs() as logs:
         for _ in range(3):
-            await said(office.come(), "Authentication failed")
+            await said(office.come_by(), "Authentication failed")
     cautions: list[Any] = [line["text"] for line in logs if line["event"] == "caution"]
     assert len(cautions) == 1
     assert "set DATABASE_URL" in cautions[0]

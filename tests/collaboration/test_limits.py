@@ -20,6 +20,7 @@ from synkora.engine.incidents import Limit
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
+TIMED = (limits_module,)
 RATES = st.builds(Rate, st.floats(0.1, 1000), st.floats(1, 500))
 #: Those whose burst is a number of events, not nearly one.
 WHOLE_RATES = st.builds(Rate, st.floats(0.1, 1000), st.integers(1, 500).map(float))
@@ -33,14 +34,6 @@ SENT: dict[str, list[tuple[Any, ...]]] = {
     "edit_rate": [EDIT, ("task:move", {"projectId": "p"}), ("markdown:update", 7)],
     "other_rate": [("join-project", "p"), ("leave-project", "p"), ("ping",), ("auth:refresh",), ("no-such-event", 1)],
 }
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that allowances go by."""
-    clock = Clock()
-    monkeypatch.setattr(limits_module, "monotonic", clock)
-    return clock
 
 
 def limited(**limits: Any) -> Guarded:
@@ -265,10 +258,7 @@ def test_large_refusals_weigh_more(clock: Clock) -> None:
 async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(clock: Clock) -> None:
     """Attachments and acks count; nobody gets what is refused, and it is taken after the wait."""
     site = limited(byte_rate=1000)
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
-    bob.take()
+    ann, bob = await site.join_both()
     ann.emit("task:create", {"projectId": "p", "task": "x" * 6000})
     ann.emit("task:create", "is not read")
     ann.emit("no-such-event")
@@ -302,10 +292,7 @@ async def test_acks_count_too(clock: Clock) -> None:
 async def test_what_is_decoded_as_a_whole_is_small(event: str) -> None:
     """An event that is not relayed, and one with attachments, has little JSON; attachments may be large."""
     site = limited()
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
-    bob.take()
+    ann, _ = await site.join_both()
     ann.emit(event, [[]] * 40_000)
     await settle()
     (error,) = errors(ann)
@@ -364,10 +351,7 @@ async def test_the_other_kinds_are_taken_meanwhile(limit: str, clock: Clock) -> 
 async def test_what_is_refused_reaches_nobody_and_the_others_lose_nothing(clock: Clock) -> None:
     """Ann has sent too much; Bob, in the same project and from the same address, sends as before."""
     site = limited(edit_rate=1.0)
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
-    bob.take()
+    ann, bob = await site.join_both()
     for _ in range(20):
         ann.emit(*EDIT)
     for _ in range(3):
@@ -391,9 +375,7 @@ async def test_a_refused_event_is_not_acknowledged(clock: Clock) -> None:
 async def test_who_keeps_on_is_told_and_disconnected(clock: Clock) -> None:
     """In Socket.IO's words by the server, so that the client comes back by itself; nobody else is."""
     site = limited(edit_rate=1.0)
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
+    ann, bob = await site.join_both()
     for _ in range(1000):
         ann.emit(*EDIT)
     await settle()

@@ -101,12 +101,7 @@ async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pyt
     """Where all together are too much for one turn some get theirs later; each gets one, and it is right."""
     monkeypatch.setattr(presence_updates, "ROSTER_CHUNK", 1000)
     monkeypatch.setattr(presence_updates, "ROSTER_RATE", 200_000)
-    people = [site.come(f"User {number}") for number in range(30)]
-    await turn()
-    for person in people:
-        person.take()
-        person.emit("join-project", PROJECT)
-    await turn()
+    people = await site.crowd(30, PROJECT)
     got = [names(person.take_events()).count("users:active") for person in people]
     assert 0 < sum(got) < 30
     for person, already in zip(people, got, strict=True):

@@ -112,12 +112,7 @@ async def test_a_picture_comes_with_who_joins(site: Site) -> None:
 
 async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
     """Each of those who join gets one list and one count, with all of them; each is encoded once for everybody."""
-    crowd = [site.come(f"User {number}") for number in range(50)]
-    await turn()
-    for person in crowd:
-        person.take()
-        person.emit("join-project", PROJECT)
-    await turn()
+    crowd = await site.crowd(50, PROJECT)
     lists, counts = set(), set()
     for position, person in enumerate(crowd):
         *joined, roster, count = person.take()
@@ -293,7 +288,7 @@ class PartialPresence(LocalPresence):
 async def meet_partially(*names: str) -> tuple[list[Person], PartialPresence, Callable[[], None]]:
     """People of whose project the list is not known, and what makes it known."""
     presence = PartialPresence()
-    site = Site(presence)
+    site = Site(presence=presence)
     people = await site.meet(*names)
 
     def complete() -> None:

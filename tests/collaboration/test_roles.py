@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.collaboration.guarded import Guarded, Roles, acks, errors, names, settle
+from tests.collaboration.guarded import Guarded, Roles, acks, errors, names, sent_while_waiting, settle
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.events import CATALOGUE, Event
@@ -26,13 +26,21 @@ def site_with(role: Role) -> Guarded:
     return Guarded(Roles(ann=role, bob=Role.VIEWER))
 
 
+async def refused_outside(event: Event, role: Role) -> list[dict[str, Any]]:
+    """The errors that Ann gets for an event of a project that Bob alone has joined; Bob gets nothing."""
+    site = site_with(role)
+    bob = await site.join("Bob")
+    ann = site.come("Ann")
+    ann.emit(event.name, payload_of(event))
+    await settle()
+    assert bob.take() == []
+    return errors(ann)
+
+
 async def told_of(event: Event, role: Role) -> tuple[list[str], list[dict[str, Any]]]:
     """What a viewer gets of an event that somebody sends, and the errors which that one gets."""
     site = site_with(role)
-    ann, bob = await site.join("Ann"), await site.join("Bob")
-    await settle()
-    ann.take()
-    bob.take()
+    ann, bob = await site.join_both()
     ann.emit(event.name, payload_of(event))
     await settle()
     return names(bob), errors(ann)
@@ -162,14 +170,8 @@ async def test_edits_of_a_writer_who_has_not_joined_keep_their_order() -> None:
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_viewer_who_has_not_joined_is_refused(event: Event) -> None:
     """The error is the same as for a viewer who has joined."""
-    site = site_with(Role.VIEWER)
-    bob = await site.join("Bob")
-    ann = site.come("Ann")
-    ann.emit(event.name, payload_of(event))
-    await settle()
-    assert bob.take() == []
     message = f"{event.name}: viewers may not change the project"
-    assert errors(ann) == [{"message": message, "event": event.name, "projectId": "p"}]
+    assert await refused_outside(event, Role.VIEWER) == [{"message": message, "event": event.name, "projectId": "p"}]
 
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
@@ -204,25 +206,13 @@ async def test_an_edit_that_waits_is_acknowledged_when_it_is_decided() -> None:
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     site.roles.gate.clear()
-    ann, eve = site.come("Ann"), site.come("Eve")
-    for person in (ann, eve):
-        person.send('427["task:create",{"projectId":"p","task":1}]')
-    await settle()
-    assert acks(ann) == []
-    site.roles.gate.set()
-    await settle()
-    assert acks(ann) == [[]]
-    assert acks(eve) == []
+    ann, eve = await sent_while_waiting(site, '427["task:create",{"projectId":"p","task":1}]')
+    assert (acks(ann), acks(eve)) == ([[]], [])
     assert names(bob) == ["task:create"]
 
 
 @pytest.mark.parametrize("event", SIGNS, ids=name_of)
 async def test_who_is_not_in_a_project_sends_no_cursor_into_it(event: Event) -> None:
     """Whatever their role would be."""
-    site = site_with(Role.OWNER)
-    bob = await site.join("Bob")
-    ann = site.come("Ann")
-    ann.emit(event.name, payload_of(event))
-    await settle()
-    assert bob.take() == []
-    assert errors(ann) == [{"message": f"{event.name}: join the project first", "event": event.name}]
+    error = {"message": f"{event.name}: join the project first", "event": event.name}
+    assert await refused_outside(event, Role.OWNER) == [error]

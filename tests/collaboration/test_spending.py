@@ -15,16 +15,8 @@ from synkora.collaboration.service import HALF_SIZE
 from synkora.collaboration.spending import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, Spendings
 from synkora.engine.incidents import Limit
 
+TIMED = (limits_module, spending_module)
 EDIT = ("task:create", {"projectId": "p", "task": 1})
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that limits go by."""
-    clock = Clock()
-    for module in (limits_module, spending_module):
-        monkeypatch.setattr(module, "monotonic", clock)
-    return clock
 
 
 def limited(**limits: Any) -> Guarded:

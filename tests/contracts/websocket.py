@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 
 import pytest
 import websockets.exceptions
@@ -50,13 +49,7 @@ def echoing_engine() -> Engine:
 
 
 class WebSocketContract:
-    """To be inherited by a test class with fixtures `engine`, an echoing one, and `address`, where it is served."""
-
-    @pytest.fixture
-    async def raw(self, address: Address) -> AsyncIterator[WebSocket]:
-        async with raw_websocket(address) as raw:
-            assert (await raw.text()).startswith("0{")
-            yield raw
+    """For a test class with the fixtures `engine`, which echoes, `address`, and `raw`, a client of its own."""
 
     # Messages
 

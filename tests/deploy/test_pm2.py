@@ -115,7 +115,7 @@ def test_app_and_server_live_under_pm2(pm2: Pm2) -> None:
     assert first["pm2_env"]["status"] == "online"
 
     os.kill(first["pid"], signal.SIGKILL)
-    wait(lambda: pm2.process(SERVER)["pid"] not in (0, first["pid"]) and bool(ask(health)), pm2)
+    wait(lambda: bool(ask(health)) and pm2.process(SERVER)["pid"] not in (0, first["pid"]), pm2)
     second = pm2.process(SERVER)
     assert second["pm2_env"]["restart_time"] == 1
 

@@ -16,15 +16,12 @@ import socketio  # type: ignore[import-untyped]  # python-socketio has no type i
 from tests.docs.documents import DOCUMENTS, ROOT, blocks
 from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.server_process import ServerProcess
-from tests.support.links import redis
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import serving
 
 from synkora import SocketServer
 from synkora.testing import connect
-
-__all__ = ["redis"]
 
 LIBRARY = ROOT / "docs" / "library.md"
 

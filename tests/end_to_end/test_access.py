@@ -22,7 +22,7 @@ from tests.end_to_end.guarded import (
 )
 from tests.end_to_end.people import ISSUED, Person
 from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer
+from tests.end_to_end.session import Connect, StartServer, join
 from tests.support.clients import websocket
 from tests.support.processes import PATIENCE, Synkora
 from tests.support.servers import Address
@@ -263,13 +263,8 @@ async def test_the_apps_own_client_is_told_what_it_may_not(
         return await connect_by(Member(name, name), url=server.url, way=WAYS["js-upgrade"])
 
     owner, viewer, stranger = [await connect(name) for name in ("owner", "viewer", "stranger")]
-    for client, others in ((owner, []), (viewer, [owner])):
-        await client.emit("join-project", TEAM_PROJECT)
-        await client.expect("users:active")
-        await client.expect("users:count")
-        for other in others:
-            await other.expect("user:joined")
-            await other.expect("users:count")
+    await join(owner, project=TEAM_PROJECT)
+    await join(viewer, owner, project=TEAM_PROJECT)
     await stranger.emit("join-project", TEAM_PROJECT)
     assert (await stranger.expect("error"))["message"] == NO_ACCESS
     await viewer.emit("task:create", {"projectId": TEAM_PROJECT, "task": 1})

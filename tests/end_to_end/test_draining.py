@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -14,19 +14,12 @@ from tests.end_to_end.raw import RawClient, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer, expect_health, join
 from tests.support.processes import PATIENCE
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HOURS = "3600"  # seconds: a test has to bring the end about itself
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """What joins the instances."""
-    with running_redis() as server:
-        yield server
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Three instances behind nginx, as deploy/nginx/synkora.conf has them, while some die, stop and are added."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.end_to_end.people import BOB
 from tests.end_to_end.raw import RawClient, RawPolling
 from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -32,13 +32,6 @@ async def expect_gone(socket_ids: list[str], witnesses: list[Member]) -> None:
 
     await calm(lambda: all(told()), told)
     assert set(told()) == {1}
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """What joins the instances."""
-    with running_redis() as server:
-        yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,7 +1,7 @@
 """Three instances behind nginx, restarted one after the other while people work."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.end_to_end.people import Person
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.site import Site, calm
 from tests.support.processes import PATIENCE
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -25,13 +25,6 @@ PROJECTS = 6
 SENDERS = 2  # of each project
 #: In an order that gives no instance, and no project, a kind of its own.
 _KINDS = [WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket", "js-upgrade", "js-websocket")]
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """What joins the instances."""
-    with running_redis() as server:
-        yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")

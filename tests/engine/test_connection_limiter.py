@@ -21,16 +21,9 @@ from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimit
 from synkora.engine.handshake import HandshakeRefused
 from synkora.sockets.server import SocketServer
 
+TIMED = (limiter_module,)
 ADDRESS = "192.0.2.1"
 OTHER = "192.0.2.2"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that handshakes go by."""
-    clock = Clock()
-    monkeypatch.setattr(limiter_module, "monotonic", clock)
-    return clock
 
 
 def limiter_of(**settings: Any) -> ConnectionLimiter:

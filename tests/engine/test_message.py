@@ -56,6 +56,15 @@ def test_only_what_reaches_the_threshold_is_compressed() -> None:
     assert Message(SMALL[1:]).deflated_frames(1024) == websocket.text_frame(SMALL)
 
 
+def test_a_message_can_be_kept_as_it_is() -> None:
+    """Whatever its size, neither its frames nor its part of a polling payload are compressed."""
+    message = Message(LARGE[1:], (LARGE,), compress=False)
+    assert message.deflated_frames(1024) is message.frames
+    blocks = message.polling_blocks(1024)
+    assert len(blocks) > len(message.polling_part())
+    assert zlib.decompressobj(wbits=-15).decompress(blocks) == message.polling_part()
+
+
 def test_the_threshold_itself_is_compressed() -> None:
     """A message as long as the threshold is compressed, one byte less is not."""
     assert Message(bytes(1023)).deflated_frames(1024)[0] == 0xC1

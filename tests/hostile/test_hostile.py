@@ -25,13 +25,13 @@ from tests.hostile.members import Member, PollingLine, WebSocketLine
 
 from synkora.identity.tokens import sign
 
-MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "10000"))
+MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "5000"))
 SEED = int(os.environ.get("HOSTILE_SEED", "0")) or random.randrange(1, 2**32)
 RATE = float(os.environ.get("HOSTILE_RATE", "1000"))
 FULL = 100_000
 IS_FULL = MESSAGES >= FULL
 
-MEMBERS, PROJECTS = 50, 5
+MEMBERS, PROJECTS = (50, 5) if IS_FULL else (20, 2)
 INTERVAL = 0.5  # seconds between a member's cursors
 QUIET = 30 if IS_FULL else 5  # seconds
 CALM = 25  # seconds within which everything that was left behind has timed out

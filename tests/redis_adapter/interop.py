@@ -23,6 +23,7 @@ class Target(NamedTuple):
     except_rooms: tuple[Any, ...] = ()
     namespace: str = "/"
     volatile: bool = False
+    compress: bool = True
     local: bool = False
 
 
@@ -97,6 +98,7 @@ class NodeSpeaker(Speaker):
         chain: list[Any] = [["of", target.namespace]]
         chain += [["to", room] for room in target.rooms] + [["except", room] for room in target.except_rooms]
         chain += [[flag] for flag in ("volatile", "local") if getattr(target, flag)]
+        chain += [] if target.compress else [["compress", False]]
         return await self._node.ask("walk", name=self.name, chain=[*chain, list(step)])
 
     async def emit(self, target: Target, *event: Any) -> None:
@@ -173,6 +175,7 @@ class PythonServer(Server):
         chosen = self.server.of(target.namespace).everyone
         chosen = chosen.to(*target.rooms).except_(*target.except_rooms)
         chosen = chosen.volatile if target.volatile else chosen
+        chosen = chosen if target.compress else chosen.compress(False)
         return chosen.local if target.local else chosen
 
     async def emit(self, target: Target, *event: Any) -> None:

@@ -15,6 +15,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora import AckTimeout
+from synkora.engine.message import Message
 from synkora.redis.link import Link
 
 
@@ -84,6 +85,31 @@ async def test_a_namespace_that_could_be_another_ones_room_is_refused(make_link:
     """The name of its channel would be that of a room's."""
     with pytest.raises(ValueError, match="has no #"):
         server_on(make_link()).of("/a#b")
+
+
+async def test_the_flags_of_an_emit_reach_the_other_server(
+    crowd: Crowd, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a broadcast and of a call: whether to compress, and whether to drop for a slow consumer."""
+    first, _ = crowd.cluster.servers
+    sent: list[tuple[bool, bool]] = []
+
+    class Recorder:
+        writable = True
+
+        def send(self, messages: list[Message]) -> None:
+            sent.extend((message.volatile, message.compress) for message in messages)
+
+    monkeypatch.setattr(crowd.sockets["bob"]._session.outbox, "carrier", Recorder())
+    flagged = [first.to("red"), first.to("red").volatile, first.to("red").compress(False)]
+    for each in (*flagged, flagged[2].volatile):
+        sent.clear()
+        each.emit("x")
+        calling = asyncio.create_task(each.call("ask", timeout=0.1))
+        await until(lambda: len(sent) == 2)
+        assert sent == [(each._is_volatile, each._is_compressed)] * 2
+        await asyncio.wait((calling,))
+        assert isinstance(calling.exception(), AckTimeout)
 
 
 async def test_without_redis_each_server_goes_on(crowd: Crowd, redis: RedisServer) -> None:

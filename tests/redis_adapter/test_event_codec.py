@@ -67,6 +67,14 @@ def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) 
     assert (got.packet, got.attachments, got.volatile) == (sent.packet, (), volatile)
 
 
+@pytest.mark.parametrize("size", [10, 30_000], ids=["values", "text"])
+def test_it_says_whether_to_compress(size: int) -> None:
+    """Whichever form the event has on its way."""
+    event = encode_event(packets.event("/", "x", ["a" * size]), "/", may_be_text=True)
+    assert decode_event(event).compress
+    assert not decode_event(event, compress=False).compress
+
+
 @pytest.mark.parametrize("text", [r"\ud83d", r"\uDE00 \ud83d\ude00", r"\\\udfff"])
 def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str) -> None:
     """MessagePack has no form for it; an event that cannot be text, and a pair, keep theirs."""

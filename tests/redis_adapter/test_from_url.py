@@ -8,14 +8,11 @@ import httpx
 import pytest
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 import uvicorn
-from tests.support.links import redis
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import Address, running, serving, until
 
 from synkora import RedisAdapter, SocketServer
-
-__all__ = ["redis"]
 
 
 @asynccontextmanager

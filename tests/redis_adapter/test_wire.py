@@ -96,8 +96,10 @@ async def world() -> AsyncIterator[World]:
         Target(("é",), ("red", "blue")),
         Target(("red", "é"), volatile=True),
         Target(("red", "red"), ("blue", "blue")),
+        Target(("red",), compress=False),
+        Target(("red",), volatile=True, compress=False),
     ],
-    ids=["everyone", "room", "exceptions", "volatile", "twice the same"],
+    ids=["everyone", "room", "exceptions", "volatile", "twice the same", "uncompressed", "volatile, uncompressed"],
 )
 @pytest.mark.parametrize(
     "event", [["x"], ["x", {"a": [1, 1.5, None, True, "é"]}], ["x", {"b": {"$bytes": "AAH/"}}]], ids=str

@@ -75,11 +75,15 @@ def server() -> SocketServer:
     def anything(socket: Socket, value: Any, state: Literal["on", "off"], sizes: dict[str, int]) -> None: ...
 
     server.declare("said", str, Say, description="Somebody has said something.")
+    server.declare("question", str, answer=Receipt)
     admin = server.add(Namespace("/admin", refusals="ack"))
 
     @admin.on("kick")
     def kick(socket: Socket, socket_id: str) -> bool:
         return True
+
+    @admin.on("close")
+    def close(socket: Socket, room: str) -> None: ...
 
     return server
 
@@ -125,9 +129,13 @@ socket.emit("person:new", { name: "Ada", pets: [{ name: "Cat" }] });
 socket.emit("sum", 1, 2, 3);
 socket.emit("anything", { a: 1 }, "on", { a: 1 });
 socket.on("said", (name, message) => name.length + message.text.length);
+socket.on("question", (text, answer) => answer({ id: text.length }));
 socket.on("error", ({ message, event }) => message + event);
 const kicked = await admin.emitWithAck("kick", "id");
 if (typeof kicked !== "boolean") kicked.error.message.length;
+admin.emit("close", "lobby");
+admin.emit("close", "lobby", (refused) => refused?.error.message.length);
+const refused: events.Refused | undefined = await admin.emitWithAck("close", "lobby");
 export {};
 """
     assert compiled(HEAD + page) == []
@@ -140,14 +148,27 @@ export {};
         ('socket.emit("say", { text: 5 }, () => 0);', 2322),
         ('socket.emit("point", { x: 1 });', 2741),
         ('socket.emit("sum", "1");', 2345),
+        ('admin.emit("close", 5);', 2345),
+        ('admin.emit("close", "lobby", (refused) => refused.error);', 18048),
+        ('admin.emit("close", "lobby", (refused) => refused?.eror);', 2551),
         ('socket.emit("anything", 1, "in", {});', 2345),
         ('socket.emit("person:new", { name: 1 });', 2345),
         ('socket.on("said", (name: number) => name);', 2345),
+        ('socket.on("question", (text, answer) => answer(5));', 2345),
     ],
 )
 def test_a_mistake_is_an_error(compiled: Callable[[str], list[tuple[int, int]]], line: str, number: int) -> None:
     (error,) = compiled(HEAD + line + "\nexport {};\n")
     assert error == (5, number)
+
+
+def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) -> None:
+    """Of events with a result and without one; elsewhere there is no such type."""
+    text = typescript(server)
+    assert "  close: (...args: MayAck<[room: string], [refused?: Refused]>) => void;\n" in text
+    assert "  kick: (socket_id: string, ack: (answer: boolean | Refused) => void) => void;\n" in text
+    assert text.count("Refused") == 3
+    assert "Refused" not in typescript(SocketServer())
 
 
 def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
@@ -167,7 +188,9 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
         "Admin": "/admin",
     }
     events = ("Anything", "PersonNew", "Point", "Say", "Sum")
-    assert document["operations"].keys() == {*(f"receive{name}" for name in events), "sendSaid", "receiveAdminKick"}
+    assert document["operations"].keys() == {*(f"receive{name}" for name in events), "sendSaid", "sendQuestion"} | {
+        f"receiveAdmin{name}" for name in ("Close", "Kick")
+    }
     say = document["components"]["messages"]["receiveSay"]
     assert (say["name"], say["summary"]) == ("say", "Tell all others.")
     assert say["payload"] == {
@@ -178,6 +201,8 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
     }
     reply = document["operations"]["receiveSay"]["reply"]["messages"]
     assert reply == [{"$ref": "#/channels/main/messages/receiveSayAck"}]
+    asked = document["operations"]["sendQuestion"]["reply"]["messages"]
+    assert asked == [{"$ref": "#/channels/main/messages/sendQuestionAck"}]
     assert document["components"]["messages"]["receiveSayAck"]["payload"] == {"$ref": "#/components/schemas/Receipt"}
     assert document["components"]["messages"]["receiveSum"]["payload"] == {
         "type": "array",
@@ -216,6 +241,52 @@ def test_it_is_a_command(tmp_path: Path) -> None:
     done = run("typescript", "chat:server")
     assert "  say: (...args: MayAck<[text: string]>) => void;\n" in done.stdout, done.stderr
     assert json.loads(run("asyncapi", "chat", "--title", "A chat").stdout)["info"]["title"] == "A chat"
+    assert done.stderr == ""
     done = run("typescript", "chat:Socket")
     assert done.returncode == 2
     assert "chat:Socket is no SocketServer" in done.stderr
+
+
+PROGRAM = """
+import subprocess
+import rooms
+from synkora import Socket, SocketServer
+
+server = SocketServer()
+main = server.of("/")
+main.declare("said", str)
+
+
+@server.on("say")
+async def say(socket: Socket, text: str) -> None:
+    socket.to("lobby").emit("said", text)
+    socket.emit("error", text)
+    server.emit("moved", text)
+    await socket.call(
+        "question", text
+    )
+    socket.emit(text)
+    subprocess.call("true")
+    rooms.tell(server)
+"""
+
+
+def test_an_event_that_is_emitted_and_not_declared_is_named(tmp_path: Path) -> None:
+    """With its place, in all modules of the program; what is written is complete nevertheless."""
+    (tmp_path / "chat.py").write_text(PROGRAM)
+    (tmp_path / "rooms.py").write_text("def tell(server):\n    server.emit('told')\n    server.emit('told')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "synkora.schema", "typescript", "chat:server"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr.splitlines() == [
+        "chat.py:15: 'moved' is emitted and not declared: namespace.declare('moved', …)",
+        "chat.py:16: 'question' is emitted and not declared: namespace.declare('question', …)",
+        "rooms.py:2: 'told' is emitted and not declared: namespace.declare('told', …)",
+        "rooms.py:3: 'told' is emitted and not declared: namespace.declare('told', …)",
+    ]
+    assert done.returncode == 0
+    assert "said: (argument1: string) => void;" in done.stdout

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from tests.support.clients import WebSocket, socketio
@@ -136,6 +137,36 @@ async def test_volatile_messages_are_marked_as_such(crowd: Crowd) -> None:
     crowd.server.volatile.to("red").emit("d")
     crowd.server.to("red").volatile.emit("e")
     assert [message.volatile for message in queue] == [False, True, False, True, True]
+
+
+async def test_messages_are_marked_as_not_to_be_compressed(crowd: Crowd) -> None:
+    """Emits and calls, to one socket and to many, with other flags before or after."""
+    alice, server = crowd.sockets["alice"], crowd.server
+    queue = alice._session.outbox.queue
+    alice.compress(False).emit("a")
+    alice.volatile.compress(False).emit("b")
+    alice.compress(False).volatile.compress(True).emit("c")
+    crowd.sockets["bob"].compress(False).to("red").emit("d")
+    server.compress(False).except_("blue").emit("e")
+    server.to("red").compress(False).volatile.local.in_("red").emit("f")
+    calls = [
+        asyncio.create_task(call)
+        for call in (alice.compress(False).call("g", timeout=0.01), server.compress(False).call("h", timeout=0.01))
+    ]
+    marked = [(message.volatile, message.compress) for message in queue]
+    assert marked == [(False, False), (True, False), (True, True), *[(False, False)] * 2, (True, False)]
+    await asyncio.sleep(0)
+    assert [message.compress for message in alice._session.outbox.queue] == [False, False]
+    await asyncio.wait(calls)
+
+
+@pytest.mark.parametrize("value", [None, 1, "no"])
+async def test_only_true_and_false_say_whether_to_compress(crowd: Crowd, value: Any) -> None:
+    for sender in (crowd.server, crowd.server.of("/"), crowd.server.to("red"), crowd.sockets["alice"]):
+        with pytest.raises(TypeError, match="compress is True or False"):
+            sender.compress(value)
+    with pytest.raises(TypeError, match="compress is True or False"):
+        crowd.sockets["alice"].volatile.compress(value)
 
 
 async def test_a_broadcast_is_encoded_once(crowd: Crowd) -> None:

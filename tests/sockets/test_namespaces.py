@@ -47,6 +47,49 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], words: str)
         Namespace(**options)
 
 
+@pytest.mark.parametrize("option", ["max_handlers", "max_children"])
+@pytest.mark.parametrize(
+    ("value", "error"), [("drop", TypeError), (True, TypeError), (2.5, TypeError), (0, ValueError)]
+)
+def test_bounds_are_whole_numbers(option: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"{option} is a (whole )?number.*, not {value}|{option} .*'{value}'"):
+        Namespace("/", **{option: value})
+
+
+class Unfinished(NamespaceHandlers):
+    def __init__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        (NamespaceHandlers, 'add takes an object of a class: server.add(NamespaceHandlers("/chat"))'),
+        (Namespace, 'add takes an object of a class: server.add(Namespace("/chat"))'),
+        ("/chat", "add takes a Namespace, or an object of a class of handlers, not '/chat'"),
+        (Unfinished(), "Unfinished.__init__ does not call super().__init__(name)"),
+    ],
+    ids=["class", "namespace", "name", "unfinished"],
+)
+def test_what_is_no_namespace_is_not_added(added: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        SocketServer().add(added)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (NamespaceHandlers, "the name of a namespace is a text, a pattern or a function of a name, not <class"),
+        (5, "the name of a namespace is a text, a pattern or a function of a name, not 5"),
+        (Namespace("/chat"), "of takes a name: an object goes to server.add"),
+        (NamespaceHandlers("/chat"), "of takes a name: an object goes to server.add"),
+    ],
+    ids=["class", "number", "namespace", "handlers"],
+)
+def test_what_is_no_name_makes_no_namespace(name: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        SocketServer().of(name)
+
+
 async def test_the_servers_own_methods_are_its_main_namespaces() -> None:
     server = SocketServer()
     server.on("say", lambda socket, text: text)

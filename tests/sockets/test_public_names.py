@@ -10,7 +10,8 @@ def public_names(cls: type) -> set[str]:
 
 
 SENDING = {
-    *("all_rooms", "call", "disconnect_sockets", "emit", "everyone", "except_", "fetch_sockets", "in_", "local"),
+    *("all_rooms", "call", "compress", "disconnect_sockets", "emit", "everyone", "except_", "fetch_sockets", "in_"),
+    "local",
     *("sockets_join", "sockets_leave", "to", "volatile"),
 }
 REGISTERING = {
@@ -39,6 +40,7 @@ REGISTERING = {
                     "auth",
                     "broadcast",
                     "call",
+                    "compress",
                     "connected",
                     "data",
                     "disconnect",
@@ -46,9 +48,10 @@ REGISTERING = {
                     "except_",
                     "handshake",
                     "id",
+                    "identity",
                     "in_",
                 ),
-                *("issued", "join", "leave", "namespace", "rooms", "to", "transport", "volatile"),
+                *("issued", "join", "leave", "namespace", "recovered", "rooms", "to", "transport", "volatile"),
             },
         ),
         (

@@ -1,6 +1,9 @@
 """How handlers are registered: several of an event, for all events, before CONNECT, in order, and never by mistake."""
 
 import asyncio
+import inspect
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -9,6 +12,11 @@ from tests.support.servers import until
 
 from synkora import ConnectRefused, EventRefused, Namespace, Socket, SocketServer
 from synkora.testing import ConnectError, connect
+
+
+@dataclass
+class Point:
+    x: int
 
 
 @pytest.fixture
@@ -281,7 +289,9 @@ class TestMistakes:
             (lambda socket: None, TypeError, r'the event has no name: @namespace.on\("name"\)'),
             (5, TypeError, "the name of an event is a text, not 5"),
             ("*", ValueError, "on_any sees every event, and on_unknown handles those without a handler"),
+            ("", ValueError, "the name of an event is empty"),
             ("connect", ValueError, "use on_connect"),
+            ("connection", ValueError, "use on_connect"),
             ("disconnect", ValueError, "use on_disconnect"),
             ("disconnecting", ValueError, "use on_disconnecting"),
             ("newListener", ValueError, "a word of Socket.IO's own"),
@@ -293,6 +303,46 @@ class TestMistakes:
     ) -> None:
         with pytest.raises(error, match=words):
             getattr(server, register)(event)
+
+    @pytest.mark.parametrize("register", ["on_disconnect", "on_disconnecting"])
+    @pytest.mark.parametrize(
+        ("handler", "found"),
+        [
+            (lambda socket: None, r"\(socket\)"),
+            (lambda socket, reason, details: None, r"\(socket, reason, details\)"),
+        ],
+        ids=["too few", "too many"],
+    )
+    def test_a_handler_of_the_end_takes_a_socket_and_a_reason(
+        self, server: SocketServer, register: str, handler: Any, found: str
+    ) -> None:
+        with pytest.raises(TypeError, match=rf"the handler of {register} takes \(socket, reason\), not {found}"):
+            getattr(server, register)(handler)
+        getattr(server, register)(lambda socket, reason, details=None: None)
+
+    @pytest.mark.parametrize(
+        "register",
+        [lambda server: server.on("say"), *map(attrgetter, ("on_connect", "use", "on_disconnect", "on_unknown"))],
+        ids=["on", "on_connect", "use", "on_disconnect", "on_unknown"],
+    )
+    def test_the_first_argument_is_the_socket(self, server: SocketServer, register: Any) -> None:
+        """Neither the id of python-socketio's handlers nor the payload."""
+
+        def with_id(sid: str, *args: object) -> None: ...
+        def with_payload(message: Point, *args: object) -> None: ...
+        def with_values(values: "dict[str, int]", *args: object) -> None: ...
+        def with_anything(socket: object, *args: object) -> None: ...
+        def with_an_unknown(socket: "NotDefined", *args: object) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+        for handler, words in (
+            (with_id, "gets the socket first: sid is a Socket, not a str"),
+            (with_payload, "gets the socket first: message is a Socket, not a Point"),
+            (with_values, "gets the socket first: values is a Socket, not a dict"),
+        ):
+            with pytest.raises(TypeError, match=words):
+                register(server)(handler)
+        register(server)(with_anything)
+        register(SocketServer())(with_an_unknown)
 
     @pytest.mark.parametrize("register", ["on_any", "on_unknown"])
     def test_a_catch_all_takes_the_events_name_and_any_arguments(self, server: SocketServer, register: str) -> None:
@@ -413,6 +463,36 @@ class TestBackgroundTasks:
         assert entry["event"] == "background_task_failed"
         assert entry["task"].endswith("fail")
         assert entry["exception"].endswith("RuntimeError: of the test")
+
+    async def test_a_coroutine_is_refused(self, server: SocketServer) -> None:
+        """It is closed, so that Python does not say that nobody awaited it."""
+
+        async def tick(seconds: int) -> None: ...
+
+        coroutine = tick(5)
+        with pytest.raises(TypeError, match=r"calls the function: start_background_task\(tick, …\)"):
+            server.start_background_task(coroutine)  # type: ignore[arg-type]  # that is the mistake
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+    async def test_a_function_without_a_coroutine_is_refused(self, server: SocketServer) -> None:
+        def tick() -> None: ...
+
+        with pytest.raises(TypeError, match=r"takes an async def, and .*tick is a def"):
+            server.start_background_task(tick)  # type: ignore[arg-type]  # that is the mistake
+        with pytest.raises(TypeError, match="the first argument of start_background_task is an async def, not 5"):
+            server.start_background_task(5)  # type: ignore[arg-type]  # that is the mistake
+
+    async def test_wrong_arguments_are_seen_at_once(self, server: SocketServer) -> None:
+        async def tick(seconds: int) -> None: ...
+
+        with pytest.raises(TypeError, match="seconds"):
+            server.start_background_task(tick)
+
+    async def test_a_function_may_make_the_coroutine(self, server: SocketServer) -> None:
+        async def add(a: int, b: int) -> int:
+            return a + b
+
+        assert await server.start_background_task(lambda a: add(a, 2), 1) == 3
 
     async def test_a_result_is_the_tasks(self, server: SocketServer) -> None:
         async def add(a: int, *, b: int) -> int:

@@ -1,5 +1,7 @@
 """Time that passes when a test says so."""
 
+import pytest
+
 
 class Clock:
     """Seconds, as a test has them pass; it stands in for `time.monotonic`."""
@@ -9,3 +11,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the source modules that the test's module names in `TIMED`."""
+    clock = Clock()
+    for module in request.module.TIMED:
+        monkeypatch.setattr(module, "monotonic", clock)
+    return clock

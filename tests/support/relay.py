@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class Relay:
-    """Hands on what comes to `port`; `connections` counts those that there were.
+    """Hands on what comes to `port`; `connections` counts those that there were, `downloaded` the server's bytes.
 
     While `is_deaf` what the server sends is thrown away; while `is_stuck` nothing is read from either side.
     What clients send goes on at `upload_rate` bytes a second, if that is set.
@@ -15,6 +15,7 @@ class Relay:
     def __init__(self, target: int) -> None:
         self.port = 0
         self.connections = 0
+        self.downloaded = 0
         self.is_deaf = False
         self.upload_rate = 0
         self._target = target
@@ -73,6 +74,7 @@ class Relay:
                 await self._moving.wait()
                 if not data:
                     return
+                self.downloaded += len(data) * from_server
                 if not (from_server and self.is_deaf):
                     writer.write(data)
                     await writer.drain()

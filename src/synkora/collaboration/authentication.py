@@ -35,7 +35,7 @@ class SignInOutcome(StrEnum):
     """The outcome of a sign-in. The values are metric labels: alerts depend on them, not on messages."""
 
     OK = "ok"
-    NO_TOKEN = "Authentication required"  # noqa: S105
+    NO_TOKEN = "Authentication required"  # noqa: S105  # a label, not a password
     NOT_VERIFIED = "Authentication failed"
     NO_USER = "Invalid token"
     UNAVAILABLE = "unavailable"

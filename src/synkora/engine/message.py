@@ -11,7 +11,7 @@ class Message:
 
     The text is `head` and `data`: `data` is an event's JSON array, and `head` the header that Socket.IO puts before it.
     What is never passed on to other servers may be whole in `data`. A `volatile` message may be dropped for a slow
-    consumer.
+    consumer. Without `compress`, the message is sent uncompressed whatever its size, for example an image.
     """
 
     __slots__ = (
@@ -21,6 +21,7 @@ class Message:
         "_polling",
         "_text",
         "attachments",
+        "compress",
         "data",
         "frames",
         "head",
@@ -30,12 +31,19 @@ class Message:
     _type = engineio.MESSAGE
 
     def __init__(
-        self, data: bytes, attachments: tuple[bytes, ...] = (), *, head: bytes = b"", volatile: bool = False
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        *,
+        head: bytes = b"",
+        volatile: bool = False,
+        compress: bool = True,
     ) -> None:
         self.data = data
         self.head = head
         self.attachments = attachments
         self.volatile = volatile
+        self.compress = compress
         self.frames = websocket.text_frame(self._type + head + data)
         if attachments:
             self.frames += b"".join(map(websocket.binary_frame, attachments))
@@ -77,6 +85,8 @@ class Message:
 
         The frames are cached: all calls have the server's threshold.
         """
+        if not self.compress:
+            return self.frames
         if self._deflated is None:
             parts = [self._deflate(self.packet, threshold, binary=False)]
             parts += [self._deflate(data, threshold, binary=True) for data in self.attachments]
@@ -102,8 +112,8 @@ class Message:
         """
         if self._blocks is None:
             part = self.polling_part()
-            encode = compression.compressed_blocks if len(part) >= threshold else compression.stored_blocks
-            self._blocks = encode(part)
+            is_compressed = self.compress and len(part) >= threshold
+            self._blocks = compression.compressed_blocks(part) if is_compressed else compression.stored_blocks(part)
         return self._blocks
 
 

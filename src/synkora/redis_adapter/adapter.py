@@ -106,7 +106,7 @@ class RedisAdapter:
         self._local.broadcast(message, rooms, except_rooms)
         if local:
             return
-        self._publish(message, _options(rooms, except_rooms, _VOLATILE if message.volatile else _NO_FLAGS))
+        self._publish(message, _options(rooms, except_rooms, _flags(message)))
 
     def relay(self, message: Message, room: str, but: str | None = None, *, local: bool = False) -> None:
         """Send `message` to the members of `room`, on all servers."""
@@ -134,7 +134,10 @@ class RedisAdapter:
                 return
             options = broadcast.opts
             delivery = decode_event(
-                broadcast.packet, volatile=bool(options.flag("volatile")), is_plain=not may_hold_binary(message)
+                broadcast.packet,
+                volatile=bool(options.flag("volatile")),
+                compress=options.flag("compress") is not False,
+                is_plain=not may_hold_binary(message),
             )
         except InvalidMessage:
             self._unreadable += 1
@@ -170,7 +173,7 @@ class RedisAdapter:
         request = self._request(
             RequestType.BROADCAST,
             packet=encode_event(message, self._namespace),
-            opts=_options(rooms, except_rooms, {"timeout": round(timeout * 1000)}),
+            opts=_options(rooms, except_rooms, {**_flags(message), "timeout": round(timeout * 1000)}),
         )
         answers = AckCollector()
         question = self._local.ask(message, rooms, except_rooms, answers.add)
@@ -288,6 +291,11 @@ class RedisAdapters:
     async def close(self) -> None:
         """Have Redis take what has been published, within a second, and disconnect."""
         await self._link.close(_CLOSE_WITHIN)
+
+
+def _flags(message: Message) -> dict[str, Any]:
+    flags = _VOLATILE if message.volatile else _NO_FLAGS
+    return flags if message.compress else {**flags, "compress": False}
 
 
 def _options(rooms: Collection[str], except_rooms: Collection[str], flags: Flags = UNSET) -> Options:

@@ -48,13 +48,15 @@ def encode_event(message: Message, namespace: str, *, may_be_text: bool = False)
     return PublishedEvent(PacketType.EVENT, data, namespace)
 
 
-def decode_event(event: PublishedEvent, *, volatile: bool = False, is_plain: bool = False) -> Message:
+def decode_event(
+    event: PublishedEvent, *, volatile: bool = False, compress: bool = True, is_plain: bool = False
+) -> Message:
     """An event as clients get it: bytes as attachments, dates as text. One that `is_plain` has none.
 
     Raises `InvalidMessage` for what is no event, or what JSON cannot hold.
     """
     if event.data is UNSET:
-        return _of_text(event, volatile)
+        return _of_text(event, volatile, compress)
     name = event.data[0] if event.data else None
     if event.type not in _EVENTS or isinstance(name, bool) or not isinstance(name, str | int | float):
         raise InvalidMessage("no event")
@@ -70,10 +72,10 @@ def decode_event(event: PublishedEvent, *, volatile: bool = False, is_plain: boo
             check_placeholders(text, attachments)
     except (TypeError, RecursionError, InvalidPayload, ProtocolError) as error:
         raise InvalidMessage(str(error)) from None
-    return event_of_json(event.nsp, text, tuple(attachments), volatile=volatile)
+    return event_of_json(event.nsp, text, tuple(attachments), volatile=volatile, compress=compress)
 
 
-def _of_text(event: PublishedEvent, volatile: bool) -> Message:
+def _of_text(event: PublishedEvent, volatile: bool, compress: bool) -> Message:
     if event.type != PacketType.EVENT or not isinstance(event.id, str):
         raise InvalidMessage("no event")
     text = event.id.encode()
@@ -81,7 +83,7 @@ def _of_text(event: PublishedEvent, volatile: bool) -> Message:
         check_event(text)
     except (InvalidPayload, ProtocolError) as error:
         raise InvalidMessage(str(error)) from None
-    return event_of_json(event.nsp, text, volatile=volatile)
+    return event_of_json(event.nsp, text, volatile=volatile, compress=compress)
 
 
 def _portable(value: Any, attachments: list[bytes]) -> Any:

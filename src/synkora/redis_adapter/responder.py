@@ -113,7 +113,9 @@ class Responder:
         event.nsp = self._namespace
         if event.data is UNSET:
             raise InvalidMessage("no event")  # its JSON text takes the place of an id
-        message = decode_event(event, volatile=bool(options.flag("volatile")))
+        message = decode_event(
+            event, volatile=bool(options.flag("volatile")), compress=options.flag("compress") is not False
+        )
 
         def answered(value: Any) -> None:
             try:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from synkora.schema.application import asyncapi, typescript
+from synkora.schema.undeclared import imported_files, undeclared
+from synkora.sockets.internals import declared_events
 from synkora.sockets.server import SocketServer
 
 
@@ -19,10 +21,15 @@ def main() -> None:
     parser.add_argument("--version", default="1.0.0", help="of the AsyncAPI document")
     given = parser.parse_args()
     module, _, name = given.server.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
+    folder = Path.cwd()
+    sys.path.insert(0, str(folder))
     server = getattr(importlib.import_module(module), name or "server", None)
     if not isinstance(server, SocketServer):
         parser.error(f"{given.server} is no SocketServer")
+    declared = (event for namespace in server.namespaces.values() for event in declared_events(namespace))
+    for emit in undeclared(imported_files(folder), declared):
+        place = f"{emit.file.relative_to(folder)}:{emit.line}"
+        sys.stderr.write(f"{place}: {emit.event!r} is emitted and not declared: namespace.declare({emit.event!r}, …)\n")
     if given.form == "typescript":
         sys.stdout.write(typescript(server))
     else:

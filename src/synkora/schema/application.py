@@ -23,7 +23,9 @@ _HEAD: Final = """\
  */
 
 /** An event's arguments, with or without an ack. */
-type MayAck<Arguments extends unknown[]> = Arguments | [...Arguments, ack: () => void];
+type MayAck<Arguments extends unknown[], Answer extends unknown[] = []> =
+  | Arguments
+  | [...Arguments, ack: (...answer: Answer) => void];
 """
 _REFUSED: Final = """
 /** An ack that refuses its event. */
@@ -66,8 +68,13 @@ def received(namespace: Namespace) -> list[Message]:
 def emitted(namespace: Namespace) -> list[Message]:
     """What a namespace declares to emit."""
     return [
-        Message(event, description, tuple(Argument(f"argument{index}", each) for index, each in enumerate(types, 1)))
-        for event, (types, description) in sorted(declared_events(namespace).items())
+        Message(
+            event,
+            declared.description,
+            tuple(Argument(f"argument{index}", each) for index, each in enumerate(declared.types, 1)),
+            () if declared.answer is None else (declared.answer,),
+        )
+        for event, declared in sorted(declared_events(namespace).items())
     ]
 
 
@@ -91,9 +98,9 @@ def typescript(server: SocketServer) -> str:
         parts.append(_REFUSED)
     for name, namespace in sorted(server.namespaces.items()):
         prefix = Message(name, "", ()).title
-        refused = " | Refused" if namespace.refusals == "ack" else ""
+        is_refused = namespace.refusals == "ack"
         parts.append(f"\n/** What a client may send to {name}. */\nexport interface {prefix}ClientToServerEvents {{\n")
-        parts += (_member(message, _sent(message, types, refused)) for message in received(namespace))
+        parts += (_member(message, _sent(message, types, is_refused)) for message in received(namespace))
         parts.append(
             f"}}\n\n/** What a client of {name} may get. */\nexport interface {prefix}ServerToClientEvents {{\n"
         )
@@ -115,18 +122,21 @@ def _arguments(message: Message, types: Types) -> Iterator[str]:
             yield f"{argument.name}{'' if argument.is_required else '?'}: {written}"
 
 
-def _sent(message: Message, types: Types, refused: str) -> str:
+def _sent(message: Message, types: Types, is_refused: bool) -> str:
+    """An event that clients send; `is_refused` says that its ack may be a refusal."""
     arguments = list(_arguments(message, types))
-    if message.answers and all(argument.is_required for argument in message.arguments):
-        ack = f"ack: (answer: {types.of(*message.answers)}{refused}) => void"
-        return f"({', '.join([*arguments, ack])}) => void"
     if any(not argument.is_required for argument in message.arguments):
         return f"({', '.join(arguments)}) => void"  # nothing may follow what may be missing
-    return f"(...args: MayAck<[{', '.join(arguments)}]>) => void"
+    if message.answers:
+        answer = types.of(*message.answers) + (" | Refused" if is_refused else "")
+        return f"({', '.join([*arguments, f'ack: (answer: {answer}) => void'])}) => void"
+    answer = ", [refused?: Refused]" if is_refused else ""
+    return f"(...args: MayAck<[{', '.join(arguments)}]{answer}>) => void"
 
 
 def _got(message: Message, types: Types) -> str:
-    return f"({', '.join(_arguments(message, types))}) => void"
+    ack = [f"ack: (answer: {types.of(*message.answers)}) => void"] if message.answers else []
+    return f"({', '.join([*_arguments(message, types), *ack])}) => void"
 
 
 def asyncapi(server: SocketServer, *, title: str = "Socket.IO server", version: str = "1.0.0") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from synkora.sockets import packets
+from synkora.sockets import options, packets
 from synkora.sockets.remote import RemoteSocket
 from synkora.sockets.rooms import check_rooms
 
@@ -17,25 +17,21 @@ class Broadcast:
     Source: socket.io/docs/v4/rooms, and server-api, "Socket.IO server, utility methods".
     """
 
-    __slots__ = ("_core", "_excepted", "_is_local", "_is_volatile", "_rooms")
+    __slots__ = ("_core", "_excepted", "_is_compressed", "_is_local", "_is_volatile", "_rooms")
 
-    def __init__(
-        self,
-        core: "NamespaceCore",
-        rooms: Collection[str] = (),
-        except_rooms: Collection[str] = (),
-        is_volatile: bool = False,
-        is_local: bool = False,
-    ) -> None:
+    def __init__(self, core: "NamespaceCore", rooms: Collection[str] = (), except_rooms: Collection[str] = ()) -> None:
         self._core = core
         self._rooms = rooms
         self._excepted = except_rooms
-        self._is_volatile = is_volatile
-        self._is_local = is_local
+        self._is_volatile = False
+        self._is_local = False
+        self._is_compressed = True
 
     def to(self, *rooms: str) -> "Broadcast":
         """To the members of these rooms as well; a socket in several of them gets it once."""
-        return self._with((*self._rooms, *check_rooms(rooms)), self._excepted, self._is_volatile, self._is_local)
+        changed = self._copy()
+        changed._rooms = (*self._rooms, *check_rooms(rooms))
+        return changed
 
     def in_(self, *rooms: str) -> "Broadcast":
         """The same as `to`, for what is no emit: `in_("a").fetch_sockets()`."""
@@ -43,22 +39,36 @@ class Broadcast:
 
     def except_(self, *rooms: str) -> "Broadcast":
         """But not to the members of these rooms."""
-        return self._with(self._rooms, (*self._excepted, *check_rooms(rooms)), self._is_volatile, self._is_local)
+        changed = self._copy()
+        changed._excepted = (*self._excepted, *check_rooms(rooms))
+        return changed
 
     @property
     def volatile(self) -> "Broadcast":
         """May be dropped for clients that do not keep up."""
-        return self._with(self._rooms, self._excepted, True, self._is_local)
+        changed = self._copy()
+        changed._is_volatile = True
+        return changed
+
+    def compress(self, value: bool) -> "Broadcast":
+        """Uncompressed for all recipients if `value` is False: see `Socket.compress`."""
+        changed = self._copy()
+        changed._is_compressed = options.of_type("compress", value, bool, "True or False")
+        return changed
 
     @property
     def local(self) -> "Broadcast":
         """Only to sockets of this server."""
-        return self._with(self._rooms, self._excepted, self._is_volatile, True)
+        changed = self._copy()
+        changed._is_local = True
+        return changed
 
-    def _with(
-        self, rooms: Collection[str], except_rooms: Collection[str], is_volatile: bool, is_local: bool
-    ) -> "Broadcast":
-        return Broadcast(self._core, rooms, except_rooms, is_volatile, is_local)
+    def _copy(self) -> "Broadcast":
+        copy = Broadcast(self._core, self._rooms, self._excepted)
+        copy._is_volatile = self._is_volatile
+        copy._is_local = self._is_local
+        copy._is_compressed = self._is_compressed
+        return copy
 
     def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
         """Send an event, encoded once for all recipients.
@@ -66,10 +76,25 @@ class Broadcast:
         `args` are what JSON can hold, bytes, msgspec Structs and `Raw`; `attachments` are what placeholders within a
         `Raw` refer to. Raises `TypeError` for anything else.
         """
-        if self._core.outgoing:
-            self._core.emitted(event, args)
-        message = packets.event(self._core.name, event, args, volatile=self._is_volatile, attachments=attachments)
-        self._core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
+        core = self._core
+        if core.outgoing:
+            core.emitted(event, args)
+        if core.recovery is not None and not self._is_volatile and not self._is_local:
+            data, attachments = packets.event_json(event, args, attachments)
+            rooms, excepted = tuple(self._rooms), tuple(self._excepted)
+            core.recovery.publish(data, attachments, rooms, excepted, compress=self._is_compressed)
+            return
+        message = packets.event(
+            core.name,
+            event,
+            args,
+            volatile=self._is_volatile,
+            compress=self._is_compressed,
+            attachments=attachments,
+        )
+        if core.recovery is not None:
+            message = core.recovery.with_position(message)
+        core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
         """Send an event and wait up to `timeout` seconds for the acks of all who got it.
@@ -79,7 +104,7 @@ class Broadcast:
         """
         if self._core.outgoing:
             self._core.emitted(event, args)
-        message = packets.event(self._core.name, event, args, volatile=self._is_volatile)
+        message = packets.event(self._core.name, event, args, volatile=self._is_volatile, compress=self._is_compressed)
         return await self._core.adapter.call(
             message, self._rooms, self._excepted, timeout=timeout, local=self._is_local
         )

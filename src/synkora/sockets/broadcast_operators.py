@@ -1,8 +1,9 @@
 """What namespaces and servers offer to do with all who are in them."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Never
 
+from synkora.sockets import other_names
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.remote import RemoteSocket
 
@@ -32,17 +33,25 @@ class BroadcastOperators(ABC):
         """A broadcast that may be dropped for clients that do not keep up."""
         return self.everyone.volatile
 
+    def compress(self, value: bool) -> Broadcast:
+        """A broadcast that is sent uncompressed if `value` is False: see `Socket.compress`."""
+        return self.everyone.compress(value)
+
     @property
     def local(self) -> Broadcast:
         """A broadcast to the sockets of this server alone."""
         return self.everyone.local
 
-    def emit(self, event: str, *args: object) -> None:
+    def emit(self, event: str, *args: object, **unknown: Never) -> None:
         """Send an event to everyone."""
+        if unknown:
+            raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
         self.everyone.emit(event, *args)
 
-    async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
+    async def call(self, event: str, *args: object, timeout: float = 60, **unknown: Never) -> list[Any]:
         """Send an event to everyone and wait for all acks, as `Broadcast.call` does."""
+        if unknown:
+            raise other_names.unexpected("call", unknown, other_names.SENDING, ())
         return await self.everyone.call(event, *args, timeout=timeout)
 
     async def fetch_sockets(self) -> list[RemoteSocket]:

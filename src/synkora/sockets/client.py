@@ -20,6 +20,7 @@ from synkora.protocol.socketio import (
 from synkora.sockets.core import INTERNAL, NamespaceCore, handler_failed
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
+from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.socket import Socket, SocketState
 
 MAX_EARLY: Final = 65_536  # bytes of a message before CONNECT has been answered: a token has 16,384
@@ -146,6 +147,9 @@ class Client:
         self._sockets[name] = socket
         if self._left is not None:
             self._left.discard(name)
+        if core.recovery is not None and (brought := core.recovery.take_return(auth)) is not None:
+            core.spawn(self._connect_again(socket, core.recovery, core.decide_return(socket, auth, brought)))
+            return
         try:
             decision = core.decide(socket, auth)
         except FAILURES as error:
@@ -155,6 +159,12 @@ class Client:
                 self._settle(socket)
             else:
                 core.spawn(self._connect_later(socket, decision))
+
+    async def _connect_again(self, socket: Socket, recovery: NamespaceRecovery, decision: Awaitable[object]) -> None:
+        try:
+            await self._connect_later(socket, decision)
+        finally:
+            recovery.settled(socket)
 
     async def _connect_later(self, socket: Socket, decision: Awaitable[object]) -> None:
         try:
@@ -217,9 +227,12 @@ class Client:
     def _remove(self, socket: Socket, reason: Reason) -> None:
         self._sockets.pop(socket.namespace, None)
         core = socket._core
-        was_connected = core.sockets.pop(socket.id, None) is not None
+        was_connected = core.sockets.get(socket.id) is socket
         if was_connected:
+            del core.sockets[socket.id]
             core.disconnecting(socket, reason)
+            if core.recovery is not None:
+                core.recovery.end(socket, reason)
         socket._close()
         if was_connected:
             core.disconnected(socket, reason)

@@ -2,18 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.logs import Log, fault
 from synkora.engine.outbox import Flusher
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import check_event, check_placeholders, decode_arguments, event_name
+from synkora.recovery.ports import RecoveryStore
 from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
-from synkora.sockets.errors import EventRefused, check_admitted
+from synkora.sockets.errors import EventRefused, check_admitted, other_refusal
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
+from synkora.sockets.recovery import NamespaceRecovery, Return
 from synkora.sockets.routes import Route, Routes
 from synkora.sockets.server_side import ServerSide
 from synkora.sockets.socket import Socket
@@ -59,8 +61,16 @@ def _not_bound(coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -
 _NO_ADAPTER: Final[Any] = _NoAdapter()
 _COPIED: Final = (
     *("before_ack", "before_data", "most_running", "on_connect", "on_disconnect", "on_disconnecting"),
-    *("refusals", "unknown"),
+    *("is_recoverable", "refusals", "unknown"),
 )
+
+
+class DeclaredEvent(NamedTuple):
+    """An event that a namespace emits: the types of its arguments and of the ack, None where none is asked for."""
+
+    types: tuple[Any, ...]
+    answer: Any
+    description: str
 
 
 class NamespaceCore:
@@ -72,6 +82,8 @@ class NamespaceCore:
         self.spawn: Spawn = _not_bound
         self.server_side = ServerSide(self._spawn_later)
         self.adapter: Adapter = _NO_ADAPTER
+        self.is_recoverable = True  # on a server with recovery
+        self.recovery: NamespaceRecovery | None = None
         self.refused = 0  # events, with an answer that says why
         self.most_running = MOST_RUNNING
         self.unknown: Unknown = "refuse"
@@ -84,7 +96,7 @@ class NamespaceCore:
         self.on_connect: ConnectCheck | None = None
         self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
-        self.emits: dict[str, tuple[tuple[Any, ...], str]] = {}
+        self.emits: dict[str, DeclaredEvent] = {}
         self.outgoing: list[Callable[..., object]] = []  # what sees each emit
 
     @property
@@ -92,11 +104,15 @@ class NamespaceCore:
         """Whether it is part of a server."""
         return self.adapter is not _NO_ADAPTER
 
-    def bind(self, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None) -> None:
-        """Make it part of a server."""
+    def bind(
+        self, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None, store: RecoveryStore | None, replay: int
+    ) -> None:
+        """Make it part of a server; `store` is for recovery, with at most `replay` bytes for one client."""
         local = LocalAdapter(flusher, self.sockets, self.server_side)
         self.adapter = local if adapter is None else adapter(self.name, local)
         self.spawn = spawn
+        if store is not None and self.is_recoverable:
+            self.recovery = NamespaceRecovery(self, store, replay)
 
     def child(self, name: str) -> "NamespaceCore":
         """A namespace with the handlers that this one has now."""
@@ -111,12 +127,24 @@ class NamespaceCore:
     def decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[object] | None:
         """Ask the middleware and the handler of CONNECT. They raise, at once or when awaited, to refuse the socket."""
         checks = self.middleware if self.on_connect is None else [*self.middleware, self.on_connect]
-        for position, check in enumerate(checks, 1):
-            result = check(socket, auth)
-            if result is not None and isawaitable(result):
-                return _decide_later(socket, result, checks[position:])
-            check_admitted(result)
-        return None
+        return _decide(socket, auth, checks)
+
+    async def decide_return(self, socket: Socket, auth: dict[str, Any], brought: Return) -> None:
+        """Ask the middleware, give the socket what it returns to, then ask the handler of CONNECT.
+
+        Raises what they raise.
+        """
+        recovery = self.recovery
+        if recovery is None:
+            raise RuntimeError("the namespace has no recovery")
+        if (later := _decide(socket, auth, self.middleware)) is not None:
+            await later
+        if socket._is_connecting:
+            await recovery.resume(socket, brought)
+        if socket._is_connecting and self.on_connect is not None:
+            if (later := _decide(socket, socket.auth, [self.on_connect])) is not None:
+                await later
+            await recovery.read(socket)  # again: the handler may have left rooms
 
     def check_running(self, socket: Socket) -> None:
         """Make sure that one more event of a client may be handled at a time. Raises `EventRefused`."""
@@ -130,6 +158,15 @@ class NamespaceCore:
         """Call the watchers of outgoing events."""
         for watcher in self.outgoing:
             watcher(event, *args)
+
+    def send_to(self, id: str, event: str, args: tuple[object, ...]) -> None:
+        """Send an event to the socket with this id, wherever it is connected."""
+        if self.outgoing:
+            self.emitted(event, args)
+        if self.recovery is None:
+            self.adapter.broadcast(packets.event(self.name, event, args), (id,), ())
+        else:
+            self.recovery.publish(*packets.event_json(event, args), (id,), ())
 
     def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
         """Handle an event: its JSON array, and the id of the ack that the client asks for, if any.
@@ -277,7 +314,16 @@ class NamespaceCore:
 
 def handler_failed(event: str, socket: Socket, error: BaseException) -> None:
     """Log the failure of an application's handler."""
-    log.error("handler_failed", eventName=event, socketId=socket.id, **fault(error))
+    log.error("handler_failed", eventName=event, socketId=socket.id, **other_refusal(event, error), **fault(error))
+
+
+def _decide(socket: Socket, auth: dict[str, Any], checks: Sequence[ConnectCheck]) -> Awaitable[object] | None:
+    for position, check in enumerate(checks, 1):
+        result = check(socket, auth)
+        if result is not None and isawaitable(result):
+            return _decide_later(socket, result, checks[position:])
+        check_admitted(result)
+    return None
 
 
 async def _decide_later(socket: Socket, decision: Awaitable[object], checks: Sequence[ConnectCheck]) -> None:

@@ -1,7 +1,10 @@
 """What a handler may raise to refuse, and what it may have to catch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+#: Handlers that cannot refuse.
+_ENDS: Final = ("disconnect", "disconnecting")
 
 
 class ConnectRefused(Exception):
@@ -28,6 +31,20 @@ class EventRefused(Exception):
     def __init__(self, message: str, **details: object) -> None:
         super().__init__(message)
         self.details = details
+
+
+def other_refusal(event: str, error: BaseException) -> dict[str, str]:
+    """A field of the log for an exception that was meant to refuse, and does not: which one does.
+
+    `ConnectionRefusedError` is the exception of python-socketio, and Python's own: the latter has an `errno` if a
+    connection of the application was refused.
+    """
+    is_foreign = type(error).__name__ == "ConnectionRefusedError" and getattr(error, "errno", None) is None
+    if event == "connect" and (is_foreign or isinstance(error, EventRefused)):
+        return {"hint": "ConnectRefused refuses a client"}
+    if event not in _ENDS and event != "connect" and (is_foreign or isinstance(error, ConnectRefused)):
+        return {"hint": "EventRefused refuses an event"}
+    return {}
 
 
 class AckTimeout(TimeoutError):

@@ -11,6 +11,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.sockets.adapter import Adapter
+from synkora.sockets.core import DeclaredEvent
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
@@ -69,6 +70,6 @@ def handlers_of(namespace: Namespace) -> dict[str, list[Callable[..., Any]]]:
     return namespace._core.routes.functions()
 
 
-def declared_events(namespace: Namespace) -> dict[str, tuple[tuple[Any, ...], str]]:
-    """The events that a namespace declares to emit: the types of the arguments, and a description."""
+def declared_events(namespace: Namespace) -> dict[str, DeclaredEvent]:
+    """The events that a namespace declares to emit."""
     return namespace._core.emits

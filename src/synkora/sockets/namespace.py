@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from synkora.protocol.socketio import check_placeholders
+from synkora.sockets import options
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.core import MOST_RUNNING, NamespaceCore, Refusals, Unknown
@@ -25,6 +26,7 @@ class Namespace(Registration, BroadcastOperators):
     answered with `error`, or with `unknown="ignore"` not at all. A refused event is answered with an `error` event, or
     with `refusals="ack"` by its ack, where the client asks for one: `{"error": {"message", "event", ...details}}`.
     A client may have `max_handlers` events whose asynchronous handlers have not ended, and gets a refusal for more.
+    `recovery=False` leaves the namespace out of the server's recovery.
 
     A pattern, or a function of a name, in place of the name stands for any number of namespaces: a namespace is made
     when a client connects to the first name that matches, with the handlers registered until then. There are at most
@@ -39,15 +41,21 @@ class Namespace(Registration, BroadcastOperators):
         refusals: Refusals = "event",
         max_handlers: int = MOST_RUNNING,
         max_children: int = 1000,
+        recovery: bool = True,
     ) -> None:
+        if isinstance(name, type) or not (isinstance(name, str | re.Pattern) or callable(name)):
+            raise TypeError(f"the name of a namespace is a text, a pattern or a function of a name, not {name!r}")
         self._pattern = None if isinstance(name, str) else name
         text = name if isinstance(name, str) else name.pattern if isinstance(name, re.Pattern) else name.__qualname__
         if isinstance(name, str) and (not name.startswith("/") or "," in name):
             raise ValueError(f"{name!r} is no namespace: it starts with / and has no comma")
         _check("unknown", unknown, ("refuse", "ignore"))
         _check("refusals", refusals, ("event", "ack"))
+        options.count("max_handlers", max_handlers)
+        options.count("max_children", max_children)
         core = NamespaceCore(text)
         core.unknown, core.refusals, core.most_running = unknown, refusals, max_handlers
+        core.is_recoverable = recovery
         self._children = 0
         self._max_children = max_children
         self._core = core

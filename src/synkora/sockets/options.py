@@ -28,10 +28,15 @@ def seconds(name: str, value: object) -> float:
 
 def size(name: str, value: object) -> int:
     """A number of bytes. Raises `TypeError` and `ValueError`."""
+    return count(name, value, " of bytes")
+
+
+def count(name: str, value: object, of: str = "") -> int:
+    """A whole number above 0. Raises `TypeError` and `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is a whole number of bytes, not {value!r}")
+        raise TypeError(f"{name} is a whole number{of}, not {value!r}")
     if value < 1:
-        raise ValueError(f"{name} is a number of bytes above 0, not {value}")
+        raise ValueError(f"{name} is a number{of} above 0, not {value}")
     return value
 
 

@@ -16,31 +16,46 @@ from synkora.protocol.socketio import (
 
 
 def event(
-    namespace: str, name: str, args: Sequence[object], *, volatile: bool = False, attachments: tuple[bytes, ...] = ()
+    namespace: str,
+    name: str,
+    args: Sequence[object],
+    *,
+    volatile: bool = False,
+    compress: bool = True,
+    attachments: tuple[bytes, ...] = (),
 ) -> Message:
     """An event; `attachments` are what placeholders in `args` already refer to.
 
     Raises `TypeError` for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
     """
+    data, attachments = event_json(name, args, attachments)
+    return event_of_json(namespace, data, attachments, volatile=volatile, compress=compress)
+
+
+def event_json(
+    name: str, args: Sequence[object], attachments: tuple[bytes, ...] = ()
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """The JSON array of an event, and what placeholders in it refer to. Raises the same errors as `event`."""
     if name in RESERVED_EVENTS:
         raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:
         args, attachments = take_attachments(args)
-    return event_of_json(namespace, encode([name, *args]), attachments, volatile=volatile)
+    return encode([name, *args]), attachments
 
 
 def event_of_json(
-    namespace: str, data: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False
+    namespace: str, data: bytes, attachments: tuple[bytes, ...] = (), *, volatile: bool = False, compress: bool = True
 ) -> Message:
     """An event from its JSON array."""
     kind = PacketType.BINARY_EVENT if attachments else PacketType.EVENT
     head = encode_header(kind, namespace, attachments=len(attachments))
-    return Message(data, attachments, head=head, volatile=volatile)
+    return Message(data, attachments, head=head, volatile=volatile, compress=compress)
 
 
 def asking_for_ack(message: Message, id: int) -> Message:
     """The same event, whose ack has this id."""
-    return Message(message.data, message.attachments, head=with_id(message.head, id), volatile=message.volatile)
+    head = with_id(message.head, id)
+    return Message(message.data, message.attachments, head=head, volatile=message.volatile, compress=message.compress)
 
 
 class EventWriter:

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
-from synkora.sockets.core import NamespaceCore
+from synkora.sockets.core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
-from synkora.sockets.signatures import caller, connect_caller, takes_any
+from synkora.sockets.signatures import caller, connect_caller, takes_any, takes_exactly
 from synkora.sockets.socket import Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,9 +90,12 @@ class Registration:
         self._core.outgoing.append(handler)
         return handler
 
-    def declare(self, event: str, *types: Any, description: str = "") -> None:
-        """Say that an event is emitted, with arguments of these types, for `python -m synkora.schema` to write down."""
-        self._core.emits[check_name(event)] = (types, description)
+    def declare(self, event: str, *types: Any, answer: Any = None, description: str = "") -> None:
+        """Say that an event is emitted, with arguments of these types, for `python -m synkora.schema` to write down.
+
+        `answer` is the type of the first argument of the client's ack, for an event that `call` sends.
+        """
+        self._core.emits[check_name(event)] = DeclaredEvent(types, answer, description)
 
     def use(self, middleware: F) -> F:
         """Register `middleware(socket, auth)`, called for each CONNECT before the handler of `on_connect`.
@@ -117,6 +120,7 @@ class Registration:
         """Register `handler(socket, reason)`, a `def`, called before a socket leaves its rooms."""
         if inspect.iscoroutinefunction(handler):
             raise TypeError("on_disconnecting takes a def: a coroutine would run when the socket has left its rooms")
+        takes_exactly("the handler of on_disconnecting", handler, "socket", "reason")
         if self._core.on_disconnecting is not None:
             raise ValueError("on_disconnecting has a handler already")
         self._core.on_disconnecting = handler
@@ -124,6 +128,7 @@ class Registration:
 
     def on_disconnect(self, handler: DisconnectHandler) -> DisconnectHandler:
         """Register what learns of each end: `handler(socket, reason)`, with Socket.IO's word for the reason."""
+        takes_exactly("the handler of on_disconnect", handler, "socket", "reason")
         if self._core.on_disconnect is not None:
             raise ValueError("on_disconnect has a handler already")
         self._core.on_disconnect = handler

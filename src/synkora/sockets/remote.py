@@ -48,9 +48,7 @@ class RemoteSocket:
 
     def emit(self, event: str, *args: object) -> None:
         """Send an event to this client, as `Socket.emit` does."""
-        if self._core.outgoing:
-            self._core.emitted(event, args)
-        self._core.adapter.broadcast(packets.event(self._core.name, event, args), (self.id,), ())
+        self._core.send_to(self.id, event, args)
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
         """Send an event and wait up to `timeout` seconds for the client's ack.

@@ -17,6 +17,7 @@ AnyHandler = Callable[..., object]
 
 _INSTEAD: Final = {
     "connect": ": use on_connect",
+    "connection": ": use on_connect",
     "disconnect": ": use on_disconnect",
     "disconnecting": ": use on_disconnecting",
 }
@@ -38,7 +39,9 @@ def check_name(event: object) -> str:
         raise TypeError(f"the name of an event is a text, not {event!r}")
     if event == "*":
         raise ValueError("'*' is no event: on_any sees every event, and on_unknown handles those without a handler")
-    if event in RESERVED_EVENTS:
+    if not event:
+        raise ValueError("the name of an event is empty")
+    if event in RESERVED_EVENTS or event in _INSTEAD:
         raise ValueError(f"{event!r} is a word of Socket.IO's own{_INSTEAD.get(event, '')}")
     return event
 

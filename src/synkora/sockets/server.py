@@ -1,9 +1,10 @@
 """A Socket.IO server: namespaces, on sessions, on transports."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Never, TypeVar
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.connection_limiter import ConnectionLimiter
@@ -17,7 +18,10 @@ from synkora.engine.settings import Cors, EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
-from synkora.sockets import options
+from synkora.recovery.memory import MemoryStore
+from synkora.recovery.ports import RecoveryStore
+from synkora.recovery.settings import RecoverySettings
+from synkora.sockets import options, other_names
 from synkora.sockets.allow_request import AllowRequest, asker
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
@@ -51,6 +55,10 @@ class SocketServer(Registration, BroadcastOperators):
     for messages, and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace
     to those of other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
 
+    With `recovery`, a client that returns after a lost connection gets its socket's id and rooms back, and the events
+    that it missed: `socket.recovered`. True keeps events and sessions in memory within usual bounds, a
+    `RecoverySettings` within its own, and a store where it does. Not yet with an `adapter`.
+
     What is registered with or sent through the server itself is its main namespace's. `asgi` is an ASGI application
     with this server alone, to be mounted in another; `settings` is what the engine has been told.
     """
@@ -75,7 +83,12 @@ class SocketServer(Registration, BroadcastOperators):
         compression_threshold: int = 1024,
         connection_limiter: ConnectionLimiter | None = None,
         adapter: AdapterFactory | None = None,
+        recovery: bool | RecoverySettings | RecoveryStore = False,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            known = [name for name in inspect.signature(SocketServer).parameters if name != "unknown"]
+            raise other_names.unexpected("SocketServer", unknown, other_names.OPTIONS, known)
         if not isinstance(origins, Origins):
             origins = Origins(options.origins(origins))
         if not isinstance(proxies, TrustedProxies):
@@ -111,6 +124,9 @@ class SocketServer(Registration, BroadcastOperators):
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
+        self._recovery = _recovery_store(recovery)
+        if self._recovery is not None and adapter is not None:
+            raise ValueError("recovery works on a single server so far: leave out the adapter, or recovery")
         self._patterns: list[Namespace] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lasting: set[asyncio.Task[Any]] = set()
@@ -122,6 +138,8 @@ class SocketServer(Registration, BroadcastOperators):
         """
         found = self._namespaces.get(name) if isinstance(name, str) else None
         if found is None:
+            if isinstance(name, Namespace | NamespaceHandlers):
+                raise TypeError("of takes a name: an object goes to server.add")
             found = Namespace(name)
             self.add(found)
         return found
@@ -129,7 +147,13 @@ class SocketServer(Registration, BroadcastOperators):
     def add(self, namespace: Namespace | NamespaceHandlers) -> Namespace:
         """Make a namespace part of this server. Raises `ValueError` where it has one of this name already."""
         if isinstance(namespace, NamespaceHandlers):
+            if not hasattr(namespace, "namespace"):
+                raise TypeError(f"{type(namespace).__name__}.__init__ does not call super().__init__(name)")
             namespace = namespace.namespace
+        if isinstance(namespace, type):
+            raise TypeError(f'add takes an object of a class: server.add({namespace.__name__}("/chat"))')
+        if not isinstance(namespace, Namespace):
+            raise TypeError(f"add takes a Namespace, or an object of a class of handlers, not {namespace!r}")
         core = namespace._core
         if core.name in self._namespaces:
             raise ValueError(f"the server has a namespace {core.name} already")
@@ -138,9 +162,16 @@ class SocketServer(Registration, BroadcastOperators):
         if namespace._pattern is not None:
             self._patterns.append(namespace)
         else:
-            core.bind(self._registry.flusher, self._spawn, self._adapter)
+            replay = self.settings.max_outbox // 2
+            core.bind(self._registry.flusher, self._spawn, self._adapter, self._recovery, replay)
             self._namespaces[core.name] = namespace
         return namespace
+
+    if not TYPE_CHECKING:  # a type checker knows which names there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what a method of python-socketio or Socket.IO is called here."""
+            return other_names.missing(self, name, other_names.METHODS)
 
     @property
     def namespaces(self) -> dict[str, Namespace]:
@@ -167,9 +198,21 @@ class SocketServer(Registration, BroadcastOperators):
     ) -> asyncio.Task[T | None]:
         """Run `function(*args, **keywords)` in a task that is cancelled when the server closes.
 
-        An exception is logged, and ends the task with None.
+        An exception is logged, and ends the task with None. Raises `TypeError` for a function that is no coroutine
+        function, and for a coroutine: `start_background_task(tick, 1)`, not `start_background_task(tick(1))`.
         """
-        task = asyncio.get_running_loop().create_task(_logged(function, args, keywords))
+        loop = asyncio.get_running_loop()
+        given: object = function
+        if inspect.iscoroutine(given):
+            given.close()
+            raise TypeError(f"start_background_task calls the function: start_background_task({given.__name__}, …)")
+        work = options.function("the first argument of start_background_task", function, "an async def")(
+            *args, **keywords
+        )
+        name = getattr(function, "__qualname__", repr(function))
+        if not inspect.isawaitable(work):
+            raise TypeError(f"start_background_task takes an async def, and {name} is a def")
+        task = loop.create_task(_logged(name, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -202,6 +245,8 @@ class SocketServer(Registration, BroadcastOperators):
             await self.close(CLOSING_TIME)
 
     async def _start(self) -> None:
+        if self._recovery is not None:
+            await self._recovery.start()
         if self._connection is not None:
             await self._connection.start()
             self._registry.unavailable = None
@@ -234,6 +279,8 @@ class SocketServer(Registration, BroadcastOperators):
             await asyncio.wait(tasks, timeout=_LAST_STEPS)
         if self._connection is not None:
             await self._connection.close()
+        if self._recovery is not None:
+            await self._recovery.close()
         return self._registry.is_drained
 
     def _accept(self, session: Session) -> Client:
@@ -246,12 +293,19 @@ class SocketServer(Registration, BroadcastOperators):
             task.add_done_callback(tasks.discard)
 
 
-async def _logged(
-    function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], keywords: dict[str, Any]
-) -> T | None:
+def _recovery_store(recovery: bool | RecoverySettings | RecoveryStore) -> RecoveryStore | None:
+    if isinstance(recovery, bool):
+        return MemoryStore() if recovery else None
+    if isinstance(recovery, RecoverySettings):
+        return MemoryStore(recovery)
+    if not hasattr(recovery, "sessions"):
+        raise TypeError(f"recovery is True, False, a RecoverySettings(…) or a store, not {recovery!r}")
+    return recovery
+
+
+async def _logged(name: str, work: Awaitable[T]) -> T | None:
     try:
-        return await function(*args, **keywords)
+        return await work
     except Exception as error:  # noqa: BLE001  # it is logged
-        name = getattr(function, "__qualname__", repr(function))
         log.error("background_task_failed", task=name, **fault(error))
         return None

@@ -8,8 +8,9 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from types import SimpleNamespace
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, get_origin, get_type_hints
 
 import msgspec
 
@@ -58,6 +59,8 @@ class Parameters:
         for parameter in parameters:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is inspect.Parameter.empty:
                 raise TypeError(f"{what} is called without keywords, so {parameter.name} needs a default")
+        if positional:
+            _check_socket(positional[0], known, what)
         for parameter in positional[given:]:
             self.names.append(parameter.name)
             self.shapes.append(_shape(parameter, known, what))
@@ -133,6 +136,14 @@ def connect_caller(what: str, handler: Callable[..., Any]) -> Callable[[Any, dic
             raise ConnectRefused(_at("auth", f".{error.path}" if error.path else "", error.problem)) from None
 
     return call
+
+
+def takes_exactly(what: str, handler: Callable[..., Any], *names: str) -> None:
+    """Make sure that a handler may be called with these arguments, the socket first. Raises `TypeError`."""
+    parameters = Parameters(handler, what)
+    if not parameters.takes(len(names) - 1):
+        found = ", ".join(map(str, inspect.signature(handler).parameters))
+        raise TypeError(f"{what} takes ({', '.join(names)}), not ({found})")
 
 
 def takes_any(what: str, handler: Callable[..., Any]) -> None:
@@ -238,6 +249,20 @@ def _make(shape: type, value: Any) -> Any:
             raise ValueError(f"{count} values are wrong") from None
         first = error.errors(include_url=False)[0]  # type: ignore[attr-defined]  # pydantic's ValidationError
         raise ValueError(f"{_INSIDE}{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _check_socket(parameter: inspect.Parameter, known: dict[str, Any], what: str) -> None:
+    """Make sure that the first parameter is not annotated as data. Raises `TypeError`."""
+    try:
+        shape = _shape(parameter, known, what)
+    except TypeError:
+        return  # a name for type checkers alone
+    shape = get_origin(shape) or shape
+    if not isinstance(shape, type) or shape is object:
+        return
+    is_data = shape.__module__ == "builtins" or is_dataclass(shape) or hasattr(shape, "model_validate")
+    if is_data or issubclass(shape, msgspec.Struct):
+        raise TypeError(f"{what} gets the socket first: {parameter.name} is a Socket, not a {shape.__name__}")
 
 
 def _shape(parameter: inspect.Parameter, known: dict[str, Any], what: str) -> Any:

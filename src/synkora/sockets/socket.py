@@ -3,17 +3,18 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 from synkora.engine.message import Message
 from synkora.engine.session import Session
 from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
-from synkora.sockets import packets
+from synkora.sockets import other_names, packets
 from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout
+from synkora.sockets.flagged_socket import FlaggedSocket
+from synkora.sockets.recovery import SocketRecovery
 from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
@@ -29,11 +30,20 @@ class SocketState(Enum):
     DISCONNECTED = auto()
 
 
+class _Kept(NamedTuple):
+    """An event that gets its position when CONNECT has been answered."""
+
+    data: bytes
+    attachments: tuple[bytes, ...]
+    compress: bool
+
+
 class Socket:
     """A client in a namespace: what handlers get, and send with.
 
     `id` is public: other clients may see it. `issued` is when it asked to connect, in seconds since the epoch. `data`
-    is the application's own.
+    is the application's own. Middleware may set `identity`, a name of the user: with recovery, only a client with the
+    same identity returns to its socket. A socket that returns has its former id from `on_connect` on.
     """
 
     __slots__ = (
@@ -44,11 +54,13 @@ class Socket:
         "_disconnect",
         "_last",
         "_pending",
+        "_recovery",
         "_rooms",
         "_running",
         "_session",
         "_state",
         "id",
+        "identity",
         "issued",
     )
 
@@ -70,9 +82,17 @@ class Socket:
         self._rooms: set[str] | None = None
         self._running = 0  # handlers that have not ended
         self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
-        self._pending: list[Message] | None = None
+        self._pending: list[Message | _Kept] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
+        self._recovery: SocketRecovery | None = None
+        self.identity = ""
+
+    if not TYPE_CHECKING:  # a type checker knows which names there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what an attribute of Socket.IO's socket is called here."""
+            return other_names.missing(self, name, other_names.SOCKET)
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
@@ -84,8 +104,11 @@ class Socket:
 
     @property
     def auth(self) -> dict[str, Any]:
-        """The payload of CONNECT, each time as a new object."""
-        return decode_auth(self._auth)
+        """The payload of CONNECT, each time as a new object; without what a client returns by, which is secret."""
+        auth = decode_auth(self._auth)
+        if self._core.recovery is not None:
+            self._core.recovery.take_return(auth)
+        return auth
 
     @property
     def data(self) -> dict[str, Any]:
@@ -117,6 +140,16 @@ class Socket:
         return self._state is SocketState.CONNECTED
 
     @property
+    def recovered(self) -> bool:
+        """Whether the client has returned to this socket and gets all events that it missed."""
+        return self._recovery is not None and self._recovery.is_recovered
+
+    @property
+    def _is_connecting(self) -> bool:
+        """Whether its CONNECT has not been answered yet."""
+        return self._state is SocketState.CONNECTING
+
+    @property
     def transport(self) -> str:
         """`polling` or `websocket`, as it is now."""
         return self._session.transport.name
@@ -140,6 +173,8 @@ class Socket:
         self._rooms.update(rooms)
         if self._state is SocketState.CONNECTED:
             self._enter(rooms)
+            if self._core.recovery is not None:
+                self._core.recovery.joined(self, rooms)
 
     def _enter(self, rooms: Iterable[str]) -> None:
         for room in rooms:
@@ -152,18 +187,37 @@ class Socket:
             if self._rooms is not None:
                 self._rooms.discard(room)
             self._core.adapter.rooms.leave(self.id, room)
+        if self._core.recovery is not None and self._state is SocketState.CONNECTED:
+            self._core.recovery.left(self, rooms)
 
     # Sending
 
-    def emit(self, event: str, *args: object) -> None:
+    def emit(self, event: str, *args: object, **unknown: Never) -> None:
         """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
-        if self._core.outgoing:
-            self._core.emitted(event, args)
-        self._put(packets.event(self._core.name, event, args))
+        if unknown:
+            raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
+        self._emit(event, args)
 
-    def _put(self, message: Message) -> None:
-        """Send a message that is encoded already."""
-        if self._state is SocketState.CONNECTED:
+    def _emit(self, event: str, args: tuple[object, ...], *, volatile: bool = False, compress: bool = True) -> None:
+        core = self._core
+        if core.outgoing:
+            core.emitted(event, args)
+        recovery = core.recovery
+        if recovery is None:
+            self._put(packets.event(core.name, event, args, volatile=volatile, compress=compress))
+        elif volatile:
+            message = packets.event(core.name, event, args, volatile=True, compress=compress)
+            self._put(recovery.with_position(message))
+        else:
+            data, attachments = packets.event_json(event, args)
+            if self._state is SocketState.CONNECTED:
+                recovery.publish(data, attachments, (self.id,), (), compress=compress)
+            else:
+                self._put(_Kept(data, attachments, compress))
+
+    def _put(self, message: "Message | _Kept") -> None:
+        """Send a message that is encoded already, or an event that is kept when CONNECT has been answered."""
+        if self._state is SocketState.CONNECTED and isinstance(message, Message):
             self._session.outbox.put(message)
         elif self._state is SocketState.CONNECTING:
             if self._pending is None:
@@ -176,12 +230,18 @@ class Socket:
         Returns its first argument, None where there is none. Raises `AckTimeout`, also when
         the client leaves, and `TooManyCalls` where it owes too many acks already.
         """
+        return await self._call(event, args, timeout)
+
+    async def _call(
+        self, event: str, args: tuple[object, ...], timeout: float, *, volatile: bool = False, compress: bool = True
+    ) -> Any:
         if self._state is SocketState.DISCONNECTED:
             raise AckTimeout("the client left")
         if self._acks is None:
             self._acks = Acks()
         number = self._core.adapter.acks.next_id()
-        message = packets.asking_for_ack(packets.event(self._core.name, event, args), number)
+        message = packets.event(self._core.name, event, args, volatile=volatile, compress=compress)
+        message = packets.asking_for_ack(message, number)
         self._acks.open(number)
         if self._core.outgoing:
             self._core.emitted(event, args)
@@ -207,9 +267,21 @@ class Socket:
         return Broadcast(self._core, (), (self.id,))
 
     @property
-    def volatile(self) -> "VolatileSocket":
+    def volatile(self) -> FlaggedSocket:
         """An emit to this client that may be dropped if it does not keep up."""
-        return VolatileSocket(self)
+        return FlaggedSocket(self).volatile
+
+    def compress(self, value: bool) -> FlaggedSocket:
+        """An emit to this client, or a broadcast, that is sent uncompressed if `value` is False.
+
+        Without a call, and with True, events of `compression_threshold` bytes and more are compressed, if the server
+        has `compression` and the client takes it. A False saves CPU time for data that is compressed already, for
+        example images. Behind another ASGI server than uvicorn with `websocket_protocol`, that server decides over
+        WebSocket. Raises `TypeError` for a value that is not a bool.
+
+        Source: socket.io/docs/v4/server-api, "socket.compress(value)".
+        """
+        return FlaggedSocket(self).compress(value)
 
     # The end
 
@@ -225,10 +297,17 @@ class Socket:
         self._core.adapter.rooms.add(self.id, self._session.outbox)
         self._enter(self._rooms or ())
         outbox = self._session.outbox
-        outbox.put(Message(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
+        recovery = self._core.recovery
+        if recovery is None:
+            outbox.put(Message(encode_packet(PacketType.CONNECT, self.namespace, {"sid": self.id})))
+        else:
+            recovery.open(self)
         pending, self._pending = self._pending, None
         for message in pending or ():
-            outbox.put(message)
+            if isinstance(message, Message):
+                outbox.put(message)
+            elif recovery is not None:
+                recovery.publish(message.data, message.attachments, (self.id,), (), compress=message.compress)
 
     def _close(self) -> None:
         """Leave all rooms, and end all waits for acks."""
@@ -252,34 +331,3 @@ class Socket:
         if self._acks is not None and self._acks.resolve(number, args):
             return True
         return self._core.adapter.acks.resolve(number, self.id, args)
-
-
-@dataclass(frozen=True, slots=True)
-class VolatileSocket:
-    """A socket whose emits, and broadcasts, may be dropped."""
-
-    socket: Socket
-
-    def emit(self, event: str, *args: object) -> None:
-        """Send an event, unless the client does not keep up."""
-        core = self.socket._core
-        if core.outgoing:
-            core.emitted(event, args)
-        self.socket._put(packets.event(core.name, event, args, volatile=True))
-
-    def to(self, *rooms: str) -> Broadcast:
-        """A volatile emit to the others in these rooms."""
-        return self.socket.to(*rooms).volatile
-
-    def in_(self, *rooms: str) -> Broadcast:
-        """The same as `to`."""
-        return self.to(*rooms)
-
-    def except_(self, *rooms: str) -> Broadcast:
-        """A volatile emit to all others but those in these rooms."""
-        return self.socket.except_(*rooms).volatile
-
-    @property
-    def broadcast(self) -> Broadcast:
-        """A volatile emit to all others in the namespace."""
-        return self.socket.broadcast.volatile

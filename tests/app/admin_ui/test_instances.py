@@ -1,7 +1,7 @@
 """Other instances, as admins of this one are told of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -9,7 +9,7 @@ from tests.app.admin_ui.admins import INTERVAL, TOKEN, Admin, visitor
 from tests.collaboration.site import SECRET, token_of
 from tests.support.clients import socketio
 from tests.support.processes import PATIENCE
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.servers import Address, serving
 
 from synkora.app.admin_ui.messages import SOCKETS, STATISTICS, Statistics
@@ -25,13 +25,6 @@ from synkora.protocol.json import encode
 from synkora.sockets.server import SocketServer
 
 STATISTICS_OF_OTHER = Statistics("other#1", "other", 1, 2.5, 1, 0, [], {})
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
-    with running_redis() as redis:
-        yield redis
 
 
 @asynccontextmanager

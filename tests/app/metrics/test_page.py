@@ -14,6 +14,7 @@ from tests.support.clocks import Clock
 from synkora.app.metrics import page
 from synkora.app.metrics.page import KEPT, metrics_route
 
+TIMED = (page,)
 TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"
 
@@ -27,14 +28,6 @@ class Looks(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         self.times += 1
         yield CounterMetricFamily("looks", "How often it was looked at.", value=self.times)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Passes by hand the time that a page is kept."""
-    clock = Clock()
-    monkeypatch.setattr(page, "monotonic", clock)
-    return clock
 
 
 @pytest.fixture

@@ -36,11 +36,6 @@ class Life:
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine(echoes=True)
-
-
-@pytest.fixture
 def life() -> Life:
     return Life()
 

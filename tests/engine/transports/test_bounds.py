@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling
@@ -19,19 +18,6 @@ SOON = 0.5  # seconds, in place of thirty
 @pytest.fixture
 def engine() -> Engine:
     return Engine(origins=Origins(["https://app.example.com"]))
-
-
-@pytest.fixture
-async def address(engine: Engine) -> AsyncIterator[Address]:
-    async with serving_engine(engine) as address:
-        yield address
-
-
-@pytest.fixture
-async def raw(address: Address) -> AsyncIterator[WebSocket]:
-    async with raw_websocket(address) as raw:
-        assert (await raw.text()).startswith("0{")
-        yield raw
 
 
 async def test_fragments_that_never_end(engine: Engine, raw: WebSocket) -> None:

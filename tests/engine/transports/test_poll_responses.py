@@ -72,6 +72,20 @@ async def test_a_small_answer_is_not_gzipped(engine: Engine, address: Address) -
             assert headers.get("vary") == (encoding and "Accept-Encoding")
 
 
+@pytest.mark.parametrize("others", [(), (b"x" * 10,), (b"x" * 3000,)], ids=["alone", "small", "large"])
+async def test_a_message_that_is_not_to_be_compressed_is_sent_as_it_is(
+    engine: Engine, address: Address, others: tuple[bytes, ...]
+) -> None:
+    """Alone, it makes no gzip; beside others it takes its own size, and a large one is compressed as ever."""
+    async with Polling(address, GZIP) as client:
+        await client.open()
+        engine.recorders[0].session.outbox.put(Message(LARGE[1:], compress=False))
+        packets, headers, size = await sent(client, engine, *(b"4" + other for other in others))
+    assert packets == [LARGE, *(b"4" + other for other in others)]
+    assert headers.get("content-encoding") == ("gzip" if others else None)
+    assert len(LARGE) <= size < len(LARGE) + 100
+
+
 @pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "deflate"])
 async def test_a_client_that_does_not_take_gzip_gets_none(engine: Engine, address: Address, accepted: str) -> None:
     """It has its answer as it is, and caches are told that others may get another."""

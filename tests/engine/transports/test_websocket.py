@@ -2,7 +2,6 @@ import asyncio
 import functools
 import logging
 import zlib
-from collections.abc import AsyncIterator
 
 import pytest
 import websockets.exceptions
@@ -33,19 +32,6 @@ from synkora.protocol.websocket import EXTENSION
 @pytest.fixture
 def engine() -> Engine:
     return echoing_engine()
-
-
-@pytest.fixture
-async def address(engine: Engine) -> AsyncIterator[Address]:
-    async with serving_engine(engine) as address:
-        yield address
-
-
-@pytest.fixture
-async def raw(address: Address) -> AsyncIterator[WebSocket]:
-    async with raw_websocket(address) as raw:
-        assert (await raw.text()).startswith("0{")
-        yield raw
 
 
 PICOWS_ARGUMENTS = {

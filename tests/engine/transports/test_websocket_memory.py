@@ -17,11 +17,6 @@ LARGE = 900_000
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine(echoes=True)
-
-
-@pytest.fixture
 def protocols(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketProtocol]:
     """The protocols that the server makes."""
     made: list[WebSocketProtocol] = []

@@ -52,11 +52,15 @@ class PollResponses:
             self._cors_headers.append((b"access-control-expose-headers", exposed))
 
     def payload(self, request: Request, messages: list[Message]) -> PollResponse:
-        """Respond to a poll: gzipped if the payload is large, the client accepts gzip and compression is on."""
+        """Respond to a poll: gzipped if the payload is large, the client accepts gzip and compression is on.
+
+        A payload whose messages are all to be sent uncompressed is not gzipped.
+        """
         body = join_payload([message.polling_part() for message in messages])
         headers = _PAYLOAD + self._cors(request)
         settings = self._settings
-        if settings.compression and len(body) >= settings.compression_threshold:
+        is_large = settings.compression and len(body) >= settings.compression_threshold
+        if is_large and any(message.compress for message in messages):
             headers.append(_ENCODING_MATTERS)
             if accepts_gzip(request.headers.get("accept-encoding") or ""):
                 headers.append(_GZIPPED)
@@ -97,6 +101,6 @@ class PollResponses:
 
 def _gzip(payload: bytes, messages: list[Message], threshold: int) -> bytes:
     """Compress large messages once for all recipients, or the payload of small messages for this client alone."""
-    if any(len(message.polling_part()) >= threshold for message in messages):
-        return gzip_payload(payload, [message.polling_blocks(threshold) for message in messages])
-    return gzip_payload(payload, [compressed_blocks(payload)])
+    if all(message.compress and len(message.polling_part()) < threshold for message in messages):
+        return gzip_payload(payload, [compressed_blocks(payload)])
+    return gzip_payload(payload, [message.polling_blocks(threshold) for message in messages])

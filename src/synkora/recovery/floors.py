@@ -1,0 +1,39 @@
+"""Up to which number the events of forgotten rooms are gone, in a bounded memory."""
+
+from array import array
+from typing import Final
+from zlib import crc32
+
+BUCKETS: Final = 8192
+
+
+def bucket_of(room: str) -> int:
+    """Return the bucket of a room, the same in each process."""
+    return crc32(room.encode(errors="surrogatepass")) % BUCKETS
+
+
+class Floors:
+    """The floor of each room that has no events: at least the number of its last event.
+
+    Rooms share buckets, so that a floor can be too high: a client of a quiet room may then be refused without need.
+    It is never too low.
+    """
+
+    __slots__ = ("_buckets",)
+
+    def __init__(self) -> None:
+        self._buckets: array[int] | None = None
+
+    def __getitem__(self, room: str) -> int:
+        return 0 if self._buckets is None else self._buckets[bucket_of(room)]
+
+    def raise_to(self, room: str, floor: int) -> None:
+        """Note that the events of a room up to a number are gone."""
+        if floor:
+            self.raise_bucket(bucket_of(room), floor)
+
+    def raise_bucket(self, bucket: int, floor: int) -> None:
+        """Note the same for all rooms of a bucket."""
+        if self._buckets is None:
+            self._buckets = array("q", bytes(8 * BUCKETS))
+        self._buckets[bucket] = max(self._buckets[bucket], floor)

@@ -1,0 +1,131 @@
+"""The ports of recovery: the log of a namespace's events, and the sessions of its clients.
+
+A log and a session store belong to one namespace. `RecoveryStore` makes them, and opens and closes what they share.
+"""
+
+from collections.abc import Callable, Collection
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from synkora.recovery.position import Position
+
+
+class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event that is kept. `data` is its JSON array without the position, which is added for the clients.
+
+    The event is for the members of any of `rooms`, of the whole namespace if `rooms` is empty, without the members of
+    `except_rooms`. A socket counts as a member of the room that is named like its id.
+    """
+
+    number: int
+    data: bytes
+    attachments: tuple[bytes, ...]
+    rooms: tuple[str, ...]
+    except_rooms: tuple[str, ...]
+    key: str | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of data and attachments."""
+        return len(self.data) + sum(map(len, self.attachments))
+
+
+#: Sends an event to the members of its rooms. `EventLog.position` is the event's own during the call.
+Deliver = Callable[[LoggedEvent], None]
+
+
+class Incomplete(StrEnum):
+    """Why a log cannot say what a client has missed. The values are labels of metrics."""
+
+    EPOCH = "epoch"  # the log has lost its memory since
+    TRIMMED = "trimmed"  # events of one of the rooms are no longer kept
+    TOO_MANY = "too_many"  # more than a replay may have, in events or in bytes
+
+
+class EventLog(Protocol):
+    """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order."""
+
+    @property
+    def position(self) -> Position:
+        """Of the last event that was delivered on this instance."""
+        ...
+
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...],
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...],
+        key: str | None,
+    ) -> None:
+        """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
+
+        An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of
+        the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
+        event is their own.
+        """
+        ...
+
+    async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
+        """Return the events after a position that a socket in `rooms` has missed, in their order.
+
+        `rooms` contains the socket's own id, by which events leave the socket out. All events are returned, or the
+        reason why not. An implementation without a network does not suspend: what the caller does in the same turn
+        belongs to the same moment of the order.
+        """
+        ...
+
+
+class SavedSession(msgspec.Struct, frozen=True, gc=False):
+    """A client in a namespace: what it needs to continue. It holds no token.
+
+    `pid` is the secret by which the client returns; `identity` is the application's name for the user. The session
+    began at the position `began`. `lost_at` is when the connection was lost, in seconds since 1970; None while the
+    client is connected. `joined` has for each of `rooms` the number of the last event before the client joined.
+    """
+
+    pid: str
+    sid: str
+    identity: str
+    rooms: tuple[str, ...]
+    began: Position
+    lost_at: float | None = None
+    joined: tuple[int, ...] = ()
+
+
+class SessionStore(Protocol):
+    """The sessions of a namespace's clients, connected or lost. A lost one is kept for a while."""
+
+    def save(self, session: SavedSession) -> None:
+        """Keep a session, in place of the one with the same `pid`."""
+        ...
+
+    def forget(self, pid: str) -> None:
+        """Drop a session, if there is one."""
+        ...
+
+    async def take(self, pid: str) -> SavedSession | None:
+        """Return a session and drop it: of all who ask for a `pid`, one gets it."""
+        ...
+
+
+class RecoveryStore(Protocol):
+    """Makes the logs and session stores of a server. It is started before clients connect, and closed after them."""
+
+    def log(self, namespace: str, deliver: Deliver) -> EventLog:
+        """Return the log of a namespace, which calls `deliver` for each event from now on."""
+        ...
+
+    def sessions(self, namespace: str) -> SessionStore:
+        """Return the session store of a namespace."""
+        ...
+
+    async def start(self) -> None:
+        """Load what was kept. A store that cannot be used says so in the log; the server goes on in memory."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is left to be written."""
+        ...

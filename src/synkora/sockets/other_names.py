@@ -1,0 +1,103 @@
+"""The names that python-socketio and Socket.IO on Node.js give to things of this package, for error messages.
+
+docs/from-python-socketio.md has the same names with examples. Sources: python-socketio.readthedocs.io, "API Reference";
+socket.io/docs/v4, "Server options" and "Server API".
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+#: Options of a server.
+OPTIONS: Final = {
+    "allow_upgrades": 'name the transports, as in transports=["websocket"]',
+    "always_connect": "leave it out, what on_connect emits is sent after the client is admitted",
+    "async_handlers": 'order is an option of a handler, @server.on("say", ordered=True)',
+    "async_mode": "leave it out, asyncio is the only mode",
+    "client_manager": 'adapter=RedisAdapter.from_url("redis://…")',
+    "cookie": "leave it out, the server sets no cookie",
+    "cors_allowed_origins": 'origins=["https://app.example"]',
+    "cors_credentials": "cors=Cors(credentials=…)",
+    "engineio_logger": 'configure the logger "synkora" of logging',
+    "http_compression": "compression=True",
+    "json": "leave it out, handlers have types and JSON is read by msgspec",
+    "logger": 'configure the logger "synkora" of logging',
+    "max_http_buffer_size": "max_payload, in bytes",
+    "monitor_clients": "leave it out, clients are always monitored",
+    "namespaces": "leave it out, clients may connect to the namespaces that server.of and server.add have made",
+    "per_message_deflate": "compression=True",
+    "serializer": "leave it out, there is only the standard parser",
+}
+
+#: Keyword arguments of `emit` and `call`.
+SENDING: Final = {
+    "callback": "await socket.call(event, …)",
+    "data": "arguments follow the event, emit(event, data)",
+    "ignore_queue": "server.local.emit(event, …)",
+    "namespace": 'server.of("/chat").emit(event, …)',
+    "room": 'server.to("room").emit(event, …)',
+    "sid": "await socket.call(event, …)",
+    "skip_sid": 'socket.to("room").emit(event, …), or server.except_(socket.id).emit(event, …)',
+    "to": 'server.to("room").emit(event, …), or socket.emit(event, …) to one client',
+}
+
+#: Methods of a server.
+METHODS: Final = {
+    "close_room": 'server.in_("room").sockets_leave("room")',
+    "disconnect": "socket.disconnect()",
+    "enter_room": 'socket.join("room")',
+    "event": '@server.on("say")',
+    "get_environ": "socket.handshake",
+    "get_session": "socket.data",
+    "leave_room": 'socket.leave("room")',
+    "listen": "serve(server, port=3000)",
+    "register_namespace": 'server.add(Chat("/chat"))',
+    "rooms": "socket.rooms",
+    "save_session": "socket.data",
+    "send": 'server.emit("message", …)',
+    "session": "socket.data",
+    "shutdown": "await server.close(5)",
+    "sleep": "await asyncio.sleep(1)",
+    "transport": "socket.transport",
+}
+
+#: Attributes and methods of a socket.
+SOCKET: Final = {
+    "emit_with_ack": "await socket.call(event, …, timeout=60)",
+    "nsp": "socket.namespace",
+    "off": "server.off(event)",
+    "on": "handlers are registered once for all clients, @server.on(event)",
+    "once": "handlers are registered once for all clients, @server.once(event)",
+    "send": 'socket.emit("message", …)',
+    "sid": "socket.id",
+    "timeout": "await socket.call(event, …, timeout=60)",
+}
+
+
+def unexpected(what: str, given: Mapping[str, object], names: Mapping[str, str], known: Collection[str]) -> TypeError:
+    """The error for keyword arguments that do not exist: `names` says what to write instead, `known` are the others."""
+    name = next(iter(given))
+    instead = _instead(name, names, known)
+    if instead is None:
+        near = difflib.get_close_matches(name, known, 1)
+        instead = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}" if known else ""
+    return TypeError(f"{what} takes no {name}" + (f": {instead}" if instead else ""))
+
+
+def missing(owner: object, name: str, names: Mapping[str, str]) -> Any:
+    """Raise `AttributeError` for an attribute that does not exist, with what to write instead."""
+    kind = type(owner)
+    instead = None if name.startswith("_") or hasattr(kind, name) else _instead(name, names, dir(kind))
+    if instead is None:
+        return object.__getattribute__(owner, name)  # raises Python's own error, or what the property raises
+    raise AttributeError(f"{kind.__name__} has no {name}: {instead}", name=name, obj=owner)
+
+
+def _instead(name: str, names: Mapping[str, str], known: Collection[str]) -> str | None:
+    plain = _CAPITAL.sub("_", name).lower()  # camelCase is JavaScript's
+    if plain in names:
+        return names[plain]
+    return f"{plain} is its name here, and durations are seconds" if plain != name and plain in known else None

@@ -1,0 +1,277 @@
+"""What every log of events does: a suite that each implementation of the port is run by."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tests.support.clocks import Clock
+
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.position import Position, parse
+from synkora.recovery.settings import RecoverySettings
+
+#: Makes and starts a store with these bounds, whose time is that of the clock.
+MakeStore = Callable[[RecoverySettings, Clock], Awaitable[RecoveryStore]]
+
+
+class Trial:
+    """A log, with what it has delivered."""
+
+    def __init__(self, log: EventLog, delivered: list[LoggedEvent], clock: Clock) -> None:
+        self.log = log
+        self.delivered = delivered
+        self.clock = clock
+
+    @classmethod
+    async def start(cls, make: MakeStore, settings: RecoverySettings | None = None, namespace: str = "/") -> "Trial":
+        """Open a log."""
+        clock, delivered = Clock(), list[LoggedEvent]()
+        store = await make(settings or RecoverySettings(), clock)
+        return cls(store.log(namespace, delivered.append), delivered, clock)
+
+    async def append(
+        self, *names: str, rooms: tuple[str, ...] = ("p",), but: tuple[str, ...] = (), key: str | None = None
+    ) -> Position:
+        """Append an event for each name, and wait until all are delivered. Returns the position after the last."""
+        for name in names:
+            due = len(self.delivered) + 1
+            self.log.append(event(name), (), rooms, but, key)
+            async with asyncio.timeout(5):
+                while len(self.delivered) < due:
+                    await asyncio.sleep(0)
+        return self.log.position
+
+    async def missed(self, after: Position, *rooms: str) -> list[str] | Incomplete:
+        """The names of what a socket in these rooms has missed."""
+        found = await self.log.read(rooms or ("p", "me"), after)
+        return found if isinstance(found, Incomplete) else [name_of(event) for event in found]
+
+
+def event(name: str) -> bytes:
+    """The JSON array of an event."""
+    return b'["%b"]' % name.encode()
+
+
+def name_of(event: LoggedEvent) -> str:
+    """The name of such an event."""
+    return event.data[2:-2].decode()
+
+
+class EventLogContract:
+    """To be inherited by a test class with a fixture `make`, a `MakeStore`."""
+
+    async def test_a_new_log_has_missed_nothing(self, make: MakeStore) -> None:
+        """Its position can be read from."""
+        trial = await Trial.start(make)
+        assert await trial.missed(trial.log.position) == []
+
+    async def test_what_comes_after_a_position_is_read(self, make: MakeStore) -> None:
+        """In its order, with all that belongs to an event."""
+        trial = await Trial.start(make)
+        began = await trial.append("a")
+        await trial.append("b", rooms=("p", "q"), but=("x", "y"), key="k")
+        await trial.append("c", rooms=())
+        found = await trial.log.read(("p", "me"), began)
+        assert found == trial.delivered[1:]
+        assert trial.delivered[1] == LoggedEvent(began.number + 1, event("b"), (), ("p", "q"), ("x", "y"), "k")
+
+    async def test_attachments_are_kept(self, make: MakeStore) -> None:
+        """In their order."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        trial.log.append(event("a"), (b"\x00one", b""), ("p",), (), None)
+        await trial.append("b")
+        found = await trial.log.read(("p",), began)
+        assert not isinstance(found, Incomplete)
+        assert [event.attachments for event in found] == [(b"\x00one", b""), ()]
+
+    async def test_fault_03_the_order_of_delivery_is_the_order_of_positions(self, make: MakeStore) -> None:
+        """One order for all rooms, however many append: each event is delivered once, with the next position."""
+        trial = await Trial.start(make)
+
+        async def send(sender: int) -> None:
+            for number in range(20):
+                await trial.append(f"{sender}-{number}", rooms=(f"p{sender % 3}",))
+
+        began = trial.log.position
+        await asyncio.gather(*map(send, range(5)))
+        numbers = [event.number for event in trial.delivered]
+        assert numbers == list(range(began.number + 1, began.number + 101))
+        assert await trial.missed(began, "p0", "p1", "p2") == [name_of(event) for event in trial.delivered]
+
+    async def test_only_events_of_the_rooms_are_read(self, make: MakeStore) -> None:
+        """An event for several rooms comes once; an event without rooms is for all."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        await trial.append("one", rooms=("p",))
+        await trial.append("other", rooms=("q",))
+        await trial.append("both", rooms=("p", "q"))
+        await trial.append("all", rooms=())
+        assert await trial.missed(began, "p") == ["one", "both", "all"]
+        assert await trial.missed(began, "p", "q") == ["one", "other", "both", "all"]
+        assert await trial.missed(began, "r") == ["all"]
+
+    async def test_events_leave_out_the_members_of_their_except_rooms(self, make: MakeStore) -> None:
+        """So that nobody gets what they sent themselves."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        await trial.append("mine", but=("me",))
+        await trial.append("yours", but=("you",))
+        await trial.append("for all but us", rooms=(), but=("you", "me"))
+        assert await trial.missed(began, "p", "me") == ["yours"]
+        assert await trial.missed(began, "p", "you") == ["mine"]
+        assert await trial.missed(began, "q", "others") == ["for all but us"]
+
+    async def test_a_newer_event_replaces_the_one_with_its_key(self, make: MakeStore) -> None:
+        """In the same room; what has no key stays."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        await trial.append("old", key="k")
+        await trial.append("other room", rooms=("q",), key="k")
+        await trial.append("other key", key="l")
+        await trial.append("x", "x")
+        await trial.append("new", key="k")
+        assert await trial.missed(began, "p", "q") == ["other room", "other key", "x", "x", "new"]
+
+    async def test_replacing_leaves_the_log_complete(self, make: MakeStore) -> None:
+        """A client of any age is recovered: it gets the newest of each key."""
+        trial = await Trial.start(make, RecoverySettings(room_events=3))
+        began = trial.log.position
+        for number in range(200):
+            await trial.append(f"{number}", key=f"k{number % 3}")
+        assert await trial.missed(began) == ["197", "198", "199"]
+
+    async def test_fault_06_an_idle_client_is_recovered(self, make: MakeStore) -> None:
+        """All events have grown too old, those of its last position too, but it has missed none of them."""
+        trial = await Trial.start(make, RecoverySettings(max_age=64))
+        idle = await trial.append("a", "b")
+        trial.clock.now += 1000
+        assert await trial.missed(idle) == []
+        late = await trial.append("c")
+        assert await trial.missed(idle) == ["c"]
+        trial.clock.now += 1000
+        await trial.append("d")
+        assert await trial.missed(late) == ["d"]
+        assert await trial.missed(idle) is Incomplete.TRIMMED
+
+    async def test_fault_06_other_rooms_do_not_age_a_client(self, make: MakeStore) -> None:
+        """A client of a quiet room is recovered, however much another room has dropped."""
+        trial = await Trial.start(make, RecoverySettings(room_events=2))
+        idle = trial.log.position
+        await trial.append(*map(str, range(50)), rooms=("busy",))
+        assert await trial.missed(idle, "quiet", "me") == []
+        assert await trial.missed(idle, "quiet", "busy") is Incomplete.TRIMMED
+
+    async def test_old_events_are_not_kept(self, make: MakeStore) -> None:
+        """Whoever needs one is not recovered."""
+        trial = await Trial.start(make, RecoverySettings(max_age=64))
+        began = trial.log.position
+        trial.clock.now += 100
+        await trial.append("a")
+        trial.clock.now += 60
+        after_a = await trial.append("b")
+        assert await trial.missed(began) == ["a", "b"]
+        trial.clock.now += 10
+        assert await trial.missed(began) is Incomplete.TRIMMED
+        await trial.append("c")
+        assert await trial.missed(after_a) == ["c"]
+
+    async def test_fault_10_too_many_events_are_refused_as_a_whole(self, make: MakeStore) -> None:
+        """The bound itself is still read; own events do not count."""
+        trial = await Trial.start(make, RecoverySettings(replay_events=3))
+        began = trial.log.position
+        first = await trial.append("a")
+        await trial.append("b", "c", "d")
+        await trial.append("mine", but=("me",))
+        assert await trial.missed(first) == ["b", "c", "d"]
+        assert await trial.missed(began) is Incomplete.TOO_MANY
+
+    async def test_fault_10_too_many_bytes_are_refused_as_a_whole(self, make: MakeStore) -> None:
+        """Attachments count."""
+        trial = await Trial.start(make, RecoverySettings(replay_bytes=len(event("ab")) * 3))
+        began = trial.log.position
+        first = await trial.append("ab")
+        await trial.append("cd", "ef", "gh")
+        assert await trial.missed(first) == ["cd", "ef", "gh"]
+        assert await trial.missed(began) is Incomplete.TOO_MANY
+        last = trial.log.position
+        trial.log.append(event("a"), (bytes(30),), ("p",), (), None)
+        assert await trial.missed(last) is Incomplete.TOO_MANY
+
+    async def test_a_room_is_bounded_in_events(self, make: MakeStore) -> None:
+        """The newest stay."""
+        trial = await Trial.start(make, RecoverySettings(room_events=2))
+        began = await trial.append("a")
+        second = await trial.append("b")
+        await trial.append("c")
+        assert await trial.missed(began) == ["b", "c"]
+        await trial.append("d")
+        assert await trial.missed(second) == ["c", "d"]
+        assert await trial.missed(began) is Incomplete.TRIMMED
+
+    async def test_a_room_is_bounded_in_bytes(self, make: MakeStore) -> None:
+        """What is larger than the bound is delivered, and not kept."""
+        trial = await Trial.start(make, RecoverySettings(room_bytes=10))
+        began = await trial.append("a")
+        await trial.append("b")
+        assert await trial.missed(began) == ["b"]
+        before = await trial.append("c")
+        assert await trial.missed(began) == ["b", "c"]
+        await trial.append("x" * 10)
+        assert name_of(trial.delivered[-1]) == "x" * 10
+        assert await trial.missed(before) is Incomplete.TRIMMED
+        assert await trial.missed(trial.log.position) == []
+
+    async def test_the_quietest_rooms_are_forgotten(self, make: MakeStore) -> None:
+        """A client of a forgotten room is refused if something was lost for it."""
+        trial = await Trial.start(make, RecoverySettings(max_rooms=2))
+        began = trial.log.position
+        await trial.append("a", rooms=("p",))
+        after_b = await trial.append("b", rooms=("q",))
+        await trial.append("c", rooms=("p",))
+        await trial.append("d", rooms=("r",))
+        assert await trial.missed(began, "p") == ["a", "c"]
+        assert await trial.missed(began, "r") == ["d"]
+        assert await trial.missed(began, "q") is Incomplete.TRIMMED
+        assert await trial.missed(after_b, "q") == []
+
+    async def test_all_rooms_together_are_bounded_in_bytes(self, make: MakeStore) -> None:
+        """The quietest room makes way."""
+        trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 3))
+        began = trial.log.position
+        for room in ("p", "q", "r", "s"):
+            await trial.append("a", rooms=(room,))
+        assert await trial.missed(began, "p") is Incomplete.TRIMMED
+        assert await trial.missed(began, "q", "r", "s") == ["a", "a", "a"]
+
+    async def test_a_forgotten_room_begins_with_its_floor(self, make: MakeStore) -> None:
+        """A new event in it does not make it complete again."""
+        trial = await Trial.start(make, RecoverySettings(max_rooms=1))
+        began = trial.log.position
+        await trial.append("a", rooms=("p",))
+        forgotten = await trial.append("b", rooms=("q",))
+        await trial.append("c", rooms=("p",))
+        assert await trial.missed(began, "p") is Incomplete.TRIMMED
+        assert await trial.missed(forgotten, "p") == ["c"]
+
+    async def test_positions_of_another_log_are_refused(self, make: MakeStore) -> None:
+        """Another epoch, and a number that was not given yet."""
+        trial = await Trial.start(make)
+        epoch, number = await trial.append("a")
+        assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
+        assert await trial.missed(Position(epoch, number + 1)) is Incomplete.EPOCH
+
+    async def test_namespaces_have_logs_of_their_own(self, make: MakeStore) -> None:
+        """One counter each."""
+        store = await make(RecoverySettings(), Clock())
+        delivered: list[LoggedEvent] = []
+        one, other = store.log("/", delivered.append), store.log("/other", delivered.append)
+        began = other.position
+        one.append(event("a"), (), ("p",), (), None)
+        assert await other.read(("p",), began) == []
+
+    async def test_positions_have_a_text(self, make: MakeStore) -> None:
+        """The text is short, and leads back to the position."""
+        trial = await Trial.start(make)
+        position = await trial.append("a")
+        assert parse(str(position)) == position
+        assert len(str(position)) < 20

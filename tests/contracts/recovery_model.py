@@ -1,0 +1,176 @@
+"""A plain model of a log, and a machine that holds an implementation against it."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tests.contracts.event_log import event, name_of
+from tests.support.clocks import Clock
+
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.position import Position
+from synkora.recovery.settings import RecoverySettings
+
+#: Bounds that are reached soon, but for two: events that are too old may take up bytes until their room is touched.
+_BOUNDS: Final = RecoverySettings(
+    max_age=1e9, room_events=4, room_bytes=60, total_bytes=1_000_000, max_rooms=3, replay_events=5, replay_bytes=70
+)
+AGING: Final = replace(_BOUNDS, max_age=64)
+CROWDED: Final = replace(_BOUNDS, total_bytes=110)
+ROOMS: Final = ("a", "b", "c", "d", "e")
+MEMBERS: Final = ("x", "y")
+_KEYS: Final = (None, None, "k", "l")
+
+
+@dataclass
+class _ModelRoom:
+    events: list[LoggedEvent] = field(default_factory=list)
+    floor: int = 0
+
+
+class Model:
+    """All events that ever were, and what of them each room keeps. Each search goes through all of them."""
+
+    def __init__(self, bounds: RecoverySettings) -> None:
+        self._bounds = bounds
+        self.all: list[LoggedEvent] = []
+        self._times: dict[int, float] = {}
+        self._rooms: dict[str | None, _ModelRoom] = {None: _ModelRoom()}
+        self._forgotten: dict[str, int] = {}
+
+    def append(self, event: LoggedEvent, now: float) -> None:
+        """Keep an event as the bounds have it."""
+        self.all.append(event)
+        self._times[event.number] = now
+        for name in event.rooms or (None,):
+            room = self._rooms.pop(name, None) or _ModelRoom(floor=self._forgotten.get(name or "", 0))
+            self._rooms[name] = room  # the last one is the one with the newest event
+            room.events = [kept for kept in room.events if kept.key is None or kept.key != event.key]
+            room.events.append(event)
+            self._age(now)
+            while len(room.events) > self._bounds.room_events or _size(room.events) > self._bounds.room_bytes:
+                room.floor = room.events.pop(0).number
+        while self._too_many():
+            name = next(name for name in self._rooms if name is not None)
+            room = self._rooms.pop(name)
+            assert name is not None
+            self._forgotten[name] = max([room.floor, *(event.number for event in room.events)])
+
+    def _age(self, now: float) -> None:
+        for room in self._rooms.values():
+            while room.events and self._times[room.events[0].number] <= now - self._bounds.max_age:
+                room.floor = room.events.pop(0).number
+
+    def _too_many(self) -> bool:
+        named = {name: room for name, room in self._rooms.items() if name is not None and room.events}
+        size = sum(_size(room.events) for room in self._rooms.values())
+        return bool(named) and (len(named) > self._bounds.max_rooms or size > self._bounds.total_bytes)
+
+    def due(self, rooms: tuple[str, ...], after: int) -> list[str]:
+        """The names of all events that a socket in these rooms needs, if nothing is trimmed."""
+        needed = [
+            event
+            for event in self.all
+            if event.number > after
+            and (not event.rooms or set(event.rooms) & set(rooms))
+            and not set(event.except_rooms) & set(rooms)
+        ]
+        return [name_of(event) for event in needed if not self._is_replaced(event, rooms)]
+
+    def _is_replaced(self, old: LoggedEvent, rooms: tuple[str, ...]) -> bool:
+        """Whether in each room by which the socket would get it, there is a newer event with its key."""
+        return old.key is not None and all(
+            any(
+                new.number > old.number and new.key == old.key and (name in new.rooms if name else not new.rooms)
+                for new in self.all
+            )
+            for name in set(old.rooms) & set(rooms) or {""}
+        )
+
+    def is_kept(self, rooms: tuple[str, ...], after: int, now: float) -> bool:
+        """Whether nothing that came after was trimmed from one of the rooms."""
+        self._age(now)
+        for name in (*rooms, None):
+            room = self._rooms.get(name)
+            if after < (self._forgotten.get(name or "", 0) if room is None else room.floor):
+                return False
+        return True
+
+
+class LogMachine(RuleBasedStateMachine):
+    """Events, time, and clients that come back, held against the model. To be inherited with `bounds` and an
+    `open`."""
+
+    bounds: RecoverySettings
+
+    def open(self, clock: Clock) -> RecoveryStore:
+        """A new store, or the one that was closed; it will be started."""
+        raise NotImplementedError
+
+    @initialize()
+    def start(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.clock = Clock()
+        self.model = Model(self.bounds)
+        self.positions: list[Position] = []
+        self._open()
+        self.positions.append(self.log.position)
+
+    def _open(self) -> None:
+        self.store = self.open(self.clock)
+        self.loop.run_until_complete(self.store.start())
+        self.log: EventLog = self.store.log("/", self._deliver)
+
+    def _deliver(self, event: LoggedEvent) -> None:
+        self.model.append(event, self.clock.now)
+
+    def teardown(self) -> None:
+        if hasattr(self, "loop"):
+            self.loop.run_until_complete(self.store.close())
+            self.loop.close()
+
+    @rule(
+        rooms=st.lists(st.sampled_from(ROOMS), max_size=2, unique=True).map(tuple),
+        but=st.lists(st.sampled_from(MEMBERS), max_size=1).map(tuple),
+        key=st.sampled_from(_KEYS),
+        padding=st.integers(0, 25),
+    )
+    def append(self, rooms: tuple[str, ...], but: tuple[str, ...], key: str | None, padding: int) -> None:
+        number = self.log.position.number + 1
+
+        async def append() -> None:  # as in a server, within a running loop
+            self.log.append(event(f"{number}{'.' * padding}"), (), rooms, but, key)
+
+        self.loop.run_until_complete(append())
+        assert self.model.all[-1].number == self.log.position.number == number
+        self.positions.append(self.log.position)
+
+    @rule(seconds=st.sampled_from((1, 10, 40)))
+    def wait(self, seconds: int) -> None:
+        self.clock.now += seconds
+
+    @precondition(lambda self: self.positions)
+    @rule(
+        rooms=st.lists(st.sampled_from(ROOMS), max_size=3, unique=True).map(tuple),
+        me=st.sampled_from(MEMBERS),
+        back=st.integers(0, 12),
+    )
+    def return_to(self, rooms: tuple[str, ...], me: str, back: int) -> None:
+        after = self.positions[-1 - back % len(self.positions)]
+        rooms = (*rooms, me)
+        found = self.loop.run_until_complete(self.log.read(rooms, after))
+        due = self.model.due(rooms, after.number)
+        if isinstance(found, list):
+            assert [name_of(event) for event in found] == due
+            return
+        assert found in (Incomplete.TRIMMED, Incomplete.TOO_MANY)
+        if self.model.is_kept(rooms, after.number, self.clock.now):
+            assert found is Incomplete.TOO_MANY
+            size = sum(len(event(name)) for name in due)
+            assert len(due) > self.bounds.replay_events or size > self.bounds.replay_bytes
+
+
+def _size(events: list[LoggedEvent]) -> int:
+    return sum(event.size for event in events)

@@ -1,0 +1,92 @@
+"""What every store of sessions does: a suite that each implementation of the port is run by."""
+
+import asyncio
+
+import msgspec
+from tests.contracts.event_log import MakeStore
+from tests.support.clocks import Clock
+
+from synkora.recovery.ports import SavedSession
+from synkora.recovery.position import Position
+from synkora.recovery.settings import RecoverySettings
+
+NOW = Clock().now
+SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch", 7))
+
+
+def lost(pid: str, at: float = NOW) -> SavedSession:
+    """A session whose connection was lost."""
+    return msgspec.structs.replace(SESSION, pid=pid, lost_at=at)
+
+
+class SessionStoreContract:
+    """To be inherited by a test class with a fixture `make`, a `MakeStore`."""
+
+    async def test_a_session_is_what_was_saved(self, make: MakeStore) -> None:
+        """Connected or lost."""
+        sessions = (await make(RecoverySettings(), Clock())).sessions("/")
+        sessions.save(SESSION)
+        sessions.save(lost("pid-2"))
+        assert await sessions.take("pid-1") == SESSION
+        assert await sessions.take("pid-2") == lost("pid-2")
+
+    async def test_a_pid_works_once(self, make: MakeStore) -> None:
+        """Of many who ask at the same time, one gets the session."""
+        sessions = (await make(RecoverySettings(), Clock())).sessions("/")
+        sessions.save(lost("pid-1"))
+        taken = await asyncio.gather(*(sessions.take("pid-1") for _ in range(5)))
+        assert [session for session in taken if session is not None] == [lost("pid-1")]
+        assert await sessions.take("pid-1") is None
+
+    async def test_a_pid_may_be_saved_again(self, make: MakeStore) -> None:
+        """The connection that took it keeps it."""
+        sessions = (await make(RecoverySettings(), Clock())).sessions("/")
+        sessions.save(lost("pid-1"))
+        assert await sessions.take("pid-1")
+        sessions.save(SESSION)
+        assert await sessions.take("pid-1") == SESSION
+
+    async def test_the_last_state_counts(self, make: MakeStore) -> None:
+        """Rooms change, connections are lost."""
+        sessions = (await make(RecoverySettings(), Clock())).sessions("/")
+        sessions.save(msgspec.structs.replace(SESSION, rooms=("p1",)))
+        sessions.save(SESSION)
+        sessions.save(lost("pid-1"))
+        assert await sessions.take("pid-1") == lost("pid-1")
+        assert await sessions.take("pid-1") is None
+
+    async def test_a_forgotten_session_is_gone(self, make: MakeStore) -> None:
+        """To forget what is not there is no mistake."""
+        sessions = (await make(RecoverySettings(), Clock())).sessions("/")
+        sessions.save(SESSION)
+        sessions.save(lost("pid-2"))
+        for pid in ("pid-1", "pid-2", "pid-3"):
+            sessions.forget(pid)
+            assert await sessions.take(pid) is None
+
+    async def test_fault_12_a_lost_session_expires(self, make: MakeStore) -> None:
+        """After its time nobody gets it; a connected one stays."""
+        clock = Clock()
+        sessions = (await make(RecoverySettings(session_age=60), clock)).sessions("/")
+        sessions.save(SESSION)
+        sessions.save(lost("pid-2", clock.now))
+        sessions.save(lost("pid-3", clock.now + 59))
+        clock.now += 60
+        assert await sessions.take("pid-2") is None
+        assert await sessions.take("pid-3") is not None
+        assert await sessions.take("pid-1") == SESSION
+
+    async def test_lost_sessions_are_bounded_in_number(self, make: MakeStore) -> None:
+        """The newest stay."""
+        sessions = (await make(RecoverySettings(max_sessions=2), Clock())).sessions("/")
+        for number in range(4):
+            sessions.save(lost(f"pid-{number}", NOW + number))
+        kept = [await sessions.take(f"pid-{number}") for number in range(4)]
+        assert [session.pid for session in kept if session is not None] == ["pid-2", "pid-3"]
+
+    async def test_namespaces_have_sessions_of_their_own(self, make: MakeStore) -> None:
+        """A pid means nothing in another namespace."""
+        store = await make(RecoverySettings(), Clock())
+        store.sessions("/").save(SESSION)
+        assert await store.sessions("/other").take("pid-1") is None
+        assert await store.sessions("/").take("pid-1") == SESSION

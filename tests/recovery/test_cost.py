@@ -1,0 +1,62 @@
+"""What the log costs."""
+
+import asyncio
+import time
+import tracemalloc
+from typing import Final
+
+import pytest
+
+from synkora.recovery.memory import MemoryLog, MemoryStore
+from synkora.recovery.position import Position
+from synkora.recovery.settings import RecoverySettings
+
+KEPT: Final = 100_000
+_SETTINGS: Final = RecoverySettings(room_events=KEPT, room_bytes=10**9, total_bytes=10**9)
+
+
+def _filled(rooms: int, *, keyed: bool, events: int = KEPT) -> MemoryLog:
+    """A log of edits by a hundred clients, as they are in `collaboration`: each leaves its sender out."""
+    log = MemoryStore(_SETTINGS).log("/", lambda _: None)
+    senders = [(f"{number:020}",) for number in range(100)]
+    names = [(f"project-{number}",) for number in range(rooms)]
+    for number in range(events):
+        key = f"task:update task-{number}" if keyed else None
+        log.append(b'["task:update",{"id":"task-%d"}]' % number, (), names[number % rooms], senders[number % 100], key)
+    return log
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("rooms", [1, 200])
+def test_fault_11_a_kept_event_takes_few_bytes(rooms: int, keyed: bool) -> None:
+    """At most 300 beside the event itself."""
+    events = 20_000
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        log = _filled(rooms, keyed=keyed, events=events)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    payload = sum(len(b'["task:update",{"id":"task-%d"}]' % number) for number in range(events))
+    assert log.position.number == events
+    assert (after - before - payload) / events <= 300
+
+
+@pytest.mark.parametrize("rooms", [1, 1000])
+def test_fault_11_a_read_costs_what_was_missed(rooms: int) -> None:
+    """At most 0.1 ms of CPU for 10 missed events, with 100,000 kept."""
+    log = _filled(rooms, keyed=True)
+    after = Position(log.epoch, KEPT - 10 * rooms)
+    times: list[float] = []
+
+    async def read() -> None:
+        for _ in range(50):
+            began = time.thread_time()
+            found = await log.read(("project-0", "me"), after)
+            times.append(time.thread_time() - began)
+            assert isinstance(found, list)
+            assert len(found) == 10
+
+    asyncio.run(read())
+    assert min(times) <= 0.0001

@@ -1,0 +1,24 @@
+"""The log in memory, held against a plain model."""
+
+from tests.contracts.recovery_model import AGING, CROWDED, LogMachine
+from tests.support.clocks import Clock
+
+from synkora.recovery.memory import MemoryStore
+from synkora.recovery.ports import RecoveryStore
+
+
+class _Machine(LogMachine):
+    def open(self, clock: Clock) -> RecoveryStore:
+        return MemoryStore(self.bounds, clock)
+
+
+class AgingMachine(_Machine):
+    bounds = AGING
+
+
+class CrowdedMachine(_Machine):
+    bounds = CROWDED
+
+
+TestAging = AgingMachine.TestCase
+TestCrowded = CrowdedMachine.TestCase

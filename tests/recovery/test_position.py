@@ -1,0 +1,68 @@
+"""Places in the order of events."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.recovery.position import Position, later, new_epoch, parse
+
+POSITIONS = st.builds(
+    Position, st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=16), st.integers(0)
+)
+
+
+@given(st.integers(0, 2**59))
+def test_a_position_is_read_from_its_text(number: int) -> None:
+    """Whatever its number."""
+    position = Position(new_epoch(), number)
+    assert parse(str(position)) == position
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        7,
+        b"k3.1z",
+        "",
+        ".",
+        "k3",
+        "k3.",
+        ".1",
+        "k3.1g",
+        "K3.1",
+        "k3.-1",
+        "k3.1\n",
+        "k3.1 ",
+        f"{'k' * 17}.1",
+        f"k.{'1' * 16}",
+    ],
+)
+def test_what_is_no_position_is_none(text: object) -> None:
+    """A client may send anything, of any length."""
+    assert parse(text) is None
+
+
+@given(st.text())
+def test_any_text_has_an_answer(text: str) -> None:
+    """A position whose text it is, or none."""
+    found = parse(text)
+    assert found is None or parse(str(found)) == found
+
+
+@pytest.mark.parametrize("event", [["a"], ["a", 1, {"b": []}], ["ñ", "x"], ["a", {"_placeholder": True, "num": 0}]])
+def test_the_position_is_the_last_element_of_an_event(event: list[object]) -> None:
+    """The event's own arguments stay as they are."""
+    position = Position("k3f9a2", 71)
+    assert json.loads(position.after_event(json.dumps(event).encode())) == [*event, "k3f9a2.47"]
+
+
+def test_a_replay_starts_at_the_later_of_two_positions() -> None:
+    """An offset of an older session, of another epoch, or none at all, does not bring back what was before."""
+    began = Position("e", 10)
+    assert later(Position("e", 12), began) == Position("e", 12)
+    assert later(Position("e", 3), began) == began
+    assert later(Position("f", 99), began) == began
+    assert later(None, began) == began

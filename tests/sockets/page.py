@@ -1,0 +1,89 @@
+"""A client in memory that returns as socket.io-client does.
+
+Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`_pid`, `_lastOffset`, `recovered`).
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from tests.support.sessions import MemoryTransport, request_of
+
+from synkora.engine.close_reasons import Reason
+from synkora.sockets.server import SocketServer
+
+_TURNS = 6  # longest that a return takes: its task, the handlers, and the writes
+
+
+class Page:
+    """A page in the main namespace. `events` are those that it got over all its connections, with their offsets.
+
+    `packets` are all packets of the present connection, and `sid` and `recovered` are as the page sees them.
+    """
+
+    def __init__(self, server: SocketServer) -> None:
+        self._server = server
+        self.pid: str | None = None
+        self.offset: str | None = None
+        self.sid: str | None = None
+        self.recovered = False
+        self.refusal: str | None = None
+        self.events: list[list[Any]] = []
+        self.transport = MemoryTransport()
+
+    async def come(self, **auth: object) -> "Page":
+        """Connect, with what the last connection has left."""
+        self.transport, self._read, self.sid, self.recovered = MemoryTransport(), 0, None, False
+        self.session = self._server._registry.open(request_of(), self.transport)
+        if self.pid is not None:
+            auth = {"pid": self.pid, **auth}
+            if self.offset is not None:
+                auth = {"offset": self.offset, **auth}
+        self.send("40" + json.dumps(auth))
+        await self.read()
+        return self
+
+    def send(self, packet: str) -> None:
+        self.session.receive_text(self.transport, packet.encode())
+
+    def emit(self, *event: object) -> None:
+        self.send("42" + json.dumps(event))
+
+    @property
+    def packets(self) -> list[str]:
+        return [packet.decode() for packet in self.transport.packets]
+
+    async def read(self) -> list[list[Any]]:
+        """Let the server finish its turn; return the events that came since the last read."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        fresh = self.packets[self._read :]
+        self._read += len(fresh)
+        came: list[list[Any]] = []
+        for packet in fresh:
+            if packet.startswith("40"):
+                reply = json.loads(packet[2:])
+                self.sid, pid = reply["sid"], reply.get("pid")
+                self.recovered = pid is not None and pid == self.pid
+                self.pid = pid
+            elif packet.startswith("44"):
+                self.refusal = json.loads(packet[2:])["message"]
+            elif packet.startswith(("42", "45")):
+                event = json.loads(packet[packet.index("[") :])
+                came.append(event)
+                if isinstance(event[-1], str):  # also the name of an event without arguments
+                    self.offset = event[-1]
+        self.events += came
+        return came
+
+    async def lose(self, reason: Reason = Reason.TRANSPORT_CLOSE) -> None:
+        """Lose the connection, which the server notices."""
+        await self.read()
+        self.session.transport_closed(self.transport, reason)
+        await self.read()
+
+
+def without_offsets(events: list[list[Any]]) -> list[list[Any]]:
+    """The events as they were emitted: each has an offset as its last argument."""
+    assert all(isinstance(event[-1], str) and "." in event[-1] for event in events), events
+    return [event[:-1] for event in events]
