@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.servers import Address, serving
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.collaboration.service import Collaboration
+from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.message import Message
 from synkora.engine.request import Request
 from synkora.engine.state_updates import Bundle

@@ -14,7 +14,7 @@ from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
 from synkora.serving.http import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
-from synkora.serving.pipeline import MAX_WAITING, MAX_WAITING_SIZE
+from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 
 __all__ = ["pytest_asyncio_loop_factories"]
 

@@ -77,9 +77,9 @@ class Relay:
             raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
         if event.volatile and member.is_draining:
             return  # the others have removed the member's cursor: this event would draw the cursor again
-        spending = member.rate_limiter.spending
-        if spending is not None:
-            spending.count_delivery(message.size, self._presence.connections(project_id))
+        work = member.rate_limiter.work
+        if work is not None:
+            work.count_delivery(message.size, self._presence.connections(project_id))
         self._adapter.relay(message, project_id, member.socket.id)
         if event.logged:
             log.debug(

@@ -9,8 +9,11 @@ from synkora.engine.message import Message
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
-from synkora.redis_adapter.event_codec import decode_event, encode_event
-from synkora.redis_adapter.formats import (
+from synkora.redis_adapter.message_conversion import message_of, published_event_of
+from synkora.redis_adapter.requests import Requests
+from synkora.redis_adapter.responder import Responder
+from synkora.redis_adapter.socket_codec import snapshot_of
+from synkora.redis_adapter.wire_codec import (
     AdapterRequest,
     AdapterResponse,
     BroadcastMessage,
@@ -25,9 +28,6 @@ from synkora.redis_adapter.formats import (
     room_names,
     write,
 )
-from synkora.redis_adapter.requests import Requests
-from synkora.redis_adapter.responder import Responder
-from synkora.redis_adapter.socket_codec import snapshot_of
 from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
@@ -125,9 +125,8 @@ class RedisAdapter:
 
     def _publish(self, message: Message, options: Options) -> None:
         try:
-            written = write(
-                BroadcastMessage(self._link.uid, encode_event(message, self._namespace, may_be_text=True), options)
-            )
+            event = published_event_of(message, self._namespace, may_be_text=True)
+            written = write(BroadcastMessage(self._link.uid, event, options))
         except InvalidMessage:
             self.unwritable += 1
             return
@@ -141,7 +140,7 @@ class RedisAdapter:
             if broadcast.packet.nsp != self._namespace:
                 return
             options = broadcast.opts
-            delivery = decode_event(
+            delivery = message_of(
                 broadcast.packet,
                 volatile=bool(options.flag("volatile")),
                 compress=options.flag("compress") is not False,
@@ -180,7 +179,7 @@ class RedisAdapter:
             return await self._local.call(message, rooms, except_rooms, timeout=timeout)
         request = self._request(
             RequestType.BROADCAST,
-            packet=encode_event(message, self._namespace),
+            packet=published_event_of(message, self._namespace),
             opts=_options(rooms, except_rooms, {**_flags(message), "timeout": round(timeout * 1000)}),
         )
         answers = AckCollector()

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from synkora.redis.errors import LinkDown, RedisRefused
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
-from synkora.redis_adapter.formats import (
+from synkora.redis_adapter.wire_codec import (
     AdapterRequest,
     AdapterResponse,
     InvalidMessage,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.transports.websocket import UNSENT
-from synkora.serving.pipeline import PipelineProtocol
+from synkora.serving.http_pipelining import PipelineProtocol
 
 MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
 MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own

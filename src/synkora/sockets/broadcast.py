@@ -8,7 +8,7 @@ from synkora.sockets.remote import RemoteSocket
 from synkora.sockets.rooms import check_rooms
 
 if TYPE_CHECKING:
-    from synkora.sockets.core import NamespaceCore
+    from synkora.sockets.namespace_core import NamespaceCore
 
 
 class Broadcast:

@@ -17,9 +17,9 @@ from synkora.protocol.socketio import (
     decode_auth,
     encode_packet,
 )
-from synkora.sockets.core import INTERNAL, NamespaceCore, handler_failed
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
+from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
 from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.socket import Socket, SocketState
 

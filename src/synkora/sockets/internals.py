@@ -9,10 +9,10 @@ from typing import Any
 from synkora.engine.drain import drain
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.sockets.adapter import Adapter
-from synkora.sockets.core import DeclaredEvent
 from synkora.sockets.namespace import Namespace
+from synkora.sockets.namespace_core import DeclaredEvent
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
 

@@ -10,7 +10,7 @@ from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.broadcast_acks import BroadcastAcks, PendingBroadcastAck
 from synkora.sockets.rooms import Rooms
-from synkora.sockets.server_side import ServerSide
+from synkora.sockets.server_side_events import ServerSide
 from synkora.sockets.snapshot import SocketSnapshot
 
 

@@ -8,9 +8,9 @@ from synkora.protocol.socketio import check_placeholders
 from synkora.sockets import options
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
-from synkora.sockets.core import MOST_RUNNING, NamespaceCore, Refusals, Unknown
+from synkora.sockets.namespace_core import MOST_RUNNING, NamespaceCore, Refusals, Unknown
 from synkora.sockets.registration import Registration
-from synkora.sockets.server_side import server_event
+from synkora.sockets.server_side_events import server_event
 from synkora.sockets.socket import Socket
 
 P = TypeVar("P")

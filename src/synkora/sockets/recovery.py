@@ -20,7 +20,7 @@ from synkora.recovery.position import Position, later, parse
 from synkora.sockets import packets
 
 if TYPE_CHECKING:
-    from synkora.sockets.core import NamespaceCore
+    from synkora.sockets.namespace_core import NamespaceCore
     from synkora.sockets.socket import Socket
 
 #: Reasons for which a connection is lost, so that its client may return. The others end the session.

@@ -16,7 +16,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import Cors, EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.recovery.memory import MemoryStore
 from synkora.recovery.ports import RecoveryStore
@@ -27,9 +27,9 @@ from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
 from synkora.sockets.client_host import ClientHost
-from synkora.sockets.core import NamespaceCore
 from synkora.sockets.local_adapter import AdapterConnection, AdapterFactory
 from synkora.sockets.namespace import Namespace, Pattern
+from synkora.sockets.namespace_core import NamespaceCore
 from synkora.sockets.namespace_handlers import NamespaceHandlers
 from synkora.sockets.registration import Registration
 

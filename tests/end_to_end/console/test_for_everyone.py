@@ -12,9 +12,6 @@ from tests.end_to_end.playground.visitors import DESK, PHONE
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
 DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"width": 320, "height": 568}}}
 
 

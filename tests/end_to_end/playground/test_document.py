@@ -10,8 +10,6 @@ from tests.end_to_end.playground.visitors import Visitor
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
     """Text, preview, who is typing and where; the others' own place in the text stays theirs."""

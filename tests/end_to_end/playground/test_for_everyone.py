@@ -7,8 +7,6 @@ from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import DESK, PHONE, Visit, Visitor
 from tests.end_to_end.session import StartServer
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:
     """Cards move and open, lines are drawn, and the theme changes, without a pointer; the focus is never lost."""

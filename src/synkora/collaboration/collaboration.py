@@ -17,7 +17,7 @@ from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain
 from synkora.collaboration.events import CATALOGUE, check_project_id
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.kept_sessions import KeptSessions, SessionStore
+from synkora.collaboration.kept_sessions import KeptSessions, SessionLookup
 from synkora.collaboration.limits import (
     EventClass,
     EventCounter,
@@ -35,8 +35,8 @@ from synkora.collaboration.projects import LEAVE_DELAY, Projects
 from synkora.collaboration.rechecks import RECHECK
 from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
-from synkora.collaboration.spending import Spendings
 from synkora.collaboration.token_expiry import TokenExpiry
+from synkora.collaboration.user_work import UserWorks
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import IncidentKind, Incidents, Limit
@@ -101,12 +101,12 @@ class Collaboration:
         user_connections: Counts | None = None,
         recheck: float = RECHECK,
         answer_timeout: float = ANSWER_TIMEOUT,
-        sessions: SessionStore | None = None,
+        sessions: SessionLookup | None = None,
         leave_delay: float = LEAVE_DELAY,
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
-        self._spendings = Spendings(self._limits.user_byte_rate)
+        self._works = UserWorks(self._limits.user_byte_rate)
         self._incidents = Incidents() if incidents is None else incidents  # empty incidents are false
         self.access = Access(policy or OpenAccess(), answer_timeout=answer_timeout)
         self._namespace = namespace
@@ -234,10 +234,10 @@ class Collaboration:
     def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
         """Return a connection's rate limiter. A second CONNECT over the same connection continues with its state."""
         rate_limiter = self._rate_limiters.get(session_of(socket))
-        spending = self._spendings.of(user_id)
+        work = self._works.of(user_id)
         if rate_limiter is None:
-            return RateLimiter(self._limits, spending)
-        rate_limiter.spending = spending
+            return RateLimiter(self._limits, work)
+        rate_limiter.work = work
         try:
             rate_limiter.take(EventClass.OTHER)
         except EventRefused as refusal:
@@ -251,7 +251,7 @@ class Collaboration:
         member = self._members.pop(socket.id)
         user = member.user
         self._connections.remove(user.id)
-        self._spendings.store_debt(user.id)
+        self._works.store_debt(user.id)
         self.disconnects[reason] += 1
         if session_of(socket).is_live:
             self._rate_limiters[session_of(socket)] = member.rate_limiter
@@ -304,8 +304,8 @@ class Collaboration:
     def _count_question(self, member: Member) -> None:
         """Count an event that requires a question about access, which costs as much as a join."""
         self._take(member, EventClass.OTHER)
-        if member.rate_limiter.spending is not None:
-            member.rate_limiter.spending.count_join()
+        if member.rate_limiter.work is not None:
+            member.rate_limiter.work.count_join()
 
     def _count_ack(self, socket: Socket, size: int) -> None:
         try:
@@ -332,8 +332,8 @@ class Collaboration:
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
         member = self._members[socket.id]
-        if member.rate_limiter.spending is not None:
-            member.rate_limiter.spending.count_join()
+        if member.rate_limiter.work is not None:
+            member.rate_limiter.work.count_join()
         return self._admission.admit(member, project_id)
 
     def _leave(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> None:

@@ -17,7 +17,7 @@ from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
 from synkora.sockets.recovery import NamespaceRecovery, Return
 from synkora.sockets.routes import Route, Routes
-from synkora.sockets.server_side import ServerSide
+from synkora.sockets.server_side_events import ServerSide
 from synkora.sockets.socket import Socket
 
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
