@@ -102,6 +102,7 @@ class NamespaceRecovery:
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
         self._core = core
+        self._store = store
         self._max_replay = max_replay
         self._compress = True
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
@@ -110,6 +111,10 @@ class NamespaceRecovery:
         self.outcomes: Counter[RecoveryOutcome] = Counter()
         self.replays = Histogram(REPLAY_BOUNDS)
         self.replayed_bytes = 0
+
+    def forget(self) -> None:
+        """Drop all that is kept, since the namespace is given up."""
+        self._store.forget(self._core.name)
 
     # Events
 
