@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from synkora.redis_adapter.adapter import RedisAdapter
     from synkora.serving.server import serve, serve_async, serve_in_thread
     from synkora.sockets.broadcast import Broadcast
-    from synkora.sockets.core import NO_ACK
     from synkora.sockets.errors import AckTimeout, ConnectRefused, EventRefused, TooManyCalls
     from synkora.sockets.namespace import Namespace
+    from synkora.sockets.namespace_core import NO_ACK
     from synkora.sockets.namespace_handlers import NamespaceHandlers, event
     from synkora.sockets.remote import RemoteSocket
     from synkora.sockets.server import SocketServer
@@ -50,7 +50,7 @@ __all__ = [
 
 #: The modules that define the names above.
 _MODULES: Final = {
-    "NO_ACK": "sockets.core",
+    "NO_ACK": "sockets.namespace_core",
     "AckTimeout": "sockets.errors",
     "Broadcast": "sockets.broadcast",
     "ConnectRefused": "sockets.errors",

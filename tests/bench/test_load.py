@@ -165,7 +165,7 @@ async def test_a_server_that_ends_is_noticed(folder: Path, transport: str) -> No
 async def test_a_server_that_hangs_is_not_waited_for(folder: Path) -> None:
     """While it is measured, a server may stop reading and sending: what it still owes is reported as lost."""
     with running(synkora(), folder, cores()[0]) as (pid, port):
-        options = ("--event=markdown:update", "--pad=60000", "--rate=500", "--timeout=1")
+        options = ("--event=markdown:update", "--pad=60000", "--rate=500", "--patience=1")
         with measuring(folder, port, pid, *options) as load:
             await until_it_sends(port)
             os.kill(pid, signal.SIGSTOP)
@@ -226,7 +226,7 @@ def test_a_server_that_does_not_serve_is_told(
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
         options = (f"--port={server.getsockname()[1]}", "--pids=1", f"--tokens={folder / 'tokens.txt'}")
-        few = ("--clients=1", "--rooms=1", "--timeout=0.2", f"--transport={transport}")
+        few = ("--clients=1", "--rooms=1", "--patience=0.2", f"--transport={transport}")
         with Program([folder / "load", *options, *few], folder) as load, server.accept()[0] as client:
             client.recv(4096)
             answer(client)

@@ -9,7 +9,7 @@ from tests.cluster.instances import Instance
 from tests.support.manual_link import ManualLink
 from tests.support.redis_server import RedisServer
 
-from synkora.cluster.project import TRANSITIONS, Project, SyncEvent, SyncState
+from synkora.cluster.project_sync import TRANSITIONS, ProjectSync, SyncEvent, SyncState
 from synkora.cluster.replica import Announcement
 from synkora.protocol.json import encode
 
@@ -129,14 +129,14 @@ async def walk(redis: RedisServer) -> AsyncIterator[Walk]:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     """Each move of a project: the state before, the event, the state after."""
     moves: list[Step] = []
-    move = Project.move
+    move = ProjectSync.move
 
-    def recorded(project: Project, event: SyncEvent) -> None:
+    def recorded(project: ProjectSync, event: SyncEvent) -> None:
         before = project.state
         move(project, event)
         moves.append((before, event, project.state))
 
-    monkeypatch.setattr(Project, "move", recorded)
+    monkeypatch.setattr(ProjectSync, "move", recorded)
     return moves
 
 
@@ -165,7 +165,7 @@ async def test_every_transition_of_the_table_happens(
 )
 def test_every_other_event_is_a_fault(state: SyncState, event: SyncEvent) -> None:
     """What the table does not name is refused, and moves nothing."""
-    project = Project("p", "instance")
+    project = ProjectSync("p", "instance")
     project.state = state
     with pytest.raises(KeyError):
         project.move(event)

@@ -15,8 +15,8 @@ from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import token_expiry as expiry_module
 from synkora.collaboration.access import Role
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.service import Collaboration
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind
 from synkora.identity.handshake import Authenticator

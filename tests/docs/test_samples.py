@@ -1,8 +1,10 @@
 """The samples of the documents: they compile, and those that a reader will run do what is said of them."""
 
+import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -16,9 +18,9 @@ import socketio  # type: ignore[import-untyped]  # python-socketio has no type i
 from tests.docs.documents import DOCUMENTS, ROOT, blocks
 from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.server_process import ServerProcess
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, Program, free_port
 from tests.support.redis_server import RedisServer
-from tests.support.servers import serving
+from tests.support.servers import serving, until
 
 from synkora import SocketServer
 from synkora.testing import connect
@@ -272,3 +274,40 @@ def test_refusals(name: str, tmp_path: Path) -> None:
             timeout=60,
         )
         assert (done.returncode, done.stderr) == (1, f"{answer.strip()}\n")
+
+
+async def test_member_lists(redis: RedisServer, tmp_path: Path) -> None:
+    """Clients of two servers see the same names: who comes, who leaves, and that a server has crashed."""
+    page = ROOT / "docs" / "member-lists.md"
+    replaced = {"redis://127.0.0.1:6379": redis.url, "self._change.wait(), 30": "self._change.wait(), 0.5"}
+    port = free_port()
+    (block,) = blocks(page, "python")
+    text = block.text
+    for old, new in {**replaced, "port=3000": f"port={port}"}.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (tmp_path / "chat.py").write_text(text)
+
+    async def expect(client: socketio.AsyncSimpleClient, *names: str) -> None:
+        """Wait for the list; older ones may come before."""
+        async with asyncio.timeout(PATIENCE):
+            while await client.receive(PATIENCE) != ["members", list(names)]:
+                pass
+
+    ann, ben, cay = (socketio.AsyncSimpleClient() for _ in range(3))
+    async with serving(made_by(page, replaced)["server"]) as address:
+        with Program([sys.executable, "chat.py"], tmp_path) as other:
+            await until(lambda: any(line.startswith("Socket.IO at") for line in other.stderr))
+            await ann.connect(address.http, auth={"name": "Ann"})
+            await expect(ann, "Ann")
+            await ben.connect(f"http://127.0.0.1:{port}", auth={"name": "Ben"})
+            await cay.connect(f"http://127.0.0.1:{port}", auth={"name": "Cay"})
+            for client in (ann, ben, cay):
+                await expect(client, "Ann", "Ben", "Cay")
+            await cay.disconnect()
+            for client in (ann, ben):
+                await expect(client, "Ann", "Ben")
+            other.signal(signal.SIGKILL)
+        await expect(ann, "Ann")
+        await ann.disconnect()
+        await ben.disconnect()

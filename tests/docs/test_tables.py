@@ -11,8 +11,8 @@ import pytest
 from tests.docs.documents import ROOT, blocks, table
 
 from synkora.app.settings import describe
-from synkora.cluster.project import TRANSITIONS as SYNC_TRANSITIONS
-from synkora.cluster.project import SyncState
+from synkora.cluster.project_sync import TRANSITIONS as SYNC_TRANSITIONS
+from synkora.cluster.project_sync import SyncState
 from synkora.collaboration.access import MAX_CACHED
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
@@ -29,7 +29,7 @@ from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES
 from synkora.protocol.engineio import MAX_PACKETS
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.serving.http import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
-from synkora.serving.pipeline import MAX_WAITING, MAX_WAITING_SIZE
+from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 from synkora.serving.server import TLS_TIME
 from synkora.sockets.acks import MAX_UNANSWERED
 from synkora.sockets.client import MAX_EARLY

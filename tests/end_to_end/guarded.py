@@ -19,7 +19,7 @@ from tests.support.servers import Address, serving
 from synkora.access.http import HttpAccess
 from synkora.access.postgres import PostgresAccess
 from synkora.collaboration.access import AccessPolicy
-from synkora.collaboration.service import Collaboration
+from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.incidents import Incidents
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring

@@ -10,7 +10,7 @@ from tests.fuzz.protocol import MAX_ATTACHMENTS, read_as_clients_do
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.app.logs.configure import forward_library
-from synkora.collaboration.service import Collaboration
+from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import Session
 from synkora.identity.handshake import Authenticator

@@ -16,7 +16,8 @@ from jsonschema import Draft7Validator
 from tests.end_to_end.people import CLIENTS
 
 from synkora import Namespace, Socket, SocketServer
-from synkora.schema.application import asyncapi, typescript
+from synkora.schema.asyncapi import asyncapi
+from synkora.schema.typescript import typescript
 
 #: AsyncAPI's own schema of such documents, from its package of specifications.
 SPECIFICATION = CLIENTS / "node_modules/@asyncapi/specs/schemas/3.0.0.json"

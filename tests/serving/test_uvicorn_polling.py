@@ -14,7 +14,7 @@ from tests.support.wire import Connection, raw
 from synkora import SocketServer
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
-from synkora.serving.pipeline import MAX_WAITING
+from synkora.serving.http_pipelining import MAX_WAITING
 
 __all__ = ["pytest_asyncio_loop_factories"]
 

@@ -26,15 +26,18 @@ async def connected(
     address: Address, transports: list[str], handlers: dict[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[Any]:
     """A client of python-socketio, its upgrade finished where it has one."""
-    client = socketio.AsyncClient(reconnection=False)
-    for event, handler in (handlers or {}).items():
-        client.on(event, handler)
-    await client.connect(address.http, transports=transports, **options)
-    try:
-        await until(lambda: client.transport() == transports[-1])
-        yield client
-    finally:
-        await client.disconnect()
+    async with aiohttp.ClientSession() as http:
+        client = socketio.AsyncClient(reconnection=False, http_session=http)
+        for event, handler in (handlers or {}).items():
+            client.on(event, handler)
+        await client.connect(address.http, transports=transports, **options)
+        loops = (client.eio.read_loop_task, client.eio.write_loop_task)
+        try:
+            await until(lambda: client.transport() == transports[-1])
+            yield client
+        finally:
+            await client.disconnect()
+            await asyncio.wait(loops)  # a client that the server disconnects may still send, over a new session then
 
 
 async def test_events_and_acks_go_both_ways(server: SocketServer, address: Address, transports: list[str]) -> None:

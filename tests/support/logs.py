@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from synkora.app.logs.configure import configure_logs
-from synkora.app.logs.deduplication import Deduplication
+from synkora.app.logs.repeated_lines import RepeatedLines
 from synkora.app.setting_values import LogFormat
 from synkora.engine.logs import ROOT, Entry
 
@@ -16,7 +16,7 @@ from synkora.engine.logs import ROOT, Entry
 @contextmanager
 def configured_logs(
     level: str, form: LogFormat = "text", tail: structlog.typing.Processor | None = None
-) -> Iterator[Deduplication]:
+) -> Iterator[RepeatedLines]:
     """Configure the log, and leave it and the libraries' logs as they were."""
     libraries = [logging.getLogger(name) for name in ("asyncio", "uvicorn", ROOT)]
     before = [(library.level, library.handlers, library.propagate) for library in libraries]

@@ -17,7 +17,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.serving.http import HttpTimeouts
 from synkora.serving.listen import listen

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import structlog
 
-from synkora.app.instances import Instances
-from synkora.app.logs.deduplication import Deduplication
+from synkora.app.all_instances import AllInstances
 from synkora.app.logs.incident_log import IncidentLog
 from synkora.app.logs.output import Output
+from synkora.app.logs.repeated_lines import RepeatedLines
 from synkora.app.metrics.loop_lag import LoopLag
 from synkora.app.settings import Settings
 from synkora.app.stats import Stats, read_stats
 from synkora.collaboration.access import AccessPolicy, OpenAccess
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.kept_sessions import SessionStore
+from synkora.collaboration.kept_sessions import SessionLookup
 from synkora.collaboration.limits import Limits
-from synkora.collaboration.service import Collaboration
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
 from synkora.extras import advice
@@ -63,24 +63,24 @@ class Instance:
         cluster: "Cluster | None" = None,
         *,
         id: str = "",
-        repeats: Deduplication | None = None,
+        repeats: RepeatedLines | None = None,
         output: Output | None = None,
     ) -> None:
         self.id = id or new_uid()
         self.server = server
         self.collaboration = collaboration
         self.cluster = cluster
-        self.instances = Instances(self.id, None if cluster is None else cluster.rpc)
+        self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
         self.lag = LoopLag()
         self.started_at = time.time()
         self._started = time.monotonic()
-        self._repeats = repeats or Deduplication()
+        self._repeats = repeats or RepeatedLines()
         self._output = output
         self._patterns = IncidentLog(server.incidents)
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, id: str, repeats: Deduplication | None = None, output: Output | None = None
+        cls, settings: Settings, *, id: str, repeats: RepeatedLines | None = None, output: Output | None = None
     ) -> Self:
         """What the settings describe. Raises `ValueError` with a line for the operator."""
         failures = FailureBackoff(settings.limit_failed_sign_ins)
@@ -263,7 +263,7 @@ def access_policy(settings: Settings) -> AccessPolicy:
     return OpenAccess()
 
 
-def _session_store(settings: Settings, policy: AccessPolicy) -> SessionStore | None:
+def _session_store(settings: Settings, policy: AccessPolicy) -> SessionLookup | None:
     """Where to look up sessions that the app keeps in its database, if it is known and PostgreSQL."""
     if settings.database_url is None:
         return None

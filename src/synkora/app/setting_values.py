@@ -1,4 +1,4 @@
-"""The kinds of value that settings have: what is taken, how it is normalised, and how a refusal words it."""
+"""The kinds of value that settings have: what is accepted, how it is normalised, and what a refusal says is allowed."""
 
 import difflib
 import re

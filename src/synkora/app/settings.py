@@ -446,7 +446,7 @@ def read_settings(*, host: str | None = None, port: int | None = None) -> Settin
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise SettingsError(list(dict.fromkeys(map(_sentence, error.errors())))) from None
+        raise SettingsError(list(dict.fromkeys(map(_refusal_text, error.errors())))) from None
     except UnicodeDecodeError:
         raise SettingsError([".env.local, or another file of variables, is not text in UTF-8"]) from None
     except OSError as error:
@@ -486,7 +486,7 @@ def written(value: object) -> str:
             return str(value)
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _refusal_text(error: ErrorDetails) -> str:
     """Say in one line what is wrong; what a secret is, is never said."""
     variable = str(error["loc"][0])
     match variable:

@@ -8,7 +8,7 @@ import msgspec
 
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
-from synkora.collaboration.service import Collaboration
+from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Limit
 from synkora.sockets.internals import adapter_of, refused_events, registry_of

@@ -11,7 +11,7 @@ import structlog
 
 from synkora.cluster.lease import InstanceLease, Timing
 from synkora.cluster.presence_scripts import CHANGE, ENTER, Keys
-from synkora.cluster.project import Project, SyncEvent, SyncState
+from synkora.cluster.project_sync import ProjectSync, SyncEvent, SyncState
 from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Changes
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
 from synkora.collaboration.project_presence import EMPTY, ProjectPresence
@@ -47,7 +47,7 @@ class PresenceSync:
         self._timing = timing = timing or Timing()
         self._lease = InstanceLease(link, keys, timing)
         self._listener: PresenceListener | None = None
-        self._projects: dict[str, Project] = {}
+        self._projects: dict[str, ProjectSync] = {}
         self._inhabited = 0  # of them: counted, since many ask
         self._incomplete = TimeoutQueue(timing.timeout, self._completed)
         self._doubts = TimeoutQueue(timing.doubt, self._settle)
@@ -160,14 +160,14 @@ class PresenceSync:
         else:
             self._drop(project)
 
-    def _open(self, project_id: str) -> Project:
-        project = self._projects[project_id] = Project(project_id, self._link.uid)
+    def _open(self, project_id: str) -> ProjectSync:
+        project = self._projects[project_id] = ProjectSync(project_id, self._link.uid)
         self._link.subscribe(self._keys.channel(project_id), partial(self._heard, project))
         if self._link.is_up:
             self._incomplete.add(project_id)
         return project
 
-    def _drop(self, project: Project) -> None:
+    def _drop(self, project: ProjectSync) -> None:
         self._complete(project.id)
         self._doubts.drop(project.id)
         del self._projects[project.id]
@@ -175,7 +175,7 @@ class PresenceSync:
 
     # What Redis tells
 
-    def _heard(self, project: Project, message: bytes) -> None:
+    def _heard(self, project: ProjectSync, message: bytes) -> None:
         try:
             announcement = ANNOUNCEMENT.decode(message)
         except (ProtocolError, InvalidPayload) as error:
@@ -190,13 +190,13 @@ class PresenceSync:
         if project is not None:
             self._check(project, has_gap=not project.replica.agrees_with(version))
 
-    def _check(self, project: Project, *, has_gap: bool) -> None:
+    def _check(self, project: ProjectSync, *, has_gap: bool) -> None:
         if has_gap:
             project.move(SyncEvent.LOSE_TRACK)
         if project.needs_snapshot:
             self._plan_call(project.id)
 
-    def _entered(self, project: Project, reply: Any) -> None:
+    def _entered(self, project: ProjectSync, reply: Any) -> None:
         """Take a snapshot, at its place among the announcements."""
         self._changed(reply)
         if reply is None or self._projects.get(project.id) is not project:
@@ -212,7 +212,7 @@ class PresenceSync:
 
     # What the listener is told
 
-    def _tell(self, project: Project, changes: Changes) -> None:
+    def _tell(self, project: ProjectSync, changes: Changes) -> None:
         """Tell of others; before a list is complete, the list will."""
         if self._listener is None or not self.is_complete(project.id):
             return
@@ -250,11 +250,11 @@ class PresenceSync:
             del self._due[project_id]
             project = self._projects.get(project_id)
             if project is None:
-                self._call(Project(project_id, self._link.uid))  # nobody is in it
+                self._call(ProjectSync(project_id, self._link.uid))  # nobody is in it
             elif project.has_news and not project.is_calling:
                 self._call(project)
 
-    def _call(self, project: Project) -> None:
+    def _call(self, project: ProjectSync) -> None:
         keys, uid = self._keys, self._link.uid
         names = (keys.instances, keys.instance(uid), keys.project(project.id))
         args: list[bytes | str | int] = [uid, project.id, keys.channel(project.id), ceil(self._timing.lifetime)]
@@ -272,7 +272,7 @@ class PresenceSync:
         self._calls += 1
         self._link.run(script, names, args, answered).add_done_callback(partial(self._call_ended, project))
 
-    def _call_ended(self, project: Project, call: asyncio.Future[Any]) -> None:
+    def _call_ended(self, project: ProjectSync, call: asyncio.Future[Any]) -> None:
         self._calls -= 1
         error = call.exception()
         project.move(SyncEvent.ANSWER if error is None and call.result() is not None else SyncEvent.FAIL)

@@ -20,7 +20,7 @@ class SessionsNotStored(AccessUnavailable):
     """The app's database has no sessions."""
 
 
-class SessionStore(Protocol):
+class SessionLookup(Protocol):
     """Finds the app's sessions by key."""
 
     async def find(self, key: str) -> User | None:
@@ -39,7 +39,7 @@ class KeptSessions:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: SessionLookup,
         incidents: Incidents,
         *,
         end: Callable[[Member], None],

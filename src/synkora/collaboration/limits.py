@@ -5,7 +5,7 @@ from enum import IntEnum
 from time import monotonic
 from typing import Final
 
-from synkora.collaboration.spending import Spending
+from synkora.collaboration.user_work import UserWork
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
@@ -31,7 +31,7 @@ def _rate(per_second: float) -> Rate:
 class Limits:
     """Limits per client; rates are events or bytes per second, and 0 means no limit.
 
-    `connections` and `user_byte_rate` apply to all connections of a user; `user_byte_rate` counts as in `Spending`.
+    `connections` and `user_byte_rate` apply to all connections of a user; `user_byte_rate` counts as in `UserWork`.
     """
 
     volatile_rate: float = 100
@@ -66,12 +66,12 @@ class TooMuchForUser(EventRefused):
 
 
 class RateLimiter:
-    """The use of one client's limits; `spending` is the use of all connections of its user."""
+    """The use of one client's limits; `work` is the use of all connections of its user."""
 
-    __slots__ = ("_bytes", "_bytes_due", "_due", "_rates", "_refusals_due", "spending")
+    __slots__ = ("_bytes", "_bytes_due", "_due", "_rates", "_refusals_due", "work")
 
-    def __init__(self, limits: Limits, spending: Spending | None = None) -> None:
-        self.spending = spending
+    def __init__(self, limits: Limits, work: UserWork | None = None) -> None:
+        self.work = work
         self._rates = limits.rates
         self._due = [0.0] * len(EventClass)
         self._bytes = limits.bytes
@@ -84,12 +84,12 @@ class RateLimiter:
         Raises `EventRefused` above the event rate, `TooManyBytes` above the byte rate, `TooMuchForUser` above the
         user's limit, and `TooManyRefusals` above the rate of refusals.
         """
-        rate, bytes_rate, spending = self._rates[event_class], self._bytes, self.spending
-        if rate is None and bytes_rate is None and spending is None:
+        rate, bytes_rate, work = self._rates[event_class], self._bytes, self.work
+        if rate is None and bytes_rate is None and work is None:
             return
         now = monotonic()
-        if spending is not None:
-            wait = spending.excess(now)
+        if work is not None:
+            wait = work.excess(now)
             if wait > 0:
                 self._refuse(now, size)
                 raise TooMuchForUser("Too much for one user: slow down", retryAfter=_rounded(wait))
@@ -103,8 +103,8 @@ class RateLimiter:
             self._take_bytes(bytes_rate, size, now)
         if rate is not None:
             self._due[event_class] = rate.after(due, now)
-        if spending is not None:
-            spending.count_event(size, now)
+        if work is not None:
+            work.count_event(size, now)
 
     def take_bytes(self, size: int) -> None:
         """Count bytes that are not an event, such as an ack. Raises `TooManyBytes` and `TooManyRefusals`."""

@@ -53,6 +53,11 @@ class Backlog:
         """Whether no message waits."""
         return not self._durable and not self._volatile and not self._updates
 
+    @property
+    def is_over_limit(self) -> bool:
+        """Whether more than `limit` bytes wait: the slow consumer is to be disconnected, by its `Outbox`."""
+        return self.bytes > self._limit
+
     def add(self, messages: list[Message]) -> int:
         """Add `messages`, and drop messages above the limits; return the number of dropped volatile messages."""
         for message in messages:
@@ -71,14 +76,14 @@ class Backlog:
         while self._has_too_many_volatile():
             self._take(self._volatile)
             dropped += 1
-        if self.bytes > self._limit and self._updates:
+        if self.is_over_limit and self._updates:
             self._lose_updates()
         return dropped
 
     def _has_too_many_volatile(self) -> bool:
         if self._volatile_bytes > VOLATILE_LIMIT and len(self._volatile) > 1:
             return True
-        return self.bytes > self._limit and bool(self._volatile)
+        return self.is_over_limit and bool(self._volatile)
 
     def _add_update(self, update: Update) -> None:
         if update.replaces is not None:

@@ -1,4 +1,4 @@
-"""Message messages per client: one write per client and turn of the event loop, and a bounded backlog."""
+"""The outgoing messages of each client: one write per client and turn of the event loop, and a bounded backlog."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -120,7 +120,7 @@ class Outbox:
                 self._flusher.schedule(self)
         self._flusher.dropped += backlog.add(queue)
         backlog.prune_lost(self)
-        if backlog.bytes > self._limit:
+        if backlog.is_over_limit:
             self.clear()
             self._flusher.cut_off += 1
             self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))

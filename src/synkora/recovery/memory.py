@@ -302,6 +302,11 @@ class MemoryStore:
     def _new_sessions(self, namespace: str) -> MemorySessions:
         return MemorySessions(self.settings, self._clock)
 
+    def forget(self, namespace: str) -> None:
+        """Drop the log and the sessions of a namespace."""
+        self._logs.pop(namespace, None)
+        self._sessions.pop(namespace, None)
+
     async def start(self) -> None:
         """Load nothing."""
 

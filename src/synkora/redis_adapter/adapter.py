@@ -1,6 +1,6 @@
 """What joins a namespace to those of the same name on other servers, ours and those of Node.js, through Redis."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from msgspec import UNSET, Raw
@@ -9,8 +9,11 @@ from synkora.engine.message import Message
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
-from synkora.redis_adapter.event_codec import decode_event, encode_event
-from synkora.redis_adapter.formats import (
+from synkora.redis_adapter.message_conversion import message_of, published_event_of
+from synkora.redis_adapter.requests import Requests
+from synkora.redis_adapter.responder import Responder
+from synkora.redis_adapter.socket_codec import snapshot_of
+from synkora.redis_adapter.wire_codec import (
     AdapterRequest,
     AdapterResponse,
     BroadcastMessage,
@@ -25,9 +28,6 @@ from synkora.redis_adapter.formats import (
     room_names,
     write,
 )
-from synkora.redis_adapter.requests import Requests
-from synkora.redis_adapter.responder import Responder
-from synkora.redis_adapter.socket_codec import snapshot_of
 from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
@@ -53,7 +53,14 @@ class RedisAdapter:
     """
 
     def __init__(
-        self, namespace: str, local: LocalAdapter, link: Link, *, prefix: str = DEFAULT_PREFIX, timeout: float = 5
+        self,
+        namespace: str,
+        local: LocalAdapter,
+        link: Link,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: float = 5,
+        closed: Callable[[str], None] | None = None,
     ) -> None:
         channels = Channels.of(prefix, namespace)
         self.rooms = local.rooms
@@ -65,6 +72,7 @@ class RedisAdapter:
         self._link = link
         self._channels = channels
         self._timeout = timeout
+        self._closed = closed
         self._own = beginning(link.uid)
         self._requests = Requests(link, channels)
         self._responder = Responder(namespace, local, link, channels)
@@ -117,9 +125,8 @@ class RedisAdapter:
 
     def _publish(self, message: Message, options: Options) -> None:
         try:
-            written = write(
-                BroadcastMessage(self._link.uid, encode_event(message, self._namespace, may_be_text=True), options)
-            )
+            event = published_event_of(message, self._namespace, may_be_text=True)
+            written = write(BroadcastMessage(self._link.uid, event, options))
         except InvalidMessage:
             self.unwritable += 1
             return
@@ -133,7 +140,7 @@ class RedisAdapter:
             if broadcast.packet.nsp != self._namespace:
                 return
             options = broadcast.opts
-            delivery = decode_event(
+            delivery = message_of(
                 broadcast.packet,
                 volatile=bool(options.flag("volatile")),
                 compress=options.flag("compress") is not False,
@@ -172,7 +179,7 @@ class RedisAdapter:
             return await self._local.call(message, rooms, except_rooms, timeout=timeout)
         request = self._request(
             RequestType.BROADCAST,
-            packet=encode_event(message, self._namespace),
+            packet=published_event_of(message, self._namespace),
             opts=_options(rooms, except_rooms, {**_flags(message), "timeout": round(timeout * 1000)}),
         )
         answers = AckCollector()
@@ -253,6 +260,14 @@ class RedisAdapter:
         """How many servers have this namespace, this one included. Raises `TimeoutError` where Redis is away."""
         return await self._requests.count()
 
+    def close(self) -> None:
+        """Hear nothing any more. `closed` is called with the name of the namespace."""
+        self._link.unsubscribe(self._channels.broadcasts)
+        self._requests.close()
+        self._responder.close()
+        if self._closed is not None:
+            self._closed(self._namespace)
+
     def _request(self, type: RequestType, **fields: Any) -> AdapterRequest:
         return AdapterRequest(uid=self._link.uid, type=type, **fields)
 
@@ -277,7 +292,8 @@ class RedisAdapters:
         if namespace in self._namespaces:
             raise ValueError("RedisAdapter.from_url(…) is for one server: call it for each server")
         self._namespaces.add(namespace)
-        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, timeout=self._timeout)
+        forget = self._namespaces.discard
+        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, timeout=self._timeout, closed=forget)
 
     @property
     def problem(self) -> str | None:

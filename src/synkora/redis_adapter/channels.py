@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synkora.redis_adapter.formats import RoomName
+from synkora.redis_adapter.wire_codec import RoomName
 
 
 @dataclass(frozen=True, slots=True)

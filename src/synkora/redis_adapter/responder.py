@@ -8,8 +8,9 @@ from msgspec import UNSET
 
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
-from synkora.redis_adapter.event_codec import decode_event
-from synkora.redis_adapter.formats import (
+from synkora.redis_adapter.message_conversion import message_of
+from synkora.redis_adapter.socket_codec import describe
+from synkora.redis_adapter.wire_codec import (
     AdapterRequest,
     AdapterResponse,
     InvalidMessage,
@@ -20,7 +21,6 @@ from synkora.redis_adapter.formats import (
     write,
     write_json,
 )
-from synkora.redis_adapter.socket_codec import describe
 from synkora.sockets.local_adapter import LocalAdapter
 
 _LONGEST_POLL: Final = 3600.0  # seconds that clients may have to acknowledge, whatever another server says
@@ -50,6 +50,10 @@ class Responder:
             RequestType.BROADCAST: self._broadcast,
         }
         link.subscribe(channels.requests, self._receive)
+
+    def close(self) -> None:
+        """Hear no requests any more."""
+        self._link.unsubscribe(self._channels.requests)
 
     def _receive(self, message: bytes) -> None:
         try:
@@ -113,7 +117,7 @@ class Responder:
         event.nsp = self._namespace
         if event.data is UNSET:
             raise InvalidMessage("no event")  # its JSON text takes the place of an id
-        message = decode_event(
+        message = message_of(
             event, volatile=bool(options.flag("volatile")), compress=options.flag("compress") is not False
         )
 

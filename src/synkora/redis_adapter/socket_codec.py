@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, field
 
 from synkora.protocol import json
-from synkora.redis_adapter.formats import InvalidMessage, RoomName, room_names
+from synkora.redis_adapter.wire_codec import InvalidMessage, RoomName, room_names
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
 _DATE: Final = "%a %b %d %Y %H:%M:%S GMT+0000 (Coordinated Universal Time)"  # what String(new Date()) is like

@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from synkora.schema.application import asyncapi, typescript
+from synkora.schema.asyncapi import asyncapi
+from synkora.schema.typescript import typescript
 from synkora.schema.undeclared import imported_files, undeclared
 from synkora.sockets.internals import declared_events
 from synkora.sockets.server import SocketServer

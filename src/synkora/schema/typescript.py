@@ -1,78 +1,75 @@
-"""Types as TypeScript."""
+"""An application's events as TypeScript, for its clients."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Final
 
-from synkora.schema.json_schema import Schema, schemas_of
+from synkora.schema.events import Message, emitted, received
+from synkora.schema.typescript_types import Types, member
+from synkora.sockets.server import SocketServer
 
-#: Makes schemas of types, as `schemas_of` does.
-Describe = Callable[[Iterable[Any], str], tuple[list[Schema], dict[str, Schema]]]
+_HEAD: Final = """\
+/*
+ * The events of a Socket.IO server, for socket.io-client.
+ * Generated from the server's handlers by `python -m synkora.schema typescript`. Do not edit: generate again.
+ */
 
-
-class Types:
-    """Writes types in TypeScript, and then the interfaces that they name; `describe` makes their schemas."""
-
-    def __init__(self, describe: Describe = schemas_of) -> None:
-        self._describe = describe
-        self._definitions: dict[str, Schema] = {}
-
-    def of(self, *types: Any) -> str:
-        """What is of one of some types."""
-        schemas, definitions = self._describe(types, "{name}")
-        self._definitions |= definitions
-        return " | ".join(dict.fromkeys(type_of(schema) for schema in schemas))
-
-    def interfaces(self) -> Iterator[str]:
-        """All that have been named."""
-        for name, schema in self._definitions.items():
-            comment = f"\n/** {schema['description']} */" if "description" in schema else ""
-            if "properties" not in schema:
-                yield f"{comment}\nexport type {name} = {type_of(schema)};\n"
-                continue
-            yield f"{comment}\nexport interface {name} {{\n"
-            for field, value in schema["properties"].items():
-                yield member(value.get("description"), field, type_of(value), field in schema.get("required", ()))
-            yield "}\n"
+/** An event's arguments, with or without an ack. */
+type MayAck<Arguments extends unknown[], Answer extends unknown[] = []> =
+  | Arguments
+  | [...Arguments, ack: (...answer: Answer) => void];
+"""
+_REFUSED: Final = """
+/** An ack that refuses its event. */
+export interface Refused {
+  error: { message: string; event: string; [detail: string]: unknown };
+}
+"""
 
 
-def member(description: str | None, name: str, type: str, is_required: bool = True) -> str:
-    """A member of an interface."""
-    comment = f"  /** {description} */\n" if description else ""
-    return f"{comment}  {name if name.isidentifier() else json.dumps(name)}{'' if is_required else '?'}: {type};\n"
+def typescript(server: SocketServer) -> str:
+    """Declarations of `ClientToServerEvents` and `ServerToClientEvents`, with the names of other namespaces before."""
+    types, parts = Types(), [_HEAD]
+    refuses = any(namespace.refusals == "ack" for namespace in server.namespaces.values())
+    if refuses:
+        parts.append(_REFUSED)
+    for name, namespace in sorted(server.namespaces.items()):
+        prefix = Message(name, "", ()).title
+        is_refused = namespace.refusals == "ack"
+        parts.append(f"\n/** What a client may send to {name}. */\nexport interface {prefix}ClientToServerEvents {{\n")
+        parts += (_member(message, _sent(message, types, is_refused)) for message in received(namespace))
+        parts.append(
+            f"}}\n\n/** What a client of {name} may get. */\nexport interface {prefix}ServerToClientEvents {{\n"
+        )
+        parts += (_member(message, _got(message, types)) for message in emitted(namespace))
+        parts.append("  error: (refusal: { message: string; event: string }) => void;\n}\n")
+    return "".join([*parts, *types.interfaces()])
 
 
-def type_of(schema: Schema) -> str:
-    """What is valid by a schema, as far as a type can say."""
-    match schema:
-        case {"$ref": name}:
-            return str(name)
-        case {"anyOf": alternatives}:
-            return " | ".join(dict.fromkeys(type_of(each) for each in alternatives))
-        case {"const": value}:
-            return json.dumps(value)
-        case {"enum": values}:
-            return " | ".join(json.dumps(value) for value in values)
-        case {"type": "array", "prefixItems": items}:
-            return f"[{', '.join(type_of(item) for item in items)}]"
-        case {"type": "array", "items": dict() as items}:
-            return f"Array<{type_of(items)}>"
-        case {"type": "array"}:
-            return "Array<unknown>"
-        case {"type": "object", "properties": properties}:
-            required = schema.get("required", ())
-            parts = (
-                f"{json.dumps(name)}{'' if name in required else '?'}: {type_of(value)}"
-                for name, value in properties.items()
-            )
-            return f"{{ {'; '.join(parts)} }}"
-        case {"type": "object", "additionalProperties": dict() as values}:
-            return f"Record<string, {type_of(values)}>"
-        case {"type": "object"}:
-            return "Record<string, unknown>"
-        case {"type": "integer" | "number"}:
-            return "number"
-        case {"type": "string" | "boolean" | "null" as name}:
-            return str(name)
-        case _:
-            return "unknown"
+def _member(message: Message, type: str) -> str:
+    return member(message.description.replace("\n", " ") or None, message.name, type)
+
+
+def _arguments(message: Message, types: Types) -> Iterator[str]:
+    for argument in message.arguments:
+        written = types.of(argument.type)
+        if argument.is_rest:
+            yield f"...{argument.name}: Array<{written}>"
+        else:
+            yield f"{argument.name}{'' if argument.is_required else '?'}: {written}"
+
+
+def _sent(message: Message, types: Types, is_refused: bool) -> str:
+    """An event that clients send; `is_refused` says that its ack may be a refusal."""
+    arguments = list(_arguments(message, types))
+    if any(not argument.is_required for argument in message.arguments):
+        return f"({', '.join(arguments)}) => void"  # nothing may follow what may be missing
+    if message.answers:
+        answer = types.of(*message.answers) + (" | Refused" if is_refused else "")
+        return f"({', '.join([*arguments, f'ack: (answer: {answer}) => void'])}) => void"
+    answer = ", [refused?: Refused]" if is_refused else ""
+    return f"(...args: MayAck<[{', '.join(arguments)}]{answer}>) => void"
+
+
+def _got(message: Message, types: Types) -> str:
+    ack = [f"ack: (answer: {types.of(*message.answers)}) => void"] if message.answers else []
+    return f"({', '.join([*_arguments(message, types), *ack])}) => void"

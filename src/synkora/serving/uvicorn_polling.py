@@ -9,9 +9,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.poll_responses import PollResponse
-from synkora.engine.transports.polling import HAS_UNREAD, PollingEndpoint
+from synkora.engine.transports.polling_endpoint import HAS_UNREAD, PollingEndpoint
 from synkora.serving.http import HttpProtocol, HttpTimeouts
-from synkora.serving.pipeline import nothing
+from synkora.serving.http_pipelining import nothing
 from synkora.serving.request_ids import HEADER, RequestContext
 
 _LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does

@@ -9,7 +9,7 @@ from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets.client import Client
-from synkora.sockets.core import NamespaceCore
+from synkora.sockets.namespace_core import NamespaceCore
 
 
 class ClientHost:

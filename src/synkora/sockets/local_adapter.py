@@ -10,7 +10,7 @@ from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.broadcast_acks import BroadcastAcks, PendingBroadcastAck
 from synkora.sockets.rooms import Rooms
-from synkora.sockets.server_side import ServerSide
+from synkora.sockets.server_side_events import ServerSide
 from synkora.sockets.snapshot import SocketSnapshot
 
 
@@ -142,6 +142,9 @@ class LocalAdapter:
 
     async def server_count(self) -> int:
         return 1
+
+    def close(self) -> None:
+        """Release nothing: there is no other server."""
 
     def _select(self, rooms: Collection[str], except_rooms: Collection[str]) -> Iterator[LocalSocket]:
         # A copy, since what is done with one may change who is where. One may end another: that is gone then.

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
-from synkora.sockets.core import DeclaredEvent, NamespaceCore
+from synkora.sockets.namespace_core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
 from synkora.sockets.signatures import caller, connect_caller, takes_any, takes_exactly
 from synkora.sockets.socket import Socket

@@ -8,7 +8,7 @@ from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
 if TYPE_CHECKING:
-    from synkora.sockets.core import NamespaceCore
+    from synkora.sockets.namespace_core import NamespaceCore
 
 
 class RemoteSocket:

@@ -16,7 +16,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import Cors, EngineSettings, TransportName
 from synkora.engine.transports.asgi import AsgiEndpoint
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.recovery.memory import MemoryStore
 from synkora.recovery.ports import RecoveryStore
@@ -27,9 +27,9 @@ from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.client import Client
 from synkora.sockets.client_host import ClientHost
-from synkora.sockets.core import NamespaceCore
 from synkora.sockets.local_adapter import AdapterConnection, AdapterFactory
 from synkora.sockets.namespace import Namespace, Pattern
+from synkora.sockets.namespace_core import NamespaceCore
 from synkora.sockets.namespace_handlers import NamespaceHandlers
 from synkora.sockets.registration import Registration
 
@@ -183,9 +183,13 @@ class SocketServer(Registration, BroadcastOperators):
         found = self._namespaces.get(name)
         if found is None:
             parent = next((pattern for pattern in self._patterns if pattern._matches(name)), None)
-            if parent is None or parent._children >= parent._max_children:
+            if parent is None:
                 return None
-            parent._children += 1
+            given_up = parent._give_up_child()
+            if given_up is not None:
+                del self._namespaces[given_up]
+            if len(parent._children) >= parent._max_children:
+                return None
             found = self.add(parent._child(name))
         return found._core
 

@@ -17,8 +17,8 @@ from synkora.app.admin_ui.serve import NAMESPACE, serve_admin_ui
 from synkora.app.cluster import Cluster
 from synkora.app.instance import Instance
 from synkora.cluster.instance_rpc import InstanceRpc
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.collaboration.service import Collaboration
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.protocol.json import encode
@@ -115,7 +115,7 @@ async def test_one_that_does_not_answer_keeps_nothing_from_admins(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, other: Callable[[InstanceRpc], object], told: int
 ) -> None:
     """They are told of the others, again and again."""
-    monkeypatch.setattr("synkora.app.instances.WITHIN", 0.2)
+    monkeypatch.setattr("synkora.app.all_instances.WITHIN", 0.2)
     async with instance(redis) as first, instance(redis, other), admin_of(first) as someone:
         (sockets,) = await someone.told("all_sockets")
         assert [socket["nsp"] for socket in sockets] == [NAMESPACE]

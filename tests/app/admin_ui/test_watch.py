@@ -14,8 +14,8 @@ from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora.app.admin_ui import watch
-from synkora.app.admin_ui.instance import AdminUiInstance
 from synkora.app.admin_ui.messages import SocketDescription
+from synkora.app.admin_ui.own_answers import AdminUiInstance
 from synkora.sockets.socket import Socket
 
 FIGURES = ["DISCONNECT", "MDISCONNECT", "AGGREGATED_EVENTS"]

@@ -6,7 +6,7 @@ import pytest
 from tests.collaboration.site import turn
 
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING, ConcurrencyLimit
-from synkora.app.console.guard import ConsoleRefused
+from synkora.app.console.sign_in import ConsoleRefused
 
 
 async def test_few_go_ahead_and_the_others_follow_in_their_order() -> None:

@@ -20,7 +20,7 @@ from tests.support.servers import serving, until
 from synkora import __version__
 from synkora.app.health import make_app
 from synkora.app.instance import Instance
-from synkora.app.logs.deduplication import Deduplication
+from synkora.app.logs.repeated_lines import RepeatedLines
 from synkora.app.metrics import page
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
@@ -36,7 +36,7 @@ class MeasuredSite(Site):
 
     def __init__(self, token: str | None = None) -> None:
         super().__init__()
-        repeats = Deduplication()
+        repeats = RepeatedLines()
         repeats.levels.update(warning=3, info=9)
         instance = Instance(self.server, self.collaboration, repeats=repeats)
         secret = None if token is None else SecretStr(token)

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from synkora import __version__
 from synkora.app.schema.json_schema import document
 from synkora.app.schema.messages import Message, from_clients, to_clients
+from synkora.collaboration.collaboration import _decode_project_id
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID, Codec, Event, Sender
-from synkora.collaboration.service import _decode_project_id
 from synkora.protocol.json import encode
 from synkora.sockets.errors import EventRefused
 

@@ -13,7 +13,7 @@ from tests.support.servers import Engine, until
 from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.transports.asgi import AsgiEndpoint
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 
 DENIAL: dict[str, Any] = {"websocket.http.response": {}}
 HANDSHAKE = b"EIO=4&transport=websocket"

@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.asgi_websocket import AsgiWebSocket
-from synkora.engine.transports.polling import PollingEndpoint
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.engine.transports.uvicorn_websocket import protocol_for
 from synkora.engine.transports.websocket import WebSocketTransport
 

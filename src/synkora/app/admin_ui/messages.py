@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from synkora.app.instances import Nothing, Topic
+from synkora.app.all_instances import Nothing, Topic
 
 #: The pages of sockets, rooms and clients: without it the UI has those of figures alone.
 TABLES: Final = "ALL_EVENTS"

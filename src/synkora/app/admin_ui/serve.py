@@ -5,9 +5,9 @@ from typing import Any, Final
 import structlog
 
 from synkora.app.admin_ui.credentials import Credentials
-from synkora.app.admin_ui.instance import AdminUiInstance
+from synkora.app.admin_ui.own_answers import AdminUiInstance
 from synkora.app.admin_ui.watch import INTERVAL, Watch
-from synkora.app.console.guard import MOST_FAILURES
+from synkora.app.console.sign_in import MOST_FAILURES
 from synkora.app.instance import Instance
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.incidents import IncidentKind

@@ -8,7 +8,7 @@ import structlog
 
 from synkora.app.admin_ui.changes import Sockets, changes, server_stats
 from synkora.app.admin_ui.messages import FEATURES, SOCKETS, STATISTICS, TABLES, Config, Statistics
-from synkora.app.instances import Instances, Nothing
+from synkora.app.all_instances import AllInstances, Nothing
 from synkora.engine.logs import fault
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
@@ -27,7 +27,7 @@ class Watch:
     remembered between two looks is here, and forgotten with the last admin.
     """
 
-    def __init__(self, namespace: Namespace, instances: Instances, interval: float = INTERVAL) -> None:
+    def __init__(self, namespace: Namespace, instances: AllInstances, interval: float = INTERVAL) -> None:
         self._namespace = namespace
         self._instances = instances
         self._interval = interval

@@ -7,7 +7,6 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
-from synkora.app.console.guard import ConsoleRefused, Guard
 from synkora.app.console.parameters import (
     BLOCK_BODY,
     DISCONNECT_BODY,
@@ -17,6 +16,7 @@ from synkora.app.console.parameters import (
     body,
 )
 from synkora.app.console.rpc_messages import BLOCK, COUNT, DISCONNECT, Blocking, ProjectNamed, SocketNamed
+from synkora.app.console.sign_in import ConsoleRefused, ConsoleSignIn
 from synkora.app.instance import Instance
 from synkora.collaboration.blocks import MAX_BLOCKS, Block
 
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 class Actions:
     """Acts on all instances that this one knows, itself among them."""
 
-    def __init__(self, instance: Instance, guard: Guard) -> None:
+    def __init__(self, instance: Instance, guard: ConsoleSignIn) -> None:
         self._instances = instance.instances
         self._guard = guard
         self._collaboration = instance.collaboration

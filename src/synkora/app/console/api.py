@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from synkora.app.all_instances import InstanceReplies
 from synkora.app.console.actions import Actions
 from synkora.app.console.concurrency_limit import ConcurrencyLimit
-from synkora.app.console.guard import ConsoleRefused, Guard
 from synkora.app.console.log_tail import KEEPS as MOST_ENTRIES
 from synkora.app.console.parameters import (
     ConnectionsParameters,
@@ -44,8 +44,8 @@ from synkora.app.console.rpc_messages import (
 from synkora.app.console.sampling import INTERVAL, KEEPS
 from synkora.app.console.selection import merged
 from synkora.app.console.settings_in_force import SettingInForce
+from synkora.app.console.sign_in import ConsoleRefused, ConsoleSignIn
 from synkora.app.instance import Instance
-from synkora.app.instances import InstanceReplies
 from synkora.app.static_pages import takes_gzip
 from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode
@@ -62,7 +62,7 @@ Endpoint = Callable[[Request], Awaitable[object]]
 class Api:
     """Answers below `/console/api`, for all instances that this one knows, itself among them."""
 
-    def __init__(self, instance: Instance, guard: Guard, settings: list[SettingInForce]) -> None:
+    def __init__(self, instance: Instance, guard: ConsoleSignIn, settings: list[SettingInForce]) -> None:
         self._instances = instance.instances
         self._guard = guard
         self._collaboration = instance.collaboration

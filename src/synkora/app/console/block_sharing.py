@@ -4,8 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
+from synkora.app.all_instances import AllInstances, Nothing
 from synkora.app.console.rpc_messages import BLOCKS
-from synkora.app.instances import Instances, Nothing
 from synkora.collaboration.blocks import Blocks
 
 EVERY: Final = 2.0  # seconds
@@ -15,7 +15,7 @@ _TRIES: Final = 3  # one without a console never answers
 class BlockSharing:
     """Asks each other instance once, within a `with` block in a running loop, and again when it has been away."""
 
-    def __init__(self, instances: Instances, blocks: Blocks, *, every: float = EVERY) -> None:
+    def __init__(self, instances: AllInstances, blocks: Blocks, *, every: float = EVERY) -> None:
         self._instances = instances
         self._blocks = blocks
         self._every = every

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from synkora.app.console.guard import ConsoleRefused
+from synkora.app.console.sign_in import ConsoleRefused
 
 MOST_RUNNING: Final = 2
 MOST_WAITING: Final = 30

@@ -8,11 +8,11 @@ from starlette.routing import BaseRoute
 
 from synkora.app.console.api import Api
 from synkora.app.console.block_sharing import BlockSharing
-from synkora.app.console.guard import Guard
-from synkora.app.console.instance import ConsoleInstance
 from synkora.app.console.log_tail import LogTail
+from synkora.app.console.own_answers import ConsoleInstance
 from synkora.app.console.sampling import Sampler, sample_of
 from synkora.app.console.settings_in_force import settings_in_force
+from synkora.app.console.sign_in import ConsoleSignIn
 from synkora.app.instance import Instance
 from synkora.app.settings import Settings
 from synkora.app.static_pages import CONSOLE, page_routes
@@ -23,7 +23,7 @@ class Console:
 
     def __init__(self, settings: Settings, instance: Instance, *, log_tail: LogTail, files: Path = CONSOLE) -> None:
         token = None if settings.console_token is None else settings.console_token.get_secret_value()
-        guard = Guard(token, instance.server.settings.proxies, instance.server.incidents)
+        guard = ConsoleSignIn(token, instance.server.settings.proxies, instance.server.incidents)
         self._sharing = BlockSharing(instance.instances, instance.collaboration.blocks)
         self._sampler = Sampler(lambda: sample_of(instance))
         self._answers = ConsoleInstance(instance, self._sampler, log_tail)

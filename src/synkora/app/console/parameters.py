@@ -6,7 +6,6 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-from synkora.app.console.guard import ConsoleRefused
 from synkora.app.console.rpc_messages import (
     REACH,
     ConnectionsOrder,
@@ -16,6 +15,7 @@ from synkora.app.console.rpc_messages import (
     Transport,
     Words,
 )
+from synkora.app.console.sign_in import ConsoleRefused
 from synkora.collaboration.blocks import LONGEST_BLOCK, BlockedKind
 from synkora.collaboration.events import MAX_PROJECT_ID
 from synkora.engine.addresses import parse_address, rate_limit_key

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from synkora.app.instances import Nothing, Topic
+from synkora.app.all_instances import Nothing, Topic
 from synkora.collaboration.blocks import MAX_BLOCKS, Block, BlockedKind
 from synkora.identity.user import MAX_ID_LENGTH
 from synkora.protocol.json import Raw

@@ -19,9 +19,9 @@ from synkora.app.console.rpc_messages import (
     UserIn,
 )
 from synkora.app.console.selection import Column, select
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Occupancy, Presence
-from synkora.collaboration.service import Collaboration
 from synkora.sockets.internals import session_of
 
 _FIRST_TIME: Final = time.time() - time.monotonic()  # what to add to the monotonic clock for seconds since 1970

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import structlog
 
-from synkora.app.logs.deduplication import Deduplication
 from synkora.app.logs.json import render_json
 from synkora.app.logs.output import Output
+from synkora.app.logs.repeated_lines import RepeatedLines
 from synkora.app.logs.text import render_colored, render_text
 from synkora.app.setting_values import LogFormat
 from synkora.engine.logs import ROOT, Entry
@@ -28,7 +28,7 @@ def configure_logs(
     tail: structlog.typing.Processor | None = None,
     output: Output | None = None,
     instance_id: str = "",
-) -> Deduplication:
+) -> RepeatedLines:
     """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
     Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets what is written.
@@ -36,7 +36,7 @@ def configure_logs(
     of JSON has it.
     Returns what counts warnings and errors, and tells of those that are repeated.
     """
-    repeats = Deduplication()
+    repeats = RepeatedLines()
     renderer = _renderer(form, instance_id)
     one_output = functools.cache(lambda: output or standard_output(form, instance_id))
     structlog.configure(

@@ -6,7 +6,7 @@ from synkora import __version__
 from synkora.app.schema.json_schema import schemas_of
 from synkora.app.schema.messages import Message, from_clients, to_clients
 from synkora.collaboration.events import CATALOGUE, Event
-from synkora.schema.typescript import Types, member
+from synkora.schema.typescript_types import Types, member
 
 # An optional ack would do for `emit`, but `emitWithAck` would then take any arguments.
 _HEAD: Final = f"""\

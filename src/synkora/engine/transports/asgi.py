@@ -10,7 +10,7 @@ from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.logs import Log, fault
 from synkora.engine.registry import Registry
 from synkora.engine.transports.asgi_websocket import AsgiWebSocket
-from synkora.engine.transports.polling import PollingEndpoint, Receive, Scope, Send
+from synkora.engine.transports.polling_endpoint import PollingEndpoint, Receive, Scope, Send
 from synkora.engine.transports.websocket_heads import subprotocol
 
 log = Log(__name__)

@@ -17,7 +17,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.request import Request
 from synkora.engine.session import Session
 from synkora.engine.settings import TransportName
-from synkora.engine.transports.polling import Receive, Send
+from synkora.engine.transports.polling_endpoint import Receive, Send
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.protocol.errors import ProtocolError
 

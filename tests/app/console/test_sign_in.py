@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 from tests.support.clocks import Clock
 
-from synkora.app.console.guard import MOST_FAILURES, ConsoleRefused, Guard
+from synkora.app.console.sign_in import MOST_FAILURES, ConsoleRefused, ConsoleSignIn
 from synkora.collaboration import failure_backoff as failures_module
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.incidents import Incidents
@@ -30,11 +30,11 @@ def request_of(peer: str | None = "192.0.2.1", **headers: str) -> Request:
     return Request(scope)
 
 
-def guard_of(token: str | None = TOKEN, proxies: tuple[str, ...] = ()) -> Guard:
-    return Guard(token, TrustedProxies(proxies), Incidents())
+def guard_of(token: str | None = TOKEN, proxies: tuple[str, ...] = ()) -> ConsoleSignIn:
+    return ConsoleSignIn(token, TrustedProxies(proxies), Incidents())
 
 
-def refusal(guard: Guard, request: Request) -> ConsoleRefused:
+def refusal(guard: ConsoleSignIn, request: Request) -> ConsoleRefused:
     with pytest.raises(ConsoleRefused) as caught:
         guard.check(request)
     return caught.value

@@ -13,7 +13,7 @@ JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access count
 _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
-class Spending:
+class UserWork:
     """The work of one user, in sent bytes; `due` is the time at which it is paid for."""
 
     __slots__ = ("__weakref__", "_rate", "due")
@@ -39,29 +39,29 @@ class Spending:
         self.due = self._rate.after(self.due, monotonic(), (DELIVERY_SIZE + size) * receivers)
 
 
-class Spendings:
-    """The spending of connected users, and the debts of others; `per_second` is in bytes, 0 means no limit."""
+class UserWorks:
+    """The work of connected users, and the debts of others; `per_second` is in bytes, 0 means no limit."""
 
     def __init__(self, per_second: float) -> None:
         self._rate = Rate(per_second, per_second) if per_second else None
-        self._spendings: WeakValueDictionary[str, Spending] = WeakValueDictionary()
+        self._works: WeakValueDictionary[str, UserWork] = WeakValueDictionary()
         self._debts: OrderedDict[str, float] = OrderedDict()
 
-    def of(self, user_id: str) -> Spending | None:
-        """Return the spending that all connections of a user share; None without a limit."""
+    def of(self, user_id: str) -> UserWork | None:
+        """Return the work that all connections of a user share; None without a limit."""
         if self._rate is None:
             return None
-        spending = self._spendings.get(user_id)
-        if spending is None:
-            spending = self._spendings[user_id] = Spending(self._rate, self._debts.pop(user_id, 0.0))
-        return spending
+        work = self._works.get(user_id)
+        if work is None:
+            work = self._works[user_id] = UserWork(self._rate, self._debts.pop(user_id, 0.0))
+        return work
 
     def store_debt(self, user_id: str) -> None:
         """Store a user's debt after the last connection: a new connection does not clear it."""
-        spending = self._spendings.get(user_id)
-        if spending is None or spending.due <= monotonic():
+        work = self._works.get(user_id)
+        if work is None or work.due <= monotonic():
             return
-        self._debts[user_id] = spending.due
+        self._debts[user_id] = work.due
         self._debts.move_to_end(user_id)
         if len(self._debts) > _MAX_DEBTORS:
             self._debts.popitem(last=False)

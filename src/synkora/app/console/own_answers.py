@@ -5,6 +5,7 @@ import os
 import socket
 
 from synkora import __version__
+from synkora.app.all_instances import Nothing
 from synkora.app.console import tables
 from synkora.app.console.concurrency_limit import MOST_RUNNING
 from synkora.app.console.log_tail import LogTail
@@ -34,7 +35,6 @@ from synkora.app.console.rpc_messages import (
 )
 from synkora.app.console.sampling import Sampler
 from synkora.app.instance import Instance
-from synkora.app.instances import Nothing
 from synkora.collaboration.blocks import Block
 
 

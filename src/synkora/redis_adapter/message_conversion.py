@@ -19,7 +19,7 @@ from synkora.protocol.socketio import (
 )
 from synkora.protocol.timestamps import timestamp
 from synkora.redis_adapter import js_numbers
-from synkora.redis_adapter.formats import InvalidMessage, PublishedEvent
+from synkora.redis_adapter.wire_codec import InvalidMessage, PublishedEvent
 from synkora.sockets.packets import event_of_json
 
 _ARGUMENTS: Final[json.Decoder[list[Any]]] = json.Decoder(list[Any], js_numbers.parse)
@@ -28,7 +28,7 @@ _EVENTS: Final = (PacketType.EVENT, PacketType.BINARY_EVENT)
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 
 
-def encode_event(message: Message, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
+def published_event_of(message: Message, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
     """The event that a message brings to clients; with `may_be_text` a large one as its JSON text.
 
     So is one with half a surrogate pair, which MessagePack has no form for; where it cannot be text it gets U+FFFD.
@@ -48,7 +48,7 @@ def encode_event(message: Message, namespace: str, *, may_be_text: bool = False)
     return PublishedEvent(PacketType.EVENT, data, namespace)
 
 
-def decode_event(
+def message_of(
     event: PublishedEvent, *, volatile: bool = False, compress: bool = True, is_plain: bool = False
 ) -> Message:
     """An event as clients get it: bytes as attachments, dates as text. One that `is_plain` has none.

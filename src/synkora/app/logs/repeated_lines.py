@@ -22,7 +22,7 @@ _TELLING: Final = ("eventName", "problem", "logger")  # fields without which two
 log = structlog.get_logger(__name__)
 
 
-class Deduplication:
+class RepeatedLines:
     """Lets the first of each warning or error through, and tells after `window` seconds how many more there were.
 
     `levels` counts them all, as `warning` or `error`. Where no event loop runs every one goes through.

@@ -33,7 +33,7 @@ class ConsoleRefused(Exception):
         self.headers = headers or {}
 
 
-class Guard:
+class ConsoleSignIn:
     """Lets in who brings the token; where there is none, who asks from this machine.
 
     An address with too many wrong tokens, however it came by the right one, has to wait. `proxies` say whose word on an

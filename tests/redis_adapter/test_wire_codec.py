@@ -13,8 +13,8 @@ from msgspec import msgpack
 from tests.end_to_end.node_process import NodeProcess
 
 from synkora.engine.message import Message
-from synkora.redis_adapter.event_codec import encode_event
-from synkora.redis_adapter.formats import (
+from synkora.redis_adapter.message_conversion import published_event_of
+from synkora.redis_adapter.wire_codec import (
     AdapterRequest,
     AdapterResponse,
     BroadcastMessage,
@@ -57,7 +57,7 @@ JSON = st.recursive(
 
 def written(text: str, *attachments: bytes) -> bytes:
     """An event's JSON array as it goes to other servers, without what is around it."""
-    event = encode_event(Message(text.encode(), attachments), "/")
+    event = published_event_of(Message(text.encode(), attachments), "/")
     message = write(BroadcastMessage("", event, Options()))
     whole = write(BroadcastMessage("", PublishedEvent(2, [], "/"), Options()))
     start, end = whole.index(b"data") + 4, len(whole) - whole.index(b"data") - 5

@@ -9,14 +9,14 @@ import structlog
 from tests.support.logs import configured_logs
 from tests.support.processes import PATIENCE
 
-from synkora.app.logs.deduplication import MOST_KINDS, Deduplication
+from synkora.app.logs.repeated_lines import MOST_KINDS, RepeatedLines
 
 
 @pytest.fixture
-def repeats(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deduplication]:
+def repeats(monkeypatch: pytest.MonkeyPatch) -> Iterator[RepeatedLines]:
     """What counts the entries of the log of a test, with a window that ends when the test says so."""
     with configured_logs("info") as repeats:
-        monkeypatch.setattr("synkora.app.logs.deduplication.log", structlog.get_logger())  # one that has no output yet
+        monkeypatch.setattr("synkora.app.logs.repeated_lines.log", structlog.get_logger())  # one that has no output yet
         yield repeats
 
 
@@ -24,7 +24,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("    ")]
 
 
-async def test_a_flood_is_one_line_and_a_number(repeats: Deduplication, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """The first of each is written at once; how many more there were, at the end of the window."""
     log: Any = structlog.get_logger()
     for number in range(1000):
@@ -47,7 +47,7 @@ async def test_a_flood_is_one_line_and_a_number(repeats: Deduplication, capsys: 
     assert repeats.levels == {"error": 2000, "warning": 1000}
 
 
-async def test_each_block_is_told(repeats: Deduplication, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_each_block_is_told(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """What operators do is no flood: each is to be known with who it was."""
     log: Any = structlog.get_logger()
     for name in ("alice", "bob"):
@@ -68,7 +68,7 @@ async def test_each_block_is_told(repeats: Deduplication, capsys: pytest.Capture
     assert lines(capsys) == []
 
 
-async def test_another_window_begins_anew(repeats: Deduplication, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_another_window_begins_anew(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """What came once has no line of its own at the end, and is written again."""
     log: Any = structlog.get_logger()
     for _ in range(2):
@@ -79,15 +79,15 @@ async def test_another_window_begins_anew(repeats: Deduplication, capsys: pytest
 
 async def test_the_window_ends_by_itself(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to ask."""
-    repeats = Deduplication(window=0.05)
+    repeats = RepeatedLines(window=0.05)
     told = asyncio.Event()
-    monkeypatch.setattr(Deduplication, "tell", lambda _: told.set())
+    monkeypatch.setattr(RepeatedLines, "tell", lambda _: told.set())
     assert repeats(None, "warning", {"event": "odd"}) == {"event": "odd"}
     async with asyncio.timeout(PATIENCE):
         await told.wait()
 
 
-async def test_kinds_are_bounded(repeats: Deduplication, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_kinds_are_bounded(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """However many different ones there are: past the bound they are one kind."""
     log: Any = structlog.get_logger()
     for number in range(MOST_KINDS * 3):
@@ -95,7 +95,7 @@ async def test_kinds_are_bounded(repeats: Deduplication, capsys: pytest.CaptureF
     assert len(lines(capsys)) == MOST_KINDS + 1
 
 
-async def test_incidents_are_not_held_back(repeats: Deduplication, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_incidents_are_not_held_back(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """Those are the first of their kind already, and cautions are told once."""
     log: Any = structlog.get_logger()
     for text in ("a", "b"):
@@ -104,7 +104,7 @@ async def test_incidents_are_not_held_back(repeats: Deduplication, capsys: pytes
     assert lines(capsys) == ["! a", "! Origin refused", "! b", "! Origin refused"]
 
 
-def test_without_a_loop_all_is_written(repeats: Deduplication, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_loop_all_is_written(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """Before a server runs, and after, there is nobody to tell of the rest."""
     log: Any = structlog.get_logger()
     for _ in range(3):

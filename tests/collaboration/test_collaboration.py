@@ -10,10 +10,10 @@ from tests.support.clients import WebSocket, socketio, websocket
 from tests.support.logs import capture_logs
 from tests.support.servers import until
 
+from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.draining import SHUTDOWN_MESSAGE
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.collaboration.local_presence import LocalPresence
-from synkora.collaboration.service import Collaboration
 from synkora.engine.close_reasons import Reason
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring

@@ -4,10 +4,10 @@ import pytest
 from tests.collaboration.site import Person, Site, token_of, turn
 from tests.support.sessions import MemoryTransport, request_of
 
-from synkora.app.admin_ui import instance as instance_module
-from synkora.app.admin_ui.instance import AdminUiInstance
+from synkora.app.admin_ui import own_answers as instance_module
+from synkora.app.admin_ui.own_answers import AdminUiInstance
+from synkora.app.all_instances import Nothing
 from synkora.app.instance import Instance
-from synkora.app.instances import Nothing
 from synkora.protocol.json import encode
 
 

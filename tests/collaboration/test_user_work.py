@@ -8,11 +8,11 @@ from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, errors, names
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
-from synkora.collaboration import spending as spending_module
+from synkora.collaboration import user_work as spending_module
 from synkora.collaboration.access import Role
+from synkora.collaboration.collaboration import HALF_SIZE
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
-from synkora.collaboration.service import HALF_SIZE
-from synkora.collaboration.spending import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, Spendings
+from synkora.collaboration.user_work import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
 from synkora.engine.incidents import Limit
 
 TIMED = (limits_module, spending_module)
@@ -53,14 +53,14 @@ async def test_a_delivery_counts_for_each_who_gets_it(clock: Clock) -> None:
     site = limited(user_byte_rate=10_000_000)
     ann = await site.join("Ann")
     await settle()
-    spending = site.collaboration.members[ann.id].rate_limiter.spending
-    assert spending is not None
+    work = site.collaboration.members[ann.id].rate_limiter.work
+    assert work is not None
 
     async def cost() -> float:
         clock.now += 100
         ann.emit(*EDIT)
         await settle()
-        return (spending.due - clock.now) * 10_000_000
+        return (work.due - clock.now) * 10_000_000
 
     alone = await cost()
     for _ in range(10):
@@ -74,14 +74,14 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
     site = limited(user_byte_rate=1_000_000)
     ann = site.come("Ann")
     await settle()
-    spending = site.collaboration.members[ann.id].rate_limiter.spending
-    assert spending is not None
+    work = site.collaboration.members[ann.id].rate_limiter.work
+    assert work is not None
 
     async def cost(*event: object) -> float:
         clock.now += 100
         ann.emit(*event)
         await settle()
-        return (spending.due - clock.now) * 1_000_000
+        return (work.due - clock.now) * 1_000_000
 
     assert await cost(*EDIT) > JOIN_SIZE
     assert await cost(*EDIT) < JOIN_SIZE / 2
@@ -90,40 +90,40 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
 
 def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:
     """Nor by another user's connection; once it is paid it is forgotten."""
-    spendings = Spendings(1000)
-    spending = spendings.of("ann")
-    assert spending is not None
-    spending.count_delivery(1000, 1)
-    due = spending.due
-    spendings.store_debt("ann")
-    del spending
-    assert len(spendings._spendings) == 0
-    again = spendings.of("ann")
+    works = UserWorks(1000)
+    work = works.of("ann")
+    assert work is not None
+    work.count_delivery(1000, 1)
+    due = work.due
+    works.store_debt("ann")
+    del work
+    assert len(works._works) == 0
+    again = works.of("ann")
     assert again is not None
     assert again.due == due
     clock.now += 100
-    spendings.store_debt("ann")
-    assert not spendings._debts
+    works.store_debt("ann")
+    assert not works._debts
 
 
 def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are forgotten first."""
     monkeypatch.setattr(spending_module, "_MAX_DEBTORS", 2)
-    spendings = Spendings(1000)
+    works = UserWorks(1000)
     for name in ("ann", "bob", "eve"):
-        spending = spendings.of(name)
-        assert spending is not None
-        spending.count_delivery(1000, 1)
-        spendings.store_debt(name)
-    assert list(spendings._debts) == ["bob", "eve"]
+        work = works.of(name)
+        assert work is not None
+        work.count_delivery(1000, 1)
+        works.store_debt(name)
+    assert list(works._debts) == ["bob", "eve"]
 
 
 def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
     """Five tabs of a user, busy among 250 others, with a document of 20 kB once a second each, are never refused."""
     limits = Limits()
-    spending = Spendings(limits.user_byte_rate).of("ann")
-    assert spending is not None
-    tabs = [RateLimiter(limits, spending) for _ in range(5)]
+    work = UserWorks(limits.user_byte_rate).of("ann")
+    assert work is not None
+    tabs = [RateLimiter(limits, work) for _ in range(5)]
     for _ in range(60):
         for tab in tabs:
             for kind, often, size in (
@@ -133,7 +133,7 @@ def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
             ):
                 for _ in range(often):
                     tab.take(kind, size)
-                    spending.count_delivery(size, 250)
+                    work.count_delivery(size, 250)
         clock.now += 1
 
 

@@ -8,8 +8,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 from synkora.app.admin_ui.messages import SOCKETS, STATISTICS, NamespaceSize, SocketDescription, Statistics
+from synkora.app.all_instances import Nothing
 from synkora.app.instance import Instance
-from synkora.app.instances import Nothing
 from synkora.sockets.internals import session_of
 from synkora.sockets.socket import Socket
 

@@ -51,7 +51,7 @@ _WITHOUT_SNAPSHOT: Final = (SyncState.NEW, SyncState.OUTDATED, SyncState.OVERTAK
 _CALLING: Final = (SyncState.ENTERING, SyncState.CHANGING, SyncState.OVERTAKEN)
 
 
-class Project:
+class ProjectSync:
     """Its replica, and the changes that Redis has not been told of: `joined` have come after those in `left` went."""
 
     __slots__ = ("id", "joined", "left", "replica", "state")

@@ -12,8 +12,8 @@ from msgspec import Raw, msgpack
 
 from synkora.engine.message import Message
 from synkora.protocol.socketio import MAX_ATTACHMENTS
-from synkora.redis_adapter.event_codec import LARGE, decode_event, encode_event
-from synkora.redis_adapter.formats import (
+from synkora.redis_adapter.message_conversion import LARGE, message_of, published_event_of
+from synkora.redis_adapter.wire_codec import (
     BroadcastMessage,
     InvalidMessage,
     Options,
@@ -41,8 +41,8 @@ def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) 
     """An event that has been to another server and back is what was sent, attachments included."""
     sent = packets.event(namespace, "x", values)
     assume(len(sent.attachments) <= MAX_ATTACHMENTS)
-    message = write(BroadcastMessage("abcdef", encode_event(sent, namespace), Options()))
-    got = decode_event(read_broadcast(message).packet, is_plain=not may_hold_binary(message))
+    message = write(BroadcastMessage("abcdef", published_event_of(sent, namespace), Options()))
+    got = message_of(read_broadcast(message).packet, is_plain=not may_hold_binary(message))
     assert (got.head, got.attachments) == (sent.head, sent.attachments)
     assert json.loads(got.data) == json.loads(sent.data)
 
@@ -59,50 +59,48 @@ def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) 
     """Byte for byte, and no larger than it came: in the id, which Node.js writes to its clients as it is."""
     content = Raw(b'[1.0, 1e400, "\xc3\xa9 \\ud83d", ' + b"[]," * 10_000 + b"{}]")
     sent = packets.event(namespace, "x", [content], volatile=volatile)
-    event = encode_event(sent, namespace, may_be_text=True)
+    event = published_event_of(sent, namespace, may_be_text=True)
     message = write(BroadcastMessage("abcdef", event, Options()))
     assert len(message) < len(sent.packet) + 100
     assert msgpack.decode(message)[1] == {"type": 2, "nsp": namespace, "id": event.id}
-    got = decode_event(read_broadcast(message).packet, volatile=volatile)
+    got = message_of(read_broadcast(message).packet, volatile=volatile)
     assert (got.packet, got.attachments, got.volatile) == (sent.packet, (), volatile)
 
 
 @pytest.mark.parametrize("size", [10, 30_000], ids=["values", "text"])
 def test_it_says_whether_to_compress(size: int) -> None:
     """Whichever form the event has on its way."""
-    event = encode_event(packets.event("/", "x", ["a" * size]), "/", may_be_text=True)
-    assert decode_event(event).compress
-    assert not decode_event(event, compress=False).compress
+    event = published_event_of(packets.event("/", "x", ["a" * size]), "/", may_be_text=True)
+    assert message_of(event).compress
+    assert not message_of(event, compress=False).compress
 
 
 @pytest.mark.parametrize("text", [r"\ud83d", r"\uDE00 \ud83d\ude00", r"\\\udfff"])
 def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str) -> None:
     """MessagePack has no form for it; an event that cannot be text, and a pair, keep theirs."""
     sent = packets.event("/", "x", [Raw(f'"{text}"'.encode())])
-    event = encode_event(sent, "/", may_be_text=True)
+    event = published_event_of(sent, "/", may_be_text=True)
     assert event.id == sent.data.decode()
-    assert (
-        decode_event(read_broadcast(write(BroadcastMessage("abcdef", event, Options()))).packet).packet == sent.packet
-    )
-    other = read_broadcast(write(BroadcastMessage("abcdef", encode_event(sent, "/"), Options()))).packet
+    assert message_of(read_broadcast(write(BroadcastMessage("abcdef", event, Options()))).packet).packet == sent.packet
+    other = read_broadcast(write(BroadcastMessage("abcdef", published_event_of(sent, "/"), Options()))).packet
     assert "\ufffd" in str(other.data)
     binary = packets.event("/", "x", [Raw(f'"{text}"'.encode()), b"a"])
     kept = read_broadcast(
-        write(BroadcastMessage("abcdef", encode_event(binary, "/", may_be_text=True), Options()))
+        write(BroadcastMessage("abcdef", published_event_of(binary, "/", may_be_text=True), Options()))
     ).packet
     assert "\ufffd" in str(kept.data)
     pair = packets.event("/", "x", [Raw(rb'"\ud83d\ude00"')])
-    assert encode_event(pair, "/", may_be_text=True).data == ["x", "😀"]
+    assert published_event_of(pair, "/", may_be_text=True).data == ["x", "😀"]
 
 
 def test_an_event_becomes_text_from_a_size_on() -> None:
     """Smaller ones, ones with attachments, and ones that need the id for acks keep the form of Node.js."""
     text = "x" * (LARGE - len('["x",""]'))
-    assert encode_event(packets.event("/", "x", [text[1:]]), "/", may_be_text=True).data == ["x", text[1:]]
+    assert published_event_of(packets.event("/", "x", [text[1:]]), "/", may_be_text=True).data == ["x", text[1:]]
     large = packets.event("/", "x", [text])
-    assert encode_event(large, "/", may_be_text=True).id == large.data.decode()
-    assert encode_event(large, "/").data == ["x", text]
-    assert encode_event(packets.event("/", "x", [text, b"a"]), "/", may_be_text=True).data == ["x", text, b"a"]
+    assert published_event_of(large, "/", may_be_text=True).id == large.data.decode()
+    assert published_event_of(large, "/").data == ["x", text]
+    assert published_event_of(packets.event("/", "x", [text, b"a"]), "/", may_be_text=True).data == ["x", text, b"a"]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_an_event_becomes_text_from_a_size_on() -> None:
 def test_text_that_is_no_event_is_refused(event: PublishedEvent) -> None:
     """A writer in Redis cannot forge a packet: syntax, name and kind are checked to the end."""
     with pytest.raises(InvalidMessage):
-        decode_event(event)
+        message_of(event)
 
 
 @pytest.mark.parametrize(
@@ -154,31 +152,31 @@ def test_dates_and_undefined_are_what_javascript_makes_of_them(extension: str, t
     """The text of JSON.stringify for a Date, and null for undefined."""
     data = msgpack.encode(["x", [0]])[:-1] + bytes.fromhex(extension)
     event = read_broadcast(b"\x93\xa1a\x82\xa4type\x02\xa4data" + data + b"\x80").packet
-    assert decode_event(event).packet == b'42["x",[' + json.dumps(text).encode() + b"]]"
+    assert message_of(event).packet == b'42["x",[' + json.dumps(text).encode() + b"]]"
 
 
 def test_array_buffers_and_unknown_extensions_are_binary_data() -> None:
     """The former as themselves, the latter as notepack reads them: a code with the bytes."""
-    got = decode_event(received(["x", msgpack.Ext(0, b"abc"), {"b": msgpack.Ext(5, b"de")}]))
+    got = message_of(received(["x", msgpack.Ext(0, b"abc"), {"b": msgpack.Ext(5, b"de")}]))
     assert got.attachments == (b"abc", b"de")
     assert got.packet == b'452-["x",{"_placeholder":true,"num":0},{"b":[5,{"_placeholder":true,"num":1}]}]'
 
 
 def test_nan_and_infinity_are_null() -> None:
     """As JSON.stringify has them."""
-    assert decode_event(received(["x", math.nan, math.inf, -math.inf])).packet == b'42["x",null,null,null]'
+    assert message_of(received(["x", math.nan, math.inf, -math.inf])).packet == b'42["x",null,null,null]'
 
 
 def test_an_event_gets_its_namespace_and_its_mark() -> None:
     """Both are beside its data in what another server sends."""
-    got = decode_event(received(["x", b"a"], "/other"), volatile=True)
+    got = message_of(received(["x", b"a"], "/other"), volatile=True)
     assert got.packet == b'451-/other,["x",{"_placeholder":true,"num":0}]'
     assert got.volatile
 
 
 def test_an_events_name_may_be_a_number() -> None:
     """In JavaScript it may."""
-    assert decode_event(received([5, 1])).packet == b"42[5,1]"
+    assert message_of(received([5, 1])).packet == b"42[5,1]"
 
 
 @pytest.mark.parametrize(
@@ -202,12 +200,12 @@ def test_an_events_name_may_be_a_number() -> None:
 def test_what_would_harm_clients_is_refused(event: PublishedEvent) -> None:
     """A client closes its connection over a bad packet, and takes a reserved name for Socket.IO's own."""
     with pytest.raises(InvalidMessage):
-        decode_event(event)
+        message_of(event)
 
 
 def test_a_date_is_text_within_binary_events_too() -> None:
     """Beside bytes, at any depth."""
-    got = decode_event(PublishedEvent(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
+    got = message_of(PublishedEvent(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
     assert json.loads(got.data) == ["x", {"a": ["2024-01-02T00:00:00.000Z", {"_placeholder": True, "num": 0}]}]
 
 
@@ -216,16 +214,16 @@ def test_an_event_is_not_larger_for_other_servers_than_for_clients() -> None:
     placeholder = b',{"_placeholder":true,"num":0}'
     sent = Message(b'["x"' + placeholder * 1000 + b"]", (bytes(10_000),))
     with pytest.raises(InvalidMessage, match="illegal attachments"):
-        encode_event(sent, "/")
+        published_event_of(sent, "/")
 
 
 def test_an_attachment_that_a_relay_leaves_out_goes_no_further() -> None:
     """What is left of the payload does."""
-    assert encode_event(Message(b'["x",{"_placeholder":true,"num":1}]', (b"a", b"b")), "/").data == ["x", b"b"]
+    assert published_event_of(Message(b'["x",{"_placeholder":true,"num":1}]', (b"a", b"b")), "/").data == ["x", b"b"]
 
 
 @pytest.mark.parametrize("text", [b"1" * 5000, b"[" * 5000 + b"]" * 5000], ids=["digits", "depth"])
 def test_what_cannot_be_read_is_not_handed_on(text: bytes) -> None:
     """A number of thousands of digits, or nesting as deep: clients of this server may send them to each other."""
     with pytest.raises(InvalidMessage):
-        encode_event(Message(b'["x",' + text + b"]"), "/")
+        published_event_of(Message(b'["x",' + text + b"]"), "/")

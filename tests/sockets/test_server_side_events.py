@@ -8,7 +8,7 @@ import pytest
 from tests.support.logs import capture_logs
 
 from synkora import SocketServer
-from synkora.sockets.server_side import ServerSide, server_event
+from synkora.sockets.server_side_events import ServerSide, server_event
 
 
 class Run:

@@ -10,9 +10,9 @@ from tests.support.logs import capture_logs
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
+from synkora.app.all_instances import AllInstances, InstanceReplies, Topic
 from synkora.app.cluster import Cluster
 from synkora.app.console.rpc_messages import CONNECTIONS, COUNT, DISCONNECT, LOG, PROJECTS, ProjectNamed, SocketNamed
-from synkora.app.instances import InstanceReplies, Instances, Topic
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 
@@ -20,13 +20,13 @@ ASKED = ProjectNamed("p1")
 
 
 @pytest.fixture
-async def fleets(redis: RedisServer) -> AsyncIterator[list[Instances]]:
+async def fleets(redis: RedisServer) -> AsyncIterator[list[AllInstances]]:
     """Three instances that know of each other; each has as many in any project as stand before it."""
     clusters = [Cluster(redis.url, "socket.io", FailureBackoff(3)) for _ in range(3)]
     fleets = []
     for number, cluster in enumerate(clusters):
         await cluster.__aenter__()
-        fleets.append(Instances(cluster.link.uid, cluster.rpc))
+        fleets.append(AllInstances(cluster.link.uid, cluster.rpc))
 
         async def count(named: ProjectNamed, number: int = number) -> int:
             assert named == ASKED
@@ -40,7 +40,7 @@ async def fleets(redis: RedisServer) -> AsyncIterator[list[Instances]]:
         await cluster.__aexit__(None, None, None)
 
 
-async def test_all_are_asked(fleets: list[Instances]) -> None:
+async def test_all_are_asked(fleets: list[AllInstances]) -> None:
     """The one that asks answers too, by a plain call; each answer has its instance's name."""
     everyone = {fleet.id: number for number, fleet in enumerate(fleets)}
     found = await asyncio.gather(*(fleet.ask(COUNT, ASKED) for fleet in fleets))
@@ -48,7 +48,7 @@ async def test_all_are_asked(fleets: list[Instances]) -> None:
     assert fleets[0].others == sorted(fleet.id for fleet in fleets[1:])
 
 
-async def test_one_is_asked(fleets: list[Instances]) -> None:
+async def test_one_is_asked(fleets: list[AllInstances]) -> None:
     """Itself, or another; of one that nobody knows there is no answer."""
     first, second, _ = fleets
     assert await first.ask(COUNT, ASKED, first.id) == ({first.id: 0}, [])
@@ -56,7 +56,7 @@ async def test_one_is_asked(fleets: list[Instances]) -> None:
     assert await first.ask(COUNT, ASKED, "nobody") == ({}, ["nobody"])
 
 
-async def test_one_that_has_no_console_is_left_out(fleets: list[Instances]) -> None:
+async def test_one_that_has_no_console_is_left_out(fleets: list[AllInstances]) -> None:
     """The others' answers are there, and it is named."""
     first, second, third = fleets
 
@@ -71,7 +71,7 @@ async def test_one_that_has_no_console_is_left_out(fleets: list[Instances]) -> N
     )
 
 
-async def test_an_answer_of_another_version_is_left_out(fleets: list[Instances]) -> None:
+async def test_an_answer_of_another_version_is_left_out(fleets: list[AllInstances]) -> None:
     """Both the asker and the log say whose it was."""
     first, second, third = fleets
     assert second._rpc is not None
@@ -87,7 +87,7 @@ async def test_an_answer_of_another_version_is_left_out(fleets: list[Instances])
 
 async def test_a_server_that_is_alone() -> None:
     """It asks itself, and knows of no others."""
-    fleet = Instances("me", None)
+    fleet = AllInstances("me", None)
 
     async def count(_: ProjectNamed) -> int:
         return 5

@@ -50,7 +50,7 @@ class InstanceReplies(NamedTuple, Generic[A]):
     unanswered: list[str]
 
 
-class Instances:
+class AllInstances:
     """Asks this instance by a plain call, and the others by `rpc`, if there are any."""
 
     def __init__(self, id: str, rpc: "InstanceRpc | None") -> None:

@@ -1,0 +1,78 @@
+"""Types as TypeScript."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from synkora.schema.json_schema import Schema, schemas_of
+
+#: Makes schemas of types, as `schemas_of` does.
+Describe = Callable[[Iterable[Any], str], tuple[list[Schema], dict[str, Schema]]]
+
+
+class Types:
+    """Writes types in TypeScript, and then the interfaces that they name; `describe` makes their schemas."""
+
+    def __init__(self, describe: Describe = schemas_of) -> None:
+        self._describe = describe
+        self._definitions: dict[str, Schema] = {}
+
+    def of(self, *types: Any) -> str:
+        """What is of one of some types."""
+        schemas, definitions = self._describe(types, "{name}")
+        self._definitions |= definitions
+        return " | ".join(dict.fromkeys(type_of(schema) for schema in schemas))
+
+    def interfaces(self) -> Iterator[str]:
+        """All that have been named."""
+        for name, schema in self._definitions.items():
+            comment = f"\n/** {schema['description']} */" if "description" in schema else ""
+            if "properties" not in schema:
+                yield f"{comment}\nexport type {name} = {type_of(schema)};\n"
+                continue
+            yield f"{comment}\nexport interface {name} {{\n"
+            for field, value in schema["properties"].items():
+                yield member(value.get("description"), field, type_of(value), field in schema.get("required", ()))
+            yield "}\n"
+
+
+def member(description: str | None, name: str, type: str, is_required: bool = True) -> str:
+    """A member of an interface."""
+    comment = f"  /** {description} */\n" if description else ""
+    return f"{comment}  {name if name.isidentifier() else json.dumps(name)}{'' if is_required else '?'}: {type};\n"
+
+
+def type_of(schema: Schema) -> str:
+    """What is valid by a schema, as far as a type can say."""
+    match schema:
+        case {"$ref": name}:
+            return str(name)
+        case {"anyOf": alternatives}:
+            return " | ".join(dict.fromkeys(type_of(each) for each in alternatives))
+        case {"const": value}:
+            return json.dumps(value)
+        case {"enum": values}:
+            return " | ".join(json.dumps(value) for value in values)
+        case {"type": "array", "prefixItems": items}:
+            return f"[{', '.join(type_of(item) for item in items)}]"
+        case {"type": "array", "items": dict() as items}:
+            return f"Array<{type_of(items)}>"
+        case {"type": "array"}:
+            return "Array<unknown>"
+        case {"type": "object", "properties": properties}:
+            required = schema.get("required", ())
+            parts = (
+                f"{json.dumps(name)}{'' if name in required else '?'}: {type_of(value)}"
+                for name, value in properties.items()
+            )
+            return f"{{ {'; '.join(parts)} }}"
+        case {"type": "object", "additionalProperties": dict() as values}:
+            return f"Record<string, {type_of(values)}>"
+        case {"type": "object"}:
+            return "Record<string, unknown>"
+        case {"type": "integer" | "number"}:
+            return "number"
+        case {"type": "string" | "boolean" | "null" as name}:
+            return str(name)
+        case _:
+            return "unknown"
