@@ -175,6 +175,63 @@ async def test_a_session_that_was_taken_is_not_back_after_a_restart(tmp_path: Pa
     await again.close()
 
 
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_a_forgotten_namespace_is_not_back_after_a_restart(tmp_path: Path, is_written: bool) -> None:
+    """Neither its events nor its sessions; what begins in its place is kept."""
+    store = await started(tmp_path)
+    for namespace in ("/a", "/b"):
+        store.log(namespace, lambda _: None).append(event("old"), (), ("p",), (), None)
+        store.sessions(namespace).save(lost("pid-1"))
+        if is_written:
+            await asyncio.sleep(embedded.INTERVAL * 3)
+        store.forget(namespace)
+    again = store.log("/b", lambda _: None)
+    began = again.position
+    again.append(event("new"), (), ("p",), (), None)
+    store.sessions("/b").save(lost("pid-2"))
+    if is_written:
+        await asyncio.sleep(embedded.INTERVAL * 3)
+    kill(store)
+    store = await started(tmp_path)
+    assert await store.sessions("/a").take("pid-1") is await store.sessions("/b").take("pid-1") is None
+    assert store.log("/a", lambda _: None).position.number == 0
+    found = await store.log("/b", lambda _: None).read(("p",), began)
+    assert isinstance(found, list)
+    assert [name_of(event) for event in found] == ["new"]
+    assert await store.sessions("/b").take("pid-2") == lost("pid-2")
+    await store.close()
+
+
+async def test_a_log_without_events_has_its_positions_after_a_restart(tmp_path: Path) -> None:
+    """A client that came before the first event is recovered, in namespaces that were there at the start, and later."""
+    store = EmbeddedStore(tmp_path, clock=Clock())
+    early = store.log("/early", lambda _: None)
+    await store.start()
+    late = store.log("/late", lambda _: None)
+    for log in (early, late):
+        assert log.position.number == 0
+    store.sessions("/late").save(lost("pid-1"))
+    store.sessions("/early").save(lost("pid-1"))
+    kill(store)
+    again = await started(tmp_path)
+    assert again.log("/early", lambda _: None).position == early.position
+    assert again.log("/late", lambda _: None).position == late.position
+    await again.close()
+
+
+async def test_namespaces_that_are_never_used_again_leave_the_files(tmp_path: Path) -> None:
+    """When their events and sessions have expired."""
+    clock = Clock()
+    store = await started(tmp_path, clock=clock)
+    store.log("/gone", lambda _: None).append(event("a"), (), ("p",), (), None)
+    kill(store)
+    await (await started(tmp_path, clock=clock)).close()
+    assert _rows(tmp_path, "numbers") == 1
+    clock.now += 10_000
+    await (await started(tmp_path, clock=clock)).close()
+    assert _rows(tmp_path, "numbers") == 0
+
+
 async def test_what_grows_too_old_while_the_server_is_away_is_gone(tmp_path: Path) -> None:
     """Events and sessions, from the files too."""
     clock = Clock()
@@ -185,8 +242,10 @@ async def test_what_grows_too_old_while_the_server_is_away_is_gone(tmp_path: Pat
     store.sessions("/").save(lost("pid-1"))
     await store.close()
     clock.now += 10_000
-    again = await started(tmp_path, clock=clock)
-    assert await again.log("/", lambda _: None).read(("p",), began) is Incomplete.TRIMMED
+    again = EmbeddedStore(tmp_path, clock=clock)
+    log = again.log("/", lambda _: None)
+    await again.start()
+    assert await log.read(("p",), began) is Incomplete.TRIMMED
     assert await again.sessions("/").take("pid-1") is None
     await again.close()
     assert _rows(tmp_path, "events") == _rows(tmp_path, "sessions") == 0
@@ -349,7 +408,7 @@ async def test_more_than_the_tail_holds_is_noticed(tmp_path: Path, caplog: pytes
     kill(store)
     again = await started(tmp_path)
     assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
-    assert "of 3 changes 1 are there" in caplog.text
+    assert "of 4 changes 2 are there" in caplog.text
     await again.close()
 
 

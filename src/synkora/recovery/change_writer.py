@@ -2,7 +2,17 @@
 
 import asyncio
 
-from synkora.recovery.changes import Batch, Change, EventAdded, SessionDropped, SessionSaved, encode
+from synkora.recovery.changes import (
+    Batch,
+    Change,
+    EventAdded,
+    LogBegun,
+    NamespaceForgotten,
+    SessionDropped,
+    SessionSaved,
+    encode,
+)
+from synkora.recovery.memory import MemoryLog
 from synkora.recovery.ports import LoggedEvent, SavedSession
 from synkora.recovery.tail import Tail
 
@@ -23,6 +33,16 @@ class ChangeWriter:
         self._tail.swap()
         return batch
 
+    def begin(self, namespace: str, epoch: str) -> None:
+        """Write that a namespace has a log."""
+        self.batch.numbers[namespace] = epoch, 0
+        self.write(LogBegun(namespace, epoch))
+
+    def forget(self, namespace: str) -> None:
+        """Delete what is kept of a namespace."""
+        self.batch.forget(namespace)
+        self.write(NamespaceForgotten(namespace))
+
     def write(self, change: Change) -> None:
         """Keep a change for the case that the process is killed before the batch is written."""
         self._sequence += 1
@@ -37,13 +57,14 @@ class LogChanges:
     batch alone: an event that is read from the tail has the same consequences again.
     """
 
-    def __init__(self, writer: ChangeWriter, namespace: str) -> None:
+    def __init__(self, writer: ChangeWriter, namespace: str, log: MemoryLog) -> None:
         self._writer = writer
         self._namespace = namespace
+        self._log = log
 
     def added(self, event: LoggedEvent, time: float) -> None:
         """Write an event."""
-        change = EventAdded(self._namespace, time, event)
+        change = EventAdded(self._namespace, self._log.epoch, time, event)
         self._writer.batch.add(change)
         self._writer.write(change)
 

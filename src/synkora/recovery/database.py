@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from synkora.recovery.changes import Batch, EventAdded, SessionSaved, decode_event, decode_session, encode
-from synkora.recovery.position import new_epoch
 
 _VERSION: Final = 1  # of the tables
 _PATIENCE: Final = 3  # seconds in which a former process may let go of the file
 _TABLES: Final = """
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE numbers (namespace TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID;
+CREATE TABLE numbers (namespace TEXT PRIMARY KEY, epoch TEXT, number INTEGER) WITHOUT ROWID;
 CREATE TABLE events (namespace TEXT, number INTEGER, time REAL, event BLOB, PRIMARY KEY (namespace, number));
 CREATE TABLE floors (namespace TEXT, bucket INTEGER, floor INTEGER, PRIMARY KEY (namespace, bucket)) WITHOUT ROWID;
 CREATE TABLE sessions (namespace TEXT, pid TEXT, session BLOB, PRIMARY KEY (namespace, pid)) WITHOUT ROWID;
@@ -23,9 +22,9 @@ class OtherVersion(Exception):
 
 
 class Contents(NamedTuple):
-    """What is in a database: of each namespace the number of its last event, its floors by bucket, and the rest."""
+    """What is in a database: of each namespace the epoch and last number, floors by bucket, the rest."""
 
-    numbers: dict[str, int]
+    numbers: dict[str, tuple[str, int]]
     floors: list[tuple[str, int, int]]
     events: list[EventAdded]
     sessions: list[SessionSaved]
@@ -34,7 +33,7 @@ class Contents(NamedTuple):
 class Database:
     """A file with logs and sessions. Any thread may use it, one at a time. All methods raise `sqlite3.Error`.
 
-    No other process can open the file meanwhile. `epoch` is the one of all logs. `sequence` is the number of the last
+    No other process can open the file meanwhile. `sequence` is the number of the last
     change in the file.
     """
 
@@ -55,11 +54,10 @@ class Database:
         (version,) = run("PRAGMA user_version").fetchone()
         if version == 0:
             self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
-            self._set(epoch=new_epoch(), sequence=0, boot="", is_closed=1)
+            self._set(sequence=0, boot="", is_closed=1)
         elif version != _VERSION:
             raise OtherVersion(f"its tables have version {version}, not {_VERSION}")
         state = dict(run("SELECT name, value FROM state").fetchall())
-        self.epoch: str = state["epoch"]
         self.sequence: int = state["sequence"]
         self.boot: str = state["boot"]
         self.is_closed = bool(state["is_closed"])
@@ -71,24 +69,22 @@ class Database:
     def load(self) -> Contents:
         """Return all that is in the file. Raises `msgspec.MsgspecError` too."""
         run = self._connection.execute
+        numbers = {namespace: (epoch, number) for namespace, epoch, number in run("SELECT * FROM numbers")}
         events = run("SELECT namespace, time, event FROM events ORDER BY namespace, number")
         sessions = run("SELECT namespace, session FROM sessions")
         return Contents(
-            dict(run("SELECT namespace, number FROM numbers")),
+            numbers,
             run("SELECT namespace, bucket, floor FROM floors").fetchall(),
-            [EventAdded(namespace, time, decode_event(event)) for namespace, time, event in events],
+            [
+                EventAdded(namespace, numbers[namespace][0], time, decode_event(event))
+                for namespace, time, event in events
+            ],
             [SessionSaved(namespace, decode_session(session)) for namespace, session in sessions],
         )
 
     def forget_events(self) -> None:
-        """Begin another epoch, without events."""
-        self.epoch = new_epoch()
-        run = self._connection.execute
-        run("BEGIN")
-        for table in ("events", "floors", "numbers"):
-            run(f"DELETE FROM {table}")  # noqa: S608 - a name from the line above
-        self._set(epoch=self.epoch)
-        run("COMMIT")
+        """Drop all logs: others will begin in their places."""
+        self._connection.executescript("BEGIN; DELETE FROM events; DELETE FROM floors; DELETE FROM numbers; COMMIT")
 
     def write(self, batch: Batch) -> None:
         """Write what has changed, all of it or nothing."""
@@ -96,7 +92,10 @@ class Database:
         dropped = [at for at in batch.sessions if at not in sessions]
         many = self._connection.executemany
         self._connection.execute("BEGIN")
+        forgotten = [(namespace,) for namespace in batch.forgotten]
         try:
+            for table in ("events", "floors", "numbers", "sessions"):
+                many(f"DELETE FROM {table} WHERE namespace = ?", forgotten)  # noqa: S608 - a name from the line above
             many(
                 "INSERT INTO events VALUES (?, ?, ?, ?)",
                 ((*at, added.time, encode(added.event)) for at, added in batch.events.items()),
@@ -106,7 +105,7 @@ class Database:
                 "INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET floor = max(floor, excluded.floor)",
                 ((*at, floor) for at, floor in batch.floors.items()),
             )
-            many("REPLACE INTO numbers VALUES (?, ?)", batch.numbers.items())
+            many("REPLACE INTO numbers VALUES (?, ?, ?)", ((at, *number) for at, number in batch.numbers.items()))
             many("REPLACE INTO sessions VALUES (?, ?, ?)", ((*at, encode(kept)) for at, kept in sessions.items()))
             many("DELETE FROM sessions WHERE namespace = ? AND pid = ?", dropped)
             self._set(sequence=batch.sequence)

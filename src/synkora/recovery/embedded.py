@@ -19,7 +19,15 @@ from typing import Final
 import msgspec
 
 from synkora.recovery.change_writer import ChangeWriter, LogChanges, SessionChanges
-from synkora.recovery.changes import Batch, Change, EventAdded, SessionSaved, decode_change
+from synkora.recovery.changes import (
+    Change,
+    EventAdded,
+    LogBegun,
+    NamespaceForgotten,
+    SessionDropped,
+    SessionSaved,
+    decode_change,
+)
 from synkora.recovery.database import Contents, Database, OtherVersion
 from synkora.recovery.memory import Clock, MemoryLog, MemorySessions, MemoryStore
 from synkora.recovery.ports import Deliver
@@ -81,6 +89,25 @@ class EmbeddedStore(MemoryStore):
         if self._executor is not None:
             self._executor.shutdown(wait=False)
 
+    def forget(self, namespace: str) -> None:
+        """Drop the log and the sessions of a namespace."""
+        super().forget(namespace)
+        if self._writer is not None:
+            self._writer.forget(namespace)
+
+    def _new_log(self, namespace: str, deliver: Deliver) -> MemoryLog:
+        log = super()._new_log(namespace, deliver)
+        if self._writer is not None:
+            log.journal = LogChanges(self._writer, namespace, log)
+            self._writer.begin(namespace, log.epoch)
+        return log
+
+    def _new_sessions(self, namespace: str) -> MemorySessions:
+        sessions = super()._new_sessions(namespace)
+        if self._writer is not None:
+            sessions.journal = SessionChanges(self._writer, namespace)
+        return sessions
+
     async def _in_thread(self, function: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
@@ -110,50 +137,70 @@ class EmbeddedStore(MemoryStore):
             tail = Tail(self._folder / _TAIL)
             changes = _changes(database, tail)
             contents = database.load()
-            writer = ChangeWriter(tail, database.sequence + len(changes))
-            self._database, self._writer = database, writer
-            self._fill(contents)
+            writer = self._writer = ChangeWriter(tail, database.sequence + len(changes))
+            self._fill(writer, contents)
             for change in changes:
-                self._apply(change, writer.batch)
-            for log in self._logs.values():
-                log.expire()
+                self._apply(writer, change)
+            self._tidy(writer)
             database.write(writer.take())
             tail.clear()
             database.begin(_boot())
+            self._database = database
         except BaseException:
             self._detach()
             database.close()
             raise
 
-    def _fill(self, contents: Contents) -> None:
+    def _fill(self, writer: ChangeWriter, contents: Contents) -> None:
         """Fill logs and sessions; what has expired meanwhile goes to the first batch."""
+        for namespace, log in self._logs.items():
+            log.journal = LogChanges(writer, namespace, log)
+        for namespace, sessions in self._sessions.items():
+            sessions.journal = SessionChanges(writer, namespace)
         floors: dict[str, list[tuple[int, int]]] = {}
         for namespace, bucket, floor in contents.floors:
             floors.setdefault(namespace, []).append((bucket, floor))
-        for namespace in {*self._logs, *contents.numbers}:
-            log = self._log_of(namespace)
-            self._attach_log(namespace, log)
-            log.restore(floors.get(namespace, ()))
+        for namespace, (epoch, _) in contents.numbers.items():
+            self._log_of(namespace).restore(epoch, floors.get(namespace, ()))
         for added in contents.events:
             self._log_of(added.namespace).keep(added.event, added.time)
-        for namespace, number in contents.numbers.items():
+        for namespace, (_, number) in contents.numbers.items():
             self._log_of(namespace).skip_to(number)
-        for namespace, sessions in self._sessions.items():
-            self._attach_sessions(namespace, sessions)
+        for namespace in self._logs.keys() - contents.numbers.keys():
+            writer.batch.numbers[namespace] = self._logs[namespace].epoch, 0
         for saved in sorted(contents.sessions, key=lambda saved: saved.session.lost_at or inf):
             self._restore(saved)
 
-    def _apply(self, change: Change, batch: Batch) -> None:
+    def _apply(self, writer: ChangeWriter, change: Change) -> None:
         """Do what a former process has done, for the database too."""
-        if isinstance(change, EventAdded):
-            batch.add(change)
-            self._log_of(change.namespace).keep(change.event, change.time)
-        elif isinstance(change, SessionSaved):
-            batch.sessions[change.namespace, change.session.pid] = change.session
-            self._restore(change)
-        else:
-            batch.sessions[change.namespace, change.pid] = None
-            self.sessions(change.namespace).remove(change.pid)
+        batch, namespace = writer.batch, change.namespace
+        match change:
+            case LogBegun():
+                self._log_of(namespace).begin()
+                self._log_of(namespace).restore(change.epoch)
+                batch.numbers[namespace] = change.epoch, 0
+            case NamespaceForgotten():
+                self._log_of(namespace).begin()
+                self.sessions(namespace).clear()
+                batch.forget(namespace)
+                batch.numbers[namespace] = self._log_of(namespace).epoch, 0
+            case EventAdded():
+                batch.add(change)
+                self._log_of(namespace).keep(change.event, change.time)
+            case SessionSaved():
+                batch.sessions[namespace, change.session.pid] = change.session
+                self._restore(change)
+            case SessionDropped():
+                batch.sessions[namespace, change.pid] = None
+                self.sessions(namespace).remove(change.pid)
+
+    def _tidy(self, writer: ChangeWriter) -> None:
+        """Drop what has grown too old, and the namespaces that the server does not have if nothing else is in them."""
+        for namespace, log in list(self._logs.items()):
+            log.expire()
+            if log.deliver is _deliver_to_nobody and not log and not self.sessions(namespace):
+                super().forget(namespace)
+                writer.batch.forget(namespace)
 
     def _restore(self, saved: SessionSaved) -> None:
         """Keep a session: the connection of one that was connected is lost now."""
@@ -163,26 +210,13 @@ class EmbeddedStore(MemoryStore):
         self.sessions(saved.namespace).restore(session)
 
     def _log_of(self, namespace: str) -> MemoryLog:
-        return self._logs.get(namespace) or self.log(namespace, _deliver_to_nobody)
-
-    def _new_log(self, namespace: str, deliver: Deliver) -> MemoryLog:
-        log = super()._new_log(namespace, deliver)
-        self._attach_log(namespace, log)
+        """The log of a namespace, which the server may not have yet."""
+        log = self._logs.get(namespace)
+        if log is None:
+            log = self._logs[namespace] = super()._new_log(namespace, _deliver_to_nobody)
+            if self._writer is not None:
+                log.journal = LogChanges(self._writer, namespace, log)
         return log
-
-    def _new_sessions(self, namespace: str) -> MemorySessions:
-        sessions = super()._new_sessions(namespace)
-        self._attach_sessions(namespace, sessions)
-        return sessions
-
-    def _attach_log(self, namespace: str, log: MemoryLog) -> None:
-        if self._database is not None and self._writer is not None:
-            log.epoch = self._database.epoch
-            log.journal = LogChanges(self._writer, namespace)
-
-    def _attach_sessions(self, namespace: str, sessions: MemorySessions) -> None:
-        if self._writer is not None:
-            sessions.journal = SessionChanges(self._writer, namespace)
 
     # Writing
 

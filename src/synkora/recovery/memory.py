@@ -57,10 +57,14 @@ class MemoryLog:
 
     def __init__(self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time) -> None:
         self.deliver = deliver
-        self.epoch = new_epoch()
         self.journal: LogJournal | None = None
         self._settings = settings
         self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a new epoch, without events."""
+        self.epoch = new_epoch()
         self._number = 0
         self._size = 0
         self._rooms: OrderedDict[str, KeptRoom] = OrderedDict()
@@ -69,6 +73,10 @@ class MemoryLog:
         self._marks: deque[tuple[float, int]] = deque()
         self._too_old = 0
         self._shared: dict[int, int] = {}  # in how many rooms an event is, for those in several
+
+    def __len__(self) -> int:
+        """The number of rooms with events."""
+        return len(self._rooms) + bool(self._everyone)
 
     @property
     def position(self) -> Position:
@@ -141,8 +149,9 @@ class MemoryLog:
                     return Incomplete.TOO_MANY
         return [found[number] for number in sorted(found)]
 
-    def restore(self, floors: Iterable[tuple[int, int]]) -> None:
-        """Begin with the floors of a former process, by bucket."""
+    def restore(self, epoch: str, floors: Iterable[tuple[int, int]] = ()) -> None:
+        """Continue the log of a former process, with its floors by bucket."""
+        self.epoch = epoch
         for bucket, floor in floors:
             self._floors.raise_bucket(bucket, floor)
         self._everyone.floor = self._floors[None]
@@ -234,6 +243,11 @@ class MemorySessions:
         if self.journal is not None:
             self.journal.saved(session)
         self.restore(session)
+
+    def clear(self) -> None:
+        """Drop all sessions, without the journal."""
+        self._connected.clear()
+        self._lost.clear()
 
     def restore(self, session: SavedSession) -> None:
         """Keep a session of which the journal knows."""
