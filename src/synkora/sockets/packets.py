@@ -26,7 +26,8 @@ def event(
 ) -> Message:
     """An event; `attachments` are what placeholders in `args` already refer to.
 
-    Raises `TypeError` for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
+    Raises `TypeError` for what JSON cannot hold and a name that is not a text, `ValueError` for a name that is
+    Socket.IO's own.
     """
     data, attachments = event_json(name, args, attachments)
     return event_of_json(namespace, data, attachments, volatile=volatile, compress=compress)
@@ -36,6 +37,8 @@ def event_json(
     name: str, args: Sequence[object], attachments: tuple[bytes, ...] = ()
 ) -> tuple[bytes, tuple[bytes, ...]]:
     """The JSON array of an event, and what placeholders in it refer to. Raises the same errors as `event`."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an event is a text, not {name!r}")
     if name in RESERVED_EVENTS:
         raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:
