@@ -107,14 +107,6 @@ async def test_by_keyboard_alone(busy: ServerProcess, watch: Watch) -> None:
     """Views, sorting, and a dialog which gives the focus back to where it was."""
     operator = await watch()
     await operator.play("""
-        const isFocused = (locator) => locator.evaluate((element) => element === document.activeElement);
-        const tabTo = async (locator) => {
-          for (let tries = 0; tries < 80; tries++) {
-            if (await locator.count() && await isFocused(locator)) return;
-            await page.keyboard.press('Tab');
-          }
-          throw new Error('the focus never came there');
-        };
         await tabTo(page.getByRole('link', { name: 'Connections' }));
         await page.keyboard.press('Enter');
         await row('Bob').waitFor();

@@ -12,14 +12,6 @@ async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:
     """Cards move and open, lines are drawn, and the theme changes, without a pointer; the focus is never lost."""
     alice, bob = two
     await alice.play("""
-        const isFocused = (locator) => locator.evaluate((element) => element === document.activeElement);
-        const tabTo = async (locator) => {
-          for (let tries = 0; tries < 80; tries++) {
-            if (await locator.count() && await isFocused(locator)) return;
-            await page.keyboard.press('Tab');
-          }
-          throw new Error('the focus never came there');
-        };
         await tabTo(card('Choose the colours'));
         await page.keyboard.press('ArrowRight');
         await until(() => isFocused(column('IN_PROGRESS').locator('.card', { hasText: 'Choose the colours' })));
