@@ -54,9 +54,9 @@ help: ## list the targets
 run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: install it and make .env.local)
 	@exec $(BIN)/synkora serve $(ARGS)
 
-# One worker more than there are cores, since the tests wait for processes, browsers and timeouts much of their time.
-# xdist's own order would put the files with the fewest tests last, and with them the longest: see tests/conftest.py.
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# Two workers for each core, since the tests wait for processes, browsers and timeouts half of their time.
+# xdist's own order would put the files with the fewest tests last, and with them the longest.
+WORKERS ?= $(shell expr 2 '*' $$(nproc 2>/dev/null || echo 2))
 
 test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -65,7 +65,7 @@ test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install wha
 QUICK := $(addprefix tests/,protocol engine sockets identity collaboration contracts)
 
 quick: $(DEV_READY) ## run the tests that need nothing but make install (about a minute)
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not tools' $(ARGS) $(QUICK)
+	@$(BIN)/python -m pytest --numprocesses auto -m 'not tools' $(ARGS) $(QUICK)
 
 web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
 

@@ -18,6 +18,13 @@ from tests.end_to_end.session import Connect, StartServer, join
 __all__ = ["app", "app_process", "postgres"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests of this folder in one event loop, since they share browsers, Node.js and servers."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers for one test; those that still run at its end have to stop without a complaint."""

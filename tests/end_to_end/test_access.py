@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import pytest_asyncio
 from tests.access.processes import App, Postgres
 from tests.access.world import OWN_PROJECT, SECRET, TEAM_PROJECT, small_world
 from tests.end_to_end.clients import WAYS
@@ -55,7 +56,7 @@ SIGNS: tuple[tuple[str, dict[str, object]], ...] = (
 Come = Callable[[Address, str], Awaitable[Guest]]
 
 
-@pytest.fixture(params=["postgres", "http"])
+@pytest_asyncio.fixture(loop_scope="session", params=["postgres", "http"])
 async def authority(request: pytest.FixtureRequest) -> AsyncIterator[Authority]:
     """The database and the app, each with the small world in it."""
     found: Authority
@@ -80,7 +81,7 @@ def address(process: ServerProcess) -> Address:
     return Address(process.port, "/socket.io/")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def come() -> AsyncIterator[Come]:
     """Connects people of the small world, who are disconnected when the test is over."""
     async with AsyncExitStack() as connections:
@@ -252,7 +253,6 @@ class Member(Person):
         return token_of(self.id)
 
 
-@pytest.mark.asyncio(loop_scope="session")
 async def test_the_apps_own_client_is_told_what_it_may_not(
     app: App, start_server: StartServer, connect_by: Connect
 ) -> None:

@@ -16,8 +16,6 @@ from tests.support.clients import websocket
 from tests.support.redis_server import running_redis
 from tests.support.servers import Address
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 PATH = "/socket.io/"
 
 

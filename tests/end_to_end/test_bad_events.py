@@ -8,8 +8,6 @@ from tests.end_to_end.raw import RawClient
 from tests.end_to_end.relays import ROWS, VOLATILE
 from tests.end_to_end.session import PROJECT
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 RELAYED = [row.event for row in ROWS]
 REQUIRED = "Project ID is required"
 

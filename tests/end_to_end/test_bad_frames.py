@@ -9,8 +9,6 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PONG, TEXT, Connection, client_frame
 from tests.support.wire import PING as WS_PING
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 PING = b'42["ping"]'
 LIMIT = 1_000_000
 

@@ -5,8 +5,6 @@ from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import RawClient
 from tests.end_to_end.session import PROJECT
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 def relay(value: str, event: str = "canvas:update", field: str = "changes") -> str:
     """The JSON of an event in the bystanders' project."""

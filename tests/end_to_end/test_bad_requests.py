@@ -15,8 +15,6 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
 from tests.support.wire import Connection, upgrade
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 LIMIT = 1_000_000
 polling = pytest.mark.parametrize("mallory", [RawPolling], indirect=True, ids=[""])
 

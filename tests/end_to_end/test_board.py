@@ -20,8 +20,6 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import StartServer
 from tests.support.relay import Relay, relaying
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 RECHECK = 0.3  # seconds
 
 #: Opens the board as one of the app's people; the relay is what the connection goes through.

@@ -10,8 +10,6 @@ from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.web_app import WebApp
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def app() -> AsyncIterator[WebApp]:

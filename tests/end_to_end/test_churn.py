@@ -4,14 +4,11 @@ import asyncio
 import json
 from collections.abc import Iterator
 
-import pytest
 from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.raw import Closed, Packet, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import StartServer, expect_health
 from tests.support.wire import CLOSE, Connection, client_frame
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AT_A_TIME = 200
 PROJECTS = 50

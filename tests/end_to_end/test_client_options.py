@@ -5,8 +5,6 @@ from tests.end_to_end.clients import WAYS
 from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.session import PROJECT, Connect, join
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 OPTIONS = {
     "forceBase64": {"forceBase64": True},
     "protocols": {"protocols": ["v2.synkora", "v1.synkora"]},

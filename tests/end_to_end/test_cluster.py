@@ -18,8 +18,6 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 PASSWORD = "the-password-of-redis-7d1e"
 AWAY = "! Redis is away: "
 THERE = "✓ Redis is there: "

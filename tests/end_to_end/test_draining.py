@@ -17,8 +17,6 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 HOURS = "3600"  # seconds: a test has to bring the end about itself
 
 

@@ -12,8 +12,6 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import StartServer, expect_health
 from tests.support.wire import Connection
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 ROOM = 20  # files that the server may still open
 LINE = "! File limit hit: "
 

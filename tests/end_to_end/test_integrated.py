@@ -23,8 +23,6 @@ from websockets.typing import Subprotocol
 
 StartWeb = Callable[..., AsgiServer]
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 APPS: Final = {
     "starlette": App("starlette_app", "app"),

@@ -14,8 +14,6 @@ from tests.end_to_end.session import Connect, StartServer
 
 __all__ = ["postgres"]
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 PAGE = "http://localhost:3000"  # allowed by default
 OWNER = Person("owner", "Owner")
 KEYS = {"owner": "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11", "viewer": "0b9cf2a4-77f0-4e2c-8a8e-6f64a0ddbe02"}

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_asyncio
 from tests.end_to_end.clients import WAYS
 from tests.end_to_end.member import Member
@@ -16,8 +15,6 @@ from tests.end_to_end.raw import RawClient, RawPolling
 from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
 from tests.support.redis_server import RedisServer
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 #: socket.io-client as pages have it, three of each kind, in an order that gives no instance a kind of its own.
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))

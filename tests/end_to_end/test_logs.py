@@ -14,8 +14,6 @@ from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 
 from synkora import __version__
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 #: What people write into whatever they can write into.
 PRIVATE = "what-nobody-else-may-read-4be1"
 COOKIE = "cookie-of-another-4be1"

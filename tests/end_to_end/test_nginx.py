@@ -14,8 +14,6 @@ from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_healt
 from tests.support.nginx import CONFIGURATION, INSTANCES, WITH_NODEJS, running_nginx
 from tests.support.redis_server import running_redis
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 _SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
 
 

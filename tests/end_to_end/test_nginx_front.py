@@ -18,8 +18,6 @@ from tests.end_to_end.web_app import WebApp
 from tests.support.nginx import running_nginx
 from tests.support.processes import PATIENCE
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def app() -> AsyncIterator[WebApp]:

@@ -18,8 +18,6 @@ from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
 from tests.support.proxies import CADDY, HAPROXY, INSTANCES, NOBODY, Kind, running_proxy
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 _SID = re.compile(r'0\{"sid":"(?P<sid>(?P<name>[a-z])\.[\w-]{20})"')
 
 

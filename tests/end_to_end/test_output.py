@@ -7,15 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.end_to_end.clients import Refused
 from tests.end_to_end.people import ALICE, BOB, SECRET, Person, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.relays import ROWS
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def expect_line(server: ServerProcess, pattern: str) -> None:

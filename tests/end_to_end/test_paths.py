@@ -4,8 +4,6 @@ import pytest
 from tests.end_to_end.server_process import ServerProcess
 from tests.support.wire import Connection, request, upgrade
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 FORMS = {
     "/socket.io/": True,
     "/socket.io": True,

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-import pytest
 from tests.end_to_end.clients import Client
 from tests.end_to_end.people import ALICE, BOB, CAROL, Person
 from tests.end_to_end.session import PROJECT, TIME, Connect, join
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def listed(person: Person) -> dict[str, Any]:

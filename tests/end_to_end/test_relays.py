@@ -10,8 +10,6 @@ from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.relays import ROWS, TASK, VOLATILE, Row
 from tests.end_to_end.session import PROJECT, Connect, join
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 def filled(delivery: Any, sender_id: str) -> Any:
     """A delivery with the sender's socket id in its place."""

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 import pytest_asyncio
 from tests.end_to_end.clients import WAYS
 from tests.end_to_end.mover import Mover, accept_what_came
@@ -16,8 +15,6 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.site import Site, calm
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DRAINING = {"SHUTDOWN_DRAIN": "2", "LOG_LEVEL": "warning"}
 PEOPLE = 60

@@ -24,8 +24,6 @@ from tests.support.nginx import CONFIGURATION, WITH_NODEJS, running_nginx
 from tests.support.processes import Program, free_port
 from tests.support.redis_server import RedisServer, running_redis
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 DOCUMENT: Final = ROOT / "docs" / "scaling.md"
 NODE_SERVER: Final = ROOT / "bench" / "peers" / "node" / "server.mjs"
 #: The third instance of the file and the fourth, which the document adds, by their names and ports.

@@ -10,8 +10,6 @@ from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import TIME, Connect, StartServer, expect_health, join
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 PAGE = "http://localhost:3000"  # allowed by default
 
 

@@ -22,8 +22,6 @@ from tests.support.processes import PATIENCE
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.transports.websocket import UNSENT
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 SLOTH = Person("user-sloth", "Sloth")
 BUSY = {
     "WS_COMPRESSION": "true",

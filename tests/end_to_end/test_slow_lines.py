@@ -6,8 +6,6 @@ from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 from tests.support.relay import relaying
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 DOCUMENT = "x" * 400_000
 RATE = 50_000  # bytes a second
 

@@ -11,8 +11,6 @@ from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
 from tests.support.processes import PATIENCE
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 #: python-socketio takes the packet that ends a session over polling for a dismissal; socket.io-client comes back.
 STAYS_AWAY = WAYS["python-polling"]
 

@@ -18,8 +18,6 @@ from tests.end_to_end.raw import RawClient, RawWebSocket
 from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE, free_port
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 PAGE = 4096  # bytes: the smallest pipe
 SERVE = f"exec {sys.executable} -m synkora serve"
 TALKATIVE = Person("user-talkative", "x" * 200)  # each line about them is as long as one can be

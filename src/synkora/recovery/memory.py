@@ -195,6 +195,11 @@ class MemoryStore:
         """Return the session store of a namespace."""
         return self._sessions.setdefault(namespace, MemorySessions(self.settings, self._clock))
 
+    def forget(self, namespace: str) -> None:
+        """Drop the log and the sessions of a namespace."""
+        self._logs.pop(namespace, None)
+        self._sessions.pop(namespace, None)
+
     async def start(self) -> None:
         """Load nothing."""
 

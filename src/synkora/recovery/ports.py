@@ -122,6 +122,10 @@ class RecoveryStore(Protocol):
         """Return the session store of a namespace."""
         ...
 
+    def forget(self, namespace: str) -> None:
+        """Drop the log and the sessions of a namespace that the server has given up."""
+        ...
+
     async def start(self) -> None:
         """Load what was kept. A store that cannot be used says so in the log; the server goes on in memory."""
         ...

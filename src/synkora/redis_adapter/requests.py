@@ -36,10 +36,16 @@ class Requests:
         self.unreadable = 0
         self._link = link
         self._channel = channels.requests
+        self._heard = (channels.responses, channels.responses_to(link.uid))
         self._counting = ("PUBSUB", "NUMSUB", channels.requests)
         self._waiting: dict[str, Callable[[AdapterResponse], None]] = {}
-        for channel in (channels.responses, channels.responses_to(link.uid)):
+        for channel in self._heard:
             link.subscribe(channel, self._receive)
+
+    def close(self) -> None:
+        """Hear no responses any more."""
+        for channel in self._heard:
+            self._link.unsubscribe(channel)
 
     def tell(self, request: AdapterRequest) -> None:
         """Send a request that is not answered."""

@@ -143,6 +143,9 @@ class LocalAdapter:
     async def server_count(self) -> int:
         return 1
 
+    def close(self) -> None:
+        """Release nothing: there is no other server."""
+
     def _select(self, rooms: Collection[str], except_rooms: Collection[str]) -> Iterator[LocalSocket]:
         # A copy, since what is done with one may change who is where. One may end another: that is gone then.
         for sid in list(self.rooms.select(rooms, except_rooms)):

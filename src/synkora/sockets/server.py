@@ -183,9 +183,13 @@ class SocketServer(Registration, BroadcastOperators):
         found = self._namespaces.get(name)
         if found is None:
             parent = next((pattern for pattern in self._patterns if pattern._matches(name)), None)
-            if parent is None or parent._children >= parent._max_children:
+            if parent is None:
                 return None
-            parent._children += 1
+            given_up = parent._give_up_child()
+            if given_up is not None:
+                del self._namespaces[given_up]
+            if len(parent._children) >= parent._max_children:
+                return None
             found = self.add(parent._child(name))
         return found._core
 

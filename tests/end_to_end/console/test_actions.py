@@ -11,8 +11,6 @@ from tests.end_to_end.playground.visitors import Visitor
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, join
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_a_user_is_kept_out(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """With all their connections, for the time that is chosen; until somebody lifts it."""

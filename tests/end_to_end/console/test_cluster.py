@@ -17,8 +17,6 @@ from tests.support.redis_server import RedisServer, running_redis
 
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 PASSWORD = "the-password-of-redis-7d1e"
 
 

@@ -4,7 +4,6 @@ import re
 import signal
 
 import httpx
-import pytest
 from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import Watch
 from tests.end_to_end.people import ALICE, BOB
@@ -13,8 +12,6 @@ from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def metric(server: ServerProcess, name: str) -> int:

@@ -12,9 +12,6 @@ from tests.end_to_end.playground.visitors import DESK, PHONE
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
 DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"width": 320, "height": 568}}}
 
 
@@ -110,14 +107,6 @@ async def test_by_keyboard_alone(busy: ServerProcess, watch: Watch) -> None:
     """Views, sorting, and a dialog which gives the focus back to where it was."""
     operator = await watch()
     await operator.play("""
-        const isFocused = (locator) => locator.evaluate((element) => element === document.activeElement);
-        const tabTo = async (locator) => {
-          for (let tries = 0; tries < 80; tries++) {
-            if (await locator.count() && await isFocused(locator)) return;
-            await page.keyboard.press('Tab');
-          }
-          throw new Error('the focus never came there');
-        };
         await tabTo(page.getByRole('link', { name: 'Connections' }));
         await page.keyboard.press('Enter');
         await row('Bob').waitFor();

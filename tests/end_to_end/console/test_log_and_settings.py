@@ -3,15 +3,12 @@
 import asyncio
 
 import httpx
-import pytest
 from tests.end_to_end.console.operators import REDIS_PASSWORD, TOKEN, Watch
 from tests.end_to_end.people import ALICE, SECRET
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:

@@ -2,13 +2,10 @@
 
 import asyncio
 
-import pytest
 from tests.end_to_end.console.operators import Watch
 from tests.end_to_end.people import ALICE
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect, StartServer
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_restart_is_told_and_lived_through(

@@ -2,12 +2,9 @@
 
 import asyncio
 
-import pytest
 from tests.end_to_end.console.operators import TOKEN, Operator, Watch
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.session import StartServer
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_signing_in_and_out(start_server: StartServer, chromium: NodeProcess) -> None:

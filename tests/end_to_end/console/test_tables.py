@@ -2,14 +2,11 @@
 
 import asyncio
 
-import pytest
 from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import Watch
 from tests.end_to_end.people import ALICE, BOB, CAROL, Person
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import PROJECT, Connect, join
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:

@@ -9,8 +9,6 @@ from tests.end_to_end.playground.visitors import DESK, PHONE, Visit, Visitor
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import Connect
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_a_card_dragged_by_one_moves_for_the_other(two: tuple[Visitor, Visitor]) -> None:
     """To the column that it is dropped on, and once only."""

@@ -7,21 +7,11 @@ from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import DESK, PHONE, Visit, Visitor
 from tests.end_to_end.session import StartServer
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:
     """Cards move and open, lines are drawn, and the theme changes, without a pointer; the focus is never lost."""
     alice, bob = two
     await alice.play("""
-        const isFocused = (locator) => locator.evaluate((element) => element === document.activeElement);
-        const tabTo = async (locator) => {
-          for (let tries = 0; tries < 80; tries++) {
-            if (await locator.count() && await isFocused(locator)) return;
-            await page.keyboard.press('Tab');
-          }
-          throw new Error('the focus never came there');
-        };
         await tabTo(card('Choose the colours'));
         await page.keyboard.press('ArrowRight');
         await until(() => isFocused(column('IN_PROGRESS').locator('.card', { hasText: 'Choose the colours' })));

@@ -2,13 +2,10 @@
 
 import asyncio
 
-import pytest
 from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import Visit, Visitor
 from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.session import StartServer
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:

@@ -14,7 +14,7 @@ PHONE: dict[str, Any] = {
     "deviceScaleFactor": 2,
 }
 
-#: Waits for what Playwright's own locators cannot wait for.
+#: Waits for what Playwright's own locators cannot wait for, and goes through a page by keyboard.
 UNTIL = """
 const until = async (condition, what) => {
   const end = Date.now() + 60_000;
@@ -22,6 +22,14 @@ const until = async (condition, what) => {
     if (Date.now() > end) throw new Error(`it never came to this: ${what ?? condition}`);
     await page.waitForTimeout(50);
   }
+};
+const isFocused = (locator) => locator.evaluate((element) => element === document.activeElement);
+const tabTo = async (locator) => {
+  for (let tries = 0; tries < 80; tries++) {
+    if (await locator.count() && await isFocused(locator)) return;
+    await page.keyboard.press('Tab');
+  }
+  throw new Error('the focus never came there');
 };
 """
 
