@@ -98,7 +98,7 @@ class SocketServer(Registration, BroadcastOperators):
             instance=options.of_type("instance", instance, str, "a text"),
             transports=options.transports(transports),
             origins=origins,
-            cors=options.of_type("cors", cors, Cors, "a Cors(…)"),
+            cors=options.of_type("cors", cors, Cors, "a Cors(…), and pages are named by origins"),
             proxies=proxies,
             ping_interval=options.seconds("ping_interval", ping_interval),
             ping_timeout=options.seconds("ping_timeout", ping_timeout),
@@ -156,7 +156,8 @@ class SocketServer(Registration, BroadcastOperators):
             raise TypeError(f"add takes a Namespace, or an object of a class of handlers, not {namespace!r}")
         core = namespace._core
         if core.name in self._namespaces:
-            raise ValueError(f"the server has a namespace {core.name} already")
+            hint = ": add it before the first on, use or emit of the server" if core.name == "/" else ""
+            raise ValueError(f"the server has a namespace {core.name} already{hint}")
         if core.is_bound:
             raise ValueError(f"{core.name} is part of a server already")
         if namespace._pattern is not None:
