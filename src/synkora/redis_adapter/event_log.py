@@ -1,0 +1,282 @@
+"""The log of a namespace's events in Redis, which numbers, keeps and publishes each event at one moment."""
+
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from importlib.resources import files
+from itertools import count
+from math import ceil
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from synkora.engine.logs import Log
+from synkora.protocol.json import Decoder, encode
+from synkora.protocol.socketio import PacketType, decode_arguments
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent
+from synkora.recovery.position import Position, new_epoch, parse
+from synkora.recovery.settings import RecoverySettings
+from synkora.redis.link import Link, LinkDown, RedisRefused, Script
+from synkora.redis_adapter import js_numbers, message_conversion
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.wire_codec import (
+    BroadcastMessage,
+    InvalidMessage,
+    Options,
+    PublishedEvent,
+    beginning,
+    read_broadcast,
+    room_names,
+    write,
+)
+
+#: Who publishes the events of a log: none of the servers, so that each server takes them, the sender's too.
+AUTHOR: Final = "synkora-log"
+BEGINNING: Final = beginning(AUTHOR)
+_EVERYONE: Final = ""  # the room of events that are for the whole namespace
+_LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
+_MAX_FLOORS: Final = 100_000  # forgotten rooms, each of whose floor is known
+_MAX_UNSENT: Final = 8_000_000  # bytes of events that wait for Redis
+#: Stands for the text of an event while its message is written. Nobody can guess it.
+_PLACE: Final = secrets.token_hex(8)
+_PLACE_WRITTEN: Final = msgspec.msgpack.encode(_PLACE)
+_STRINGS: Final[Decoder[list[str]]] = Decoder(list[str], keeps_halves=True)
+
+log = Log(__name__)
+
+
+def _load(name: str) -> Script:
+    folder = files(__package__)
+    return Script("\n".join((folder / f"log_{part}.lua").read_text("utf-8") for part in ("common", name)))
+
+
+_APPEND: Final = _load("append")
+_FORGET: Final = _load("forget")
+_READ: Final = _load("read")
+
+
+class LogKeys:
+    """The names of a log's keys in Redis. The braces give them one hash slot in a cluster."""
+
+    def __init__(self, prefix: str, namespace: str) -> None:
+        self._prefix = f"{prefix}{{log:{namespace}}}:"
+
+    def of(self, name: str) -> bytes:
+        """`log`, `rooms`, `floors`, `marks`."""
+        return f"{self._prefix}{name}".encode()
+
+    def sender(self, uid: str) -> bytes:
+        """The number of the last event of an instance."""
+        return f"{self._prefix}sender:{uid}".encode()
+
+    def room(self, name: str) -> tuple[bytes, bytes]:
+        """The stream of a room, and its index: a hash with floor, bytes, and the number of each key's event."""
+        return (
+            f"{self._prefix}stream:{name}".encode(errors="surrogatepass"),
+            f"{self._prefix}index:{name}".encode(errors="surrogatepass"),
+        )
+
+
+class _Unsent(NamedTuple):
+    """An event that Redis has not confirmed; `is_delivered` if this instance's clients have it already."""
+
+    event: LoggedEvent
+    is_delivered: bool
+
+
+class RedisLog:
+    """An `EventLog` that all instances share. Each delivers an event when Redis publishes it, the sender's too.
+
+    While Redis is away, events reach the clients of this instance at once, and the others when Redis is back. What the
+    others have sent meanwhile is read then: `local_rooms` returns the rooms in which this instance has clients.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        namespace: str,
+        settings: RecoverySettings,
+        deliver: Deliver,
+        local_rooms: Callable[[], Collection[str]],
+        *,
+        prefix: str,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.deliver = deliver
+        self.lost = 0  # events that waited for Redis in vain
+        self._link = link
+        self._namespace = namespace
+        self._settings = settings
+        self._local_rooms = local_rooms
+        self._clock = clock
+        self._keys = LogKeys(prefix, namespace)
+        self._channels = Channels.of(prefix, namespace)
+        self._lifetime = ceil(2 * settings.max_age) + 60
+        self._proposed = new_epoch()
+        self._position = Position(self._proposed, 0)
+        self._numbers = count(1)
+        self._unsent: dict[int, _Unsent] = {}
+        self._unsent_size = 0
+        self._held: list[bytes] | None = None  # messages that came while missed events are read
+        link.on_up.append(self._went_up)
+        link.on_down.append(self._went_down)
+
+    @property
+    def position(self) -> Position:
+        return self._position
+
+    def close(self) -> None:
+        """Follow the link no longer."""
+        self._link.on_up.remove(self._went_up)
+        self._link.on_down.remove(self._went_down)
+
+    # Appending
+
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...],
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...],
+        key: str | None,
+    ) -> None:
+        """Have Redis number, keep and publish an event. Raises `InvalidMessage` if it is nested too deeply."""
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key)
+        number = next(self._numbers)
+        is_up = self._link.is_up
+        self._unsent[number] = _Unsent(event, not is_up)
+        self._unsent_size += event.size
+        if is_up:
+            self._send(number, event)
+        else:
+            self._deliver_here(event)
+            self._bound()
+
+    def _send(self, number: int, event: LoggedEvent) -> None:
+        keys, settings = self._keys, self._settings
+        rooms = event.rooms or (_EVERYONE,)
+        names = [*map(keys.of, ("log", "rooms", "floors", "marks")), keys.sender(self._link.uid)]
+        for room in rooms:
+            names += keys.room(room)
+        head, tail = self._around(number, event)
+        fields: list[bytes | str | int] = ["s", event.size, "d", event.data]
+        if event.attachments:
+            fields += ("a", msgspec.msgpack.encode(event.attachments))
+        if event.key is not None:
+            fields += ("k", event.key)
+        if event.except_rooms:
+            fields += ("x", encode(event.except_rooms))
+        if len(event.rooms) > 1:
+            fields += ("r", encode(event.rooms))
+        args: list[bytes | str | int] = [
+            self._proposed,
+            number,
+            self._now(),
+            self._channels.broadcasts_to(event.rooms),
+            head,
+            tail,
+            int(not event.attachments),
+            ceil(settings.max_age * 1000),
+            settings.room_events,
+            settings.room_bytes,
+            settings.total_bytes,
+            settings.max_rooms,
+            self._lifetime,
+            _LOG_LIFETIME,
+            len(fields),
+            *fields,
+            *rooms,
+        ]
+        call = self._link.run(_APPEND, names, args)
+        call.add_done_callback(partial(self._sent, number))
+
+    def _around(self, number: int, event: LoggedEvent) -> tuple[bytes, bytes]:
+        """The message for the servers, before and after its text or, with attachments, before and after its place."""
+        options = Options([*event.rooms], [*event.except_rooms], {"sender": self._link.uid, "number": number})
+        if event.attachments:
+            arguments = js_numbers.normalize(decode_arguments(event.data, event.attachments, may_leave_out=True))
+            packet = PublishedEvent(PacketType.EVENT, [*arguments, _PLACE], self._namespace)
+        else:
+            packet = PublishedEvent(PacketType.EVENT, nsp=self._namespace, id=_PLACE)
+        head, _, tail = write(BroadcastMessage(AUTHOR, packet, options)).partition(_PLACE_WRITTEN)
+        return head, tail
+
+    def _sent(self, number: int, call: Any) -> None:
+        error = call.exception()
+        if isinstance(error, LinkDown):
+            return  # it may have been appended: it is sent again, and appended once
+        unsent = self._unsent.pop(number, None)
+        if unsent is None:
+            return
+        self._unsent_size -= unsent.event.size
+        if isinstance(error, RedisRefused):
+            self.lost += 1
+            if not unsent.is_delivered:
+                self._deliver_here(unsent.event)
+        elif error is None and len(call.result()) > 2:
+            self._forget(call.result()[2])
+
+    def _deliver_here(self, event: LoggedEvent) -> None:
+        """Deliver an event that has no number yet: the position stays that of the event before."""
+        self.deliver(msgspec.structs.replace(event, number=self._position.number))
+
+    def _bound(self) -> None:
+        while self._unsent_size > _MAX_UNSENT:
+            number, unsent = next(iter(self._unsent.items()))
+            del self._unsent[number]
+            self._unsent_size -= unsent.event.size
+            self.lost += 1
+
+    def _forget(self, oldest: Sequence[bytes]) -> None:
+        """Forget quiet rooms, as far as they are too many, too large or too old."""
+        settings, keys = self._settings, self._keys
+        for room, last in zip(oldest[::2], oldest[1::2], strict=True):
+            names = (*map(keys.of, ("log", "rooms", "floors", "marks")), *keys.room(room.decode()))
+            bounds = (ceil(settings.max_age * 1000), settings.total_bytes, settings.max_rooms, _MAX_FLOORS)
+            self._link.run(_FORGET, names, (room, last, self._now(), *bounds))
+
+    # Receiving
+
+    def receive(self, message: bytes) -> None:
+        """Take a message of the log: it begins with `BEGINNING`."""
+        if self._held is not None:
+            self._held.append(message)
+            return
+        try:
+            broadcast = read_broadcast(message)
+            text = message_conversion.message_of(broadcast.packet)
+        except InvalidMessage as error:
+            log.warning("log_message_unreadable", problem=str(error))
+            return
+        data, _, place = text.data[:-2].rpartition(b',"')
+        position = parse(place.decode())
+        if position is None:
+            log.warning("log_message_unreadable", problem="no position")
+            return
+        options = broadcast.opts
+        rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
+        self._take(LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None), position)
+        if options.flag("sender") == self._link.uid:
+            self._unsent_is_delivered(options.flag("number"))
+
+    def _take(self, event: LoggedEvent, position: Position) -> None:
+        if position.epoch == self._position.epoch and position.number <= self._position.number:
+            return
+        self._position = position
+        self.deliver(event)
+
+    # Redis comes and goes
+
+    def _went_down(self) -> None:
+        for number, unsent in self._unsent.items():
+            if not unsent.is_delivered:
+                self._unsent[number] = _Unsent(unsent.event, True)
+                self._deliver_here(unsent.event)
+        self._bound()
+
+    def _went_up(self) -> None:
+        ...
+
+    def _now(self) -> str | int:
+        """The time in ms, if it is not that of Redis."""
+        return "" if self._clock is None else ceil(self._clock() * 1000)
