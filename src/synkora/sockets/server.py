@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Never, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.connection_limiter import ConnectionLimiter
@@ -168,12 +168,6 @@ class SocketServer(Registration, BroadcastOperators):
             self._namespaces[core.name] = namespace
         return namespace
 
-    if not TYPE_CHECKING:  # a type checker knows which names there are
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what a method of python-socketio or Socket.IO is called here."""
-            return other_names.missing(self, name, other_names.METHODS)
-
     @property
     def namespaces(self) -> dict[str, Namespace]:
         """The namespaces by their names: a copy."""
@@ -206,11 +200,11 @@ class SocketServer(Registration, BroadcastOperators):
         An exception is logged, and ends the task with None. Raises `TypeError` for a function that is no coroutine
         function, and for a coroutine: `start_background_task(tick, 1)`, not `start_background_task(tick(1))`.
         """
-        loop = asyncio.get_running_loop()
         given: object = function
         if inspect.iscoroutine(given):
             given.close()
             raise TypeError(f"start_background_task calls the function: start_background_task({given.__name__}, …)")
+        loop = asyncio.get_running_loop()
         work = options.function("the first argument of start_background_task", function, "an async def")(
             *args, **keywords
         )

@@ -114,8 +114,8 @@ def connect_caller(what: str, handler: Callable[..., Any]) -> Callable[[Any, dic
     It raises `ConnectRefused` for a payload of CONNECT that is not of the annotated type.
     """
     parameters = Parameters(handler, what)
-    if parameters.required > 1:
-        raise TypeError(f"{what} takes the socket and the payload of CONNECT, and nothing else")
+    if parameters.required > 1 or "environ" in parameters.names:  # python-socketio's name for the request
+        raise TypeError(f"{what} takes (socket) or (socket, auth): the request is socket.handshake")
     if not parameters.names and parameters.rest is None:
         return lambda socket, auth: handler(socket)
     shape = parameters.shapes[0] if parameters.shapes else parameters.rest
