@@ -1,5 +1,6 @@
 """The log of a namespace's events in Redis, which numbers, keeps and publishes each event at one moment."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from synkora.protocol.socketio import PacketType, decode_arguments
 from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
+from synkora.redis.connection import Answered
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter import js_numbers, message_conversion
 from synkora.redis_adapter.channels import Channels
@@ -51,6 +53,7 @@ def _load(name: str) -> Script:
 
 
 _APPEND: Final = _load("append")
+_BEGIN: Final = _load("begin")
 _FORGET: Final = _load("forget")
 _READ: Final = _load("read")
 
@@ -115,6 +118,7 @@ class RedisLog:
         self._proposed = new_epoch()
         self._position = Position(self._proposed, 0)
         self._numbers = count(1)
+        self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
         self._held: list[bytes] | None = None  # messages that came while missed events are read
@@ -201,7 +205,7 @@ class RedisLog:
         head, _, tail = write(BroadcastMessage(AUTHOR, packet, options)).partition(_PLACE_WRITTEN)
         return head, tail
 
-    def _sent(self, number: int, call: Any) -> None:
+    def _sent(self, number: int, call: asyncio.Future[Any]) -> None:
         error = call.exception()
         if isinstance(error, LinkDown):
             return  # it may have been appended: it is sent again, and appended once
@@ -213,8 +217,8 @@ class RedisLog:
             self.lost += 1
             if not unsent.is_delivered:
                 self._deliver_here(unsent.event)
-        elif error is None and len(call.result()) > 2:
-            self._forget(call.result()[2])
+        elif error is None and len(call.result()) > 1:
+            self._forget(call.result()[1])
 
     def _deliver_here(self, event: LoggedEvent) -> None:
         """Deliver an event that has no number yet: the position stays that of the event before."""
@@ -254,10 +258,13 @@ class RedisLog:
             log.warning("log_message_unreadable", problem="no position")
             return
         options = broadcast.opts
+        if options.flag("sender") == self._link.uid:
+            unsent = self._unsent.get(options.flag("number"))
+            if unsent is not None and unsent.is_delivered:
+                self._position = position
+                return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
         self._take(LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None), position)
-        if options.flag("sender") == self._link.uid:
-            self._unsent_is_delivered(options.flag("number"))
 
     def _take(self, event: LoggedEvent, position: Position) -> None:
         if position.epoch == self._position.epoch and position.number <= self._position.number:
@@ -275,8 +282,82 @@ class RedisLog:
         self._bound()
 
     def _went_up(self) -> None:
-        ...
+        """Learn the position, or read what this instance has missed. Then send what has waited."""
+        if self._is_new:
+            self._link.run(_BEGIN, [self._keys.of("log")], [self._position.epoch, _LOG_LIFETIME], self._begun)
+        else:
+            self._held = []
+            self._ask(self._local_rooms(), self._position, self._caught_up, leaves_out=False)
+        for number, unsent in tuple(self._unsent.items()):
+            self._send(number, unsent.event)
+
+    def _begun(self, reply: Any) -> None:
+        epoch, number = reply
+        self._is_new = False
+        self._position = Position(epoch.decode(), number)
+
+    def _caught_up(self, reply: Any) -> None:
+        held, self._held = self._held or [], None
+        missed = self._missed(reply)
+        if isinstance(missed, Incomplete):
+            log.warning("events_missed", namespace=self._namespace, reason=missed.value)
+            self._position = Position(reply[1].decode(), reply[2])
+        else:
+            for event in missed:
+                self._take(event, Position(self._position.epoch, event.number))
+        for message in held:
+            self.receive(message)
+
+    # Reading
+
+    async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
+        """Return the events after a position that a socket in `rooms` has missed; `EPOCH` while Redis is away."""
+        try:
+            return self._missed(await self._ask((*rooms, _EVERYONE), after, None, leaves_out=True))
+        except (LinkDown, RedisRefused):
+            return Incomplete.EPOCH
+
+    def _ask(
+        self, rooms: Collection[str], after: Position, answered: Answered | None, *, leaves_out: bool
+    ) -> asyncio.Future[Any]:
+        keys, settings = self._keys, self._settings
+        names = [*map(keys.of, ("log", "floors", "marks"))]
+        args: list[bytes | str | int] = [
+            after.epoch,
+            after.number,
+            self._now(),
+            ceil(settings.max_age * 1000),
+            settings.replay_events,
+            settings.replay_bytes,
+            int(leaves_out),
+        ]
+        for room in rooms:
+            names += keys.room(room)
+            args += (room, 0)
+        return self._link.run(_READ, names, args, answered)
+
+    def _missed(self, reply: Any) -> list[LoggedEvent] | Incomplete:
+        reason = reply[0].decode()
+        if reason:
+            return Incomplete(reason)
+        events = [_event(number, room.decode(), entry) for number, room, entry in reply[3]]
+        return sorted(events, key=lambda event: event.number)
 
     def _now(self) -> str | int:
         """The time in ms, if it is not that of Redis."""
         return "" if self._clock is None else ceil(self._clock() * 1000)
+
+
+def _event(number: int, room: str, entry: Sequence[bytes]) -> LoggedEvent:
+    fields = dict(zip(entry[::2], entry[1::2], strict=True))
+    rooms: tuple[str, ...] = (room,) if room != _EVERYONE else ()
+    if b"r" in fields:
+        rooms = tuple(_STRINGS.decode(fields[b"r"]))
+    return LoggedEvent(
+        number,
+        fields[b"d"],
+        tuple(msgspec.msgpack.decode(fields[b"a"])) if b"a" in fields else (),
+        rooms,
+        tuple(_STRINGS.decode(fields[b"x"])) if b"x" in fields else (),
+        fields[b"k"].decode() if b"k" in fields else None,
+    )

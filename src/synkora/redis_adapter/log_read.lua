@@ -1,19 +1,21 @@
--- Return what a socket has missed: a reason why that is not known, or '', the last number, and the events in any order.
+-- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, and the events.
 -- KEYS: log, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms, empty: the clock of Redis), max_age (ms), replay_events,
--- replay_bytes, then for each room its name and the number from which on it is read.
+-- replay_bytes, whether events are left out that leave out one of the rooms ('1'), then for each room its name and the
+-- number after which it is read.
 
 local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
-local max_events, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
-local CHUNK = 100
+local max_events, max_bytes, leaves_out = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
+local FIRST_ROOM, CHUNK = 8, 100
+local epoch = redis.call('HGET', log, 'epoch') or ''
 local last = tonumber(redis.call('HGET', log, 'number') or 0)
-if (redis.call('HGET', log, 'epoch') or ARGV[1]) ~= ARGV[1] or after > last then
-  return { 'epoch' }
+if epoch ~= ARGV[1] or after > last then
+  return { 'epoch', epoch, last }
 end
 local too_old = grow_old(marks, clock(ARGV[3]), tonumber(ARGV[4]))
-local own, found, size = {}, {}, 0
-for position = 7, #ARGV, 2 do
-  own[ARGV[position]] = true
+local own, seen, found, size = {}, {}, {}, 0
+for position = FIRST_ROOM, #ARGV, 2 do
+  own[ARGV[position]] = leaves_out
 end
 
 local function is_left_out(entry)
@@ -25,32 +27,29 @@ local function is_left_out(entry)
   end
 end
 
-local seen = {}
-for position = 7, #ARGV, 2 do
+for position = FIRST_ROOM, #ARGV, 2 do
   local room, from = ARGV[position], math.max(after, tonumber(ARGV[position + 1]))
-  local stream, index = KEYS[position - 3], KEYS[position - 2]
-  local floor = redis.call('HGET', index, 'floor')
-  if from < (floor and tonumber(floor) or floor_of(log, floors, room)) then
-    return { 'trimmed' }
+  local stream, index = KEYS[position - 4], KEYS[position - 3]
+  if from < tonumber(redis.call('HGET', index, 'floor') or floor_of(log, floors, room)) then
+    return { 'trimmed', epoch, last }
   end
-  local first = redis.call('XRANGE', stream, from + 1 .. '-0', '+', 'COUNT', CHUNK)
-  while #first > 0 do
-    for _, entry in ipairs(first) do
-      local number = number_of(entry)
-      if number <= too_old then
-        return { 'trimmed' }
+  local entries
+  repeat
+    entries = redis.call('XRANGE', stream, string.format('%.0f-0', from + 1), '+', 'COUNT', CHUNK)
+    for _, entry in ipairs(entries) do
+      from = number_of(entry)
+      if from <= too_old then
+        return { 'trimmed', epoch, last }
       end
-      if not seen[number] and not is_left_out(entry) then
-        seen[number] = true
-        found[#found + 1] = entry
+      if not seen[from] and not is_left_out(entry) then
+        seen[from] = true
+        found[#found + 1] = { from, room, entry[2] }
         size = size + tonumber(field(entry, 's'))
         if #found > max_events or size > max_bytes then
-          return { 'too_many' }
+          return { 'too_many', epoch, last }
         end
       end
     end
-    from = number_of(first[#first])
-    first = #first == CHUNK and redis.call('XRANGE', stream, from + 1 .. '-0', '+', 'COUNT', CHUNK) or {}
-  end
+  until #entries < CHUNK
 end
-return { '', last, found }
+return { '', epoch, last, found }
