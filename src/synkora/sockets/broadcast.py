@@ -80,9 +80,8 @@ class Broadcast:
         if core.outgoing:
             core.emitted(event, args)
         if core.recovery is not None and not self._is_volatile and not self._is_local:
-            data, attachments = packets.event_json(event, args, attachments)
-            rooms, excepted = tuple(self._rooms), tuple(self._excepted)
-            core.recovery.publish(data, attachments, rooms, excepted, compress=self._is_compressed)
+            draft = packets.draft(event, args, attachments, compress=self._is_compressed)
+            core.recovery.publish(draft, tuple(self._rooms), tuple(self._excepted))
             return
         message = packets.event(
             core.name,

@@ -66,9 +66,9 @@ _COPIED: Final = (
 
 
 class DeclaredEvent(NamedTuple):
-    """An event that a namespace emits: the types of its arguments and of the ack, None where none is asked for."""
+    """An event that a namespace emits: its arguments' types by names, and the ack's, None where none is asked for."""
 
-    types: tuple[Any, ...]
+    arguments: dict[str, Any]
     answer: Any
     description: str
 
@@ -178,7 +178,7 @@ class NamespaceCore:
         if self.recovery is None:
             self.adapter.broadcast(packets.event(self.name, event, args), (id,), ())
         else:
-            self.recovery.publish(*packets.event_json(event, args), (id,), ())
+            self.recovery.publish(packets.draft(event, args), (id,))
 
     def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
         """Handle an event: its JSON array, and the id of the ack that the client asks for, if any.
