@@ -42,6 +42,14 @@ async def waiting_with_bob() -> tuple[Guarded, Person]:
     return site, bob
 
 
+async def ann_waits_for_bob() -> tuple[Guarded, Person, Person]:
+    """The same, with Ann, who has asked to join."""
+    site, bob = await waiting_with_bob()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    return site, bob, ann
+
+
 def task(number: int) -> dict[str, Any]:
     return {"projectId": "p", "task": number}
 
@@ -155,9 +163,7 @@ async def test_the_room_of_somebodys_connection_is_no_project() -> None:
 
 async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_joined() -> None:
     """A page does not wait for an answer before its first edit; here all comes in one turn, and after it."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     for number in range(5):
         ann.emit("task:create", task(number))
     await settle()
@@ -173,9 +179,7 @@ async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_join
 
 async def test_attachments_are_held_as_well() -> None:
     """Binary data that comes while the answer is awaited goes out with its event."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     ann.send('451-["task:create",{"projectId":"p","task":{"_placeholder":true,"num":0}}]')
     ann.session.receive_binary(ann.transport, b"\x00\x01")
     await settle()
@@ -225,9 +229,7 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:
     """The next ones are refused in words; those that were held arrive."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     for number in range(103):
         ann.emit("task:create", task(number))
     refusal = {
@@ -332,9 +334,7 @@ async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> N
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) -> None:
     """Nobody is left in the project who is not there."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     ann.emit("task:create", task(1))
     if not at_once:
         await settle()

@@ -48,6 +48,18 @@ def echoing_engine() -> Engine:
     return Engine(echoes=True, max_payload=MAX, compression=True, origins=Origins(["https://app.example.com"]))
 
 
+async def expect_refused_frames(raw: WebSocket, engine: Engine, frames: list[bytes], code: int) -> None:
+    """Send frames that break the protocol: the connection is closed with `code`, and nothing is handed over."""
+    await raw.send(*frames, client_frame(TEXT, b"4after"))
+    assert (await raw.closed()).code == code
+    await raw.send(client_frame(CLOSE, code.to_bytes(2, "big")))
+    await raw.ended()
+    assert engine.recorders[0].messages == []
+    assert len(engine.recorders[0].reasons) == 1
+    assert len(engine.registry) == 0
+    await until(lambda: engine.registry.open_websockets == 0)
+
+
 class WebSocketContract:
     """For a test class with the fixtures `engine`, which echoes, `address`, and `raw`, a client of its own."""
 
@@ -147,15 +159,7 @@ class WebSocketContract:
     @pytest.mark.parametrize("case", ERRORS)
     async def test_what_is_no_message_is_closed_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
-        frames, code = ERRORS[case]
-        await raw.send(*frames, client_frame(TEXT, b"4after"))
-        assert (await raw.closed()).code == code
-        await raw.send(client_frame(CLOSE, code.to_bytes(2, "big")))
-        await raw.ended()
-        assert engine.recorders[0].messages == []
-        assert len(engine.recorders[0].reasons) == 1
-        assert len(engine.registry) == 0
-        await until(lambda: engine.registry.open_websockets == 0)
+        await expect_refused_frames(raw, engine, *ERRORS[case])
 
     async def test_another_client_notices_nothing(self, raw: WebSocket, address: Address) -> None:
         """One client's fault is its own."""

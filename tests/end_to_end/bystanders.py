@@ -29,6 +29,11 @@ class Bystanders:
             assert await receiver.next() == ["canvas:update", {"pixels": b"\x00\xff", "n": 1}]
             assert not sender.changes.untaken
 
+    async def notice_the_end_of(self, mallory: RawClient) -> None:
+        """Fail unless Mallory's connection ends, and both hear of that and of nothing else."""
+        await mallory.is_closed()
+        await self.notice_the_leave()
+
     async def notice_the_leave(self) -> None:
         """Fail unless Mallory is gone from the project, and that is all there is to hear."""
         for client in (self.alice, self.bob):

@@ -77,7 +77,11 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[Connect]:
-    """Connects people, each in the way that the test says, or else in JavaScript over WebSocket."""
+    """Connects people, in JavaScript over WebSocket unless `way` is another, and takes `connected` from the events.
+
+    They send their tokens unless `auth` is something else. A client that upgrades is waited for until it has, unless
+    `upgraded` is false.
+    """
     clients: list[Client] = []
 
     async def connect(

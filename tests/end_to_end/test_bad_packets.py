@@ -91,8 +91,7 @@ async def test_broken_packets_end_their_connection_alone(
 ) -> None:
     """Nothing of them reaches the others, who learn only that somebody has left."""
     await mallory.carrier.send(*packets)
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 HARMLESS: dict[str, list[str | bytes]] = {

@@ -55,8 +55,7 @@ async def test_a_broken_body_ends_its_session_alone(
     answer = await carrier.post(body)
     assert answer.status_code == status
     assert answer.json()["message"]
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
@@ -74,8 +73,7 @@ async def test_a_body_without_a_length_has_the_same_limit(
         assert answer.status_code == 413
     except httpx.WriteError:
         pass  # it was answered, and cut off, before all was sent
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
@@ -97,8 +95,7 @@ async def test_packets_after_a_broken_one_are_not_taken(
     await carrier.send(relayed % 1, "47", relayed % 2)
     for client in (bystanders.alice, bystanders.bob):
         assert await client.next() == ["task:create", 1]
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
@@ -110,8 +107,7 @@ async def test_answers_to_packets_before_a_broken_one_arrive(
     await carrier.send('42["ping"]')
     await carrier.send(broken)
     await mallory.expect("pong")
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
@@ -123,8 +119,7 @@ async def test_two_polls_at_a_time_end_the_session(
     second = asyncio.create_task(carrier.http.get("", params=carrier.query))
     answers = await asyncio.gather(first, second)
     assert 400 in [answer.status_code for answer in answers]
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling

@@ -5,7 +5,6 @@ The page joins only when it opens. What it gets after a reconnect is not tested 
 
 import asyncio
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
@@ -51,16 +50,6 @@ def origin(board: App) -> str:
 def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
     """The server, which asks the app who may join."""
     return start_server(NEXTAUTH_SECRET=SECRET, ALLOWED_ORIGINS=origin, **AppAuthority(board).variables)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chromium() -> AsyncIterator[NodeProcess]:
-    """Chromium."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is not installed"
-    chromium = await NodeProcess.start("remote-browser.mjs", path)
-    yield chromium
-    await chromium.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from tests.support.clients import Polling, websocket
@@ -189,6 +190,15 @@ async def test_a_backlog_goes_out_before_the_end() -> None:
     assert transport.closed_with == (PARTED, None)
 
 
+@asynccontextmanager
+async def polled() -> AsyncIterator[tuple[Engine, Polling, Session]]:
+    """An engine on a port, with one client, which polls, and its session."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        yield engine, client, engine.recorders[0].session
+
+
 async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
     """Up to its answer to the close frame, which says that the service restarts."""
     engine = Engine()
@@ -205,10 +215,7 @@ async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
 
 async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
     """Until the poll that comes after its last messages is answered with the end."""
-    engine = Engine()
-    async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
-        session = engine.recorders[0].session
+    async with polled() as (engine, client, session):
         session.send(b"last")
         session.drain(PARTED)
         assert (await client.post("4one")).status_code == 200
@@ -222,10 +229,7 @@ async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
 
 async def test_a_poll_that_hangs_is_answered_with_the_end() -> None:
     """Where there is nothing else to say."""
-    engine = Engine()
-    async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
-        session = engine.recorders[0].session
+    async with polled() as (engine, client, session):
         polling = asyncio.create_task(client.poll())
         await until(lambda: session.transport.writable)
         session.drain(PARTED)

@@ -1,25 +1,16 @@
 """The admin UI's password and its sessions."""
 
 import pytest
+from tests.support.clocks import Clock
 
 from synkora.app.admin_ui.credentials import SESSION, Credentials
 
 TOKEN = "the-token-of-this-console-2f7d"
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.5
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_700_000_000.5)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.support.logs import configured_logs
+from tests.support.logs import configured_logs, log_error
 
 from synkora.app.logs.configure import configure_logs
 from synkora.serving.request_ids import RequestContext
@@ -131,13 +131,7 @@ def test_levels(capsys: pytest.CaptureFixture[str], log: Any, level: str) -> Non
 @pytest.mark.parametrize("way", ["exc_info", "exception"])
 def test_errors_have_their_traceback(log: Any, capsys: pytest.CaptureFixture[str], way: str) -> None:
     """It is written under the event, set in, so that nothing in it looks like a line of the log."""
-    try:
-        raise ValueError("bad\n✓ Alice joined project x\x1b[2K")
-    except ValueError as error:
-        if way == "exc_info":
-            log.error("handler_failed", eventName="task:create", exc_info=error)
-        else:
-            log.exception("handler_failed", eventName="task:create")
+    log_error(log, way, "bad\n✓ Alice joined project x\x1b[2K", eventName="task:create")
     first, *trace = capsys.readouterr().out.split("\n")
     assert first == "error: handler_failed eventName=task:create"
     assert trace[0] == "    Traceback (most recent call last):"

@@ -57,6 +57,11 @@ const middle = async (locator) => {
   const { x, y, width, height } = await locator.boundingBox();
   return [x + width / 2, y + height / 2];
 };
+const lift = async (what, to) => {
+  await page.mouse.move(...await middle(what));
+  await page.mouse.down();
+  await page.mouse.move(...await middle(to), { steps: 4 });
+};
 """
 
 
