@@ -82,7 +82,6 @@ def test_what_strays_is_seen(book: Book) -> None:
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_what_does_not_come_is_seen(book: Book, faults: Faults, place: int) -> None:
-    """A message that somebody who is there does not get is lost, whichever instance they are with."""
     alice, bob = page(book, "alice"), page(book, "bob", place)
     alice.send(20)
     assert str(bob) in next(lost(book, faults))

@@ -22,7 +22,7 @@ from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
-#: Whatever goes wrong between the server and whoever knows.
+#: All that can go wrong with a policy.
 FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
@@ -84,7 +84,6 @@ async def test_who_has_no_access_is_refused_in_words_and_seen_by_nobody() -> Non
 
 
 async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
-    """Nobody is asked, and nothing has to be waited for."""
     site = Guarded(Roles(ann=Role.OWNER))
     await site.join("Ann")
     site.roles.gate.clear()
@@ -96,7 +95,6 @@ async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
 
 
 async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
-    """All of them are in."""
     site = waiting("ann")
     tabs = [site.come("Ann") for _ in range(100)]
     for tab in tabs:
@@ -127,7 +125,6 @@ async def test_a_policy_that_takes_too_long_is_answered_for() -> None:
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
 async def test_a_policy_that_fails_is_answered_for(failure: BaseException) -> None:
-    """Whatever it raises, the client learns that it may try again, and nothing of what was wrong."""
     site = Guarded(Roles(ann=Role.OWNER))
     site.roles.error = failure
     ann = site.come("Ann")
@@ -297,7 +294,6 @@ async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
 
 
 async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
-    """Nor are they told that there was no answer."""
     site = waiting("ann")
     ann = site.come("Ann")
     ann.emit("join-project", "p")
@@ -333,7 +329,6 @@ async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> N
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) -> None:
-    """Nobody is left in the project who is not there."""
     site, bob, ann = await ann_waits_for_bob()
     ann.emit("task:create", task(1))
     if not at_once:

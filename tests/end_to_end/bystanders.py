@@ -1,4 +1,4 @@
-"""Two well-behaved clients in a project, and the one among them who is not."""
+"""Two well-behaved clients in a project, and a third one that is not."""
 
 from tests.end_to_end.clients import Client
 from tests.end_to_end.people import Person

@@ -139,7 +139,6 @@ SOUND = {
 async def test_what_is_odd_but_sound_reaches_the_others_whole(
     mallory: RawClient, bystanders: Bystanders, head: str, value: str, attachments: list[bytes]
 ) -> None:
-    """The others' decoders take it, and go on."""
     await mallory.carrier.send(head + relay(value), *attachments)
     for client in (bystanders.alice, bystanders.bob):
         assert (await client.next())[0] == "canvas:update"

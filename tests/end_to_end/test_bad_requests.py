@@ -1,4 +1,4 @@
-"""HTTP requests that nobody well-behaved sends: each gets a status of its own fault, and nobody else notices."""
+"""HTTP requests that nobody well-behaved sends: each gets the status of its fault, and nobody else notices."""
 
 import asyncio
 import contextlib
@@ -78,7 +78,6 @@ async def test_a_body_without_a_length_has_the_same_limit(
 
 @polling
 async def test_a_body_of_the_limit_is_taken(carrier: RawPolling, mallory: RawClient, bystanders: Bystanders) -> None:
-    """The limit itself is allowed."""
     head, tail = b'42["no such event","', b'"]'
     answer = await carrier.post(head + b"x" * (LIMIT - len(head) - len(tail)) + tail)
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -114,7 +113,6 @@ async def test_answers_to_packets_before_a_broken_one_arrive(
 async def test_two_polls_at_a_time_end_the_session(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
 ) -> None:
-    """A session has one client, which polls once at a time."""
     first = asyncio.create_task(carrier.http.get("", params=carrier.query))
     second = asyncio.create_task(carrier.http.get("", params=carrier.query))
     answers = await asyncio.gather(first, second)
@@ -185,7 +183,6 @@ BYTES = {
 
 @pytest.mark.parametrize("sent", BYTES.values(), ids=list(BYTES))
 async def test_what_is_no_request_is_refused(server: ServerProcess, bystanders: Bystanders, sent: bytes) -> None:
-    """It gets an answer of its own fault, or is cut off."""
     connection = await Connection.open(server.port)
     with contextlib.suppress(ConnectionError):  # it may be closed before all is sent
         await connection.send(sent)

@@ -54,7 +54,7 @@ def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
-    """Opens boards, each with a relay of its own to the server."""
+    """Opens boards, each with its own relay to the server."""
     async with AsyncExitStack() as stack:
 
         async def come(user_id: str, port: int) -> tuple[Colleague, Relay]:

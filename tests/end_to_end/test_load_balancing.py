@@ -17,7 +17,7 @@ from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
 from tests.support.redis_server import RedisServer
 
-#: socket.io-client as pages have it, three of each kind, in an order that gives no instance a kind of its own.
+#: socket.io-client as pages have it, three of each kind, in an order that gives no instance its own kind.
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
 CROWD = (_POLLING, _UPGRADE, _WEBSOCKET, _UPGRADE, _WEBSOCKET, _POLLING, _WEBSOCKET, _POLLING, _UPGRADE)
 

@@ -84,7 +84,7 @@ async def test_large_messages_go_through(kind: Kind, start_server: StartServer, 
 async def test_whom_an_instance_cannot_take_another_takes(
     kind: Kind, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """Of a dead and of a full instance who comes notices nothing or has to come once more; whoever has got in stays."""
+    """With a dead and a full instance, a client connects at once or at the second attempt; connected clients stay."""
     full, free = (
         start_server(**BEHIND_PROXY, WS_INSTANCE=name, LIMIT_CLIENTS=limit) for name, limit in (("b", "1"), ("c", "0"))
     )

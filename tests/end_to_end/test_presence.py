@@ -91,7 +91,6 @@ async def test_a_leave_is_told_in_order(connect: Connect) -> None:
 
 
 async def test_a_disconnect_leaves_every_project(connect: Connect) -> None:
-    """Whoever is in a project with somebody who disconnects gets what a leave tells."""
     alice, bob, carol = await join_one_and_two(connect)
     await alice.close()
     for client, person in ((bob, BOB), (carol, CAROL)):
@@ -153,7 +152,6 @@ async def test_leaving_again_tells_nobody(connect: Connect) -> None:
 
 
 async def test_a_project_forgets_who_has_gone(connect: Connect) -> None:
-    """Who joins a project that everyone has left is alone in it."""
     alice = await connect(ALICE)
     await join(alice)
     await alice.close()

@@ -122,7 +122,6 @@ async def test_nothing_is_lost_on_the_way_to_websocket(connect_by: Connect) -> N
 
 
 async def test_a_relay_goes_only_into_the_project_it_is_for(connect: Connect) -> None:
-    """Somebody in two projects sends into one of them: who is in the other alone hears nothing."""
     alice, bob, carol = await join_one_and_two(connect)
     await alice.emit("task:move", {"projectId": "two", "taskId": "t1", "status": "TODO"})
     assert await carol.next() == ["task:move", {"taskId": "t1", "status": "TODO"}]

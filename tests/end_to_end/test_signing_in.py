@@ -1,4 +1,4 @@
-"""Who is let in, as whom, and what the others are told, over every transport."""
+"""Signing in: accepted and refused tokens, and what the others are told, over every transport."""
 
 import asyncio
 from typing import Any

@@ -93,7 +93,7 @@ async def test_clients_that_do_not_answer_are_not_waited_for(start_server: Start
 
 
 async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> None:
-    """Whoever is in a hurry does not wait for clients that do not answer."""
+    """The second signal ends the wait for clients that do not answer."""
     server = start_server(SHUTDOWN_TIMEOUT="3600")
     stuck, witness = await open_both(server)
     server.signal()
@@ -118,7 +118,7 @@ async def test_two_sigterms_of_a_supervisor_are_one(start_server: StartServer, c
 
 
 async def test_nobody_new_is_taken_while_stopping(start_server: StartServer) -> None:
-    """Who has not fetched their last messages still can, over a new connection as well; who comes now is sent away."""
+    """A client can still poll its last messages, over a new connection too; new clients are refused."""
     server = start_server(SHUTDOWN_TIMEOUT="3600")
     late, witness = await open_both(server)
     server.signal()

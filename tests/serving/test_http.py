@@ -308,7 +308,6 @@ class TestLargeHeads:
                 assert await client.status() == 200
 
     async def test_a_large_body_is_no_head(self, address: Address) -> None:
-        """A body may be as large as its reader takes it."""
         async with raw(address) as client:
             body = b"x" * 500_000
             await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + body + HEALTH)

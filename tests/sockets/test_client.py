@@ -235,7 +235,7 @@ def test_a_namespace_is_made_once() -> None:
 
 
 async def test_a_client_that_never_connects_is_closed() -> None:
-    """After connect_timeout the connection ends; who has connected in time stays."""
+    """After connect_timeout the connection ends; a client that has connected in time stays."""
     server = SocketServer(connect_timeout=0.1)
     server.of("/")
     async with serving(server) as address, websocket(address) as idle, websocket(address) as busy:
@@ -247,7 +247,6 @@ async def test_a_client_that_never_connects_is_closed() -> None:
 
 
 async def test_a_client_that_was_refused_has_not_connected() -> None:
-    """A refusal does not stop the time that a client has."""
     server = SocketServer(connect_timeout=0.1)
     async with serving(server) as address, websocket(address) as client:
         await client.send("40")
@@ -284,7 +283,6 @@ async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer,
 
 
 async def test_events_before_the_reply_close_the_connection(server: SocketServer, address: Address) -> None:
-    """A client sends events when it is connected, not before."""
 
     @server.of("/").on_connect
     async def judge(socket: Socket, auth: dict[str, Any]) -> None:

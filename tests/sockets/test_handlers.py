@@ -202,7 +202,6 @@ class TestCancelledWork:
     async def test_in_on_disconnect_is_logged(
         self, server: SocketServer, address: Address, result: Callable[[], Any]
     ) -> None:
-        """Nobody else hears of it."""
         server.of("/").on_disconnect(lambda socket, reason: result())
         await expect_logged_disconnect(address)
 
@@ -210,7 +209,7 @@ class TestCancelledWork:
 class TestEmitting:
     @pytest.mark.parametrize("name", ["connect", "connect_error", "disconnect", "disconnecting"])
     async def test_socketios_own_words_are_no_events(self, server: SocketServer, address: Address, name: str) -> None:
-        """Whoever emits one learns at once; the clients would take it for something else."""
+        """The emit raises; clients would take the event for something else."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             with pytest.raises(ValueError, match=name):
@@ -226,7 +225,7 @@ class TestEmitting:
         """The handler's failure is answered, and everyone else goes on getting what they are sent."""
 
         async def shout(socket: Socket) -> None:
-            await asyncio.sleep(0)  # into a turn of its own
+            await asyncio.sleep(0)  # into its own turn
             await asyncio.to_thread(socket.emit, "from a thread")
 
         server.of("/").on("shout", shout)

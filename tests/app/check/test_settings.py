@@ -40,7 +40,7 @@ def test_the_secret(settings: MakeSettings, secret: str, environment: str, statu
     ],
 )
 def test_previous_secrets(settings: MakeSettings, previous: str, environment: str, status: FindingStatus) -> None:
-    """Each of them signs people in as well, and the present one is none of them."""
+    """Each previous secret signs people in, and the present one is not among them."""
     (finding,) = checks.check_previous_secrets(settings(NEXTAUTH_SECRET_PREVIOUS=previous, SYNKORA_ENV=environment))
     assert finding.status is status
     assert not previous or previous not in str(finding)
@@ -71,7 +71,6 @@ def test_the_environment(settings: MakeSettings, environment: str, origins: str,
     ],
 )
 def test_open_projects(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
-    """In production it is risky to ask nobody."""
     (finding,) = checks.check_access(settings(**variables))
     assert finding.status is status
 
@@ -108,7 +107,6 @@ def test_an_origin_that_any_page_can_have(settings: MakeSettings, origin: str) -
 
 
 def test_limits(settings: MakeSettings) -> None:
-    """One that is off is named."""
     assert [finding.status for finding in checks.check_limits(settings())] == [FindingStatus.WELL]
     (finding,) = checks.check_limits(settings(LIMIT_CLIENTS="0", LIMIT_EDIT_RATE="0"))
     assert (finding.status, finding.message) == (FindingStatus.RISKY, "0 is no limit: LIMIT_EDIT_RATE, LIMIT_CLIENTS")
@@ -164,7 +162,7 @@ def test_metrics_and_console_need_a_token_in_production(
     ],
 )
 def test_proxies(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
-    """Who is trusted is the proxy and nobody else, and clients do not come past it."""
+    """Only the proxy is trusted, and clients cannot bypass it."""
     (finding,) = checks.check_proxies(settings(**variables))
     assert finding.status is status
     assert bool(finding.advice) is (status is FindingStatus.RISKY)

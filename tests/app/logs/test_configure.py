@@ -79,13 +79,13 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     ],
 )
 def test_lines(log: Any, capsys: pytest.CaptureFixture[str], event: str, fields: dict[str, Any], line: str) -> None:
-    """Each event that people follow has a line of its own."""
+    """Each event that people follow has its own line."""
     log.info(event, **fields)
     assert capsys.readouterr() == (line + "\n", "")
 
 
 def test_other_events(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event without a line of its own is written with its level and its fields."""
+    """Its own event without a line is written with its level and its fields."""
     log.warning("strange", eventName="task:create", count=3)
     assert capsys.readouterr().out == "warning: strange eventName=task:create count=3\n"
 
@@ -157,7 +157,7 @@ def test_uvicorn_reports_only_errors(log: Any) -> None:
 
 
 def test_what_a_request_left_behind_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event without a line of its own has the id of the request that it came with; people's lines are as ever."""
+    """Its own event without a line has the id of the request that it came with; people's lines are as ever."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.error("odd")
         log.info("stopped")
@@ -207,7 +207,6 @@ def test_lines_are_coloured_on_a_terminal() -> None:
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colour_can_be_done_without(variables: dict[str, str]) -> None:
-    """Where it is not wanted, or not understood, lines are as in a file."""
     assert shown_on_a_terminal(**variables) == PLAIN
 
 

@@ -63,7 +63,6 @@ def test_what_is_too_long_is_cut(log: Any, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("way", ["exc_info", "exception"])
 def test_a_traceback_is_a_field(log: Any, capsys: pytest.CaptureFixture[str], way: str) -> None:
-    """It is on the entry's own line."""
     log_error(log, way, "bad")
     (entry,) = entries(capsys)
     assert entry["level"] == "error"

@@ -65,7 +65,6 @@ async def test_the_figures_are_what_clients_did(server: ServerProcess, connect_b
 
 
 async def test_the_charts_point_at_one_time(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """By pointer or by keyboard, all of them show what was then; and what is now when nobody points any more."""
     operator = await watch()
     await operator.play("await shows(() => newest('Connections'), '0');")
     await connect_by(ALICE, url=server.url)

@@ -112,7 +112,6 @@ async def test_pointers_over_the_board(visit: Visit, two: tuple[Visitor, Visitor
 async def test_labels_stay_inside_the_phone(
     chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
 ) -> None:
-    """Wherever the others' cursors are, their names are not cut off, however long they are."""
     alice = Visitor(chromium)
     await alice.open(development, "Alice", project, **PHONE)
     mallory = await connect_by(MALLORY, url=development.url)

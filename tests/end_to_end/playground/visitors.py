@@ -1,4 +1,4 @@
-"""People on the playground's page, each in a browser of their own."""
+"""People on the playground's page, each in their own browser."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

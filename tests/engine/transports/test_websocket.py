@@ -138,7 +138,6 @@ class TestClosing:
     async def test_a_close_without_a_code_or_with_an_own_one_is_answered(
         self, raw: WebSocket, engine: Engine, payload: bytes, code: int
     ) -> None:
-        """No code is answered as a normal end, an application's own code as it is."""
         await raw.send(client_frame(CLOSE, payload))
         assert (await raw.closed()).code == code
         await until(lambda: engine.recorders[0].reasons)
