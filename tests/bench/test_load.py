@@ -225,7 +225,8 @@ def test_a_server_that_does_not_serve_is_told(
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
         options = (f"--port={server.getsockname()[1]}", "--pids=1", f"--tokens={folder / 'tokens.txt'}")
-        few = ("--clients=1", "--rooms=1", "--patience=0.2", f"--transport={transport}")
+        patience = 0.2 if answer is say_nothing else PATIENCE
+        few = ("--clients=1", "--rooms=1", f"--patience={patience}", f"--transport={transport}")
         with Program([folder / "load", *options, *few], folder) as load, server.accept()[0] as client:
             client.recv(4096)
             answer(client)

@@ -19,9 +19,20 @@ def emitted() -> Iterator[str]:
     for path in FOLDER.glob("*.py"):
         module = importlib.import_module(f"synkora.collaboration.{path.stem}")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
-                name = node.args[0]
-                yield getattr(module, name.id) if isinstance(name, ast.Name) else ast.literal_eval(name)
+            match node:
+                case ast.Call(func=ast.Attribute(attr="emit"), args=[name, *_]):
+                    pass
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="packets"), attr="draft"), args=[name, *_]):
+                    pass
+                case ast.Call(func=ast.Name(id="emit_once"), args=[_, name, *_]):
+                    pass
+                case _:
+                    continue
+            match name:
+                case ast.Constant(value=str(text)):
+                    yield text
+                case ast.Name(id=constant):
+                    yield getattr(module, constant)
 
 
 def test_whatever_is_emitted_has_a_row() -> None:

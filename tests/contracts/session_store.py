@@ -3,15 +3,15 @@
 import asyncio
 
 import msgspec
-from tests.contracts.event_log import MakeStore
+from tests.contracts.event_log import MakeStore, event
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import SavedSession
+from synkora.recovery.ports import Incomplete, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
 NOW = Clock().now
-SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch", 7))
+SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch", 7), joined=(7, 9))
 
 
 def lost(pid: str, at: float = NOW) -> SavedSession:
@@ -86,3 +86,15 @@ class SessionStoreContract:
         store.sessions("/").save(SESSION)
         assert await store.sessions("/other").take("pid-1") is None
         assert await store.sessions("/").take("pid-1") == SESSION
+
+    async def test_a_forgotten_namespace_begins_again(self, make: MakeStore) -> None:
+        """Without sessions, and with positions that differ from all former ones."""
+        store = await make(RecoverySettings(), Clock())
+        log = store.log("/", lambda _: None)
+        log.append(event("a"), (), ("p",), (), None)
+        store.sessions("/").save(SESSION)
+        store.forget("/")
+        assert await store.sessions("/").take("pid-1") is None
+        again = store.log("/", lambda _: None)
+        assert again.position.epoch != log.position.epoch
+        assert await again.read(("p",), log.position) is Incomplete.EPOCH

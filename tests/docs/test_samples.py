@@ -23,7 +23,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import serving, until
 
 from synkora import SocketServer
-from synkora.testing import connect
+from synkora.testing import Client, connect
 
 LIBRARY = ROOT / "docs" / "library.md"
 
@@ -143,6 +143,12 @@ async def test_library_testing() -> None:
     for block in blocks(LIBRARY, "python"):
         exec(compile(block.text, str(LIBRARY), "exec"), made)  # noqa: S102  # as above
     await made["test_say"]()
+    async with AsyncExitStack() as clients:
+
+        async def connect_client(server: SocketServer, **options: Any) -> Client:
+            return await clients.enter_async_context(connect(server, **options))
+
+        await made["test_say_by_the_fixture"](connect_client)
 
 
 async def test_library_clock() -> None:

@@ -118,6 +118,18 @@ async def pipelining_behind_a_poll(a: Attacker) -> None:
                 await a.expect_end(connection)
 
 
+async def small_chunks(a: Attacker) -> None:
+    """Bodies of very many chunks of a byte, to Socket.IO and beside it."""
+    sid = await a.open_polling()
+    for target in ("/", "/nowhere", f"{PATH}polling&sid=unknown", f"{PATH}polling&sid={sid}"):
+        async with a.connection() as connection:
+            a.count()
+            head = f"POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            with contextlib.suppress(ConnectionError):
+                await connection.send(head, b"1\r\nx\r\n" * 100_000)
+            await a.expect_end(connection)
+
+
 async def resets_of_idle_requests(a: Attacker) -> None:
     """Connections that are cut off by a RST after an answer, each with a large head."""
     for _ in range(_FEW):

@@ -15,6 +15,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_http.strange_headers,
     by_http.pipelined_requests,
     by_http.pipelining_behind_a_poll,
+    by_http.small_chunks,
     by_http.resets_of_idle_requests,
     by_http.nonsense_queries,
     by_http.bad_websocket_handshakes,

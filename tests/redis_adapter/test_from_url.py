@@ -1,5 +1,6 @@
 """Servers of library users, joined by `RedisAdapter.from_url`."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,7 +13,8 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import Address, running, serving, until
 
-from synkora import RedisAdapter, SocketServer
+from synkora import Namespace, RedisAdapter, SocketServer
+from synkora.testing import connect
 
 
 @asynccontextmanager
@@ -41,6 +43,23 @@ async def test_two_servers_are_one(redis: RedisServer) -> None:
         servers[0].emit("news", 1)
         assert [await guest.receive(PATIENCE) for guest in guests] == [["news", 1]] * 2
         assert {socket.id for socket in await servers[1].fetch_sockets()} == {guest.sid for guest in guests}
+
+
+async def test_a_namespace_that_is_given_up_is_no_longer_subscribed(redis: RedisServer) -> None:
+    """Clients choose the names of dynamic namespaces, one after another; a name may come back."""
+    server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
+    server.add(Namespace(re.compile(r"/\d"), max_children=1))
+    async with serving(server):
+        for name in ("/1", "/2", "/1"):
+            async with connect(server, name):
+                server.of(name).emit("news")
+                await until(lambda name=name: channels(redis, name) == 5)
+        await until(lambda: channels(redis, "/2") == 0)
+
+
+def channels(redis: RedisServer, namespace: str) -> int:
+    """The channels of a namespace: four, and one for each room, here that of a socket's id."""
+    return len([name for name in redis.do("PUBSUB", "CHANNELS") if f"#{namespace}#".encode() in name])
 
 
 async def test_a_server_is_connected_from_its_start_to_its_end(redis: RedisServer) -> None:

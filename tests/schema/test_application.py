@@ -77,6 +77,7 @@ def server() -> SocketServer:
 
     server.declare("said", str, Say, description="Somebody has said something.")
     server.declare("question", str, answer=Receipt)
+    server.declare("scored", str, points=int)
     admin = server.add(Namespace("/admin", refusals="ack"))
 
     @admin.on("kick")
@@ -172,6 +173,11 @@ def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) ->
     assert "Refused" not in typescript(SocketServer())
 
 
+def test_arguments_of_emits_may_have_names(server: SocketServer) -> None:
+    """In their order; those without one have a number."""
+    assert "  scored: (argument1: string, points: number) => void;\n" in typescript(server)
+
+
 def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
     """The first paragraph of a handler's, and those that are declared."""
     text = typescript(server)
@@ -189,9 +195,12 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
         "Admin": "/admin",
     }
     events = ("Anything", "PersonNew", "Point", "Say", "Sum")
-    assert document["operations"].keys() == {*(f"receive{name}" for name in events), "sendSaid", "sendQuestion"} | {
-        f"receiveAdmin{name}" for name in ("Close", "Kick")
-    }
+    assert document["operations"].keys() == {
+        *(f"receive{name}" for name in events),
+        "sendSaid",
+        "sendScored",
+        "sendQuestion",
+    } | {f"receiveAdmin{name}" for name in ("Close", "Kick")}
     say = document["components"]["messages"]["receiveSay"]
     assert (say["name"], say["summary"]) == ("say", "Tell all others.")
     assert say["payload"] == {

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,7 +15,7 @@ from synkora import Socket, SocketServer, TooManyCalls
 from synkora.engine.session import OVERHEAD_BURST, OVERHEAD_BYTES
 from synkora.protocol.websocket import CloseCode
 from synkora.sockets.acks import MAX_UNANSWERED
-from synkora.sockets.client import MAX_EARLY
+from synkora.sockets.client import MAX_EARLY, MAX_NAMESPACES
 
 MAX = 10_000
 
@@ -255,3 +256,18 @@ async def test_acks_that_were_asked_for_are_not_counted() -> None:
                 number = str(await client.receive())[2:].partition("[")[0]
                 await client.send(f"43{number}[1]")
             assert await asyncio.gather(*calls) == [1] * OVERHEAD_BURST
+
+
+async def test_a_connection_is_in_so_many_namespaces() -> None:
+    """Each keeps its CONNECT, and takes the place of one of the dynamic namespaces."""
+    server = SocketServer()
+    server.of(re.compile(r"/\d+"))
+    async with serving(server) as address, websocket(address) as client:
+        for number in range(MAX_NAMESPACES):
+            await client.send(f"40/{number},")
+            assert str(await client.receive()).startswith(f"40/{number},{{")
+        await client.send("40/more,")
+        assert await client.receive() == '44/more,{"message":"Too many namespaces"}'
+        await client.send("41/0,")
+        await client.send("40/1000,")
+        assert str(await client.receive()).startswith("40/1000,{")

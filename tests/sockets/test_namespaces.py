@@ -1,11 +1,13 @@
 """Namespaces as objects, as classes, and by patterns."""
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 
 from synkora import ConnectRefused, Namespace, NamespaceHandlers, Socket, SocketServer, event
+from synkora.recovery.memory import MemoryStore
 from synkora.testing import ConnectError, connect
 
 
@@ -30,6 +32,9 @@ def test_a_namespace_is_part_of_one_server() -> None:
     server.add(chat)
     with pytest.raises(ValueError, match="has a namespace /chat already"):
         server.add(Namespace("/chat"))
+    server.on("say", lambda socket: None)
+    with pytest.raises(ValueError, match="has a namespace / already: add it before the first on, use or emit"):
+        server.add(Namespace("/", refusals="ack"))
     with pytest.raises(ValueError, match="/chat is part of a server already"):
         SocketServer().add(chat)
 
@@ -165,6 +170,75 @@ async def test_a_pattern_has_a_bound() -> None:
         with pytest.raises(ConnectError, match="Invalid namespace"):
             async with connect(server, "/3"):
                 pass
+
+
+async def test_an_empty_namespace_makes_room_for_another() -> None:
+    """Strangers that ask for very many names, and are refused or leave, do not shut the others out."""
+    server = SocketServer()
+    rooms = server.add(Namespace(re.compile(r"/\d+"), max_children=2))
+
+    @rooms.use
+    def check(socket: Socket, auth: dict[str, Any]) -> None:
+        if "name" not in auth:
+            raise ConnectRefused("Who are you?")
+
+    async with connect(server, "/0", auth={"name": "Ada"}):
+        for number in range(1, 10):
+            with pytest.raises(ConnectError, match="Who are you"):
+                async with connect(server, f"/{number}"):
+                    pass
+            async with connect(server, f"/{number}", auth={"name": "Bob"}) as client:
+                assert client.connected
+        assert server.namespaces.keys() == {"/0", "/9"}
+
+
+async def test_a_namespace_that_decides_on_a_client_is_not_empty() -> None:
+    """Otherwise the client would be alone in a namespace that the server no longer has."""
+    server, decided = SocketServer(), asyncio.Event()
+    rooms = server.add(Namespace(re.compile(r"/\d+"), max_children=1))
+
+    @rooms.on_connect
+    async def welcome(socket: Socket, auth: dict[str, Any]) -> None:
+        await decided.wait()
+
+    async def come() -> None:
+        async with connect(server, "/1") as client:
+            assert client.connected
+
+    coming = asyncio.create_task(come())
+    while "/1" not in server.namespaces:
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectError, match="Invalid namespace"):
+        async with connect(server, "/2"):
+            pass
+    decided.set()
+    await coming
+    async with connect(server, "/2") as client:
+        assert client.connected
+
+
+async def test_nothing_is_kept_of_a_namespace_that_is_given_up() -> None:
+    """Recovery would keep a log and sessions for each name otherwise."""
+    server = SocketServer(recovery=True)
+    server.add(Namespace(re.compile(r"/\d+"), max_children=1))
+    for name in ("/1", "/2"):
+        async with connect(server, name):
+            server.of(name).emit("news")
+    store = server._recovery
+    assert isinstance(store, MemoryStore)
+    assert store._logs.keys() == store._sessions.keys() == {"/2"}
+
+
+@pytest.mark.parametrize("name", ["/" + "1" * 200, "/1#"], ids=["long", "#"])
+async def test_names_that_no_dynamic_namespace_has(name: str) -> None:
+    """A pattern may take long for a long name, and other servers find the end of a name by the #."""
+    server = SocketServer()
+    server.of(re.compile(r"/.*"))
+    async with connect(server, name[:-1]):
+        pass
+    with pytest.raises(ConnectError, match="Invalid namespace"):
+        async with connect(server, name):
+            pass
 
 
 async def test_a_method_use_of_a_class_is_middleware() -> None:

@@ -1,3 +1,6 @@
+import re
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -32,6 +35,13 @@ def test_volatile_is_kept() -> None:
     """The mark goes with the message."""
     assert packets.event("/", "cursor", (), volatile=True).volatile
     assert not packets.event("/", "task", ()).volatile
+
+
+@pytest.mark.parametrize("name", [{"text": "hi"}, ["x"], 5, None, b"x"])
+def test_the_name_of_an_event_is_a_text(name: Any) -> None:
+    """An event without a name is a frequent mistake: the payload stands in its place."""
+    with pytest.raises(TypeError, match=re.escape(f"the name of an event is a text, not {name!r}")):
+        packets.event("/", name, ())
 
 
 def test_what_json_cannot_hold_is_refused() -> None:

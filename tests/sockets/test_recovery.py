@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.sockets.page import Page, without_offsets
+from tests.support.page import Page, without_offsets
 
 from synkora import ConnectRefused, Namespace, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
@@ -196,6 +196,31 @@ class TestReturning:
         server.to("b").emit("after", 2)
         await page.come()
         assert page.recovered
+        assert without_offsets(page.events) == [["after", 2]]
+
+    async def test_a_leave_with_a_join_right_behind_it_is_no_leave(self, server: SocketServer) -> None:
+        """What was sent before may not have arrived: it is not lost with the membership."""
+        page = await joined(server)
+        offset = page.offset
+        server.to("r").emit("on its way", 1)
+        page.emit("leave", "r")
+        server.to("other").emit("between", 2)
+        page.emit("join", "r")
+        await page.lose()
+        page.events, page.offset = [], offset
+        await page.come()
+        assert page.recovered
+        assert without_offsets(page.events) == [["on its way", 1]]
+
+    async def test_a_leave_with_something_missed_behind_it_is_a_leave(self, server: SocketServer) -> None:
+        page = await joined(server)
+        page.emit("leave", "r")
+        server.to("r").emit("between", 1)
+        page.emit("join", "r")
+        server.to("r").emit("after", 2)
+        await page.lose()
+        page.events, page.offset = [], None
+        await page.come()
         assert without_offsets(page.events) == [["after", 2]]
 
     async def test_rooms_that_were_left_do_not_return(self, server: SocketServer) -> None:

@@ -281,7 +281,7 @@ async def test_a_handler_may_give_no_ack() -> None:
 
 
 def test_what_json_cannot_hold_raises_where_it_is_emitted() -> None:
-    with pytest.raises(TypeError, match="a object cannot be sent"):
+    with pytest.raises(TypeError, match="an object of type object cannot be sent"):
         SocketServer().emit("x", object())
 
 

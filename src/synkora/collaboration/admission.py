@@ -2,21 +2,25 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, complete
+from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
 from synkora.collaboration.projects import Projects
-from synkora.collaboration.rechecks import RECHECK, Rechecks
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
+from synkora.identity.handshake import SignedIn
 from synkora.sockets.errors import EventRefused
+from synkora.sockets.internals import emit_once
 
+_MAX_RETURNS: Final = 50  # members at a time: all may return in the same second
 _MAX_BUFFERED: Final = 100  # events of one member for one project
 _MAX_BUFFERED_BYTES: Final = 1_000_000  # of one member for all projects
 _MAX_BUFFERED_PER_USER: Final = 4_000_000  # bytes of all connections of a user
 _NO_ACCESS: Final = "You do not have access to this project"
+_REVOKED: Final = "You no longer have access to this project"
 _UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
 
 
@@ -41,8 +45,9 @@ class Admission:
         self._incidents = incidents
         self._projects = projects
         self._max_projects = max_projects
-        self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
+        self._rechecks: PeriodicChecks[tuple[Member, str]] = PeriodicChecks(self._recheck, recheck)
         self._questions = Tasks()
+        self._returns = asyncio.Semaphore(_MAX_RETURNS)
         self._buffered_bytes: Counter[str] = Counter()  # bytes, by user
 
     def admit(self, member: Member, project_id: str) -> Awaitable[None] | None:
@@ -173,7 +178,25 @@ class Admission:
         self._rechecks.drop((member, project_id))
         self._projects.exit(member, project_id)
 
-    def withdraw_all(self, member: Member) -> None:
+    async def roles(self, signed_in: SignedIn, projects: Collection[str]) -> dict[str, Role | None]:
+        """Ask for a user's role in each project, without the cache. Raises `AccessUnavailable`."""
+        async with self._returns:
+            roles = await asyncio.gather(
+                *(self._access.role(signed_in, project_id, fresh=True) for project_id in projects)
+            )
+        return dict(zip(projects, roles, strict=True))
+
+    def readmit(self, member: Member, project_id: str, role: Role | None) -> None:
+        """Put a member that has returned back into a project, or out of it if the member has no role any longer."""
+        if role is None:
+            member.socket.leave(project_id)
+            _tell_revoked(member, project_id)
+            return
+        self._projects.restore(member, project_id, role)
+        if not self._access.is_open:
+            self._rechecks.add((member, project_id))
+
+    def withdraw_all(self, member: Member, *, may_return: bool = False) -> None:
         """Leave all projects at the end of the connection."""
         for pending in member.pending.values():
             pending.drop()
@@ -181,7 +204,7 @@ class Admission:
         member.pending.clear()
         for project_id in member.projects:
             self._rechecks.drop((member, project_id))
-        self._projects.exit_all(member)
+        self._projects.exit_all(member, may_return=may_return)
 
     def close(self) -> None:
         """Cancel all questions to the access policy."""
@@ -201,11 +224,14 @@ class Admission:
             return False
         if role is None:
             self._projects.exit(member, project_id, at_once=True)
-            message = "You no longer have access to this project"
-            member.socket.emit("error", {"message": message, "projectId": project_id})
+            _tell_revoked(member, project_id)
             return False
         member.projects[project_id] = role
         return True
+
+
+def _tell_revoked(member: Member, project_id: str) -> None:
+    emit_once(member.socket, "error", {"message": _REVOKED, "projectId": project_id})
 
 
 def _not_joined(event: str) -> EventRefused:

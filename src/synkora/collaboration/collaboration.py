@@ -1,7 +1,7 @@
 """Synkora on a namespace: connects its parts, and counts and limits members' events."""
 
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -10,7 +10,14 @@ from weakref import WeakKeyDictionary
 import msgspec
 import structlog
 
-from synkora.collaboration.access import ANSWER_TIMEOUT, Access, AccessPolicy, OpenAccess
+from synkora.collaboration.access import (
+    ANSWER_TIMEOUT,
+    Access,
+    AccessPolicy,
+    AccessUnavailable,
+    OpenAccess,
+    Role,
+)
 from synkora.collaboration.admission import Admission
 from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
@@ -30,14 +37,15 @@ from synkora.collaboration.limits import (
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
+from synkora.collaboration.periodic_checks import RECHECK
 from synkora.collaboration.presence import Presence
-from synkora.collaboration.projects import LEAVE_DELAY, Projects
-from synkora.collaboration.rechecks import RECHECK
+from synkora.collaboration.projects import LEAVE_DELAY, PRESENCE_GRACE, Projects
 from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
 from synkora.collaboration.token_expiry import TokenExpiry
 from synkora.collaboration.user_work import UserWorks
 from synkora.engine.addresses import rate_limit_key
+from synkora.engine.close_reasons import Reason
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
@@ -47,7 +55,17 @@ from synkora.protocol.json import Decoder
 from synkora.protocol.timestamps import now
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
-from synkora.sockets.internals import adapter_of, session_of
+from synkora.sockets.internals import (
+    adapter_of,
+    decline_replay,
+    emit_once,
+    is_connecting,
+    may_return,
+    missed_events,
+    recovery_of,
+    returned_rooms,
+    session_of,
+)
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
@@ -85,7 +103,8 @@ class Collaboration:
     """Members in projects who see each other's work.
 
     `sessions` finds sessions in the app's database. `user_connections` counts connections per user, over all servers of
-    a cluster.
+    a cluster. On a server with recovery, a lost connection stays in the lists of its projects for `presence_grace`
+    seconds.
     """
 
     def __init__(
@@ -103,6 +122,7 @@ class Collaboration:
         answer_timeout: float = ANSWER_TIMEOUT,
         sessions: SessionLookup | None = None,
         leave_delay: float = LEAVE_DELAY,
+        presence_grace: float = PRESENCE_GRACE,
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
@@ -114,7 +134,7 @@ class Collaboration:
         self._connections = LocalCounts() if user_connections is None else user_connections  # empty counts are false
         # Of sockets that have left the namespace while their connection continues.
         self._rate_limiters: WeakKeyDictionary[Session, RateLimiter] = WeakKeyDictionary()
-        self.projects = Projects(namespace, self.presence, leave_delay=leave_delay)
+        self.projects = Projects(namespace, self.presence, leave_delay=leave_delay, grace=presence_grace)
         self._admission = Admission(
             self.access, self.projects, self._incidents, max_projects=self._limits.projects, recheck=recheck
         )
@@ -126,13 +146,15 @@ class Collaboration:
             self._kept = KeptSessions(
                 sessions, self._incidents, end=self._expiry.end, extend=self._expiry.start, recheck=recheck
             )
-        self.authentication = Authentication(authenticator, failures, self._incidents, self._admit, self._kept)
+        self._signed_in: WeakKeyDictionary[Session, SignedIn] = WeakKeyDictionary()  # until they are admitted
+        self.authentication = Authentication(authenticator, failures, self._incidents, self._identify, self._kept)
         self.blocks = Blocks()
         self.disconnects: Counter[str] = Counter()  # by reason
         self.received = {event.name: EventCounter(event.event_class) for event in CATALOGUE}
         self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
         self.received_others = EventCounter(EventClass.OTHER)
-        namespace.on_connect(self.authentication.authenticate)
+        namespace.use(self.authentication.authenticate)
+        namespace.on_connect(self._welcome)
         namespace.on_disconnect(self._dismiss)
         namespace.before_data(self._count)
         namespace.before_ack(self._count_ack)
@@ -184,8 +206,13 @@ class Collaboration:
 
     def post_notice(self, project_id: str, message: str) -> None:
         """Send an operator's message to all members of a project, on all servers."""
-        notice = packets.event(self._namespace.name, "server:notice", (ServerNotice(message, now()),))
-        adapter_of(self._namespace).relay(notice, project_id)
+        notice = ServerNotice(message, now())
+        recovery = recovery_of(self._namespace)
+        if recovery is None:
+            event = packets.event(self._namespace.name, "server:notice", (notice,))
+            adapter_of(self._namespace).relay(event, project_id)
+        else:
+            recovery.publish(packets.draft("server:notice", (notice,)), (project_id,))
 
     def count_here(self, project_id: str) -> int:
         """Return the number of a project's connections to this server."""
@@ -209,6 +236,52 @@ class Collaboration:
         if self._kept is not None:
             await self._kept.close()
 
+    def _identify(self, socket: Socket, signed_in: SignedIn) -> None:
+        socket.identity = signed_in.user.id
+        self._signed_in[session_of(socket)] = signed_in
+
+    def _welcome(self, socket: Socket, _: object = None) -> Awaitable[None] | None:
+        """Admit a socket that is signed in, with the projects that it returns to. Raises `ConnectRefused`."""
+        signed_in = self._signed_in.pop(session_of(socket), None)
+        if signed_in is None:
+            return None  # disconnected meanwhile
+        projects = returned_rooms(socket)
+        if not projects:
+            self._admit(socket, signed_in)
+            return None
+        if self.access.is_open:
+            self._admit_again(socket, signed_in, dict.fromkeys(projects, Role.EDITOR))
+            return None
+        return self._welcome_back(socket, signed_in, projects)
+
+    async def _welcome_back(self, socket: Socket, signed_in: SignedIn, projects: Collection[str]) -> None:
+        """Ask for the role in each project again. Without an answer, the client has to return once more."""
+        try:
+            roles = await self._admission.roles(signed_in, projects)
+        except AccessUnavailable as error:
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
+            # A client does not reconnect after a refusal, but after a closed connection.
+            session_of(socket).close(Reason.FORCED_SERVER_CLOSE)
+            return
+        if is_connecting(socket):
+            self._admit_again(socket, signed_in, roles)
+
+    def _admit_again(self, socket: Socket, signed_in: SignedIn, roles: Mapping[str, Role | None]) -> None:
+        """Admit a socket that has returned, to the projects that its user has a role in."""
+        self._admit(socket, signed_in)
+        member = self._members[socket.id]
+        work = member.rate_limiter.work
+        if work is not None:
+            if work.excess(monotonic()) > 0:
+                decline_replay(socket)
+            for event in missed_events(socket):
+                work.count_delivery(event.size, 1)
+        for project_id, role in roles.items():
+            if work is not None:
+                work.count_join()
+            self._admission.readmit(member, project_id, role)
+        self.projects.drop_lost(socket.id)
+
     def _admit(self, socket: Socket, signed_in: SignedIn) -> None:
         user = signed_in.user
         blocked = self.blocks.remaining(user.id, session_of(socket).request.address)
@@ -228,7 +301,7 @@ class Collaboration:
         if self._draining_clients is not None:
             self._draining_clients.add(member)
         member.is_draining = session_of(socket).state is State.DRAINING  # signed in after the announcement
-        socket.emit("connected", Connected(socket.id, user.id, now()))
+        emit_once(socket, "connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
     def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
@@ -258,7 +331,7 @@ class Collaboration:
         self._expiry.stop(member)
         if self._kept is not None:
             self._kept.drop(member)
-        self._admission.withdraw_all(member)
+        self._admission.withdraw_all(member, may_return=may_return(socket, reason))
         log.info(
             "client_disconnected",
             socketId=socket.id,
@@ -319,11 +392,11 @@ class Collaboration:
 
     def _cut_off(self, socket: Socket) -> None:
         self._incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address=_address(socket))
-        socket.emit("error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
+        emit_once(socket, "error", {"message": "Too many events: disconnected", "retryAfter": RETRY_AFTER})
         socket.disconnect(close=True)
 
     def _answer_ping(self, socket: Socket, *_: object) -> None:
-        socket.emit("pong", Pong(now()))
+        emit_once(socket, "pong", Pong(now()))
 
     def _refresh(
         self, socket: Socket, payload: object = None, *_: object

@@ -7,7 +7,7 @@ from typing import Final
 from synkora.collaboration.members import Member
 from synkora.collaboration.projects import Projects
 from synkora.engine.session import Session
-from synkora.sockets.internals import session_of
+from synkora.sockets.internals import emit_once, session_of
 
 SHUTDOWN_EVENT: Final = "server:shutdown"
 SHUTDOWN_MESSAGE: Final = "Server is shutting down. You will be reconnected."
@@ -41,5 +41,5 @@ class ClientDrain:
         """Announce the shutdown to members, and their leave to others. Edits that they still send are relayed."""
         leaving = [self._members[session] for session in sessions if session in self._members]
         for member in leaving:
-            member.socket.emit(SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
+            emit_once(member.socket, SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
         self._projects.exit_for_drain(leaving)

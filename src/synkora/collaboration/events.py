@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
+from zlib import crc32
 
 import msgspec
 
 from synkora.collaboration.limits import EventClass
 from synkora.collaboration.payloads import SocketId, UserId, UserName
-from synkora.protocol.errors import InvalidPayload
+from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw
 from synkora.sockets.errors import EventRefused
 
 MAX_PROJECT_ID: Final = 200  # characters
+_LONGEST_KEY: Final = 200  # bytes of JSON
+_LONGEST_KEYED: Final = 65_536  # bytes; to look for a key in more costs too much
+_OBJECT: Final[Decoder[dict[str, Raw]]] = Decoder(dict[str, Raw])
 _NULL: Final = Raw(b"null")
 _ABSENT: Final = Raw()
 
@@ -34,8 +38,9 @@ class Event:
     The other members get the value of the field `whole`, or an object with the fields of `sender` and `fields`. Values
     are relayed unchanged; a missing value is null for `whole` and omitted otherwise. `volatile`: the next event of this
     kind replaces it, so it may be dropped for a slow consumer. `edits`: the event changes the project, so viewers may
-    not send it. `logged` is the log message. `description` and `example`, a value for each of the app's fields, are for
-    the generated documents.
+    not send it. `key` names the field, or the field in `whole`, that says what the event describes: for clients that
+    were away, a newer event replaces the older one with the same key and fields. `logged` is the log message.
+    `description` and `example`, a value for each of the app's fields, are for the generated documents.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Event:
     sender: tuple[SenderField, ...] = ()
     volatile: bool = False
     edits: bool = False
+    key: str | None = None
     logged: str | None = None
 
     @property
@@ -69,6 +75,7 @@ CATALOGUE: Final = (
         {"task": {"id": "task_1", "title": "Say hello to everyone", "status": "TODO"}},
         whole="task",
         edits=True,
+        key="id",
         logged="Task updated",
     ),
     Event(
@@ -77,6 +84,7 @@ CATALOGUE: Final = (
         {"taskId": "task_1"},
         fields=("taskId",),
         edits=True,
+        key="taskId",
         logged="Task deleted",
     ),
     Event(
@@ -85,6 +93,7 @@ CATALOGUE: Final = (
         {"taskId": "task_1", "status": "DONE"},
         fields=("taskId", "status"),
         edits=True,
+        key="taskId",
         logged="Task moved",
     ),
     Event(
@@ -108,6 +117,7 @@ CATALOGUE: Final = (
         {"fileId": "file_1", "content": "# Notes"},
         fields=("fileId", "content"),
         edits=True,
+        key="fileId",
         logged="Markdown updated",
     ),
     Event(
@@ -124,6 +134,7 @@ CATALOGUE: Final = (
         {"cell": "B2", "value": 42},
         fields=("cell", "value"),
         edits=True,
+        key="cell",
         logged="Cell updated",
     ),
     Event(
@@ -206,6 +217,28 @@ class Codec:
             return forwarded[0] if forwarded[0] is not _ABSENT else _NULL
         return self._delivery(*self._signature(sender), *forwarded)
 
+    def key(self, payload: Any) -> str | None:
+        """Return what an event describes and which fields it has; None for an event that replaces no other.
+
+        An update with fewer fields than the older one does not replace it.
+        """
+        key = self._event.key
+        if key is None:
+            return None
+        if self._event.whole is None:
+            values = self._forwarded(payload)
+            if _ABSENT in values:
+                return None
+            return _key(values[self._event.fields.index(key)], "")
+        text = bytes(self._forwarded(payload)[0])
+        if len(text) > _LONGEST_KEYED:
+            return None
+        try:
+            whole = _OBJECT.decode(text)
+        except (InvalidPayload, ProtocolError):
+            return None
+        return _key(whole.get(key, _ABSENT), f"{crc32(chr(0).join(whole).encode(errors='surrogatepass')):x}")
+
     def _refusal(self, error: InvalidPayload) -> EventRefused:
         if error.path.endswith("projectId") or "projectId" in error.problem:
             return EventRefused("Project ID is required")
@@ -213,6 +246,11 @@ class Codec:
             expected = "an object with a projectId" if "nested" not in error.problem else "less deeply nested data"
             return EventRefused(f"{self._event.name} needs {expected}")
         return EventRefused(f"{self._event.name}: {error}")
+
+
+def _key(value: Raw, fields: str) -> str | None:
+    text = bytes(value)
+    return f"{text.decode()} {fields}" if 0 < len(text) <= _LONGEST_KEY else None
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

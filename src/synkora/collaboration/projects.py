@@ -17,6 +17,8 @@ from synkora.sockets.namespace import Namespace
 
 log = structlog.get_logger(__name__)
 
+PRESENCE_GRACE: Final = 5.0  # seconds
+_MAX_LOST: Final = 10_000  # connections; of more, the first ones leave at once
 LEAVE_DELAY: Final = 1.0  # seconds; a page that switches tabs leaves and rejoins immediately
 
 
@@ -24,10 +26,21 @@ class Projects:
     """Adds members to projects and removes them, and sends presence updates to the members of this server.
 
     `PresenceUpdates` decides when each member gets an update. A leave is announced after `leave_delay` seconds, and not
-    at all if the same connection rejoins before.
+    at all if the same connection rejoins before. A lost connection whose client may return leaves after `grace`
+    seconds, unless the client returns before.
     """
 
-    def __init__(self, namespace: Namespace, presence: Presence, *, leave_delay: float = LEAVE_DELAY) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        presence: Presence,
+        *,
+        leave_delay: float = LEAVE_DELAY,
+        grace: float = PRESENCE_GRACE,
+    ) -> None:
+        self._grace = grace
+        self._lost: dict[str, tuple[str, ...]] = {}  # projects of lost connections, by socket id
+        self._overdue: TimeoutQueue[str] = TimeoutQueue(grace, self.drop_lost)
         self._leave_delay = leave_delay
         self._leaving: TimeoutQueue[tuple[Member, str]] = TimeoutQueue(
             leave_delay, lambda key: self._announce_leave(*key)
@@ -97,13 +110,37 @@ class Projects:
     def close(self) -> None:
         """Cancel pending announcements of leaves."""
         self._leaving.cancel()
+        self._overdue.cancel()
 
-    def exit_all(self, member: Member) -> None:
-        """Remove a member from all projects at the end of the connection."""
+    def exit_all(self, member: Member, *, may_return: bool = False) -> None:
+        """Remove a member from all projects at the end of the connection, or after a while if it `may_return`."""
         self._announce_leaves(member)
-        for project_id in member.projects:
-            self._presence.remove_connection(project_id, member.socket.id)
+        socket_id = member.socket.id
+        if may_return and self._grace and member.projects and not member.is_draining and not self.is_closing:
+            if len(self._lost) >= _MAX_LOST:
+                self.drop_lost(next(iter(self._lost)))
+            self._lost[socket_id] = tuple(member.projects)
+            self._overdue.add(socket_id)
+        else:
+            for project_id in member.projects:
+                self._presence.remove_connection(project_id, socket_id)
         member.projects.clear()
+
+    def restore(self, member: Member, project_id: str, role: Role) -> None:
+        """Put a member that has returned back into a project. The others are told of a join if they know of a leave."""
+        socket, user = member.socket, member.user
+        member.projects[project_id] = role
+        self._updates.send_roster(project_id, socket.id, with_count=True)
+        kept = self._lost.get(socket.id, ())
+        if project_id in kept:
+            self._lost[socket.id] = tuple(each for each in kept if each != project_id)
+        self._presence.add_connection(project_id, PresenceEntry(socket.id, user.id, user.name, now(), user.image))
+
+    def drop_lost(self, socket_id: str) -> None:
+        """Announce that a lost connection has left the projects that its client has not returned to."""
+        self._overdue.drop(socket_id)
+        for project_id in self._lost.pop(socket_id, ()):
+            self._presence.remove_connection(project_id, socket_id)
 
     def exit_for_drain(self, members: Sequence[Member]) -> None:
         """Announce that members have left, while the edits that they still send are relayed."""

@@ -14,7 +14,7 @@ from synkora.collaboration.presence import Presence
 from synkora.engine.message import Message
 from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
-from synkora.sockets.internals import adapter_of
+from synkora.sockets.internals import adapter_of, recovery_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
@@ -28,7 +28,17 @@ class Relay:
     ask the access policy, and may raise `EventRefused`: the question costs as much as a join.
     """
 
-    __slots__ = ("_adapter", "_admission", "_codec", "_count_question", "_event", "_members", "_presence", "_writer")
+    __slots__ = (
+        "_adapter",
+        "_admission",
+        "_codec",
+        "_count_question",
+        "_event",
+        "_members",
+        "_presence",
+        "_recovery",
+        "_writer",
+    )
 
     def __init__(
         self,
@@ -43,6 +53,7 @@ class Relay:
         self._codec = Codec(event)
         self._writer = packets.EventWriter(namespace.name, event.name, volatile=event.volatile)
         self._adapter = adapter_of(namespace)
+        self._recovery = None if event.volatile else recovery_of(namespace)
         self._members = members
         self._admission = admission
         self._presence = presence
@@ -57,7 +68,12 @@ class Relay:
         role = member.projects.get(project_id)
         if role is None and not event.edits and not self._admission.is_joining(member, project_id):
             raise EventRefused(f"{event.name}: join the project first")
-        message = self._writer.write(self._codec.deliver(payload, member.sender), attachments)
+        delivery = self._codec.deliver(payload, member.sender)
+        message: Message | packets.Draft
+        if self._recovery is None:
+            message = self._writer.write(delivery, attachments)
+        else:
+            message = self._writer.draft(delivery, attachments, self._codec.key(payload))
         if role is not None:
             self._deliver(member, project_id, message, role)
             return None
@@ -67,11 +83,13 @@ class Relay:
         deliver = partial(self._deliver_after_answer, member, project_id, message)
         return self._admission.relay(member, project_id, event.name, message.size, deliver)
 
-    def _deliver_after_answer(self, member: Member, project_id: str, message: Message, role: Role) -> None:
+    def _deliver_after_answer(
+        self, member: Member, project_id: str, message: Message | packets.Draft, role: Role
+    ) -> None:
         if self._event.edits or project_id in member.projects:
             self._deliver(member, project_id, message, role)
 
-    def _deliver(self, member: Member, project_id: str, message: Message, role: Role) -> None:
+    def _deliver(self, member: Member, project_id: str, message: Message | packets.Draft, role: Role) -> None:
         event = self._event
         if event.edits and not role.may_write:
             raise EventRefused(f"{event.name}: viewers may not change the project", projectId=project_id)
@@ -80,7 +98,10 @@ class Relay:
         work = member.rate_limiter.work
         if work is not None:
             work.count_delivery(message.size, self._presence.connections(project_id))
-        self._adapter.relay(message, project_id, member.socket.id)
+        if isinstance(message, Message):
+            self._adapter.relay(message, project_id, member.socket.id)
+        elif self._recovery is not None:
+            self._recovery.publish(message, (project_id,), (member.socket.id,))
         if event.logged:
             log.debug(
                 "relayed",

@@ -12,7 +12,7 @@ from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.handshake import Authenticator, SignInRefused
 from synkora.protocol.timestamps import timestamp
-from synkora.sockets.internals import session_of
+from synkora.sockets.internals import emit_once, session_of
 
 EXPIRED: Final = "Session expired"
 _LONGEST_TIMER: Final = 86_400  # seconds; a corrected system clock takes effect after this time at the latest
@@ -63,7 +63,7 @@ class TokenExpiry:
     def end(self, member: Member) -> None:
         """End a member's session now."""
         self.stop(member)
-        member.socket.emit("error", {"message": EXPIRED})
+        emit_once(member.socket, "error", {"message": EXPIRED})
         # Close the whole connection: its cookie has expired too, and a new connection sends a new cookie.
         member.socket.disconnect(close=True)
 

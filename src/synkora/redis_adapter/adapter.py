@@ -1,6 +1,6 @@
 """What joins a namespace to those of the same name on other servers, ours and those of Node.js, through Redis."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from msgspec import UNSET, Raw
@@ -28,7 +28,7 @@ from synkora.redis_adapter.wire_codec import (
     room_names,
     write,
 )
-from synkora.sockets.ack_collector import AckCollector
+from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
 from synkora.sockets.snapshot import SocketSnapshot
@@ -53,7 +53,14 @@ class RedisAdapter:
     """
 
     def __init__(
-        self, namespace: str, local: LocalAdapter, link: Link, *, prefix: str = DEFAULT_PREFIX, timeout: float = 5
+        self,
+        namespace: str,
+        local: LocalAdapter,
+        link: Link,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: float = 5,
+        closed: Callable[[str], None] | None = None,
     ) -> None:
         channels = Channels.of(prefix, namespace)
         self.rooms = local.rooms
@@ -65,6 +72,7 @@ class RedisAdapter:
         self._link = link
         self._channels = channels
         self._timeout = timeout
+        self._closed = closed
         self._own = beginning(link.uid)
         self._requests = Requests(link, channels)
         self._responder = Responder(namespace, local, link, channels)
@@ -174,7 +182,7 @@ class RedisAdapter:
             packet=published_event_of(message, self._namespace),
             opts=_options(rooms, except_rooms, {**_flags(message), "timeout": round(timeout * 1000)}),
         )
-        answers = AckCollector()
+        answers = AnswerCollector()
         question = self._local.ask(message, rooms, except_rooms, answers.add)
         try:
             with self._requests.poll(request, answers, question.asked):
@@ -252,6 +260,14 @@ class RedisAdapter:
         """How many servers have this namespace, this one included. Raises `TimeoutError` where Redis is away."""
         return await self._requests.count()
 
+    def close(self) -> None:
+        """Hear nothing any more. `closed` is called with the name of the namespace."""
+        self._link.unsubscribe(self._channels.broadcasts)
+        self._requests.close()
+        self._responder.close()
+        if self._closed is not None:
+            self._closed(self._namespace)
+
     def _request(self, type: RequestType, **fields: Any) -> AdapterRequest:
         return AdapterRequest(uid=self._link.uid, type=type, **fields)
 
@@ -276,7 +292,8 @@ class RedisAdapters:
         if namespace in self._namespaces:
             raise ValueError("RedisAdapter.from_url(…) is for one server: call it for each server")
         self._namespaces.add(namespace)
-        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, timeout=self._timeout)
+        forget = self._namespaces.discard
+        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, timeout=self._timeout, closed=forget)
 
     @property
     def problem(self) -> str | None:

@@ -51,6 +51,10 @@ class Responder:
         }
         link.subscribe(channels.requests, self._receive)
 
+    def close(self) -> None:
+        """Hear no requests any more."""
+        self._link.unsubscribe(self._channels.requests)
+
     def _receive(self, message: bytes) -> None:
         try:
             request = read_request(message)

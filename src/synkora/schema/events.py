@@ -49,7 +49,7 @@ def emitted(namespace: Namespace) -> list[Message]:
         Message(
             event,
             declared.description,
-            tuple(Argument(f"argument{index}", each) for index, each in enumerate(declared.types, 1)),
+            tuple(Argument(name, shape) for name, shape in declared.arguments.items()),
             () if declared.answer is None else (declared.answer,),
         )
         for event, declared in sorted(declared_events(namespace).items())

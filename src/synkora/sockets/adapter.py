@@ -101,3 +101,7 @@ class Adapter(Protocol):
     async def server_count(self) -> int:
         """How many servers there are, this one included."""
         ...
+
+    def close(self) -> None:
+        """Release what the namespace holds, such as subscriptions: the server has given it up, and nobody is in it."""
+        ...

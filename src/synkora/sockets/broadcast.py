@@ -80,9 +80,8 @@ class Broadcast:
         if core.outgoing:
             core.emitted(event, args)
         if core.recovery is not None and not self._is_volatile and not self._is_local:
-            data, attachments = packets.event_json(event, args, attachments)
-            rooms, excepted = tuple(self._rooms), tuple(self._excepted)
-            core.recovery.publish(data, attachments, rooms, excepted, compress=self._is_compressed)
+            draft = packets.draft(event, args, attachments, compress=self._is_compressed)
+            core.recovery.publish(draft, tuple(self._rooms), tuple(self._excepted))
             return
         message = packets.event(
             core.name,
@@ -110,7 +109,7 @@ class Broadcast:
         )
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
-        """The sockets themselves. Raises `TimeoutError` where another server does not answer."""
+        """The sockets, of all servers. Raises `TimeoutError` without any if one server does not answer in time."""
         snapshots = await self._core.adapter.fetch_sockets(self._rooms, self._excepted, local=self._is_local)
         return [RemoteSocket(self._core, snapshot) for snapshot in snapshots]
 

@@ -23,6 +23,8 @@ from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_fail
 from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.socket import Socket, SocketState
 
+#: Namespaces that a connection is in: it keeps the payload of CONNECT for each.
+MAX_NAMESPACES: Final = 100
 MAX_EARLY: Final = 65_536  # bytes of a message before CONNECT has been answered: a token has 16,384
 
 _CONNECTING: Final = SocketState.CONNECTING
@@ -134,6 +136,9 @@ class Client:
     def _connect(self, packet: Packet) -> None:
         self.session.count_overhead(len(packet.namespace) + len(packet.data))
         name = packet.namespace
+        if len(self._sockets) >= MAX_NAMESPACES:
+            self._refuse(name, ConnectRefused("Too many namespaces"))
+            return
         core = self._host.find(name)
         if core is None:
             self._refuse(name, ConnectRefused("Invalid namespace"))
@@ -148,6 +153,7 @@ class Client:
         if self._left is not None:
             self._left.discard(name)
         if core.recovery is not None and (brought := core.recovery.take_return(auth)) is not None:
+            core.deciding += 1
             core.spawn(self._connect_again(socket, core.recovery, core.decide_return(socket, auth, brought)))
             return
         try:
@@ -158,6 +164,7 @@ class Client:
             if decision is None:
                 self._settle(socket)
             else:
+                core.deciding += 1
                 core.spawn(self._connect_later(socket, decision))
 
     async def _connect_again(self, socket: Socket, recovery: NamespaceRecovery, decision: Awaitable[object]) -> None:
@@ -173,6 +180,8 @@ class Client:
             self._settle(socket, error)
         else:
             self._settle(socket)
+        finally:
+            socket._core.deciding -= 1
 
     def _settle(self, socket: Socket, error: BaseException | None = None) -> None:
         """Answer a CONNECT whose handlers have decided; it may have been disconnected meanwhile."""

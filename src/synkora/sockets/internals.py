@@ -10,9 +10,11 @@ from synkora.engine.drain import drain
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
+from synkora.recovery.ports import LoggedEvent
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.namespace_core import DeclaredEvent
+from synkora.sockets.recovery import LOST, NamespaceRecovery
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
 
@@ -63,6 +65,37 @@ def session_of(socket: Socket) -> Session:
 def is_connecting(socket: Socket) -> bool:
     """Whether its CONNECT has not been answered yet."""
     return socket._state is SocketState.CONNECTING
+
+
+def emit_once(socket: Socket, event: str, *args: object) -> None:
+    """Send an event to a client that has no use for it after a lost connection: it is not kept for recovery."""
+    socket._emit(event, args, keep=False)
+
+
+def recovery_of(namespace: Namespace) -> NamespaceRecovery | None:
+    """The kept events and sessions of a namespace, on a server with recovery."""
+    return namespace._core.recovery
+
+
+def returned_rooms(socket: Socket) -> frozenset[str]:
+    """The rooms that a client has returned to, before its CONNECT is answered; none for a new client."""
+    return frozenset() if socket._recovery is None else socket.rooms - {socket.id}
+
+
+def missed_events(socket: Socket) -> Sequence[LoggedEvent]:
+    """What is going to be replayed to a client that has returned."""
+    return () if socket._recovery is None else socket._recovery.missed
+
+
+def decline_replay(socket: Socket) -> None:
+    """Give a client that has returned its rooms, but not the events that it missed."""
+    if socket._core.recovery is not None:
+        socket._core.recovery.decline(socket)
+
+
+def may_return(socket: Socket, reason: str) -> bool:
+    """Whether a client whose connection has ended for a reason can return to its socket."""
+    return socket._core.recovery is not None and reason in LOST
 
 
 def handlers_of(namespace: Namespace) -> dict[str, list[Callable[..., Any]]]:

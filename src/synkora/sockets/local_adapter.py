@@ -6,8 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 from synkora.engine.message import Message
 from synkora.engine.outbox import Flusher
 from synkora.sockets import packets
-from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.adapter import Adapter
+from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.broadcast_acks import BroadcastAcks, PendingBroadcastAck
 from synkora.sockets.rooms import Rooms
 from synkora.sockets.server_side_events import ServerSide
@@ -91,7 +91,7 @@ class LocalAdapter:
         local: bool = False,
     ) -> list[Any]:
         """Send an event, and wait for the acks of all who got it. Raises `AckTimeout` with those that came."""
-        answers = AckCollector()
+        answers = AnswerCollector()
         question = self.ask(message, rooms, except_rooms, answers.add)
         answers.expect(question.asked)
         try:
@@ -142,6 +142,9 @@ class LocalAdapter:
 
     async def server_count(self) -> int:
         return 1
+
+    def close(self) -> None:
+        """Release nothing: there is no other server."""
 
     def _select(self, rooms: Collection[str], except_rooms: Collection[str]) -> Iterator[LocalSocket]:
         # A copy, since what is done with one may change who is where. One may end another: that is gone then.

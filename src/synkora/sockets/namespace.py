@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from synkora.protocol.socketio import check_placeholders
 from synkora.sockets import options
@@ -15,6 +15,8 @@ from synkora.sockets.socket import Socket
 
 P = TypeVar("P")
 F = TypeVar("F", bound=Callable[..., Any])
+#: Characters of a dynamic namespace's name: a pattern may take time that grows with the square of them, or faster.
+MAX_NAME: Final = 200
 #: The names of dynamic namespaces: what they match, or a function that says whether there is one of a name.
 Pattern = re.Pattern[str] | Callable[[str], bool]
 
@@ -29,8 +31,8 @@ class Namespace(Registration, BroadcastOperators):
     `recovery=False` leaves the namespace out of the server's recovery.
 
     A pattern, or a function of a name, in place of the name stands for any number of namespaces: a namespace is made
-    when a client connects to the first name that matches, with the handlers registered until then. There are at most
-    `max_children` of them.
+    when a client connects to a name that matches, with the handlers registered until then. A name has at most 200
+    characters and no `#`. There are at most `max_children` of them: for a further one an empty one is given up.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Namespace(Registration, BroadcastOperators):
         core = NamespaceCore(text)
         core.unknown, core.refusals, core.most_running = unknown, refusals, max_handlers
         core.is_recoverable = recovery
-        self._children = 0
+        self._children: dict[str, NamespaceCore] = {}
         self._max_children = max_children
         self._core = core
 
@@ -77,14 +79,25 @@ class Namespace(Registration, BroadcastOperators):
 
     def _matches(self, name: str) -> bool:
         """Whether it stands for the namespace of this name."""
+        if len(name) > MAX_NAME or "#" in name:  # other servers find the end of a name by the #
+            return False
         if isinstance(self._pattern, re.Pattern):
             return self._pattern.fullmatch(name) is not None
         return self._pattern is not None and self._pattern(name)
 
     def _child(self, name: str) -> "Namespace":
         child = Namespace(name)
-        child._core = self._core.child(name)
+        child._core = self._children[name] = self._core.child(name)
         return child
+
+    def _give_up_child(self) -> str | None:
+        """Forget a dynamic namespace that nobody is in, if there has to be room; return its name."""
+        if len(self._children) < self._max_children:
+            return None
+        name = next((name for name, core in self._children.items() if core.is_empty), None)
+        if name is not None:
+            self._children.pop(name).unbind()
+        return name
 
     # What events go through before their handlers
 

@@ -66,9 +66,9 @@ _COPIED: Final = (
 
 
 class DeclaredEvent(NamedTuple):
-    """An event that a namespace emits: the types of its arguments and of the ack, None where none is asked for."""
+    """An event that a namespace emits: its arguments' types by names, and the ack's, None where none is asked for."""
 
-    types: tuple[Any, ...]
+    arguments: dict[str, Any]
     answer: Any
     description: str
 
@@ -82,6 +82,7 @@ class NamespaceCore:
         self.spawn: Spawn = _not_bound
         self.server_side = ServerSide(self._spawn_later)
         self.adapter: Adapter = _NO_ADAPTER
+        self.deciding = 0  # clients whose CONNECT has not been decided yet
         self.is_recoverable = True  # on a server with recovery
         self.recovery: NamespaceRecovery | None = None
         self.refused = 0  # events, with an answer that says why
@@ -104,6 +105,11 @@ class NamespaceCore:
         """Whether it is part of a server."""
         return self.adapter is not _NO_ADAPTER
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in it or about to be."""
+        return not self.sockets and not self.deciding
+
     def bind(
         self, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None, store: RecoveryStore | None, replay: int
     ) -> None:
@@ -113,6 +119,12 @@ class NamespaceCore:
         self.spawn = spawn
         if store is not None and self.is_recoverable:
             self.recovery = NamespaceRecovery(self, store, replay)
+
+    def unbind(self) -> None:
+        """Stop being part of a server, with nobody in it; nothing is kept for clients that could return."""
+        self.adapter.close()
+        if self.recovery is not None:
+            self.recovery.forget()
 
     def child(self, name: str) -> "NamespaceCore":
         """A namespace with the handlers that this one has now."""
@@ -166,7 +178,7 @@ class NamespaceCore:
         if self.recovery is None:
             self.adapter.broadcast(packets.event(self.name, event, args), (id,), ())
         else:
-            self.recovery.publish(*packets.event_json(event, args), (id,), ())
+            self.recovery.publish(packets.draft(event, args), (id,))
 
     def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
         """Handle an event: its JSON array, and the id of the ack that the client asks for, if any.

@@ -1,8 +1,9 @@
 """A namespace whose handlers are the methods of a class."""
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from synkora.sockets import other_names
 from synkora.sockets.namespace import Namespace, Pattern
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +31,13 @@ class NamespaceHandlers:
     `event(name)` marks methods for events with other names. `namespace` is the namespace that they are registered in,
     made with `options`; `server.add(handlers)` makes it part of a server.
     """
+
+    if not TYPE_CHECKING:  # a type checker knows which names there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where a method of python-socketio's namespaces is."""
+            ours = {each: f"self.namespace.{each}" for each in dir(Namespace) if not each.startswith("_")}
+            return other_names.missing(self, name, {**other_names.METHODS, **ours})
 
     def __init__(self, name: str | Pattern = "/", **options: Any) -> None:
         self.namespace: Final = Namespace(name, **options)

@@ -1,6 +1,7 @@
 """Events and acks, ready to be sent."""
 
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from synkora.engine.message import Message
 from synkora.engine.state_updates import Subject, Update
@@ -26,21 +27,39 @@ def event(
 ) -> Message:
     """An event; `attachments` are what placeholders in `args` already refer to.
 
-    Raises `TypeError` for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
+    Raises `TypeError` for what JSON cannot hold and a name that is not a text, `ValueError` for a name that is
+    Socket.IO's own.
     """
-    data, attachments = event_json(name, args, attachments)
+    data, attachments, _, _ = draft(name, args, attachments)
     return event_of_json(namespace, data, attachments, volatile=volatile, compress=compress)
 
 
-def event_json(
-    name: str, args: Sequence[object], attachments: tuple[bytes, ...] = ()
-) -> tuple[bytes, tuple[bytes, ...]]:
-    """The JSON array of an event, and what placeholders in it refer to. Raises the same errors as `event`."""
+class Draft(NamedTuple):
+    """An event that gets its position when it is sent: its JSON array, and what placeholders in it refer to.
+
+    A newer event with the same key replaces it.
+    """
+
+    data: bytes
+    attachments: tuple[bytes, ...]
+    compress: bool = True
+    key: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of data and attachments."""
+        return len(self.data) + sum(map(len, self.attachments))
+
+
+def draft(name: str, args: Sequence[object], attachments: tuple[bytes, ...] = (), *, compress: bool = True) -> Draft:
+    """An event that has no position yet. Raises the same errors as `event`."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an event is a text, not {name!r}")
     if name in RESERVED_EVENTS:
         raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:
         args, attachments = take_attachments(args)
-    return encode([name, *args]), attachments
+    return Draft(encode([name, *args]), attachments, compress)
 
 
 def event_of_json(
@@ -75,6 +94,11 @@ class EventWriter:
         if attachments:
             return event(self._namespace, self._name, (argument,), volatile=self._volatile, attachments=attachments)
         return Message(self._begin + encode(argument) + b"]", head=self._head, volatile=self._volatile)
+
+    def draft(self, argument: object, attachments: tuple[bytes, ...], key: str | None) -> Draft:
+        """The same event before it has its position. A newer event with the same key replaces it."""
+        key = None if key is None else f"{self._name} {key}"
+        return Draft(self._begin + encode(argument) + b"]", attachments, key=key)
 
     def update(self, argument: object, subject: Subject, replaces: Hashable | None = None) -> Update:
         """The event, without attachments, as an update about `subject`."""

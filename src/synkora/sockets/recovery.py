@@ -4,9 +4,10 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `
 """
 
 from collections import Counter
+from collections.abc import Coroutine
 from enum import StrEnum
 from time import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from synkora.sockets.namespace_core import NamespaceCore
     from synkora.sockets.socket import Socket
 
+T = TypeVar("T")
+
 #: Reasons for which a connection is lost, so that its client may return. The others end the session.
 LOST: Final = frozenset(
     (
@@ -35,6 +38,7 @@ LOST: Final = frozenset(
 )
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
+_MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
 _LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
 
@@ -67,16 +71,18 @@ class SocketRecovery:
     """What lets the client of a socket return.
 
     `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
-    number of the last event before the join. `after` is where a replay starts; `outcome` says whether there is one.
+    number of the last event before the join, and `left` for rooms that were left that number and the last one before
+    the leave. `after` is where a replay starts; `outcome` says whether there is one.
     """
 
-    __slots__ = ("after", "began", "joined", "missed", "outcome", "pid", "session")
+    __slots__ = ("after", "began", "joined", "left", "missed", "outcome", "pid", "session")
 
     def __init__(self, pid: str, began: Position) -> None:
         self.pid = pid
         self.began = began
         self.session: SavedSession | None = None
         self.joined: dict[str, int] = {}
+        self.left: dict[str, tuple[int, int]] = {}
         self.after: Position | None = None
         self.outcome: RecoveryOutcome | None = None
         self.missed: list[LoggedEvent] = []
@@ -96,6 +102,7 @@ class NamespaceRecovery:
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
         self._core = core
+        self._store = store
         self._max_replay = max_replay
         self._compress = True
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
@@ -105,20 +112,15 @@ class NamespaceRecovery:
         self.replays = Histogram(REPLAY_BOUNDS)
         self.replayed_bytes = 0
 
+    def forget(self) -> None:
+        """Drop all that is kept, since the namespace is given up."""
+        self._store.forget(self._core.name)
+
     # Events
 
-    def publish(
-        self,
-        data: bytes,
-        attachments: tuple[bytes, ...],
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...],
-        key: str | None = None,
-        *,
-        compress: bool = True,
-    ) -> None:
+    def publish(self, draft: packets.Draft, rooms: tuple[str, ...], except_rooms: tuple[str, ...] = ()) -> None:
         """Keep an event, and send it with its position. `compress` is not kept: a replay is compressed as usual."""
-        self._compress = compress
+        data, attachments, self._compress, key = draft
         self.log.append(data, attachments, rooms, except_rooms, key)
 
     def _deliver(self, event: LoggedEvent) -> None:
@@ -270,17 +272,33 @@ class NamespaceRecovery:
         """Save that a connected socket has joined rooms."""
         found = socket._recovery
         if found is not None and not found.joined.keys() >= set(rooms):
-            number = self.log.position.number
+            position = self.log.position
             for room in rooms:
-                found.joined.setdefault(room, number)
+                if room not in found.joined:
+                    found.joined[room] = self._joined_at(socket.id, found, room, position)
             self._save(socket, found)
+
+    def _joined_at(self, sid: str, found: SocketRecovery, room: str, position: Position) -> int:
+        """Return where a socket's membership begins: if nothing has happened since it left the room, where it did.
+
+        What was sent before the leave may not have arrived yet.
+        """
+        if room not in found.left:
+            return position.number
+        joined, left = found.left.pop(room)
+        since = _at_once(self.log.read((room, sid), Position(position.epoch, left)))
+        is_quiet = isinstance(since, list) and not any(room in event.rooms for event in since)
+        return joined if is_quiet else position.number
 
     def left(self, socket: "Socket", rooms: tuple[str, ...]) -> None:
         """Save that a connected socket has left rooms."""
         found = socket._recovery
         if found is not None and not found.joined.keys().isdisjoint(rooms):
+            if len(found.left) >= _MOST_LEFT:
+                found.left.clear()
             for room in rooms:
-                found.joined.pop(room, None)
+                if room in found.joined:
+                    found.left[room] = (found.joined.pop(room), self.log.position.number)
             self._save(socket, found)
 
     def _save(self, socket: "Socket", found: SocketRecovery) -> None:
@@ -305,6 +323,17 @@ class NamespaceRecovery:
 
 def _session_of(socket: "Socket") -> SavedSession | None:
     return None if socket._recovery is None else socket._recovery.session
+
+
+def _at_once(reading: Coroutine[Any, Any, T]) -> T | None:
+    """Return what a log without a network has read; None for a log that has to wait."""
+    try:
+        reading.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    reading.close()
+    return None
 
 
 def _lost(session: SavedSession) -> SavedSession:

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from synkora.sockets import other_names
 from synkora.sockets.namespace_core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
-from synkora.sockets.signatures import caller, connect_caller, takes_any, takes_exactly
+from synkora.sockets.signatures import caller, check_type, connect_caller, takes_any, takes_exactly
 from synkora.sockets.socket import Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -17,6 +18,12 @@ class Registration:
     """Decorators and methods that register handlers in a namespace; of a server, in its main namespace."""
 
     _core: NamespaceCore
+
+    if not TYPE_CHECKING:  # a type checker knows which names there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what a method of python-socketio or Socket.IO is called here."""
+            return other_names.missing(self, name, other_names.METHODS)
 
     @overload
     def on(self, event: str, *, ordered: bool = False) -> Callable[[F], F]: ...
@@ -90,12 +97,17 @@ class Registration:
         self._core.outgoing.append(handler)
         return handler
 
-    def declare(self, event: str, *types: Any, answer: Any = None, description: str = "") -> None:
+    def declare(self, event: str, *types: Any, answer: Any = None, description: str = "", **named: Any) -> None:
         """Say that an event is emitted, with arguments of these types, for `python -m synkora.schema` to write down.
 
-        `answer` is the type of the first argument of the client's ack, for an event that `call` sends.
+        Arguments may have names, in the order of the arguments: `declare("said", name=str, text=str)`. `answer` is the
+        type of the first argument of the client's ack, for an event that `call` sends. Raises `TypeError` for what is
+        not a type.
         """
-        self._core.emits[check_name(event)] = DeclaredEvent(types, answer, description)
+        arguments = {**{f"argument{index}": each for index, each in enumerate(types, 1)}, **named}
+        for name, shape in {**arguments, "answer": answer}.items():
+            check_type(shape, f"declare({event!r})", name)
+        self._core.emits[check_name(event)] = DeclaredEvent(arguments, answer, description)
 
     def use(self, middleware: F) -> F:
         """Register `middleware(socket, auth)`, called for each CONNECT before the handler of `on_connect`.

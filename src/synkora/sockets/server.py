@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Never, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.connection_limiter import ConnectionLimiter
@@ -98,7 +98,7 @@ class SocketServer(Registration, BroadcastOperators):
             instance=options.of_type("instance", instance, str, "a text"),
             transports=options.transports(transports),
             origins=origins,
-            cors=options.of_type("cors", cors, Cors, "a Cors(…)"),
+            cors=options.of_type("cors", cors, Cors, "a Cors(…), and pages are named by origins"),
             proxies=proxies,
             ping_interval=options.seconds("ping_interval", ping_interval),
             ping_timeout=options.seconds("ping_timeout", ping_timeout),
@@ -156,7 +156,8 @@ class SocketServer(Registration, BroadcastOperators):
             raise TypeError(f"add takes a Namespace, or an object of a class of handlers, not {namespace!r}")
         core = namespace._core
         if core.name in self._namespaces:
-            raise ValueError(f"the server has a namespace {core.name} already")
+            hint = ": add it before the first on, use or emit of the server" if core.name == "/" else ""
+            raise ValueError(f"the server has a namespace {core.name} already{hint}")
         if core.is_bound:
             raise ValueError(f"{core.name} is part of a server already")
         if namespace._pattern is not None:
@@ -166,12 +167,6 @@ class SocketServer(Registration, BroadcastOperators):
             core.bind(self._registry.flusher, self._spawn, self._adapter, self._recovery, replay)
             self._namespaces[core.name] = namespace
         return namespace
-
-    if not TYPE_CHECKING:  # a type checker knows which names there are
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what a method of python-socketio or Socket.IO is called here."""
-            return other_names.missing(self, name, other_names.METHODS)
 
     @property
     def namespaces(self) -> dict[str, Namespace]:
@@ -183,9 +178,13 @@ class SocketServer(Registration, BroadcastOperators):
         found = self._namespaces.get(name)
         if found is None:
             parent = next((pattern for pattern in self._patterns if pattern._matches(name)), None)
-            if parent is None or parent._children >= parent._max_children:
+            if parent is None:
                 return None
-            parent._children += 1
+            given_up = parent._give_up_child()
+            if given_up is not None:
+                del self._namespaces[given_up]
+            if len(parent._children) >= parent._max_children:
+                return None
             found = self.add(parent._child(name))
         return found._core
 
@@ -201,11 +200,11 @@ class SocketServer(Registration, BroadcastOperators):
         An exception is logged, and ends the task with None. Raises `TypeError` for a function that is no coroutine
         function, and for a coroutine: `start_background_task(tick, 1)`, not `start_background_task(tick(1))`.
         """
-        loop = asyncio.get_running_loop()
         given: object = function
         if inspect.iscoroutine(given):
             given.close()
             raise TypeError(f"start_background_task calls the function: start_background_task({given.__name__}, …)")
+        loop = asyncio.get_running_loop()
         work = options.function("the first argument of start_background_task", function, "an async def")(
             *args, **keywords
         )

@@ -17,12 +17,16 @@ import msgspec
 from synkora.protocol.errors import InvalidPayload
 from synkora.protocol.json import Decoder, convert
 from synkora.protocol.socketio import decode_arguments
+from synkora.sockets import collisions
 from synkora.sockets.errors import ConnectRefused, EventRefused
 
 _PLACE: Final = re.compile(r"\[(?P<index>\d+)\](?P<rest>.*)", re.DOTALL)
 #: What begins the problem of a value that has a path of its own inside.
 _INSIDE: Final = "@"
 _MISSING: Final = object()
+#: Problems of a pydantic model that are looked at: to look at each would take seconds and several hundred megabytes.
+_MAX_PROBLEMS: Final = 100
+_TOO_MANY_KEYS: Final = f"Too large: {collisions.MAX_SIZE} bytes of JSON at most, because it has numbers or ids as keys"
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -110,19 +114,22 @@ def connect_caller(what: str, handler: Callable[..., Any]) -> Callable[[Any, dic
     It raises `ConnectRefused` for a payload of CONNECT that is not of the annotated type.
     """
     parameters = Parameters(handler, what)
-    if parameters.required > 1:
-        raise TypeError(f"{what} takes the socket and the payload of CONNECT, and nothing else")
+    if parameters.required > 1 or "environ" in parameters.names:  # python-socketio's name for the request
+        raise TypeError(f"{what} takes (socket) or (socket, auth): the request is socket.handshake")
     if not parameters.names and parameters.rest is None:
         return lambda socket, auth: handler(socket)
     shape = parameters.shapes[0] if parameters.shapes else parameters.rest
     if shape is Any or shape in (dict, dict[str, Any], dict[str, object]):
         return handler
-    _check(shape, what, parameters.names[0])
+    check_type(shape, what, parameters.names[0])
     is_optional = parameters.required == 0
+    risk = _risk_of(shape)
 
     def call(socket: Any, auth: dict[str, Any]) -> object:
         if is_optional and not auth:
             return handler(socket)
+        if collisions.are_possible(risk, socket._auth):
+            raise ConnectRefused(_TOO_MANY_KEYS)
         try:
             return handler(socket, convert(auth, shape, _make))
         except InvalidPayload as error:
@@ -154,19 +161,23 @@ class _Arguments:
         what = f"the handler of {event!r}"
         fields: list[Any] = [("event", Any)]
         for index, (name, shape) in enumerate(zip(parameters.names, parameters.shapes, strict=True)):
-            _check(shape, what, name)
+            check_type(shape, what, name)
             default = () if index < parameters.required else (msgspec.field(default_factory=lambda: _MISSING),)
             fields.append((f"argument{index}", shape, *default))
         self._shape = msgspec.defstruct("Arguments", fields, array_like=True, forbid_unknown_fields=True)
         self._rest = None if parameters.rest is None else list[parameters.rest]  # type: ignore[name-defined]  # a type made here
         if self._rest is not None:
-            _check(self._rest, what, "args")
+            check_type(self._rest, what, "args")
         self._decoder: Decoder[Any] = Decoder(self._shape, dec_hook=_make)
         # JSON has no bytes: they come as attachments, and msgspec would take texts in base64 for them.
         self._is_split = self._rest is not None or any(map(_may_be_bytes, parameters.shapes))
+        shapes = parameters.shapes if self._rest is None else [*parameters.shapes, self._rest]
+        self._risk = max(map(_risk_of, shapes), default=collisions.Risk.NONE)
 
     def decode(self, data: bytes, attachments: tuple[bytes, ...]) -> list[Any]:
         """The arguments in an event's JSON array. Raises `EventRefused` with the place of what is wrong."""
+        if collisions.are_possible(self._risk, data):
+            raise EventRefused(_TOO_MANY_KEYS)
         if not attachments and not self._is_split:
             try:
                 return _given(self._decoder.decode(data))
@@ -231,8 +242,11 @@ def _make(shape: type, value: Any) -> Any:
     if shape is object:
         return value
     try:
-        return shape.model_validate(value)  # type: ignore[attr-defined]  # `_check` let nothing else pass
+        return shape.model_validate(value)  # type: ignore[attr-defined]  # `check_type` let nothing else pass
     except ValueError as error:
+        count = error.error_count()  # type: ignore[attr-defined]  # pydantic's ValidationError
+        if count > _MAX_PROBLEMS:
+            raise ValueError(f"{count} values are wrong") from None
         first = error.errors(include_url=False)[0]  # type: ignore[attr-defined]  # pydantic's ValidationError
         raise ValueError(f"{_INSIDE}{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
@@ -262,7 +276,7 @@ def _shape(parameter: inspect.Parameter, known: dict[str, Any], what: str) -> An
     return Any if shape in (inspect.Parameter.empty, object) else shape
 
 
-def _check(shape: Any, what: str, name: str) -> None:
+def check_type(shape: Any, what: str, name: str) -> None:
     """Make sure that values can be made of a type. Raises `TypeError`."""
     try:
         found = msgspec.inspect.type_info(shape)
@@ -280,6 +294,10 @@ def _check(shape: Any, what: str, name: str) -> None:
 def _may_be_bytes(shape: Any) -> bool:
     types = (msgspec.inspect.BytesType, msgspec.inspect.ByteArrayType, msgspec.inspect.MemoryViewType)
     return any(isinstance(each, types) for each in _parts(msgspec.inspect.type_info(shape)))
+
+
+def _risk_of(shape: Any) -> collisions.Risk:
+    return collisions.risk_of(_parts(msgspec.inspect.type_info(shape)))
 
 
 def _parts(found: Any) -> list[Any]:

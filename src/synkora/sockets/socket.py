@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, NamedTuple, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from synkora.engine.message import Message
 from synkora.engine.session import Session
@@ -28,14 +28,6 @@ class SocketState(Enum):
     CONNECTING = auto()
     CONNECTED = auto()
     DISCONNECTED = auto()
-
-
-class _Kept(NamedTuple):
-    """An event that gets its position when CONNECT has been answered."""
-
-    data: bytes
-    attachments: tuple[bytes, ...]
-    compress: bool
 
 
 class Socket:
@@ -82,7 +74,7 @@ class Socket:
         self._rooms: set[str] | None = None
         self._running = 0  # handlers that have not ended
         self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
-        self._pending: list[Message | _Kept] | None = None
+        self._pending: list[Message | packets.Draft] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
         self._recovery: SocketRecovery | None = None
@@ -198,24 +190,32 @@ class Socket:
             raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
         self._emit(event, args)
 
-    def _emit(self, event: str, args: tuple[object, ...], *, volatile: bool = False, compress: bool = True) -> None:
+    def _emit(
+        self,
+        event: str,
+        args: tuple[object, ...],
+        *,
+        volatile: bool = False,
+        compress: bool = True,
+        keep: bool = True,
+    ) -> None:
         core = self._core
         if core.outgoing:
             core.emitted(event, args)
         recovery = core.recovery
         if recovery is None:
             self._put(packets.event(core.name, event, args, volatile=volatile, compress=compress))
-        elif volatile:
-            message = packets.event(core.name, event, args, volatile=True, compress=compress)
+        elif volatile or not keep:
+            message = packets.event(core.name, event, args, volatile=volatile, compress=compress)
             self._put(recovery.with_position(message))
         else:
-            data, attachments = packets.event_json(event, args)
+            draft = packets.draft(event, args, compress=compress)
             if self._state is SocketState.CONNECTED:
-                recovery.publish(data, attachments, (self.id,), (), compress=compress)
+                recovery.publish(draft, (self.id,))
             else:
-                self._put(_Kept(data, attachments, compress))
+                self._put(draft)
 
-    def _put(self, message: "Message | _Kept") -> None:
+    def _put(self, message: Message | packets.Draft) -> None:
         """Send a message that is encoded already, or an event that is kept when CONNECT has been answered."""
         if self._state is SocketState.CONNECTED and isinstance(message, Message):
             self._session.outbox.put(message)
@@ -307,7 +307,7 @@ class Socket:
             if isinstance(message, Message):
                 outbox.put(message)
             elif recovery is not None:
-                recovery.publish(message.data, message.attachments, (self.id,), (), compress=message.compress)
+                recovery.publish(message, (self.id,))
 
     def _close(self) -> None:
         """Leave all rooms, and end all waits for acks."""

@@ -13,7 +13,7 @@ from tests.support.servers import Address, serving, until
 from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
-from synkora.serving.http import MAX_HEAD, MAX_HEADERS
+from synkora.serving.http_limits import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
 from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 
 __all__ = ["pytest_asyncio_loop_factories"]
@@ -48,7 +48,7 @@ async def address(server: SocketServer) -> AsyncIterator[Address]:
 async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
     """A server with little patience."""
     for name in ("HEAD_TIME", "BODY_TIME", "READ_TIME"):
-        monkeypatch.setattr(f"synkora.serving.http.{name}", SOON)
+        monkeypatch.setattr(f"synkora.serving.http_limits.{name}", SOON)
     async with serving(server, app=app) as address:
         yield address
 
@@ -319,6 +319,33 @@ class TestLargeHeads:
             await client.send(b"\x16\x03\x01 hello\r\n\r\n")
             assert (await client.ended()).startswith(b"HTTP/1.1 400")
         assert counted(server) == [("request refused", 1, "not HTTP")]
+
+
+class TestSmallChunks:
+    @pytest.mark.parametrize("target", ["POST /health", "POST {}", "GET {}"], ids=["answered", "posted", "poll"])
+    async def test_too_many_end_the_connection(self, server: SocketServer, address: Address, target: str) -> None:
+        """Chunks of a byte would hold up everyone: one connection's in one turn of the loop, without signing in."""
+        async with Polling(address) as polling, raw(address) as client:
+            await polling.open()
+            path = address.url(sid=polling.sid).removeprefix(address.http)
+            head = f"{target.format(path)} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            await client.send(head)
+            with contextlib.suppress(ConnectionError):
+                await client.send(b"1\r\nx\r\n" * (MAX_SMALL_CHUNKS + 1))
+            await client.ended()
+        assert counted(server) == [("request refused", 1, "too many small chunks")]
+
+    async def test_as_many_as_there_may_be(self, server: SocketServer, address: Address) -> None:
+        """They count for each request by itself; of larger ones count only the few that a read cuts in two."""
+        large = b"%x\r\n%b\r\n" % (2 * SMALL_CHUNK, b"x" * 2 * SMALL_CHUNK)
+        chunks = b"1\r\nx\r\n" * (MAX_SMALL_CHUNKS - 100) + large * 2000
+        async with raw(address) as client:
+            for _ in range(2):
+                await client.send(
+                    b"POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", chunks, b"0\r\n\r\n"
+                )
+                assert await client.status() == 200
+        assert counted(server) == []
 
 
 class TestPipelining:

@@ -20,6 +20,10 @@ READ_LEAST: Final = 16_384
 #: Bytes from which on nothing more is read of a TLS connection, until a quarter has been decrypted. The rest is more
 #: than TLS's largest record, which has to be there whole (RFC 5246, section 6.2.3). The buffer for them never shrinks.
 TLS_AHEAD: Final = 32_768
+#: Bytes below which a chunk of a body is small, and how many small chunks a request may have. Each costs as much as
+#: some hundred bytes, and a read of the event loop can bring tens of thousands of them.
+SMALL_CHUNK: Final = 64
+MAX_SMALL_CHUNKS: Final = 1000
 _LAST_FILES: Final = 4  # the system gives the lowest number that is free: with these the limit is near
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
@@ -54,12 +58,17 @@ class _TooLarge(Exception):
     """A request's head has more than `MAX_HEAD` bytes, or `MAX_HEADERS` headers."""
 
 
+class _TooManyChunks(Exception):
+    """A request's body has more than `MAX_SMALL_CHUNKS` small chunks."""
+
+
 class HttpProtocol(PipelineProtocol):
     """Answers 408 where a request does not come in time, and 431 where its head is too large.
 
     A head has its time as a whole. A body may take long over a slow line, as long as parts of the body come: silence
-    and size are bounded. A body that nobody reads has its time as a whole. httptools would keep what comes for as long
-    as a head, a header or a trailer has no end (RFC 6585 section 5, RFC 9110 section 15.5.9).
+    and size are bounded, and so is the number of small chunks. A body that nobody reads has its time as a whole.
+    httptools would keep what comes for as long as a head, a header or a trailer has no end (RFC 6585 section 5, RFC
+    9110 section 15.5.9).
     Bind `timeouts` with `functools.partial` and give the result to uvicorn as `http`.
     """
 
@@ -69,6 +78,7 @@ class HttpProtocol(PipelineProtocol):
         self._received = 0  # bytes since the request began, or since the last of its body
         self._head_size = 0
         self._headers = 0
+        self._small_chunks = 0
         self._head_came = False  # with the latest of the client's data
         self._in_body = False
         self._unread = 0
@@ -130,7 +140,7 @@ class HttpProtocol(PipelineProtocol):
 
     def on_message_begin(self) -> None:
         """Called by httptools at the start of a request."""
-        self._head_size = self._headers = 0
+        self._head_size = self._headers = self._small_chunks = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -155,6 +165,10 @@ class HttpProtocol(PipelineProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._received = 0
+        if len(body) < SMALL_CHUNK:
+            self._small_chunks += 1
+            if self._has_too_many_chunks:
+                raise _TooManyChunks
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -182,6 +196,9 @@ class HttpProtocol(PipelineProtocol):
         """Answer what the parser could not read."""
         if self._is_overfull:
             self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "too many pipelined")
+            self.transport.close()
+        elif self._has_too_many_chunks:
+            self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "too many small chunks")
             self.transport.close()
         elif self._is_too_large:
             self._refuse_size()
@@ -243,6 +260,10 @@ class HttpProtocol(PipelineProtocol):
     @property
     def _is_too_large(self) -> bool:
         return self._head_size > MAX_HEAD or self._headers > MAX_HEADERS
+
+    @property
+    def _has_too_many_chunks(self) -> bool:
+        return self._small_chunks > MAX_SMALL_CHUNKS
 
     def _check_size(self) -> None:
         if self._is_too_large:

@@ -51,7 +51,8 @@ class Page:
 
     @property
     def packets(self) -> list[str]:
-        return [packet.decode() for packet in self.transport.packets]
+        sent = [message for write in self.transport.writes for message in write]
+        return [text for message in sent for text in message.messages() if isinstance(text, str)]
 
     async def read(self) -> list[list[Any]]:
         """Let the server finish its turn; return the events that came since the last read."""

@@ -1,0 +1,437 @@
+"""Members who return after a lost connection: what they get, what they may, and what the others are told."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, settle
+from tests.collaboration.site import SECRET, Site, token_of
+from tests.support.page import Page, without_offsets
+from tests.support.servers import until
+
+from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.blocks import Block
+from synkora.collaboration.limits import Limits
+from synkora.identity.tokens import sign
+from synkora.recovery.settings import RecoverySettings
+from synkora.sockets.recovery import RecoveryOutcome
+
+PRESENCE = ("user:joined", "user:left", "users:active", "users:count")
+
+
+class Tab(Page):
+    """A tab of the app that joins its projects once, when it opens."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        super().__init__(site.server)
+        self._token = token_of(name)
+
+    async def open(self, *projects: str) -> "Tab":
+        await self.back()
+        for project in projects or ("p",):
+            self.emit("join-project", project)
+        await settle()
+        await self.read()
+        self.events.clear()
+        return self
+
+    async def back(self) -> "Tab":
+        await self.come(token=self._token)
+        await settle()
+        await self.read()
+        return self
+
+    def take(self, *names: str) -> list[list[Any]]:
+        """The events of these names, and forget all."""
+        found = [event for event in self.events if event[0] in names]
+        self.events.clear()
+        return found
+
+    def edits(self) -> list[list[Any]]:
+        """What others have done, as it was relayed; all events are forgotten."""
+        found = [event for event in self.events if event[0] not in (*PRESENCE, "connected", "error")]
+        self.events.clear()
+        return without_offsets(found)
+
+    def create(self, task: str, project: str = "p") -> None:
+        self.emit("task:create", {"projectId": project, "task": {"id": task}})
+
+
+async def two(site: Site, *projects: str) -> tuple[Tab, Tab]:
+    """Ann and Bob, who have joined; what they are told of each other is forgotten."""
+    ann, bob = await Tab(site, "Ann").open(*projects), await Tab(site, "Bob").open(*projects)
+    await ann.read()
+    ann.events.clear()
+    return ann, bob
+
+
+def outcomes(site: Site) -> dict[RecoveryOutcome, int]:
+    recovery = site.server.of("/")._core.recovery
+    assert recovery is not None
+    return dict(recovery.outcomes)
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(recovery=True, leave_delay=1.0)
+
+
+class TestEvents:
+    async def test_a_tab_that_joins_once_misses_nothing(self, site: Site) -> None:
+        ann, bob = await two(site)
+        for number in range(5):
+            await ann.lose()
+            bob.create(f"while away {number}")
+            await bob.read()
+            await ann.back()
+            assert ann.recovered
+            bob.create(f"after that {number}")
+            await bob.read()
+            await ann.read()
+        expected = [f"{when} {number}" for number in range(5) for when in ("while away", "after that")]
+        assert ann.edits() == [["task:create", {"id": task}] for task in expected]
+
+    async def test_own_edits_do_not_come_back(self, site: Site) -> None:
+        ann, bob = await two(site)
+        ann.create("mine")
+        await ann.lose()
+        await ann.back()
+        assert ann.edits() == []
+        await bob.read()
+        assert bob.edits() == [["task:create", {"id": "mine"}]]
+
+    async def test_a_binary_edit_comes_with_its_attachment(self, site: Site) -> None:
+        ann, bob = await two(site)
+        await ann.lose()
+        bob.send('451-["canvas:update",{"projectId":"p","changes":{"_placeholder":true,"num":0}}]')
+        bob.session.receive_binary(bob.transport, b"\x01\x02")
+        await bob.read()
+        await ann.back()
+        assert ann.edits() == [["canvas:update", {"_placeholder": True, "num": 0}]]
+        (message,) = [m for write in ann.transport.writes for m in write if m.attachments]
+        assert message.attachments == (b"\x01\x02",)
+
+    async def test_an_hour_away_costs_what_has_changed(self, site: Site) -> None:
+        """Of each thing the last state is kept; what describes no state is kept as it is."""
+        ann, bob = await two(site)
+        await ann.lose()
+        for number in range(10):
+            bob.emit("task:update", {"projectId": "p", "task": {"id": "a", "title": number}})
+            bob.emit("task:update", {"projectId": "p", "task": {"id": "b", "title": number}})
+            bob.emit("task:move", {"projectId": "p", "taskId": "a", "status": number})
+            bob.emit("markdown:update", {"projectId": "p", "fileId": "f", "content": number})
+            bob.emit("spreadsheet:cell-update", {"projectId": "p", "cell": "A1", "value": number})
+        bob.emit("canvas:update", {"projectId": "p", "changes": 1})
+        bob.emit("canvas:update", {"projectId": "p", "changes": 2})
+        bob.emit("task:delete", {"projectId": "p", "taskId": "a"})
+        await bob.read()
+        await ann.back()
+        assert ann.edits() == [
+            ["task:update", {"id": "a", "title": 9}],
+            ["task:update", {"id": "b", "title": 9}],
+            ["task:move", {"taskId": "a", "status": 9}],
+            ["markdown:update", {"fileId": "f", "content": 9}],
+            ["spreadsheet:cell-update", {"cell": "A1", "value": 9}],
+            ["canvas:update", 1],
+            ["canvas:update", 2],
+            ["task:delete", {"taskId": "a"}],
+        ]
+
+    async def test_an_update_of_other_fields_replaces_nothing(self, site: Site) -> None:
+        """A page may send the changed fields alone."""
+        ann, bob = await two(site)
+        await ann.lose()
+        for task in ({"id": 1, "title": "x"}, {"id": 1, "status": "DONE"}, {"title": "no id"}, "no object"):
+            bob.emit("task:update", {"projectId": "p", "task": task})
+        bob.emit("markdown:update", {"projectId": "p", "fileId": "f", "content": "x"})
+        bob.emit("markdown:update", {"projectId": "p", "fileId": "f"})
+        await bob.read()
+        await ann.back()
+        assert [event[1] for event in ann.edits()] == [
+            {"id": 1, "title": "x"},
+            {"id": 1, "status": "DONE"},
+            {"title": "no id"},
+            "no object",
+            {"fileId": "f", "content": "x"},
+            {"fileId": "f"},
+        ]
+
+    async def test_a_notice_is_not_missed(self, site: Site) -> None:
+        ann, _ = await two(site)
+        await ann.lose()
+        site.collaboration.post_notice("p", "hello")
+        await ann.back()
+        assert [event[1]["message"] for event in ann.take("server:notice")] == ["hello"]
+
+    async def test_cursors_and_the_servers_own_events_are_not_kept(self, site: Site) -> None:
+        ann, bob = await two(site)
+        recovery = site.server.of("/")._core.recovery
+        assert recovery is not None
+        before = recovery.log.position
+        bob.emit("canvas:cursor", {"projectId": "p", "position": 1})
+        bob.emit("ping")
+        bob.emit("unknown")
+        bob.emit("join-project", "q")
+        site.server.of("/").sockets[bob.sid or ""].leave("q")
+        await bob.read()
+        assert [event[0] for event in await ann.read()] == ["canvas:cursor"]
+        assert recovery.log.position == before
+        assert ann.packets[-1] == f'42["canvas:cursor",{{"socketId":"{bob.sid}","position":1}}]'
+
+    async def test_membership_is_restored_even_without_the_events(self) -> None:
+        site = Site(recovery=RecoverySettings(replay_events=1))
+        ann, bob = await two(site)
+        await ann.lose()
+        for number in range(3):
+            bob.create(str(number))
+        await bob.read()
+        await ann.back()
+        assert ann.recovered is False
+        assert ann.edits() == []
+        bob.create("next")
+        await bob.read()
+        await ann.read()
+        assert ann.edits() == [["task:create", {"id": "next"}]]
+        ann.create("mine")
+        await ann.read()
+        await bob.read()
+        assert bob.edits() == [["task:create", {"id": "mine"}]]
+
+
+class TestPresence:
+    async def test_nobody_sees_a_connection_that_is_lost_for_a_moment(self, site: Site) -> None:
+        ann, bob = await two(site)
+        await ann.lose()
+        await bob.read()
+        assert site.collaboration.presence.count("p") == 2
+        await ann.back()
+        await bob.read()
+        assert bob.take(*PRESENCE) == []
+        (active,) = ann.take("users:active")
+        assert [user["userName"] for user in active[1]["users"]] == ["Ann", "Bob"]
+
+    async def test_who_returns_learns_who_came_and_left_meanwhile(self, site: Site) -> None:
+        ann, bob = await two(site)
+        await ann.lose()
+        await Tab(site, "Carl").open()
+        bob.send("41")
+        await settle()
+        await ann.back()
+        (active,), (count,) = [event for event in ann.events if event[0] == "users:active"], ann.take("users:count")
+        assert [user["userName"] for user in active[1]["users"]] == ["Ann", "Carl"]
+        assert count[1] == {"count": 2}
+
+    async def test_a_half_open_connection_is_taken_over_unseen(self, site: Site) -> None:
+        ann, bob = await two(site)
+        await ann.back()
+        assert ann.recovered
+        await bob.read()
+        assert bob.take(*PRESENCE) == []
+        assert site.collaboration.connections == 2
+
+    async def test_a_leave_and_a_join_right_after_the_return_are_no_leave(self, site: Site) -> None:
+        """The board's hook sends both while it is away; the client sends them before `connect` fires."""
+        ann, bob = await two(site)
+        await ann.lose()
+        bob.create("missed")
+        await bob.read()
+        await ann.back()
+        ann.emit("leave-project", "p")
+        ann.emit("join-project", "p")
+        bob.create("next")
+        await bob.read()
+        await ann.read()
+        assert bob.take("user:left", "user:joined") == []
+        assert ann.edits() == [["task:create", {"id": "missed"}], ["task:create", {"id": "next"}]]
+
+    async def test_fault_12_who_does_not_come_back_leaves_once(self) -> None:
+        """After the grace period, not before, and the same connection can return later."""
+        site = Site(recovery=True, presence_grace=0.05)
+        ann, bob = await two(site)
+        await ann.lose()
+        await bob.read()
+        assert bob.take(*PRESENCE) == []
+        await until(lambda: site.collaboration.presence.count("p") == 1)
+        await asyncio.sleep(0.1)
+        await bob.read()
+        assert [event[0] for event in bob.events] == ["user:left", "users:active", "users:count"]
+        assert bob.take("user:left")[0][1]["socketId"] == ann.sid
+        sid = ann.sid
+        bob.create("missed")
+        await bob.read()
+        await ann.back()
+        assert (ann.recovered, ann.sid) == (True, sid)
+        await bob.read()
+        assert [event[1]["socketId"] for event in bob.take("user:joined")] == [sid]
+        assert ann.edits() == [["task:create", {"id": "missed"}]]
+
+    @pytest.mark.parametrize("way", ["no grace", "client disconnect", "kicked", "parse error", "no recovery"])
+    async def test_who_leaves_is_gone_at_once(self, way: str) -> None:
+        site = Site(recovery=way != "no recovery", presence_grace=0 if way == "no grace" else 5)
+        ann, bob = await two(site)
+        match way:
+            case "client disconnect":
+                ann.send("41")
+            case "kicked":
+                site.collaboration.disconnect(ann.sid or "")
+            case "parse error":
+                ann.send("4x")
+            case _:
+                await ann.lose()
+        await settle()
+        await bob.read()
+        assert [event[0] for event in bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
+
+    async def test_a_leave_before_the_loss_is_announced(self, site: Site) -> None:
+        ann, bob = await two(site, "p", "q")
+        ann.emit("leave-project", "p")
+        await ann.lose()
+        await bob.read()
+        assert [event[0] for event in bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
+        assert site.collaboration.presence.count("q") == 2
+
+
+class TestAccess:
+    async def test_fault_02_another_user_gets_nothing(self, site: Site) -> None:
+        ann, bob = await two(site)
+        await ann.lose()
+        bob.create("secret")
+        await bob.read()
+        eve = Tab(site, "Eve")
+        eve.pid, eve.offset = ann.pid, ann.offset
+        await eve.back()
+        assert (eve.recovered, eve.edits()) == (False, [])
+        assert eve.sid != ann.sid
+        await ann.back()
+        assert ann.recovered
+
+    async def test_fault_02_a_token_that_has_expired_is_refused(self, site: Site) -> None:
+        """The same user may return with a fresh one."""
+        ann, bob = await two(site)
+        await ann.lose()
+        bob.create("secret")
+        await bob.read()
+        expired = sign({"id": "ann", "name": "Ann"}, SECRET, expires_in=-3600)
+        await ann.come(token=expired)
+        assert (ann.refusal, ann.events) == ("Authentication failed", [])
+        await ann.back()
+        assert ann.recovered
+        assert ann.edits() == [["task:create", {"id": "secret"}]]
+
+    async def test_fault_02_a_kicked_member_is_out(self, site: Site) -> None:
+        ann, bob = await two(site)
+        site.collaboration.disconnect(ann.sid or "")
+        await ann.read()
+        bob.create("secret")
+        await bob.read()
+        await ann.back()
+        assert (ann.recovered, ann.edits()) == (False, [])
+        assert site.collaboration.presence.count("p") == 1
+
+    async def test_fault_02_a_blocked_user_is_refused(self, site: Site) -> None:
+        ann, bob = await two(site)
+        await ann.lose()
+        site.collaboration.blocks.add(Block("user", "ann", until=4e9, changed_at=1))
+        bob.create("secret")
+        await bob.read()
+        await ann.back()
+        assert ann.refusal == "Blocked by the operators of this server"
+        assert ann.edits() == []
+
+    async def test_fault_02_a_revoked_project_is_left_out(self) -> None:
+        """The policy is asked again, and the cached answer does not count; the other project is recovered."""
+        roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
+        roles.roles |= {("ann", "q"): Role.EDITOR, ("bob", "q"): Role.EDITOR}
+        site = Guarded(roles, recovery=True)
+        ann, bob = await two(site, "p", "q")
+        await ann.lose()
+        roles.roles["ann", "p"] = None
+        bob.create("secret", "p")
+        bob.create("open", "q")
+        await bob.read()
+        await ann.back()
+        assert ann.recovered
+        errors = [event[1] for event in ann.events if event[0] == "error"]
+        assert errors == [{"message": "You no longer have access to this project", "projectId": "p"}]
+        assert ann.edits() == [["task:create", {"id": "open"}]]
+        await bob.read()
+        assert [event[0] for event in bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
+        bob.create("later", "p")
+        await bob.read()
+        await ann.read()
+        assert ann.edits() == []
+        await site.close()
+
+    async def test_fault_02_the_role_is_the_present_one(self) -> None:
+        site = Guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
+        ann, bob = await two(site)
+        await ann.lose()
+        roles.roles["ann", "p"] = Role.VIEWER
+        await ann.back()
+        ann.create("refused")
+        await settle()
+        await ann.read()
+        assert ["viewers may not change" in event[1]["message"] for event in ann.take("error")] == [True]
+        await bob.read()
+        assert bob.edits() == []
+        await site.close()
+
+    async def test_without_an_answer_the_client_returns_once_more(self) -> None:
+        """It neither loses its project nor gets what it may not see."""
+        site = Guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
+        ann, bob = await two(site)
+        await ann.lose()
+        bob.create("missed")
+        await bob.read()
+        roles.error = AccessUnavailable("the app is down")
+        await ann.back()
+        assert not ann.session.is_live
+        assert (ann.sid, ann.events) == (None, [])
+        roles.error = None
+        await ann.back()
+        assert ann.recovered
+        assert ann.edits() == [["task:create", {"id": "missed"}]]
+        await bob.read()
+        assert bob.take(*PRESENCE) == []
+        await site.close()
+
+    async def test_the_limit_on_connections_counts_a_half_open_one_once(self) -> None:
+        site = Guarded(Roles(ann=Role.EDITOR), limits=Limits(connections=1), recovery=True)
+        ann = await Tab(site, "Ann").open()
+        await ann.back()
+        assert ann.recovered
+        other = Tab(site, "Ann")
+        await other.back()
+        assert other.refusal == "Too many connections"
+        await site.close()
+
+    async def test_a_user_who_causes_too_much_gets_no_replay(self) -> None:
+        """A replay counts as what is sent for the user, as joins do; the projects are restored."""
+        site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
+        ann, bob = await two(site)
+        await ann.lose()
+        bob.create("missed")
+        await bob.read()
+        for _ in range(4):
+            await ann.lose()
+            await ann.back()
+        assert outcomes(site)[RecoveryOutcome.DECLINED]
+        assert site.collaboration.presence.count("p") == 2
+
+
+async def test_an_announced_shutdown_is_not_replayed(site: Site) -> None:
+    ann, _ = await two(site)
+    await ann.lose()
+    site.collaboration.announce_shutdown()
+    await ann.back()
+    assert ann.take("server:shutdown") == []
+
+
+async def test_no_limit_is_needed_for_that() -> None:
+    """Members whose work is not counted return as well."""
+    site = Guarded(Roles(ann=Role.EDITOR), limits=UNLIMITED, recovery=True)
+    ann = await Tab(site, "Ann").open()
+    await ann.lose()
+    await ann.back()
+    assert ann.recovered
+    await site.close()
