@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 
 from synkora import Socket, SocketServer
 from synkora.identity.tokens import sign
-from synkora.serving.http import TLS_AHEAD
+from synkora.serving.http_limits import TLS_AHEAD
 from synkora.serving.server import TLS_WINDOW
 from synkora.serving.tls import TlsError, tls_context
 from synkora.sockets.internals import registry_of

@@ -7,8 +7,8 @@ from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, complete
+from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
 from synkora.collaboration.projects import Projects
-from synkora.collaboration.rechecks import RECHECK, Rechecks
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
 from synkora.identity.handshake import SignedIn
@@ -45,7 +45,7 @@ class Admission:
         self._incidents = incidents
         self._projects = projects
         self._max_projects = max_projects
-        self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
+        self._rechecks: PeriodicChecks[tuple[Member, str]] = PeriodicChecks(self._recheck, recheck)
         self._questions = Tasks()
         self._returns = asyncio.Semaphore(_MAX_RETURNS)
         self._buffered_bytes: Counter[str] = Counter()  # bytes, by user

@@ -28,7 +28,7 @@ from synkora.redis_adapter.wire_codec import (
     room_names,
     write,
 )
-from synkora.sockets.ack_collector import AckCollector
+from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
 from synkora.sockets.snapshot import SocketSnapshot
@@ -182,7 +182,7 @@ class RedisAdapter:
             packet=published_event_of(message, self._namespace),
             opts=_options(rooms, except_rooms, {**_flags(message), "timeout": round(timeout * 1000)}),
         )
-        answers = AckCollector()
+        answers = AnswerCollector()
         question = self._local.ask(message, rooms, except_rooms, answers.add)
         try:
             with self._requests.poll(request, answers, question.asked):

@@ -21,7 +21,7 @@ import uvicorn
 
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.websocket import WebSocketProtocol
-from synkora.serving.http import HttpTimeouts
+from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.systemd import passed_sockets

@@ -109,7 +109,7 @@ class Broadcast:
         )
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
-        """The sockets themselves. Raises `TimeoutError` where another server does not answer."""
+        """The sockets, of all servers. Raises `TimeoutError` without any if one server does not answer in time."""
         snapshots = await self._core.adapter.fetch_sockets(self._rooms, self._excepted, local=self._is_local)
         return [RemoteSocket(self._core, snapshot) for snapshot in snapshots]
 

@@ -55,7 +55,7 @@ class BroadcastOperators(ABC):
         return await self.everyone.call(event, *args, timeout=timeout)
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
-        """Everyone's sockets. Raises `TimeoutError` where another server does not answer."""
+        """All sockets, of all servers. Raises `TimeoutError` without any if one server does not answer in time."""
         return await self.everyone.fetch_sockets()
 
     def sockets_join(self, *rooms: str) -> None:

@@ -13,7 +13,7 @@ from tests.support.servers import Address, serving, until
 from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
-from synkora.serving.http import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
+from synkora.serving.http_limits import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
 from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 
 __all__ = ["pytest_asyncio_loop_factories"]
@@ -48,7 +48,7 @@ async def address(server: SocketServer) -> AsyncIterator[Address]:
 async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
     """A server with little patience."""
     for name in ("HEAD_TIME", "BODY_TIME", "READ_TIME"):
-        monkeypatch.setattr(f"synkora.serving.http.{name}", SOON)
+        monkeypatch.setattr(f"synkora.serving.http_limits.{name}", SOON)
     async with serving(server, app=app) as address:
         yield address
 
