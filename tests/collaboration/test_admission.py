@@ -22,7 +22,7 @@ from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
-#: Whatever goes wrong between the server and whoever knows.
+#: All that can go wrong with a policy.
 FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
@@ -40,6 +40,14 @@ async def waiting_with_bob() -> tuple[Guarded, Person]:
     bob = await site.join("Bob")
     site.roles.gate.clear()
     return site, bob
+
+
+async def ann_waits_for_bob() -> tuple[Guarded, Person, Person]:
+    """The same, with Ann, who has asked to join."""
+    site, bob = await waiting_with_bob()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    return site, bob, ann
 
 
 def task(number: int) -> dict[str, Any]:
@@ -76,7 +84,6 @@ async def test_who_has_no_access_is_refused_in_words_and_seen_by_nobody() -> Non
 
 
 async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
-    """Nobody is asked, and nothing has to be waited for."""
     site = Guarded(Roles(ann=Role.OWNER))
     await site.join("Ann")
     site.roles.gate.clear()
@@ -88,7 +95,6 @@ async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
 
 
 async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
-    """All of them are in."""
     site = waiting("ann")
     tabs = [site.come("Ann") for _ in range(100)]
     for tab in tabs:
@@ -119,7 +125,6 @@ async def test_a_policy_that_takes_too_long_is_answered_for() -> None:
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
 async def test_a_policy_that_fails_is_answered_for(failure: BaseException) -> None:
-    """Whatever it raises, the client learns that it may try again, and nothing of what was wrong."""
     site = Guarded(Roles(ann=Role.OWNER))
     site.roles.error = failure
     ann = site.come("Ann")
@@ -155,9 +160,7 @@ async def test_the_room_of_somebodys_connection_is_no_project() -> None:
 
 async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_joined() -> None:
     """A page does not wait for an answer before its first edit; here all comes in one turn, and after it."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     for number in range(5):
         ann.emit("task:create", task(number))
     await settle()
@@ -173,9 +176,7 @@ async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_join
 
 async def test_attachments_are_held_as_well() -> None:
     """Binary data that comes while the answer is awaited goes out with its event."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     ann.send('451-["task:create",{"projectId":"p","task":{"_placeholder":true,"num":0}}]')
     ann.session.receive_binary(ann.transport, b"\x00\x01")
     await settle()
@@ -225,9 +226,7 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:
     """The next ones are refused in words; those that were held arrive."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     for number in range(103):
         ann.emit("task:create", task(number))
     refusal = {
@@ -295,7 +294,6 @@ async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
 
 
 async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
-    """Nor are they told that there was no answer."""
     site = waiting("ann")
     ann = site.come("Ann")
     ann.emit("join-project", "p")
@@ -331,10 +329,7 @@ async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> N
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) -> None:
-    """Nobody is left in the project who is not there."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     ann.emit("task:create", task(1))
     if not at_once:
         await settle()

@@ -1,4 +1,4 @@
-"""The Redis adapter: what every adapter does, and what this one does of its own."""
+"""The Redis adapter: what every adapter does, and what only this one does."""
 
 import asyncio
 import socket
@@ -206,7 +206,6 @@ async def test_nobody_is_harmed_by_what_is_no_message(crowd: Crowd, spy: Link, m
 
 
 async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Link) -> None:
-    """Whatever channel it comes by."""
     spy.publish(b"socket.io#/#", msgpack.encode(["a", {"type": 2, "data": ["x"], "nsp": "/other"}, {}]))
     await settle([spy, *(link_of(server) for server in crowd.cluster.servers)])
     assert await reached(crowd) == [NAMES, NAMES]
@@ -229,7 +228,6 @@ async def test_an_answer_that_nobody_understands_is_left_out(crowd: Crowd, spy: 
 
 
 async def test_data_that_json_cannot_hold_is_not_described(crowd: Crowd) -> None:
-    """The rest of an application's data is."""
     crowd.sockets["bob"].data.update(name="Bob", lock=asyncio.Lock())
     (found,) = await crowd.cluster.servers[0].to(crowd.sockets["bob"].id).fetch_sockets()
     assert found.data == {"name": "Bob"}

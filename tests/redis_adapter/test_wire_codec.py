@@ -94,7 +94,6 @@ async def test_sizes_are_written_as_node_writes_them(node: NodeProcess, text: st
 
 
 async def test_binary_data_is_written_as_node_writes_it(node: NodeProcess) -> None:
-    """Wherever in an event it is, with the numbers beside it."""
     parts = [b"\x00" * size for size in SIZES]
     value = ["x", {"a": [1.0, parts], "b": 2.5}]
     places = [{"_placeholder": True, "num": number} for number in range(len(parts))]

@@ -66,7 +66,6 @@ async def test_attachments_that_come(server: SocketServer) -> None:
 
 
 async def test_a_client_that_leaves_before_its_attachments(server: SocketServer) -> None:
-    """Its deadline goes with it."""
     async with serving(server) as address:
         async with socketio(address) as client:
             await client.send(ANNOUNCED)
