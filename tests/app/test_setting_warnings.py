@@ -38,7 +38,6 @@ ADVICE = (
     ],
 )
 def test_placeholders(secret: str) -> None:
-    """However they are written and however long they are."""
     assert is_placeholder(secret)
     assert weakness(secret) == f"looks like a placeholder out of an example file: {ADVICE}"
 
@@ -72,7 +71,7 @@ def test_fresh_secrets_are_good() -> None:
 
 
 def test_previous_secrets_count_as_well() -> None:
-    """Whoever guesses one of them can sign in too; each variable has one line, and no secret is in it."""
+    """Each weak variable has one line, and no secret is in it."""
     lines = list(secret_warnings("changeme", (GOOD, "hunter2", "hunter3")))
     assert lines == [
         f"NEXTAUTH_SECRET looks like a placeholder out of an example file: {ADVICE}",

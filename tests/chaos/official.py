@@ -23,12 +23,8 @@ class OfficialPage:
         self.is_calm = False
         self.since = 0.0
         self.vanished = 0.0
-        self._site = site
-        self._place = place
-        self._person = person
-        self._project = project
-        self._chance = chance
-        self._node = node
+        self._site, self._place, self._node = site, place, node
+        self._person, self._project, self._chance = person, project, chance
         self._connection: Connection | None = None
         self._name = node.listen(self._heard)
 

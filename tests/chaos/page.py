@@ -1,4 +1,4 @@
-"""Somebody at work in the web app, who comes and goes in every way that there is."""
+"""Somebody at work in the web app, that connects and disconnects in every possible way."""
 
 import asyncio
 import json

@@ -23,7 +23,6 @@ class SessionStoreContract:
     """To be inherited by a test class with a fixture `make`, a `MakeStore`."""
 
     async def test_a_session_is_what_was_saved(self, make: MakeStore) -> None:
-        """Connected or lost."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(SESSION)
         sessions.save(lost("pid-2"))
@@ -56,7 +55,6 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") is None
 
     async def test_a_forgotten_session_is_gone(self, make: MakeStore) -> None:
-        """To forget what is not there is no mistake."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(SESSION)
         sessions.save(lost("pid-2"))
@@ -77,7 +75,6 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") == SESSION
 
     async def test_lost_sessions_are_bounded_in_number(self, make: MakeStore) -> None:
-        """The newest stay."""
         sessions = (await make(RecoverySettings(max_sessions=2), Clock())).sessions("/")
         for number in range(4):
             sessions.save(lost(f"pid-{number}", NOW + number))
@@ -85,7 +82,6 @@ class SessionStoreContract:
         assert [session.pid for session in kept if session is not None] == ["pid-2", "pid-3"]
 
     async def test_namespaces_have_sessions_of_their_own(self, make: MakeStore) -> None:
-        """A pid means nothing in another namespace."""
         store = await make(RecoverySettings(), Clock())
         store.sessions("/").save(SESSION)
         assert await store.sessions("/other").take("pid-1") is None

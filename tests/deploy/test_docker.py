@@ -103,7 +103,6 @@ async def test_it_serves_in_a_clean_environment(image: Path, node: NodeProcess, 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_its_pages_are_there(image: Path, tmp_path: Path) -> None:
-    """What is installed has the playground, for those who try it in development."""
     with Program(
         [image / "bin" / "synkora"], tmp_path, NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0"
     ) as program:

@@ -139,7 +139,6 @@ async def test_library_namespaces() -> None:
 
 
 async def test_library_testing() -> None:
-    """The sample of a test passes."""
     made: dict[str, Any] = {"__name__": "sample"}
     for block in blocks(LIBRARY, "python"):
         exec(compile(block.text, str(LIBRARY), "exec"), made)  # noqa: S102  # as above
@@ -173,7 +172,7 @@ async def test_from_python_socketio() -> None:
 
 
 async def test_readme_library() -> None:
-    """The README's server passes a message on to those who joined its room, and acknowledges it."""
+    """The README's server relays a message to the members of its room, and acknowledges it."""
     async with serving(server_of(ROOT / "README.md")) as address:
         ann, ben = socketio.AsyncSimpleClient(), socketio.AsyncSimpleClient()
         await ann.connect(address.http)
@@ -283,7 +282,7 @@ def test_refusals(name: str, tmp_path: Path) -> None:
 
 
 async def test_member_lists(redis: RedisServer, tmp_path: Path) -> None:
-    """Clients of two servers see the same names: who comes, who leaves, and that a server has crashed."""
+    """Clients of two servers see the same names: joins, leaves, and a crashed server."""
     page = ROOT / "docs" / "member-lists.md"
     replaced = {"redis://127.0.0.1:6379": redis.url, "self._change.wait(), 30": "self._change.wait(), 0.5"}
     port = free_port()

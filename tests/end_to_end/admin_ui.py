@@ -1,4 +1,4 @@
-"""Socket.IO's own admin UI in a real browser, from an address of its own."""
+"""Socket.IO's own admin UI in a real browser, from its own address."""
 
 import functools
 import json
@@ -50,7 +50,7 @@ def serving_ui() -> Iterator[str]:
 
 
 class AdminPage:
-    """The UI in a browser of its own, which reaches nothing but this machine."""
+    """The UI in its own browser, which reaches nothing but this machine."""
 
     def __init__(self, chromium: NodeProcess) -> None:
         self._chromium = chromium

@@ -1,4 +1,4 @@
-"""People in browsers of their own, with a session's cookie, on a page that does what the web app's pages do."""
+"""People in their own browsers, with a session's cookie, on a page that does what the web app's pages do."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-
 
 
 class AppVisitor(Visitor):
-    """Somebody in a browser of their own, on a page of the app."""
+    """Somebody in their own browser, on a page of the app."""
 
     async def visit(self, app: WebApp, person: Person | None, session: dict[str, str]) -> None:
         """Open the page, with a session of `person` if there is one."""

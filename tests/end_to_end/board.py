@@ -1,4 +1,4 @@
-"""People on a page that does what the web app's board does, each in a browser of their own."""
+"""People on a page that does what the web app's board does, each in their own browser."""
 
 import json
 import os

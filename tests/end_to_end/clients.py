@@ -115,7 +115,7 @@ class Client:
             await self._driver.close()
 
     def changed(self, change: list[Any]) -> None:
-        """Take note of what became of the connection."""
+        """Record the connection's state."""
         if change[0] == "upgrade":
             self.upgrades.put(change[1])
         else:

@@ -20,7 +20,7 @@ class Member(Client):
         self._joining: set[asyncio.Task[None]] = set()
 
     def changed(self, change: list[Any]) -> None:
-        """Take note of what became of the connection, and join where there is a new one."""
+        """Record the connection's state, and join after each connect."""
         super().changed(change)
         if change[0] == "connect":
             self.ids.append(change[1])

@@ -49,7 +49,7 @@ class Mover(Member):
         self._calls: set[asyncio.Task[None]] = set()
 
     def changed(self, change: list[Any]) -> None:
-        """Take note of what became of the connection."""
+        """Record the connection's state."""
         if change[0] == "connect":
             self.visits.append(Visit())
         elif change[0] == "disconnect":
@@ -57,7 +57,7 @@ class Mover(Member):
         super().changed(change)
 
     def heard(self, event: str, *args: Any) -> None:
-        """Take note of an event."""
+        """Record an event."""
         visit = self.visits[-1]
         match event:
             case "users:active" if visit.joined is None:

@@ -11,7 +11,7 @@ from synkora.identity.tokens import sign
 SECRET = "the-secret-of-the-end-to-end-tests-f3b9c1d7"
 CLIENTS = Path(__file__).parent.parent / "clients"
 
-#: Every token that was made: none of them may be seen in what a server writes.
+#: Every token that was made: no server may write one.
 ISSUED: list[str] = []
 
 

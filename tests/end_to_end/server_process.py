@@ -1,4 +1,4 @@
-"""The server as its users start it: a process of its own, configured by its environment."""
+"""The server as its users start it: its own process, configured by its environment."""
 
 import re
 import signal

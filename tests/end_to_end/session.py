@@ -2,11 +2,12 @@
 
 import asyncio
 import re
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
-from tests.end_to_end.clients import Client, Way
-from tests.end_to_end.people import Person
+from tests.end_to_end.clients import Client
+from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
 
@@ -14,32 +15,11 @@ PROJECT = "proj_456"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-class StartServer(Protocol):
-    """Starts servers, which are stopped when the test is over."""
+#: Starts a server with these settings, which is stopped when the test is over.
+StartServer = Callable[..., ServerProcess]
 
-    def __call__(self, **variables: str) -> ServerProcess:
-        """Start one with these settings."""
-        ...
-
-
-class Connect(Protocol):
-    """Connects clients, which are disconnected when the test is over."""
-
-    async def __call__(
-        self,
-        person: Person,
-        *,
-        url: str | None = None,
-        way: Way | None = None,
-        auth: Any = ...,
-        headers: dict[str, str] | None = None,
-        upgraded: bool = True,
-    ) -> Client:
-        """Connect somebody, with their token unless `auth` is something else, and take `connected` from the events.
-
-        A client that upgrades is waited for until it has, unless `upgraded` is false.
-        """
-        ...
+#: Connects somebody, who is disconnected when the test is over: see the fixture `connect_by`.
+Connect = Callable[..., Awaitable[Client]]
 
 
 async def join(client: Client, *others: Client, project: str = PROJECT) -> None:
@@ -64,3 +44,21 @@ async def expect_health(server: ServerProcess, **wanted: object) -> dict[str, An
         except TimeoutError:
             raise AssertionError(f"{wanted} is not in {health}") from None
     return health
+
+
+async def join_one_and_two(connect: Connect) -> tuple[Client, Client, Client]:
+    """Alice, who is in the projects `one` and `two`, with Bob in the one and Carol in the other."""
+    alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
+    await join(alice, project="one")
+    await join(alice, project="two")
+    await join(bob, alice, project="one")
+    await join(carol, alice, project="two")
+    return alice, bob, carol
+
+
+async def join_both(connect: Connect, **details: Any) -> tuple[Client, Client]:
+    """Alice and Bob, who have joined the project; `details` are those of their connections."""
+    alice, bob = await connect(ALICE, **details), await connect(BOB, **details)
+    await join(alice)
+    await join(bob, alice)
+    return alice, bob

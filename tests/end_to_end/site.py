@@ -33,7 +33,7 @@ class Site:
         self._around = ExitStack()
 
     def add(self, **variables: str) -> ServerProcess:
-        """Start one more instance; `variables` are settings of its own."""
+        """Start one more instance; `variables` are its own settings."""
         # One that comes back on its port is the same instance to nginx.
         name = self._names.get(variables.get("WS_PORT", ""), ascii_lowercase[len(self._names)])
         given = {"REDIS_URL": self._redis.url, "TRUSTED_PROXIES": "127.0.0.1", "WS_INSTANCE": name, **variables}
@@ -88,11 +88,11 @@ class Site:
         assert [instance.stderr for instance in running] == [[] for _ in running]
 
     def of(self, instance: ServerProcess) -> list[Member]:
-        """Who is connected with an instance."""
+        """The members of an instance."""
         return [member for member in self.members if f"connected: {member.id} " in instance.output]
 
     def members_of_others(self, instance: ServerProcess) -> list[Member]:
-        """Who is connected with another one."""
+        """The members of the other instances."""
         return [member for member in self.members if member not in self.of(instance)]
 
     @property

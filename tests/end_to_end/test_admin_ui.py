@@ -102,7 +102,6 @@ async def test_a_page_of_an_origin_that_is_not_allowed_does_not_connect(
 async def test_every_instance_is_shown(
     start_server: StartServer, page: AdminPage, origin: str, connect_by: Connect
 ) -> None:
-    """Those who are connected to another one too, and they are disconnected from there."""
     with running_redis() as redis:
         given = {**ON, "ALLOWED_ORIGINS": origin, "REDIS_URL": redis.url}
         first, second = start_server(**given), start_server(**given)

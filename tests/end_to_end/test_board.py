@@ -5,7 +5,6 @@ The page joins only when it opens. What it gets after a reconnect is not tested 
 
 import asyncio
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
@@ -53,19 +52,9 @@ def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
     return start_server(NEXTAUTH_SECRET=SECRET, ALLOWED_ORIGINS=origin, **AppAuthority(board).variables)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chromium() -> AsyncIterator[NodeProcess]:
-    """Chromium."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is not installed"
-    chromium = await NodeProcess.start("remote-browser.mjs", path)
-    yield chromium
-    await chromium.stop()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
-    """Opens boards, each with a relay of its own to the server."""
+    """Opens boards, each with its own relay to the server."""
     async with AsyncExitStack() as stack:
 
         async def come(user_id: str, port: int) -> tuple[Colleague, Relay]:

@@ -47,7 +47,7 @@ async def test_people_work_by_the_sessions_of_the_database(
     people = {}
     for user_id in KEYS:
         auth = {"token": user_id}
-        client = await connect_by(OWNER, url=server.url, way=way, auth=auth, headers=headers_of(user_id))  # type: ignore[arg-type]  # as the table has it
+        client = await connect_by(OWNER, url=server.url, way=way, auth=auth, headers=headers_of(user_id))
         await client.emit("join-project", TEAM_PROJECT)
         assert user_id in [user["userId"] for user in (await client.expect("users:active"))["users"]]
         await client.expect("users:count")

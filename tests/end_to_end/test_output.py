@@ -47,7 +47,7 @@ async def test_a_variable_that_looks_like_a_setting_is_a_warning(start_server: S
 
 
 async def test_the_log_has_a_line_for_what_people_do(start_server: StartServer, connect_by: Connect) -> None:
-    """Who comes, joins, and goes and why, and for debugging each change; not each move of a cursor or a canvas."""
+    """Connects, joins, and disconnects with their reasons, and for debugging each change; no cursors or canvases."""
     server = start_server(LOG_LEVEL="debug")
     alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url)
     await expect_line(server, f"✓ Client connected: {re.escape(alice.id)} \\(User: Alice\\)")

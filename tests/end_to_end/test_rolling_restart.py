@@ -20,7 +20,7 @@ DRAINING = {"SHUTDOWN_DRAIN": "2", "LOG_LEVEL": "warning"}
 PEOPLE = 60
 PROJECTS = 6
 SENDERS = 2  # of each project
-#: In an order that gives no instance, and no project, a kind of its own.
+#: In an order that gives no instance, and no project, its own kind.
 _KINDS = [WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket", "js-upgrade", "js-websocket")]
 
 

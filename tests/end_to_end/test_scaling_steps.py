@@ -126,7 +126,7 @@ async def expect_again(members: list[Member], times: int) -> None:
 
 
 async def test_from_one_instance_to_ten(site: Site, redis: RedisServer) -> None:
-    """At each step everybody who is there goes on with everybody else, and a newcomer is with what was added."""
+    """At each step all members work on with all others, and a newcomer is on the new instance."""
     more: list[int] = []
     port = free_port()
     alone = site.add(WS_PORT=str(port), REDIS_URL="")
@@ -206,7 +206,7 @@ def can_connect(port: int) -> bool:
 
 
 def on(server: Program, members: list[Member]) -> list[Member]:
-    """Who is connected with a Node.js server."""
+    """The clients of a Node.js server."""
     return [member for member in members if f"connected: {member.id} " in server.output]
 
 

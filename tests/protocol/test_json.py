@@ -183,7 +183,7 @@ def test_ordinary_text_is_passed_over_in_one_piece(ordinary: str) -> None:
 
 
 def test_numbers_with_a_fraction_or_an_exponent_may_be_read_in_another_way() -> None:
-    """A decoder's `float_hook` gets their text, where anything may stand; integers are none of its business."""
+    """A decoder's `float_hook` gets their text, at any place; it does not get integers."""
     decoder: Decoder[list[Any]] = Decoder(list[Any], lambda text: f"number {text}")
     assert decoder.decode(b'[1, 1.50, 1E3, {"a": -0.1}]') == [1, "number 1.50", "number 1E3", {"a": "number -0.1"}]
     assert ANYTHING.decode(b"[1.50]") == [1.5]

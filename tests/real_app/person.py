@@ -52,7 +52,7 @@ const drag = async (title, name) => {
 
 
 class Person(Visitor):
-    """Somebody of this name and address, with a browser of their own."""
+    """Somebody of this name and address, with their own browser."""
 
     words = UNTIL + _WORDS
 

@@ -105,7 +105,6 @@ async def world() -> AsyncIterator[World]:
     "event", [["x"], ["x", {"a": [1, 1.5, None, True, "é"]}], ["x", {"b": {"$bytes": "AAH/"}}]], ids=str
 )
 async def test_broadcasts_are_the_same(world: World, target: Target, event: list[Any]) -> None:
-    """To the same channel, with the same bytes."""
     await world.theirs.emit(target, *event)
     theirs = await world.spy.heard(1)
     await world.ours.emit(target, *event)

@@ -146,7 +146,7 @@ async def test_sigterm_again_later_ends_it(start: Start) -> None:
 
 
 async def test_new_clients_are_refused_while_it_stops(start: Start) -> None:
-    """Whoever is there can still fetch what was said last, by a connection of its own; then the program ends."""
+    """A connected client can still poll its last messages, over a new connection; then the program ends."""
     program, address = start(False)
     async with Polling(address) as client:
         await client.open()
@@ -271,7 +271,6 @@ def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path
 
 @pytest.mark.parametrize(("drain", "complains"), [("pass", False), ("1 / 0", True)], ids=["well", "badly"])
 def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path: Path) -> None:
-    """However it has ended; what it raised is in the log."""
     with Program([sys.executable, "-c", DRAINS.format(drain=drain, before_close="pass")], tmp_path) as program:
         program.line(lambda line: line.startswith("port "))
         program.signal(signal.SIGTERM)

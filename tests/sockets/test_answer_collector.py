@@ -41,7 +41,6 @@ async def test_too_few_answers_are_a_timeout() -> None:
 
 
 async def test_answers_are_waited_for() -> None:
-    """The last one wakes whoever waits."""
     answers = AnswerCollector()
     answers.expect(2)
     waiting = asyncio.ensure_future(answers.wait(5))

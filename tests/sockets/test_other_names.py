@@ -42,7 +42,6 @@ def test_an_option_of_another_server_is_refused_with_ours(option: str, words: st
     ],
 )
 async def test_an_argument_of_another_emit_is_refused_with_ours(argument: str, words: str) -> None:
-    """Nothing is sent then."""
     server = SocketServer()
     main = server.of("/")
     async with connect(server) as client:

@@ -57,7 +57,6 @@ def test_what_json_cannot_hold_is_refused() -> None:
 @pytest.mark.parametrize("namespace", ["/", "/admin"])
 @pytest.mark.parametrize("attachments", [(), (b"\x01",)])
 def test_a_writer_writes_what_an_event_alone_would_be(namespace: str, attachments: tuple[bytes, ...]) -> None:
-    """Whatever the namespace, with attachments and without."""
     raw = msgspec.Raw(b'{ "_placeholder":true, "num":0 }')
     written = packets.EventWriter(namespace, 'né"w', volatile=True).write(raw, attachments)
     event = packets.event(namespace, 'né"w', (raw,), volatile=True, attachments=attachments)

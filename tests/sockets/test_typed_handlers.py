@@ -157,7 +157,7 @@ async def test_other_arguments_are_refused_with_their_place(
 
 
 async def test_handlers_may_be_methods_partials_and_objects() -> None:
-    """Their own parameters count, and none of `self` or those that are bound."""
+    """Their own parameters count; `self` and bound parameters do not."""
 
     class Handlers:
         def method(self, socket: Socket, number: int) -> int:

@@ -109,7 +109,7 @@ class WebSocket:
 
 @asynccontextmanager
 async def websocket(address: Address, sid: str | None = None, **options: Any) -> AsyncIterator[WebSocket]:
-    """Open a WebSocket: without `sid` a session of its own, whose handshake is read already."""
+    """Open a WebSocket: without `sid` its own session, whose handshake is read already."""
     options = {"compression": None, "proxy": None, "max_size": None, **options}
     async with connect(address.url("websocket", sid), **options) as connection:
         client = WebSocket(connection)

@@ -1,4 +1,4 @@
-"""Operators on the console's page, each in a browser of their own."""
+"""Operators on the console's page, each in their own browser."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -43,7 +43,6 @@ async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_
 async def test_the_log_follows_its_end_until_it_is_scrolled(
     start_server: StartServer, connect_by: Connect, watch: Watch
 ) -> None:
-    """Who has scrolled up stays there, and gets to the end again by a button."""
     server = start_server(LIMIT_OTHER_RATE="1000")
     operator = await watch("Log", server=server)
     alice = await connect_by(ALICE, url=server.url)

@@ -56,7 +56,6 @@ async def test_names_cannot_turn_a_sentence_round(server: ServerProcess, connect
 
 
 async def test_of_many_projects_the_first_are_shown(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """With how many more there are."""
     alice = await connect_by(ALICE, url=server.url)
     for number in range(7):
         await alice.emit("join-project", f"p{number}")
@@ -138,7 +137,7 @@ async def test_the_overviews_cards_are_one_grid(server: ServerProcess, watch: Wa
 
 
 async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """Who is in it, and how much each sends; its address leads to it again."""
+    """Its members, and how much each sends; its address opens it again."""
     alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
     for client in (alice, again, bob):
         await client.emit("join-project", "a/b c")

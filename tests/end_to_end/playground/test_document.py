@@ -155,7 +155,6 @@ async def test_a_page_keeps_only_so_much(
 
 
 async def test_the_sheet_is_one(two: tuple[Visitor, Visitor]) -> None:
-    """Cells, their sums, and who is in which."""
     alice, bob = two
     await alice.play("await cell('B2').fill('5000');")
     await bob.play("""

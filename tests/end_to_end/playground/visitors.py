@@ -1,4 +1,4 @@
-"""People on the playground's page, each in a browser of their own."""
+"""People on the playground's page, each in their own browser."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -56,6 +56,11 @@ const middle = async (locator) => {
   await locator.scrollIntoViewIfNeeded();
   const { x, y, width, height } = await locator.boundingBox();
   return [x + width / 2, y + height / 2];
+};
+const lift = async (what, to) => {
+  await page.mouse.move(...await middle(what));
+  await page.mouse.down();
+  await page.mouse.move(...await middle(to), { steps: 4 });
 };
 """
 
