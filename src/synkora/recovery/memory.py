@@ -1,13 +1,13 @@
 """Recovery in the memory of one server: it outlives connections, not the process."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import time
 from typing import Final, Protocol
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, SavedSession
+from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, SavedSession
 from synkora.recovery.position import Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
@@ -89,11 +89,13 @@ class MemoryLog:
         rooms: tuple[str, ...],
         except_rooms: tuple[str, ...],
         key: str | None,
+        *,
+        members_only: bool = False,
     ) -> None:
         """Number and keep an event, and deliver it."""
         if len(rooms) > 1:
             rooms = tuple(dict.fromkeys(rooms))
-        event = LoggedEvent(self._number + 1, data, attachments, rooms, except_rooms, key)
+        event = LoggedEvent(self._number + 1, data, attachments, rooms, except_rooms, key, members_only)
         now = self._clock()
         if self.journal is not None:
             self.journal.added(event, now)
@@ -123,26 +125,40 @@ class MemoryLog:
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return what a socket in `rooms` has missed, or the reason why not."""
+        return self._read(None, dict.fromkeys(rooms, 0), after)
+
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+        """Give `answered` what a socket has missed, or the reason why that is not known."""
+        answered(self._read(sid, joined, after))
+
+    def locate(self, found: Callable[[Position], None]) -> None:
+        """Give `found` the position."""
+        found(self.position)
+
+    def _read(self, sid: str | None, joined: Mapping[str, int], after: Position) -> list[LoggedEvent] | Incomplete:
         if after.epoch != self.epoch or after.number > self._number:
             return Incomplete.EPOCH
         self._grow_old(self._clock())
-        kept = [self._everyone]
-        for name in rooms:
+        kept = [(self._everyone, after.number)]
+        own = frozenset(joined if sid is None else (sid, *joined))
+        for name in own:
+            start = max(after.number, joined.get(name, 0))
             room = self._rooms.get(name)
             if room is not None:
-                kept.append(room)
-            elif after.number < self._floors[name]:
+                kept.append((room, start))
+            elif start < self._floors[name]:
                 return Incomplete.TRIMMED
         found: dict[int, LoggedEvent] = {}
         size = 0
-        own = frozenset(rooms)
-        for room in kept:
+        for room, start in kept:
             self._trim(room)
-            if after.number < room.floor:
+            if start < room.floor:
                 return Incomplete.TRIMMED
-            for event in room.after(after.number):
+            for event in room.after(start):
                 if event.number in found or not own.isdisjoint(event.except_rooms):
                     continue
+                if event.members_only and joined.keys().isdisjoint(event.rooms):
+                    continue  # of a room that is named like the socket's id
                 found[event.number] = event
                 size += event.size
                 if len(found) > self._settings.replay_events or size > self._settings.replay_bytes:

@@ -3,7 +3,7 @@
 A log and a session store belong to one namespace. `RecoveryStore` makes them, and opens and closes what they share.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,7 +16,8 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that is kept. `data` is its JSON array without the position, which is added for the clients.
 
     The event is for the members of any of `rooms`, of the whole namespace if `rooms` is empty, without the members of
-    `except_rooms`. A socket counts as a member of the room that is named like its id.
+    `except_rooms`. A socket counts as a member of the room that is named like its id, unless the event is for
+    `members_only`: for the sockets that have joined.
     """
 
     number: int
@@ -25,6 +26,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     rooms: tuple[str, ...]
     except_rooms: tuple[str, ...]
     key: str | None
+    members_only: bool = False
 
     @property
     def size(self) -> int:
@@ -44,6 +46,10 @@ class Incomplete(StrEnum):
     TOO_MANY = "too_many"  # more than a replay may have, in events or in bytes
 
 
+#: Takes what a socket has missed, or the reason why that is not known.
+Answered = Callable[[list[LoggedEvent] | Incomplete], None]
+
+
 class EventLog(Protocol):
     """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order."""
 
@@ -59,6 +65,8 @@ class EventLog(Protocol):
         rooms: tuple[str, ...],
         except_rooms: tuple[str, ...],
         key: str | None,
+        *,
+        members_only: bool = False,
     ) -> None:
         """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
 
@@ -75,6 +83,19 @@ class EventLog(Protocol):
         reason why not. An implementation without a network does not suspend: what the caller does in the same turn
         belongs to the same moment of the order.
         """
+        ...
+
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+        """Read the events that the socket `sid` has missed. `joined` has its rooms.
+
+        A room is read after the number that it has in `joined`, if that is later than `after`. `answered` is called
+        with the events in their order, or with the reason why they are not known: within the call, or when the answer
+        has come. All events that were delivered before belong to it, and none that is delivered later does.
+        """
+        ...
+
+    def locate(self, found: Callable[[Position], None]) -> None:
+        """Call `found` with the position of the last event of all instances: within the call, or later."""
         ...
 
 
