@@ -117,9 +117,9 @@ class Socket:
             headers=dict(request.headers),
             query=request.query,
             address=request.address,
-            auth=self.auth,
             secure=request.secure,
             issued=self.issued,
+            payload=self._auth,
         )
 
     def _snapshot(self) -> SocketSnapshot:
