@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
+from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, complete
 from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
 from synkora.collaboration.projects import Projects
@@ -48,7 +49,7 @@ class Admission:
         self._max_projects = max_projects
         self._rechecks: PeriodicChecks[tuple[Member, str]] = PeriodicChecks(self._recheck, recheck)
         self._questions = Tasks()
-        self._returns = asyncio.Semaphore(_MAX_RETURNS)
+        self._returns = KeyedLimit(_MAX_RETURNS)
         self._buffered_memory: Counter[str] = Counter()  # bytes, by user
 
     def admit(self, member: Member, project_id: str) -> Awaitable[None] | None:
@@ -182,7 +183,7 @@ class Admission:
 
     async def roles(self, signed_in: SignedIn, projects: Collection[str]) -> dict[str, Role | None]:
         """Ask for a user's role in each project, without the cache. Raises `AccessUnavailable`."""
-        async with self._returns:
+        async with self._returns.slot(signed_in.user.id):
             roles = await asyncio.gather(
                 *(self._access.role(signed_in, project_id, fresh=True) for project_id in projects)
             )
