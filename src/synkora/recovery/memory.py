@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
-from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, SavedSession
+from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, SavedSession, ignore
 from synkora.recovery.position import Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
@@ -77,6 +77,10 @@ class MemoryLog:
     def __len__(self) -> int:
         """The number of rooms with events."""
         return len(self._rooms) + bool(self._everyone)
+
+    @property
+    def is_shared(self) -> bool:
+        return False
 
     @property
     def position(self) -> Position:
@@ -319,8 +323,8 @@ class MemoryStore:
         log.deliver = deliver
         return log
 
-    def sessions(self, namespace: str) -> MemorySessions:
-        """Return the session store of a namespace."""
+    def sessions(self, namespace: str, taken: Callable[[str], None] = ignore) -> MemorySessions:
+        """Return the session store of a namespace; there is no other instance to call `taken` for."""
         sessions = self._sessions.get(namespace)
         if sessions is None:
             sessions = self._sessions[namespace] = self._new_sessions(namespace)

@@ -44,6 +44,7 @@ class Incomplete(StrEnum):
     EPOCH = "epoch"  # the log has lost its memory since
     TRIMMED = "trimmed"  # events of one of the rooms are no longer kept
     TOO_MANY = "too_many"  # more than a replay may have, in events or in bytes
+    UNAVAILABLE = "unavailable"  # the log cannot be reached
 
 
 #: Takes what a socket has missed, or the reason why that is not known.
@@ -56,6 +57,11 @@ class EventLog(Protocol):
     @property
     def position(self) -> Position:
         """Of the last event that was delivered on this instance."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other instances append too: `position` may be behind theirs."""
         ...
 
     def append(
@@ -95,7 +101,10 @@ class EventLog(Protocol):
         ...
 
     def locate(self, found: Callable[[Position], None]) -> None:
-        """Call `found` with the position of the last event of all instances: within the call, or later."""
+        """Call `found` with the position of the last event of all instances: within the call, or later.
+
+        If a shared log cannot be reached, `found` is not called.
+        """
         ...
 
 
@@ -132,6 +141,10 @@ class SessionStore(Protocol):
         ...
 
 
+def ignore(_: str) -> None:
+    """Do nothing: sessions of a single server are taken by itself."""
+
+
 class RecoveryStore(Protocol):
     """Makes the logs and session stores of a server. It is started before clients connect, and closed after them."""
 
@@ -139,8 +152,11 @@ class RecoveryStore(Protocol):
         """Return the log of a namespace, which calls `deliver` for each event from now on."""
         ...
 
-    def sessions(self, namespace: str) -> SessionStore:
-        """Return the session store of a namespace."""
+    def sessions(self, namespace: str, taken: Callable[[str], None] = ignore) -> SessionStore:
+        """Return the session store of a namespace.
+
+        `taken` is called with the socket id of a connected session that another instance has taken.
+        """
         ...
 
     def forget(self, namespace: str) -> None:

@@ -14,6 +14,7 @@ from synkora.redis_adapter.requests import Requests
 from synkora.redis_adapter.responder import Responder
 from synkora.redis_adapter.socket_codec import snapshot_of
 from synkora.redis_adapter.wire_codec import (
+    MEMBERS_ONLY,
     AdapterRequest,
     AdapterResponse,
     BroadcastMessage,
@@ -38,10 +39,8 @@ _START_WITHIN: Final = 3.0  # seconds that the server waits for Redis before it 
 _CLOSE_WITHIN: Final = 1.0  # seconds
 _VOLATILE: Final[dict[str, Any]] = {"volatile": True}
 _NO_FLAGS: Final[dict[str, Any]] = {}
-#: Our own flag, which Node.js ignores: the room's own members get the message, and no socket by its id.
-_MEMBERS_ONLY: Final = "membersOnly"
-_RELAY: Final[dict[str, Any]] = {_MEMBERS_ONLY: True}
-_VOLATILE_RELAY: Final[dict[str, Any]] = {"volatile": True, _MEMBERS_ONLY: True}
+_RELAY: Final[dict[str, Any]] = {MEMBERS_ONLY: True}
+_VOLATILE_RELAY: Final[dict[str, Any]] = {"volatile": True, MEMBERS_ONLY: True}
 
 
 class RedisAdapter:
@@ -150,7 +149,7 @@ class RedisAdapter:
             self._unreadable += 1
             return
         rooms = room_names(options.rooms)
-        if options.flag(_MEMBERS_ONLY):
+        if options.flag(MEMBERS_ONLY):
             for room in rooms:  # `relay` writes one room; the excepted socket is on the server that sent the message
                 self._local.relay(delivery, room)
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from itertools import count
@@ -14,14 +14,14 @@ import msgspec
 from synkora.engine.logs import Log
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent
+from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
-from synkora.redis.connection import Answered
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter import js_numbers, message_conversion
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.wire_codec import (
+    MEMBERS_ONLY,
     BroadcastMessage,
     InvalidMessage,
     Options,
@@ -126,6 +126,10 @@ class RedisLog:
         link.on_down.append(self._went_down)
 
     @property
+    def is_shared(self) -> bool:
+        return True
+
+    @property
     def position(self) -> Position:
         return self._position
 
@@ -143,9 +147,11 @@ class RedisLog:
         rooms: tuple[str, ...],
         except_rooms: tuple[str, ...],
         key: str | None,
+        *,
+        members_only: bool = False,
     ) -> None:
-        """Have Redis number, keep and publish an event. Raises `InvalidMessage` if it is nested too deeply."""
-        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key)
+        """Have Redis number, keep and publish an event."""
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
         number = next(self._numbers)
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
@@ -172,6 +178,8 @@ class RedisLog:
             fields += ("x", encode(event.except_rooms))
         if len(event.rooms) > 1:
             fields += ("r", encode(event.rooms))
+        if event.members_only:
+            fields += ("o", 1)
         args: list[bytes | str | int] = [
             self._proposed,
             number,
@@ -196,7 +204,10 @@ class RedisLog:
 
     def _around(self, number: int, event: LoggedEvent) -> tuple[bytes, bytes]:
         """The message for the servers, before and after its text or, with attachments, before and after its place."""
-        options = Options([*event.rooms], [*event.except_rooms], {"sender": self._link.uid, "number": number})
+        flags: dict[str, Any] = {"sender": self._link.uid, "number": number}
+        if event.members_only:
+            flags[MEMBERS_ONLY] = True
+        options = Options([*event.rooms], [*event.except_rooms], flags)
         if event.attachments:
             arguments = js_numbers.normalize(decode_arguments(event.data, event.attachments, may_leave_out=True))
             packet = PublishedEvent(PacketType.EVENT, [*arguments, _PLACE], self._namespace)
@@ -264,7 +275,9 @@ class RedisLog:
                 self._position = position
                 return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
-        self._take(LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None), position)
+        members_only = bool(options.flag(MEMBERS_ONLY))
+        event = LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None, members_only)
+        self._take(event, position)
 
     def _take(self, event: LoggedEvent, position: Position) -> None:
         if position.epoch == self._position.epoch and position.number <= self._position.number:
@@ -284,42 +297,55 @@ class RedisLog:
     def _went_up(self) -> None:
         """Learn the position, or read what this instance has missed. Then send what has waited."""
         if self._is_new:
-            self._link.run(_BEGIN, [self._keys.of("log")], [self._position.epoch, _LOG_LIFETIME], self._begun)
+            self.locate(self._begin_at)
         else:
             self._held = []
-            self._ask(self._local_rooms(), self._position, self._caught_up, leaves_out=False)
+            rooms = dict.fromkeys(self._local_rooms(), (0, True))
+            self._ask(rooms, self._position, self._caught_up, leaves_out=False)
         for number, unsent in tuple(self._unsent.items()):
             self._send(number, unsent.event)
 
-    def _begun(self, reply: Any) -> None:
-        epoch, number = reply
-        self._is_new = False
-        self._position = Position(epoch.decode(), number)
-
-    def _caught_up(self, reply: Any) -> None:
+    def _caught_up(self, missed: list[LoggedEvent] | Incomplete) -> None:
         held, self._held = self._held or [], None
-        missed = self._missed(reply)
         if isinstance(missed, Incomplete):
             log.warning("events_missed", namespace=self._namespace, reason=missed.value)
-            self._position = Position(reply[1].decode(), reply[2])
+            self._is_new = True
+            self.locate(self._begin_at)
         else:
             for event in missed:
                 self._take(event, Position(self._position.epoch, event.number))
         for message in held:
             self.receive(message)
 
+    def _begin_at(self, position: Position) -> None:
+        self._is_new = False
+        self._position = position
+
     # Reading
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
-        """Return the events after a position that a socket in `rooms` has missed; `EPOCH` while Redis is away."""
-        try:
-            return self._missed(await self._ask((*rooms, _EVERYONE), after, None, leaves_out=True))
-        except (LinkDown, RedisRefused):
-            return Incomplete.EPOCH
+        """Return the events after a position that a socket in `rooms` has missed."""
+        found: asyncio.Future[list[LoggedEvent] | Incomplete] = asyncio.get_running_loop().create_future()
+        self._ask(dict.fromkeys(rooms, (0, True)), after, found.set_result, leaves_out=True)
+        return await found
+
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+        """Read what a socket has missed. `answered` is called at the place of the answer among the deliveries."""
+        rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
+        self._ask(rooms, after, answered, leaves_out=True)
+
+    def locate(self, found: Callable[[Position], None]) -> None:
+        """Ask Redis for the position."""
+
+        def answered(reply: Any) -> None:
+            found(Position(reply[0].decode(), reply[1]))
+
+        self._link.run(_BEGIN, [self._keys.of("log")], [self._position.epoch, _LOG_LIFETIME], answered)
 
     def _ask(
-        self, rooms: Collection[str], after: Position, answered: Answered | None, *, leaves_out: bool
-    ) -> asyncio.Future[Any]:
+        self, rooms: Mapping[str, tuple[int, bool]], after: Position, answered: Answered, *, leaves_out: bool
+    ) -> None:
+        """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         keys, settings = self._keys, self._settings
         names = [*map(keys.of, ("log", "floors", "marks"))]
         args: list[bytes | str | int] = [
@@ -331,10 +357,18 @@ class RedisLog:
             settings.replay_bytes,
             int(leaves_out),
         ]
-        for room in rooms:
+        for room, (number, is_joined) in {**rooms, _EVERYONE: (0, True)}.items():
             names += keys.room(room)
-            args += (room, 0)
-        return self._link.run(_READ, names, args, answered)
+            args += (room, number, int(is_joined))
+
+        def replied(reply: Any) -> None:
+            answered(self._missed(reply))
+
+        def ended(call: asyncio.Future[Any]) -> None:
+            if call.exception() is not None:
+                answered(Incomplete.UNAVAILABLE)
+
+        self._link.run(_READ, names, args, replied).add_done_callback(ended)
 
     def _missed(self, reply: Any) -> list[LoggedEvent] | Incomplete:
         reason = reply[0].decode()
@@ -360,4 +394,5 @@ def _event(number: int, room: str, entry: Sequence[bytes]) -> LoggedEvent:
         rooms,
         tuple(_STRINGS.decode(fields[b"x"])) if b"x" in fields else (),
         fields[b"k"].decode() if b"k" in fields else None,
+        b"o" in fields,
     )

@@ -1,8 +1,8 @@
 -- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, and the events.
 -- KEYS: log, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms, empty: the clock of Redis), max_age (ms), replay_events,
--- replay_bytes, whether events are left out that leave out one of the rooms ('1'), then for each room its name and the
--- number after which it is read.
+-- replay_bytes, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
+-- number after which it is read, and whether it was joined ('1'): else events for members only are left out.
 
 local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
 local max_events, max_bytes, leaves_out = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
@@ -14,7 +14,7 @@ if epoch ~= ARGV[1] or after > last then
 end
 local too_old = grow_old(marks, clock(ARGV[3]), tonumber(ARGV[4]))
 local own, seen, found, size = {}, {}, {}, 0
-for position = FIRST_ROOM, #ARGV, 2 do
+for position = FIRST_ROOM, #ARGV, 3 do
   own[ARGV[position]] = leaves_out
 end
 
@@ -27,9 +27,11 @@ local function is_left_out(entry)
   end
 end
 
-for position = FIRST_ROOM, #ARGV, 2 do
+for position = FIRST_ROOM, #ARGV, 3 do
   local room, from = ARGV[position], math.max(after, tonumber(ARGV[position + 1]))
-  local stream, index = KEYS[position - 4], KEYS[position - 3]
+  local is_joined = ARGV[position + 2] == '1'
+  local at = 4 + (position - FIRST_ROOM) / 3 * 2
+  local stream, index = KEYS[at], KEYS[at + 1]
   if from < tonumber(redis.call('HGET', index, 'floor') or floor_of(log, floors, room)) then
     return { 'trimmed', epoch, last }
   end
@@ -41,7 +43,7 @@ for position = FIRST_ROOM, #ARGV, 2 do
       if from <= too_old then
         return { 'trimmed', epoch, last }
       end
-      if not seen[from] and not is_left_out(entry) then
+      if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
         seen[from] = true
         found[#found + 1] = { from, room, entry[2] }
         size = size + tonumber(field(entry, 's'))

@@ -9,6 +9,7 @@ from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.errors import InvalidPayload, MessageTimeout, PayloadTooLarge, UnexpectedPacket
+from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
     PLAIN_EVENT,
     Assembler,
@@ -153,6 +154,7 @@ class Client:
         if self._left is not None:
             self._left.discard(name)
         if core.recovery is not None and (brought := core.recovery.take_return(auth)) is not None:
+            socket._auth = encode(auth)  # what a client returns by is secret
             core.deciding += 1
             core.spawn(self._connect_again(socket, core.recovery, core.decide_return(socket, auth, brought)))
             return

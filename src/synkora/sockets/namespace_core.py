@@ -153,10 +153,14 @@ class NamespaceCore:
             await later
         if socket._is_connecting:
             await recovery.resume(socket, brought)
-        if socket._is_connecting and self.on_connect is not None:
-            if (later := _decide(socket, socket.auth, [self.on_connect])) is not None:
-                await later
-            await recovery.read(socket)  # again: the handler may have left rooms
+        if (
+            socket._is_connecting
+            and self.on_connect is not None
+            and (later := _decide(socket, socket.auth, [self.on_connect])) is not None
+        ):
+            await later
+        if socket._is_connecting:
+            await recovery.read(socket, is_last=True)  # again: the handler may have left rooms
 
     def check_running(self, socket: Socket) -> None:
         """Make sure that one more event of a client may be handled at a time. Raises `EventRefused`."""
