@@ -9,7 +9,9 @@ from synkora.engine.message import Message
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.event_log import BEGINNING
 from synkora.redis_adapter.message_conversion import message_of, published_event_of
+from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.redis_adapter.requests import Requests
 from synkora.redis_adapter.responder import Responder
 from synkora.redis_adapter.socket_codec import snapshot_of
@@ -48,7 +50,7 @@ class RedisAdapter:
 
     The sockets of this server are served first, with or without Redis. `prefix` begins the names of all channels: the
     `key` of Node.js' adapter. `timeout` is how many seconds other servers have to answer `fetch_sockets` and
-    `all_rooms`.
+    `all_rooms`. `store` keeps the events of the namespace for recovery.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class RedisAdapter:
         prefix: str = DEFAULT_PREFIX,
         timeout: float = 5,
         closed: Callable[[str], None] | None = None,
+        store: RedisStore | None = None,
     ) -> None:
         channels = Channels.of(prefix, namespace)
         self.rooms = local.rooms
@@ -72,6 +75,9 @@ class RedisAdapter:
         self._channels = channels
         self._timeout = timeout
         self._closed = closed
+        self._store = store
+        if store is not None:
+            store.serve(namespace, local.rooms)
         self._own = beginning(link.uid)
         self._requests = Requests(link, channels)
         self._responder = Responder(namespace, local, link, channels)
@@ -133,6 +139,8 @@ class RedisAdapter:
 
     def _receive(self, message: bytes) -> None:
         if message.startswith(self._own):
+            return
+        if self._store is not None and message.startswith(BEGINNING) and self._store.receive(self._namespace, message):
             return
         try:
             broadcast = read_broadcast(message)

@@ -103,6 +103,7 @@ class RedisLog:
         local_rooms: Callable[[], Collection[str]],
         *,
         prefix: str,
+        channels: str,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.deliver = deliver
@@ -113,7 +114,7 @@ class RedisLog:
         self._local_rooms = local_rooms
         self._clock = clock
         self._keys = LogKeys(prefix, namespace)
-        self._channels = Channels.of(prefix, namespace)
+        self._channels = Channels.of(channels, namespace)
         self._lifetime = ceil(2 * settings.max_age) + 60
         self._proposed = new_epoch()
         self._position = Position(self._proposed, 0)
@@ -124,6 +125,8 @@ class RedisLog:
         self._held: list[bytes] | None = None  # messages that came while missed events are read
         link.on_up.append(self._went_up)
         link.on_down.append(self._went_down)
+        if link.is_up:
+            self._went_up()
 
     @property
     def is_shared(self) -> bool:
