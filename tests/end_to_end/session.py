@@ -62,3 +62,14 @@ async def join_both(connect: Connect, **details: Any) -> tuple[Client, Client]:
     await join(alice)
     await join(bob, alice)
     return alice, bob
+
+
+async def exchange_large_message(alice: Client, bob: Client) -> None:
+    """Have Bob get what Alice sends: it looks like a handshake, and is as large as WS_MAX_PAYLOAD allows."""
+    await join(alice)
+    await join(bob, alice)
+    task = ['0{"sid":"', "x" * 990_000]
+    await alice.emit("task:create", {"projectId": PROJECT, "task": task})
+    assert await bob.next() == ["task:create", task]
+    await alice.close()
+    await bob.close()

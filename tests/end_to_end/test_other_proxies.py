@@ -8,18 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.docs.documents import ROOT, blocks
-from tests.end_to_end.behind_nginx import (
-    BEHIND_PROXY,
-    HANDSHAKE,
-    client_of,
-    exchange_large_message,
-    knows,
-    ports_of,
-)
+from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
 from tests.end_to_end.clients import WAYS, Way
 from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, expect_health, join
+from tests.end_to_end.session import Connect, StartServer, exchange_large_message, expect_health, join
 from tests.end_to_end.web_app import WebApp
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE

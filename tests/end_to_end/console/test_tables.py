@@ -97,10 +97,10 @@ async def test_300_connections_are_paged_through(server: ServerProcess, connect_
 
 async def test_projects_lead_to_their_connections(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """Each with its users and connections, the largest first."""
-    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    alice, again = [await connect_by(ALICE, url=server.url) for _ in range(2)]
     await join(alice)
     await join(again, alice)
-    await join(bob, project="another")
+    await join(await connect_by(BOB, url=server.url), project="another")
     operator = await watch("Projects")
     await operator.play(f"""
         await shows(() => found.textContent(), '2 projects');
