@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple
 
-from tests.end_to_end.node_process import NodeProcess, unpack
 from tests.support.clients import WebSocket
+from tests.support.node_process import NodeProcess, unpack
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import Address
 from websockets.exceptions import ConnectionClosed

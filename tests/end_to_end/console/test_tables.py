@@ -2,11 +2,10 @@
 
 import asyncio
 
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import Watch
-from tests.end_to_end.people import ALICE, BOB, CAROL, Person
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, Person
+from tests.support.real_clients import WAYS, Connect, join
+from tests.support.server_process import ServerProcess
 
 
 async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest_asyncio
 from tests.end_to_end.bystanders import MALLORY
-from tests.end_to_end.clients import Client
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import Visitor
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect
+from tests.support.node_process import NodeProcess
+from tests.support.real_clients import Client, Connect
+from tests.support.server_process import ServerProcess
 
 
 async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
