@@ -19,6 +19,7 @@ from tests.collaboration.guarded import (
 from tests.collaboration.site import Person
 
 from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.admission import MAX_BUFFERED_PER_USER
 from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
@@ -259,7 +260,20 @@ async def test_connections_of_one_user_hold_so_much_together() -> None:
     assert errors(crowd[5]) == []
     site.roles.gate.set()
     await settle()
-    assert not site.collaboration._admission._buffered_bytes
+    assert not site.collaboration._admission._buffered_memory
+
+
+async def test_small_events_that_are_held_count_with_what_they_take() -> None:
+    """A held event takes two kilobytes however small it is: a user's crowd could hold a hundred times what counted."""
+    site = waiting("ann")
+    crowd = [site.come("Ann") for _ in range(50)]
+    for ann in crowd:
+        for number in range(100):
+            ann.emit("task:create", task(number))
+    await settle()
+    refused = sum(len(errors(ann)) for ann in crowd)
+    held = 50 * 100 - refused
+    assert 0.9 * MAX_BUFFERED_PER_USER < 2_100 * held < 1.1 * MAX_BUFFERED_PER_USER
 
 
 async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:

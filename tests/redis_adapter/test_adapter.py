@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from msgspec import Raw, json, msgpack
@@ -17,6 +18,8 @@ from tests.support.servers import until
 from synkora import AckTimeout
 from synkora.engine.message import Message
 from synkora.redis.link import Link
+from synkora.redis_adapter.socket_codec import MAX_HANDSHAKES
+from synkora.testing import connect
 
 
 class TestRedisAdapter(AdapterContract):
@@ -257,3 +260,27 @@ async def test_a_poll_of_another_server_ends(crowd: Crowd, spy: Link) -> None:
     for _ in range(4):
         await crowd.answer("alice", "ask", 1)
     await until(lambda: len(heard) == 11 and len(acks) == 0)
+
+
+async def test_large_payloads_of_connect_do_not_end_the_link(make_link: MakeLink) -> None:
+    """Beyond some megabytes what clients have chosen is left out: Redis would end the connection otherwise."""
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(cluster_of(2, make_link))
+        first, second = cluster.servers
+        for _ in range(80):
+            await stack.enter_async_context(connect(first, auth={"lists": [[]] * 20_000}))
+        described = [socket.handshake for socket in await second.fetch_sockets()]
+        assert len(described) == 80
+        assert MAX_HANDSHAKES - 100_000 < sum(len(handshake.payload) for handshake in described) < MAX_HANDSHAKES
+        assert all(handshake.issued for handshake in described)
+        assert [link_of(server).reconnects for server in cluster.servers] == [0, 0]
+
+
+async def test_an_answer_that_redis_would_not_take_is_not_sent(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server that asked learns that one is missing, and the log says why."""
+    monkeypatch.setattr("synkora.redis_adapter.responder.MAX_RESPONSE", 100)
+    with pytest.raises(TimeoutError):
+        await crowd.cluster.servers[0].fetch_sockets()
+    assert "answer_too_large" in caplog.text

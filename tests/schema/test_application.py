@@ -87,6 +87,11 @@ def server() -> SocketServer:
     @admin.on("close")
     def close(socket: Socket, room: str) -> None: ...
 
+    boards = server.of(re.compile(r"/board-.*/\d{2}"))
+
+    @boards.on("draw")
+    def draw(socket: Socket, point: Point) -> None: ...
+
     return server
 
 
@@ -136,6 +141,8 @@ socket.on("error", ({ message, event }) => message + event);
 const kicked = await admin.emitWithAck("kick", "id");
 if (typeof kicked !== "boolean") kicked.error.message.length;
 admin.emit("close", "lobby");
+const board: Socket<events.BoardServerToClientEvents, events.BoardClientToServerEvents> = io("/board-1/23");
+board.emit("draw", { x: 1, y: 2 });
 admin.emit("close", "lobby", (refused) => refused?.error.message.length);
 const refused: events.Refused | undefined = await admin.emitWithAck("close", "lobby");
 export {};
@@ -192,6 +199,7 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
     assert document["info"] == {"title": "A chat", "version": "2.0.0"}
     assert {name: channel["address"] for name, channel in document["channels"].items()} == {
         "main": "/",
+        "Board": None,
         "Admin": "/admin",
     }
     events = ("Anything", "PersonNew", "Point", "Say", "Sum")
@@ -200,7 +208,11 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
         "sendSaid",
         "sendScored",
         "sendQuestion",
-    } | {f"receiveAdmin{name}" for name in ("Close", "Kick")}
+        *(f"receiveAdmin{name}" for name in ("Close", "Kick")),
+        "receiveBoardDraw",
+    }
+    board = document["channels"]["Board"]
+    assert (board["address"], board["x-socket.io"]) == (None, {"namespace": r"/board-.*/\d{2}"})
     say = document["components"]["messages"]["receiveSay"]
     assert (say["name"], say["summary"]) == ("say", "Tell all others.")
     assert say["payload"] == {

@@ -200,6 +200,18 @@ async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -
     assert 0 < most <= TLS_AHEAD + 2 * TLS_WINDOW
 
 
+async def test_a_client_cannot_renegotiate(files: tuple[Path, Path]) -> None:
+    """In TLS 1.2 each renegotiation would cost as much as a handshake: the server goes on without it."""
+    server = SocketServer()
+    async with serving(server, tls=tls_context(*files)) as address:
+        arguments = ("s_client", "-connect", f"127.0.0.1:{address.port}", "-tls1_2", "-legacy_renegotiation")
+        pipe = asyncio.subprocess.PIPE
+        client = await asyncio.create_subprocess_exec("openssl", *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+        async with asyncio.timeout(PATIENCE):
+            _, errors = await client.communicate(b"R\n")
+    assert b"no renegotiation" in errors
+
+
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that connects and does not go on with TLS is let go."""
     monkeypatch.setattr("synkora.serving.server.TLS_TIME", 0.3)

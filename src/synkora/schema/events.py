@@ -11,6 +11,8 @@ from synkora.sockets.namespace import Namespace
 from synkora.sockets.signatures import Parameters, result_of
 
 _WORD: Final = re.compile(r"[A-Za-z0-9]+")
+#: What stands for many characters in a pattern.
+_CLASS: Final = re.compile(r"\\[A-Za-z]|\[[^\]]*\]|\{[^}]*\}|\(\?(?:P<\w+>|:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class Message:
     def title(self) -> str:
         """Its name in the form of a type's: `task:create` is `TaskCreate`."""
         return "".join(word[:1].upper() + word[1:] for word in _WORD.findall(self.name))
+
+
+def title_of(namespace: Namespace) -> str:
+    r"""A namespace's name in the form of a type's, empty for the main one: `/room-\d+` is `Room`."""
+    return Message(_CLASS.sub("", namespace.name), "", ()).title
 
 
 def received(namespace: Namespace) -> list[Message]:
