@@ -13,7 +13,7 @@ _LIFE: Final = ("on_any", "on_any_outgoing", "on_connect", "on_disconnect", "on_
 
 
 def event(name: str, *, ordered: bool = False) -> Callable[[F], F]:
-    """Mark a method of `NamespaceHandlers` as the handler of an event whose name is no part of a Python name."""
+    """Mark a method of `NamespaceHandlers` as the handler of an event, for names such as `board:clear`."""
 
     def mark(function: F) -> F:
         function._synkora_event = (name, ordered)  # type: ignore[attr-defined]  # read below
