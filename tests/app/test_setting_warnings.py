@@ -18,25 +18,25 @@ ADVICE = (
 )
 
 
-@pytest.mark.parametrize(
+PLACEHOLDERS = {
+    "your-secret-here",
+    "changeme",
     "secret",
-    [
-        "your-secret-here",
-        "changeme",
-        "secret",
-        "supersecret",
-        "your-nextauth-secret",
-        "your_nextauth_secret",
-        "YourNextAuthSecretHere",
-        "generate-with-openssl-rand-base64-32",
-        "your-super-secret-key-change-this-in-production",
-        "<replace with a long random string of at least 32 characters>",
-        "development-secret-change-in-production-1234567890",
-        "12345678901234567890123456789012",
-        "password123",
-        "${NEXTAUTH_SECRET}",
-    ],
-)
+    "supersecret",
+    "your-nextauth-secret",
+    "your_nextauth_secret",
+    "YourNextAuthSecretHere",
+    "generate-with-openssl-rand-base64-32",
+    "your-super-secret-key-change-this-in-production",
+    "<replace with a long random string of at least 32 characters>",
+    "development-secret-change-in-production-1234567890",
+    "12345678901234567890123456789012",
+    "password123",
+    "${NEXTAUTH_SECRET}",
+}
+
+
+@pytest.mark.parametrize("secret", sorted(PLACEHOLDERS))
 def test_placeholders(secret: str) -> None:
     assert is_placeholder(secret)
     assert weakness(secret) == f"looks like a placeholder out of an example file: {ADVICE}"

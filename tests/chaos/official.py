@@ -9,9 +9,9 @@ from typing import Any
 from tests.chaos.place import Place
 from tests.chaos.record import Connection
 from tests.chaos.site import Site
-from tests.end_to_end.clients import APP_OPTIONS
-from tests.end_to_end.node_process import Message, NodeProcess
-from tests.end_to_end.people import Person
+from tests.support.node_process import Message, NodeProcess
+from tests.support.people import Person
+from tests.support.real_clients import APP_OPTIONS
 
 
 class OfficialPage:

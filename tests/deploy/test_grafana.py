@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.deploy.promtool import promtool
 from tests.docs.documents import ROOT, table
-from tests.end_to_end.server_process import ServerProcess
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "synkora.json"
 RULES = ROOT / "deploy" / "prometheus" / "synkora.rules.yml"

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.docs.documents import ROOT
-from tests.end_to_end.people import CLIENTS, SECRET
+from tests.support.people import CLIENTS, SECRET
 from tests.support.processes import PATIENCE, free_port
 
 CONFIGURATION = ROOT / "deploy" / "pm2" / "ecosystem.config.cjs"

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 from tests.docs.documents import DOCUMENTS, ROOT, blocks
-from tests.end_to_end.people import ALICE, BOB, Person
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.people import ALICE, BOB, Person
 from tests.support.processes import PATIENCE, Program, free_port
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess
 from tests.support.servers import serving, until
 
 from synkora import SocketServer

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import CLIENTS
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.node_process import NodeProcess
+from tests.support.people import CLIENTS
+from tests.support.server_process import ServerProcess
 
 TOKEN = "the-token-of-the-console-81bd"
 ON = {"ADMIN_UI": "true", "CONSOLE_TOKEN": TOKEN}

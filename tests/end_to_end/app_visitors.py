@@ -4,10 +4,9 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.end_to_end.people import ALICE, BOB, Person, npm_tokens
 from tests.end_to_end.playground.visitors import Visitor
-from tests.end_to_end.session import PROJECT
 from tests.end_to_end.web_app import WebApp
+from tests.support.people import ALICE, BOB, PROJECT, Person, npm_tokens
 
 V4 = {"cookie": "next-auth.session-token", "by": "nextauth"}
 V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-token"}

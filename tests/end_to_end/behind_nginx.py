@@ -3,10 +3,8 @@
 from typing import Any
 
 import httpx
-from tests.end_to_end.clients import Client
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, join
 from tests.support.processes import PATIENCE
+from tests.support.server_process import ServerProcess
 
 HANDSHAKE = {"EIO": "4", "transport": "polling"}
 #: Sessions that a test leaves behind are not waited for.
@@ -31,14 +29,3 @@ async def knows(http: httpx.AsyncClient, sid: str) -> bool:
     assert answer.status_code == 400
     assert answer.json()["message"] in ("Session ID unknown", "Bad handshake method")
     return False
-
-
-async def exchange_large_message(alice: Client, bob: Client) -> None:
-    """Have Bob get what Alice sends: it looks like a handshake, and is as large as WS_MAX_PAYLOAD allows."""
-    await join(alice)
-    await join(bob, alice)
-    task = ['0{"sid":"', "x" * 990_000]
-    await alice.emit("task:create", {"projectId": PROJECT, "task": task})
-    assert await bob.next() == ["task:create", task]
-    await alice.close()
-    await bob.close()

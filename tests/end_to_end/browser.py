@@ -3,7 +3,7 @@
 import shutil
 from typing import Final
 
-from tests.end_to_end.node_process import NodeProcess
+from tests.support.node_process import NodeProcess
 
 # The shell draws no windows and tabs: a page costs a third of what it costs in the whole browser.
 _PROGRAMS: Final = "chromium-headless-shell", "chromium"

@@ -1,9 +1,8 @@
 """Two well-behaved clients in a project, and a third one that is not."""
 
-from tests.end_to_end.clients import Client
-from tests.end_to_end.people import Person
 from tests.end_to_end.raw import RawClient
-from tests.end_to_end.session import PROJECT
+from tests.support.people import PROJECT, Person
+from tests.support.real_clients import Client
 
 MALLORY = Person("user-mallory", "Mallory")
 

@@ -8,12 +8,11 @@ from tests.access.fixtures import app, app_process, postgres
 from tests.end_to_end.app_visitors import AppVisitor
 from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.bystanders import MALLORY, Bystanders
-from tests.end_to_end.clients import WAYS, Client, Way
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, join
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB, Person
+from tests.support.real_clients import WAYS, Client, Connect, Way, join
+from tests.support.server_process import ServerProcess, StartServer
 
 __all__ = ["app", "app_process", "postgres"]
 

@@ -11,8 +11,8 @@ import psutil
 from tests.access.fixtures import Database
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, World, nextauth_v4
-from tests.end_to_end.people import ISSUED
 from tests.support.clients import WebSocket
+from tests.support.people import ISSUED
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 

@@ -3,10 +3,9 @@
 import asyncio
 from typing import Any
 
-from tests.end_to_end.clients import Client, Way
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
-from tests.end_to_end.session import PROJECT
+from tests.support.node_process import NodeProcess
+from tests.support.people import PROJECT, Person
+from tests.support.real_clients import Client, Way
 
 
 class Member(Client):

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.end_to_end.clients import Way
-from tests.end_to_end.inbox import Inbox
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
+from tests.support.node_process import NodeProcess
+from tests.support.people import Person
+from tests.support.real_clients import Inbox, Way
 
 #: Numbers what happens, in the order in which the test learns of it.
 _CLOCK: Final = itertools.count()

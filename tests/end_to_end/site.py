@@ -7,14 +7,13 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Final
 
-from tests.end_to_end.clients import Way
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import expect_health
 from tests.support.nginx import Nginx, running_nginx
+from tests.support.node_process import NodeProcess
+from tests.support.people import Person
+from tests.support.real_clients import Way
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess, expect_health
 
 #: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
 _CALM: Final = 20

@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from tests.access.processes import App, Postgres
 from tests.access.world import OWN_PROJECT, SECRET, TEAM_PROJECT, small_world
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.guarded import (
     AppAuthority,
     Authority,
@@ -21,11 +20,11 @@ from tests.end_to_end.guarded import (
     token_of,
     until_writes,
 )
-from tests.end_to_end.people import ISSUED, Person
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, join
 from tests.support.clients import websocket
+from tests.support.people import ISSUED, Person
 from tests.support.processes import PATIENCE, Synkora
+from tests.support.real_clients import WAYS, Connect, join
+from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import Address
 
 NO_ACCESS = "You do not have access to this project"

@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import Closed, RawClient, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.server_process import ServerProcess
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PONG, TEXT, Connection, client_frame
 from tests.support.wire import PING as WS_PING
 

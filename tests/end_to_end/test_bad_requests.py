@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.bystanders import Bystanders
 from tests.end_to_end.raw import RawClient, RawPolling
-from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
+from tests.support.server_process import ServerProcess
 from tests.support.wire import Connection, upgrade
 
 LIMIT = 1_000_000

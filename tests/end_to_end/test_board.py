@@ -14,10 +14,9 @@ from tests.access.processes import App
 from tests.access.world import SECRET, TEAM_PROJECT, small_world
 from tests.end_to_end.board import Colleague, build_page
 from tests.end_to_end.guarded import AppAuthority, serving_guarded
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import StartServer
+from tests.support.node_process import NodeProcess
 from tests.support.relay import Relay, relaying
+from tests.support.server_process import ServerProcess, StartServer
 
 RECHECK = 0.3  # seconds
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pytest
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET
-from tests.end_to_end.session import StartServer
 from tests.support.forks import run
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.server_process import StartServer
 
 PASSWORD = "p@ss:w/o?r#d% of Redis"
 METRICS = "a-token-of-prometheus"

@@ -8,14 +8,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS, Client, Refused, Way
 from tests.end_to_end.console.api import TOKEN, ConsoleApi
-from tests.end_to_end.people import ALICE, BOB, CAROL, Person
 from tests.end_to_end.raw import RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, Person
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, Refused, Way, join
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
 
 PASSWORD = "the-password-of-redis-7d1e"

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 from tests.end_to_end.behind_nginx import HANDSHAKE, client_of
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.raw import RawClient, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, CAROL
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, join
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
 
 HOURS = "3600"  # seconds: a test has to bring the end about itself

@@ -8,9 +8,9 @@ import pytest_asyncio
 from tests.access.fixtures import Database, postgres
 from tests.access.processes import Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, small_world
-from tests.end_to_end.clients import WAYS, Refused
-from tests.end_to_end.people import Person
-from tests.end_to_end.session import Connect, StartServer
+from tests.support.people import Person
+from tests.support.real_clients import WAYS, Connect, Refused
+from tests.support.server_process import StartServer
 
 __all__ = ["postgres"]
 

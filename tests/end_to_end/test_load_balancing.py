@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import BOB
 from tests.end_to_end.raw import RawClient, RawPolling
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
+from tests.support.node_process import NodeProcess
+from tests.support.people import BOB, PROJECT
+from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess
 
 #: socket.io-client as pages have it, three of each kind, in an order that gives no instance its own kind.
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))

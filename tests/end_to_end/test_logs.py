@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.end_to_end.people import ALICE, issue
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.relays import ROWS
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join_both
+from tests.support.people import ALICE, PROJECT, issue
+from tests.support.real_clients import Connect, join_both
+from tests.support.server_process import ServerProcess, StartServer
 
 from synkora import __version__
 

@@ -5,21 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.behind_nginx import (
-    BEHIND_PROXY,
-    HANDSHAKE,
-    client_of,
-    exchange_large_message,
-    knows,
-    ports_of,
-)
-from tests.end_to_end.clients import WAYS, Client, Way
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, expect_health
+from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
 from tests.support.nginx import CONFIGURATION, INSTANCES, WITH_NODEJS, running_nginx
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB
+from tests.support.real_clients import WAYS, Client, Connect, Way, exchange_large_message
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 _SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
 

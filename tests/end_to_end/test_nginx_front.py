@@ -13,10 +13,10 @@ import pytest_asyncio
 from tests.docs.documents import ROOT, blocks
 from tests.end_to_end.app_visitors import V4, AppVisitor, collaborate
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows
-from tests.end_to_end.session import StartServer
 from tests.end_to_end.web_app import WebApp
 from tests.support.nginx import running_nginx
 from tests.support.processes import PATIENCE
+from tests.support.server_process import StartServer
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -7,12 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.end_to_end.clients import Refused
-from tests.end_to_end.people import ALICE, BOB, SECRET, Person, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.relays import ROWS
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.people import ALICE, BOB, PROJECT, SECRET, Person, issue, npm_tokens
+from tests.support.real_clients import Connect, Refused, join
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def expect_line(server: ServerProcess, pattern: str) -> None:

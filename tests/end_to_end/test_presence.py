@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tests.end_to_end.clients import Client
-from tests.end_to_end.people import ALICE, BOB, CAROL, Person
-from tests.end_to_end.session import PROJECT, TIME, Connect, join, join_both, join_one_and_two
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, TIME, Person
+from tests.support.real_clients import Client, Connect, join, join_both, join_one_and_two
 
 
 def listed(person: Person) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.end_to_end.clients import WAYS
-from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.relays import ROWS, TASK, VOLATILE, Row
-from tests.end_to_end.session import PROJECT, Connect, join, join_both, join_one_and_two
+from tests.support.people import ALICE, BOB, CAROL, PROJECT
+from tests.support.real_clients import WAYS, Connect, join, join_both, join_one_and_two
 
 
 def filled(delivery: Any, sender_id: str) -> Any:

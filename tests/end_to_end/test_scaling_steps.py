@@ -14,14 +14,13 @@ from typing import Final
 import pytest
 import pytest_asyncio
 from tests.docs.documents import ROOT, Block, blocks, table
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import CLIENTS, SECRET
-from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
 from tests.support.nginx import CONFIGURATION, WITH_NODEJS, running_nginx
+from tests.support.node_process import NodeProcess
+from tests.support.people import CLIENTS, PROJECT, SECRET
 from tests.support.processes import Program, free_port
+from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer, running_redis
 
 DOCUMENT: Final = ROOT / "docs" / "scaling.md"

@@ -4,11 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.end_to_end.clients import Refused
-from tests.end_to_end.people import ALICE, BOB, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import TIME, Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, TIME, issue, npm_tokens
+from tests.support.real_clients import Connect, Refused, join
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 PAGE = "http://localhost:3000"  # allowed by default
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.raw import DEFLATE, Carrier, RawClient, RawPolling, RawWebSocket, catch_up, enter
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
 from tests.support.certificates import make_certificate
+from tests.support.people import ALICE, BOB, PROJECT, Person
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, join
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.transports.websocket import UNSENT

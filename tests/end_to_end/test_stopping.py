@@ -5,12 +5,11 @@ import signal
 
 import httpx
 import pytest
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, join
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 #: python-socketio takes the packet that ends a session over polling for a dismissal; socket.io-client comes back.
 STAYS_AWAY = WAYS["python-polling"]

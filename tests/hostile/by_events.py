@@ -7,9 +7,9 @@ import json
 import time
 from typing import Any
 
-from tests.end_to_end.people import SECRET
 from tests.hostile.attacker import Attacker
 from tests.identity.forge import encrypted, segment, signed
+from tests.support.people import SECRET
 from tests.support.wire import BINARY, TEXT, Refused, client_frame
 
 from synkora.collaboration.events import CATALOGUE

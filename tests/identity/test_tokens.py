@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwe, jws
 from joserfc.jwk import OctKey, RSAKey
-from tests.identity.forge import encrypted, segment, signed
+from tests.identity.forge import COOKIES, encrypted, segment, signed
 
 from synkora.identity.errors import TokenInvalid
 from synkora.identity.keys import authjs_v5_key, key_id, nextauth_v4_key
@@ -46,15 +46,7 @@ class TestVectors:
         assert vectors["claims"].items() <= claims.items()
         assert isinstance(claims["exp"], int)
 
-    @pytest.mark.parametrize(
-        ("kind", "cookie_name"),
-        [
-            ("nextauth_v4", "next-auth.session-token"),
-            ("nextauth_v4", "__Secure-next-auth.session-token"),
-            ("authjs_v5", "authjs.session-token"),
-            ("authjs_v5_secure_cookie", "__Secure-authjs.session-token"),
-        ],
-    )
+    @pytest.mark.parametrize(("kind", "cookie_name"), COOKIES)
     def test_each_kind_is_verified_from_its_own_cookie(
         self, keyring: Keyring, vectors: dict[str, Any], kind: str, cookie_name: str
     ) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.json_values import json_values
 
 from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -14,15 +15,7 @@ from synkora.protocol.json import Decoder, Raw, encode, is_utf8
 ANYTHING: Decoder[Any] = Decoder(Any)
 RAW_LIST: Decoder[list[Raw]] = Decoder(list[Raw])
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
+JSON = json_values(max_size=4, max_leaves=12)
 
 
 class Task(msgspec.Struct):

@@ -3,9 +3,9 @@
 import json
 from typing import Any, Final
 
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import UNTIL, Visitor
 from tests.real_app.stack import PROJECT, Stack
+from tests.support.node_process import NodeProcess
 
 _SCREEN: Final = {"width": 1900, "height": 1200}
 

@@ -7,13 +7,22 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.node_process import NodeProcess
 from tests.redis_adapter.clusters import server_on
-from tests.redis_adapter.interop import EVERYONE, Guest, NodeServer, NodeSpeaker, PythonServer, Server, Speaker, Target
+from tests.redis_adapter.interop import (
+    EVERYONE,
+    Guest,
+    NodeServer,
+    NodeSpeaker,
+    PythonServer,
+    Server,
+    Speaker,
+    Target,
+    redis_and_node,
+)
 from tests.support.clients import websocket
 from tests.support.links import QUICK
 from tests.support.processes import PATIENCE
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.servers import serving
 
 from synkora.redis.link import Link
@@ -77,9 +86,7 @@ class World:
 async def running() -> AsyncIterator[World]:
     """The servers, which run for the whole module."""
     async with AsyncExitStack() as stack:
-        redis = stack.enter_context(running_redis())
-        node = await NodeProcess.start("remote-server.mjs")
-        stack.push_async_callback(node.stop)
+        redis, node = await redis_and_node(stack)
         speakers: dict[str, Speaker] = {}
         for name in ("py1", "py2"):
             link = Link(RedisUrl.parse(redis.url), QUICK)

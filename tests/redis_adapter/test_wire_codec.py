@@ -10,7 +10,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw, msgpack
-from tests.end_to_end.node_process import NodeProcess
+from tests.support.node_process import NodeProcess
 
 from synkora.engine.message import Message
 from synkora.redis_adapter.message_conversion import published_event_of

@@ -13,7 +13,7 @@ import msgspec
 import pydantic
 import pytest
 from jsonschema import Draft7Validator
-from tests.end_to_end.people import CLIENTS
+from tests.support.people import CLIENTS
 
 from synkora import Namespace, Socket, SocketServer
 from synkora.schema.asyncapi import asyncapi

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
 from tests.support.logs import capture_logs
 from tests.support.servers import Address, serving, until
-from tests.support.wire import TEXT, client_frame, raw_websocket
+from tests.support.wire import TEXT, WebSocket, client_frame, raw_websocket
 
 from synkora import Socket, SocketServer
 
@@ -51,6 +52,16 @@ async def watched(server: SocketServer) -> AsyncIterator[Watched]:
         yield watched
 
 
+@asynccontextmanager
+async def raw_client(address: Address) -> AsyncIterator[WebSocket]:
+    """A connected client over a raw WebSocket."""
+    async with raw_websocket(address) as raw:
+        await raw.send(client_frame(TEXT, b"40"))
+        await raw.text()
+        await raw.text()
+        yield raw
+
+
 async def test_a_client_that_closes_its_websocket(watched: Watched) -> None:
     async with socketio(watched.address):
         pass
@@ -58,10 +69,8 @@ async def test_a_client_that_closes_its_websocket(watched: Watched) -> None:
 
 
 async def test_a_client_whose_connection_is_cut(watched: Watched) -> None:
-    async with raw_websocket(watched.address) as raw:
-        await raw.send(client_frame(TEXT, b"40"))
-        await raw.text()
-        await raw.text()
+    async with raw_client(watched.address):
+        pass
     assert await watched.reason() == "transport close"
 
 
@@ -90,10 +99,7 @@ async def test_a_poll_that_is_given_up(watched: Watched) -> None:
 
 async def test_a_broken_websocket_frame(watched: Watched) -> None:
     """is a transport error: the line is at fault, not Socket.IO's packets."""
-    async with raw_websocket(watched.address) as raw:
-        await raw.send(client_frame(TEXT, b"40"))
-        await raw.text()
-        await raw.text()
+    async with raw_client(watched.address) as raw:
         await raw.send(client_frame(TEXT, b"2", masked=False))
         assert (await raw.closed()).code == 1002
     assert await watched.reason() == "transport error"

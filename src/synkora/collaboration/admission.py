@@ -43,9 +43,7 @@ class Admission:
         max_projects: int,
         recheck: float = RECHECK,
     ) -> None:
-        self._access = access
-        self._incidents = incidents
-        self._projects = projects
+        self._access, self._projects, self._incidents = access, projects, incidents
         self._max_projects = max_projects
         self._rechecks: PeriodicChecks[tuple[Member, str]] = PeriodicChecks(self._recheck, recheck)
         self._questions = Tasks()

@@ -48,8 +48,7 @@ class KeptSessions:
     ) -> None:
         self._store = store
         self._incidents = incidents
-        self._end = end
-        self._extend = extend
+        self._end, self._extend = end, extend
         self._answers: AccessAnswers[str, User] = AccessAnswers()
         self._rechecks: PeriodicChecks[Member] = PeriodicChecks(self._recheck, recheck)
         self._lookups = KeyedLimit(MAX_LOOKUPS)

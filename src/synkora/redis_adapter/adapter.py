@@ -70,9 +70,7 @@ class RedisAdapter:
         self.unwritable = 0  # messages that were nested too deeply for other servers
         self._unreadable = 0
         self._namespace = namespace
-        self._local = local
-        self._link = link
-        self._channels = channels
+        self._local, self._link, self._channels = local, link, channels
         self._timeout = timeout
         self._closed = closed
         self._store = store

@@ -145,24 +145,29 @@ def test_metrics_and_console_need_a_token_in_production(
 
 
 @pytest.mark.parametrize(
-    ("variables", "status"),
+    ("host", "proxies", "status"),
     [
-        ({}, FindingStatus.SKIPPED),
-        ({"WS_HOST": "127.0.0.1"}, FindingStatus.SKIPPED),
-        ({"WS_HOST": "127.0.0.1", "SYNKORA_ENV": "production"}, FindingStatus.RISKY),
-        ({"WS_HOST": "127.0.0.1", "TRUSTED_PROXIES": "127.0.0.1"}, FindingStatus.WELL),
-        ({"WS_HOST": "127.0.0.1", "TRUSTED_PROXIES": "unix"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "127.0.0.1"}, FindingStatus.RISKY),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "unix,::1"}, FindingStatus.RISKY),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.7"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.7"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.7,0.0.0.0/0"}, FindingStatus.RISKY),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "::/0"}, FindingStatus.RISKY),
+        ("127.0.0.1", "127.0.0.1", FindingStatus.WELL),
+        ("127.0.0.1", "unix", FindingStatus.WELL),
+        ("", "127.0.0.1", FindingStatus.RISKY),
+        ("", "unix,::1", FindingStatus.RISKY),
+        ("", "10.0.0.7", FindingStatus.WELL),
+        ("", "127.0.0.1,10.0.0.7", FindingStatus.WELL),
+        ("", "10.0.0.0/8,fd00::/8", FindingStatus.WELL),
+        ("", "10.0.0.7,0.0.0.0/0", FindingStatus.RISKY),
+        ("", "::/0", FindingStatus.RISKY),
     ],
 )
-def test_proxies(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
+def test_proxies(settings: MakeSettings, host: str, proxies: str, status: FindingStatus) -> None:
     """Only the proxy is trusted, and clients cannot bypass it."""
-    (finding,) = checks.check_proxies(settings(**variables))
+    (finding,) = checks.check_proxies(settings(WS_HOST=host, TRUSTED_PROXIES=proxies))
     assert finding.status is status
     assert bool(finding.advice) is (status is FindingStatus.RISKY)
+
+
+def test_no_proxies(settings: MakeSettings) -> None:
+    """A loopback address without a proxy is a risk in production alone."""
+    for variables in ({}, {"WS_HOST": "127.0.0.1"}):
+        assert [finding.status for finding in checks.check_proxies(settings(**variables))] == [FindingStatus.SKIPPED]
+    (finding,) = checks.check_proxies(settings(**PRODUCTION, WS_HOST="127.0.0.1"))
+    assert (finding.status, bool(finding.advice)) == (FindingStatus.RISKY, True)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from tests.support.json_values import json_values
 
 from synkora import __version__
 from synkora.app.schema.json_schema import document
@@ -62,15 +63,7 @@ def test_every_field_of_the_app_has_an_example(event: Event) -> None:
     assert set(event.example) == {*([event.whole] if event.whole else []), *event.fields}
 
 
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
-    max_leaves=5,
-)
+VALUES = json_values(max_size=3, max_leaves=5)
 PROJECT_IDS = st.one_of(
     st.text(max_size=4),
     st.integers(MAX_PROJECT_ID - 1, MAX_PROJECT_ID + 1).flatmap(

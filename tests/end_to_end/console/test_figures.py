@@ -5,14 +5,13 @@ import signal
 
 import httpx
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import Watch
-from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.raw import RawClient, RawWebSocket, enter
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Connect, join
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def metric(server: ServerProcess, name: str) -> int:

@@ -2,11 +2,10 @@
 
 import asyncio
 
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import Watch
-from tests.end_to_end.people import ALICE, BOB, CAROL, Person
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, Person
+from tests.support.real_clients import WAYS, Connect, join
+from tests.support.server_process import ServerProcess
 
 
 async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
@@ -97,10 +96,10 @@ async def test_300_connections_are_paged_through(server: ServerProcess, connect_
 
 async def test_projects_lead_to_their_connections(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """Each with its users and connections, the largest first."""
-    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    alice, again = [await connect_by(ALICE, url=server.url) for _ in range(2)]
     await join(alice)
     await join(again, alice)
-    await join(bob, project="another")
+    await join(await connect_by(BOB, url=server.url), project="another")
     operator = await watch("Projects")
     await operator.play(f"""
         await shows(() => found.textContent(), '2 projects');

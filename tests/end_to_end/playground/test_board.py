@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.bystanders import MALLORY
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import DESK, PHONE, Visit, Visitor
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect
+from tests.support.node_process import NodeProcess
+from tests.support.real_clients import Connect
+from tests.support.server_process import ServerProcess
 
 
 async def test_a_card_dragged_by_one_moves_for_the_other(two: tuple[Visitor, Visitor]) -> None:

@@ -2,10 +2,9 @@
 
 import asyncio
 
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import Visit, Visitor
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import StartServer
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:

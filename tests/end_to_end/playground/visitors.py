@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import ServerProcess
 
 DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.end_to_end.people import CLIENTS
+from tests.support.people import CLIENTS
 from tests.support.processes import PATIENCE
 
 Message = dict[str, Any]
