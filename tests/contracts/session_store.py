@@ -89,7 +89,7 @@ class SessionStoreContract:
 
 
 class ForgettingContract:
-    """For stores of a single server: to be inherited beside the suite. On several, others may still have a namespace."""
+    """For stores of a single server, beside the suite. On several, others may still have a namespace."""
 
     async def test_a_forgotten_namespace_begins_again(self, make: MakeStore) -> None:
         """Without sessions, and with positions that differ from all former ones."""

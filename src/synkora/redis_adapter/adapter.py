@@ -6,6 +6,7 @@ from typing import Any, Final
 from msgspec import UNSET, Raw
 
 from synkora.engine.message import Message
+from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
@@ -291,6 +292,7 @@ class RedisAdapters:
         self._prefix = prefix
         self._timeout = timeout
         self._namespaces: set[str] = set()
+        self._store: RedisStore | None = None
 
     def __call__(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
         """The adapter of a namespace. Raises `ValueError` for a second one: each server needs a link of its own."""
@@ -298,7 +300,20 @@ class RedisAdapters:
             raise ValueError("RedisAdapter.from_url(…) is for one server: call it for each server")
         self._namespaces.add(namespace)
         forget = self._namespaces.discard
-        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, timeout=self._timeout, closed=forget)
+        return RedisAdapter(
+            namespace,
+            local,
+            self._link,
+            prefix=self._prefix,
+            timeout=self._timeout,
+            closed=forget,
+            store=self._store,
+        )
+
+    def recovery_store(self, settings: RecoverySettings) -> RedisStore:
+        """Keep the events and sessions of the server in Redis."""
+        self._store = RedisStore(self._link, settings, prefix=f"synkora:{self._prefix}:", channels=self._prefix)
+        return self._store
 
     @property
     def problem(self) -> str | None:

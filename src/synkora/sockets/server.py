@@ -132,9 +132,7 @@ class SocketServer(Registration, BroadcastOperators):
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
-        self._recovery = _recovery_store(recovery)
-        if self._recovery is not None and adapter is not None:
-            raise ValueError("recovery works on a single server so far: leave out the adapter, or recovery")
+        self._recovery = _recovery_store(recovery, adapter)
         self._patterns: list[Namespace] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lasting: set[asyncio.Task[Any]] = set()
@@ -306,14 +304,26 @@ class SocketServer(Registration, BroadcastOperators):
             task.add_done_callback(tasks.discard)
 
 
-def _recovery_store(recovery: bool | RecoverySettings | RecoveryStore) -> RecoveryStore | None:
-    if isinstance(recovery, bool):
-        return MemoryStore() if recovery else None
-    if isinstance(recovery, RecoverySettings):
-        return MemoryStore(recovery)
-    if not hasattr(recovery, "sessions"):
-        raise TypeError(f"recovery is True, False, a RecoverySettings(…) or a store, not {recovery!r}")
-    return recovery
+def _recovery_store(
+    recovery: bool | RecoverySettings | RecoveryStore, adapter: AdapterFactory | None
+) -> RecoveryStore | None:
+    """Return where events and sessions are kept: in memory, or for several servers where the adapter keeps them."""
+    if recovery is False:
+        return None
+    if not isinstance(recovery, bool | RecoverySettings):
+        if not hasattr(recovery, "sessions"):
+            raise TypeError(f"recovery is True, False, a RecoverySettings(…) or a store, not {recovery!r}")
+        return recovery
+    settings = RecoverySettings() if recovery is True else recovery
+    if adapter is None:
+        return MemoryStore(settings)
+    make_store = getattr(adapter, "recovery_store", None)
+    if make_store is None:
+        raise ValueError(
+            "with an adapter, recovery is a store that the servers share, or needs RedisAdapter.from_url(…)"
+        )
+    store: RecoveryStore = make_store(settings)
+    return store
 
 
 async def _logged(name: str, work: Awaitable[T]) -> T | None:
