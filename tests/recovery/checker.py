@@ -1,7 +1,7 @@
 """Whether the clients of a run got what they should have: a pure function of what each of them sent and received."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -28,7 +28,7 @@ class Client:
     """
 
     name: str
-    projects: Collection[str]
+    projects: Sequence[str]
     sent: list[Edit] = field(default_factory=list)
     received: Mapping[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 

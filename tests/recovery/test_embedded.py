@@ -412,6 +412,25 @@ async def test_more_than_the_tail_holds_is_noticed(tmp_path: Path, caplog: pytes
     await again.close()
 
 
+async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a kill it may have had changes; after a clean end it had none."""
+    store = EmbeddedStore(tmp_path)
+    log = store.log("/", lambda _: None)
+    await store.start()
+    log.append(event("a"), (), ("p",), (), None)
+    await store.close()
+    (tmp_path / "recovery.tail").unlink()
+    store = await started(tmp_path)
+    assert store.log("/", lambda _: None).position == log.position
+    assert not caplog.records
+    kill(store)
+    (tmp_path / "recovery.tail").unlink()
+    store = await started(tmp_path)
+    assert store.log("/", lambda _: None).position.epoch != log.position.epoch
+    assert "their file is missing" in caplog.text
+    await store.close()
+
+
 async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(tmp_path: Path) -> None:
     """The floor may be too high then, never too low."""
     other = next(room for room in map(str, range(100_000)) if bucket_of(room) == bucket_of("p"))

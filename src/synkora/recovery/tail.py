@@ -29,7 +29,8 @@ class Tail:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(file, 0o600)
-            if os.fstat(file).st_size != 2 * HALF:
+            self._is_new = os.fstat(file).st_size != 2 * HALF
+            if self._is_new:
                 os.ftruncate(file, 0)
                 zeros = memoryview(bytes(2 * HALF))  # a hole of the file could not be filled on a full disk
                 while zeros:
@@ -42,6 +43,8 @@ class Tail:
 
     def read(self, after: int) -> list[bytes]:
         """Return the changes with higher numbers, in order. Raises `TailGap` if one of them is missing."""
+        if self._is_new:
+            raise TailGap("their file is missing")
         found = dict(record for half in (0, 1) for record in self._records(half) if record[0] > after)
         last = max([after, *found, *(self._skipped(half) for half in (0, 1))])
         if last != after + len(found):
@@ -59,11 +62,6 @@ class Tail:
         head = _RECORD.pack(len(change), crc32(change, number & 0xFFFFFFFF), number)
         self._map[start + self._offset : start + end] = head + change
         self._offset = end
-
-    @property
-    def is_full(self) -> bool:
-        """Whether changes find no room until the next `swap`."""
-        return self._offset > HALF
 
     def swap(self) -> None:
         """Write to the other half: the database has all that is in it."""
