@@ -43,6 +43,15 @@ def test_fault_11_a_kept_event_takes_few_bytes(rooms: int, keyed: bool) -> None:
     assert (after - before - payload) / events <= 300
 
 
+def test_very_many_small_events_are_bounded_in_number() -> None:
+    """Each takes some four hundred bytes besides its own: the quietest rooms are forgotten."""
+    log = MemoryLog(RecoverySettings(total_events=1000), lambda _: None)
+    for number in range(3000):
+        log.append(b'["x"]', (), (f"project-{number // 100}",), (), None)
+    assert log._count == sum(map(len, log._rooms.values())) == 1000
+    assert "project-29" in log._rooms
+
+
 @pytest.mark.parametrize("rooms", [1, 1000])
 def test_fault_11_a_read_costs_what_was_missed(rooms: int) -> None:
     """At most 0.1 ms of CPU for 10 missed events, with 100,000 kept."""

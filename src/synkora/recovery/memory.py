@@ -67,6 +67,7 @@ class MemoryLog:
         self.epoch = new_epoch()
         self._number = 0
         self._size = 0
+        self._count = 0
         self._rooms: OrderedDict[str, KeptRoom] = OrderedDict()
         self._everyone = KeptRoom(None, 0)
         self._floors = Floors()
@@ -171,16 +172,20 @@ class MemoryLog:
             self._drop(event)
             return
         self._size -= room.size
+        self._count -= len(room)
         replaced = room.add(event)
         self._size += room.size
+        self._count += len(room)
         if replaced is not None:
             self._drop(replaced)
         self._trim(room)
 
     def _trim(self, room: KeptRoom) -> None:
         self._size -= room.size
+        self._count -= len(room)
         dropped = room.trim(self._too_old, self._settings.room_events, self._settings.room_bytes)
         self._size += room.size
+        self._count += len(room)
         if dropped:
             self._lose(room, dropped, room.floor)
 
@@ -212,6 +217,7 @@ class MemoryLog:
             if (
                 len(self._rooms) <= self._settings.max_rooms
                 and self._size <= self._settings.total_bytes
+                and self._count <= self._settings.total_events
                 and room.last > self._too_old
             ):
                 break
@@ -220,6 +226,7 @@ class MemoryLog:
     def _forget(self, name: str) -> None:
         room = self._rooms.pop(name)
         self._size -= room.size
+        self._count -= len(room)
         floor = max(room.floor, room.last)
         self._floors.raise_to(name, floor)
         self._lose(room, room.after(0), floor)
