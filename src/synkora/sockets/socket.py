@@ -67,7 +67,7 @@ class Socket:
         self.id = id
         self._core = core
         self._session = session
-        self._auth = auth  # as it came: objects could take thirty times as much for as long as the connection lives
+        self._auth = auth  # as JSON: objects could take thirty times as much for as long as the connection lives
         self._state = SocketState.CONNECTING
         self._disconnect = disconnect
         self.issued = time.time()
@@ -97,10 +97,7 @@ class Socket:
     @property
     def auth(self) -> dict[str, Any]:
         """The payload of CONNECT, each time as a new object; without what a client returns by, which is secret."""
-        auth = decode_auth(self._auth)
-        if self._core.recovery is not None:
-            self._core.recovery.take_return(auth)
-        return auth
+        return decode_auth(self._auth)
 
     @property
     def data(self) -> dict[str, Any]:
