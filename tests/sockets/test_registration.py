@@ -343,8 +343,16 @@ class TestMistakes:
 
     @pytest.mark.parametrize("register", ["on_any", "on_unknown"])
     def test_a_catch_all_takes_the_events_name_and_any_arguments(self, server: SocketServer, register: str) -> None:
-        with pytest.raises(TypeError, match=r"takes \(socket, event, \*args\)"):
-            getattr(server, register)(lambda socket, event: None)
+        for handler in (lambda socket, event: None, lambda socket, event, first, *args: None):
+            with pytest.raises(TypeError, match=r"takes \(socket, event, \*args\)"):
+                getattr(server, register)(handler)
+
+    @pytest.mark.parametrize("handler", [lambda event: None, lambda socket, event, *args: None, lambda: None])
+    def test_a_watcher_of_emits_takes_any_arguments(self, server: SocketServer, handler: Any) -> None:
+        """It would make each emit fail."""
+        with pytest.raises(TypeError, match=r"the handler of on_any_outgoing takes \(event, \*args\)"):
+            server.on_any_outgoing(handler)
+        server.on_any_outgoing(lambda *args: None)
 
     async def test_a_room_is_a_text(self, server: SocketServer) -> None:
         """A number would be a room that nobody on another server can name."""

@@ -41,6 +41,8 @@ REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
 _LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
+#: What a client that returns has in the payload of CONNECT: its session's secret id, and its last event's position.
+RETURN_KEYS: Final = ("pid", "offset")
 
 
 class RecoveryOutcome(StrEnum):
@@ -165,7 +167,7 @@ class NamespaceRecovery:
     @staticmethod
     def take_return(auth: dict[str, Any]) -> Return | None:
         """Remove pid and offset from the payload of CONNECT, and return them; None without a pid."""
-        pid, offset = auth.pop("pid", None), auth.pop("offset", None)
+        pid, offset = (auth.pop(key, None) for key in RETURN_KEYS)
         if not isinstance(pid, str) or not 0 < len(pid) <= _LONGEST_PID:
             return None
         return Return(pid, offset)

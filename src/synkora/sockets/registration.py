@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from synkora.sockets import other_names
 from synkora.sockets.namespace_core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
-from synkora.sockets.signatures import caller, check_type, connect_caller, takes_any, takes_exactly
+from synkora.sockets.signatures import caller, check_type, connect_caller, takes_any, takes_any_outgoing, takes_exactly
 from synkora.sockets.socket import Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -99,7 +99,11 @@ class Registration:
         return handler
 
     def on_any_outgoing(self, handler: F) -> F:
-        """Register `handler(event, *args)`, called for each emit of this server to sockets of the namespace."""
+        """Register `handler(event, *args)`, called for each emit of this server to sockets of the namespace.
+
+        Raises `TypeError` for a handler that cannot be called so.
+        """
+        takes_any_outgoing("the handler of on_any_outgoing", handler)
         self._core.outgoing.append(handler)
         return handler
 

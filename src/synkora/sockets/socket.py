@@ -67,7 +67,7 @@ class Socket:
         self.id = id
         self._core = core
         self._session = session
-        self._auth = auth  # as it came: objects could take thirty times as much for as long as the connection lives
+        self._auth = auth  # as JSON: objects could take thirty times as much for as long as the connection lives
         self._state = SocketState.CONNECTING
         self._disconnect = disconnect
         self.issued = time.time()
