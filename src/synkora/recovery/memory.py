@@ -136,7 +136,7 @@ class MemoryLog:
         """Give `answered` what a socket has missed, or the reason why that is not known."""
         answered(self._read(sid, joined, after))
 
-    def locate(self, found: Callable[[Position], None]) -> None:
+    def locate(self, found: Callable[[Position | None], None]) -> None:
         """Give `found` the position."""
         found(self.position)
 

@@ -100,10 +100,10 @@ class EventLog(Protocol):
         """
         ...
 
-    def locate(self, found: Callable[[Position], None]) -> None:
+    def locate(self, found: Callable[[Position | None], None]) -> None:
         """Call `found` with the position of the last event of all instances: within the call, or later.
 
-        If a shared log cannot be reached, `found` is not called.
+        If a shared log cannot be reached, `found` is called with None.
         """
         ...
 

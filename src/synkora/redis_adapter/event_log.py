@@ -320,9 +320,10 @@ class RedisLog:
         for message in held:
             self.receive(message)
 
-    def _begin_at(self, position: Position) -> None:
-        self._is_new = False
-        self._position = position
+    def _begin_at(self, position: Position | None) -> None:
+        if position is not None:
+            self._is_new = False
+            self._position = position
 
     # Reading
 
@@ -337,13 +338,18 @@ class RedisLog:
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
         self._ask(rooms, after, answered, leaves_out=True)
 
-    def locate(self, found: Callable[[Position], None]) -> None:
+    def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""
 
         def answered(reply: Any) -> None:
             found(Position(reply[0].decode(), reply[1]))
 
-        self._link.run(_BEGIN, [self._keys.of("log")], [self._position.epoch, _LOG_LIFETIME], answered)
+        def ended(call: asyncio.Future[Any]) -> None:
+            if call.exception() is not None:
+                found(None)
+
+        call = self._link.run(_BEGIN, [self._keys.of("log")], [self._position.epoch, _LOG_LIFETIME], answered)
+        call.add_done_callback(ended)
 
     def _ask(
         self, rooms: Mapping[str, tuple[int, bool]], after: Position, answered: Answered, *, leaves_out: bool

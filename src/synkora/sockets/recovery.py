@@ -98,6 +98,15 @@ class SocketRecovery:
         return self.outcome is RecoveryOutcome.RECOVERED
 
 
+class _Place:
+    """A place in a shared log, before it is known; `first` is the first event that was delivered here since."""
+
+    __slots__ = ("first",)
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+
+
 class NamespaceRecovery:
     """The event log and the sessions of a namespace.
 
@@ -110,6 +119,7 @@ class NamespaceRecovery:
         self._store = store
         self._max_replay = max_replay
         self._compress = True
+        self._places: set[_Place] = set()  # that are being learnt
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
         self.log = store.log(core.name, self._deliver)
         self._sessions = store.sessions(core.name, self._taken)
@@ -139,6 +149,9 @@ class NamespaceRecovery:
         self.log.append(data, attachments, rooms, except_rooms, key, members_only=members_only)
 
     def _deliver(self, event: LoggedEvent) -> None:
+        for place in self._places:
+            if place.first is None:
+                place.first = event.number
         data = self.log.position.after_event(event.data)
         message = packets.event_of_json(self._core.name, data, event.attachments, compress=self._compress)
         adapter, here = self._core.adapter, self._core.adapter.rooms
@@ -327,8 +340,15 @@ class NamespaceRecovery:
         if not self.log.is_shared:
             return
         assumed = self.log.position
+        place = _Place()
+        self._places.add(place)
 
-        def located(position: Position) -> None:
+        def located(position: Position | None) -> None:
+            self._places.discard(place)
+            if position is None:
+                return
+            if place.first is not None and place.first <= position.number:  # it has been sent to the socket
+                position = Position(position.epoch, place.first - 1)
             if begins and found.began == assumed:
                 found.began = position
             for room in rooms:
