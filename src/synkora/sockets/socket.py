@@ -49,6 +49,7 @@ class Socket:
         "_recovery",
         "_rooms",
         "_running",
+        "_running_size",
         "_session",
         "_state",
         "id",
@@ -73,6 +74,7 @@ class Socket:
         self.issued = time.time()
         self._rooms: set[str] | None = None
         self._running = 0  # handlers that have not ended
+        self._running_size = 0  # bytes of their events
         self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
         self._pending: list[Message | packets.Draft] | None = None
         self._acks: Acks | None = None
@@ -269,12 +271,16 @@ class Socket:
 
     @property
     def volatile(self) -> FlaggedSocket:
-        """An emit to this client, or a broadcast, that may be dropped for a slow consumer."""
+        """An emit to this client, or a broadcast, that may be dropped for a slow consumer.
+
+        The result has the methods of a socket that send, and `compress`.
+        """
         return FlaggedSocket(self).volatile
 
     def compress(self, value: bool) -> FlaggedSocket:
         """An emit to this client, or a broadcast, that is sent uncompressed if `value` is False.
 
+        The result has the methods of a socket that send, and `volatile`.
         Without a call, and with True, events of `compression_threshold` bytes and more are compressed, if the server
         has `compression` and the client takes it. A False saves CPU time for data that is compressed already, for
         example images. Behind another ASGI server than uvicorn with `websocket_protocol`, that server decides over
