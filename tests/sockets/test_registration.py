@@ -11,6 +11,7 @@ from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora import ConnectRefused, EventRefused, Namespace, Socket, SocketServer
+from synkora.sockets.namespace_core import MAX_RUNNING_SIZE
 from synkora.testing import ConnectError, connect
 
 
@@ -434,6 +435,28 @@ class TestOrder:
             gate.set()
             assert await asyncio.gather(*calls) == ["done", "done"]
             assert await client.call("wait") == "done"
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_the_bytes_of_events_whose_handlers_have_not_ended_have_a_bound(
+        self, server: SocketServer, ordered: bool
+    ) -> None:
+        """A thousand large events would be kept as objects; one alone may be as large as a message can be."""
+        gate = asyncio.Event()
+
+        @server.on("wait", ordered=ordered)
+        async def wait(socket: Socket, value: str) -> str:
+            await gate.wait()
+            return "done"
+
+        async with connect(server) as client:
+            calls = [asyncio.create_task(client.call("wait", "x" * 900_000)) for _ in range(8)]
+            await asyncio.sleep(0.01)
+            client.emit("wait", "x" * 900_000)
+            words = f"Too much at a time: {MAX_RUNNING_SIZE} bytes of events may be handled"
+            assert (await client.receive())[1]["message"] == words
+            gate.set()
+            assert await asyncio.gather(*calls) == ["done"] * 8
+            assert await client.call("wait", "x" * 900_000) == "done"
 
 
 class TestBackgroundTasks:

@@ -9,7 +9,7 @@ class RecoverySettings:
 
     A room keeps its events for `max_age`, at most `room_events` of them and `room_bytes`. A namespace keeps at most
     `total_bytes` and `total_events`, of at most `max_rooms` rooms; the rooms that were quiet for the longest time are
-    forgotten first. In memory an event takes some 400 bytes more. A replay has at most `replay_events` and
+    forgotten first. In memory an event takes up to 300 bytes more. A replay has at most `replay_events` and
     `replay_bytes`; a client that missed more is not recovered.
 
     A lost session is kept for `session_age`; a namespace keeps at most `max_sessions` lost ones.

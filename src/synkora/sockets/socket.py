@@ -50,6 +50,7 @@ class Socket:
         "_recovery",
         "_rooms",
         "_running",
+        "_running_size",
         "_session",
         "_state",
         "id",
@@ -74,6 +75,7 @@ class Socket:
         self.issued = time.time()
         self._rooms: set[str] | None = None
         self._running = 0  # handlers that have not ended
+        self._running_size = 0  # bytes of their events
         self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
         self._pending: list[Message | packets.Draft] | None = None
         self._acks: Acks | None = None
