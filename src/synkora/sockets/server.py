@@ -45,6 +45,7 @@ _NOT_STARTED: Final = (
 _LAST_STEPS: Final = 1  # seconds that cancelled tasks have
 
 
+@other_names.naming(other_names.METHODS)
 class SocketServer(Registration, BroadcastOperators):
     """A Socket.IO v5 server. Durations are seconds, at most 3,600; sizes are bytes.
 

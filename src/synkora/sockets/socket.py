@@ -30,6 +30,7 @@ class SocketState(Enum):
     DISCONNECTED = auto()
 
 
+@other_names.naming(other_names.SOCKET)
 class Socket:
     """A client in a namespace: what handlers get, and send with.
 
@@ -81,12 +82,6 @@ class Socket:
         self._data: dict[str, Any] | None = None
         self._recovery: SocketRecovery | None = None
         self.identity = ""
-
-    if not TYPE_CHECKING:  # a type checker knows which names there are
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what an attribute of Socket.IO's socket is called here."""
-            return other_names.missing(self, name, other_names.SOCKET)
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
