@@ -14,6 +14,7 @@ from synkora.app import setting_sources
 from synkora.app.setting_values import (
     AccessValue,
     Allowed,
+    AwayValue,
     ByteRateValue,
     ConsoleTokenValue,
     CookieNameValue,
@@ -25,6 +26,8 @@ from synkora.app.setting_values import (
     GracePeriodValue,
     HostValue,
     IntervalValue,
+    KeptCountValue,
+    KeptSizeValue,
     LevelValue,
     NameValue,
     OriginsValue,
@@ -211,6 +214,43 @@ class Settings(BaseSettings):
         description="Bytes that may wait for a slow consumer; beyond this limit the server disconnects the client. "
         "Not less than WS_MAX_PAYLOAD.",
     )
+    recovery: FlagValue = Field(
+        default=True,
+        validation_alias="RECOVERY",
+        description="Give clients that return after a lost connection their projects back, and the events that they "
+        "missed. Not yet with REDIS_URL.",
+    )
+    recovery_max_away: AwayValue = Field(
+        default=7200,
+        validation_alias="RECOVERY_MAX_AWAY",
+        description="Seconds that a lost client may be away; later the client is a new one.",
+    )
+    recovery_log_age: AwayValue = Field(
+        default=7200,
+        validation_alias="RECOVERY_LOG_AGE",
+        description="Seconds for which the events of a project are kept.",
+    )
+    recovery_log_events: KeptCountValue = Field(
+        default=10_000,
+        validation_alias="RECOVERY_LOG_EVENTS",
+        description="Events of a project that are kept.",
+    )
+    recovery_log_bytes: KeptSizeValue = Field(
+        default=4_000_000,
+        validation_alias="RECOVERY_LOG_BYTES",
+        description="Bytes of a project's events that are kept.",
+    )
+    recovery_total_bytes: KeptSizeValue = Field(
+        default=64_000_000,
+        validation_alias="RECOVERY_TOTAL_BYTES",
+        description="Bytes of the events of all projects that are kept.",
+    )
+    presence_grace: GracePeriodValue = Field(
+        default=5,
+        validation_alias="PRESENCE_GRACE",
+        description="Seconds for which a lost connection stays in the lists of its projects: nobody sees a client "
+        "that returns within this time leave. 0: it leaves at once. Only with RECOVERY.",
+    )
     shutdown_timeout: GracePeriodValue = Field(
         default=5,
         validation_alias="SHUTDOWN_TIMEOUT",
@@ -378,6 +418,11 @@ class Settings(BaseSettings):
     def has_console(self) -> bool:
         """Whether there is a console: where it has a token, and in development."""
         return self.console_token is not None or self.environment == "development"
+
+    @property
+    def recovers(self) -> bool:
+        """Whether clients can return: not yet where there are several instances."""
+        return self.recovery and self.redis_url is None
 
     @property
     def accepted_secrets(self) -> tuple[str, ...]:

@@ -52,6 +52,11 @@ class EventLog(Protocol):
         """Of the last event that was delivered on this instance."""
         ...
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the events that are kept on this instance."""
+        ...
+
     def append(
         self,
         data: bytes,
