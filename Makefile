@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 
-# Each start of the server and of a test run would compile everything anew.
+# Each start of the server and of a test run would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
@@ -73,7 +73,7 @@ dist: node $(DEV_READY) web ## build the wheel and the sdist, in dist/
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build $(ARGS)
 
-screenshots: node $(DEV_READY) $(CLIENTS_READY) web ## take the pictures of the playground and the console anew
+screenshots: node $(DEV_READY) $(CLIENTS_READY) web ## take the pictures of the playground and the console
 	@$(BIN)/python -m tests.end_to_end.screenshots $(ARGS)
 
 site: $(DEV_READY) ## build the documents as a site, in site/ (ARGS=serve shows it while it is written)
@@ -212,7 +212,7 @@ $(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
 	@npm ci --prefix $(CLIENTS) --silent --no-audit --no-fund
 	@touch $@
 
-# Fuzzing has a lock file of its own, since its engine is large and exists for Linux alone. To bring it up to date:
+# Fuzzing has its own lock file, since its engine is large and exists for Linux alone. To bring it up to date:
 # uv pip compile requirements/fuzz.in --universal --generate-hashes --no-header --output-file requirements/fuzz.txt
 FUZZ_READY := .venv/.installed-fuzz
 .PHONY: fuzz

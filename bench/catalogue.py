@@ -25,6 +25,13 @@ _PYTHON = times_cheaper(20, PYTHON_SOCKETIO)
 _BOTH = (SYNKORA, NODE)
 _CLUSTER = (times_cheaper(3, NODE), Target(REDIS_CPU, 1, NODE))
 
+
+def _cluster(name: str, *, window: int, instances: int) -> Workload:
+    """200 clients in 20 projects on several instances."""
+    figures = (PER_DELIVERY, REDIS_CPU)
+    return Workload(name, 200, 20, window=window, instances=instances, servers=_BOTH, figures=figures, targets=_CLUSTER)
+
+
 FULL = (
     Workload("relay-50", 50, 1, window=4, servers=SERVERS, targets=(*_IN_FLIGHT_4, _PYTHON)),
     Workload("relay-200", 200, 20, window=4, servers=SERVERS, targets=(*_IN_FLIGHT_4, _PYTHON)),
@@ -124,37 +131,10 @@ FULL = (
         figures=(PER_DELIVERY, ON_THE_WIRE),
         targets=(times_cheaper(10, NODE),),
     ),
-    Workload(
-        "cluster",
-        200,
-        20,
-        window=4,
-        instances=2,
-        servers=_BOTH,
-        figures=(PER_DELIVERY, REDIS_CPU),
-        targets=_CLUSTER,
-    ),
-    Workload(
-        "cluster-single",
-        200,
-        20,
-        window=1,
-        instances=2,
-        servers=_BOTH,
-        figures=(PER_DELIVERY, REDIS_CPU),
-        targets=_CLUSTER,
-    ),
+    _cluster("cluster", window=4, instances=2),
+    _cluster("cluster-single", window=1, instances=2),
     # The dearest there is: of ten people in a project each is with an instance of their own.
-    Workload(
-        "cluster-ten",
-        200,
-        20,
-        window=4,
-        instances=10,
-        servers=_BOTH,
-        figures=(PER_DELIVERY, REDIS_CPU),
-        targets=_CLUSTER,
-    ),
+    _cluster("cluster-ten", window=4, instances=10),
     # 1,000 messages a second, whatever the server: what they cost an instance that delivers none of them.
     Workload(
         "cluster-spare",

@@ -45,7 +45,6 @@ async def event_of(events: asyncio.Queue[Any]) -> Any:
 
 
 async def test_people_chat(chat: str) -> None:
-    """Who is in a room hears who comes, what they say and that they go; who is in another room does not."""
     async with (
         chatting(chat, "Ada", "lobby") as (ada, heard_by_ada),
         chatting(chat, "Eve", "attic") as (_, heard_by_eve),

@@ -74,7 +74,6 @@ def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
 
 
 def test_another_missing_module_is_no_matter_of_extras() -> None:
-    """It is the traceback that it always was."""
     done = run_without("uvicorn", "from synkora import serve")
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr

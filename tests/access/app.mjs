@@ -1,6 +1,6 @@
 // The web app as far as this server asks it: GET /api/projects/{id}, answered for the session that the packages of the
 // app itself find in the request's cookies. The one argument is JSON {world, secret, version, cookie, port, tls?, pages?};
-// the file `world`, read anew for each request, holds {projects: {id: {teamId, createdById}}, teams: {id: {userId: role}}}.
+// the file `world`, read again for each request, holds {projects: {id: {teamId, createdById}}, teams: {id: {userId: role}}}.
 // With the folder `pages`, the app also has the page that is built there, and what that page asks for.
 
 import { readFileSync } from "node:fs";

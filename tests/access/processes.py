@@ -146,7 +146,7 @@ class Postgres:
 
 
 def find_program(name: str) -> str:
-    """Where a program of PostgreSQL is: Debian keeps those of each version in a folder of its own, out of the path."""
+    """Where a program of PostgreSQL is: Debian keeps those of each version in its own folder, out of the path."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
     found = shutil.which(name, path=os.pathsep.join([*map(str, reversed(folders)), os.environ["PATH"]]))
     assert found is not None, f"{name} is missing: install PostgreSQL (Debian: apt install postgresql)"

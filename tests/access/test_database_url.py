@@ -24,7 +24,6 @@ def test_a_url_is_read() -> None:
 
 @given(TEXT, TEXT, TEXT)
 def test_escapes_are_undone(user: str, password: str, database: str) -> None:
-    """Whatever characters a name or a password has, escaped they arrive."""
     escaped = [quote(part, safe="") for part in (user, password, database)]
     url = DatabaseUrl.parse("postgresql://{}:{}@localhost/{}".format(*escaped))
     assert (url.user, url.password, url.database) == (user, password, database)
@@ -95,7 +94,6 @@ def test_a_bad_url_is_refused_without_quoting_it(url: str, words: str) -> None:
 
 
 def test_the_password_is_not_shown() -> None:
-    """What a log or a traceback may write has no password in it."""
     assert "password" not in repr(DatabaseUrl.parse(PLAIN))
 
 

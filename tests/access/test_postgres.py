@@ -262,7 +262,7 @@ async def test_a_frozen_database_ends_in_time_and_recovers(policy: PostgresAcces
 async def test_closing_does_not_wait_for_a_database_that_does_not_answer(
     policy: PostgresAccess, database: Database
 ) -> None:
-    """The server stops all the same, and whoever still waits for an answer is told."""
+    """The server stops, and pending questions are answered with an error."""
     async with database.connection.transaction():
         await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
         question = asyncio.create_task(Access(policy).role(nextauth_v4("owner"), TEAM_PROJECT))

@@ -56,13 +56,11 @@ async def test_the_time_zone_of_the_database_does_not_matter(sessions: PostgresS
 
 @pytest.mark.parametrize("key", ["another", "", "'; --", "\0", "\ud800", "é" * 300])
 async def test_what_is_no_sessions_key(sessions: PostgresSessions, database: Database, key: str) -> None:
-    """Whatever a cookie may hold finds nobody."""
     await database.keep_session(KEY, "owner")
     assert await sessions.find(key) is None
 
 
 async def test_a_session_that_has_ended(sessions: PostgresSessions, database: Database) -> None:
-    """The app leaves its row for a while."""
     await database.keep_session(KEY, "owner", seconds=-1)
     assert await sessions.find(KEY) is None
     await database.keep_session(KEY, "owner", seconds=60)
@@ -79,7 +77,6 @@ async def test_a_database_without_sessions(sessions: PostgresSessions, database:
 
 
 async def test_a_database_that_is_away() -> None:
-    """Nobody can say then, and the password is not told."""
     sessions = PostgresSessions(AppDatabase("postgresql://app:hunter2@127.0.0.1:9/app"))
     with pytest.raises(AccessUnavailable) as away:
         await sessions.find(KEY)

@@ -57,7 +57,6 @@ async def test_one_is_asked(fleets: list[AllInstances]) -> None:
 
 
 async def test_one_that_has_no_console_is_left_out(fleets: list[AllInstances]) -> None:
-    """The others' answers are there, and it is named."""
     first, second, third = fleets
 
     async def disconnect(_: SocketNamed) -> bool:
@@ -72,7 +71,6 @@ async def test_one_that_has_no_console_is_left_out(fleets: list[AllInstances]) -
 
 
 async def test_an_answer_of_another_version_is_left_out(fleets: list[AllInstances]) -> None:
-    """Both the asker and the log say whose it was."""
     first, second, third = fleets
     assert second._rpc is not None
 
@@ -86,7 +84,6 @@ async def test_an_answer_of_another_version_is_left_out(fleets: list[AllInstance
 
 
 async def test_a_server_that_is_alone() -> None:
-    """It asks itself, and knows of no others."""
     fleet = AllInstances("me", None)
 
     async def count(_: ProjectNamed) -> int:
@@ -120,7 +117,6 @@ def rows(*rows: list[Any], total: int = 1) -> dict[str, Any]:
 
 
 def test_answers_as_they_ought_to_be() -> None:
-    """They are taken."""
     CONNECTIONS.answers.decode(json.dumps(rows([1.5, "", "s", CONNECTION])).encode())
     PROJECTS.answers.decode(json.dumps(rows([0, "p", "p", PROJECT])).encode())
 
@@ -166,7 +162,6 @@ PROJECTS_SOUGHT = {"search": "", "sort": "users", "is_descending": False, "most"
     ],
 )
 def test_questions_that_make_no_sense_are_not_answered(topic: Topic[Any, Any], question: Any) -> None:
-    """Whoever may have written them."""
     topic.questions.decode(json.dumps(CONNECTIONS_SOUGHT if topic is CONNECTIONS else PROJECTS_SOUGHT).encode())
     with pytest.raises(InvalidPayload):
         topic.questions.decode(json.dumps(question).encode())

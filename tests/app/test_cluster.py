@@ -24,7 +24,6 @@ async def test_a_redis_that_answers_but_does_not_do_what_it_is_asked_is_a_proble
 
 
 async def test_nothing_is_left_in_redis_of_one_that_has_gone(redis: RedisServer) -> None:
-    """Neither keys nor channels."""
     async with cluster_on(redis) as cluster:
         cluster.presence.add_connection("p", PresenceEntry("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
         await until(lambda: len(redis.do("KEYS", "synkora:socket.io:*")) == 3)
@@ -34,7 +33,7 @@ async def test_nothing_is_left_in_redis_of_one_that_has_gone(redis: RedisServer)
 
 
 async def test_it_goes_though_redis_does_not_answer(redis: RedisServer) -> None:
-    """Whoever stops the server need not mend Redis first, which does what it was told when it goes on."""
+    """The server stops without Redis; Redis does what it was sent once it continues."""
     async with cluster_on(redis) as cluster:
         redis.pause()
         await cluster.leave()

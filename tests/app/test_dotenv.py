@@ -108,7 +108,6 @@ def test_every_spelling_of_a_value(tmp_path: Path) -> None:
 
 
 def test_any_text(tmp_path: Path) -> None:
-    """So does whatever else stands in a file."""
     chance = random.Random(13)
     texts = ["A=" + "".join(chance.choices(_PIECES, k=chance.randint(1, 20))) for _ in range(500)]
     # `$&` stands for the reference that is replaced, so that it has no end: the package resolves it until its stack is
@@ -119,7 +118,7 @@ def test_any_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["development", "production"])
 def test_the_order_of_files(tmp_path: Path, mode: str) -> None:
-    """The environment wins, then the file that is most of its own; each may refer to those before it."""
+    """The environment wins, then the most specific file; each may refer to those before it."""
     names = [
         ".env",
         ".env.local",

@@ -18,7 +18,7 @@ from tests.support.servers import Address, serving, until
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from synkora import SocketServer
-from synkora.serving.http import HttpProtocol
+from synkora.serving.http_limits import HttpProtocol
 from synkora.serving.tls import tls_context
 
 __all__ = ["pytest_asyncio_loop_factories"]

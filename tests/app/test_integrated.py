@@ -19,7 +19,7 @@ HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
 
 @pytest.fixture
 def configuration() -> Iterator[dict[str, object]]:
-    """structlog, configured by an application of its own."""
+    """structlog, configured by its own application."""
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     yield structlog.get_config()
     structlog.reset_defaults()
@@ -46,7 +46,6 @@ async def test_without_its_lifespan_it_lets_nobody_in(configuration: dict[str, o
 
 
 async def test_an_applications_own_log_is_left_alone(configuration: dict[str, object]) -> None:
-    """Where structlog has been configured its lines go where the application's go."""
     CollaborationServer(Settings(secret=SecretStr(SECRET)))
     assert structlog.get_config() == configuration
 

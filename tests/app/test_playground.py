@@ -88,7 +88,6 @@ async def test_no_path_leads_out_of_the_assets(app: Starlette, path: str) -> Non
 
 
 async def test_it_is_not_there_in_production(files: Path) -> None:
-    """Neither the page nor its assets nor its tokens."""
     app = app_of(files, SYNKORA_ENV="production")
     for path in PATHS:
         for method in ("GET", "POST"):

@@ -51,7 +51,7 @@ def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
     origins = "http://localhost:3000, https://app.example.com"
     given = {
         "NEXTAUTH_SECRET": SECRET,
-        "SYNKORA_ENV": "production",  # where no playground adds a line of its own
+        "SYNKORA_ENV": "production",  # where no playground adds its own line
         "WS_HOST": host,
         "WS_PORT": "0",
         "ALLOWED_ORIGINS": origins,
@@ -91,20 +91,17 @@ def test_the_log_level(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ""])
 def test_a_port_in_use(tmp_path: Path, taken: int, host: str) -> None:
-    """One line says so, and what to do."""
     said = failure(tmp_path, WS_HOST=host, WS_PORT=str(taken))
     assert said == f"Port {taken} is in use: stop what listens there, or take another by WS_PORT or --port"
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host"])
 def test_an_unknown_host(tmp_path: Path, host: str) -> None:
-    """One line says so, and what to do."""
     said = failure(tmp_path, WS_HOST=host, WS_PORT="0")
     assert said == f"{host} cannot be resolved: set WS_HOST to an address of this machine, or leave it unset"
 
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
-    """One line says so, and what to do."""
     said = failure(tmp_path, WS_HOST="192.0.2.1", WS_PORT="0")
     assert said == "192.0.2.1 is not an address of this machine: set WS_HOST to one, or leave it unset"
 

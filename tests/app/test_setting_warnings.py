@@ -18,27 +18,26 @@ ADVICE = (
 )
 
 
-@pytest.mark.parametrize(
+PLACEHOLDERS = {
+    "your-secret-here",
+    "changeme",
     "secret",
-    [
-        "your-secret-here",
-        "changeme",
-        "secret",
-        "supersecret",
-        "your-nextauth-secret",
-        "your_nextauth_secret",
-        "YourNextAuthSecretHere",
-        "generate-with-openssl-rand-base64-32",
-        "your-super-secret-key-change-this-in-production",
-        "<replace with a long random string of at least 32 characters>",
-        "development-secret-change-in-production-1234567890",
-        "12345678901234567890123456789012",
-        "password123",
-        "${NEXTAUTH_SECRET}",
-    ],
-)
+    "supersecret",
+    "your-nextauth-secret",
+    "your_nextauth_secret",
+    "YourNextAuthSecretHere",
+    "generate-with-openssl-rand-base64-32",
+    "your-super-secret-key-change-this-in-production",
+    "<replace with a long random string of at least 32 characters>",
+    "development-secret-change-in-production-1234567890",
+    "12345678901234567890123456789012",
+    "password123",
+    "${NEXTAUTH_SECRET}",
+}
+
+
+@pytest.mark.parametrize("secret", sorted(PLACEHOLDERS))
 def test_placeholders(secret: str) -> None:
-    """However they are written and however long they are."""
     assert is_placeholder(secret)
     assert weakness(secret) == f"looks like a placeholder out of an example file: {ADVICE}"
 
@@ -72,7 +71,7 @@ def test_fresh_secrets_are_good() -> None:
 
 
 def test_previous_secrets_count_as_well() -> None:
-    """Whoever guesses one of them can sign in too; each variable has one line, and no secret is in it."""
+    """Each weak variable has one line, and no secret is in it."""
     lines = list(secret_warnings("changeme", (GOOD, "hunter2", "hunter3")))
     assert lines == [
         f"NEXTAUTH_SECRET looks like a placeholder out of an example file: {ADVICE}",

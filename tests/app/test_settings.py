@@ -98,7 +98,7 @@ def test_described_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_variable_is_described() -> None:
-    """Each variable has a name of its own and a sentence about it; the secret alone is required."""
+    """Each variable has its own name and a sentence about it; the secret alone is required."""
     assert len(VARIABLES) == len(set(VARIABLES)) == len(Settings.model_fields) - 1  # further_secrets
     assert all(variable.description.endswith(".") for variable in describe())
     assert [variable.name for variable in describe() if variable.default is None] == ["NEXTAUTH_SECRET"]
@@ -313,7 +313,7 @@ def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each wrong variable has a line of its own, so that all are mended at once."""
+    """Each wrong variable has its own line, so that all are mended at once."""
     monkeypatch.delenv("NEXTAUTH_SECRET")
     monkeypatch.setenv("WS_PORT", "abc")
     monkeypatch.setenv("LOG_LEVEL", "loud")
@@ -400,7 +400,6 @@ def test_a_message_must_fit_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both or neither."""
     monkeypatch.setenv("SSL_CERTFILE", "server.crt")
     assert refusals() == ["SSL_CERTFILE is set, but SSL_KEYFILE is not: TLS needs both"]
     monkeypatch.setenv("SSL_KEYFILE", "server.key")

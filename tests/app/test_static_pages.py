@@ -35,7 +35,6 @@ async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.mark.parametrize("encodings", ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.5", "*"])
 @pytest.mark.parametrize("path", FILES)
 async def test_a_file_is_compressed(browser: httpx.AsyncClient, path: str, encodings: str) -> None:
-    """For who takes it so, with all that is said of the file otherwise."""
     plain = await browser.get(path)
     answer = await browser.get(path, headers={"accept-encoding": encodings})
     assert (answer.status_code, answer.text) == (200, FILES[path])
@@ -56,7 +55,6 @@ async def test_a_file_is_plain_for_others(browser: httpx.AsyncClient, path: str,
 
 
 async def test_a_font_is_compressed_already(browser: httpx.AsyncClient) -> None:
-    """It is served as it is."""
     answer = await browser.get("/page/assets/font-1a2b.woff2", headers={"accept-encoding": "gzip"})
     assert answer.content == FONT
     assert "content-encoding" not in answer.headers

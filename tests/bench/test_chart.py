@@ -26,7 +26,6 @@ def test_it_shows_each_median_and_its_ratio() -> None:
 
 
 def test_it_can_be_heard() -> None:
-    """Its title and its description say what it shows to those who do not see it."""
     root = ET.fromstring(chart(sample()))  # noqa: S314  # our own
     assert root.attrib["aria-labelledby"] == "title desc"
     title, description = (root.findtext(f"{SVG}{name}") or "" for name in ("title", "desc"))

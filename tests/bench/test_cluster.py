@@ -21,6 +21,5 @@ def test_instances_share_a_core_and_redis_has_the_other(folder: Path) -> None:
 
 
 def test_one_instance_needs_no_redis(folder: Path) -> None:
-    """It is told of as ever."""
     with running_instances(floor(folder / "floor"), 1, folder, cores()) as told:
         assert [option.partition("=")[0] for option in told] == ["--pids", "--port"]

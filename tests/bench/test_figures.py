@@ -50,7 +50,6 @@ def test_a_run_that_failed_is_not_quoted() -> None:
 
 
 def test_a_figure_that_a_run_lacks_is_not_quoted() -> None:
-    """Where nothing is sent, a delivery has no cost."""
     idle = run_of(SYNKORA, IDLE, delivered=0, rss_kb_per_client=10.0)
     assert idle.fault is None
     assert Measured([idle]).quote("idle", SYNKORA, "idle_cpu_percent") is None

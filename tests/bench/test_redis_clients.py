@@ -35,7 +35,6 @@ def test_replies_keep_their_place_among_messages(redis: RedisServer) -> None:
 
 
 def test_the_table_has_a_column_for_each_library() -> None:
-    """And a row for each figure."""
     work: dict[str, dict[str, float]] = {
         "scattered": {"cpu_us": 1.25, "messages_per_s": 1000, "reads_per_turn": 1.5},
         "together": {"cpu_us": 2, "messages_per_s": 2000},

@@ -33,7 +33,7 @@ def test_a_run_is_a_line(tmp_path: Path) -> None:
 
 
 def test_it_says_what_it_was_made_on() -> None:
-    """Whoever compares figures has to know the machine and the versions."""
+    """Figures are comparable only with the machine and the versions."""
     machine = sitting().machine
     assert all(machine.values())
     expected = {"processor", "cores", "system", "Python", "Node.js", "synkora", "socket.io", "python-socketio"}
@@ -52,6 +52,5 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    """A file that is not there is named."""
     with pytest.raises(NoReport, match=r"none\.json holds no figures: .*No such file"):
         read(tmp_path / "none.json")

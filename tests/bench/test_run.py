@@ -71,7 +71,6 @@ def test_a_file_without_figures_is_told(tmp_path: Path) -> None:
 
 
 def test_workloads_are_listed() -> None:
-    """Their names are what --workload takes."""
     with Program([*SHOW, "--list"], ROOT) as program:
         assert program.wait() == 0
     assert "relay-200" in [line.split()[0] for line in program.stdout]
@@ -108,7 +107,6 @@ def test_without_redis_instances_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_server_without_a_workload_is_told() -> None:
-    """If none of the servers is given any of the workloads there is nothing to measure."""
     with Program([*SHOW, "--server", "floor", "--workload", "documents"], ROOT) as program:
         assert program.wait() == 1
     assert program.stderr == ["None of these servers is given any of these workloads: see --list."]

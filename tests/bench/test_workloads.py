@@ -91,5 +91,4 @@ def test_a_workload_that_makes_no_sense_is_refused(text: str) -> None:
     ids=str,
 )
 def test_workloads_are_named_by_what_they_do(workload: Workload, told: str) -> None:
-    """The words of the table say who does what."""
     assert str(workload) == told

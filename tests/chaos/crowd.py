@@ -11,8 +11,8 @@ from tests.chaos.official import OfficialPage
 from tests.chaos.page import Page
 from tests.chaos.place import PINGS
 from tests.chaos.site import Site
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
+from tests.support.node_process import NodeProcess
+from tests.support.people import Person
 
 PROJECTS = [f"project-{number}" for number in range(4)]
 PAGES, OFFICIAL = 40, 4

@@ -34,7 +34,7 @@ def lost(book: Book, faults: Faults) -> Iterator[str]:
 
 
 def owed(book: Book, faults: Faults) -> tuple[int, int]:
-    """How many deliveries there ought to be at least: within instances, and from one to another."""
+    """The least number of deliveries: within instances, and from one instance to another."""
     due = [pair for pair in _pairs(book) if _ought_to_come(*pair, faults)]
     local = sum(message.sender.instance is visit.connection.instance for message, visit in due)
     return local, len(due) - local

@@ -9,9 +9,9 @@ from typing import Any
 from tests.chaos.place import Place
 from tests.chaos.record import Connection
 from tests.chaos.site import Site
-from tests.end_to_end.clients import APP_OPTIONS
-from tests.end_to_end.node_process import Message, NodeProcess
-from tests.end_to_end.people import Person
+from tests.support.node_process import Message, NodeProcess
+from tests.support.people import Person
+from tests.support.real_clients import APP_OPTIONS
 
 
 class OfficialPage:
@@ -23,12 +23,8 @@ class OfficialPage:
         self.is_calm = False
         self.since = 0.0
         self.vanished = 0.0
-        self._site = site
-        self._place = place
-        self._person = person
-        self._project = project
-        self._chance = chance
-        self._node = node
+        self._site, self._place, self._node = site, place, node
+        self._person, self._project, self._chance = person, project, chance
         self._connection: Connection | None = None
         self._name = node.listen(self._heard)
 

@@ -1,4 +1,4 @@
-"""Somebody at work in the web app, who comes and goes in every way that there is."""
+"""Somebody at work in the web app, that connects and disconnects in every possible way."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from contextlib import suppress
 from tests.chaos.place import Place
 from tests.chaos.record import Connection
 from tests.chaos.site import Site
-from tests.end_to_end.people import Person
+from tests.support.people import Person
 from tests.support.wire import CLOSE, TEXT, Refused, WebSocket, client_frame
 
 _PATIENCE = 3  # seconds for a connection, after which another instance is tried

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from tests.chaos.record import Instance
-from tests.end_to_end.server_process import ServerProcess
 from tests.support.relay import Relay
+from tests.support.server_process import ServerProcess
 from tests.support.wire import Connection, request
 
 SOURCE = os.pathsep.join(filter(None, sys.path))  # so that all processes run what the tests run

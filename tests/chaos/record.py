@@ -153,7 +153,7 @@ class Book:
                 self.announced[key] = ""  # two at the same moment
 
     def forget_past(self) -> None:
-        """Let go of what has been looked at, but for those who are there."""
+        """Drop what has been looked at, except the records of connected clients."""
         self.messages.clear()
         self.visits = [visit for visit in self.visits if visit.over == math.inf]
         for visit in self.visits:

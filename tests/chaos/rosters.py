@@ -50,7 +50,7 @@ class View:
         if socket_id in self.present:
             yield f"{socket_id} of {user} joined twice"
         elif socket_id == self.visit.connection.socket_id:
-            yield "it was told of its own joining"
+            yield "it was told of its join"
         self.present[socket_id] = user
         self._gone.discard(socket_id)
         self.users.add(user)

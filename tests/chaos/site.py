@@ -5,7 +5,6 @@ import math
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.chaos.faults import OUTLIVED, PAUSE, SILENCE, Fault, Faults
@@ -47,9 +46,7 @@ class Site:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._around.aclose()
 
     @property

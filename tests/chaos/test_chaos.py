@@ -77,7 +77,7 @@ async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -
 
 
 def untold(site: Site) -> list[str]:
-    """What those who are there have not been told."""
+    """What the connected clients have not been told."""
     now = time.monotonic()
     wrong: list[str] = []
     for visit in site.book.visits:

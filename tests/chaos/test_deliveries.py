@@ -14,6 +14,13 @@ def page(book: Book, name: str, place: int = 0) -> Connection:
     return connection
 
 
+def send_to_bob(book: Book, at: float) -> None:
+    """Have Alice send something to Bob, who is on another instance."""
+    alice = page(book, "alice")
+    page(book, "bob", 1)
+    alice.send(at)
+
+
 def deliver(receiver: Connection, id: str, at: float = 21) -> None:
     """Have a message come."""
     receiver.take(["canvas:update", {"id": id}], at)
@@ -75,7 +82,6 @@ def test_what_strays_is_seen(book: Book) -> None:
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_what_does_not_come_is_seen(book: Book, faults: Faults, place: int) -> None:
-    """A message that somebody who is there does not get is lost, whichever instance they are with."""
     alice, bob = page(book, "alice"), page(book, "bob", place)
     alice.send(20)
     assert str(bob) in next(lost(book, faults))
@@ -106,9 +112,7 @@ def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: in
 
 def test_a_fault_elsewhere_excuses_nothing(book: Book, faults: Faults) -> None:
     """What is wrong with a third instance is no reason, nor is what is long over."""
-    alice = page(book, "alice")
-    page(book, "bob", 1)
-    alice.send(40)
+    send_to_bob(book, 40)
     faults.begin("cut off", 2, 39)
     faults.begin("cut off", 1, 10).ended = 20
     assert [*lost(book, faults)]
@@ -116,18 +120,14 @@ def test_a_fault_elsewhere_excuses_nothing(book: Book, faults: Faults) -> None:
 
 def test_an_instance_that_stands_still_loses_nothing(book: Book, faults: Faults) -> None:
     """What is sent to or by an instance that is frozen for a while has to come when it goes on."""
-    alice = page(book, "alice")
-    page(book, "bob", 1)
-    alice.send(20)
+    send_to_bob(book, 20)
     faults.begin(PAUSE, 1, 19).ended = 27
     assert [*lost(book, faults)]
 
 
 def test_short_silences_of_redis_add_up(book: Book, faults: Faults) -> None:
     """A link outlives one short silence, and need not outlive several without a pause."""
-    alice = page(book, "alice")
-    page(book, "bob", 1)
-    alice.send(20)
+    send_to_bob(book, 20)
     faults.begin(SILENCE, 1, 19).ended = 22
     assert [*lost(book, faults)]
     faults.begin(SILENCE, None, 22).ended = 25

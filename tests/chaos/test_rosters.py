@@ -88,7 +88,7 @@ CASES: dict[str, list[list[Any]]] = {
     "['user-bob'] are listed, and have not been told of": [users("alice", "bob"), count(2)],
     "carol of user-carol is listed, and has left": [CAROL, left("carol"), users("alice", "carol"), count(2)],
     "2 are counted, and 1 have been told of": [count(2)],
-    "its own joining": [joined("alice")],
+    "its join": [joined("alice")],
     "lacks ['user-bob']": [],
     "shows ['user-carol']": [CAROL, count(2)],
     "counts 1, and 2 are there": [],

@@ -14,7 +14,7 @@ const nextauth = require("next-auth/jwt");
 const HOUR = 3600;
 const base64url = (bytes) => Buffer.from(bytes).toString("base64url");
 
-// Auth.js decodes A256GCM but never makes it: this is for the apps that bring an encode() of their own.
+// Auth.js decodes A256GCM but never makes it: this is for apps with their own encode().
 async function authjsGcm({ claims, secret, salt, maxAge }) {
   const info = `Auth.js Generated Encryption Key (${salt})`;
   const key = Buffer.from(hkdfSync("sha256", secret, salt, info, 32));

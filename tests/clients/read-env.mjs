@@ -16,7 +16,7 @@ function read({ files, environment, mode }) {
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
   for (const name of Object.keys(process.env)) delete process.env[name];
   Object.assign(process.env, environment);
-  // Each time anew, for the package remembers the environment that it has found at first.
+  // Imported each time: the package remembers the environment of its first call.
   delete require.cache[require.resolve("@next/env")];
   require("@next/env").loadEnvConfig(folder, mode === "development", silent);
   rmSync(folder, { recursive: true });

@@ -1,6 +1,6 @@
 // Remote control of a browser: orders come as JSON lines {do, id, …} on standard input, and are answered by JSON lines
 // {id, answer} or {id, error} on standard output; what a page says on its console goes out as {name, console}.
-// Each name is a browser context of its own, with cookies of its own, and one page in it.
+// Each name is its own browser context, with its own cookies, and one page in it.
 
 import { createInterface } from "node:readline";
 import axeCore from "axe-core";

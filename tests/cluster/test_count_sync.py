@@ -87,7 +87,7 @@ async def test_a_gate_counts_an_address_over_all(make: Make) -> None:
 
 
 async def test_failed_sign_ins_of_an_address_count_over_all(make: Make) -> None:
-    """Whoever tries their luck on one instance after the other waits as long as on one alone."""
+    """Attempts on one instance after the other wait as long as on one alone."""
     a, b = [await make() for _ in range(2)]
     assert a.failures.note(ADDRESS) == b.failures.note(ADDRESS) == 0
     await until(lambda: a.failures.counts == b.failures.counts == {ADDRESS: 2})
@@ -97,7 +97,6 @@ async def test_failed_sign_ins_of_an_address_count_over_all(make: Make) -> None:
 
 
 async def test_a_newcomer_learns_all(make: Make) -> None:
-    """And nothing counts twice for anybody by that."""
     a, b = [await make() for _ in range(2)]
     a.tallies.users.add("ann")
     b.tallies.users.add("ann")
@@ -138,7 +137,6 @@ async def test_one_that_stops_counts_no_longer_at_once(make: Make) -> None:
 
 
 async def test_one_that_was_taken_for_dead_counts_again(make: Make, make_link: MakeLink, redis: RedisServer) -> None:
-    """It is asked for all that it counts, when it is heard of again."""
     a = await make(beat=0.05, silence=0.4)
     async with relaying(redis.port) as relay:
         late = await make(make_link(f"redis://127.0.0.1:{relay.port}", SLOW), beat=0.05, silence=0.4)
@@ -221,7 +219,6 @@ async def test_changes_of_one_turn_are_one_message(make: Make, link: Link) -> No
 
 @pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b'{"instance":1}', b'{"instance":"x","users":{"ann":"1"}}'])
 async def test_what_is_no_report_counts_for_nothing(make: Make, link: Link, message: bytes) -> None:
-    """Whoever else writes to the channel."""
     a = await make()
     link.publish(b"synkora:tallies", message)
     await until(lambda: a.tallies.unreadable == 1)
@@ -231,7 +228,6 @@ async def test_what_is_no_report_counts_for_nothing(make: Make, link: Link, mess
 async def test_deployments_with_prefixes_of_their_own_do_not_count_for_each_other(
     make: Make, make_link: MakeLink
 ) -> None:
-    """They may share a Redis."""
     a = await make()
     other = make_link()
     tallies = CountSync(other, FailureBackoff(3), prefix="synkora:staging:")

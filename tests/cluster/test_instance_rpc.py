@@ -61,14 +61,13 @@ def gather(make_link: MakeLink) -> Gather:
 
 
 async def test_all_others_answer(gather: Gather) -> None:
-    """The one that asks gets the answer of each, as soon as all have come, and none of its own."""
+    """The one that asks gets the answer of each, as soon as all have come, without one of itself."""
     a, b, c = await gather(3)
     assert await a.ask() == ["b", "c"]
     assert list(await asyncio.gather(b.ask(), c.ask())) == [["a", "c"], ["a", "b"]]
 
 
 async def test_one_alone_is_asked(gather: Gather) -> None:
-    """The others do not even hear of it."""
     a, b, c = await gather(3)
     heard = c.link.received
     assert await a.ask(to=b) == ["b"]
@@ -77,7 +76,6 @@ async def test_one_alone_is_asked(gather: Gather) -> None:
 
 
 async def test_who_says_nothing_is_waited_for_no_longer_than_is_said(gather: Gather) -> None:
-    """The answers of the others are there all the same."""
     a, b, c = await gather(3)
     c.questions.close()
     await settle([c.link])
@@ -135,7 +133,6 @@ async def test_a_flood_of_questions_is_not_answered_whole(gather: Gather) -> Non
 
 
 async def test_a_flood_of_one_topic_takes_no_answers_from_another(gather: Gather) -> None:
-    """Each topic has places of its own."""
     a, b = await gather(2)
     may_answer = asyncio.Event()
 
@@ -190,7 +187,6 @@ async def test_nobody_answers_in_the_name_of_the_asker_or_under_an_odd_one(
 
 
 async def test_nobody_is_asked_where_nobody_is_known_or_redis_is_away(gather: Gather, redis: RedisServer) -> None:
-    """Then there is nothing to wait for."""
     (alone,) = await gather(1)
     published = alone.link.published
     assert await alone.ask() == []
@@ -202,7 +198,7 @@ async def test_nobody_is_asked_where_nobody_is_known_or_redis_is_away(gather: Ga
 
 
 async def test_servers_of_nodejs_hear_nothing_of_it(gather: Gather, redis: RedisServer) -> None:
-    """Their adapter listens to channels that begin with its key, and to none of these."""
+    """Their adapter listens to channels that begin with its key, and to no other."""
     a, _ = await gather(2)
     assert await a.ask() == ["b"]
     channels = redis.do("PUBSUB", "CHANNELS", "*")
@@ -233,7 +229,6 @@ async def test_an_answer_that_nobody_waits_for_is_let_be(gather: Gather, redis: 
 
 
 async def test_after_its_end_nothing_is_answered(gather: Gather) -> None:
-    """What is being answered is given up."""
     a, b = await gather(2)
 
     async def never(_: bytes) -> bytes:

@@ -230,7 +230,7 @@ async def test_a_redis_that_drops_connections_at_once_is_not_asked_without_a_pau
 
 
 async def test_messages_are_not_received_before_the_link_is_up(make_link: MakeLink) -> None:
-    """Who is told that the link is up has heard nothing since it went down."""
+    """A listener that is told that the link is up has got nothing since it went down."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # No Redis can be made to send a message just then, so that this one is the test's own.

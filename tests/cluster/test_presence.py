@@ -69,7 +69,6 @@ class TestPresenceSyncWhileRedisIsAway(PresenceContract):
 
 
 async def test_everyone_hears_of_everyone_once(gather: Gather) -> None:
-    """Wherever they are connected: who comes, and who goes."""
     one, two = await gather()
     one.join("p", "a1")
     await until(lambda: one.presence.is_complete("p"))
@@ -253,7 +252,7 @@ async def test_redis_that_is_frozen_keeps_nobody_waiting(gather: Gather, redis: 
 
 
 async def test_nobody_is_taken_for_dead_while_nobody_could_beat(gather: Gather, redis: RedisServer) -> None:
-    """However long Redis has not heard of anybody: whoever comes back first waits for the others."""
+    """Whatever the length of the outage: the instance that comes back first waits for the others."""
     timing = Timing(beat=0.05, silence=0.5, absence=30, watch=1.5, doubt=30)
     late = LinkSettings(beat_interval=0.05, missed_beats=6, timeout=1, first_delay=1.6, longest_delay=1.6)
     one, three = await gather(2, timing)
@@ -273,7 +272,7 @@ async def test_nobody_is_taken_for_dead_while_nobody_could_beat(gather: Gather, 
 
 
 async def test_who_left_unheard_leaves_when_redis_is_back(gather: Gather, redis: RedisServer) -> None:
-    """Redis still has what it knew, and is told otherwise, of projects too that nobody is in any more."""
+    """Redis still has the old members, and is corrected, also for projects that are empty now."""
     one, two = await gather(timing=Timing(beat=0.05, silence=5, absence=30, doubt=0.3))
     await met(one, two)
     await met(one, two, project="q")
@@ -325,7 +324,7 @@ async def test_what_redis_refuses_is_tried_again(gather: Gather, redis: RedisSer
 
 
 async def test_what_redis_refuses_does_not_pile_up(gather: Gather, redis: RedisServer) -> None:
-    """Projects that nobody is in any more are forgotten; who left meanwhile leaves when Redis takes changes again."""
+    """Empty projects are forgotten; leaves of that time are made when Redis accepts changes again."""
     one, two = await gather()
     await met(one, two)
     redis.do("CONFIG", "SET", "min-replicas-to-write", 1)
@@ -344,7 +343,6 @@ async def test_what_redis_refuses_does_not_pile_up(gather: Gather, redis: RedisS
 
 @pytest.mark.parametrize("message", [b"", b"{", b"[]", b'{"author":1}', b"\xff", b"[" * 100_000])
 async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServer, message: bytes) -> None:
-    """Whoever can publish may write anything."""
     one, two = await gather()
     await met(one, two)
     redis.do("PUBLISH", "synkora:presence:p", message)
@@ -359,7 +357,7 @@ async def _die(instance: Instance) -> None:
 
 
 async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) -> None:
-    """Each knows how many are in it in all; whoever leaves, one of those that are left counts it."""
+    """Each knows the total; one of the remaining instances counts a departed one."""
     instances = await gather(3)
     await met(*instances)
     left = list(instances)

@@ -79,7 +79,6 @@ async def test_who_is_not_registered_is_refused(scripts: Redis) -> None:
 
 
 async def test_a_change_is_announced_if_it_is_one(scripts: Redis) -> None:
-    """Who was not there does not leave."""
     await scripts.change("one", "s1", "s2")
     await scripts.change("one", left=("s1", "never"))
     await scripts.change("one", left=("s1",))
@@ -131,7 +130,6 @@ async def test_entering_takes_out_who_belongs_to_no_instance(scripts: Redis) -> 
 
 
 async def test_a_beat_names_the_silent_ones(scripts: Redis) -> None:
-    """But for the one that beats."""
     assert (await scripts.beat("one"))[0] == []
     scripts.age("one")
     scripts.age("two")
@@ -139,7 +137,6 @@ async def test_a_beat_names_the_silent_ones(scripts: Redis) -> None:
 
 
 async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: MakeLink) -> None:
-    """Whichever comes second finds nothing to do."""
     other = make_link()
     assert await other.start(PATIENCE)
     await scripts.change("two", "s1", "s2")
@@ -184,7 +181,6 @@ async def test_who_comes_back_while_being_reaped_begins_anew(scripts: Redis) -> 
 
 
 async def test_reaping_ends_with_nothing_left(scripts: Redis) -> None:
-    """As often as it takes."""
     for number in range(5):
         await scripts.enter("two", f"s{number}", project=f"p{number}")
     scripts.age("two")
@@ -196,7 +192,6 @@ async def test_reaping_ends_with_nothing_left(scripts: Redis) -> None:
 
 
 async def test_every_key_has_a_lifetime(scripts: Redis) -> None:
-    """From its making."""
     await scripts.change("one", "s1")
     await scripts.enter("two", "s2")
     keys = scripts.server.do("KEYS", "*")

@@ -26,7 +26,7 @@ def told(changes: Changes) -> str:
 
 @pytest.fixture
 def replica() -> Replica:
-    """One of version 10, with a connection `o` of its own and one of another instance, `x`."""
+    """One of version 10, with its own connection `o` and one of another instance, `x`."""
     replica = Replica(OURS)
     replica.join(somebody("o"))
     replica.await_snapshot()
@@ -39,7 +39,6 @@ def sees(replica: Replica) -> set[str]:
 
 
 def test_what_is_announced_is_told_once(replica: Replica) -> None:
-    """Who has come or gone already, or never was there, is not told of again."""
     assert told(replica.heed(announced(10, 11, left=("x", "never"), joined=("y",)))) == "-x +y"
     assert told(replica.heed(announced(11, 12, left=("x",), joined=("y",)))) == ""
     assert sees(replica) == {"o", "y"}
@@ -59,7 +58,7 @@ def test_its_own_are_its_own_business(replica: Replica) -> None:
 
 
 def test_one_of_its_own_that_is_gone_does_not_come_back(replica: Replica) -> None:
-    """It has left before its coming is heard of; should Redis believe that it is there, it is told anew who is."""
+    """It has left before its join was confirmed; if Redis still lists it, Redis gets the members again."""
     replica.join(somebody("p"))
     replica.leave("p")
     assert told(replica.heed(announced(10, 11, joined=("p",), author=OURS))) == "?"
@@ -101,7 +100,6 @@ def test_who_is_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
 
 
 def test_who_is_in_doubt_may_be_announced_to_have_left(replica: Replica) -> None:
-    """Then there is none."""
     replica.restore(ReplicaSnapshot(12, []))
     assert told(replica.heed(announced(12, 13, left=("x",)))) == "-x"
     assert not replica.is_in_doubt
@@ -113,7 +111,6 @@ def test_a_snapshot_is_told_in_the_order_of_coming(replica: Replica) -> None:
 
 
 def test_others_can_be_forgotten(replica: Replica) -> None:
-    """Its own stay."""
     assert told(replica.forget_others()) == "-x"
     assert sees(replica) == {"o"}
 

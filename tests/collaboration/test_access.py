@@ -22,7 +22,6 @@ def test_all_but_viewers_may_write(role: Role, may_write: bool) -> None:
 
 
 async def test_open_access_lets_everyone_write_and_asks_nobody() -> None:
-    """The answer is there at once, for whoever and whatever."""
     access = Access(OpenAccess())
     assert access.is_open
     assert access.cached(EVE, "anything") is Role.EDITOR
@@ -70,7 +69,7 @@ def test_what_is_remembered_is_known_without_asking_until_it_is_too_old() -> Non
 
 
 def test_a_policy_has_three_seconds() -> None:
-    """Then it counts as unavailable, and nothing of it is remembered: the next question is asked anew."""
+    """Then it counts as unavailable, and nothing of it is remembered: the next question goes to the policy."""
     loop = MovedClock()
 
     async def ask() -> None:
@@ -94,7 +93,6 @@ def test_a_policy_has_three_seconds() -> None:
 
 
 async def test_a_hundred_who_ask_at_once_ask_once() -> None:
-    """All of them get the one answer."""
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
     access = Access(roles)
@@ -132,7 +130,6 @@ async def test_one_who_no_longer_waits_takes_the_answer_from_nobody() -> None:
 
 
 async def test_asking_anew_passes_over_what_is_remembered_and_replaces_it() -> None:
-    """Who has lost access is not let in again by an older answer."""
     roles = Roles(ann=Role.OWNER)
     access = Access(roles)
     assert await access.role(ANN, "p") is Role.OWNER
@@ -211,7 +208,6 @@ async def test_lifetimes_can_be_chosen() -> None:
 
 
 async def test_closing_lets_go_of_the_policys_connections() -> None:
-    """It is the policy that has them."""
     roles = Roles()
     await Access(roles).close()
     assert roles.closed

@@ -19,10 +19,11 @@ from tests.collaboration.guarded import (
 from tests.collaboration.site import Person
 
 from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.admission import MAX_BUFFERED_PER_USER
 from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
-#: Whatever goes wrong between the server and whoever knows.
+#: All that can go wrong with a policy.
 FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
@@ -40,6 +41,14 @@ async def waiting_with_bob() -> tuple[Guarded, Person]:
     bob = await site.join("Bob")
     site.roles.gate.clear()
     return site, bob
+
+
+async def ann_waits_for_bob() -> tuple[Guarded, Person, Person]:
+    """The same, with Ann, who has asked to join."""
+    site, bob = await waiting_with_bob()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    return site, bob, ann
 
 
 def task(number: int) -> dict[str, Any]:
@@ -76,7 +85,6 @@ async def test_who_has_no_access_is_refused_in_words_and_seen_by_nobody() -> Non
 
 
 async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
-    """Nobody is asked, and nothing has to be waited for."""
     site = Guarded(Roles(ann=Role.OWNER))
     await site.join("Ann")
     site.roles.gate.clear()
@@ -88,7 +96,6 @@ async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
 
 
 async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
-    """All of them are in."""
     site = waiting("ann")
     tabs = [site.come("Ann") for _ in range(100)]
     for tab in tabs:
@@ -119,7 +126,6 @@ async def test_a_policy_that_takes_too_long_is_answered_for() -> None:
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
 async def test_a_policy_that_fails_is_answered_for(failure: BaseException) -> None:
-    """Whatever it raises, the client learns that it may try again, and nothing of what was wrong."""
     site = Guarded(Roles(ann=Role.OWNER))
     site.roles.error = failure
     ann = site.come("Ann")
@@ -155,9 +161,7 @@ async def test_the_room_of_somebodys_connection_is_no_project() -> None:
 
 async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_joined() -> None:
     """A page does not wait for an answer before its first edit; here all comes in one turn, and after it."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     for number in range(5):
         ann.emit("task:create", task(number))
     await settle()
@@ -173,9 +177,7 @@ async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_join
 
 async def test_attachments_are_held_as_well() -> None:
     """Binary data that comes while the answer is awaited goes out with its event."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     ann.send('451-["task:create",{"projectId":"p","task":{"_placeholder":true,"num":0}}]')
     ann.session.receive_binary(ann.transport, b"\x00\x01")
     await settle()
@@ -225,9 +227,7 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:
     """The next ones are refused in words; those that were held arrive."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     for number in range(103):
         ann.emit("task:create", task(number))
     refusal = {
@@ -260,7 +260,20 @@ async def test_connections_of_one_user_hold_so_much_together() -> None:
     assert errors(crowd[5]) == []
     site.roles.gate.set()
     await settle()
-    assert not site.collaboration._admission._buffered_bytes
+    assert not site.collaboration._admission._buffered_memory
+
+
+async def test_small_events_that_are_held_count_with_what_they_take() -> None:
+    """A held event takes two kilobytes however small it is: a user's crowd could hold a hundred times what counted."""
+    site = waiting("ann")
+    crowd = [site.come("Ann") for _ in range(50)]
+    for ann in crowd:
+        for number in range(100):
+            ann.emit("task:create", task(number))
+    await settle()
+    refused = sum(len(errors(ann)) for ann in crowd)
+    held = 50 * 100 - refused
+    assert 0.9 * MAX_BUFFERED_PER_USER < 2_100 * held < 1.1 * MAX_BUFFERED_PER_USER
 
 
 async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
@@ -295,7 +308,6 @@ async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
 
 
 async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
-    """Nor are they told that there was no answer."""
     site = waiting("ann")
     ann = site.come("Ann")
     ann.emit("join-project", "p")
@@ -331,10 +343,7 @@ async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> N
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) -> None:
-    """Nobody is left in the project who is not there."""
-    site, bob = await waiting_with_bob()
-    ann = site.come("Ann")
-    ann.emit("join-project", "p")
+    site, bob, ann = await ann_waits_for_bob()
     ann.emit("task:create", task(1))
     if not at_once:
         await settle()

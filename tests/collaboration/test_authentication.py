@@ -260,7 +260,7 @@ async def test_whoever_leaves_while_waiting_is_not_admitted(patience: None, site
 
 
 async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None:
-    """Whoever closes the session before the upgrade comes is forgotten."""
+    """Nothing is kept of a session that closes before its upgrade."""
     async with Polling(running.address) as polling:
         await polling.open()
         await polling.post("40")
@@ -298,7 +298,7 @@ async def wary() -> AsyncIterator[Address]:
 
 
 async def test_a_refusal_too_many_tells_how_long_it_took(wary: Address) -> None:
-    """It says for how long clients ought to wait, and a good token then comes in on the same connection."""
+    """It says how long clients should wait; a valid token then signs in on the same connection."""
     async with websocket(wary) as client:
         await refuse_twice(client)
         assert await answer(client, {"token": "a.b.c"}) == (
@@ -309,7 +309,7 @@ async def test_a_refusal_too_many_tells_how_long_it_took(wary: Address) -> None:
 
 
 async def test_a_good_token_does_not_wait_where_others_fail(wary: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a refusal of the same address waits, whoever has a good token is let in at once."""
+    """A valid token signs in at once while a refusal of the same address waits."""
     for name in ("_FIRST_DELAY", "_LONGEST_DELAY"):
         monkeypatch.setattr(failures_module, name, 3600)  # longer than any test
     async with websocket(wary) as client, websocket(wary) as other:
@@ -323,7 +323,6 @@ async def test_a_good_token_does_not_wait_where_others_fail(wary: Address, monke
 
 
 async def test_judgements_are_counted_by_what_came_of_them(site: Site) -> None:
-    """Each is timed, too."""
     nobody = sign({"name": "Nobody"}, SECRET, expires_in=3600)
     for token in (token_of("Alice"), token_of("Bob"), nobody, "no-token-at-all", ""):
         Person(site.server, token, MemoryTransport(), request_of())

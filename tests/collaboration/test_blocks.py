@@ -27,7 +27,7 @@ def test_a_user_is_blocked_until_the_end() -> None:
 
 
 def test_an_address_is_blocked_with_its_network() -> None:
-    """Whoever comes from it; of an IPv6 address its /64, of an IPv4 address none but this."""
+    """All its clients: of an IPv6 address its /64, of an IPv4 address this one only."""
     blocks = Blocks()
     blocks.add(block("192.0.2.1", "address"))
     blocks.add(block("2001:db8::/64", "address", ends=60))
@@ -37,7 +37,6 @@ def test_an_address_is_blocked_with_its_network() -> None:
 
 
 def test_the_longer_of_two_counts() -> None:
-    """Of a user's and an address's."""
     blocks = Blocks()
     blocks.add(block(ends=60))
     blocks.add(block("192.0.2.1", "address", ends=600))

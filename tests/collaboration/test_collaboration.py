@@ -86,7 +86,7 @@ async def test_a_bad_project_id_is_answered(running: Site, event: str, project: 
 
 @pytest.mark.parametrize("event", [event for event in CATALOGUE if event.volatile], ids=lambda event: event.name)
 async def test_a_project_that_was_not_joined_gets_no_cursors(site: Site, event: Event) -> None:
-    """Neither by strangers nor by those who have left: they are told, and nobody else hears of it."""
+    """A stranger's and a former member's event is refused, and nobody else gets it."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
     (carol,) = await site.meet("Carol")

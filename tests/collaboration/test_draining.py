@@ -28,7 +28,7 @@ def told(person: Person, event: str) -> list[Any]:
 
 
 async def test_those_of_a_project_go_together(site: Site) -> None:
-    """Who is in several goes with those of the first; who is in none is in no group."""
+    """A client of several projects leaves with the first one's group; one without a project is in no group."""
     alice, bob, carol, _ = await site.meet("Alice", "Bob", "Carol", "Dave")
     for person, projects in ((alice, [PROJECT, OTHER]), (bob, [PROJECT]), (carol, [OTHER])):
         for project in projects:
@@ -74,7 +74,6 @@ async def test_who_signs_in_meanwhile_is_told_too(site: Site) -> None:
 
 
 async def test_who_never_signed_in_is_told_nothing(site: Site) -> None:
-    """There is nothing that their page could do with it."""
     (alice,) = await site.meet("Alice")
     parting = site.collaboration.begin_drain()
     alice.send("41")

@@ -160,7 +160,6 @@ def test_what_is_no_json_breaks_the_protocol(event: Event, value: str) -> None:
 
 @pytest.mark.parametrize("value", [None, "", 0, True, b"p", ["p"], {"projectId": "p"}])
 def test_a_project_id_is_a_string_with_something_in_it(value: object) -> None:
-    """Anything else is refused."""
     with pytest.raises(EventRefused, match=r"\AProject ID is required\Z"):
         check_project_id(value)
 

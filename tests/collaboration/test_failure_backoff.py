@@ -20,7 +20,6 @@ def test_the_first_failures_cost_nothing_and_each_further_one_twice_as_much(cloc
 
 
 def test_an_address_begins_anew_after_a_minute_without_a_failure(clock: Clock) -> None:
-    """Not before: each failure begins the minute again."""
     failures = FailureBackoff(2)
     delays = []
     for pause in (0, 0, 0, 59.9, 59.9, 60, 0, 0):
@@ -30,14 +29,13 @@ def test_an_address_begins_anew_after_a_minute_without_a_failure(clock: Clock) -
 
 
 def test_addresses_are_counted_each_for_itself(clock: Clock) -> None:
-    """Nobody waits for what somebody else did."""
     failures = FailureBackoff(1)
     assert [failures.note(ADDRESS) for _ in range(3)] == [0, 0.5, 1]
     assert failures.note("192.0.2.2") == 0
 
 
 def test_a_network_of_ipv6_that_one_household_has_is_one_address(clock: Clock) -> None:
-    """Whoever has 2⁶⁴ addresses does not begin anew with each; the next household does."""
+    """The 2⁶⁴ addresses of one network share a count; the next network has its own."""
     failures = FailureBackoff(1)
     assert [failures.note(f"2001:db8::{host:x}") for host in range(3)] == [0, 0.5, 1]
     assert failures.note("2001:db8:0:1::1") == 0
@@ -52,14 +50,12 @@ def test_an_ipv4_address_is_the_same_however_it_is_written(clock: Clock) -> None
 
 
 def test_nought_is_no_limit(clock: Clock) -> None:
-    """Nothing is counted then either."""
     failures = FailureBackoff(0)
     assert {failures.note(ADDRESS) for _ in range(1000)} == {0}
     assert not failures._counts
 
 
 def test_each_failure_is_told_with_what_it_counts_for() -> None:
-    """To whoever tells other servers; nothing is told where nothing is counted."""
     told: list[str] = []
     for failures in (FailureBackoff(1), FailureBackoff(0)):
         failures.on_failure = told.append

@@ -148,7 +148,7 @@ async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypa
 
 
 async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is signed in asks the same database who may join a project."""
+    """The same database answers for signed-in users who may join a project."""
     monkeypatch.setattr(kept_sessions, "MAX_LOOKUPS", 3)
     kept = Kept()
     kept.gate.clear()
@@ -183,7 +183,6 @@ async def test_an_app_without_such_sessions() -> None:
 
 
 async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
-    """Nobody would dismiss it again."""
     office = Office(Kept())
     transport = office.come_by()
     (session,) = office.server._registry
@@ -194,7 +193,6 @@ async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
 
 
 async def test_a_session_that_is_gone_ends_the_connection() -> None:
-    """Who signs out of the app is out here, too."""
     kept = Kept()
     office = Office(kept, recheck=0.02)
     transport = office.come_by()

@@ -22,7 +22,7 @@ from synkora.sockets.errors import EventRefused
 
 TIMED = (limits_module,)
 RATES = st.builds(Rate, st.floats(0.1, 1000), st.floats(1, 500))
-#: Those whose burst is a number of events, not nearly one.
+#: The limits whose burst is more than one event.
 WHOLE_RATES = st.builds(Rate, st.floats(0.1, 1000), st.integers(1, 500).map(float))
 PAUSES = st.lists(st.floats(0, 2) | st.just(0.0), max_size=80)
 
@@ -67,7 +67,6 @@ def test_no_stretch_of_time_sees_more_than_the_burst_and_the_rate(rate: Rate, pa
 
 @given(st.floats(0.1, 1000), st.floats(1.01, 500), st.integers(1, 500))
 def test_steady_traffic_at_the_rate_is_never_refused(per_second: float, burst: float, count: int) -> None:
-    """However long it goes on."""
     rate = Rate(per_second, burst)
     assert len(times_taken(rate, [1 / per_second] * count)) == count
 
@@ -76,7 +75,7 @@ def test_steady_traffic_at_the_rate_is_never_refused(per_second: float, burst: f
 def test_steady_traffic_is_never_refused_after_a_quiet_time_whatever_came_before(
     rate: Rate, pauses: list[float]
 ) -> None:
-    """Who has been refused is not held to it once they have been quiet for as long as their burst takes."""
+    """A refused client is accepted again after a pause as long as its burst takes."""
     quiet = rate.burst / rate.per_second
     before = len(times_taken(rate, pauses))
     assert len(times_taken(rate, [*pauses, quiet, *[0.0] * (int(rate.burst) - 1)])) - before == int(rate.burst)
@@ -168,7 +167,7 @@ def test_the_defaults_are_five_times_what_the_app_sends(clock: Clock) -> None:
 
 
 def test_who_keeps_on_loses_patience(clock: Clock) -> None:
-    """Two hundred refusals at once, or more than twenty a second, are too many; they begin anew after some quiet."""
+    """Two hundred refusals at once, or more than twenty a second, are too many; a pause resets the count."""
     rate_limiter = RateLimiter(Limits(edit_rate=1))
     for _ in range(3):
         rate_limiter.take(EventClass.EDIT)
@@ -216,7 +215,6 @@ def test_bytes_have_a_rate_of_their_own(clock: Clock) -> None:
 def test_no_stretch_of_time_sees_more_bytes_than_the_rate_the_burst_and_a_message(
     per_second: int, messages: list[tuple[float, int]]
 ) -> None:
-    """Whatever the sizes and the pauses between them."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits_module, "monotonic", clock)
@@ -275,7 +273,6 @@ async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(cloc
 
 
 async def test_acks_count_too(clock: Clock) -> None:
-    """Those that nobody has asked for as well."""
     site = limited(byte_rate=1000)
     ann = site.come("Ann")
     await settle()
@@ -334,7 +331,6 @@ async def test_one_too_many_of_a_kind_is_refused_with_the_events_name(limit: str
 
 @pytest.mark.parametrize("limit", SENT)
 async def test_the_other_kinds_are_taken_meanwhile(limit: str, clock: Clock) -> None:
-    """And so is what is sent back to the one who sent too much."""
     site = limited(**{limit: 1.0})
     ann = site.come("Ann")
     for _ in range(10):
@@ -415,7 +411,7 @@ async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(
 
 
 async def test_who_connects_again_and_again_is_disconnected(clock: Clock) -> None:
-    """There is no end of refusals without an end of the connection, and another one begins anew."""
+    """Refusals end with the connection's end; a new connection starts with a new count."""
     site = limited(other_rate=1.0)
     ann = site.come("Ann")
     for _ in range(3):
@@ -433,7 +429,6 @@ async def test_who_connects_again_and_again_is_disconnected(clock: Clock) -> Non
 
 
 async def test_allowances_end_with_their_connections() -> None:
-    """Nothing is kept of who has gone."""
     site = limited(other_rate=1.0)
     people = [site.come("Ann") for _ in range(5)]
     await settle()
@@ -454,7 +449,7 @@ def refusals(person: Person) -> list[dict[str, Any]]:
 
 
 async def test_a_user_may_have_so_many_connections_and_no_more() -> None:
-    """One more is refused in words; other users are not, and whoever leaves makes room."""
+    """One more is refused in words; other users are not affected, and a disconnect makes room."""
     site = limited(connections=2)
     first, second, third = (site.come("Ann") for _ in range(3))
     bob = site.come("Bob")
@@ -486,7 +481,6 @@ async def test_a_refused_connection_is_none_of_the_users() -> None:
 
 
 async def test_nought_connections_of_a_user_is_no_limit() -> None:
-    """All of a hundred are let in."""
     site = limited(connections=0)
     people = [site.come("Ann") for _ in range(100)]
     await settle()

@@ -30,7 +30,7 @@ async def crowd(site: Site, size: int) -> list[Person]:
 
 
 async def newest_list(person: Person) -> set[str]:
-    """Who is in the next list that comes."""
+    """The members in the next list."""
     async with asyncio.timeout(PATIENCE):
         while True:
             for event in reversed(person.take_events()):
@@ -83,7 +83,6 @@ async def test_a_small_project_is_told_of_each_leave_at_once(site: Site) -> None
 
 
 async def test_who_joins_gets_the_list_while_others_wait_for_theirs(site: Site) -> None:
-    """A list that is due later for everyone does not hold up somebody who has none."""
     alice, bob, *_ = await crowd(site, 20)
     for person in (alice, bob):
         for event in ("leave-project", "join-project", "leave-project"):
@@ -110,7 +109,7 @@ async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pyt
 
 
 async def test_changes_that_cost_too_much_are_told_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They come later, in one message for all, in order; nobody is told of itself, and who is new gets the list."""
+    """They come later, in one message for all, in order; nobody is told of itself, and a new member gets the list."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 2)
     first, second, third = [site.come(f"New {number}") for number in range(3)]

@@ -1,4 +1,4 @@
-"""Who is in one project."""
+"""The members of one project."""
 
 import json
 

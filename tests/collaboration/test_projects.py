@@ -26,7 +26,6 @@ def active(person: Person) -> list[list[str]]:
 
 
 async def test_a_join_is_told_in_order(site: Site) -> None:
-    """The joiner gets the list and the count, the others who has joined and the count."""
     alice, bob = await site.meet("Alice", "Bob")
     alice.emit("join-project", PROJECT)
     await turn()
@@ -41,7 +40,7 @@ async def test_a_join_is_told_in_order(site: Site) -> None:
 
 
 async def test_a_leave_is_told_in_order(site: Site) -> None:
-    """Those left behind get who has left, the list and the count; who left gets nothing."""
+    """The remaining members get the leave, the list and the count; the one that left gets nothing."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
     await turn()
@@ -88,7 +87,6 @@ async def test_a_leave_and_a_join_within_the_delay_are_announced_to_nobody() -> 
 
 @pytest.mark.parametrize("end", ["disconnect", "drain"])
 async def test_a_leave_that_waits_is_announced_when_its_connection_ends(end: str) -> None:
-    """The connection leaves once, and nothing of it stays."""
     site = Site(leave_delay=3600)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
@@ -111,7 +109,7 @@ async def test_a_picture_comes_with_who_joins(site: Site) -> None:
 
 
 async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
-    """Each of those who join gets one list and one count, with all of them; each is encoded once for everybody."""
+    """Each joiner gets one list and one count, with all of them; each is encoded once for everybody."""
     crowd = await site.crowd(50, PROJECT)
     lists, counts = set(), set()
     for position, person in enumerate(crowd):
@@ -126,7 +124,7 @@ async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
 
 
 async def test_many_leaves_in_one_turn_make_one_list(site: Site) -> None:
-    """Whoever is left behind learns of each leave, and gets one list and one count."""
+    """The remaining members learn of each leave, and get one list and one count."""
     people = await site.meet(*(f"User {number}" for number in range(20)), project=PROJECT)
     for person in people:
         person.take()
@@ -175,7 +173,6 @@ async def test_joining_twice_in_one_turn(site: Site) -> None:
 
 
 async def test_leaving_what_was_not_joined_says_nothing(site: Site) -> None:
-    """Neither an error nor news, be the project somebody's or nobody's."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("leave-project", PROJECT)
     bob.emit("leave-project", "nobody is here")
@@ -194,7 +191,7 @@ async def test_leaving_and_coming_back_in_one_turn(site: Site) -> None:
 
 
 async def test_joining_and_leaving_in_one_turn(site: Site) -> None:
-    """Whoever has left again is not in the list, and gets none."""
+    """A member that has left again is not in the list, and gets none."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
     bob.emit("leave-project", PROJECT)
@@ -204,7 +201,7 @@ async def test_joining_and_leaving_in_one_turn(site: Site) -> None:
 
 
 async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
-    """Whoever has gone leaves nothing behind, and those who are there are told."""
+    """Nothing is left of a disconnected member, and the others are told."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
     bob.send("41")
@@ -226,7 +223,6 @@ async def test_the_last_to_leave_leaves_nothing_behind(site: Site) -> None:
 
 @pytest.mark.parametrize("whose", ["own", "another's"])
 async def test_a_project_named_like_a_connection_is_refused(site: Site, whose: str) -> None:
-    """A connection's id names the room of its own, which nobody may enter or send into."""
     alice, bob = await site.meet("Alice", "Bob")
     target = alice.id if whose == "own" else bob.id
     alice.emit("join-project", target)
@@ -300,7 +296,7 @@ async def meet_partially(*names: str) -> tuple[list[Person], PartialPresence, Ca
 
 
 async def test_a_list_that_is_not_known_is_waited_for() -> None:
-    """Those who have joined meanwhile get it once, with the count, when it is; who joins is told at once."""
+    """Members that joined meanwhile get the list once, with the count, when it is known; joins are told at once."""
     (alice, bob), _, complete = await meet_partially("Alice", "Bob")
     for person in (alice, bob, alice):
         person.emit("join-project", PROJECT)
@@ -315,7 +311,6 @@ async def test_a_list_that_is_not_known_is_waited_for() -> None:
 
 
 async def test_who_has_left_does_not_wait_for_the_list() -> None:
-    """It goes to those who are there when it is known."""
     (alice, bob), _, complete = await meet_partially("Alice", "Bob")
     alice.emit("join-project", PROJECT)
     bob.emit("join-project", PROJECT)

@@ -11,6 +11,7 @@ from tests.support.servers import until
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.blocks import Block
+from synkora.collaboration.keyed_limit import MAX_PER_KEY
 from synkora.collaboration.limits import Limits
 from synkora.identity.tokens import sign
 from synkora.recovery.settings import RecoverySettings
@@ -393,6 +394,26 @@ class TestAccess:
         assert ann.edits() == [["task:create", {"id": "missed"}]]
         await bob.read()
         assert bob.take(*PRESENCE) == []
+        await site.close()
+
+    async def test_very_many_returns_of_one_user_hold_up_nobody_else(self) -> None:
+        """Questions about returns wait for their turns; one user has few of the turns."""
+        roles = Roles(bob=Role.EDITOR)
+        roles.roles |= {("ann", f"p{number}"): Role.EDITOR for number in range(60)}
+        site = Guarded(roles, recovery=True)
+        tabs = [await Tab(site, "Ann").open(f"p{number}") for number in range(60)]
+        bob = await Tab(site, "Bob").open()
+        for tab in (*tabs, bob):
+            await tab.lose()
+        roles.gate.clear()
+        roles.asked.clear()
+        for tab in (*tabs, bob):
+            await tab.back()
+        assert roles.asked["bob", "p"] == 1
+        assert roles.asked.total() == 1 + MAX_PER_KEY
+        roles.gate.set()
+        await until(lambda: roles.asked.total() == 61)
+        await settle()
         await site.close()
 
     async def test_the_limit_on_connections_counts_a_half_open_one_once(self) -> None:

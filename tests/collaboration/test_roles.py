@@ -83,7 +83,6 @@ async def test_owners_and_editors_send_everything(event: Event, role: Role) -> N
 
 @pytest.mark.parametrize("event", SIGNS, ids=name_of)
 async def test_viewers_send_cursors_selections_and_typing(event: Event) -> None:
-    """They are seen to be there."""
     assert await told_of(event, Role.VIEWER) == ([event.name], [])
 
 
@@ -169,7 +168,6 @@ async def test_edits_of_a_writer_who_has_not_joined_keep_their_order() -> None:
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_viewer_who_has_not_joined_is_refused(event: Event) -> None:
-    """The error is the same as for a viewer who has joined."""
     message = f"{event.name}: viewers may not change the project"
     assert await refused_outside(event, Role.VIEWER) == [{"message": message, "event": event.name, "projectId": "p"}]
 
@@ -213,6 +211,5 @@ async def test_an_edit_that_waits_is_acknowledged_when_it_is_decided() -> None:
 
 @pytest.mark.parametrize("event", SIGNS, ids=name_of)
 async def test_who_is_not_in_a_project_sends_no_cursor_into_it(event: Event) -> None:
-    """Whatever their role would be."""
     error = {"message": f"{event.name}: join the project first", "event": event.name}
     assert await refused_outside(event, Role.OWNER) == [error]

@@ -81,7 +81,7 @@ def ended(person: Person) -> bool:
 
 
 def has_timer(site: Site) -> bool:
-    """Whether the one who is connected is watched."""
+    """Whether the connected client is watched."""
     (member,) = site.collaboration._members.values()
     return member in site.collaboration._expiry._ends
 
@@ -121,7 +121,6 @@ async def test_the_others_see_who_has_expired_leave(site: Site) -> None:
 
 @pytest.mark.parametrize("ends_in", [None, 3600])
 async def test_a_token_without_an_end_and_one_that_is_far_end_nothing(site: Site, ends_in: float | None) -> None:
-    """The first has no timer at all."""
     ann = come(site, "Ann", ends_in)
     await asyncio.sleep(0.05)
     assert has_timer(site) is (ends_in is not None)
@@ -170,7 +169,7 @@ async def test_who_has_left_is_not_watched_any_more(site: Site) -> None:
 
 
 async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
-    """Whoever comes first or last, those whose tokens have ended go, and the others stay."""
+    """Clients whose tokens have ended are disconnected, and the others stay, in any order of connects."""
     late, soon, later = come(site, "Ann", 3600), come(site, "Bob", SOON), come(site, "Cid", 7200)
     await until(lambda: ended(soon))
     assert not ended(late)
@@ -244,7 +243,6 @@ async def test_a_refreshed_session_ends_with_its_new_token(site: Site) -> None:
 
 
 async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site: Site) -> None:
-    """Nothing is watched any more."""
     ann = come(site, "Ann", 3600)
     await settle()
     assert await refreshed(ann, token("Ann", None)) == {"ok": True, "expiresAt": None}
@@ -339,7 +337,6 @@ async def test_a_token_that_would_not_sign_in_does_not_refresh(site: Site, forge
 
 
 async def test_a_refresh_without_arguments_is_refused(site: Site) -> None:
-    """As one with an empty token is."""
     ann = come(site, "Ann", 3600)
     ann.send('429["auth:refresh"]')
     await settle()
@@ -348,7 +345,7 @@ async def test_a_refresh_without_arguments_is_refused(site: Site) -> None:
 
 
 async def test_access_is_asked_for_with_the_fresh_token(guarded: MakeGuarded) -> None:
-    """Whoever asks the app with the user's token would be refused with one that has ended."""
+    """The app would refuse a question with the expired token."""
     tokens: list[str] = []
 
     class Asked(Roles):

@@ -89,7 +89,6 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
 
 
 def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:
-    """Nor by another user's connection; once it is paid it is forgotten."""
     works = UserWorks(1000)
     work = works.of("ann")
     assert work is not None

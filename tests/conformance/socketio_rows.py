@@ -91,15 +91,9 @@ ROWS = [
     exchange("event: no arguments", ['42["message"]'], ['42["message-back"]']),
     exchange("event: characters of all kinds", ['42["message","€ 😀 \\n"]'], ['42["message-back","€ 😀 \\n"]']),
     exchange("event: whitespace in JSON", ['42[ "message" , 1 ]'], ['42["message-back",1]']),
-    exchange(
-        "event: binary",
-        ['452-["message",' + TWO, b"\x01\x02\x03", b"\x04\x05\x06"],
-        ['452-["message-back",' + TWO, b"\x01\x02\x03", b"\x04\x05\x06"],
-    ),
-    exchange(
-        "event: empty attachments",
-        ['452-["message",' + TWO, b"", b""],
-        ['452-["message-back",' + TWO, b"", b""],
+    *(
+        exchange(f"event: {name}", ['452-["message",' + TWO, *data], ['452-["message-back",' + TWO, *data])
+        for name, data in (("binary", [b"\x01\x02\x03", b"\x04\x05\x06"]), ("empty attachments", [b"", b""]))
     ),
     exchange(
         "event: many at once, in order",

@@ -62,6 +62,5 @@ async def test_socketio(row: Row) -> None:
 
 @pytest.mark.parametrize("rows", [engineio_rows.ROWS, socketio_rows.ROWS])
 def test_every_row_has_a_name_of_its_own(rows: list[Row]) -> None:
-    """A row that fails can be told from all others."""
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)

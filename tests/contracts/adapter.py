@@ -33,7 +33,6 @@ class AdapterContract:
             assert await crowd.who_gets(["x", 4], server) == NAMES
 
     async def test_exceptions_hold_on_all_servers(self, crowd: Crowd) -> None:
-        """Members of excepted rooms get nothing, of rooms and of everyone."""
         for server in crowd.cluster.servers:
             server.except_("red").emit("x")
             assert await crowd.who_gets(["x"], server) == ["carol", "dave"]
@@ -43,14 +42,12 @@ class AdapterContract:
             assert await crowd.who_gets(["x"], server) == ["bob", "carol"]
 
     async def test_a_socket_is_reached_by_its_id_from_all_servers(self, crowd: Crowd) -> None:
-        """Each is a room of its own, wherever it is."""
         for server in crowd.cluster.servers:
             for name in NAMES:
                 server.to(crowd.sockets[name].id).emit("x")
                 assert await crowd.who_gets(["x"], server) == [name]
 
     async def test_a_socket_sends_to_the_others(self, crowd: Crowd) -> None:
-        """Those on its server and on others, and never to itself."""
         for name in NAMES:
             socket, server = crowd.sockets[name], crowd.server(name)
             socket.to("red").emit("x")
@@ -133,7 +130,6 @@ class AdapterContract:
             assert await crowd.clients[name].event() == ["end"]
 
     async def test_namespaces_are_apart(self, cluster: Cluster) -> None:
-        """A room of one has nothing to do with that of another."""
         for server in cluster.servers:
             server.of("/other").on_connect(lambda socket, auth: socket.join("red"))
         async with crowd_in(cluster) as crowd:
@@ -147,7 +143,6 @@ class AdapterContract:
                 assert await crowd.who_gets(["y"], server) == ["alice", "bob"]
 
     async def test_who_has_left_gets_nothing(self, crowd: Crowd) -> None:
-        """A room that was left, and joined again, has who is in it now."""
         bob = crowd.sockets["bob"]
         bob.leave("red")
         await crowd.cluster.settle()
@@ -208,7 +203,6 @@ class AdapterContract:
     # Sockets
 
     async def test_sockets_are_fetched_from_all_servers(self, crowd: Crowd) -> None:
-        """All, those in rooms, those who are not excepted, and those of one server."""
         for server in crowd.cluster.servers:
             for chosen, expected in (
                 (server.everyone, NAMES),
@@ -257,7 +251,7 @@ class AdapterContract:
             await found.call("ask", timeout=5)
 
     async def test_sockets_are_put_into_rooms_from_all_servers(self, crowd: Crowd) -> None:
-        """Those who are chosen join and leave, nobody else, and what is sent into the rooms reaches them."""
+        """The selected sockets join and leave, no others, and what is sent into the rooms reaches them."""
         for server in crowd.cluster.servers:
             server.to("red", "blue").except_(crowd.sockets["alice"].id).sockets_join("green", "yellow")
             await crowd.cluster.settle()
@@ -276,7 +270,7 @@ class AdapterContract:
             server.local.sockets_leave("green")
 
     async def test_sockets_are_disconnected_from_all_servers(self, crowd: Crowd) -> None:
-        """Those who are chosen are out of the namespace, or with `close` lose their connection."""
+        """The selected sockets leave the namespace, or with `close` lose their connection."""
         server = crowd.cluster.servers[-1]
         server.to("red").except_("blue").disconnect_sockets()
         assert await crowd.clients.pop("alice").receive() == "41"
@@ -311,7 +305,6 @@ class AdapterContract:
             assert await namespace._core.adapter.server_count() == len(cluster.servers)
 
     async def test_the_other_servers_hear_of_an_event(self, cluster: Cluster) -> None:
-        """All but the one that emits it, with its arguments."""
         heard: list[tuple[int, tuple[object, ...]]] = []
         for number, namespace in enumerate(cluster.namespaces):
             namespace.on_server_side("hello", lambda *args, number=number: heard.append((number, args)))

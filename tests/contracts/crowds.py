@@ -23,7 +23,7 @@ async def _at_once() -> None:
 class Cluster:
     """Servers that run, in this event loop, and where; `settle` returns when each knows what the others have done.
 
-    That is: what was sent has arrived, and what will be sent into a room arrives at those who are in it now.
+    That is: what was sent has arrived, and what will be sent into a room arrives at its present members.
     """
 
     servers: list[SocketServer]
@@ -49,19 +49,19 @@ class Crowd:
         return self.cluster.servers[NAMES.index(name) % len(self.cluster.servers)]
 
     def beside(self, server: SocketServer) -> list[str]:
-        """Whoever is connected to this server."""
+        """The clients of this server."""
         return [name for name in NAMES if self.server(name) is server]
 
     def names(self, ids: set[str]) -> list[str]:
-        """Who has these ids."""
+        """The clients of these ids."""
         return [name for name in NAMES if self.sockets[name].id in ids]
 
     def members(self, room: str) -> list[str]:
-        """Who is in a room."""
+        """The clients in a room."""
         return [name for name in NAMES if room in self.sockets[name].rooms]
 
     async def who_gets(self, event: list[Any], sender: SocketServer) -> list[str]:
-        """Whoever got `event` from a server, once each; afterwards all have got all that it had sent."""
+        """The clients that got `event` from a server, once each; afterwards nothing that it sent is in transit."""
         got: list[str] = []
         sender.emit("end")
         for name, client in self.clients.items():

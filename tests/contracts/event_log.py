@@ -60,7 +60,6 @@ class EventLogContract:
     """To be inherited by a test class with a fixture `make`, a `MakeStore`."""
 
     async def test_a_new_log_has_missed_nothing(self, make: MakeStore) -> None:
-        """Its position can be read from."""
         trial = await Trial.start(make)
         assert await trial.missed(trial.log.position) == []
 
@@ -75,7 +74,6 @@ class EventLogContract:
         assert trial.delivered[1] == LoggedEvent(began.number + 1, event("b"), (), ("p", "q"), ("x", "y"), "k")
 
     async def test_attachments_are_kept(self, make: MakeStore) -> None:
-        """In their order."""
         trial = await Trial.start(make)
         began = trial.log.position
         trial.log.append(event("a"), (b"\x00one", b""), ("p",), (), None)
@@ -141,7 +139,7 @@ class EventLogContract:
         assert await trial.missed(began) == ["197", "198", "199"]
 
     async def test_fault_06_an_idle_client_is_recovered(self, make: MakeStore) -> None:
-        """All events have grown too old, those of its last position too, but it has missed none of them."""
+        """All events have grown too old, that of its last position too, but it has missed no event."""
         trial = await Trial.start(make, RecoverySettings(max_age=64))
         idle = await trial.append("a", "b")
         trial.clock.now += 1000
@@ -162,7 +160,6 @@ class EventLogContract:
         assert await trial.missed(idle, "quiet", "busy") is Incomplete.TRIMMED
 
     async def test_old_events_are_not_kept(self, make: MakeStore) -> None:
-        """Whoever needs one is not recovered."""
         trial = await Trial.start(make, RecoverySettings(max_age=64))
         began = trial.log.position
         trial.clock.now += 100
@@ -186,7 +183,6 @@ class EventLogContract:
         assert await trial.missed(began) is Incomplete.TOO_MANY
 
     async def test_fault_10_too_many_bytes_are_refused_as_a_whole(self, make: MakeStore) -> None:
-        """Attachments count."""
         trial = await Trial.start(make, RecoverySettings(replay_bytes=len(event("ab")) * 3))
         began = trial.log.position
         first = await trial.append("ab")
@@ -198,7 +194,6 @@ class EventLogContract:
         assert await trial.missed(last) is Incomplete.TOO_MANY
 
     async def test_a_room_is_bounded_in_events(self, make: MakeStore) -> None:
-        """The newest stay."""
         trial = await Trial.start(make, RecoverySettings(room_events=2))
         began = await trial.append("a")
         second = await trial.append("b")
@@ -261,7 +256,6 @@ class EventLogContract:
         assert await trial.missed(Position(epoch, number + 1)) is Incomplete.EPOCH
 
     async def test_namespaces_have_logs_of_their_own(self, make: MakeStore) -> None:
-        """One counter each."""
         store = await make(RecoverySettings(), Clock())
         delivered: list[LoggedEvent] = []
         one, other = store.log("/", delivered.append), store.log("/other", delivered.append)

@@ -37,7 +37,7 @@ def entry(socket_id: str, user: User, joined_at: str) -> PresenceEntry:
 
 
 class Diary:
-    """What a listener is told of its own and others' connections, in order."""
+    """What its own listener is told and others' connections, in order."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, str, PresenceEntry]] = []
@@ -75,7 +75,7 @@ class PresenceContract:
         ]
 
     async def test_users_are_listed_in_the_order_of_their_coming(self, presence: Presence) -> None:
-        """Whoever leaves and comes back is the last."""
+        """A member that leaves and comes back is the last."""
         for second, user in enumerate((*USERS, *USERS)):
             presence.remove_connection("p1", user.id)
             presence.add_connection("p1", entry(user.id, user, moment(second)))
@@ -100,7 +100,6 @@ class PresenceContract:
         assert presence.project_count == 0
 
     async def test_leaving_what_was_not_joined_changes_nothing(self, presence: Presence) -> None:
-        """Neither another connection, nor another project, nor a project that is not there."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         presence.remove_connection("p1", "s2")
         presence.remove_connection("p2", "s1")
@@ -142,17 +141,15 @@ class PresenceContract:
         assert diary.take() == []
 
     async def test_a_project_that_nobody_joined_is_not_occupied(self, presence: Presence) -> None:
-        """To ask for it does not make it."""
         assert presence.occupancy("p1")[:2] == (0, 0)
         assert presence.local_projects == []
 
     async def test_a_project_that_one_server_knows_is_counted_there(self, presence: Presence) -> None:
-        """Whoever else might come: nobody else could count it."""
+        """No other instance could count it."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         assert presence.occupancy("p1").is_reporter
 
     async def test_a_project_that_nobody_joined_is_complete(self, presence: Presence) -> None:
-        """Nobody waits for those who are in it."""
         assert presence.is_complete("p1")
 
 

@@ -120,8 +120,8 @@ class LogMachine(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.store = self.open(self.clock)
-        self.loop.run_until_complete(self.store.start())
         self.log: EventLog = self.store.log("/", self._deliver)
+        self.loop.run_until_complete(self.store.start())
 
     def _deliver(self, event: LoggedEvent) -> None:
         self.model.append(event, self.clock.now)

@@ -3,15 +3,15 @@
 import asyncio
 
 import msgspec
-from tests.contracts.event_log import MakeStore
+from tests.contracts.event_log import MakeStore, event
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import SavedSession
+from synkora.recovery.ports import Incomplete, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
 NOW = Clock().now
-SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch", 7))
+SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch", 7), joined=(7, 9))
 
 
 def lost(pid: str, at: float = NOW) -> SavedSession:
@@ -23,7 +23,6 @@ class SessionStoreContract:
     """To be inherited by a test class with a fixture `make`, a `MakeStore`."""
 
     async def test_a_session_is_what_was_saved(self, make: MakeStore) -> None:
-        """Connected or lost."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(SESSION)
         sessions.save(lost("pid-2"))
@@ -56,7 +55,6 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") is None
 
     async def test_a_forgotten_session_is_gone(self, make: MakeStore) -> None:
-        """To forget what is not there is no mistake."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(SESSION)
         sessions.save(lost("pid-2"))
@@ -77,7 +75,6 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") == SESSION
 
     async def test_lost_sessions_are_bounded_in_number(self, make: MakeStore) -> None:
-        """The newest stay."""
         sessions = (await make(RecoverySettings(max_sessions=2), Clock())).sessions("/")
         for number in range(4):
             sessions.save(lost(f"pid-{number}", NOW + number))
@@ -85,8 +82,19 @@ class SessionStoreContract:
         assert [session.pid for session in kept if session is not None] == ["pid-2", "pid-3"]
 
     async def test_namespaces_have_sessions_of_their_own(self, make: MakeStore) -> None:
-        """A pid means nothing in another namespace."""
         store = await make(RecoverySettings(), Clock())
         store.sessions("/").save(SESSION)
         assert await store.sessions("/other").take("pid-1") is None
         assert await store.sessions("/").take("pid-1") == SESSION
+
+    async def test_a_forgotten_namespace_begins_again(self, make: MakeStore) -> None:
+        """Without sessions, and with positions that differ from all former ones."""
+        store = await make(RecoverySettings(), Clock())
+        log = store.log("/", lambda _: None)
+        log.append(event("a"), (), ("p",), (), None)
+        store.sessions("/").save(SESSION)
+        store.forget("/")
+        assert await store.sessions("/").take("pid-1") is None
+        again = store.log("/", lambda _: None)
+        assert again.position.epoch != log.position.epoch
+        assert await again.read(("p",), log.position) is Incomplete.EPOCH

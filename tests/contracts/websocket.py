@@ -48,8 +48,20 @@ def echoing_engine() -> Engine:
     return Engine(echoes=True, max_payload=MAX, compression=True, origins=Origins(["https://app.example.com"]))
 
 
+async def expect_refused_frames(raw: WebSocket, engine: Engine, frames: list[bytes], code: int) -> None:
+    """Send frames that break the protocol: the connection is closed with `code`, and nothing is handed over."""
+    await raw.send(*frames, client_frame(TEXT, b"4after"))
+    assert (await raw.closed()).code == code
+    await raw.send(client_frame(CLOSE, code.to_bytes(2, "big")))
+    await raw.ended()
+    assert engine.recorders[0].messages == []
+    assert len(engine.recorders[0].reasons) == 1
+    assert len(engine.registry) == 0
+    await until(lambda: engine.registry.open_websockets == 0)
+
+
 class WebSocketContract:
-    """For a test class with the fixtures `engine`, which echoes, `address`, and `raw`, a client of its own."""
+    """For a test class with the fixtures `engine`, which echoes, `address`, and `raw`, its own client."""
 
     # Messages
 
@@ -61,7 +73,6 @@ class WebSocketContract:
         assert (await raw.frame()).data == payload
 
     async def test_a_binary_message_comes_back(self, raw: WebSocket) -> None:
-        """Binary packets travel as they are, whatever is in them."""
         payload = bytes(range(256))
         await raw.send(client_frame(BINARY, payload))
         frame = await raw.frame()
@@ -147,18 +158,9 @@ class WebSocketContract:
     @pytest.mark.parametrize("case", ERRORS)
     async def test_what_is_no_message_is_closed_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
-        frames, code = ERRORS[case]
-        await raw.send(*frames, client_frame(TEXT, b"4after"))
-        assert (await raw.closed()).code == code
-        await raw.send(client_frame(CLOSE, code.to_bytes(2, "big")))
-        await raw.ended()
-        assert engine.recorders[0].messages == []
-        assert len(engine.recorders[0].reasons) == 1
-        assert len(engine.registry) == 0
-        await until(lambda: engine.registry.open_websockets == 0)
+        await expect_refused_frames(raw, engine, *ERRORS[case])
 
     async def test_another_client_notices_nothing(self, raw: WebSocket, address: Address) -> None:
-        """One client's fault is its own."""
         async with websocket(address) as other:
             await raw.send(client_frame(TEXT, b"4\xff"))
             await raw.closed()
@@ -230,7 +232,7 @@ class WebSocketContract:
         assert refused.value.response.status_code == 403
 
     async def test_a_server_that_stops_tells_new_clients(self, address: Address, engine: Engine) -> None:
-        """Who comes while it shuts down is answered 503."""
+        """A handshake during the shutdown gets 503."""
         engine.registry.close()
         with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
             await connect(address.url("websocket"), proxy=None)
@@ -249,14 +251,12 @@ class WebSocketContract:
 
     @pytest.mark.parametrize("offers", [["synkora"], ["v2.synkora", "v1.synkora"], ["b" * 4000, "a"]])
     async def test_the_first_subprotocol_offered_is_answered(self, address: Address, offers: list[str]) -> None:
-        """A client that offers subprotocols closes a WebSocket that has none of them."""
         async with websocket(address, subprotocols=offers) as client:
             assert client.connection.subprotocol == offers[0]
             await client.send("4hello")
             assert await client.receive() == "4hello"
 
     async def test_a_client_that_offers_no_subprotocol_gets_none(self, address: Address) -> None:
-        """A subprotocol that was not offered would end the connection."""
         async with websocket(address) as client:
             assert client.connection.subprotocol is None
 

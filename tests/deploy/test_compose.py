@@ -12,13 +12,12 @@ import pytest
 import pytest_asyncio
 import yaml
 from tests.docs.documents import ROOT
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB, CAROL
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import expect_health
 from tests.support.nginx import running_nginx
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB, CAROL
+from tests.support.real_clients import WAYS, Client
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess, expect_health
 
 FOLDER = ROOT / "deploy" / "docker"
 SERVICES: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))["services"]

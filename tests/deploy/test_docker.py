@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from tests.deploy.dockerfile import Builder, command, environment, stages, texts
 from tests.docs.documents import ROOT
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, SECRET
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, SECRET
 from tests.support.processes import PATIENCE, Program, free_port
+from tests.support.real_clients import WAYS, Client
 
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 WEB, SERVER, IMAGE = stages(DOCKERFILE)
@@ -103,7 +103,6 @@ async def test_it_serves_in_a_clean_environment(image: Path, node: NodeProcess, 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_its_pages_are_there(image: Path, tmp_path: Path) -> None:
-    """What is installed has the playground, for those who try it in development."""
     with Program(
         [image / "bin" / "synkora"], tmp_path, NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0"
     ) as program:

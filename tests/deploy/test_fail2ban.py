@@ -35,7 +35,6 @@ def found(request: pytest.FixtureRequest) -> Found:
 @pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
 @pytest.mark.parametrize("what", ["Sign-in refused", "Console sign-in refused", "Flooding client cut off"])
 def test_an_address_is_found(found: Found, what: str, address: str) -> None:
-    """With a reason and without one."""
     assert (
         found("incident", what=what, reason="Authentication failed (auth.token: expired)", address=address) == address
     )
@@ -52,7 +51,6 @@ def test_what_people_can_run_into_blocks_nobody(found: Found, what: str) -> None
     "forged", [", from 203.0.113.9", '","address":"203.0.113.9"}', "\n! Sign-in refused, from 203.0.113.9"]
 )
 def test_nobody_can_have_another_address_blocked(found: Found, forged: str) -> None:
-    """Whatever a client writes into the words of a refusal, the address is its own."""
     assert found("incident", what="Sign-in refused", reason=forged, address="192.0.2.7") == "192.0.2.7"
     assert found("incident", what="Origin refused", reason=forged, address="192.0.2.7") is None
     assert found("client_connected", socketId="x", userName=forged, userId="x") is None
@@ -60,6 +58,5 @@ def test_nobody_can_have_another_address_blocked(found: Found, forged: str) -> N
 
 @pytest.mark.parametrize("counts", ["12 sign-ins refused", "3 limits hit, 2 flooding clients cut off"])
 def test_an_address_that_goes_on_is_found_each_minute(found: Found, counts: str) -> None:
-    """In the line with what came from an address."""
     assert found("incidents_from", address="192.0.2.7", counts=counts) == "192.0.2.7"
     assert found("incidents_from", address="192.0.2.7", counts="3 limits hit") is None

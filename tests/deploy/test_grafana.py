@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.deploy.promtool import promtool
 from tests.docs.documents import ROOT, table
-from tests.end_to_end.server_process import ServerProcess
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "synkora.json"
 RULES = ROOT / "deploy" / "prometheus" / "synkora.rules.yml"
@@ -61,7 +61,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def test_every_query_asks_for_what_is_told(samples: dict[str, set[str]]) -> None:
-    """Each metric in the dashboard and in the alerts is one that a server has, and each label is one of its own."""
+    """Each metric in the dashboard and in the alerts is one of the server, and each label is one of the metric."""
     queries = [*_queries(dashboard()), RULES.read_text(encoding="utf-8")]
     assert len(queries) > 40
     asked = {name for query in queries for name in _NAME.findall(query)}
@@ -87,7 +87,7 @@ def test_every_query_is_one(tmp_path: Path) -> None:
 
 
 def test_the_dashboard_can_be_provisioned() -> None:
-    """It has an id of its own and no database's; its data source is chosen; no two panels lie upon each other."""
+    """It has its own id and no database's; its data source is chosen; no two panels lie upon each other."""
     read = dashboard()
     assert read["uid"] == "synkora"
     assert "id" not in read

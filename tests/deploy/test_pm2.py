@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.docs.documents import ROOT
-from tests.end_to_end.people import CLIENTS, SECRET
+from tests.support.people import CLIENTS, SECRET
 from tests.support.processes import PATIENCE, free_port
 
 CONFIGURATION = ROOT / "deploy" / "pm2" / "ecosystem.config.cjs"
@@ -26,7 +26,7 @@ require("node:http").createServer((_, response) => response.end(process.env.ENAB
 
 
 class Pm2:
-    """PM2 with a daemon of its own, on a configuration with the folders and the ports of a test."""
+    """PM2 with its own daemon, on a configuration with the folders and the ports of a test."""
 
     def __init__(self, folder: Path) -> None:
         self.port, self.app_port = free_port(), free_port()

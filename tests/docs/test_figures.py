@@ -25,7 +25,6 @@ def test_the_ratios_are_made_of_the_runs(measured: Measured) -> None:
 
 
 def test_the_chart_is_made_of_the_runs(measured: Measured) -> None:
-    """So is the picture."""
     assert (ROOT / "docs/images/bench.svg").read_text(encoding="utf-8") == chart(measured)
 
 

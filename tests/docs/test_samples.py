@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 from tests.docs.documents import DOCUMENTS, ROOT, blocks
-from tests.end_to_end.people import ALICE, BOB, Person
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.people import ALICE, BOB, Person
 from tests.support.processes import PATIENCE, Program, free_port
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess
 from tests.support.servers import serving, until
 
 from synkora import SocketServer
-from synkora.testing import connect
+from synkora.testing import Client, connect
 
 LIBRARY = ROOT / "docs" / "library.md"
 
@@ -139,11 +139,16 @@ async def test_library_namespaces() -> None:
 
 
 async def test_library_testing() -> None:
-    """The sample of a test passes."""
     made: dict[str, Any] = {"__name__": "sample"}
     for block in blocks(LIBRARY, "python"):
         exec(compile(block.text, str(LIBRARY), "exec"), made)  # noqa: S102  # as above
     await made["test_say"]()
+    async with AsyncExitStack() as clients:
+
+        async def connect_client(server: SocketServer, **options: Any) -> Client:
+            return await clients.enter_async_context(connect(server, **options))
+
+        await made["test_say_by_the_fixture"](connect_client)
 
 
 async def test_library_clock() -> None:
@@ -167,7 +172,7 @@ async def test_from_python_socketio() -> None:
 
 
 async def test_readme_library() -> None:
-    """The README's server passes a message on to those who joined its room, and acknowledges it."""
+    """The README's server relays a message to the members of its room, and acknowledges it."""
     async with serving(server_of(ROOT / "README.md")) as address:
         ann, ben = socketio.AsyncSimpleClient(), socketio.AsyncSimpleClient()
         await ann.connect(address.http)
@@ -277,7 +282,7 @@ def test_refusals(name: str, tmp_path: Path) -> None:
 
 
 async def test_member_lists(redis: RedisServer, tmp_path: Path) -> None:
-    """Clients of two servers see the same names: who comes, who leaves, and that a server has crashed."""
+    """Clients of two servers see the same names: joins, leaves, and a crashed server."""
     page = ROOT / "docs" / "member-lists.md"
     replaced = {"redis://127.0.0.1:6379": redis.url, "self._change.wait(), 30": "self._change.wait(), 0.5"}
     port = free_port()

@@ -28,7 +28,7 @@ from synkora.identity.tokens import MAX_TOKEN_LENGTH
 from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES, MAX_NAME_LENGTH
 from synkora.protocol.engineio import MAX_PACKETS
 from synkora.protocol.socketio import MAX_ATTACHMENTS
-from synkora.serving.http import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
+from synkora.serving.http_limits import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
 from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 from synkora.serving.server import TLS_TIME
 from synkora.sockets.acks import MAX_UNANSWERED

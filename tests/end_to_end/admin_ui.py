@@ -1,4 +1,4 @@
-"""Socket.IO's own admin UI in a real browser, from an address of its own."""
+"""Socket.IO's own admin UI in a real browser, from its own address."""
 
 import functools
 import json
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import CLIENTS
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.node_process import NodeProcess
+from tests.support.people import CLIENTS
+from tests.support.server_process import ServerProcess
 
 TOKEN = "the-token-of-the-console-81bd"
 ON = {"ADMIN_UI": "true", "CONSOLE_TOKEN": TOKEN}
@@ -50,7 +50,7 @@ def serving_ui() -> Iterator[str]:
 
 
 class AdminPage:
-    """The UI in a browser of its own, which reaches nothing but this machine."""
+    """The UI in its own browser, which reaches nothing but this machine."""
 
     def __init__(self, chromium: NodeProcess) -> None:
         self._chromium = chromium

@@ -1,20 +1,19 @@
-"""People in browsers of their own, with a session's cookie, on a page that does what the web app's pages do."""
+"""People in their own browsers, with a session's cookie, on a page that does what the web app's pages do."""
 
 import json
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.end_to_end.people import ALICE, BOB, Person, npm_tokens
 from tests.end_to_end.playground.visitors import Visitor
-from tests.end_to_end.session import PROJECT
 from tests.end_to_end.web_app import WebApp
+from tests.support.people import ALICE, BOB, PROJECT, Person, npm_tokens
 
 V4 = {"cookie": "next-auth.session-token", "by": "nextauth"}
 V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-token"}
 
 
 class AppVisitor(Visitor):
-    """Somebody in a browser of their own, on a page of the app."""
+    """Somebody in their own browser, on a page of the app."""
 
     async def visit(self, app: WebApp, person: Person | None, session: dict[str, str]) -> None:
         """Open the page, with a session of `person` if there is one."""

@@ -3,8 +3,8 @@
 from typing import Any
 
 import httpx
-from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
+from tests.support.server_process import ServerProcess
 
 HANDSHAKE = {"EIO": "4", "transport": "polling"}
 #: Sessions that a test leaves behind are not waited for.

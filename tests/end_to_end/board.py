@@ -1,4 +1,4 @@
-"""People on a page that does what the web app's board does, each in a browser of their own."""
+"""People on a page that does what the web app's board does, each in their own browser."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from typing import Any
 from tests.access.processes import App
 from tests.access.world import TEAM_PROJECT
 from tests.end_to_end.guarded import token_of
-from tests.end_to_end.people import CLIENTS
 from tests.end_to_end.playground.visitors import UNTIL, Visitor
+from tests.support.people import CLIENTS
 
 _VITE = CLIENTS.parent.parent / "web" / "node_modules" / "vite" / "bin" / "vite.js"
 

@@ -1,9 +1,8 @@
-"""Two well-behaved clients in a project, and the one among them who is not."""
+"""Two well-behaved clients in a project, and a third one that is not."""
 
-from tests.end_to_end.clients import Client
-from tests.end_to_end.people import Person
 from tests.end_to_end.raw import RawClient
-from tests.end_to_end.session import PROJECT
+from tests.support.people import PROJECT, Person
+from tests.support.real_clients import Client
 
 MALLORY = Person("user-mallory", "Mallory")
 
@@ -28,6 +27,11 @@ class Bystanders:
             await sender.emit("canvas:update", {"projectId": PROJECT, "changes": {"pixels": b"\x00\xff", "n": 1}})
             assert await receiver.next() == ["canvas:update", {"pixels": b"\x00\xff", "n": 1}]
             assert not sender.changes.untaken
+
+    async def notice_the_end_of(self, mallory: RawClient) -> None:
+        """Fail unless Mallory's connection ends, and both hear of that and of nothing else."""
+        await mallory.is_closed()
+        await self.notice_the_leave()
 
     async def notice_the_leave(self) -> None:
         """Fail unless Mallory is gone from the project, and that is all there is to hear."""

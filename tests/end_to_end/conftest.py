@@ -8,12 +8,11 @@ from tests.access.fixtures import app, app_process, postgres
 from tests.end_to_end.app_visitors import AppVisitor
 from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.bystanders import MALLORY, Bystanders
-from tests.end_to_end.clients import WAYS, Client, Way
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, join
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB, Person
+from tests.support.real_clients import WAYS, Client, Connect, Way, join
+from tests.support.server_process import ServerProcess, StartServer
 
 __all__ = ["app", "app_process", "postgres"]
 
@@ -42,7 +41,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for all tests of a module that need no settings of their own."""
+    """A server for all tests of a module that need no their own settings."""
     # All tests come from one address, and some send more at once than people do.
     limits = {"LIMIT_FAILED_SIGN_INS": "0", "LIMIT_EDIT_RATE": "1000"}
     # Refusals by polling wait for an upgrade, as long as an upgrade may take.
@@ -62,7 +61,7 @@ async def node() -> AsyncIterator[NodeProcess]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[NodeProcess]:
-    """One browser; who opens a page in it has cookies of their own."""
+    """One browser; each visitor has their own cookies."""
     chromium = await start_chromium()
     yield chromium
     await chromium.stop()
@@ -77,7 +76,11 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[Connect]:
-    """Connects people, each in the way that the test says, or else in JavaScript over WebSocket."""
+    """Connects people, in JavaScript over WebSocket unless `way` is another, and takes `connected` from the events.
+
+    They send their tokens unless `auth` is something else. A client that upgrades is waited for until it has, unless
+    `upgraded` is false.
+    """
     clients: list[Client] = []
 
     async def connect(
@@ -148,7 +151,7 @@ async def mallory(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitors(chromium: NodeProcess) -> AsyncIterator[list[AppVisitor]]:
-    """Two people, each with a browser of their own."""
+    """Two people, each with their own browser."""
     visitors = [AppVisitor(chromium), AppVisitor(chromium)]
     yield visitors
     for visitor in visitors:

@@ -1,4 +1,4 @@
-"""Whoever knows who may join what, people with roles there, and servers that ask."""
+"""Authorities on project access, people with roles, and servers that ask."""
 
 import asyncio
 import signal
@@ -11,8 +11,8 @@ import psutil
 from tests.access.fixtures import Database
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, World, nextauth_v4
-from tests.end_to_end.people import ISSUED
 from tests.support.clients import WebSocket
+from tests.support.people import ISSUED
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 
@@ -72,11 +72,11 @@ class DatabaseAuthority:
         """What asks it."""
         return PostgresAccess(self._postgres.url())
 
-    async def show(self, world: World, *, anew: bool = False) -> None:
-        """Answer from now on as it is in this world; with `anew` its tables are made first."""
+    async def show(self, world: World, *, create: bool = False) -> None:
+        """Answer from now on as it is in this world; with `create` its tables are made first."""
         connection = await asyncpg.connect(self._postgres.url(), statement_cache_size=0)
         database = Database(self._postgres, connection)
-        if anew:
+        if create:
             await database.create()
         await database.show(world)
         await connection.close()

@@ -3,10 +3,9 @@
 import asyncio
 from typing import Any
 
-from tests.end_to_end.clients import Client, Way
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
-from tests.end_to_end.session import PROJECT
+from tests.support.node_process import NodeProcess
+from tests.support.people import PROJECT, Person
+from tests.support.real_clients import Client, Way
 
 
 class Member(Client):
@@ -20,7 +19,7 @@ class Member(Client):
         self._joining: set[asyncio.Task[None]] = set()
 
     def changed(self, change: list[Any]) -> None:
-        """Take note of what became of the connection, and join where there is a new one."""
+        """Record the connection's state, and join after each connect."""
         super().changed(change)
         if change[0] == "connect":
             self.ids.append(change[1])

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.end_to_end.clients import Way
-from tests.end_to_end.inbox import Inbox
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
+from tests.support.node_process import NodeProcess
+from tests.support.people import Person
+from tests.support.real_clients import Inbox, Way
 
 #: Numbers what happens, in the order in which the test learns of it.
 _CLOCK: Final = itertools.count()
@@ -49,7 +48,7 @@ class Mover(Member):
         self._calls: set[asyncio.Task[None]] = set()
 
     def changed(self, change: list[Any]) -> None:
-        """Take note of what became of the connection."""
+        """Record the connection's state."""
         if change[0] == "connect":
             self.visits.append(Visit())
         elif change[0] == "disconnect":
@@ -57,7 +56,7 @@ class Mover(Member):
         super().changed(change)
 
     def heard(self, event: str, *args: Any) -> None:
-        """Take note of an event."""
+        """Record an event."""
         visit = self.visits[-1]
         match event:
             case "users:active" if visit.joined is None:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
 from tests.end_to_end.raw import RawClient, RawWebSocket, enter
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.node_process import NodeProcess
+from tests.support.people import Person
+from tests.support.real_clients import WAYS, Client
+from tests.support.server_process import ServerProcess
 
 _NAMES: Final = """
     Alice Moreau, Bob Tanaka, Carol Nwosu, Dave Lindqvist, Ines Ferreira, Frank Osei, Judy Albrecht, Ken Watanabe,

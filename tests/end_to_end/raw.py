@@ -9,10 +9,10 @@ import zlib
 from typing import Any, NamedTuple, Protocol
 
 import httpx
-from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.people import Person
 from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
+from tests.support.server_process import ServerProcess
 from tests.support.wire import BINARY, TEXT, WebSocket, client_frame, fields
 from websockets.frames import Opcode
 

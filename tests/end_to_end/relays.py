@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tests.end_to_end.people import ALICE
+from tests.support.people import ALICE
 
 TASK = {
     "id": "t1",

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.console.operators import Operator
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.office import at_work
 from tests.end_to_end.playground.visitors import DESK, PHONE, Visitor
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.node_process import NodeProcess
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess
 
 IMAGES: Final = Path(__file__).parent.parent.parent / "docs" / "images"
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Final
 
-from tests.end_to_end.clients import Way
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import expect_health
 from tests.support.nginx import Nginx, running_nginx
+from tests.support.node_process import NodeProcess
+from tests.support.people import Person
+from tests.support.real_clients import Way
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess, expect_health
 
 #: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
 _CALM: Final = 20
@@ -33,7 +32,7 @@ class Site:
         self._around = ExitStack()
 
     def add(self, **variables: str) -> ServerProcess:
-        """Start one more instance; `variables` are settings of its own."""
+        """Start one more instance; `variables` are its own settings."""
         # One that comes back on its port is the same instance to nginx.
         name = self._names.get(variables.get("WS_PORT", ""), ascii_lowercase[len(self._names)])
         given = {"REDIS_URL": self._redis.url, "TRUSTED_PROXIES": "127.0.0.1", "WS_INSTANCE": name, **variables}
@@ -88,11 +87,11 @@ class Site:
         assert [instance.stderr for instance in running] == [[] for _ in running]
 
     def of(self, instance: ServerProcess) -> list[Member]:
-        """Who is connected with an instance."""
+        """The members of an instance."""
         return [member for member in self.members if f"connected: {member.id} " in instance.output]
 
     def members_of_others(self, instance: ServerProcess) -> list[Member]:
-        """Who is connected with another one."""
+        """The members of the other instances."""
         return [member for member in self.members if member not in self.of(instance)]
 
     @property

@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from tests.access.processes import App, Postgres
 from tests.access.world import OWN_PROJECT, SECRET, TEAM_PROJECT, small_world
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.guarded import (
     AppAuthority,
     Authority,
@@ -21,11 +20,11 @@ from tests.end_to_end.guarded import (
     token_of,
     until_writes,
 )
-from tests.end_to_end.people import ISSUED, Person
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, join
 from tests.support.clients import websocket
+from tests.support.people import ISSUED, Person
 from tests.support.processes import PATIENCE, Synkora
+from tests.support.real_clients import WAYS, Connect, join
+from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import Address
 
 NO_ACCESS = "You do not have access to this project"
@@ -62,7 +61,7 @@ async def authority(request: pytest.FixtureRequest) -> AsyncIterator[Authority]:
     found: Authority
     if request.param == "postgres":
         found = database = DatabaseAuthority(request.getfixturevalue("postgres"))
-        await database.show(small_world(), anew=True)
+        await database.show(small_world(), create=True)
     else:
         found = AppAuthority(request.getfixturevalue("app"))
     yield found
@@ -100,7 +99,7 @@ async def come() -> AsyncIterator[Come]:
 async def test_owners_editors_and_creators_join_and_edit(
     address: Address, come: Come, user_id: str, project: str
 ) -> None:
-    """Each of their edits reaches whoever else is there: another member, or another tab of the creator."""
+    """Each of their edits reaches the others: another member, or another tab of the creator."""
     other = await come(address, "viewer" if project == TEAM_PROJECT else "creator")
     await other.join(project=project)
     guest = await come(address, user_id)
@@ -141,7 +140,7 @@ async def test_strangers_are_refused_and_hear_nothing(address: Address, come: Co
 
 
 async def test_each_project_is_asked_about(address: Address, come: Come) -> None:
-    """Whoever is in one project is a stranger in the next; a team's project is not its creator's by itself."""
+    """Access to one project gives no access to another; the creator alone has no access to a team's project."""
     creator, owner = await come(address, "creator"), await come(address, "owner")
     await creator.join(project=OWN_PROJECT)
     await creator.is_refused(NO_ACCESS, TEAM_PROJECT)
@@ -206,7 +205,7 @@ async def test_the_log_says_who_is_asked_and_what_failed_without_a_secret(
 async def test_a_wrong_password_is_told_in_the_log_and_not_quoted(
     postgres: Postgres, start_server: StartServer, come: Come
 ) -> None:
-    """The database's refusal is no answer: people are told to try again, and whoever runs the server why."""
+    """The database's refusal is no answer: users are told to try again, and the log has the reason."""
     url = postgres.url().replace(quote(Postgres.password, safe=""), "outdated")
     server = start_server(NEXTAUTH_SECRET=SECRET, LOG_LEVEL="debug", PROJECT_ACCESS="postgres", DATABASE_URL=url)
     owner = await come(Address(server.port, "/socket.io/"), "owner")
@@ -231,7 +230,7 @@ async def test_a_wrong_password_is_told_in_the_log_and_not_quoted(
     ],
 )
 async def test_what_cannot_be_asked_is_told_in_one_line(tmp_path: Path, variable: str, value: str | None) -> None:
-    """The process exits with 1 before it listens, names the variable, and quotes none of it."""
+    """The process exits with 1 before it listens, names the variable, and does not quote it."""
     kind = "postgres" if variable == "DATABASE_URL" else "http"
     given = {} if value is None else {variable: value}
     settings = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "PROJECT_ACCESS": kind, **given}
@@ -299,7 +298,6 @@ async def test_who_is_removed_from_the_team_is_out_of_the_project(authority: Aut
 
 
 async def test_a_projects_end_is_the_end_of_everyones_access(authority: Authority, come: Come) -> None:
-    """Whatever their role was."""
     async with serving_guarded(authority, recheck=RECHECK) as (address, _):
         creator = await come(address, "creator")
         await creator.join(project=OWN_PROJECT)

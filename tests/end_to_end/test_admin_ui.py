@@ -7,13 +7,12 @@ import pytest
 import pytest_asyncio
 from tests.app.admin_ui.admins import Admin, visitor
 from tests.end_to_end.admin_ui import ON, TOKEN, AdminPage, serving_ui
-from tests.end_to_end.clients import WAYS
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
 from tests.support.clients import websocket
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB, PROJECT
+from tests.support.real_clients import WAYS, Connect, join
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import Address
 
 PATH = "/socket.io/"
@@ -102,7 +101,6 @@ async def test_a_page_of_an_origin_that_is_not_allowed_does_not_connect(
 async def test_every_instance_is_shown(
     start_server: StartServer, page: AdminPage, origin: str, connect_by: Connect
 ) -> None:
-    """Those who are connected to another one too, and they are disconnected from there."""
     with running_redis() as redis:
         given = {**ON, "ALLOWED_ORIGINS": origin, "REDIS_URL": redis.url}
         first, second = start_server(**given), start_server(**given)

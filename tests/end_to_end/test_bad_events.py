@@ -6,7 +6,7 @@ import pytest
 from tests.end_to_end.bystanders import Bystanders
 from tests.end_to_end.raw import RawClient
 from tests.end_to_end.relays import ROWS, VOLATILE
-from tests.end_to_end.session import PROJECT
+from tests.support.people import PROJECT
 
 RELAYED = [row.event for row in ROWS]
 REQUIRED = "Project ID is required"
@@ -85,7 +85,6 @@ async def test_a_bad_project_id_is_answered(
     "project_id", ["p" * 200, "ü" * 200, "🚀" * 200, "a b/c,d\n\u0000", "__proto__", "constructor"]
 )
 async def test_any_string_of_up_to_200_characters_is_a_project(mallory: RawClient, project_id: str) -> None:
-    """What the characters are is the app's own matter."""
     await mallory.join(project_id)
     await mallory.emit("task:create", {"projectId": project_id, "task": 1})
     await mallory.goes_on()
@@ -120,7 +119,6 @@ UNKNOWN = (
 
 @pytest.mark.parametrize("event", UNKNOWN, ids=range(len(UNKNOWN)))
 async def test_an_unknown_event_is_answered(mallory: RawClient, bystanders: Bystanders, event: str) -> None:
-    """The answer is short, whatever the event's name is."""
     await mallory.emit(event, {"projectId": PROJECT})
     error = await mallory.expect("error")
     assert "nknown event" in error["message"]
@@ -165,7 +163,6 @@ async def test_ten_thousand_nested_arrays_are_refused(mallory: RawClient, bystan
 
 
 async def test_a_ping_with_arguments_is_a_ping(mallory: RawClient, bystanders: Bystanders) -> None:
-    """Whatever stands behind it is ignored."""
     odd: list[list[Any]] = [[None], [{}], [1, 2, 3], ["x" * 1000]]
     for arguments in odd:
         await mallory.emit("ping", *arguments)

@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import Closed, RawClient, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.server_process import ServerProcess
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PONG, TEXT, Connection, client_frame
 from tests.support.wire import PING as WS_PING
 
@@ -81,7 +81,6 @@ async def test_a_message_in_fragments_is_a_message(
 
 @pytest.mark.parametrize("mallory", [RawWebSocket], indirect=True, ids=[""])
 async def test_a_message_of_the_limit_is_taken(mallory: RawClient, bystanders: Bystanders) -> None:
-    """The limit itself is allowed."""
     head, tail = '42["no such event","', '"]'
     await mallory.carrier.send(head + "x" * (LIMIT - len(head) - len(tail)) + tail)
     assert "nknown event" in (await mallory.expect("error"))["message"]
@@ -122,7 +121,6 @@ async def test_a_broken_handshake_is_refused(server: ServerProcess, bystanders: 
 
 
 async def test_a_session_takes_no_second_websocket(server: ServerProcess, bystanders: Bystanders) -> None:
-    """Whoever comes with the id of a session that is on a WebSocket already gets nothing of it."""
     first = await RawWebSocket.shake_hands(server, "")
     opening = await first.receive()
     assert isinstance(opening, str)

@@ -3,7 +3,7 @@
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import RawClient
-from tests.end_to_end.session import PROJECT
+from tests.support.people import PROJECT
 
 
 def relay(value: str, event: str = "canvas:update", field: str = "changes") -> str:
@@ -91,8 +91,7 @@ async def test_broken_packets_end_their_connection_alone(
 ) -> None:
     """Nothing of them reaches the others, who learn only that somebody has left."""
     await mallory.carrier.send(*packets)
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 HARMLESS: dict[str, list[str | bytes]] = {
@@ -140,7 +139,6 @@ SOUND = {
 async def test_what_is_odd_but_sound_reaches_the_others_whole(
     mallory: RawClient, bystanders: Bystanders, head: str, value: str, attachments: list[bytes]
 ) -> None:
-    """The others' decoders take it, and go on."""
     await mallory.carrier.send(head + relay(value), *attachments)
     for client in (bystanders.alice, bystanders.bob):
         assert (await client.next())[0] == "canvas:update"

@@ -1,4 +1,4 @@
-"""HTTP requests that nobody well-behaved sends: each gets a status of its own fault, and nobody else notices."""
+"""HTTP requests that nobody well-behaved sends: each gets the status of its fault, and nobody else notices."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.bystanders import Bystanders
 from tests.end_to_end.raw import RawClient, RawPolling
-from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
+from tests.support.server_process import ServerProcess
 from tests.support.wire import Connection, upgrade
 
 LIMIT = 1_000_000
@@ -55,8 +55,7 @@ async def test_a_broken_body_ends_its_session_alone(
     answer = await carrier.post(body)
     assert answer.status_code == status
     assert answer.json()["message"]
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
@@ -74,13 +73,11 @@ async def test_a_body_without_a_length_has_the_same_limit(
         assert answer.status_code == 413
     except httpx.WriteError:
         pass  # it was answered, and cut off, before all was sent
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
 async def test_a_body_of_the_limit_is_taken(carrier: RawPolling, mallory: RawClient, bystanders: Bystanders) -> None:
-    """The limit itself is allowed."""
     head, tail = b'42["no such event","', b'"]'
     answer = await carrier.post(head + b"x" * (LIMIT - len(head) - len(tail)) + tail)
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -97,8 +94,7 @@ async def test_packets_after_a_broken_one_are_not_taken(
     await carrier.send(relayed % 1, "47", relayed % 2)
     for client in (bystanders.alice, bystanders.bob):
         assert await client.next() == ["task:create", 1]
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
@@ -110,21 +106,18 @@ async def test_answers_to_packets_before_a_broken_one_arrive(
     await carrier.send('42["ping"]')
     await carrier.send(broken)
     await mallory.expect("pong")
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
 async def test_two_polls_at_a_time_end_the_session(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
 ) -> None:
-    """A session has one client, which polls once at a time."""
     first = asyncio.create_task(carrier.http.get("", params=carrier.query))
     second = asyncio.create_task(carrier.http.get("", params=carrier.query))
     answers = await asyncio.gather(first, second)
     assert 400 in [answer.status_code for answer in answers]
-    await mallory.is_closed()
-    await bystanders.notice_the_leave()
+    await bystanders.notice_the_end_of(mallory)
 
 
 @polling
@@ -190,7 +183,6 @@ BYTES = {
 
 @pytest.mark.parametrize("sent", BYTES.values(), ids=list(BYTES))
 async def test_what_is_no_request_is_refused(server: ServerProcess, bystanders: Bystanders, sent: bytes) -> None:
-    """It gets an answer of its own fault, or is cut off."""
     connection = await Connection.open(server.port)
     with contextlib.suppress(ConnectionError):  # it may be closed before all is sent
         await connection.send(sent)

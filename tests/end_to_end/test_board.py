@@ -5,7 +5,6 @@ The page joins only when it opens. What it gets after a reconnect is not tested 
 
 import asyncio
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
@@ -15,10 +14,9 @@ from tests.access.processes import App
 from tests.access.world import SECRET, TEAM_PROJECT, small_world
 from tests.end_to_end.board import Colleague, build_page
 from tests.end_to_end.guarded import AppAuthority, serving_guarded
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import StartServer
+from tests.support.node_process import NodeProcess
 from tests.support.relay import Relay, relaying
+from tests.support.server_process import ServerProcess, StartServer
 
 RECHECK = 0.3  # seconds
 
@@ -53,19 +51,9 @@ def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
     return start_server(NEXTAUTH_SECRET=SECRET, ALLOWED_ORIGINS=origin, **AppAuthority(board).variables)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chromium() -> AsyncIterator[NodeProcess]:
-    """Chromium."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is not installed"
-    chromium = await NodeProcess.start("remote-browser.mjs", path)
-    yield chromium
-    await chromium.stop()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
-    """Opens boards, each with a relay of its own to the server."""
+    """Opens boards, each with its own relay to the server."""
     async with AsyncExitStack() as stack:
 
         async def come(user_id: str, port: int) -> tuple[Colleague, Relay]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.end_to_end.app_visitors import V4, V5, AppVisitor, collaborate
-from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.web_app import WebApp
+from tests.support.people import ALICE, BOB
+from tests.support.server_process import ServerProcess
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -1,4 +1,4 @@
-"""`synkora check`, as people run it, with all that a server needs, and with none of it."""
+"""`synkora check` as a command, with all services present, and with all of them absent."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pytest
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET
-from tests.end_to_end.session import StartServer
 from tests.support.forks import run
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.server_process import StartServer
 
 PASSWORD = "p@ss:w/o?r#d% of Redis"
 METRICS = "a-token-of-prometheus"
@@ -130,7 +130,6 @@ def test_a_broken_setting(tmp_path: Path) -> None:
 
 
 def test_a_server_that_runs(place: Place, start_server: StartServer) -> None:
-    """Its port is its own."""
     server = start_server()
     done = place.run("--host", "127.0.0.1", "--port", str(server.port), NEXTAUTH_SECRET=SECRET)
     assert done.returncode == 0

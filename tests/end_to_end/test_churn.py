@@ -4,10 +4,9 @@ import asyncio
 import json
 from collections.abc import Iterator
 
-from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.raw import Closed, Packet, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import StartServer, expect_health
+from tests.support.people import ALICE, BOB, CAROL
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.wire import CLOSE, Connection, client_frame
 
 AT_A_TIME = 200

@@ -1,9 +1,8 @@
 """Options of the real client that change what is on the wire."""
 
 import pytest
-from tests.end_to_end.clients import WAYS
-from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.people import ALICE, BOB, PROJECT
+from tests.support.real_clients import WAYS, Connect, join
 
 OPTIONS = {
     "forceBase64": {"forceBase64": True},

@@ -1,4 +1,4 @@
-"""Two servers that share a Redis: what their clients, and those who run them, see of it."""
+"""Two servers that share a Redis, as clients and operators see them."""
 
 import asyncio
 import signal
@@ -8,14 +8,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS, Client, Refused, Way
 from tests.end_to_end.console.api import TOKEN, ConsoleApi
-from tests.end_to_end.people import ALICE, BOB, CAROL, Person
 from tests.end_to_end.raw import RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, Person
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, Refused, Way, join
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
 
 PASSWORD = "the-password-of-redis-7d1e"
@@ -63,7 +62,7 @@ async def quick_pair(servers: tuple[ServerProcess, ServerProcess], connect_by: C
 
 
 async def meet(servers: tuple[ServerProcess, ServerProcess], connect: Connect, way: Way) -> Pair:
-    """Have Alice and Bob join the project, each on a server of their own."""
+    """Have Alice and Bob join the project, each on their own server."""
     alice, bob = [
         await connect(person, url=server.url, way=way) for person, server in zip((ALICE, BOB), servers, strict=True)
     ]
@@ -159,7 +158,7 @@ async def test_a_project_named_like_a_socket_of_another_server_does_not_reach_it
 
 
 async def test_leaving_is_told_on_the_other(pair: Pair, connect_by: Connect) -> None:
-    """Also of one who just goes, and of who is in another project nothing is told."""
+    """Also of one that just disconnects; nothing is told of members of other projects."""
     carol = await connect_by(CAROL, url=pair.servers[1].url)
     await join(carol, project="another")
     await pair.bob.emit("leave-project", PROJECT)
@@ -174,7 +173,6 @@ async def test_leaving_is_told_on_the_other(pair: Pair, connect_by: Connect) -> 
 
 
 async def test_a_server_that_stops_takes_its_people_along_and_bids_nobody_elses_farewell(pair: Pair) -> None:
-    """Those of the other server see them go, once, and stay."""
     first, second = pair.servers
     first.signal(signal.SIGTERM)
     assert (await pair.alice.expect("server:shutdown"))["message"]
@@ -262,7 +260,7 @@ async def test_an_address_has_one_measure_for_all_instances(
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
             refusal = await http.get(server.url + "/socket.io/?EIO=4&transport=polling")
         assert (refusal.status_code, refusal.json()["message"]) == (429, "Too many connections from this address")
-        await carrier.send('40{"token":"none of ours"}')
+        await carrier.send('40{"token":"not ours"}')
         answers.append(await carrier.receive())
         await settle(pair)
     assert answers == [

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 from tests.end_to_end.behind_nginx import HANDSHAKE, client_of
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.raw import RawClient, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, CAROL
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, join
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
 
 HOURS = "3600"  # seconds: a test has to bring the end about itself
@@ -60,13 +59,13 @@ def has_gone(client: Client) -> bool:
 
 
 async def test_one_goes_and_the_other_is_left(halfway: Halfway) -> None:
-    """Who goes is told and seen to leave; who is left works on with other instances, until another signal comes."""
+    """A client that leaves is told and seen to leave; the others work on with other instances, until another signal."""
     await expect_gone(halfway)
     await expect_shut(halfway.draining)
     await halfway.left.emit("task:create", {"projectId": halfway.project, "task": 1})
     await until(lambda: ["task:create", 1] in halfway.carol.events.items, PATIENCE)
     await halfway.carol.emit("task:create", {"projectId": halfway.project, "task": 2})
-    assert await halfway.left.next() == ["task:create", 2]  # of the one who has gone nothing has been told here
+    assert await halfway.left.next() == ["task:create", 2]  # nothing has been told here of the one that left
 
     halfway.draining.signal(signal.SIGINT)
     await halfway.left.expect("server:shutdown")

@@ -8,8 +8,7 @@ import httpx
 import psutil
 import pytest
 import pytest_asyncio
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import StartServer, expect_health
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.wire import Connection
 
 ROOM = 20  # files that the server may still open

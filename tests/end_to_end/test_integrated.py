@@ -12,11 +12,10 @@ import pytest
 import pytest_asyncio
 from tests.docs.documents import blocks
 from tests.end_to_end.asgi_servers import COMMANDS, App, AsgiServer, asgi_server
-from tests.end_to_end.clients import WAYS, Client, Refused
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, SECRET
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, Refused, join
 from tests.support.redis_server import running_redis
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol

@@ -8,9 +8,9 @@ import pytest_asyncio
 from tests.access.fixtures import Database, postgres
 from tests.access.processes import Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, small_world
-from tests.end_to_end.clients import WAYS, Refused
-from tests.end_to_end.people import Person
-from tests.end_to_end.session import Connect, StartServer
+from tests.support.people import Person
+from tests.support.real_clients import WAYS, Connect, Refused
+from tests.support.server_process import StartServer
 
 __all__ = ["postgres"]
 
@@ -47,7 +47,7 @@ async def test_people_work_by_the_sessions_of_the_database(
     people = {}
     for user_id in KEYS:
         auth = {"token": user_id}
-        client = await connect_by(OWNER, url=server.url, way=way, auth=auth, headers=headers_of(user_id))  # type: ignore[arg-type]  # as the table has it
+        client = await connect_by(OWNER, url=server.url, way=way, auth=auth, headers=headers_of(user_id))
         await client.emit("join-project", TEAM_PROJECT)
         assert user_id in [user["userId"] for user in (await client.expect("users:active"))["users"]]
         await client.expect("users:count")

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import BOB
 from tests.end_to_end.raw import RawClient, RawPolling
-from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
+from tests.support.node_process import NodeProcess
+from tests.support.people import BOB, PROJECT
+from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess
 
-#: socket.io-client as pages have it, three of each kind, in an order that gives no instance a kind of its own.
+#: socket.io-client as pages have it, three of each kind, in an order that gives no instance its own kind.
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
 CROWD = (_POLLING, _UPGRADE, _WEBSOCKET, _UPGRADE, _WEBSOCKET, _POLLING, _WEBSOCKET, _POLLING, _UPGRADE)
 
@@ -85,13 +85,19 @@ async def test_clients_of_every_kind_see_each_other(site: Site) -> None:
     assert {len(member.ids) for member in site.members} == {1}
 
 
-async def test_an_instance_is_killed(site: Site) -> None:
-    """Its clients come back by others; the connections they had leave once for all; the others' work goes on."""
+async def crowded(site: Site) -> tuple[ServerProcess, list[Member], list[Member]]:
+    """The first of three instances, its members, of every kind, and those of the others."""
     site.balance(3)
     await site.enter(*CROWD)
-    dead = site.instances[0]
-    moving, staying = site.of(dead), site.members_of_others(dead)
+    first = site.instances[0]
+    moving = site.of(first)
     assert {member.way for member in moving} == set(CROWD)
+    return first, moving, site.members_of_others(first)
+
+
+async def test_an_instance_is_killed(site: Site) -> None:
+    """Its clients come back by others; the connections they had leave once for all; the others' work goes on."""
+    dead, moving, staying = await crowded(site)
     async with working(*staying):
         await asyncio.to_thread(dead.kill)
         await site.expect_back(moving)
@@ -102,11 +108,7 @@ async def test_an_instance_is_killed(site: Site) -> None:
 
 async def test_an_instance_is_drained(site: Site) -> None:
     """Its clients are told, and come back by others; newcomers do not notice, while it waits for somebody late."""
-    site.balance(3)
-    await site.enter(*CROWD)
-    stopping = site.instances[0]
-    moving, staying = site.of(stopping), site.members_of_others(stopping)
-    assert {member.way for member in moving} == set(CROWD)
+    stopping, moving, staying = await crowded(site)
     polling = await RawPolling.open(stopping)
     late = RawClient(polling)
     await late.sign_in(BOB)

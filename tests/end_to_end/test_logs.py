@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.end_to_end.people import ALICE, BOB, issue
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.relays import ROWS
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.people import ALICE, PROJECT, issue
+from tests.support.real_clients import Connect, join_both
+from tests.support.server_process import ServerProcess, StartServer
 
 from synkora import __version__
 
@@ -28,9 +28,7 @@ def entries(server: ServerProcess) -> list[dict[str, Any]]:
 async def test_every_line_is_an_object(start_server: StartServer, connect_by: Connect) -> None:
     """From the first to the last, with the same names for the same things."""
     server = start_server_in_json(start_server)
-    alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect_by, url=server.url)
     await alice.emit("task:create", {"projectId": PROJECT, "task": {}})
     await bob.expect("task:create")
     alice_id = alice.id

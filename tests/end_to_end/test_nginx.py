@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
-from tests.end_to_end.clients import WAYS, Client, Way
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
 from tests.support.nginx import CONFIGURATION, INSTANCES, WITH_NODEJS, running_nginx
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB
+from tests.support.real_clients import WAYS, Client, Connect, Way, exchange_large_message
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 _SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
 
@@ -79,13 +78,7 @@ async def test_messages_are_not_changed(start_server: StartServer, configuration
     with running_nginx([server.port], configuration=configuration) as nginx:
         alice = await connect_by(ALICE, url=nginx.url, way=WAYS["js-polling"])
         bob = await connect_by(BOB, url=nginx.url, way=WAYS["js-polling"])
-        await join(alice)
-        await join(bob, alice)
-        task = ['0{"sid":"', "x" * 990_000]
-        await alice.emit("task:create", {"projectId": PROJECT, "task": task})
-        assert await bob.next() == ["task:create", task]
-        await alice.close()
-        await bob.close()
+        await exchange_large_message(alice, bob)
 
 
 async def test_whom_an_instance_cannot_take_another_takes(

@@ -13,10 +13,10 @@ import pytest_asyncio
 from tests.docs.documents import ROOT, blocks
 from tests.end_to_end.app_visitors import V4, AppVisitor, collaborate
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows
-from tests.end_to_end.session import StartServer
 from tests.end_to_end.web_app import WebApp
 from tests.support.nginx import running_nginx
 from tests.support.processes import PATIENCE
+from tests.support.server_process import StartServer
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -37,7 +37,7 @@ async def test_nothing_of_an_instance_but_socketio_is_public(start_server: Start
 
 
 async def test_clients_are_told_apart_by_their_addresses(start_server: StartServer) -> None:
-    """The server counts who is in front of nginx, whatever they say of themselves, and not nginx."""
+    """The server counts the clients of nginx, whatever headers they send, and not nginx."""
     server = start_server(**BEHIND_PROXY, LIMIT_CONNECTIONS_PER_ADDRESS="1")
     with running_nginx([server.port]) as nginx:
 

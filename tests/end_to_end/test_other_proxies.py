@@ -9,14 +9,13 @@ import httpx
 import pytest
 from tests.docs.documents import ROOT, blocks
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
-from tests.end_to_end.clients import WAYS, Way
-from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
 from tests.end_to_end.web_app import WebApp
 from tests.support.certificates import make_certificate
+from tests.support.people import ALICE, BOB
 from tests.support.processes import PATIENCE
 from tests.support.proxies import CADDY, HAPROXY, INSTANCES, NOBODY, Kind, running_proxy
+from tests.support.real_clients import WAYS, Connect, Way, exchange_large_message, join
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 _SID = re.compile(r'0\{"sid":"(?P<sid>(?P<name>[a-z])\.[\w-]{20})"')
 
@@ -71,19 +70,13 @@ async def test_large_messages_go_through(kind: Kind, start_server: StartServer, 
     with running_proxy(kind, [server.port, NOBODY, NOBODY]) as address:
         alice = await connect_by(ALICE, url=f"http://{address}", way=way)
         bob = await connect_by(BOB, url=f"http://{address}", way=way)
-        await join(alice)
-        await join(bob, alice)
-        task = ['0{"sid":"', "x" * 990_000]
-        await alice.emit("task:create", {"projectId": PROJECT, "task": task})
-        assert await bob.next() == ["task:create", task]
-        await alice.close()
-        await bob.close()
+        await exchange_large_message(alice, bob)
 
 
 async def test_whom_an_instance_cannot_take_another_takes(
     kind: Kind, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """Of a dead and of a full instance who comes notices nothing or has to come once more; whoever has got in stays."""
+    """With a dead and a full instance, a client connects at once or at the second attempt; connected clients stay."""
     full, free = (
         start_server(**BEHIND_PROXY, WS_INSTANCE=name, LIMIT_CLIENTS=limit) for name, limit in (("b", "1"), ("c", "0"))
     )

@@ -7,12 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.end_to_end.clients import Refused
-from tests.end_to_end.people import ALICE, BOB, SECRET, Person, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.relays import ROWS
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.people import ALICE, BOB, PROJECT, SECRET, Person, issue, npm_tokens
+from tests.support.real_clients import Connect, Refused, join
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def expect_line(server: ServerProcess, pattern: str) -> None:
@@ -47,7 +46,7 @@ async def test_a_variable_that_looks_like_a_setting_is_a_warning(start_server: S
 
 
 async def test_the_log_has_a_line_for_what_people_do(start_server: StartServer, connect_by: Connect) -> None:
-    """Who comes, joins, and goes and why, and for debugging each change; not each move of a cursor or a canvas."""
+    """Connects, joins, and disconnects with their reasons, and for debugging each change; no cursors or canvases."""
     server = start_server(LOG_LEVEL="debug")
     alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url)
     await expect_line(server, f"✓ Client connected: {re.escape(alice.id)} \\(User: Alice\\)")

@@ -1,7 +1,7 @@
 """The forms in which clients and proxies write the path of Socket.IO: both transports take the same ones."""
 
 import pytest
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.server_process import ServerProcess
 from tests.support.wire import Connection, request, upgrade
 
 FORMS = {

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tests.end_to_end.clients import Client
-from tests.end_to_end.people import ALICE, BOB, CAROL, Person
-from tests.end_to_end.session import PROJECT, TIME, Connect, join
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, TIME, Person
+from tests.support.real_clients import Client, Connect, join, join_both, join_one_and_two
 
 
 def listed(person: Person) -> dict[str, Any]:
@@ -76,9 +75,7 @@ async def test_a_join_is_told_in_order(connect: Connect) -> None:
 
 async def test_a_leave_is_told_in_order(connect: Connect) -> None:
     """Those left behind get who left, the list and the count; who left hears nothing, and may come back."""
-    alice, bob = await connect(ALICE), await connect(BOB)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect)
     await alice.emit("leave-project", PROJECT)
     assert await expect_timed(bob, "user:left") == parted(ALICE, alice)
     await expect_active(bob, BOB)
@@ -93,12 +90,7 @@ async def test_a_leave_is_told_in_order(connect: Connect) -> None:
 
 
 async def test_a_disconnect_leaves_every_project(connect: Connect) -> None:
-    """Whoever is in a project with somebody who disconnects gets what a leave tells."""
-    alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
-    await join(alice, project="one")
-    await join(alice, project="two")
-    await join(bob, alice, project="one")
-    await join(carol, alice, project="two")
+    alice, bob, carol = await join_one_and_two(connect)
     await alice.close()
     for client, person in ((bob, BOB), (carol, CAROL)):
         assert await expect_timed(client, "user:left") == parted(ALICE, alice)
@@ -138,9 +130,7 @@ async def test_two_tabs_are_one_user(connect: Connect) -> None:
 
 async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
     """A page's hooks join two or three times: each is answered with the list, and nobody else is told."""
-    alice, bob = await connect(ALICE), await connect(BOB)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect)
     for _ in range(2):
         await alice.emit("join-project", PROJECT)
         await expect_active(alice, ALICE, BOB)
@@ -150,9 +140,7 @@ async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
 
 async def test_leaving_again_tells_nobody(connect: Connect) -> None:
     """Each hook of a page leaves on unmount: only the first is news, and none is an error."""
-    alice, bob = await connect(ALICE), await connect(BOB)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect)
     for _ in range(2):
         await alice.emit("leave-project", PROJECT)
     for event in ("user:left", "users:active", "users:count"):
@@ -163,7 +151,6 @@ async def test_leaving_again_tells_nobody(connect: Connect) -> None:
 
 
 async def test_a_project_forgets_who_has_gone(connect: Connect) -> None:
-    """Who joins a project that everyone has left is alone in it."""
     alice = await connect(ALICE)
     await join(alice)
     await alice.close()

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.end_to_end.clients import WAYS
-from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.relays import ROWS, TASK, VOLATILE, Row
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.people import ALICE, BOB, CAROL, PROJECT
+from tests.support.real_clients import WAYS, Connect, join, join_both, join_one_and_two
 
 
 def filled(delivery: Any, sender_id: str) -> Any:
@@ -65,9 +64,7 @@ VALUES: tuple[Any, ...] = (
 
 async def test_the_apps_own_data_goes_on_as_it_came(connect: Connect) -> None:
     """Whatever JSON a value is - null, a number or text for a timestamp -, it arrives as the same."""
-    alice, bob = await connect(ALICE), await connect(BOB)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect)
     for event, sent_as, got_as in OWN_DATA:
         for value in VALUES:
             await alice.emit(event, {"projectId": PROJECT, sent_as: value})
@@ -77,9 +74,7 @@ async def test_the_apps_own_data_goes_on_as_it_came(connect: Connect) -> None:
 
 async def test_binary_data_goes_on_as_it_came(connect: Connect) -> None:
     """Attachments of a canvas change arrive in their places, and what comes after them arrives after them."""
-    alice, bob = await connect(ALICE), await connect(BOB)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect)
     large = bytes(range(256)) * 256
     changes = {"layers": [{"pixels": b"\x00\xff\x1e"}, {"pixels": large}], "empty": b"", "count": 2}
     await alice.emit("canvas:update", {"projectId": PROJECT, "changes": changes})
@@ -126,12 +121,7 @@ async def test_nothing_is_lost_on_the_way_to_websocket(connect_by: Connect) -> N
 
 
 async def test_a_relay_goes_only_into_the_project_it_is_for(connect: Connect) -> None:
-    """Somebody in two projects sends into one of them: who is in the other alone hears nothing."""
-    alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
-    await join(alice, project="one")
-    await join(alice, project="two")
-    await join(bob, alice, project="one")
-    await join(carol, alice, project="two")
+    alice, bob, carol = await join_one_and_two(connect)
     await alice.emit("task:move", {"projectId": "two", "taskId": "t1", "status": "TODO"})
     assert await carol.next() == ["task:move", {"taskId": "t1", "status": "TODO"}]
     await bob.hears_nothing()
@@ -158,9 +148,7 @@ async def test_edits_need_no_join_and_volatile_events_do(connect: Connect) -> No
 
 async def test_a_ping_is_answered_to_its_sender_alone(connect: Connect) -> None:
     """`pong` comes with the server's time."""
-    alice, bob = await connect(ALICE), await connect(BOB)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect)
     await alice.emit("ping")
     pong = await alice.expect("pong")
     assert list(pong) == ["timestamp"]
@@ -172,9 +160,7 @@ async def test_a_ping_is_answered_to_its_sender_alone(connect: Connect) -> None:
 
 async def test_what_is_relayed_is_acknowledged(connect: Connect) -> None:
     """Who asks for an ack gets one, after the event was taken, with binary data or without."""
-    alice, bob = await connect(ALICE), await connect(BOB)
-    await join(alice)
-    await join(bob, alice)
+    alice, bob = await join_both(connect)
     assert await alice.call("task:create", {"projectId": PROJECT, "task": TASK}) in (None, [])
     assert await bob.next() == ["task:create", TASK]
     assert await alice.call("canvas:update", {"projectId": PROJECT, "changes": b"\x02"}) in (None, [])

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import httpx
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.mover import Mover, accept_what_came
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import ServerProcess
 from tests.end_to_end.site import Site, calm
+from tests.support.node_process import NodeProcess
+from tests.support.people import Person
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess
 
 DRAINING = {"SHUTDOWN_DRAIN": "2", "LOG_LEVEL": "warning"}
 PEOPLE = 60
 PROJECTS = 6
 SENDERS = 2  # of each project
-#: In an order that gives no instance, and no project, a kind of its own.
+#: In an order that gives no instance, and no project, its own kind.
 _KINDS = [WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket", "js-upgrade", "js-websocket")]
 
 

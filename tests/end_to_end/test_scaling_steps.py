@@ -14,14 +14,13 @@ from typing import Final
 import pytest
 import pytest_asyncio
 from tests.docs.documents import ROOT, Block, blocks, table
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.member import Member
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import CLIENTS, SECRET
-from tests.end_to_end.session import PROJECT
 from tests.end_to_end.site import Site, calm
 from tests.support.nginx import CONFIGURATION, WITH_NODEJS, running_nginx
+from tests.support.node_process import NodeProcess
+from tests.support.people import CLIENTS, PROJECT, SECRET
 from tests.support.processes import Program, free_port
+from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer, running_redis
 
 DOCUMENT: Final = ROOT / "docs" / "scaling.md"
@@ -126,7 +125,7 @@ async def expect_again(members: list[Member], times: int) -> None:
 
 
 async def test_from_one_instance_to_ten(site: Site, redis: RedisServer) -> None:
-    """At each step everybody who is there goes on with everybody else, and a newcomer is with what was added."""
+    """At each step all members work on with all others, and a newcomer is on the new instance."""
     more: list[int] = []
     port = free_port()
     alone = site.add(WS_PORT=str(port), REDIS_URL="")
@@ -206,7 +205,7 @@ def can_connect(port: int) -> bool:
 
 
 def on(server: Program, members: list[Member]) -> list[Member]:
-    """Who is connected with a Node.js server."""
+    """The clients of a Node.js server."""
     return [member for member in members if f"connected: {member.id} " in server.output]
 
 

@@ -1,14 +1,13 @@
-"""Who is let in, as whom, and what the others are told, over every transport."""
+"""Signing in: accepted and refused tokens, and what the others are told, over every transport."""
 
 import asyncio
 from typing import Any
 
 import pytest
-from tests.end_to_end.clients import Refused
-from tests.end_to_end.people import ALICE, BOB, issue, npm_tokens
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import TIME, Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, TIME, issue, npm_tokens
+from tests.support.real_clients import Connect, Refused, join
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 PAGE = "http://localhost:3000"  # allowed by default
 
@@ -38,15 +37,19 @@ async def test_every_kind_of_token_signs_in(connect: Connect, tokens: dict[str, 
 APPS = "capacitor://localhost,http://localhost:*,null,file://"
 
 
-@pytest.mark.parametrize("origin", ["capacitor://localhost", "http://localhost:5173"])
+def cookie(tokens: dict[str, str], origin: str) -> dict[str, str]:
+    """The headers of a page with a session of NextAuth."""
+    return {"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}", "Origin": origin}
+
+
 async def test_a_session_cookie_of_an_app_signs_in(
-    start_server: StartServer, connect_by: Connect, tokens: dict[str, str], origin: str
+    start_server: StartServer, connect_by: Connect, tokens: dict[str, str]
 ) -> None:
     """Pages of an app, and those of a port that changes, are named in ALLOWED_ORIGINS."""
     server = start_server(ALLOWED_ORIGINS=APPS)
-    headers = {"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}", "Origin": origin}
-    client = await connect_by(BOB, url=server.url, auth=None, headers=headers)
-    assert client.events.items[0][1]["userId"] == "user-7"
+    for origin in ("capacitor://localhost", "http://localhost:5173"):
+        client = await connect_by(BOB, url=server.url, auth=None, headers=cookie(tokens, origin))
+        assert client.events.items[0][1]["userId"] == "user-7"
 
 
 @pytest.mark.parametrize("origin", ["null", "file://"])
@@ -54,8 +57,7 @@ async def test_a_cookie_of_a_page_that_anybody_can_have_does_not_count(
     start_server: StartServer, connect_by: Connect, tokens: dict[str, str], origin: str
 ) -> None:
     """Such a page may connect, with a token."""
-    server = start_server(ALLOWED_ORIGINS=APPS)
-    headers = {"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}", "Origin": origin}
+    server, headers = start_server(ALLOWED_ORIGINS=APPS), cookie(tokens, origin)
     with pytest.raises(Refused, match="Authentication required"):
         await connect_by(BOB, url=server.url, auth=None, headers=headers)
     assert (await connect_by(ALICE, url=server.url, headers=headers)).events.items[0][1]["userId"] == ALICE.id

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.people import ALICE, BOB, Person
 from tests.end_to_end.raw import DEFLATE, Carrier, RawClient, RawPolling, RawWebSocket, catch_up, enter
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
 from tests.support.certificates import make_certificate
+from tests.support.people import ALICE, BOB, PROJECT, Person
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, join
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.transports.websocket import UNSENT
@@ -125,6 +124,16 @@ async def carriers() -> AsyncIterator[list[Carrier]]:
         await carrier.close()
 
 
+async def meet(server: ServerProcess, carrier: Carrier, connect_by: Connect) -> tuple[RawClient, Client, Client]:
+    """The slow client, Alice and Bob, all in the project."""
+    slow = await enter(RawClient(carrier), SLOTH, PROJECT)
+    alice = await connect_by(ALICE, url=server.url)
+    bob = await connect_by(BOB, url=server.url, way=WAYS["python-websocket"])
+    await join(alice)
+    await join(bob, alice)
+    return slow, alice, bob
+
+
 @ways
 async def test_it_loses_old_cursors_and_nothing_else(
     start_server: StartServer, connect_by: Connect, carriers: list[Carrier], open_slow: Open
@@ -132,11 +141,7 @@ async def test_it_loses_old_cursors_and_nothing_else(
     """It stays, and when it reads again it learns where everyone is now, and of every task that was moved."""
     server = start_server(**BUSY, LOG_LEVEL="warning")
     carriers.append(await open_slow(server))
-    slow = await enter(RawClient(carriers[0]), SLOTH, PROJECT)
-    alice = await connect_by(ALICE, url=server.url)
-    bob = await connect_by(BOB, url=server.url, way=WAYS["python-websocket"])
-    await join(alice)
-    await join(bob, alice)
+    slow, alice, bob = await meet(server, carriers[0], connect_by)
     got = await catch_up(slow)
     assert [name for name, _ in got].count("user:joined") == 2
     assert got[-1] == ("users:count", {"count": 3})  # one that waits for a poll is replaced by the next
@@ -185,11 +190,7 @@ async def test_past_its_limit_it_is_disconnected_and_nobody_else_loses_anything(
     """Documents wait for it up to WS_MAX_OUTBOX; then the others see it leave, and the log says why."""
     server = start_server(**BUSY, WS_MAX_PAYLOAD="100000", WS_MAX_OUTBOX="200000")
     carriers.append(await open_slow(server))
-    slow = await enter(RawClient(carriers[0]), SLOTH, PROJECT)
-    alice = await connect_by(ALICE, url=server.url)
-    bob = await connect_by(BOB, url=server.url, way=WAYS["python-websocket"])
-    await join(alice)
-    await join(bob, alice)
+    slow, alice, bob = await meet(server, carriers[0], connect_by)
     await catch_up(slow)
 
     others: list[list[Any]] = []

@@ -1,10 +1,10 @@
 """The real client over a line that carries little towards the server."""
 
 import pytest
-from tests.end_to_end.clients import WAYS
-from tests.end_to_end.people import ALICE, BOB
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.people import ALICE, BOB, PROJECT
+from tests.support.real_clients import WAYS, Connect, join
 from tests.support.relay import relaying
+from tests.support.server_process import StartServer
 
 DOCUMENT = "x" * 400_000
 RATE = 50_000  # bytes a second

@@ -5,11 +5,11 @@ import signal
 
 import httpx
 import pytest
-from tests.end_to_end.clients import WAYS, Client
-from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
-from tests.end_to_end.session import PROJECT, Connect, StartServer, expect_health, join
+from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, join
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 #: python-socketio takes the packet that ends a session over polling for a dismissal; socket.io-client comes back.
 STAYS_AWAY = WAYS["python-polling"]
@@ -65,12 +65,18 @@ async def test_a_signal_stops_a_server_without_clients(start_server: StartServer
     assert server.stderr == []
 
 
+async def open_both(server: ServerProcess) -> tuple[RawPolling, RawWebSocket]:
+    """Two clients that are signed in, one for each transport."""
+    polling, websocket = await RawPolling.open(server), await RawWebSocket.open(server)
+    await RawClient(polling).sign_in(BOB)
+    await RawClient(websocket).sign_in(BOB)
+    return polling, websocket
+
+
 async def test_clients_that_do_not_answer_are_not_waited_for(start_server: StartServer) -> None:
     """One that never polls, one that never reads and one that never says a word: after SHUTDOWN_TIMEOUT it ends."""
     server = start_server(SHUTDOWN_TIMEOUT="0.5")
-    polling, websocket = await RawPolling.open(server), await RawWebSocket.open(server)
-    for carrier in (polling, websocket):
-        await RawClient(carrier).sign_in(BOB)
+    polling, websocket = await open_both(server)
     silent = await asyncio.open_connection("127.0.0.1", server.port)
     half = await asyncio.open_connection("127.0.0.1", server.port)
     half[1].write(b"GET /health HTTP/1.1\r\nHo")
@@ -86,11 +92,9 @@ async def test_clients_that_do_not_answer_are_not_waited_for(start_server: Start
 
 
 async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> None:
-    """Whoever is in a hurry does not wait for clients that do not answer."""
+    """The second signal ends the wait for clients that do not answer."""
     server = start_server(SHUTDOWN_TIMEOUT="3600")
-    stuck, witness = await RawPolling.open(server), await RawWebSocket.open(server)
-    for carrier in (stuck, witness):
-        await RawClient(carrier).sign_in(BOB)
+    stuck, witness = await open_both(server)
     server.signal()
     await RawClient(witness).expect("server:shutdown")
     assert isinstance(await witness.receive(), Closed)
@@ -113,11 +117,9 @@ async def test_two_sigterms_of_a_supervisor_are_one(start_server: StartServer, c
 
 
 async def test_nobody_new_is_taken_while_stopping(start_server: StartServer) -> None:
-    """Who has not fetched their last messages still can, over a new connection as well; who comes now is sent away."""
+    """A client can still poll its last messages, over a new connection too; new clients are refused."""
     server = start_server(SHUTDOWN_TIMEOUT="3600")
-    late, witness = await RawPolling.open(server), await RawWebSocket.open(server)
-    for carrier in (late, witness):
-        await RawClient(carrier).sign_in(BOB)
+    late, witness = await open_both(server)
     server.signal()
     await RawClient(witness).expect("server:shutdown")
     async with httpx.AsyncClient(base_url=f"{server.url}/socket.io/", timeout=PATIENCE, trust_env=False) as http:

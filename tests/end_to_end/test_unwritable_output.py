@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.end_to_end.people import SECRET, Person
 from tests.end_to_end.raw import RawClient, RawWebSocket
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.people import SECRET, Person
 from tests.support.processes import PATIENCE, free_port
+from tests.support.server_process import ServerProcess
 
 PAGE = 4096  # bytes: the smallest pipe
 SERVE = f"exec {sys.executable} -m synkora serve"

@@ -72,7 +72,6 @@ def test_an_update_replaces_an_older_one_with_the_same_key() -> None:
 
 
 def test_an_update_that_has_been_released_is_not_replaced() -> None:
-    """A key is free again when its update has gone out."""
     held, project = Backlog(10_000_000), Project()
     for number in range(3):
         held.add([update(f"list {number}", project, replaces="list")])
@@ -92,7 +91,6 @@ def test_updates_past_their_limit_are_dropped_and_their_subjects_noted() -> None
 
 
 def test_updates_are_dropped_before_the_rest_is_too_much() -> None:
-    """Where all together is more than the limit the updates go, and what is not one stays."""
     held, project = Backlog(10_000), Project()
     held.add([update("joined", project, size=5000), message("edit", volatile=False, size=8000)])
     assert held.lost == {project}

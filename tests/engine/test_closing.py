@@ -49,7 +49,6 @@ async def test_the_last_messages_wait_for_the_client_to_move(reason: Reason) -> 
 
 
 async def test_a_long_backlog_goes_out_whole_when_the_client_moves() -> None:
-    """Nothing comes after it, so that it does not wait for turns of its own."""
     upgrading = Upgrading()
     for number in range(100):
         upgrading.session.send(b"%d" % number + b"." * 10_000)

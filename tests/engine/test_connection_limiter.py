@@ -56,7 +56,7 @@ def wait_for_turn(limiter: ConnectionLimiter) -> int | None:
 
 
 def test_a_full_server_takes_nobody_until_somebody_leaves() -> None:
-    """503, for whoever it is."""
+    """503, for every address."""
     limiter = limiter_of(clients=2)
     come(limiter)
     come(limiter, OTHER)
@@ -67,7 +67,7 @@ def test_a_full_server_takes_nobody_until_somebody_leaves() -> None:
 
 
 def test_an_address_with_enough_connections_gets_no_more_and_others_do() -> None:
-    """429, until one of its own ends."""
+    """429, until one of its connections ends."""
     limiter = limiter_of(connections_per_address=2)
     come(limiter)
     come(limiter)
@@ -120,7 +120,6 @@ def test_handshakes_of_an_address_have_a_rate_and_ten_seconds_worth_at_once(rate
 
 @given(st.floats(0.05, 50), st.lists(st.floats(0, 3), max_size=100))
 def test_retry_after_is_whole_seconds_and_long_enough(rate: float, pauses: list[float]) -> None:
-    """Whoever waits so long is let in, and never has to wait for nothing."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limiter_module, "monotonic", clock)
@@ -147,7 +146,6 @@ def test_refused_handshakes_do_not_put_off_the_next(clock: Clock) -> None:
 
 
 def test_steady_handshakes_at_the_rate_are_never_refused(clock: Clock) -> None:
-    """However long they go on."""
     limiter = limiter_of(handshakes_per_address=10)
     for _ in range(5000):
         limiter.check(ADDRESS)
@@ -177,7 +175,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([ADDRESS, OTHER, "2001:db8::1", "2001:db8::2"]))))
 def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[bool, str]]) -> None:
-    """Whoever comes and goes in whatever order, nothing is left of it."""
+    """Nothing is left, in any order of connects and disconnects."""
     limiter = limiter_of(clients=5, connections_per_address=2)
     inside: list[str] = []
     for comes, address in steps:
@@ -238,7 +236,6 @@ CROWDED = (429, "10", '{"code":4,"message":"Too many connections from this addre
 async def test_both_transports_are_refused_with_words_and_retry_after(
     settings: dict[str, int], answer: tuple[int, str, str]
 ) -> None:
-    """And let in again when the one who was there has gone."""
     async with gated(**settings) as (address, limiter):
         async with websocket(address):
             assert await refused_polling(address) == answer
@@ -263,7 +260,7 @@ async def test_too_fast_handshakes_are_refused_on_both_transports() -> None:
             assert (status, body) == (429, message)
             assert retry_after is not None
             assert 1 <= int(retry_after) <= 5
-        assert (await client.post("40")).status_code == 200  # who is in goes on
+        assert (await client.post("40")).status_code == 200  # connected clients go on
 
 
 async def test_an_upgrade_is_no_second_connection() -> None:

@@ -4,7 +4,6 @@ from synkora.engine.counts import LocalCounts
 
 
 def test_each_name_is_counted_for_itself_and_forgotten_when_it_has_none() -> None:
-    """To ask for a name does not make it known."""
     counts = LocalCounts()
     counts.add("ann")
     counts.add("ann")

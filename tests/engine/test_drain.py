@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from tests.support.clients import Polling, websocket
@@ -20,7 +21,7 @@ PARTED = Reason.SERVER_SHUTTING_DOWN
 
 
 class Crowd:
-    """Sessions whose clients answer the close frame at once; `batches` are those who were told at the same time."""
+    """Sessions whose clients answer the close frame at once; `batches` are those told at the same time."""
 
     def __init__(self, size: int) -> None:
         self.engine = Engine()
@@ -69,7 +70,6 @@ async def test_they_part_one_after_the_other() -> None:
 
 
 async def test_those_of_a_group_part_together() -> None:
-    """In one turn, however many groups there are; who is in none parts alone."""
     crowd = Crowd(30)
     groups = [crowd.sessions[:10], crowd.sessions[10:20]]
     await drain(crowd.registry, 0.1, groups, crowd.tell)
@@ -109,7 +109,6 @@ async def test_an_upgrade_goes_on() -> None:
 
 
 async def test_it_ends_when_nobody_is_left() -> None:
-    """Those who have left by themselves are not waited for."""
     crowd = Crowd(2)
     draining = asyncio.create_task(drain(crowd.registry, 3600, before_end=crowd.tell))
     await until(lambda: crowd.batches)
@@ -129,7 +128,6 @@ async def test_it_ends_after_its_time_whoever_is_left() -> None:
 
 
 async def test_nothing_is_sent_after_the_close_frame() -> None:
-    """What others send to a session that parts is let go of, also when it is then closed."""
     crowd = Crowd(1)
     (session,) = crowd.sessions
     await drain(crowd.registry, 0.01)
@@ -189,12 +187,21 @@ async def test_a_backlog_goes_out_before_the_end() -> None:
     assert transport.closed_with == (PARTED, None)
 
 
+@asynccontextmanager
+async def polled() -> AsyncIterator[tuple[Engine, Polling, Session]]:
+    """An engine on a port, with one client, which polls, and its session."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        await client.open()
+        yield engine, client, engine.recorders[0].session
+
+
 async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
     """Up to its answer to the close frame, which says that the service restarts."""
     engine = Engine()
     async with serving_engine(engine) as address, websocket(address) as client:
         session = engine.recorders[0].session
-        # The close frame is under way, and the client has not read it: `websockets` reads in a task of its own.
+        # The close frame is under way, and the client has not read it: `websockets` reads in its own task.
         session.drain(PARTED)
         await client.send("4one", "4two")
         assert await client.closed() == 1012
@@ -205,10 +212,7 @@ async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
 
 async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
     """Until the poll that comes after its last messages is answered with the end."""
-    engine = Engine()
-    async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
-        session = engine.recorders[0].session
+    async with polled() as (engine, client, session):
         session.send(b"last")
         session.drain(PARTED)
         assert (await client.post("4one")).status_code == 200
@@ -221,11 +225,7 @@ async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
 
 
 async def test_a_poll_that_hangs_is_answered_with_the_end() -> None:
-    """Where there is nothing else to say."""
-    engine = Engine()
-    async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
-        session = engine.recorders[0].session
+    async with polled() as (engine, client, session):
         polling = asyncio.create_task(client.poll())
         await until(lambda: session.transport.writable)
         session.drain(PARTED)

@@ -19,7 +19,6 @@ def test_counts_by_kind_and_label() -> None:
 
 
 def test_taking_begins_anew() -> None:
-    """What has been taken is not counted again."""
     incidents = Incidents()
     incidents.note(IncidentKind.LIMIT_HIT)
     assert incidents.take() == [Tally(IncidentKind.LIMIT_HIT, 1, "", 0)]
@@ -73,7 +72,6 @@ def test_addresses_are_bounded() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(IncidentKind), st.text(max_size=3)), max_size=50))
 def test_nothing_is_lost(noted: list[tuple[IncidentKind, str]]) -> None:
-    """The counts add up to what was noted."""
     incidents = Incidents()
     for kind, label in noted:
         incidents.note(kind, label)
@@ -95,7 +93,7 @@ def test_labels_are_bounded() -> None:
 
 
 def test_totals_are_never_taken() -> None:
-    """They go on when the counts begin anew, by kind alone, and by the limit where it was one."""
+    """Totals continue when the counts are reset: by kind, and by limit."""
     incidents = Incidents()
     for _ in range(2):
         incidents.note(IncidentKind.ORIGIN_REFUSED, "https://a.example")

@@ -16,7 +16,6 @@ def deflate() -> PerMessageDeflate:
 
 
 def test_its_frames_are_the_packet_and_its_attachments() -> None:
-    """On a WebSocket each packet is a frame of its own, the text first."""
     message = Message(b"51-[]", (b"\x01", b"\x02"))
     assert parse_frames(message.frames) == [
         Frame(Opcode.TEXT, b"451-[]"),

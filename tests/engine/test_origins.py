@@ -142,7 +142,6 @@ def test_a_default_port_may_be_written_or_not(origin: str, host: str) -> None:
     ],
 )
 def test_another_port_or_scheme_is_another_server(origin: str, host: str) -> None:
-    """A default port of another scheme is another port, and apps with schemes of their own are on no server."""
     assert not is_on_host(origin, host)
 
 

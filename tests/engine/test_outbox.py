@@ -343,7 +343,6 @@ async def test_messages_are_counted_once_for_each_who_gets_them() -> None:
 
 
 async def test_each_turn_in_which_something_goes_out_is_timed_once() -> None:
-    """However many messages there are in it; a turn in which something came and nothing goes out is none."""
     flusher = Flusher()
     client = Client(flusher)
     for _ in range(2):

@@ -19,7 +19,6 @@ def test_ids_are_twenty_characters_of_url_safe_base64() -> None:
 
 
 async def test_a_session_is_found_by_its_id_until_it_ends() -> None:
-    """Afterwards its id is as unknown as any other."""
     registry = Engine().registry
     session = registry.open(request_of(), MemoryTransport())
     assert registry.find(session.sid) is session
@@ -44,7 +43,7 @@ async def test_ids_tell_whose_they_are() -> None:
 
 
 async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
-    """Everyone is told that the server is shutting down; who comes then is turned away with 503."""
+    """All sessions are told that the server shuts down; later handshakes get 503."""
     engine = Engine()
     for _ in range(3):
         engine.registry.open(request_of(), MemoryTransport())

@@ -186,7 +186,6 @@ class TestControlPackets:
         assert isinstance(connection.first.closed_with[1], InvalidUtf8)
 
     async def test_a_close_packet_ends_the_session(self) -> None:
-        """The client's own end is a transport close."""
         connection = Connection()
         connection.session.receive_text(connection.first, b"1")
         assert connection.recorder.reasons == [Reason.TRANSPORT_CLOSE]
@@ -320,7 +319,6 @@ class TestUpgrade:
         assert connection.session.transport is connection.probe
 
     async def test_a_session_that_began_by_websocket_has_no_upgrade(self) -> None:
-        """There is nothing to move to."""
         connection = Connection(MemoryTransport("websocket"))
         assert not connection.start_probe()
 
@@ -337,7 +335,6 @@ class TestUpgrade:
         assert connection.start_probe()
 
     async def test_binary_from_a_probe_ends_the_upgrade_alone(self) -> None:
-        """Whatever goes wrong with the probe, the session stays."""
         connection = Connection()
         connection.start_probe()
         connection.session.receive_binary(connection.probe, b"\x01")
@@ -366,7 +363,6 @@ class TestUpgrade:
         connection.engine.registry.close()
 
     async def test_a_finished_upgrade_is_not_given_up_later(self) -> None:
-        """The upgrade's time stops with the upgrade."""
         connection = Connection(upgrade_timeout=0.02)
         connection.upgrade()
         assert connection.session not in connection.engine.registry._probes
@@ -374,7 +370,6 @@ class TestUpgrade:
         assert connection.session.is_live
 
     async def test_closing_takes_the_probe_along(self) -> None:
-        """Both WebSocket and polling are let go of."""
         connection = Connection()
         connection.start_probe()
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -508,7 +503,6 @@ class TestClosing:
         assert isinstance(connection.first.closed_with[1], OutboxFull)
 
     async def test_nothing_is_kept_of_a_session_that_has_ended(self) -> None:
-        """Neither registry, timers nor outbox remember it."""
         connection = Connection()
         connection.start_probe()
         connection.session.outbox.put(Message(b"x"))

@@ -21,7 +21,6 @@ async def test_a_finished_task_is_forgotten() -> None:
 
 
 async def test_running_tasks_are_cancelled() -> None:
-    """The owner's end is the tasks' end."""
     tasks = Tasks()
     ended: list[str] = []
 

@@ -29,7 +29,6 @@ async def test_nothing_expires_before_its_time() -> None:
 
 
 async def test_a_dropped_key_does_not_expire() -> None:
-    """Dropping stops one key's time and no other's; dropping what is not there is nothing."""
     expired: list[str] = []
     deadlines = TimeoutQueue(0.02, expired.append)
     deadlines.add("a")

@@ -1,6 +1,6 @@
 """Fuzz all harnesses, or those that are named: `python -m tests.fuzz [NAME …]`; FUZZ_RUNS is how many inputs in all.
 
-Each runs in a process of its own, with libFuzzer by atheris, from the seeds in corpus/. An input that fails is kept in
+Each runs in its own process, with libFuzzer by atheris, from the seeds in corpus/. An input that fails is kept in
 build/fuzz and its traceback is shown.
 """
 

@@ -1,4 +1,4 @@
-"""The attack, as a process of its own: `python -m tests.hostile.attack PORT MESSAGES RATE SEED VICTIM…`.
+"""The attack, as its own process: `python -m tests.hostile.attack PORT MESSAGES RATE SEED VICTIM…`.
 
 Writes its account as one JSON object.
 """
@@ -75,7 +75,7 @@ async def attack(port: int, messages: int, rate: float, seed: int, victims: list
 
 def main(port: str, messages: str, rate: str, seed: str, *victims: str) -> None:
     """Run the attack."""
-    os.nice(10)  # attackers have machines of their own, and take no processor from those at work
+    os.nice(10)  # attackers have their own machines, and take no processor from those at work
     account = uvloop.run(attack(int(port), int(messages), float(rate), int(seed), list(victims)))
     sys.stdout.write(json.dumps({name: value for name, value in vars(account).items() if name != "turns"}))
 

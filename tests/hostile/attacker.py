@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.end_to_end.people import SECRET
+from tests.support.people import SECRET
 from tests.support.wire import PATH, Connection, Refused, Response, WebSocket, request
 
 from synkora.identity.tokens import sign
@@ -43,7 +43,7 @@ class Surprise(AssertionError):
 
 
 class Attacker:
-    """One hostile client, from an address of its own, signed in as a user of its own with a project of its own.
+    """One hostile client, from its own address, signed in as its own user with its own project.
 
     `victims` are projects of others.
     """
@@ -95,7 +95,7 @@ class Attacker:
             yield socket
 
     async def ask(self, data: bytes) -> Response | None:
-        """Send one request by a connection of its own; return the response, None where the server closed instead."""
+        """Send one request by its own connection; return the response, None where the server closed instead."""
         async with self.connection() as connection:
             self.count()
             try:

@@ -7,9 +7,9 @@ import json
 import time
 from typing import Any
 
-from tests.end_to_end.people import SECRET
 from tests.hostile.attacker import Attacker
 from tests.identity.forge import encrypted, segment, signed
+from tests.support.people import SECRET
 from tests.support.wire import BINARY, TEXT, Refused, client_frame
 
 from synkora.collaboration.events import CATALOGUE
@@ -264,7 +264,7 @@ async def projects_without_end_of_a_deaf_client(a: Attacker) -> None:
 
 
 async def edits_of_very_many_projects(a: Attacker) -> None:
-    """Edits in ever more projects, none of which has been joined."""
+    """Edits in more and more projects that the client has not joined."""
     async with a.member() as socket:
         for number in range(100):
             a.count()
@@ -273,7 +273,7 @@ async def edits_of_very_many_projects(a: Attacker) -> None:
 
 
 async def crowds_beside_a_deaf_member(a: Attacker) -> None:
-    """Members who come and go again and again beside one that reads nothing, who is not cut off for it."""
+    """Members that join and leave again and again beside one that reads nothing and is not disconnected for it."""
     async with a.member(slow=True) as deaf:
         await deaf.emit("join-project", a.project)
         for _ in range(5):

@@ -92,7 +92,7 @@ async def strange_headers(a: Attacker) -> None:
 
 
 async def pipelined_requests(a: Attacker) -> None:
-    """Very many requests at once, none of whose answers is read."""
+    """Very many requests at once; no answer is read."""
     async with a.connection() as connection:
         a.count(50)
         await connection.send(request("GET", "/nowhere") * 30 + request("GET", f"{PATH}nonsense") * 20)
@@ -252,7 +252,7 @@ async def duplicate_polls(a: Attacker) -> None:
 
 
 async def polls_without_reading(a: Attacker) -> None:
-    """Polls over ever more connections, none of whose large answers are read; they end the session."""
+    """Polls over more and more connections, whose large answers are not read; they end the session."""
     sid = await a.open_polling()
     target = f"{PATH}polling&sid={sid}"
     for packet in (b'40{"token":"%b"}' % a.token.encode(), b'42["join-project","%b"]' % a.project.encode()):

@@ -13,7 +13,7 @@ _LARGEST = 1_000_000  # bytes, the server's default
 
 
 async def _each_ends(a: Attacker, *attempts: bytes, deflate: bool = False) -> None:
-    """Send each of these over a signed-in connection of its own, which the server must end."""
+    """Send each of these over its own signed-in connection, which the server must end."""
     for attempt in attempts:
         async with a.websocket(Sec_WebSocket_Extensions=_DEFLATE if deflate else "") as socket:
             a.count()

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import Any, Protocol
 
-from tests.end_to_end.people import Person
+from tests.support.people import Person
 from tests.support.processes import PATIENCE
 from tests.support.wire import PATH, TEXT, Connection, Response, WebSocket, request
 

@@ -18,10 +18,10 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from tests.end_to_end.people import Person
-from tests.end_to_end.server_process import ServerProcess
 from tests.hostile.kinds import KINDS
 from tests.hostile.members import Member, PollingLine, WebSocketLine
+from tests.support.people import Person
+from tests.support.server_process import ServerProcess
 
 from synkora.identity.tokens import sign
 

@@ -10,6 +10,14 @@ from joserfc import jwe
 
 from synkora.identity.keys import nextauth_v4_key
 
+#: The tokens among the vectors, each with a cookie that holds it.
+COOKIES = [
+    ("nextauth_v4", "next-auth.session-token"),
+    ("nextauth_v4", "__Secure-next-auth.session-token"),
+    ("authjs_v5", "authjs.session-token"),
+    ("authjs_v5_secure_cookie", "__Secure-authjs.session-token"),
+]
+
 
 def segment(value: object) -> str:
     """One base64url part of a token: bytes as they are, anything else as JSON."""

@@ -47,7 +47,7 @@ def test_two_cookies_with_one_name_are_both_offered() -> None:
 
 
 def test_chunks_of_two_cookies_with_one_name() -> None:
-    """Each cookie's chunks are neighbours, and make a value of their own, though one has more of them."""
+    """Each cookie's chunks are neighbours, and make their own value, though one has more of them."""
     pairs = ["0=a", "1=b", "0=x", "1=y", "2=z", "1=v", "0=u"]
     header = "; ".join(f"authjs.session-token.{pair}" for pair in pairs)
     assert [value for _, value in session_cookies(header)] == ["ab", "xyz", "uv"]
@@ -115,7 +115,6 @@ def test_any_session_survives_being_split(token: str, name: str, count: int, ran
 
 @given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
 def test_any_header_is_read(header: str) -> None:
-    """No header, of whatever characters, raises."""
     assert isinstance(session_cookies(header), list)
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.identity.forge import encrypted, signed
+from tests.identity.forge import COOKIES, encrypted, signed
 
 from synkora.identity.cookies import SESSION_COOKIES
 from synkora.identity.handshake import MAX_TOKENS, Authenticator, SignInRefused, lacks_credentials
@@ -83,15 +83,7 @@ class TestOrder:
 
 
 class TestCookies:
-    @pytest.mark.parametrize(
-        ("kind", "cookie_name"),
-        [
-            ("nextauth_v4", "next-auth.session-token"),
-            ("nextauth_v4", "__Secure-next-auth.session-token"),
-            ("authjs_v5", "authjs.session-token"),
-            ("authjs_v5_secure_cookie", "__Secure-authjs.session-token"),
-        ],
-    )
+    @pytest.mark.parametrize(("kind", "cookie_name"), COOKIES)
     @pytest.mark.parametrize("chunk_size", [10_000, 100])
     def test_a_real_session_signs_in_by_its_cookie(
         self, keyring: Keyring, vectors: dict[str, Any], kind: str, cookie_name: str, chunk_size: int

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwe, jws
 from joserfc.jwk import OctKey, RSAKey
-from tests.identity.forge import encrypted, segment, signed
+from tests.identity.forge import COOKIES, encrypted, segment, signed
 
 from synkora.identity.errors import TokenInvalid
 from synkora.identity.keys import authjs_v5_key, key_id, nextauth_v4_key
@@ -46,15 +46,7 @@ class TestVectors:
         assert vectors["claims"].items() <= claims.items()
         assert isinstance(claims["exp"], int)
 
-    @pytest.mark.parametrize(
-        ("kind", "cookie_name"),
-        [
-            ("nextauth_v4", "next-auth.session-token"),
-            ("nextauth_v4", "__Secure-next-auth.session-token"),
-            ("authjs_v5", "authjs.session-token"),
-            ("authjs_v5_secure_cookie", "__Secure-authjs.session-token"),
-        ],
-    )
+    @pytest.mark.parametrize(("kind", "cookie_name"), COOKIES)
     def test_each_kind_is_verified_from_its_own_cookie(
         self, keyring: Keyring, vectors: dict[str, Any], kind: str, cookie_name: str
     ) -> None:
@@ -71,7 +63,6 @@ class TestVectors:
         assert reason(keyring, vectors["tokens"]["nextauth_v4_expired"]) == "expired"
 
     def test_a_token_of_another_secret_is_refused(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
-        """A token that another app encrypted opens with none of the keys."""
         assert reason(keyring, vectors["tokens"]["nextauth_v4_other_secret"]) == "wrong key or tampered with"
 
     @pytest.mark.parametrize("kind", ["signed_hs256", "nextauth_v4", "authjs_v5"])
@@ -92,7 +83,6 @@ class TestRotation:
         assert keyring.verify(make(CLAIMS, "the new secret of this app"))["id"] == "user-1"
 
     def test_a_v5_token_of_a_previous_secret_is_verified(self, vectors: dict[str, Any]) -> None:
-        """The key that the header's kid names may be of any of the secrets."""
         keyring = Keyring("the new secret of this app", ["an even older secret", vectors["secret"]])
         assert keyring.verify(vectors["tokens"]["authjs_v5"])["id"] == "user-1"
 
@@ -182,7 +172,6 @@ class TestHeaders:
 
     @pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": 5}, {"b64": False, "crit": ["b64"]}, {"b64": True}])
     def test_a_header_that_demands_an_extension_is_refused(self, header: dict[str, Any]) -> None:
-        """Nothing is accepted whose header says that it must be read in a way of its own."""
         assert reason(Keyring(SECRET), signed(CLAIMS, SECRET, header)) == "header not accepted"
 
     def test_a_kid_of_ours_leaves_no_other_key(self) -> None:
@@ -196,7 +185,6 @@ class TestHeaders:
 
     @pytest.mark.parametrize("header", [b"[]", b'"HS256"', b"", b"{", b"\xff\xfe", b"[" * 5000, b"null", b"1" * 5000])
     def test_a_header_that_is_no_json_object_is_malformed(self, header: bytes) -> None:
-        """Whatever stands in a header's place ends in a refusal."""
         assert reason(Keyring(SECRET), f"{segment(header)}.e30.AAAA") == "malformed"
 
     def test_a_deeply_nested_header_is_refused(self) -> None:
@@ -262,7 +250,6 @@ class TestForm:
 
 class TestSigning:
     def test_a_signed_token_is_verified(self) -> None:
-        """What is signed for development is what a web app's signed token is."""
         before = int(time.time())
         claims = Keyring(SECRET).verify(sign({"id": "user-1", "name": "Zoë 🚀"}, SECRET, expires_in=60))
         assert (claims["id"], claims["name"]) == ("user-1", "Zoë 🚀")
@@ -286,6 +273,5 @@ class TestSigning:
         assert reason(keyring, token, now=time.time() + 76) == "expired"
 
     def test_an_empty_secret_signs_nothing(self) -> None:
-        """A token is not signed with an empty secret."""
         with pytest.raises(ValueError, match="empty"):
             sign(CLAIMS, "", expires_in=60)

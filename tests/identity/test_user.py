@@ -62,13 +62,11 @@ def test_what_is_no_id_names_no_user(value: object) -> None:
 
 
 def test_no_claims_name_no_user() -> None:
-    """A name alone names nobody."""
     assert user_from_claims({"name": "Alice"}) is None
 
 
 @pytest.mark.parametrize("name", [None, "", "  \t", 5, ["Alice"], {"first": "Alice"}])
 def test_a_name_that_is_none_is_anonymous(name: object) -> None:
-    """Whoever has no usable name is called Anonymous."""
     assert user(name=name).name == "Anonymous"
 
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.json_values import json_values
 
 from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -14,15 +15,7 @@ from synkora.protocol.json import Decoder, Raw, encode, is_utf8
 ANYTHING: Decoder[Any] = Decoder(Any)
 RAW_LIST: Decoder[list[Raw]] = Decoder(list[Raw])
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
+JSON = json_values(max_size=4, max_leaves=12)
 
 
 class Task(msgspec.Struct):
@@ -183,7 +176,7 @@ def test_ordinary_text_is_passed_over_in_one_piece(ordinary: str) -> None:
 
 
 def test_numbers_with_a_fraction_or_an_exponent_may_be_read_in_another_way() -> None:
-    """A decoder's `float_hook` gets their text, where anything may stand; integers are none of its business."""
+    """A decoder's `float_hook` gets their text, at any place; it does not get integers."""
     decoder: Decoder[list[Any]] = Decoder(list[Any], lambda text: f"number {text}")
     assert decoder.decode(b'[1, 1.50, 1E3, {"a": -0.1}]') == [1, "number 1.50", "number 1E3", {"a": "number -0.1"}]
     assert ANYTHING.decode(b"[1.50]") == [1.5]

@@ -263,7 +263,6 @@ class TestAttachments:
                 check(data, (b"x",))
 
     def test_a_placeholder_without_a_number_breaks_the_protocol(self) -> None:
-        """A placeholder names its attachment."""
         with pytest.raises(ProtocolError, match="illegal attachments"):
             decode_arguments(b'[{"_placeholder":true}]', (b"x",))
 
@@ -273,7 +272,6 @@ class TestAttachments:
         assert decode_arguments(data, (b"x",)) == [{"_placeholder": 1, "num": 9}, b"x"]
 
     def test_nesting_too_deep_is_an_invalid_payload(self) -> None:
-        """Neither direction ends in a RecursionError."""
         for check in (decode_arguments, check_placeholders):
             with pytest.raises(InvalidPayload, match="nested too deeply"):
                 check(b'["a",' + DEEP + b"]", (b"x",))
@@ -318,7 +316,7 @@ class TestAssembler:
             assembler.add_text(b'2["b"]')
 
     def test_an_attachment_without_a_packet_breaks_the_protocol(self) -> None:
-        """A binary that no packet announced is refused, also after a packet that had all of its own."""
+        """A binary that no packet announced is refused, also after a packet that had all its attachments."""
         assembler = Assembler(10)
         with pytest.raises(ProtocolError, match="without a packet"):
             assembler.add_binary(b"one")

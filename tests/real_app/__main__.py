@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.access.processes import find_program
-from tests.end_to_end.node_process import NodeProcess
 from tests.real_app.checkout import Built, UnfitError, build, examine
 from tests.real_app.person import Person
 from tests.real_app.scenarios import SCENARIOS, Office
 from tests.real_app.stack import running
+from tests.support.node_process import NodeProcess
 
 _FOLDER: Final = Path("build/real-app").absolute()
 _PEOPLE: Final = {"alice": "alice@example.com", "bob": "bob@example.com"}

@@ -3,9 +3,9 @@
 import json
 from typing import Any, Final
 
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import UNTIL, Visitor
 from tests.real_app.stack import PROJECT, Stack
+from tests.support.node_process import NodeProcess
 
 _SCREEN: Final = {"width": 1900, "height": 1200}
 
@@ -52,7 +52,7 @@ const drag = async (title, name) => {
 
 
 class Person(Visitor):
-    """Somebody of this name and address, with a browser of their own."""
+    """Somebody of this name and address, with their own browser."""
 
     words = UNTIL + _WORDS
 

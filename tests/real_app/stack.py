@@ -11,11 +11,11 @@ from typing import Final
 import asyncpg
 import httpx
 from tests.access.processes import Postgres
-from tests.end_to_end.people import SECRET
-from tests.end_to_end.server_process import ServerProcess
 from tests.real_app.checkout import Built, tables
+from tests.support.people import SECRET
 from tests.support.processes import Program, free_port
 from tests.support.relay import Relay, relaying
+from tests.support.server_process import ServerProcess
 
 PROJECT: Final = "project-of-two"
 _PASSWORD: Final = secrets.token_urlsafe()

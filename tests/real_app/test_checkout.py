@@ -52,7 +52,6 @@ def test_without_a_checkout_it_says_how_to_name_one(complain: Complain, argument
 
 
 def test_a_folder_that_is_not_there(complain: Complain, tmp_path: Path) -> None:
-    """It is named."""
     assert complain(tmp_path / "none") == f"APP={tmp_path}/none is no folder\n"
 
 
@@ -78,7 +77,6 @@ def test_a_schema_with_another_generator(complain: Complain, checkout: Path) -> 
 
 
 def test_a_missing_tool(complain: Complain, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, with what brings it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert complain(checkout) == "make real-app needs Node.js 20.19 or newer: node is missing\n"
 

@@ -15,7 +15,6 @@ POSITIONS = st.builds(
 
 @given(st.integers(0, 2**59))
 def test_a_position_is_read_from_its_text(number: int) -> None:
-    """Whatever its number."""
     position = Position(new_epoch(), number)
     assert parse(str(position)) == position
 
@@ -47,14 +46,12 @@ def test_what_is_no_position_is_none(text: object) -> None:
 
 @given(st.text())
 def test_any_text_has_an_answer(text: str) -> None:
-    """A position whose text it is, or none."""
     found = parse(text)
     assert found is None or parse(str(found)) == found
 
 
 @pytest.mark.parametrize("event", [["a"], ["a", 1, {"b": []}], ["ñ", "x"], ["a", {"_placeholder": True, "num": 0}]])
 def test_the_position_is_the_last_element_of_an_event(event: list[object]) -> None:
-    """The event's own arguments stay as they are."""
     position = Position("k3f9a2", 71)
     assert json.loads(position.after_event(json.dumps(event).encode())) == [*event, "k3f9a2.47"]
 

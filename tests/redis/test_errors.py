@@ -42,7 +42,6 @@ def test_an_error_is_put_into_words(answer: str, code: str, words: str) -> None:
 
 
 def test_an_answer_without_end_is_shortened() -> None:
-    """A log is no place for it."""
     assert len(str(RedisRefused("ERR " + "x" * 10_000))) < 300
 
 

@@ -46,7 +46,6 @@ async def problem_of(link: Link) -> str:
 
 
 async def test_a_password_is_given(make_link: MakeLink) -> None:
-    """Alone, or with the user whose password it is."""
     with running_redis(password=PASSWORD) as redis:
         await works(make_link(redis.url))
         await works(make_link(f"redis://default:{ESCAPED}@127.0.0.1:{redis.port}"))
@@ -60,7 +59,6 @@ async def test_a_password_is_given(make_link: MakeLink) -> None:
     ],
 )
 async def test_a_missing_or_wrong_password_is_told(make_link: MakeLink, credentials: str, words: str) -> None:
-    """And that it may be mended meanwhile: the trying goes on."""
     with running_redis(password=PASSWORD) as redis:
         link = make_link(f"redis://{credentials}127.0.0.1:{redis.port}")
         assert words in await problem_of(link)
@@ -180,7 +178,6 @@ async def test_sentinels_and_members_of_a_cluster_are_not_supported_yet(
 
 
 async def test_a_replica_is_not_taken(make_link: MakeLink, redis: RedisServer) -> None:
-    """What is published to a replica does not reach the others."""
     with running_redis("--replicaof", f"127.0.0.1 {redis.port}") as replica:
         assert "REDIS_URL must name the master" in await problem_of(make_link(replica.url))
 
@@ -246,7 +243,6 @@ async def test_words_that_may_repeat_the_password_are_not_told(make_link: MakeLi
 
 
 async def test_an_address_that_cannot_be_looked_up_does_not_end_the_trying(make_link: MakeLink) -> None:
-    """Whatever the system raises, it is told."""
     link = make_link("redis://." + "a" * 100)
     assert "UnicodeError" in await problem_of(link)
     assert link._task is not None

@@ -61,7 +61,6 @@ async def test_a_beat_that_comes_late_is_a_sign_of_life() -> None:
 
 
 async def test_a_pause_of_this_process_is_not_taken_for_silence() -> None:
-    """However long it was, it has missed one beat and not three."""
     echo = Echo()
     echo.heartbeat.start()
     await until(lambda: len(echo.sent) == 2)

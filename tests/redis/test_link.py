@@ -54,7 +54,7 @@ async def test_an_unsubscribed_channel_brings_nothing(link: Link, redis: RedisSe
 
 
 async def test_subscriptions_of_a_turn_are_one_command_and_their_net_effect(link: Link, redis: RedisServer) -> None:
-    """A channel that comes and goes in one turn is none of Redis' business, nor is one that goes and comes."""
+    """Redis is not told of a channel that is subscribed and unsubscribed in one turn, or the other way round."""
     heard: list[bytes] = []
     link.subscribe(b"kept", heard.append)
     await link.call("PING")
@@ -73,7 +73,6 @@ async def test_subscriptions_of_a_turn_are_one_command_and_their_net_effect(link
 
 
 async def test_a_new_receiver_takes_the_place_of_the_old(link: Link) -> None:
-    """A channel has one receiver: the last."""
     old: list[bytes] = []
     new: list[bytes] = []
     link.subscribe(b"news", old.append)
@@ -131,7 +130,6 @@ async def test_replies_of_any_kind_are_handed_on(link: Link, text: str, reply: A
 
 
 async def test_an_error_reply_is_raised_and_harms_no_other_command(link: Link) -> None:
-    """Each command has its own reply."""
     replies = await asyncio.gather(
         link.call("SET", "a", 1), link.call("LPUSH", "a", 1), link.call("GET", "a"), return_exceptions=True
     )
@@ -167,7 +165,6 @@ async def test_a_script_is_sent_once_and_runs_again_after_redis_has_forgotten_it
 
 
 async def test_scripts_run_in_the_order_of_the_calls_though_some_are_new(link: Link) -> None:
-    """Nothing is put off because Redis does not have a script yet."""
     append = Script("return redis.call('RPUSH', KEYS[1], ARGV[1])")
     other = Script("return redis.call('RPUSH', KEYS[1], 'other ' .. ARGV[1])")
     await link.run(append, ["list"], ["0"])

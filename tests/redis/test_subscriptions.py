@@ -11,7 +11,6 @@ def nothing(_: bytes) -> None:
 
 
 def test_a_channel_is_told_of_once() -> None:
-    """However often its receiver is replaced."""
     subscriptions = Subscriptions()
     subscriptions.add(b"a", nothing)
     subscriptions.add(b"a", nothing)
@@ -26,7 +25,6 @@ def test_a_channel_is_told_of_once() -> None:
 
 
 def test_a_new_connection_is_told_of_all_that_is_wanted() -> None:
-    """And of nothing that no longer is."""
     subscriptions = Subscriptions()
     for channel in (b"a", b"b", b"c"):
         subscriptions.add(channel, nothing)

@@ -4,11 +4,12 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple
 
-from tests.end_to_end.node_process import NodeProcess, unpack
 from tests.support.clients import WebSocket
+from tests.support.node_process import NodeProcess, unpack
+from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import Address
 from websockets.exceptions import ConnectionClosed
 
@@ -276,3 +277,11 @@ class Guest:
         while self._socket.connection.close_code is None:
             with suppress(ConnectionClosed):
                 await self._socket.receive()
+
+
+async def redis_and_node(stack: AsyncExitStack) -> tuple[RedisServer, NodeProcess]:
+    """A Redis, and a process of Node.js for servers that share it."""
+    redis = stack.enter_context(running_redis())
+    node = await NodeProcess.start("remote-server.mjs")
+    stack.push_async_callback(node.stop)
+    return redis, node

@@ -1,8 +1,9 @@
-"""The Redis adapter: what every adapter does, and what this one does of its own."""
+"""The Redis adapter: what every adapter does, and what only this one does."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from msgspec import Raw, json, msgpack
@@ -17,6 +18,8 @@ from tests.support.servers import until
 from synkora import AckTimeout
 from synkora.engine.message import Message
 from synkora.redis.link import Link
+from synkora.redis_adapter.socket_codec import MAX_HANDSHAKES
+from synkora.testing import connect
 
 
 class TestRedisAdapter(AdapterContract):
@@ -206,7 +209,6 @@ async def test_nobody_is_harmed_by_what_is_no_message(crowd: Crowd, spy: Link, m
 
 
 async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Link) -> None:
-    """Whatever channel it comes by."""
     spy.publish(b"socket.io#/#", msgpack.encode(["a", {"type": 2, "data": ["x"], "nsp": "/other"}, {}]))
     await settle([spy, *(link_of(server) for server in crowd.cluster.servers)])
     assert await reached(crowd) == [NAMES, NAMES]
@@ -229,7 +231,6 @@ async def test_an_answer_that_nobody_understands_is_left_out(crowd: Crowd, spy: 
 
 
 async def test_data_that_json_cannot_hold_is_not_described(crowd: Crowd) -> None:
-    """The rest of an application's data is."""
     crowd.sockets["bob"].data.update(name="Bob", lock=asyncio.Lock())
     (found,) = await crowd.cluster.servers[0].to(crowd.sockets["bob"].id).fetch_sockets()
     assert found.data == {"name": "Bob"}
@@ -259,3 +260,27 @@ async def test_a_poll_of_another_server_ends(crowd: Crowd, spy: Link) -> None:
     for _ in range(4):
         await crowd.answer("alice", "ask", 1)
     await until(lambda: len(heard) == 11 and len(acks) == 0)
+
+
+async def test_large_payloads_of_connect_do_not_end_the_link(make_link: MakeLink) -> None:
+    """Beyond some megabytes what clients have chosen is left out: Redis would end the connection otherwise."""
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(cluster_of(2, make_link))
+        first, second = cluster.servers
+        for _ in range(80):
+            await stack.enter_async_context(connect(first, auth={"lists": [[]] * 20_000}))
+        described = [socket.handshake for socket in await second.fetch_sockets()]
+        assert len(described) == 80
+        assert MAX_HANDSHAKES - 100_000 < sum(len(handshake.payload) for handshake in described) < MAX_HANDSHAKES
+        assert all(handshake.issued for handshake in described)
+        assert [link_of(server).reconnects for server in cluster.servers] == [0, 0]
+
+
+async def test_an_answer_that_redis_would_not_take_is_not_sent(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server that asked learns that one is missing, and the log says why."""
+    monkeypatch.setattr("synkora.redis_adapter.responder.MAX_RESPONSE", 100)
+    with pytest.raises(TimeoutError):
+        await crowd.cluster.servers[0].fetch_sockets()
+    assert "answer_too_large" in caplog.text

@@ -63,7 +63,6 @@ def channels(redis: RedisServer, namespace: str) -> int:
 
 
 async def test_a_server_is_connected_from_its_start_to_its_end(redis: RedisServer) -> None:
-    """Neither before, nor after."""
     server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
     assert links(redis) == 0
     async with joined(server):
@@ -84,7 +83,6 @@ async def test_what_is_sent_while_it_closes_reaches_the_others(redis: RedisServe
 
 
 async def test_the_lifespan_of_an_asgi_application_connects_and_disconnects(redis: RedisServer) -> None:
-    """As with a server of its own."""
     server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
     async with server.lifespan():
         assert links(redis) == 1

@@ -7,13 +7,22 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.node_process import NodeProcess
 from tests.redis_adapter.clusters import server_on
-from tests.redis_adapter.interop import EVERYONE, Guest, NodeServer, NodeSpeaker, PythonServer, Server, Speaker, Target
+from tests.redis_adapter.interop import (
+    EVERYONE,
+    Guest,
+    NodeServer,
+    NodeSpeaker,
+    PythonServer,
+    Server,
+    Speaker,
+    Target,
+    redis_and_node,
+)
 from tests.support.clients import websocket
 from tests.support.links import QUICK
 from tests.support.processes import PATIENCE
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.servers import serving
 
 from synkora.redis.link import Link
@@ -54,7 +63,7 @@ class World:
                 await server.link.call("PING")
 
     async def who_gets(self, speaker: str, event: list[Any], namespace: str = "/") -> list[str]:
-        """Whoever has got `event` from somebody, once each; they have got nothing else by then."""
+        """The clients that got `event`, once each; by then they have got nothing else."""
         await self.speakers[speaker].emit(Target(namespace=namespace), "end")
         got: list[str] = []
         for guest in self.guests.values():
@@ -77,9 +86,7 @@ class World:
 async def running() -> AsyncIterator[World]:
     """The servers, which run for the whole module."""
     async with AsyncExitStack() as stack:
-        redis = stack.enter_context(running_redis())
-        node = await NodeProcess.start("remote-server.mjs")
-        stack.push_async_callback(node.stop)
+        redis, node = await redis_and_node(stack)
         speakers: dict[str, Speaker] = {}
         for name in ("py1", "py2"):
             link = Link(RedisUrl.parse(redis.url), QUICK)
@@ -161,14 +168,12 @@ async def test_large_events_arrive_everywhere(running: World, speaker: str, name
 
 @pytest.mark.parametrize("speaker", SERVERS)
 async def test_what_a_socket_sends_reaches_the_others(world: World, speaker: str) -> None:
-    """And not itself, wherever they are."""
     await world.guests[speaker].say("tell", ["red"], "x", 1)
     assert await world.who_gets(speaker, ["x", 1]) == [name for name in RED if name != speaker]
 
 
 @pytest.mark.parametrize("speaker", SERVERS)
 async def test_local_broadcasts_stay(world: World, speaker: str) -> None:
-    """On the server that sends them."""
     await world.speakers[speaker].emit(Target(local=True), "x")
     assert await world.who_gets(speaker, ["x"]) == [speaker]
 
@@ -204,7 +209,6 @@ async def test_rooms_of_javascript_may_be_numbers(world: World) -> None:
 
 @pytest.mark.parametrize("speaker", SPEAKERS)
 async def test_sockets_are_put_into_rooms(world: World, speaker: str) -> None:
-    """And taken out again, by each of each."""
     blue = Target(("blue",), (world.guests["js1"].id,))
     await world.speakers[speaker].put(blue, "green", "yellow")
     for name in BLUE:
@@ -219,7 +223,6 @@ async def test_sockets_are_put_into_rooms(world: World, speaker: str) -> None:
 
 @pytest.mark.parametrize("speaker", SPEAKERS)
 async def test_sockets_are_disconnected(world: World, speaker: str) -> None:
-    """Out of the namespace, or with their connection."""
     await world.speakers[speaker].disconnect(Target(("red",), ("blue",)), False)
     for name in ("py1", "js1"):
         await world.guests.pop(name).disconnected()
@@ -230,7 +233,7 @@ async def test_sockets_are_disconnected(world: World, speaker: str) -> None:
 
 @pytest.mark.parametrize("asker", SERVERS)
 async def test_clients_acknowledge_broadcasts(world: World, asker: str) -> None:
-    """The acks of all come back to whoever asked, text and binary."""
+    """The acks of all clients reach the sender, text and binary."""
     server = world.server(asker)
     asking = asyncio.create_task(server.call(Target(("red", "blue")), "ask", {"why": 1}))
     answers: dict[str, Any] = {"py1": 1, "py2": {"a": [None]}, "js1": "é", "js2": b"\x00\xff"}
@@ -244,7 +247,6 @@ async def test_clients_acknowledge_broadcasts(world: World, asker: str) -> None:
 
 @pytest.mark.parametrize("asker", SERVERS)
 async def test_acks_that_do_not_come_end_the_wait(world: World, asker: str) -> None:
-    """Whoever asked has those that came."""
     asking = asyncio.create_task(world.server(asker).call(Target(("red",)), "ask", timeout=0.5))
     await world.guests["py1"].acknowledge("p")
     await world.guests["js1"].acknowledge("j")
@@ -253,7 +255,7 @@ async def test_acks_that_do_not_come_end_the_wait(world: World, asker: str) -> N
 
 @pytest.mark.parametrize("asker", SERVERS)
 async def test_sockets_are_fetched(world: World, asker: str) -> None:
-    """With what each server says of its own: its rooms, its data, and its handshake."""
+    """Each server adds its sockets' rooms, data and handshakes."""
     found = {socket["data"]["name"]: socket for socket in await world.server(asker).fetch(EVERYONE)}
     assert sorted(found) == sorted(SERVERS)
     for name, guest in world.guests.items():
@@ -279,7 +281,6 @@ async def test_a_handshake_has_the_fields_that_node_gives_it(world: World) -> No
 
 @pytest.mark.parametrize("asker", SERVERS)
 async def test_servers_and_rooms_are_counted(world: World, asker: str) -> None:
-    """All four, and the rooms of all."""
     assert await world.server(asker).count() == len(SERVERS)
     own = {guest.id for guest in world.guests.values()}
     assert await world.server(asker).rooms() == {"red", "blue"} | own
@@ -297,7 +298,6 @@ async def test_servers_talk_to_each_other(world: World, asker: str) -> None:
 
 
 async def test_the_emitter_talks_to_servers(world: World) -> None:
-    """Its notes reach all of them."""
     await world.speakers["emitter"].note("from outside")
     async with asyncio.timeout(PATIENCE):
         for name in SERVERS:

@@ -69,7 +69,6 @@ def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) 
 
 @pytest.mark.parametrize("size", [10, 30_000], ids=["values", "text"])
 def test_it_says_whether_to_compress(size: int) -> None:
-    """Whichever form the event has on its way."""
     event = published_event_of(packets.event("/", "x", ["a" * size]), "/", may_be_text=True)
     assert message_of(event).compress
     assert not message_of(event, compress=False).compress
@@ -175,7 +174,6 @@ def test_an_event_gets_its_namespace_and_its_mark() -> None:
 
 
 def test_an_events_name_may_be_a_number() -> None:
-    """In JavaScript it may."""
     assert message_of(received([5, 1])).packet == b"42[5,1]"
 
 
@@ -218,7 +216,6 @@ def test_an_event_is_not_larger_for_other_servers_than_for_clients() -> None:
 
 
 def test_an_attachment_that_a_relay_leaves_out_goes_no_further() -> None:
-    """What is left of the payload does."""
     assert published_event_of(Message(b'["x",{"_placeholder":true,"num":1}]', (b"a", b"b")), "/").data == ["x", b"b"]
 
 

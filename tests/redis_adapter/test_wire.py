@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.node_process import NodeProcess
 from tests.redis_adapter.clusters import server_on
-from tests.redis_adapter.interop import EVERYONE, Guest, NodeServer, PythonServer, Server, Target
+from tests.redis_adapter.interop import EVERYONE, Guest, NodeServer, PythonServer, Server, Target, redis_and_node
 from tests.support.clients import websocket
 from tests.support.links import QUICK
 from tests.support.processes import PATIENCE
-from tests.support.redis_server import running_redis
 from tests.support.servers import serving, until
 
 from synkora.redis.link import Link
@@ -73,9 +71,7 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world() -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        redis = stack.enter_context(running_redis())
-        node = await NodeProcess.start("remote-server.mjs")
-        stack.push_async_callback(node.stop)
+        redis, node = await redis_and_node(stack)
         link, spies = Link(RedisUrl.parse(redis.url), QUICK), Link(RedisUrl.parse(redis.url), QUICK)
         ours = PythonServer("ours", server_on(link, timeout=0.2), link, patience=0.2)
         spy = Spy(spies)
@@ -105,7 +101,6 @@ async def world() -> AsyncIterator[World]:
     "event", [["x"], ["x", {"a": [1, 1.5, None, True, "é"]}], ["x", {"b": {"$bytes": "AAH/"}}]], ids=str
 )
 async def test_broadcasts_are_the_same(world: World, target: Target, event: list[Any]) -> None:
-    """To the same channel, with the same bytes."""
     await world.theirs.emit(target, *event)
     theirs = await world.spy.heard(1)
     await world.ours.emit(target, *event)

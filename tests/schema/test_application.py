@@ -13,7 +13,7 @@ import msgspec
 import pydantic
 import pytest
 from jsonschema import Draft7Validator
-from tests.end_to_end.people import CLIENTS
+from tests.support.people import CLIENTS
 
 from synkora import Namespace, Socket, SocketServer
 from synkora.schema.asyncapi import asyncapi
@@ -77,6 +77,7 @@ def server() -> SocketServer:
 
     server.declare("said", str, Say, description="Somebody has said something.")
     server.declare("question", str, answer=Receipt)
+    server.declare("scored", str, points=int)
     admin = server.add(Namespace("/admin", refusals="ack"))
 
     @admin.on("kick")
@@ -85,6 +86,11 @@ def server() -> SocketServer:
 
     @admin.on("close")
     def close(socket: Socket, room: str) -> None: ...
+
+    boards = server.of(re.compile(r"/board-.*/\d{2}"))
+
+    @boards.on("draw")
+    def draw(socket: Socket, point: Point) -> None: ...
 
     return server
 
@@ -135,6 +141,8 @@ socket.on("error", ({ message, event }) => message + event);
 const kicked = await admin.emitWithAck("kick", "id");
 if (typeof kicked !== "boolean") kicked.error.message.length;
 admin.emit("close", "lobby");
+const board: Socket<events.BoardServerToClientEvents, events.BoardClientToServerEvents> = io("/board-1/23");
+board.emit("draw", { x: 1, y: 2 });
 admin.emit("close", "lobby", (refused) => refused?.error.message.length);
 const refused: events.Refused | undefined = await admin.emitWithAck("close", "lobby");
 export {};
@@ -172,6 +180,11 @@ def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) ->
     assert "Refused" not in typescript(SocketServer())
 
 
+def test_arguments_of_emits_may_have_names(server: SocketServer) -> None:
+    """In their order; those without one have a number."""
+    assert "  scored: (argument1: string, points: number) => void;\n" in typescript(server)
+
+
 def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
     """The first paragraph of a handler's, and those that are declared."""
     text = typescript(server)
@@ -186,12 +199,20 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
     assert document["info"] == {"title": "A chat", "version": "2.0.0"}
     assert {name: channel["address"] for name, channel in document["channels"].items()} == {
         "main": "/",
+        "Board": None,
         "Admin": "/admin",
     }
     events = ("Anything", "PersonNew", "Point", "Say", "Sum")
-    assert document["operations"].keys() == {*(f"receive{name}" for name in events), "sendSaid", "sendQuestion"} | {
-        f"receiveAdmin{name}" for name in ("Close", "Kick")
+    assert document["operations"].keys() == {
+        *(f"receive{name}" for name in events),
+        "sendSaid",
+        "sendScored",
+        "sendQuestion",
+        *(f"receiveAdmin{name}" for name in ("Close", "Kick")),
+        "receiveBoardDraw",
     }
+    board = document["channels"]["Board"]
+    assert (board["address"], board["x-socket.io"]) == (None, {"namespace": r"/board-.*/\d{2}"})
     say = document["components"]["messages"]["receiveSay"]
     assert (say["name"], say["summary"]) == ("say", "Tell all others.")
     assert say["payload"] == {

@@ -11,7 +11,7 @@ import socketio  # type: ignore[import-untyped]  # it has no types
 from tests.support.processes import free_port
 from tests.support.servers import until
 
-from synkora import SocketServer, serve_async, serve_in_thread
+from synkora import SocketServer, serve, serve_async, serve_in_thread
 
 
 async def test_a_server_in_the_running_loop_ends_when_it_is_cancelled() -> None:
@@ -32,6 +32,12 @@ async def test_a_server_in_the_running_loop_ends_when_it_is_cancelled() -> None:
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", ports[0])) != 0
     await client.disconnect()
+
+
+async def test_the_server_with_a_loop_of_its_own_names_the_other_in_a_running_loop() -> None:
+    """Before it listens."""
+    with pytest.raises(RuntimeError, match=r"within one, use await serve_async\(server\)"):
+        serve(SocketServer(), host="256.0.0.1")
 
 
 async def test_where_it_listens_is_logged(caplog: pytest.LogCaptureFixture) -> None:

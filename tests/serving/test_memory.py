@@ -1,6 +1,6 @@
 """Memory that a storm leaves goes back to the system when the server is quiet again.
 
-Each test runs in a process of its own, as a server does: where earlier tests have left free pages, a storm of this size
+Each test runs in its own process, as a server does: where earlier tests have left free pages, a storm of this size
 does not make the memory grow, and a quiet server has nothing to do.
 """
 

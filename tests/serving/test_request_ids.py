@@ -51,7 +51,7 @@ async def ask(address: Address, path: str, given: str | None = None) -> httpx.Re
 
 @pytest.mark.parametrize("given", SANE)
 async def test_a_sane_id_is_taken(address: Address, given: str) -> None:
-    """It is that of the answer and of the log, whoever made it: a proxy in front of the server knows it too."""
+    """The answer and the log have the same id, also where a proxy in front of the server made it."""
     answer = await ask(address, "/", given)
     assert answer.headers["x-request-id"] == given
     assert answer.json() == {"requestId": given}
@@ -79,7 +79,6 @@ async def test_each_request_has_its_own(address: Address) -> None:
 
 
 async def test_polls_that_succeed_go_without(address: Address) -> None:
-    """There are many of them, and nothing is logged of one."""
     async with Polling(address) as client:
         opening = await client.http.get(address.url(), headers={"X-Request-Id": "mine"})
     assert opening.status_code == 200
@@ -112,6 +111,5 @@ async def test_what_a_request_leaves_behind_is_not_its_own() -> None:
 
 
 def test_ids_are_never_made_twice() -> None:
-    """Nor do they hold anything of the request."""
     ids = {RequestContext([(b"host", b"a")]).id for _ in range(1000)}
     assert len(ids) == 1000

@@ -93,13 +93,20 @@ async def talking(address: Address) -> AsyncIterator[WebSocket]:
         yield client
 
 
+@asynccontextmanager
+async def told_of_the_end(program: Program, number: signal.Signals, address: Address) -> AsyncIterator[WebSocket]:
+    """A client that has been told of the signal that the server got."""
+    async with talking(address) as client:
+        program.signal(number)
+        assert await client.event() == ["server:shutdown"]
+        yield client
+
+
 @both_signals
 async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
     """Clients get what is said last and are let go, `serve` returns, and the program ends well."""
     program, address = start(False)
-    async with talking(address) as client:
-        program.signal(number)
-        assert await client.event() == ["server:shutdown"]
+    async with told_of_the_end(program, number, address) as client:
         assert await client.closed() == 1012
     assert program.wait() == 0
     assert program.stdout[1:] == ["stopping", "stopped"]
@@ -110,9 +117,7 @@ async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
 async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
     """Whatever it still waits for, the process ends, with the exit code of SIGINT."""
     program, address = start(True)
-    async with talking(address) as client:
-        program.signal(number)
-        assert await client.event() == ["server:shutdown"]
+    async with told_of_the_end(program, number, address) as client:
         program.signal(signal.SIGINT)
         assert await client.closed() == 1006
     assert program.wait() == 128 + signal.SIGINT
@@ -146,7 +151,7 @@ async def test_sigterm_again_later_ends_it(start: Start) -> None:
 
 
 async def test_new_clients_are_refused_while_it_stops(start: Start) -> None:
-    """Whoever is there can still fetch what was said last, by a connection of its own; then the program ends."""
+    """A connected client can still poll its last messages, over a new connection; then the program ends."""
     program, address = start(False)
     async with Polling(address) as client:
         await client.open()
@@ -271,7 +276,6 @@ def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path
 
 @pytest.mark.parametrize(("drain", "complains"), [("pass", False), ("1 / 0", True)], ids=["well", "badly"])
 def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path: Path) -> None:
-    """However it has ended; what it raised is in the log."""
     with Program([sys.executable, "-c", DRAINS.format(drain=drain, before_close="pass")], tmp_path) as program:
         program.line(lambda line: line.startswith("port "))
         program.signal(signal.SIGTERM)

@@ -29,7 +29,7 @@ os.execv(sys.executable, [sys.executable, "-m", "synkora", "serve"])
 
 
 def test_a_passed_socket_is_served(tmp_path: Path) -> None:
-    """Whoever connects before the server has started is answered; the port that is set is not listened on."""
+    """Clients that connect before the server has started are answered; the configured port is not listened on."""
     port, settings = free_port(), [f"--setenv={name}={value}" for name, value in SETTINGS.items()]
     command = ["systemd-socket-activate", f"--listen=127.0.0.1:{port}", *settings, *SERVE]
     with Program(command, tmp_path) as program:

@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 
 from synkora import Socket, SocketServer
 from synkora.identity.tokens import sign
-from synkora.serving.http import TLS_AHEAD
+from synkora.serving.http_limits import TLS_AHEAD
 from synkora.serving.server import TLS_WINDOW
 from synkora.serving.tls import TlsError, tls_context
 from synkora.sockets.internals import registry_of
@@ -70,7 +70,7 @@ async def test_the_banner_and_the_health_say_https(program: Program, trust: ssl.
 
 
 def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
-    """After SIGHUP who comes is shown what is in the files then; what cannot be used is told, and changes nothing."""
+    """After SIGHUP new connections get the new certificate; an unusable one is logged, and changes nothing."""
     certfile, keyfile = make_certificate(tmp_path, "server")
     variables = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
     with Synkora(tmp_path, "serve", SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
@@ -200,6 +200,18 @@ async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -
     assert 0 < most <= TLS_AHEAD + 2 * TLS_WINDOW
 
 
+async def test_a_client_cannot_renegotiate(files: tuple[Path, Path]) -> None:
+    """In TLS 1.2 each renegotiation would cost as much as a handshake: the server goes on without it."""
+    server = SocketServer()
+    async with serving(server, tls=tls_context(*files)) as address:
+        arguments = ("s_client", "-connect", f"127.0.0.1:{address.port}", "-tls1_2", "-legacy_renegotiation")
+        pipe = asyncio.subprocess.PIPE
+        client = await asyncio.create_subprocess_exec("openssl", *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+        async with asyncio.timeout(PATIENCE):
+            _, errors = await client.communicate(b"R\n")
+    assert b"no renegotiation" in errors
+
+
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that connects and does not go on with TLS is let go."""
     monkeypatch.setattr("synkora.serving.server.TLS_TIME", 0.3)
@@ -214,7 +226,6 @@ async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch
 
 
 async def test_a_client_that_speaks_no_tls_harms_nobody(program: Program, trust: ssl.SSLContext) -> None:
-    """It is let go, and others are served; the server has nothing to complain of."""
     origin = origin_of(program)
     port = int(origin.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -233,7 +244,6 @@ class TestFiles:
         assert tls_context(*files).minimum_version is ssl.TLSVersion.TLSv1_2
 
     def test_a_file_that_is_not_there(self, files: tuple[Path, Path], tmp_path: Path) -> None:
-        """The variable and the file are named."""
         missing = tmp_path / "missing.pem"
         with pytest.raises(
             TlsError, match=r"^SSL_CERTFILE: .*/missing\.pem cannot be read: No such file or directory$"
@@ -243,13 +253,11 @@ class TestFiles:
             tls_context(files[0], missing)
 
     def test_the_key_of_another(self, files: tuple[Path, Path], tmp_path: Path) -> None:
-        """That is what is said."""
         _, other = make_certificate(tmp_path, "other")
         with pytest.raises(TlsError, match=r"^SSL_KEYFILE: .*/other\.key is not the key of the certificate in .*$"):
             tls_context(files[0], other)
 
     def test_files_of_something_else(self, files: tuple[Path, Path], tmp_path: Path) -> None:
-        """Both are named."""
         other = tmp_path / "notes.txt"
         other.write_text("hello")
         for pair in ((other, files[1]), (files[0], other), (files[1], files[0])):
@@ -257,7 +265,6 @@ class TestFiles:
                 tls_context(*pair)
 
     def test_a_key_with_a_passphrase(self, files: tuple[Path, Path], tmp_path: Path) -> None:
-        """Nobody is asked for it on the terminal."""
         locked = tmp_path / "locked.key"
         subprocess.run(
             ["openssl", "ec", "-in", files[1], "-aes256", "-passout", "pass:hunter2", "-out", locked],

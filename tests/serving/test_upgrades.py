@@ -41,7 +41,6 @@ def handshake(address: Address, fields: str = "Connection: Upgrade\r\nUpgrade: w
     ],
 )
 async def test_repeated_fields_are_one_list(address: Address, fields: str) -> None:
-    """Whatever fields the tokens stand in, and in whatever order, a WebSocket is a WebSocket."""
     async with raw(address) as client:
         await client.send(handshake(address, fields))
         assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")

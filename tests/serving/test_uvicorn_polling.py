@@ -1,9 +1,9 @@
 """Polls that are answered by a plain call, in what HTTP asks for; all else of polling is tested with its transport."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
+from tests.sockets.conftest import address, server
 from tests.support.clients import Polling
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE
@@ -16,22 +16,9 @@ from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.serving.http_pipelining import MAX_WAITING
 
-__all__ = ["pytest_asyncio_loop_factories"]
+__all__ = ["address", "pytest_asyncio_loop_factories", "server"]
 
 LARGE = 30_000_000  # bytes: more than sockets hold
-
-
-@pytest.fixture
-def server() -> SocketServer:
-    server = SocketServer()
-    server.of("/")
-    return server
-
-
-@pytest.fixture
-async def address(server: SocketServer) -> AsyncIterator[Address]:
-    async with serving(server) as address:
-        yield address
 
 
 def get(address: Address, sid: str | None = None, head: str = "Host: a\r\n", version: str = "1.1") -> bytes:

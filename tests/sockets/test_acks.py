@@ -55,5 +55,4 @@ async def test_everyone_who_waits_is_told_when_the_client_leaves() -> None:
 
 
 def test_an_ack_timeout_is_a_timeout() -> None:
-    """Who catches TimeoutError catches it as well."""
     assert issubclass(AckTimeout, TimeoutError)

@@ -40,7 +40,6 @@ class Watching:
 
 
 def test_each_namespace_has_an_adapter_of_its_own() -> None:
-    """It is made with the namespace's name, when the namespace is."""
     watching = Watching()
     server = SocketServer(adapter=watching)
     assert watching.made == {}

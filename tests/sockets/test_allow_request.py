@@ -65,9 +65,7 @@ async def test_what_is_allowed_works_with_the_headers_that_it_gives(address: Add
         answer = await http.get(address.url(key="good"))
         assert answer.headers["x-route"] == "blue"
     async with Polling(address) as client:
-        await client.open()
-        await client.post("40")
-        assert (await client.poll())[0].startswith('40{"sid":')
+        await client.connect()
         await client.post('421["echo",5]')
         assert await client.poll() == ["431[5]"]
         await client.post("1")

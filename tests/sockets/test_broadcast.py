@@ -24,7 +24,7 @@ class Crowd:
         self.sockets: dict[str, Socket] = {}
 
     async def who_gets(self, event: str) -> list[str]:
-        """Whoever gets `event`; afterwards everyone has got all that was on the way."""
+        """The clients that get `event`; afterwards nothing is in transit."""
         got: list[str] = []
         self.server.emit("end")
         for name, client in self.clients.items():
@@ -51,7 +51,7 @@ async def crowd(server: SocketServer, address: Address) -> AsyncIterator[Crowd]:
 
 
 async def test_a_room_is_reached_from_outside(crowd: Crowd) -> None:
-    """The server sends to all members, once each, whoever is in several rooms."""
+    """The server sends to all members, once each, also to members of several rooms."""
     crowd.server.to("red").emit("x")
     assert await crowd.who_gets("x") == ["alice", "bob"]
     crowd.server.to("red", "blue").emit("x")
@@ -63,7 +63,6 @@ async def test_a_room_is_reached_from_outside(crowd: Crowd) -> None:
 
 
 async def test_a_socket_sends_to_the_others(crowd: Crowd) -> None:
-    """It does not get its own, be it a member or not."""
     crowd.sockets["alice"].to("red").emit("x")
     assert await crowd.who_gets("x") == ["bob"]
     crowd.sockets["dave"].to("red").emit("x")
@@ -203,7 +202,6 @@ async def test_who_has_left_gets_nothing_and_empty_rooms_are_gone(crowd: Crowd) 
 
 
 async def test_namespaces_have_rooms_of_their_own(server: SocketServer, address: Address) -> None:
-    """A room of one namespace has nothing to do with that of another."""
     server.of("/admin").on_connect(lambda socket, auth: socket.join("room"))
     async with socketio(address) as client:
         await client.connect("/admin")

@@ -17,7 +17,6 @@ def test_each_is_heard_once_and_only_if_asked() -> None:
 
 
 def test_nothing_is_kept_of_a_question_that_is_over() -> None:
-    """Be it that all have answered, that nobody was asked, or that it was closed."""
     acks, heard = BroadcastAcks(), list[Any]()
     acks.open(1, ["a"], heard.append)
     acks.resolve(1, "a", [1])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -80,6 +81,16 @@ async def test_a_second_connect_is_a_repeat(server: SocketServer, address: Addre
     assert welcomed == [{"token": "a"}]
 
 
+def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awaitable[None]]:
+    """The handler as a coroutine, which takes a turn of the loop."""
+
+    async def handle(socket: Socket, auth: Any) -> None:
+        await asyncio.sleep(0)
+        handler(socket, auth)
+
+    return handle
+
+
 @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
 async def test_a_refusal_is_answered_with_its_words_and_data(
     server: SocketServer, address: Address, late: bool
@@ -94,11 +105,7 @@ async def test_a_refusal_is_answered_with_its_words_and_data(
         if auth.get("token") != "right":
             raise ConnectRefused("Not authorized", {"code": 7})
 
-    async def refuse_later(socket: Socket, auth: dict[str, Any]) -> None:
-        await asyncio.sleep(0)
-        refuse(socket, auth)
-
-    server.of("/").on_connect(refuse_later if late else refuse)
+    server.of("/").on_connect(later(refuse) if late else refuse)
     async with websocket(address) as client:
         await client.send('40{"token":"wrong"}')
         assert await client.receive() == '44{"message":"Not authorized","data":{"code":7}}'
@@ -118,11 +125,7 @@ async def test_disconnecting_instead_of_welcoming_is_a_refusal(
     def turn_away(socket: Socket, auth: dict[str, Any]) -> None:
         socket.disconnect()
 
-    async def turn_away_later(socket: Socket, auth: dict[str, Any]) -> None:
-        await asyncio.sleep(0)
-        turn_away(socket, auth)
-
-    server.of("/").on_connect(turn_away_later if late else turn_away)
+    server.of("/").on_connect(later(turn_away) if late else turn_away)
     async with websocket(address) as client:
         await client.send("40")
         assert await client.receive() == '44{"message":"Disconnected by the server"}'
@@ -232,7 +235,7 @@ def test_a_namespace_is_made_once() -> None:
 
 
 async def test_a_client_that_never_connects_is_closed() -> None:
-    """After connect_timeout the connection ends; who has connected in time stays."""
+    """After connect_timeout the connection ends; a client that has connected in time stays."""
     server = SocketServer(connect_timeout=0.1)
     server.of("/")
     async with serving(server) as address, websocket(address) as idle, websocket(address) as busy:
@@ -244,7 +247,6 @@ async def test_a_client_that_never_connects_is_closed() -> None:
 
 
 async def test_a_client_that_was_refused_has_not_connected() -> None:
-    """A refusal does not stop the time that a client has."""
     server = SocketServer(connect_timeout=0.1)
     async with serving(server) as address, websocket(address) as client:
         await client.send("40")
@@ -281,7 +283,6 @@ async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer,
 
 
 async def test_events_before_the_reply_close_the_connection(server: SocketServer, address: Address) -> None:
-    """A client sends events when it is connected, not before."""
 
     @server.of("/").on_connect
     async def judge(socket: Socket, auth: dict[str, Any]) -> None:

@@ -66,7 +66,6 @@ async def test_attachments_that_come(server: SocketServer) -> None:
 
 
 async def test_a_client_that_leaves_before_its_attachments(server: SocketServer) -> None:
-    """Its deadline goes with it."""
     async with serving(server) as address:
         async with socketio(address) as client:
             await client.send(ANNOUNCED)
@@ -242,6 +241,9 @@ async def test_a_connection_keeps_what_it_sent_with_connect_as_it_came() -> None
             assert str(await client.receive()).startswith("40")
             assert sum(type(item) is list for item in gc.get_objects()) < before + 5_000
             assert len(sockets[0].auth["lists"]) == 15_000
+            (found,) = await server.fetch_sockets()
+            assert sum(type(item) is list for item in gc.get_objects()) < before + 5_000
+            assert len(found.handshake.auth["lists"]) == 15_000
 
 
 async def test_acks_that_were_asked_for_are_not_counted() -> None:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
-from tests.end_to_end.clients import Client, Way
-from tests.end_to_end.node_process import NodeProcess
+from tests.support.node_process import NodeProcess
+from tests.support.real_clients import Client, Way
 from tests.support.relay import Relay, relaying
 from tests.support.servers import Address, serving
 

@@ -52,6 +52,27 @@ CANCELLED: dict[str, Callable[[], Any]] = {
 every_cancellation = pytest.mark.parametrize("result", CANCELLED.values(), ids=list(CANCELLED))
 
 
+async def expect_logged_disconnect(address: Address) -> None:
+    """Connect and disconnect: the handler's failure is logged."""
+    with capture_logs() as logs:
+        async with socketio(address):
+            pass
+        await until(lambda: logs)
+    assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "disconnect")]
+
+
+async def expect_error_and_log(server: SocketServer, address: Address) -> None:
+    """Emit `ask`: its failure is answered and logged, and the connection goes on."""
+    server.of("/").on("echo", lambda socket: "still here")
+    with capture_logs() as logs:
+        async with socketio(address) as client:
+            await client.emit("ask")
+            assert (await client.event())[0] == "error"
+            await client.send('421["echo"]')
+            assert await client.receive() == '431["still here"]'
+    assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "ask")]
+
+
 class TestRefusals:
     @pytest.fixture(params=["websocket", "polling"])
     async def connect(
@@ -146,23 +167,12 @@ class TestFutures:
     async def test_of_an_event_that_fails_is_answered(self, server: SocketServer, address: Address) -> None:
         """As an error in a coroutine is, and the connection goes on."""
         server.of("/").on("ask", lambda socket: future_of(RuntimeError("of the test")))
-        server.of("/").on("echo", lambda socket: "still here")
-        with capture_logs() as logs:
-            async with socketio(address) as client:
-                await client.emit("ask")
-                assert (await client.event())[0] == "error"
-                await client.send('421["echo"]')
-                assert await client.receive() == '431["still here"]'
-        assert [entry["eventName"] for entry in logs] == ["ask"]
+        await expect_error_and_log(server, address)
 
     async def test_of_on_disconnect_is_awaited(self, server: SocketServer, address: Address) -> None:
         """What goes wrong in it is logged."""
         server.of("/").on_disconnect(lambda socket, reason: future_of(RuntimeError("of the test")))
-        with capture_logs() as logs:
-            async with socketio(address):
-                pass
-            await until(lambda: logs)
-        assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "disconnect")]
+        await expect_logged_disconnect(address)
 
 
 class TestCancelledWork:
@@ -186,32 +196,20 @@ class TestCancelledWork:
     ) -> None:
         """As any other failure, and the connection goes on."""
         server.of("/").on("ask", lambda socket: result())
-        server.of("/").on("echo", lambda socket: "still here")
-        with capture_logs() as logs:
-            async with socketio(address) as client:
-                await client.emit("ask")
-                assert (await client.event())[0] == "error"
-                await client.send('421["echo"]')
-                assert await client.receive() == '431["still here"]'
-        assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "ask")]
+        await expect_error_and_log(server, address)
 
     @every_cancellation
     async def test_in_on_disconnect_is_logged(
         self, server: SocketServer, address: Address, result: Callable[[], Any]
     ) -> None:
-        """Nobody else hears of it."""
         server.of("/").on_disconnect(lambda socket, reason: result())
-        with capture_logs() as logs:
-            async with socketio(address):
-                pass
-            await until(lambda: logs)
-        assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "disconnect")]
+        await expect_logged_disconnect(address)
 
 
 class TestEmitting:
     @pytest.mark.parametrize("name", ["connect", "connect_error", "disconnect", "disconnecting"])
     async def test_socketios_own_words_are_no_events(self, server: SocketServer, address: Address, name: str) -> None:
-        """Whoever emits one learns at once; the clients would take it for something else."""
+        """The emit raises; clients would take the event for something else."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             with pytest.raises(ValueError, match=name):
@@ -227,7 +225,7 @@ class TestEmitting:
         """The handler's failure is answered, and everyone else goes on getting what they are sent."""
 
         async def shout(socket: Socket) -> None:
-            await asyncio.sleep(0)  # into a turn of its own
+            await asyncio.sleep(0)  # into its own turn
             await asyncio.to_thread(socket.emit, "from a thread")
 
         server.of("/").on("shout", shout)
@@ -235,7 +233,7 @@ class TestEmitting:
             with capture_logs() as logs:
                 await client.emit("shout")
                 assert (await client.event())[0] == "error"
-            assert "no running event loop" in logs[0]["exception"]
+            assert "no running event loop: what is sent from another thread goes" in logs[0]["exception"]
             server.emit("news")
             assert await client.event() == ["news"]
             assert await other.event() == ["news"]

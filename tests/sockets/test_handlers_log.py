@@ -68,7 +68,6 @@ def outputs() -> dict[str, str]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_failing_handlers_variables_are_not_written(outputs: dict[str, str], way: str) -> None:
-    """Neither the token that it was called with nor one of its own; its traceback is."""
     output = outputs[way]
     assert "handler_failed" in output
     assert "ValueError: of the test" in output

@@ -32,6 +32,9 @@ def test_a_namespace_is_part_of_one_server() -> None:
     server.add(chat)
     with pytest.raises(ValueError, match="has a namespace /chat already"):
         server.add(Namespace("/chat"))
+    server.on("say", lambda socket: None)
+    with pytest.raises(ValueError, match="has a namespace / already: add it before the first on, use or emit"):
+        server.add(Namespace("/", refusals="ack"))
     with pytest.raises(ValueError, match="/chat is part of a server already"):
         SocketServer().add(chat)
 

@@ -37,7 +37,7 @@ from synkora import RedisAdapter, SocketServer
         ({"compression": "yes"}, TypeError, "compression is True or False, not 'yes'"),
         ({"compression_threshold": "x"}, TypeError, "compression_threshold is a whole number of bytes, not 'x'"),
         ({"instance": 5}, TypeError, "instance is a text, not 5"),
-        ({"cors": "*"}, TypeError, "cors is a Cors(…), not '*'"),
+        ({"cors": "*"}, TypeError, "cors is a Cors(…), and pages are named by origins, not '*'"),
         ({"connection_limiter": 5}, TypeError, "connection_limiter is a ConnectionLimiter(…), not 5"),
         ({"allow_request": "x"}, TypeError, "allow_request is a function of the handshake, not 'x'"),
         ({"adapter": "redis://h"}, TypeError, "adapter is RedisAdapter.from_url(\"redis://…\"), not 'redis://h'"),

@@ -7,7 +7,7 @@ import pytest
 from tests.docs.documents import ROOT
 from tests.support.logs import capture_logs
 
-from synkora import ConnectRefused, EventRefused, Socket, SocketServer
+from synkora import ConnectRefused, EventRefused, Namespace, NamespaceHandlers, Socket, SocketServer
 from synkora.sockets import other_names
 from synkora.testing import ConnectError, connect
 
@@ -42,7 +42,6 @@ def test_an_option_of_another_server_is_refused_with_ours(option: str, words: st
     ],
 )
 async def test_an_argument_of_another_emit_is_refused_with_ours(argument: str, words: str) -> None:
-    """Nothing is sent then."""
     server = SocketServer()
     main = server.of("/")
     async with connect(server) as client:
@@ -70,6 +69,39 @@ async def test_an_argument_of_another_emit_is_refused_with_ours(argument: str, w
 def test_a_method_of_another_server_is_missing_with_ours(name: str, words: str) -> None:
     with pytest.raises(AttributeError, match=re.escape(words)):
         getattr(SocketServer(), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("emit", "Chat has no emit: self.namespace.emit"),
+        ("enter_room", 'Chat has no enter_room: socket.join("room")'),
+        ("fetchSockets", "Chat has no fetchSockets: self.namespace.fetch_sockets"),
+        ("volume", "'Chat' object has no attribute 'volume'"),
+    ],
+)
+def test_a_class_of_handlers_says_where_the_methods_are(name: str, words: str) -> None:
+    """python-socketio's classes have them themselves."""
+
+    class Chat(NamespaceHandlers): ...
+
+    with pytest.raises(AttributeError, match=re.escape(words)):
+        getattr(Chat("/chat"), name)
+
+
+def test_a_namespace_knows_the_names_too() -> None:
+    with pytest.raises(AttributeError, match=re.escape('Namespace has no enter_room: socket.join("room")')):
+        _ = Namespace("/chat").enter_room  # type: ignore[attr-defined]  # that is the mistake
+
+
+@pytest.mark.parametrize("register", ["on_connect", "use"])
+@pytest.mark.parametrize(
+    "handler", [lambda sid, environ: None, lambda sid, environ, auth: None, lambda socket, auth, more: None]
+)
+def test_the_request_is_no_argument(register: str, handler: Any) -> None:
+    """A payload under the name of the request would be taken for the request."""
+    with pytest.raises(TypeError, match=re.escape("takes (socket) or (socket, auth): the request is socket.handshake")):
+        getattr(SocketServer(), register)(handler)
 
 
 async def test_an_attribute_of_another_socket_is_missing_with_ours() -> None:

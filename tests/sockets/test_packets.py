@@ -1,3 +1,6 @@
+import re
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -34,6 +37,13 @@ def test_volatile_is_kept() -> None:
     assert not packets.event("/", "task", ()).volatile
 
 
+@pytest.mark.parametrize("name", [{"text": "hi"}, ["x"], 5, None, b"x"])
+def test_the_name_of_an_event_is_a_text(name: Any) -> None:
+    """An event without a name is a frequent mistake: the payload stands in its place."""
+    with pytest.raises(TypeError, match=re.escape(f"the name of an event is a text, not {name!r}")):
+        packets.event("/", name, ())
+
+
 def test_what_json_cannot_hold_is_refused() -> None:
     """An object of no known type, and one that is nested without end, raise at once."""
     with pytest.raises(TypeError):
@@ -47,7 +57,6 @@ def test_what_json_cannot_hold_is_refused() -> None:
 @pytest.mark.parametrize("namespace", ["/", "/admin"])
 @pytest.mark.parametrize("attachments", [(), (b"\x01",)])
 def test_a_writer_writes_what_an_event_alone_would_be(namespace: str, attachments: tuple[bytes, ...]) -> None:
-    """Whatever the namespace, with attachments and without."""
     raw = msgspec.Raw(b'{ "_placeholder":true, "num":0 }')
     written = packets.EventWriter(namespace, 'né"w', volatile=True).write(raw, attachments)
     event = packets.event(namespace, 'né"w', (raw,), volatile=True, attachments=attachments)

@@ -84,7 +84,6 @@ REGISTERING = {
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_public_classes_have_public_names_alone(cls: type, names: set[str]) -> None:
-    """Whatever has no underscore is documented, and safe to call."""
     assert public_names(cls) == names
 
 

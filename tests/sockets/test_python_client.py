@@ -122,7 +122,6 @@ async def test_a_refusal_reaches_the_client(server: SocketServer, address: Addre
 
 
 async def test_both_sides_learn_of_a_disconnect(server: SocketServer, address: Address, transports: list[str]) -> None:
-    """The client's own, and the server's."""
     reasons: list[str] = []
     told: list[str] = []
     server.of("/").on_disconnect(lambda socket, reason: reasons.append(reason))

@@ -144,7 +144,6 @@ class TestAnyEvent:
             assert (await client.receive())[1] == {"message": "Not for you", "event": "admin:kick"}
 
     async def test_unknown_events_may_have_a_handler(self, server: SocketServer) -> None:
-        """Its result is the ack; events with a handler do not go to it."""
         server.on("say", lambda socket: "said")
         server.on_unknown(lambda socket, event, *args: [event, *args])
         async with connect(server) as client:
@@ -261,7 +260,6 @@ class TestConnecting:
         assert seen[:2] == [(["lobby"], "transport close"), (frozenset(), "transport close")]
 
     async def test_a_failure_on_disconnecting_is_logged(self, server: SocketServer) -> None:
-        """And the socket leaves as ever."""
         gone: list[str] = []
 
         @server.on_disconnecting
@@ -326,7 +324,6 @@ class TestMistakes:
         ids=["on", "on_connect", "use", "on_disconnect", "on_unknown"],
     )
     def test_the_first_argument_is_the_socket(self, server: SocketServer, register: Any) -> None:
-        """Neither the id of python-socketio's handlers nor the payload."""
 
         def with_id(sid: str, *args: object) -> None: ...
         def with_payload(message: Point, *args: object) -> None: ...

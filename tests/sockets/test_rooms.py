@@ -56,7 +56,7 @@ def test_everyone_is_reached_by_a_room_named_like_their_id() -> None:
 
 
 def test_joining_a_room_named_like_somebodys_id_takes_nothing_from_them() -> None:
-    """What is sent to an id reaches its owner whoever else listens there, and excepting it excepts the owner."""
+    """What is sent to an id reaches its owner even if others are in that room; excepting the id excepts the owner."""
     rooms = rooms_of(a="b")
     assert set(rooms["a"]) == {"a", "b"}
     assert set(rooms.select(("a",), ())) == {"a", "b"}
@@ -118,7 +118,7 @@ def test_any_history_selects_what_sets_say(
 
 
 def _toggle(names: set[str], name: str, *, to: bool) -> None:
-    """Take note of a change, which must be one."""
+    """Record a change; fail if nothing has changed."""
     assert (name in names) is not to
     (names.add if to else names.remove)(name)
 

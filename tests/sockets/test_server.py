@@ -37,7 +37,7 @@ async def connected_slowly(slow: WebSocket, server: SocketServer) -> None:
 class TestABacklog:
     @pytest.mark.parametrize("end", ["disconnect", "forced", "shutdown"])
     async def test_arrives_whole_before_the_close(self, server: SocketServer, address: Address, end: str) -> None:
-        """Whoever reads again gets all that was held, the farewell, and then the close frame."""
+        """A client that reads again gets all that was held, the farewell, and then the close frame."""
         async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()
@@ -142,7 +142,6 @@ class TestGoodbyes:
             assert done == ["server shutting down"]
 
     async def test_but_not_for_longer_than_closing_has(self, server: SocketServer) -> None:
-        """One that hangs is cancelled."""
         ends: list[str] = []
 
         @server.of("/").on_disconnect

@@ -48,9 +48,7 @@ async def test_it_is_where_it_is_mounted(server: SocketServer, ws: Any, root_pat
     async with running(host(server, ws, root_path=root_path), server.settings.path) as address:
         async with Polling(address) as client:
             assert (await client.http.get(f"{address.http}/")).text == "a page"
-            await client.open()
-            await client.post("40")
-            assert (await client.poll())[0].startswith('40{"sid":')
+            await client.connect()
             await client.post('42["echo","polling"]')
             assert await client.poll() == ['42["echoed","polling"]']
             await client.post("1")

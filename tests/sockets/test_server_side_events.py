@@ -66,7 +66,6 @@ async def test_an_answer_is_given_only_where_one_is_asked_for(run: Run) -> None:
 
 @pytest.mark.parametrize("event", [[], ["unknown"], [None], [["a"]], [{}], [1], "note"])
 async def test_an_event_without_a_handler_has_no_answer(run: Run, event: Any) -> None:
-    """Whatever another server takes for one."""
     run.side.on("note", lambda *args: "heard")
     assert await run.receive(*event) == []
 
@@ -118,7 +117,6 @@ def test_an_event_has_one_handler() -> None:
 
 @pytest.mark.parametrize("name", ["connect", "connection", "new_namespace"])
 def test_words_of_socketio_are_no_events_between_servers(name: str) -> None:
-    """They can be neither sent nor heard."""
     main = SocketServer().of("/")
     with pytest.raises(ValueError, match=r"word of Socket\.IO's own"):
         main.server_side_emit(name)
@@ -134,5 +132,4 @@ def test_what_servers_cannot_send_each_other_is_refused(value: object) -> None:
 
 
 def test_an_event_between_servers_is_a_json_array() -> None:
-    """Of its name and its arguments."""
     assert server_event("x", [1, {"a": None}]) == b'["x",1,{"a":null}]'

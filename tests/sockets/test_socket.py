@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
 from tests.support.logs import capture_logs
 from tests.support.servers import Address, serving, until
-from tests.support.wire import TEXT, client_frame, raw_websocket
+from tests.support.wire import TEXT, WebSocket, client_frame, raw_websocket
 
 from synkora import Socket, SocketServer
 
@@ -51,24 +52,29 @@ async def watched(server: SocketServer) -> AsyncIterator[Watched]:
         yield watched
 
 
+@asynccontextmanager
+async def raw_client(address: Address) -> AsyncIterator[WebSocket]:
+    """A connected client over a raw WebSocket."""
+    async with raw_websocket(address) as raw:
+        await raw.send(client_frame(TEXT, b"40"))
+        await raw.text()
+        await raw.text()
+        yield raw
+
+
 async def test_a_client_that_closes_its_websocket(watched: Watched) -> None:
-    """is a transport close."""
     async with socketio(watched.address):
         pass
     assert await watched.reason() == "transport close"
 
 
 async def test_a_client_whose_connection_is_cut(watched: Watched) -> None:
-    """is a transport close as well."""
-    async with raw_websocket(watched.address) as raw:
-        await raw.send(client_frame(TEXT, b"40"))
-        await raw.text()
-        await raw.text()
+    async with raw_client(watched.address):
+        pass
     assert await watched.reason() == "transport close"
 
 
 async def test_a_client_that_sends_engine_ios_close(watched: Watched) -> None:
-    """is a transport close, over either transport."""
     async with socketio(watched.address) as client:
         await client.send("1")
         assert await watched.reason() == "transport close"
@@ -81,7 +87,6 @@ async def test_a_client_that_sends_engine_ios_close(watched: Watched) -> None:
 
 
 async def test_a_poll_that_is_given_up(watched: Watched) -> None:
-    """is a transport error."""
     async with Polling(watched.address) as client:
         await client.open()
         await client.post("40")
@@ -94,17 +99,13 @@ async def test_a_poll_that_is_given_up(watched: Watched) -> None:
 
 async def test_a_broken_websocket_frame(watched: Watched) -> None:
     """is a transport error: the line is at fault, not Socket.IO's packets."""
-    async with raw_websocket(watched.address) as raw:
-        await raw.send(client_frame(TEXT, b"40"))
-        await raw.text()
-        await raw.text()
+    async with raw_client(watched.address) as raw:
         await raw.send(client_frame(TEXT, b"2", masked=False))
         assert (await raw.closed()).code == 1002
     assert await watched.reason() == "transport error"
 
 
 async def test_a_message_over_the_limit(watched: Watched) -> None:
-    """is a transport error."""
     async with socketio(watched.address) as client:
         await client.send('42["echo","' + "x" * 100_000 + '"]')
         assert await client.closed() == 1009
@@ -113,7 +114,6 @@ async def test_a_message_over_the_limit(watched: Watched) -> None:
 
 @pytest.mark.parametrize("packet", ["x", "4abc", "42{}", '42["echo",NaN]', '42abc["echo"]'])
 async def test_a_packet_that_cannot_be_read(watched: Watched, packet: str) -> None:
-    """is a parse error."""
     async with socketio(watched.address) as client:
         await client.send(packet)
         assert await client.closed() == 1002
@@ -130,7 +130,6 @@ async def test_a_packet_out_of_place(watched: Watched, packet: str) -> None:
 
 
 async def test_a_client_that_does_not_answer_a_ping() -> None:
-    """is a ping timeout."""
     reasons: list[str] = []
     server = SocketServer(ping_interval=0.05, ping_timeout=0.05)
     watch(server, reasons)
@@ -141,7 +140,6 @@ async def test_a_client_that_does_not_answer_a_ping() -> None:
 
 
 async def test_a_client_that_leaves_a_namespace(watched: Watched) -> None:
-    """is a client namespace disconnect; the connection and other namespaces go on."""
     admin: list[str] = []
     watched.server.of("/admin").on_disconnect(lambda socket, reason: admin.append(reason))
     async with socketio(watched.address) as client:
@@ -178,7 +176,7 @@ class TestServerSide:
             assert await client.connect() != socket.id
 
     async def test_events_that_were_under_way_are_passed_over(self, watched: Watched) -> None:
-        """What a client sent before it knew that it is out is no fault of its own."""
+        """A client may send before it knows that it is out."""
         async with socketio(watched.address) as client:
             watched.socket.disconnect()
             await client.send('421["echo",1]', "430[]", "41", '451-["echo",{"_placeholder":true,"num":0}]', b"\x01")
@@ -264,7 +262,6 @@ class TestHandlerErrors:
     async def test_an_error_in_on_disconnect_is_logged(
         self, server: SocketServer, address: Address, late: bool
     ) -> None:
-        """It costs nobody anything."""
 
         def fail(socket: Socket, reason: str) -> None:
             raise RuntimeError("of the test")

@@ -157,7 +157,7 @@ async def test_other_arguments_are_refused_with_their_place(
 
 
 async def test_handlers_may_be_methods_partials_and_objects() -> None:
-    """Their own parameters count, and none of `self` or those that are bound."""
+    """Their own parameters count; `self` and bound parameters do not."""
 
     class Handlers:
         def method(self, socket: Socket, number: int) -> int:
@@ -281,7 +281,7 @@ async def test_a_handler_may_give_no_ack() -> None:
 
 
 def test_what_json_cannot_hold_raises_where_it_is_emitted() -> None:
-    with pytest.raises(TypeError, match="a object cannot be sent"):
+    with pytest.raises(TypeError, match="an object of type object cannot be sent"):
         SocketServer().emit("x", object())
 
 

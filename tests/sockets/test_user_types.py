@@ -48,6 +48,8 @@ async def welcome(socket: Socket, auth: Say) -> None:
 @server.on("say")
 async def say(socket: Socket, message: Say, *rest: int) -> Receipt:
     socket.to("lobby").volatile.emit("said", message)
+    socket.compress(False).to("lobby").emit("picture", b"\\xff")
+    question: str = await socket.compress(False).call("question", message, timeout=5)
     if not message.text:
         raise EventRefused("Empty")
     return Receipt(1)
@@ -93,6 +95,7 @@ async def test() -> None:
     server.start_background_task(tick, 1.5)
 
 
+server.declare("said", message=Say, answer=int, description="Somebody has said something.")
 server.add(chat)
 server.add(Board("/board"))
 server.of(re.compile("/room-.*"))
@@ -114,6 +117,17 @@ async def leaving(socket: Socket, reason: str) -> None: ...
 
 def joined(socket: Socket) -> None:
     socket.join(123)
+    socket.emit("said", to="lobby")
+    server.emit("said", room="lobby")
+    server.enter_room(socket, "lobby")
+
+
+SocketServer(cors_allowed_origins="*")
+server.start_background_task(print)
+
+
+@server.on_disconnect
+def gone(socket: Socket) -> None: ...
 """
 
 
@@ -143,6 +157,6 @@ def test_a_users_application_passes_strict_checks(folder: Path) -> None:
 
 
 def test_mistakes_are_seen_without_running_the_application(folder: Path) -> None:
-    """Names that are not among the known ones, a coroutine where a `def` is due, a room that is no text."""
+    """Names that are not among the known ones, a wrong kind of function, a room that is no text, foreign names."""
     lines = [line.partition("app.py:")[2].partition(":")[0] for line in checked(folder, BAD).splitlines()[:-1]]
-    assert lines == ["4", "5", "8", "13"]
+    assert lines == ["4", "5", "8", *map(str, range(13, 17)), "19", "20", "23"]

@@ -1,7 +1,6 @@
 """An ASGI server by hand: one scope, whose messages a test sends and reads."""
 
 import asyncio
-from types import TracebackType
 from typing import Any, Self
 
 from tests.support.processes import PATIENCE
@@ -26,9 +25,7 @@ class Wire:
         self._task = asyncio.create_task(self._app(self._scope, self._received.get, self._send))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.wait((self._task,))
 

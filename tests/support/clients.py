@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -32,9 +31,7 @@ class Polling:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.http.aclose()
 
     async def open(self) -> dict[str, Any]:
@@ -43,6 +40,12 @@ class Polling:
         handshake = opened(answer.text)
         self.sid = handshake["sid"]
         return handshake
+
+    async def connect(self) -> None:
+        """Open a session, and connect to the main namespace."""
+        await self.open()
+        await self.post("40")
+        assert (await self.poll())[0].startswith('40{"sid":')
 
     async def get(self) -> httpx.Response:
         return await self.http.get(self.address.url(sid=self.sid))
@@ -109,7 +112,7 @@ class WebSocket:
 
 @asynccontextmanager
 async def websocket(address: Address, sid: str | None = None, **options: Any) -> AsyncIterator[WebSocket]:
-    """Open a WebSocket: without `sid` a session of its own, whose handshake is read already."""
+    """Open a WebSocket: without `sid` its own session, whose handshake is read already."""
     options = {"compression": None, "proxy": None, "max_size": None, **options}
     async with connect(address.url("websocket", sid), **options) as connection:
         client = WebSocket(connection)

@@ -6,8 +6,8 @@ import pytest
 class Clock:
     """Seconds, as a test has them pass; it stands in for `time.monotonic`."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now

@@ -54,3 +54,14 @@ class _Collector(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         assert isinstance(record.msg, Entry)
         self._entries.append({"event": record.msg.event, "log_level": record.levelname.lower(), **record.msg.fields})
+
+
+def log_error(log: Any, way: str, words: str, **fields: Any) -> None:
+    """Log an error of these words as `handler_failed`, by `exception` or with `exc_info`."""
+    try:
+        raise ValueError(words)
+    except ValueError as error:
+        if way == "exc_info":
+            log.error("handler_failed", exc_info=error, **fields)
+        else:
+            log.exception("handler_failed", **fields)

@@ -111,13 +111,7 @@ class ManualLink(Link):
             pending.fail(LinkDown("cut"))
         return pending.future
 
-    def run(
-        self,
-        script: Script,
-        keys: Sequence[bytes | str],
-        args: Sequence[bytes | str | int],
-        answered: Answered | None = None,
-    ) -> Any:
+    def run(self, script: Script, keys: Sequence[Any], args: Sequence[Any], answered: Answered | None = None) -> Any:
         return self._request(("EVAL", script.text, len(keys), *keys, *args), Pending(answered))
 
     def _do(self, *command: bytes | str | int) -> Any:

@@ -95,7 +95,7 @@ class Nginx:
         return self
 
     def reload(self) -> None:
-        """Have it take its configuration anew, as `nginx -s reload` does, and wait until new workers answer alone."""
+        """Have it read its configuration again, as `nginx -s reload` does, and wait until new workers answer alone."""
         assert self._process is not None
         before = self.log.count("gracefully shutting down")
         self._process.send_signal(signal.SIGHUP)

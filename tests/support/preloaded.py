@@ -16,7 +16,7 @@ from typing import Any
 
 
 def load_libraries() -> None:
-    """Import all that the server imports, but nothing of its own."""
+    """Import all that the server imports, but nothing of the project."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         importlib.import_module("synkora.app.commands")

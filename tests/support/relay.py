@@ -22,6 +22,9 @@ class Relay:
         self._moving = asyncio.Event()
         self._moving.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._vanishing: set[asyncio.StreamWriter] = set()
+        self._ghosts: set[asyncio.StreamWriter] = set()
 
     @property
     def is_stuck(self) -> bool:
@@ -36,18 +39,27 @@ class Relay:
 
     def cut(self) -> None:
         """End all connections, without a word."""
-        for writer in self._writers:
+        for writer in (*self._writers, *self._ghosts):
+            writer.transport.abort()
+        self._ghosts.clear()
+
+    def vanish(self) -> None:
+        """End the clients' connections, and leave those to the server open and silent: they only seem alive."""
+        self._vanishing = {writer for writer in self._writers if writer in self._clients}
+        for writer in self._vanishing:
             writer.transport.abort()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Relay one connection until one side ends it."""
         self.connections += 1
         self._writers.add(writer)
+        self._clients.add(writer)
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
             self._writers.discard(writer)
+            self._clients.discard(writer)
             return
         self._writers.add(server_writer)
         pumps = [
@@ -59,9 +71,14 @@ class Relay:
         finally:
             for pump in pumps:
                 pump.cancel()
-            for end in (writer, server_writer):
-                end.transport.abort()
-                self._writers.discard(end)
+            if writer in self._vanishing:
+                self._ghosts.add(server_writer)
+            else:
+                server_writer.transport.abort()
+            writer.transport.abort()
+            self._writers -= {writer, server_writer}
+            self._clients.discard(writer)
+            self._vanishing.discard(writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_server: bool) -> None:
         try:

@@ -1,11 +1,13 @@
 """The client in memory that applications test themselves with."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 
-from synkora import ConnectRefused, EventRefused, Socket, SocketServer
+from synkora import ConnectRefused, EventRefused, Handshake, RedisAdapter, Socket, SocketServer
+from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.testing import ClientClosed, ConnectError, connect
 
 pytest_plugins = ["synkora.testing.plugin"]
@@ -61,6 +63,51 @@ async def test_a_refused_client_raises(server: SocketServer) -> None:
     with pytest.raises(ConnectError, match="Invalid namespace"):
         async with connect(server, "/nowhere"):
             pass
+
+
+def refuse_bad_agents(handshake: Handshake) -> None:
+    if handshake.headers.get("user-agent") == "bad":
+        raise ConnectRefused("Not you")
+
+
+@pytest.mark.parametrize(
+    ("options", "handshake", "words"),
+    [
+        ({"allow_request": refuse_bad_agents}, {"headers": {"User-Agent": "bad"}}, "Not you"),
+        ({"origins": ["https://a.com"]}, {"headers": {"Origin": "https://b.com"}}, "https://b.com"),
+        (
+            {"connection_limiter": ConnectionLimiter(ConnectionLimits(connections_per_address=1))},
+            {"address": "192.0.2.7"},
+            "Too many connections",
+        ),
+    ],
+    ids=["allow_request", "origins", "limits"],
+)
+async def test_a_handshake_is_checked_as_a_real_one(
+    options: dict[str, Any], handshake: dict[str, Any], words: str
+) -> None:
+    """A test of a refusal, or of a client that passes, tests the server's options too."""
+    server = SocketServer(**options)
+    server.on("echo", lambda socket, value: value)
+    async with connect(server, address="192.0.2.7") as client:
+        assert await client.call("echo", 5) == 5
+        with pytest.raises(ConnectError, match=re.escape(words)):
+            await connect(server, **handshake).__aenter__()
+
+
+async def test_a_server_whose_adapter_is_not_connected_says_so() -> None:
+    """The test has to enter `server.lifespan()`."""
+    server = SocketServer(adapter=RedisAdapter.from_url("redis://127.0.0.1:9"))
+    server.on("echo", lambda socket, value: value)
+    with pytest.raises(ConnectError, match=r"The server's adapter is not connected: enter server\.lifespan"):
+        await connect(server).__aenter__()
+
+
+async def test_a_server_without_websocket_is_polled() -> None:
+    server = SocketServer(transports=["polling"])
+    server.on("echo", lambda socket, value: value)
+    async with connect(server) as client:
+        assert await client.call("echo", 5) == 5
 
 
 async def test_nothing_follows_the_end(server: SocketServer) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import asyncpg
 
 from synkora.access.database_url import DatabaseUrl
-from synkora.access.membership import QUERY_TIMEOUT
+from synkora.access.roles import QUERY_TIMEOUT
 from synkora.collaboration.access import AccessUnavailable
 
 #: What asyncpg raises where a database cannot be asked. TimeoutError is an OSError too, but has its own message.

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from synkora.access.membership import QUERY_TIMEOUT, is_valid_project_id, member_role
-from synkora.access.session_cookie import session_cookie
+from synkora.access.cookie_header import session_cookie
+from synkora.access.roles import QUERY_TIMEOUT, is_valid_project_id, member_role
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.identity.handshake import SignedIn
 from synkora.protocol.errors import InvalidPayload, ProtocolError

@@ -3,7 +3,7 @@
 from typing import Final
 
 from synkora.access.database import Database
-from synkora.access.membership import is_valid_project_id, member_role
+from synkora.access.roles import is_valid_project_id, member_role
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.identity.handshake import SignedIn
 

@@ -48,8 +48,7 @@ class AccessAnswers(Generic[K, V]):
         answer_timeout: float = ANSWER_TIMEOUT,
         max_cached: int = MAX_CACHED,
     ) -> None:
-        self._granted_ttl = granted_ttl
-        self._denied_ttl = denied_ttl
+        self._granted_ttl, self._denied_ttl = granted_ttl, denied_ttl
         self._answer_timeout = answer_timeout
         self._max_cached = max_cached
         self._answers: OrderedDict[K, tuple[V | None, float]] = OrderedDict()

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
+from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, complete
+from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
 from synkora.collaboration.projects import Projects
-from synkora.collaboration.rechecks import RECHECK, Rechecks
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
 from synkora.identity.handshake import SignedIn
@@ -17,8 +18,9 @@ from synkora.sockets.internals import emit_once
 
 _MAX_RETURNS: Final = 50  # members at a time: all may return in the same second
 _MAX_BUFFERED: Final = 100  # events of one member for one project
-_MAX_BUFFERED_BYTES: Final = 1_000_000  # of one member for all projects
-_MAX_BUFFERED_PER_USER: Final = 4_000_000  # bytes of all connections of a user
+_MAX_BUFFERED_MEMORY: Final = 2_200_000  # memory of one member's events, for all projects
+MAX_BUFFERED_PER_USER: Final = 8_000_000  # memory of the events of all connections of a user
+_EVENT_MEMORY: Final = 2_000  # bytes of a buffered event besides its data, which is there twice: alone, and in frames
 _NO_ACCESS: Final = "You do not have access to this project"
 _REVOKED: Final = "You no longer have access to this project"
 _UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
@@ -41,14 +43,12 @@ class Admission:
         max_projects: int,
         recheck: float = RECHECK,
     ) -> None:
-        self._access = access
-        self._incidents = incidents
-        self._projects = projects
+        self._access, self._projects, self._incidents = access, projects, incidents
         self._max_projects = max_projects
-        self._rechecks: Rechecks[tuple[Member, str]] = Rechecks(self._recheck, recheck)
+        self._rechecks: PeriodicChecks[tuple[Member, str]] = PeriodicChecks(self._recheck, recheck)
         self._questions = Tasks()
-        self._returns = asyncio.Semaphore(_MAX_RETURNS)
-        self._buffered_bytes: Counter[str] = Counter()  # bytes, by user
+        self._returns = KeyedLimit(_MAX_RETURNS)
+        self._buffered_memory: Counter[str] = Counter()  # bytes, by user
 
     def admit(self, member: Member, project_id: str) -> Awaitable[None] | None:
         """Join a project, immediately or when the returned awaitable is done. Raises `EventRefused`.
@@ -95,26 +95,27 @@ class Admission:
                 relay(role)
                 return None
             pending = self._ask(member, project_id)
-        of_member = sum(each.size for each in member.pending.values())
-        of_user = self._buffered_bytes[member.user.id]
+        memory = _EVENT_MEMORY + 2 * size
+        of_member = sum(each.memory for each in member.pending.values())
+        of_user = self._buffered_memory[member.user.id]
         if (
             len(pending.buffered) >= _MAX_BUFFERED
-            or of_member + size > _MAX_BUFFERED_BYTES
-            or of_user + size > _MAX_BUFFERED_PER_USER
+            or of_member + memory > _MAX_BUFFERED_MEMORY
+            or of_user + memory > MAX_BUFFERED_PER_USER
         ):
             raise EventRefused("Too many events before the project was joined: wait for users:active")
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         pending.buffered.append(BufferedEvent(event, relay, decided))
-        pending.size += size
-        self._buffered_bytes[member.user.id] += size
+        pending.memory += memory
+        self._buffered_memory[member.user.id] += memory
         return decided
 
     def _release(self, member: Member, pending: PendingAccess) -> None:
-        """Subtract the buffered bytes of a completed access check."""
+        """Subtract the memory of a completed access check."""
         user_id = member.user.id
-        self._buffered_bytes[user_id] -= pending.size
-        if not self._buffered_bytes[user_id]:
-            del self._buffered_bytes[user_id]
+        self._buffered_memory[user_id] -= pending.memory
+        if not self._buffered_memory[user_id]:
+            del self._buffered_memory[user_id]
 
     def _check_project_limit(self, member: Member) -> None:
         if 0 < self._max_projects <= len(member.projects) + len(member.pending):
@@ -180,7 +181,7 @@ class Admission:
 
     async def roles(self, signed_in: SignedIn, projects: Collection[str]) -> dict[str, Role | None]:
         """Ask for a user's role in each project, without the cache. Raises `AccessUnavailable`."""
-        async with self._returns:
+        async with self._returns.slot(signed_in.user.id):
             roles = await asyncio.gather(
                 *(self._access.role(signed_in, project_id, fresh=True) for project_id in projects)
             )

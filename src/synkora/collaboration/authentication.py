@@ -64,11 +64,9 @@ class Authentication:
         admit: Callable[[Socket, SignedIn], None],
         kept: KeptSessions | None = None,
     ) -> None:
-        self._authenticator = authenticator
-        self._failures = failures
-        self._incidents = incidents
+        self._authenticator, self._kept = authenticator, kept
+        self._failures, self._incidents = failures, incidents
         self._admit = admit
-        self._kept = kept
         self._has_warned = False
         self.outcomes: Counter[SignInOutcome] = Counter()
         self.durations = Histogram(JUDGEMENT_BOUNDS)

@@ -37,9 +37,9 @@ from synkora.collaboration.limits import (
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
+from synkora.collaboration.periodic_checks import RECHECK
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.projects import LEAVE_DELAY, PRESENCE_GRACE, Projects
-from synkora.collaboration.rechecks import RECHECK
 from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
 from synkora.collaboration.token_expiry import TokenExpiry

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from synkora.collaboration.access_answers import AccessAnswers, AccessUnavailable
 from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.collaboration.members import Member
-from synkora.collaboration.rechecks import RECHECK, Rechecks
+from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.handshake import SignedIn
@@ -48,10 +48,9 @@ class KeptSessions:
     ) -> None:
         self._store = store
         self._incidents = incidents
-        self._end = end
-        self._extend = extend
+        self._end, self._extend = end, extend
         self._answers: AccessAnswers[str, User] = AccessAnswers()
-        self._rechecks: Rechecks[Member] = Rechecks(self._recheck, recheck)
+        self._rechecks: PeriodicChecks[Member] = PeriodicChecks(self._recheck, recheck)
         self._lookups = KeyedLimit(MAX_LOOKUPS)
 
     async def find(self, key: str, address: str) -> User | None:

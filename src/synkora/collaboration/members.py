@@ -25,14 +25,14 @@ class BufferedEvent(NamedTuple):
 class PendingAccess:
     """An access check in progress, and the events that wait for it.
 
-    `joins` has the futures of join handlers that wait. `size` is the number of bytes of all waiting events.
+    `joins` has the futures of join handlers that wait. `memory` is the number of bytes that all waiting events take.
     """
 
-    __slots__ = ("buffered", "joins", "size")
+    __slots__ = ("buffered", "joins", "memory")
 
     def __init__(self) -> None:
         self.buffered: list[BufferedEvent] = []
-        self.size = 0
+        self.memory = 0
         self.joins: list[asyncio.Future[None]] = []
 
     def wait_to_join(self) -> asyncio.Future[None]:

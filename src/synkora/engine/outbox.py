@@ -16,6 +16,10 @@ FLUSH_CHUNK: Final = 262_144
 #: Seconds: from a turn with one message for a few clients to a turn that users notice.
 TURN_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
+_NO_LOOP: Final = (
+    "no running event loop: what is sent from another thread goes through loop.call_soon_threadsafe(server.emit, event)"
+)
+
 log = Log(__name__)
 
 
@@ -204,8 +208,11 @@ class Flusher:
 
     def arm(self) -> None:
         """Schedule a flush at the end of this turn."""
-        # The callback runs after all data that arrived in this turn. In a thread without an event loop this raises.
-        asyncio.get_running_loop().call_soon(self._flush)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(_NO_LOOP) from None
+        loop.call_soon(self._flush)  # it runs after all data that arrived in this turn
         self.is_armed = True
         self._began = perf_counter()
 

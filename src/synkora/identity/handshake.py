@@ -108,8 +108,6 @@ def lacks_credentials(auth: object, authorization: str | None, cookie: str | Non
     True without a cookie, a Bearer token and a well-formed token in the payload. Browsers leave cookies out of
     cross-origin polling requests unless the page asks for them, but always send them with a WebSocket
     handshake.
-    cookies out of polling requests to another origin unless the page asks for them, and never out of a WebSocket
-    handshake.
     """
     if _bearer_token(authorization) or (cookie and cookie.strip()):
         return False

@@ -26,7 +26,7 @@ def _dumped(value: Any) -> Any:
     """Return a pydantic model as JSON values. Detected by its method, so that pydantic is not required."""
     dump = getattr(value, "model_dump", None)
     if dump is None:
-        raise TypeError(f"a {type(value).__name__} cannot be sent: JSON cannot hold it")
+        raise TypeError(f"an object of type {type(value).__name__} cannot be sent: JSON cannot hold it")
     return dump(mode="json", by_alias=True)
 
 

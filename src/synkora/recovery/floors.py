@@ -7,9 +7,9 @@ from zlib import crc32
 BUCKETS: Final = 8192
 
 
-def bucket_of(room: str) -> int:
-    """Return the bucket of a room, the same in each process."""
-    return crc32(room.encode(errors="surrogatepass")) % BUCKETS
+def bucket_of(room: str | None) -> int:
+    """Return the bucket of a room, the same in each process; the events for all have their own."""
+    return BUCKETS if room is None else crc32(room.encode(errors="surrogatepass")) % BUCKETS
 
 
 class Floors:
@@ -24,10 +24,10 @@ class Floors:
     def __init__(self) -> None:
         self._buckets: array[int] | None = None
 
-    def __getitem__(self, room: str) -> int:
+    def __getitem__(self, room: str | None) -> int:
         return 0 if self._buckets is None else self._buckets[bucket_of(room)]
 
-    def raise_to(self, room: str, floor: int) -> None:
+    def raise_to(self, room: str | None, floor: int) -> None:
         """Note that the events of a room up to a number are gone."""
         if floor:
             self.raise_bucket(bucket_of(room), floor)
@@ -35,5 +35,5 @@ class Floors:
     def raise_bucket(self, bucket: int, floor: int) -> None:
         """Note the same for all rooms of a bucket."""
         if self._buckets is None:
-            self._buckets = array("q", bytes(8 * BUCKETS))
+            self._buckets = array("q", bytes(8 * (BUCKETS + 1)))
         self._buckets[bucket] = max(self._buckets[bucket], floor)

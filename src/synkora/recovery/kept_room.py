@@ -17,9 +17,10 @@ class KeptRoom:
     place, and does not raise the floor.
     """
 
-    __slots__ = ("_count", "_events", "_keys", "_numbers", "_start", "floor", "last", "size")
+    __slots__ = ("_count", "_events", "_keys", "_numbers", "_start", "floor", "last", "name", "size")
 
-    def __init__(self, floor: int) -> None:
+    def __init__(self, name: str | None, floor: int) -> None:
+        self.name = name  # None for the events for all
         self.floor = floor
         self.last = 0  # the number of the newest event ever
         self.size = 0  # bytes
@@ -32,8 +33,9 @@ class KeptRoom:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, event: LoggedEvent) -> None:
-        """Keep an event that is newer than all others, in place of the one with the same key."""
+    def add(self, event: LoggedEvent) -> LoggedEvent | None:
+        """Keep an event that is newer than all others. Returns the one with the same key, which it replaces."""
+        replaced = None
         if event.key is not None:
             if self._keys is None:
                 self._keys = {}
@@ -46,9 +48,14 @@ class KeptRoom:
         self._count += 1
         self.size += event.size
         self.last = event.number
+        return replaced
 
-    def trim(self, too_old: int, most_events: int, most_bytes: int) -> None:
-        """Drop the events up to the number `too_old`, and the oldest ones as long as there are too many."""
+    def trim(self, too_old: int, most_events: int, most_bytes: int) -> list[LoggedEvent]:
+        """Drop the events up to the number `too_old`, and the oldest ones as long as there are too many.
+
+        Returns what was dropped.
+        """
+        dropped: list[LoggedEvent] = []
         while self._count:
             event = self._events[self._start]
             if event is None:
@@ -61,7 +68,9 @@ class KeptRoom:
                 del self._keys[event.key]
             self._remove(self._start, event)
             self._start += 1
+            dropped.append(event)
         self._tidy()
+        return dropped
 
     def after(self, number: int) -> Iterator[LoggedEvent]:
         """Return the events with higher numbers, in order."""

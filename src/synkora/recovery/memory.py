@@ -1,8 +1,9 @@
 """Recovery in the memory of one server: it outlives connections, not the process."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from time import time
+from typing import Final, Protocol
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
@@ -11,7 +12,41 @@ from synkora.recovery.position import Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
 Clock = Callable[[], float]
-_MARKS = 64  # steps in which a log's events grow too old
+
+
+class LogJournal(Protocol):
+    """What is told of each change of a log."""
+
+    def added(self, event: LoggedEvent, time: float) -> None:
+        """An event has its number; it will be delivered after this call."""
+        ...
+
+    def dropped(self, event: LoggedEvent) -> None:
+        """An event is no longer kept."""
+        ...
+
+    def floor_raised(self, room: str | None, floor: int) -> None:
+        """The events of a room up to a number are gone; None stands for the events for all."""
+        ...
+
+
+class SessionJournal(Protocol):
+    """What is told of each change of a session store."""
+
+    def saved(self, session: SavedSession) -> None:
+        """A session was saved."""
+        ...
+
+    def dropped(self, pid: str) -> None:
+        """A session was taken or forgotten."""
+        ...
+
+    def expired(self, pid: str) -> None:
+        """A session was kept for long enough."""
+        ...
+
+
+_MARKS: Final = 64  # steps in which a log's events grow too old
 
 
 class MemoryLog:
@@ -20,20 +55,28 @@ class MemoryLog:
     Each room has an index of its events. `_rooms` is ordered by the last event of each room, the oldest first.
     """
 
-    def __init__(
-        self, settings: RecoverySettings, deliver: Deliver, epoch: str | None = None, clock: Clock = time
-    ) -> None:
+    def __init__(self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time) -> None:
         self.deliver = deliver
-        self.epoch = new_epoch() if epoch is None else epoch
+        self.journal: LogJournal | None = None
         self._settings = settings
         self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a new epoch, without events."""
+        self.epoch = new_epoch()
         self._number = 0
         self._size = 0
         self._rooms: OrderedDict[str, KeptRoom] = OrderedDict()
-        self._everyone = KeptRoom(0)
+        self._everyone = KeptRoom(None, 0)
         self._floors = Floors()
         self._marks: deque[tuple[float, int]] = deque()
         self._too_old = 0
+        self._shared: dict[int, int] = {}  # in how many rooms an event is, for those in several
+
+    def __len__(self) -> int:
+        """The number of rooms with events."""
+        return len(self._rooms) + bool(self._everyone)
 
     @property
     def position(self) -> Position:
@@ -52,8 +95,13 @@ class MemoryLog:
         key: str | None,
     ) -> None:
         """Number and keep an event, and deliver it."""
+        if len(rooms) > 1:
+            rooms = tuple(dict.fromkeys(rooms))
         event = LoggedEvent(self._number + 1, data, attachments, rooms, except_rooms, key)
-        self.keep(event, self._clock())
+        now = self._clock()
+        if self.journal is not None:
+            self.journal.added(event, now)
+        self.keep(event, now)
         self.deliver(event)
 
     def keep(self, event: LoggedEvent, time: float) -> None:
@@ -62,12 +110,14 @@ class MemoryLog:
         self._grow_old(time)
         if not self._marks or time >= self._marks[-1][0] + self._settings.max_age / _MARKS:
             self._marks.append((time, event.number))
+        if len(event.rooms) > 1:
+            self._shared[event.number] = len(event.rooms)
         if not event.rooms:
             self._add(self._everyone, event)
         for name in event.rooms:
             room = self._rooms.get(name)
             if room is None:
-                room = self._rooms[name] = KeptRoom(self._floors[name])
+                room = self._rooms[name] = KeptRoom(name, self._floors[name])
             else:
                 self._rooms.move_to_end(name)
             self._add(room, event)
@@ -103,16 +153,55 @@ class MemoryLog:
                     return Incomplete.TOO_MANY
         return [found[number] for number in sorted(found)]
 
+    def restore(self, epoch: str, floors: Iterable[tuple[int, int]] = ()) -> None:
+        """Continue the log of a former process, with its floors by bucket."""
+        self.epoch = epoch
+        for bucket, floor in floors:
+            self._floors.raise_bucket(bucket, floor)
+        self._everyone.floor = self._floors[None]
+
+    def skip_to(self, number: int) -> None:
+        """Continue after the number of the last event of a former process."""
+        self._number = max(self._number, number)
+
+    def expire(self) -> None:
+        """Drop what has grown too old."""
+        self._grow_old(self._clock())
+        self._trim(self._everyone)
+        self._forget_rooms()
+
     def _add(self, room: KeptRoom, event: LoggedEvent) -> None:
+        if event.number <= room.floor:  # only of a former process: a read cannot get so far back
+            self._drop(event)
+            return
         self._size -= room.size
-        room.add(event)
+        replaced = room.add(event)
         self._size += room.size
+        if replaced is not None:
+            self._drop(replaced)
         self._trim(room)
 
     def _trim(self, room: KeptRoom) -> None:
         self._size -= room.size
-        room.trim(self._too_old, self._settings.room_events, self._settings.room_bytes)
+        dropped = room.trim(self._too_old, self._settings.room_events, self._settings.room_bytes)
         self._size += room.size
+        if dropped:
+            self._lose(room, dropped, room.floor)
+
+    def _lose(self, room: KeptRoom, events: Iterable[LoggedEvent], floor: int) -> None:
+        for event in events:
+            self._drop(event)
+        if self.journal is not None:
+            self.journal.floor_raised(room.name, floor)
+
+    def _drop(self, event: LoggedEvent) -> None:
+        if len(event.rooms) > 1:
+            self._shared[event.number] -= 1
+            if self._shared[event.number]:
+                return
+            del self._shared[event.number]
+        if self.journal is not None:
+            self.journal.dropped(event)
 
     def _grow_old(self, now: float) -> None:
         """Note up to which number events are older than they may be."""
@@ -135,7 +224,9 @@ class MemoryLog:
     def _forget(self, name: str) -> None:
         room = self._rooms.pop(name)
         self._size -= room.size
-        self._floors.raise_to(name, max(room.floor, room.last))
+        floor = max(room.floor, room.last)
+        self._floors.raise_to(name, floor)
+        self._lose(room, room.after(0), floor)
 
 
 class MemorySessions:
@@ -144,6 +235,7 @@ class MemorySessions:
     def __init__(self, settings: RecoverySettings, clock: Clock = time) -> None:
         self._settings = settings
         self._clock = clock
+        self.journal: SessionJournal | None = None
         self._connected: dict[str, SavedSession] = {}
         self._lost: OrderedDict[str, SavedSession] = OrderedDict()
 
@@ -152,7 +244,18 @@ class MemorySessions:
 
     def save(self, session: SavedSession) -> None:
         """Keep a session, in place of the one with the same `pid`."""
-        self.forget(session.pid)
+        if self.journal is not None:
+            self.journal.saved(session)
+        self.restore(session)
+
+    def clear(self) -> None:
+        """Drop all sessions, without the journal."""
+        self._connected.clear()
+        self._lost.clear()
+
+    def restore(self, session: SavedSession) -> None:
+        """Keep a session of which the journal knows."""
+        self.remove(session.pid)
         if session.lost_at is None:
             self._connected[session.pid] = session
             return
@@ -161,21 +264,30 @@ class MemorySessions:
 
     def forget(self, pid: str) -> None:
         """Drop a session, if there is one."""
-        self._connected.pop(pid, None)
-        self._lost.pop(pid, None)
+        if self.remove(pid) is not None and self.journal is not None:
+            self.journal.dropped(pid)
 
     async def take(self, pid: str) -> SavedSession | None:
         """Return a session and drop it."""
         self._expire()
+        session = self.remove(pid)
+        if session is not None and self.journal is not None:
+            self.journal.dropped(pid)
+        return session
+
+    def remove(self, pid: str) -> SavedSession | None:
+        """Return a session and drop it, without the journal."""
         return self._connected.pop(pid, None) or self._lost.pop(pid, None)
 
     def _expire(self) -> None:
         horizon = self._clock() - self._settings.session_age
         while self._lost:
-            oldest = next(iter(self._lost.values()))
+            pid, oldest = next(iter(self._lost.items()))
             if len(self._lost) <= self._settings.max_sessions and (oldest.lost_at or 0) > horizon:
                 break
-            self._lost.popitem(last=False)
+            del self._lost[pid]
+            if self.journal is not None:
+                self.journal.expired(pid)
 
 
 class MemoryStore:
@@ -191,13 +303,22 @@ class MemoryStore:
         """Return the log of a namespace."""
         log = self._logs.get(namespace)
         if log is None:
-            log = self._logs[namespace] = MemoryLog(self.settings, deliver, clock=self._clock)
+            log = self._logs[namespace] = self._new_log(namespace, deliver)
         log.deliver = deliver
         return log
 
     def sessions(self, namespace: str) -> MemorySessions:
         """Return the session store of a namespace."""
-        return self._sessions.setdefault(namespace, MemorySessions(self.settings, self._clock))
+        sessions = self._sessions.get(namespace)
+        if sessions is None:
+            sessions = self._sessions[namespace] = self._new_sessions(namespace)
+        return sessions
+
+    def _new_log(self, namespace: str, deliver: Deliver) -> MemoryLog:
+        return MemoryLog(self.settings, deliver, self._clock)
+
+    def _new_sessions(self, namespace: str) -> MemorySessions:
+        return MemorySessions(self.settings, self._clock)
 
     def forget(self, namespace: str) -> None:
         """Drop the log and the sessions of a namespace."""

@@ -12,7 +12,7 @@ import msgspec
 from synkora.recovery.position import Position
 
 
-class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
+class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that is kept. `data` is its JSON array without the position, which is added for the clients.
 
     The event is for the members of any of `rooms`, of the whole namespace if `rooms` is empty, without the members of
@@ -83,7 +83,7 @@ class EventLog(Protocol):
         ...
 
 
-class SavedSession(msgspec.Struct, frozen=True, gc=False):
+class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A client in a namespace: what it needs to continue. It holds no token.
 
     `pid` is the secret by which the client returns; `identity` is the application's name for the user. The session

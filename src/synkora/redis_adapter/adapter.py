@@ -28,7 +28,7 @@ from synkora.redis_adapter.wire_codec import (
     room_names,
     write,
 )
-from synkora.sockets.ack_collector import AckCollector
+from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
 from synkora.sockets.snapshot import SocketSnapshot
@@ -68,9 +68,7 @@ class RedisAdapter:
         self.unwritable = 0  # messages that were nested too deeply for other servers
         self._unreadable = 0
         self._namespace = namespace
-        self._local = local
-        self._link = link
-        self._channels = channels
+        self._local, self._link, self._channels = local, link, channels
         self._timeout = timeout
         self._closed = closed
         self._own = beginning(link.uid)
@@ -182,7 +180,7 @@ class RedisAdapter:
             packet=published_event_of(message, self._namespace),
             opts=_options(rooms, except_rooms, {**_flags(message), "timeout": round(timeout * 1000)}),
         )
-        answers = AckCollector()
+        answers = AnswerCollector()
         question = self._local.ask(message, rooms, except_rooms, answers.add)
         try:
             with self._requests.poll(request, answers, question.asked):

@@ -19,7 +19,7 @@ from synkora.redis_adapter.wire_codec import (
     write,
     write_json,
 )
-from synkora.sockets.ack_collector import AckCollector
+from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.errors import AckTimeout
 
 _ID_SIZE: Final = 6  # characters, as in Node.js
@@ -58,7 +58,7 @@ class Requests:
         """
         if not self._link.is_up:
             raise AckTimeout(f"the other servers cannot be asked: {self._link.problem}")
-        answers = AckCollector()
+        answers = AnswerCollector()
         with self._open(request, answers.add, answers.expect):
             return await answers.wait(timeout)
 
@@ -70,7 +70,7 @@ class Requests:
             raise TimeoutError(f"the other servers cannot be counted: {error}") from None
 
     @contextmanager
-    def poll(self, request: AdapterRequest, answers: AckCollector, asked: int) -> Iterator[None]:
+    def poll(self, request: AdapterRequest, answers: AnswerCollector, asked: int) -> Iterator[None]:
         """Send a broadcast that clients acknowledge, and gather their acks, besides those of `asked` clients here."""
         tally = _Tally(answers, asked)
         with self._open(request, tally.take, tally.expect):
@@ -110,7 +110,7 @@ class Requests:
 class _Tally:
     """How many acks are due: the sum of what each server says, once all have said it."""
 
-    def __init__(self, answers: AckCollector, asked: int) -> None:
+    def __init__(self, answers: AnswerCollector, asked: int) -> None:
         self._answers = answers
         self._clients = asked
         self._servers = 0

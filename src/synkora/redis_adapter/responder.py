@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
+from synkora.engine.logs import Log
+from synkora.protocol.json import encode
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.message_conversion import message_of
-from synkora.redis_adapter.socket_codec import describe
+from synkora.redis_adapter.socket_codec import describe_all
 from synkora.redis_adapter.wire_codec import (
     AdapterRequest,
     AdapterResponse,
@@ -23,8 +25,12 @@ from synkora.redis_adapter.wire_codec import (
 )
 from synkora.sockets.local_adapter import LocalAdapter
 
+#: Bytes of an answer; a larger one is not sent. Redis ends a connection that has 32 MB unread.
+MAX_RESPONSE: Final = 20_000_000
 _LONGEST_POLL: Final = 3600.0  # seconds that clients may have to acknowledge, whatever another server says
 _DEFAULT_POLL: Final = 60.0
+
+log = Log(__name__)
 
 
 class Responder:
@@ -70,18 +76,22 @@ class Responder:
         if request.request_id is UNSET:
             return
         to = self._channels.responses if request.uid is UNSET else self._channels.responses_to(request.uid)
-        self._link.publish(to, write_it(AdapterResponse(request_id=request.request_id, **fields)))
+        response = write_it(AdapterResponse(request_id=request.request_id, **fields))
+        if len(response) > MAX_RESPONSE:
+            log.warning("answer_too_large", namespace=self._namespace, size=len(response))
+            return
+        self._link.publish(to, response)
 
     def _sockets(self, request: AdapterRequest) -> None:
         chosen = self._local.rooms.select(room_names(request.rooms or ()), ())
-        self._respond(request, write_json, sockets=list(chosen))
+        self._respond(request, write_json, sockets=[Raw(encode(socket_id)) for socket_id in chosen])
 
     def _all_rooms(self, request: AdapterRequest) -> None:
         self._respond(request, write_json, rooms=list(self._local.rooms.names()))
 
     def _fetch(self, request: AdapterRequest) -> None:
         found = self._local.snapshots(*_chosen(request))
-        self._respond(request, write_json, sockets=[describe(snapshot) for snapshot in found])
+        self._respond(request, write_json, sockets=describe_all(found))
 
     def _join(self, request: AdapterRequest) -> None:
         self._local.sockets_join(*_chosen(request), _rooms(request))

@@ -93,7 +93,7 @@ class AdapterResponse(Struct, kw_only=True, rename="camel"):
 
     type: int | UnsetType = UNSET
     request_id: str
-    sockets: list[Any] | UnsetType = UNSET
+    sockets: list[msgspec.Raw] | UnsetType = UNSET  # each in JSON: clients choose what objects that would be
     rooms: list[RoomName] | UnsetType = UNSET
     client_count: int | UnsetType = UNSET
     data: Any = UNSET

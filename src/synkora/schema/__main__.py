@@ -9,7 +9,7 @@ from pathlib import Path
 from synkora.schema.asyncapi import asyncapi
 from synkora.schema.typescript import typescript
 from synkora.schema.undeclared import imported_files, undeclared
-from synkora.sockets.internals import declared_events
+from synkora.sockets.internals import declared_events, namespaces_of
 from synkora.sockets.server import SocketServer
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     server = getattr(importlib.import_module(module), name or "server", None)
     if not isinstance(server, SocketServer):
         parser.error(f"{given.server} is no SocketServer")
-    declared = (event for namespace in server.namespaces.values() for event in declared_events(namespace))
+    declared = (event for namespace in namespaces_of(server) for event in declared_events(namespace))
     for emit in undeclared(imported_files(folder), declared):
         place = f"{emit.file.relative_to(folder)}:{emit.line}"
         sys.stderr.write(f"{place}: {emit.event!r} is emitted and not declared: namespace.declare({emit.event!r}, …)\n")

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from synkora.schema.events import Argument, Message, emitted, received
+from synkora.schema.events import Argument, Message, emitted, received, title_of
 from synkora.schema.json_schema import Schema, schemas_of
+from synkora.sockets.internals import is_dynamic, namespaces_of
 from synkora.sockets.server import SocketServer
 
 SOCKET_IO: Final = "x-socket.io"
@@ -19,8 +20,8 @@ def asyncapi(server: SocketServer, *, title: str = "Socket.IO server", version: 
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
     schemas: dict[str, Schema] = {}
-    for name, namespace in sorted(server.namespaces.items()):
-        prefix = Message(name, "", ()).title
+    for namespace in namespaces_of(server):
+        name, prefix = namespace.name, title_of(namespace)
         channel = prefix or "main"
         titles = []
         for action, found in (("receive", received(namespace)), ("send", emitted(namespace))):
@@ -50,7 +51,7 @@ def asyncapi(server: SocketServer, *, title: str = "Socket.IO server", version: 
                         "messages": [reply],
                     }
         channels[channel] = {
-            "address": name,
+            "address": None if is_dynamic(namespace) else name,
             "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in titles},
             SOCKET_IO: {"namespace": name},
         }

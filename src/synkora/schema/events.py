@@ -11,6 +11,8 @@ from synkora.sockets.namespace import Namespace
 from synkora.sockets.signatures import Parameters, result_of
 
 _WORD: Final = re.compile(r"[A-Za-z0-9]+")
+#: What stands for many characters in a pattern.
+_CLASS: Final = re.compile(r"\\[A-Za-z]|\[[^\]]*\]|\{[^}]*\}|\(\?(?:P<\w+>|:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class Message:
         return "".join(word[:1].upper() + word[1:] for word in _WORD.findall(self.name))
 
 
+def title_of(namespace: Namespace) -> str:
+    r"""A namespace's name in the form of a type's, empty for the main one: `/room-\d+` is `Room`."""
+    return Message(_CLASS.sub("", namespace.name), "", ()).title
+
+
 def received(namespace: Namespace) -> list[Message]:
     """What clients may send to a namespace: an event for each name that has a handler."""
     return [_message(event, functions[0], functions) for event, functions in sorted(handlers_of(namespace).items())]
@@ -49,7 +56,7 @@ def emitted(namespace: Namespace) -> list[Message]:
         Message(
             event,
             declared.description,
-            tuple(Argument(f"argument{index}", each) for index, each in enumerate(declared.types, 1)),
+            tuple(Argument(name, shape) for name, shape in declared.arguments.items()),
             () if declared.answer is None else (declared.answer,),
         )
         for event, declared in sorted(declared_events(namespace).items())

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from synkora.schema.events import Message, emitted, received
+from synkora.schema.events import Message, emitted, received, title_of
 from synkora.schema.typescript_types import Types, member
+from synkora.sockets.internals import namespaces_of
 from synkora.sockets.server import SocketServer
 
 _HEAD: Final = """\
@@ -29,11 +30,11 @@ export interface Refused {
 def typescript(server: SocketServer) -> str:
     """Declarations of `ClientToServerEvents` and `ServerToClientEvents`, with the names of other namespaces before."""
     types, parts = Types(), [_HEAD]
-    refuses = any(namespace.refusals == "ack" for namespace in server.namespaces.values())
-    if refuses:
+    namespaces = namespaces_of(server)
+    if any(namespace.refusals == "ack" for namespace in namespaces):
         parts.append(_REFUSED)
-    for name, namespace in sorted(server.namespaces.items()):
-        prefix = Message(name, "", ()).title
+    for namespace in namespaces:
+        prefix, name = title_of(namespace), namespace.name.replace("*/", "*\\/")  # a pattern may end a comment
         is_refused = namespace.refusals == "ack"
         parts.append(f"\n/** What a client may send to {name}. */\nexport interface {prefix}ClientToServerEvents {{\n")
         parts += (_member(message, _sent(message, types, is_refused)) for message in received(namespace))

@@ -21,7 +21,7 @@ import uvicorn
 
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.websocket import WebSocketProtocol
-from synkora.serving.http import HttpTimeouts
+from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.systemd import passed_sockets
@@ -241,6 +241,14 @@ def _address(listening: socket.socket, *, is_tls: bool) -> str:
     return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def serve(
     server: SocketServer,
     *,
@@ -265,8 +273,10 @@ def serve(
     `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
     seconds. Sockets that a service manager passes take the place of `host`
     and `port` (sd_listen_fds(3)). Without `started`, a line on stderr says where it listens. Raises `OSError` where it
-    cannot listen.
+    cannot listen, and `RuntimeError` within a running event loop.
     """
+    if _is_in_a_loop():
+        raise RuntimeError("serve runs an event loop of its own: within one, use await serve_async(server)")
     sockets = passed_sockets() or listen(host, port)
 
     def say_where(listening: list[socket.socket]) -> None:

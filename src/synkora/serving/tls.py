@@ -21,6 +21,7 @@ def tls_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
             raise TlsError(f"{variable}: {file} cannot be read: {error.strerror}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL 1.1.1 does as many as a client asks for
     try:
         context.load_cert_chain(certfile, keyfile, _no_password)
     except _Encrypted:

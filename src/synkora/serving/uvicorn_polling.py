@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.poll_responses import PollResponse
 from synkora.engine.transports.polling_endpoint import HAS_UNREAD, PollingEndpoint
-from synkora.serving.http import HttpProtocol, HttpTimeouts
+from synkora.serving.http_limits import HttpProtocol, HttpTimeouts
 from synkora.serving.http_pipelining import nothing
 from synkora.serving.request_ids import HEADER, RequestContext
 

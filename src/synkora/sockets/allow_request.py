@@ -26,7 +26,6 @@ def asker(allow_request: AllowRequest) -> Ask:
             headers=dict(request.headers),
             query=request.query,
             address=request.address,
-            auth={},
             secure=request.secure,
             issued=time.time(),
         )

@@ -1,4 +1,4 @@
-"""Whom something is for."""
+"""Broadcasts: sockets that are selected by rooms, on all servers."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 class Broadcast:
-    """A choice of sockets, on all servers: some methods return a narrower or wider one, the others do something to it.
+    """Selected sockets of a namespace, on all servers, and how events are sent to them.
+
+    `to`, `in_`, `except_`, `local`, `volatile` and `compress` return another broadcast. The other methods act at once.
 
     Source: socket.io/docs/v4/rooms, and server-api, "Socket.IO server, utility methods".
     """
@@ -28,37 +30,37 @@ class Broadcast:
         self._is_compressed = True
 
     def to(self, *rooms: str) -> "Broadcast":
-        """To the members of these rooms as well; a socket in several of them gets it once."""
+        """Add the members of these rooms. A socket in several rooms gets an event once."""
         changed = self._copy()
         changed._rooms = (*self._rooms, *check_rooms(rooms))
         return changed
 
     def in_(self, *rooms: str) -> "Broadcast":
-        """The same as `to`, for what is no emit: `in_("a").fetch_sockets()`."""
+        """The same as `to`."""
         return self.to(*rooms)
 
     def except_(self, *rooms: str) -> "Broadcast":
-        """But not to the members of these rooms."""
+        """Leave out the members of these rooms."""
         changed = self._copy()
         changed._excepted = (*self._excepted, *check_rooms(rooms))
         return changed
 
     @property
     def volatile(self) -> "Broadcast":
-        """May be dropped for clients that do not keep up."""
+        """Let events be dropped for slow consumers."""
         changed = self._copy()
         changed._is_volatile = True
         return changed
 
     def compress(self, value: bool) -> "Broadcast":
-        """Uncompressed for all recipients if `value` is False: see `Socket.compress`."""
+        """Send events uncompressed if `value` is False: see `Socket.compress`."""
         changed = self._copy()
         changed._is_compressed = options.of_type("compress", value, bool, "True or False")
         return changed
 
     @property
     def local(self) -> "Broadcast":
-        """Only to sockets of this server."""
+        """Leave out the sockets of other servers."""
         changed = self._copy()
         changed._is_local = True
         return changed
@@ -96,10 +98,11 @@ class Broadcast:
         core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
 
     async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
-        """Send an event and wait up to `timeout` seconds for the acks of all who got it.
+        """Send an event and wait up to `timeout` seconds for the acks of all recipients.
 
-        Returns the first argument of each ack, None where it has none, in the order of arrival. Raises
-        `AckTimeout`, whose `answers` are those that came: a client that leaves without an ack does not answer.
+        Returns a list with the first argument of each ack, or None for an ack without arguments, in the order of
+        arrival. Raises `AckTimeout` if an ack is missing, also of a client that has disconnected; its `answers` are
+        the received ones.
         """
         if self._core.outgoing:
             self._core.emitted(event, args)
@@ -109,18 +112,18 @@ class Broadcast:
         )
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
-        """The sockets themselves. Raises `TimeoutError` where another server does not answer."""
+        """The sockets, of all servers. Raises `TimeoutError` without any if one server does not answer in time."""
         snapshots = await self._core.adapter.fetch_sockets(self._rooms, self._excepted, local=self._is_local)
         return [RemoteSocket(self._core, snapshot) for snapshot in snapshots]
 
     def sockets_join(self, *rooms: str) -> None:
-        """Put them into rooms."""
+        """Add the sockets to rooms. Raises `TypeError` for a room that is not a text."""
         self._core.adapter.sockets_join(self._rooms, self._excepted, check_rooms(rooms), local=self._is_local)
 
     def sockets_leave(self, *rooms: str) -> None:
-        """Take them out of rooms."""
+        """Remove the sockets from rooms. Raises `TypeError` for a room that is not a text."""
         self._core.adapter.sockets_leave(self._rooms, self._excepted, check_rooms(rooms), local=self._is_local)
 
     def disconnect_sockets(self, close: bool = False) -> None:
-        """Take them out of the namespace; with `close`, end their whole connections."""
+        """Disconnect the sockets from the namespace; with `close`, end their whole connections."""
         self._core.adapter.disconnect_sockets(self._rooms, self._excepted, close=close, local=self._is_local)

@@ -1,4 +1,4 @@
-"""What a handler may raise to refuse, and what it may have to catch."""
+"""Exceptions that handlers raise to refuse, and exceptions of calls."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,9 +8,9 @@ _ENDS: Final = ("disconnect", "disconnecting")
 
 
 class ConnectRefused(Exception):
-    """Refuses a client's CONNECT: it gets a `connect_error` with `message`, and with `data` where there is some.
+    """Raised by `on_connect` and `use` to refuse a client: it gets `connect_error` with `message`, and `data` if given.
 
-    With `close` the whole connection ends then.
+    `data` is a JSON value. With `close`, the whole connection ends.
     """
 
     def __init__(self, message: str, data: object = None, *, close: bool = False) -> None:
@@ -26,7 +26,11 @@ def check_admitted(decision: object) -> None:
 
 
 class EventRefused(Exception):
-    """Refuses an event: its sender gets an `error` event with `message` and `details`, and the connection goes on."""
+    """Raised by a handler of an event to refuse the event.
+
+    The sender gets an `error` event, or with `refusals="ack"` an ack, with `message`, the event's name and `details`,
+    which are JSON values. The connection stays open.
+    """
 
     def __init__(self, message: str, **details: object) -> None:
         super().__init__(message)
@@ -48,9 +52,9 @@ def other_refusal(event: str, error: BaseException) -> dict[str, str]:
 
 
 class AckTimeout(TimeoutError):
-    """An event was not acknowledged in time, or the client left before it did.
+    """An event was not acknowledged in time, or the client has disconnected before.
 
-    `answers` are those that came where several were asked for.
+    `answers` are the received acks of a broadcast, a list with the first argument of each.
     """
 
     def __init__(self, message: str, answers: Sequence[Any] = ()) -> None:
@@ -59,4 +63,4 @@ class AckTimeout(TimeoutError):
 
 
 class TooManyCalls(RuntimeError):
-    """A client owes as many acks as it may, and is not asked for another."""
+    """1,000 acks of a client are missing: the event has not been sent."""

@@ -103,6 +103,16 @@ def handlers_of(namespace: Namespace) -> dict[str, list[Callable[..., Any]]]:
     return namespace._core.routes.functions()
 
 
+def namespaces_of(server: SocketServer) -> list[Namespace]:
+    """A server's namespaces in the order of their names, and those that stand for many, by a pattern or a function."""
+    return [*(namespace for _, namespace in sorted(server.namespaces.items())), *server._patterns]
+
+
+def is_dynamic(namespace: Namespace) -> bool:
+    """Whether a namespace stands for many, by a pattern or a function of a name."""
+    return namespace._pattern is not None
+
+
 def declared_events(namespace: Namespace) -> dict[str, DeclaredEvent]:
     """The events that a namespace declares to emit."""
     return namespace._core.emits

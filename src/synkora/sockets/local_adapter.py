@@ -6,8 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 from synkora.engine.message import Message
 from synkora.engine.outbox import Flusher
 from synkora.sockets import packets
-from synkora.sockets.ack_collector import AckCollector
 from synkora.sockets.adapter import Adapter
+from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.broadcast_acks import BroadcastAcks, PendingBroadcastAck
 from synkora.sockets.rooms import Rooms
 from synkora.sockets.server_side_events import ServerSide
@@ -91,7 +91,7 @@ class LocalAdapter:
         local: bool = False,
     ) -> list[Any]:
         """Send an event, and wait for the acks of all who got it. Raises `AckTimeout` with those that came."""
-        answers = AckCollector()
+        answers = AnswerCollector()
         question = self.ask(message, rooms, except_rooms, answers.add)
         answers.expect(question.asked)
         try:

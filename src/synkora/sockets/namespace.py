@@ -64,7 +64,7 @@ class Namespace(Registration, BroadcastOperators):
 
     @property
     def name(self) -> str:
-        """Its name, which begins with a slash; of dynamic namespaces the pattern."""
+        """The name, which begins with a slash; of dynamic namespaces the pattern."""
         return self._core.name
 
     @property
@@ -74,7 +74,7 @@ class Namespace(Registration, BroadcastOperators):
 
     @property
     def sockets(self) -> dict[str, Socket]:
-        """The connected sockets by their ids: a copy, so that a loop may disconnect them."""
+        """The connected sockets of this server by their ids, as a copy, so that a loop may disconnect them."""
         return dict(self._core.sockets)
 
     def _matches(self, name: str) -> bool:
@@ -117,7 +117,7 @@ class Namespace(Registration, BroadcastOperators):
         self._core.routes.add(event, handler, route)
 
     def before_event(self, check: Callable[[Socket, str], None]) -> Callable[[Socket, str], None]:
-        """Register what sees each event first, by its name: `check(socket, event)`, which may raise `EventRefused`.
+        """Register `check(socket, event)`, called with the name of each event first; it may raise `EventRefused`.
 
         The check sees unknown events too, before any data of the event is decoded.
         """
@@ -125,13 +125,19 @@ class Namespace(Registration, BroadcastOperators):
         return check
 
     def before_data(self, check: Callable[[Socket, str, bytes, tuple[bytes, ...]], None]) -> None:
-        """Register such a check in the place of `before_event`. It gets the undecoded data and attachments too."""
+        """Register `check(socket, event, data, attachments)` in the place of `before_event`.
+
+        `data` is the undecoded JSON array of the event. Raises `ValueError` for a second check.
+        """
         if self._core.before_data is not None:
             raise ValueError("before_event or before_data has a check already")
         self._core.before_data = check
 
     def before_ack(self, check: Callable[[Socket, int], None]) -> None:
-        """Register what sees each ack's size before it is decoded: `check(socket, size)` may raise `EventRefused`."""
+        """Register `check(socket, size)`, called with the bytes of each ack before the ack is decoded.
+
+        The check may raise `EventRefused`. Raises `ValueError` for a second check.
+        """
         if self._core.before_ack is not None:
             raise ValueError("before_ack has a check already")
         self._core.before_ack = check
@@ -145,10 +151,10 @@ class Namespace(Registration, BroadcastOperators):
     def on_server_side(self, event: str, handler: F) -> F: ...
 
     def on_server_side(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
-        """Register `handler(*args)` for an event that another server emits to servers; without one, a decorator.
+        """Register `handler(*args)` for an event that another server emits to servers. Without it, return a decorator.
 
-        It may be a coroutine function. What it returns is the answer, where one is asked for; what it raises is logged,
-        and then there is none.
+        A handler is a `def` or an `async def`. Its result is the answer to `server_side_call`. An exception is logged,
+        and there is no answer. Raises `ValueError` for a second handler of the event.
         """
         if handler is None:
             return lambda function: self.on_server_side(event, function)
@@ -162,20 +168,21 @@ class Namespace(Registration, BroadcastOperators):
     async def server_side_call(self, event: str, *args: object, timeout: float = 5) -> list[Any]:
         """Send an event to the other servers and wait up to `timeout` seconds for the answer of each of them.
 
-        Raises `AckTimeout`, whose `answers` are those that came, and `TypeError` as `server_side_emit` does.
+        Returns the answers in the order of arrival. Raises `AckTimeout`, whose `answers` are the received ones, and
+        `TypeError` as `server_side_emit` does.
         """
         return await self._core.adapter.server_side_call(server_event(event, args), timeout=timeout)
 
     async def all_rooms(self) -> set[str]:
-        """The rooms that somebody is in on any server, those named like a socket's id included.
+        """Return the names of all rooms with sockets, on all servers, with those named like a socket's id.
 
-        Raises `TimeoutError` where a server does not answer.
+        Raises `TimeoutError` if a server does not answer.
         """
         return await self._core.adapter.all_rooms()
 
     @property
     def everyone(self) -> Broadcast:
-        """A broadcast to all in the namespace."""
+        """A broadcast to all sockets of the namespace."""
         return Broadcast(self._core)
 
 

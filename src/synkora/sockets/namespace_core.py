@@ -66,9 +66,9 @@ _COPIED: Final = (
 
 
 class DeclaredEvent(NamedTuple):
-    """An event that a namespace emits: the types of its arguments and of the ack, None where none is asked for."""
+    """An event that a namespace emits: its arguments' types by names, and the ack's, None where none is asked for."""
 
-    types: tuple[Any, ...]
+    arguments: dict[str, Any]
     answer: Any
     description: str
 

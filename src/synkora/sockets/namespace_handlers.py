@@ -1,8 +1,9 @@
 """A namespace whose handlers are the methods of a class."""
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from synkora.sockets import other_names
 from synkora.sockets.namespace import Namespace, Pattern
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -12,7 +13,7 @@ _LIFE: Final = ("on_any", "on_any_outgoing", "on_connect", "on_disconnect", "on_
 
 
 def event(name: str, *, ordered: bool = False) -> Callable[[F], F]:
-    """Mark a method of `NamespaceHandlers` as the handler of an event whose name is no part of a Python name."""
+    """Mark a method of `NamespaceHandlers` as the handler of an event, for names such as `board:clear`."""
 
     def mark(function: F) -> F:
         function._synkora_event = (name, ordered)  # type: ignore[attr-defined]  # read below
@@ -30,6 +31,13 @@ class NamespaceHandlers:
     `event(name)` marks methods for events with other names. `namespace` is the namespace that they are registered in,
     made with `options`; `server.add(handlers)` makes it part of a server.
     """
+
+    if not TYPE_CHECKING:  # a type checker knows which names there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where a method of python-socketio's namespaces is."""
+            ours = {each: f"self.namespace.{each}" for each in dir(Namespace) if not each.startswith("_")}
+            return other_names.missing(self, name, {**other_names.METHODS, **ours})
 
     def __init__(self, name: str | Pattern = "/", **options: Any) -> None:
         self.namespace: Final = Namespace(name, **options)

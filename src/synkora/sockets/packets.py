@@ -27,7 +27,8 @@ def event(
 ) -> Message:
     """An event; `attachments` are what placeholders in `args` already refer to.
 
-    Raises `TypeError` for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
+    Raises `TypeError` for what JSON cannot hold and a name that is not a text, `ValueError` for a name that is
+    Socket.IO's own.
     """
     data, attachments, _, _ = draft(name, args, attachments)
     return event_of_json(namespace, data, attachments, volatile=volatile, compress=compress)
@@ -52,6 +53,8 @@ class Draft(NamedTuple):
 
 def draft(name: str, args: Sequence[object], attachments: tuple[bytes, ...] = (), *, compress: bool = True) -> Draft:
     """An event that has no position yet. Raises the same errors as `event`."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an event is a text, not {name!r}")
     if name in RESERVED_EVENTS:
         raise ValueError(f"{name!r} is a word of Socket.IO's own")
     if not attachments:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class RemoteSocket:
-    """A socket of any server: as it was when it was fetched, and reached wherever it is.
+    """A socket of any server, as it was when `fetch_sockets` was called. Its methods reach the socket on its server.
 
     Source: socket.io/docs/v4/server-api, "fetchSockets".
     """
@@ -28,22 +28,22 @@ class RemoteSocket:
 
     @property
     def id(self) -> str:
-        """Its public id."""
+        """The public id, 20 characters."""
         return self._snapshot.id
 
     @property
     def handshake(self) -> Handshake:
-        """What came with its connection."""
+        """The handshake of the connection."""
         return self._snapshot.handshake
 
     @property
     def rooms(self) -> frozenset[str]:
-        """The rooms it was in, its own (named like its id) included."""
+        """The rooms, with the socket's own room, which is named like its id."""
         return self._snapshot.rooms
 
     @property
     def data(self) -> dict[str, Any]:
-        """A copy of the application's own values."""
+        """A copy of `Socket.data`: a change has no effect elsewhere."""
         return self._snapshot.data
 
     def emit(self, event: str, *args: object) -> None:
@@ -53,7 +53,7 @@ class RemoteSocket:
     async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
         """Send an event and wait up to `timeout` seconds for the client's ack.
 
-        Returns its first argument, None where there is none. Raises `AckTimeout`, also when the client has left.
+        Returns the first argument of the ack, or None. Raises `AckTimeout`, also if the client has disconnected.
         """
         if self._core.outgoing:
             self._core.emitted(event, args)
@@ -64,13 +64,13 @@ class RemoteSocket:
         return answers[0]
 
     def join(self, *rooms: str) -> None:
-        """Put it into rooms."""
+        """Add the socket to rooms. Raises `TypeError` for a room that is not a text."""
         self._core.adapter.sockets_join((self.id,), (), check_rooms(rooms))
 
     def leave(self, *rooms: str) -> None:
-        """Take it out of rooms."""
+        """Remove the socket from rooms. Raises `TypeError` for a room that is not a text."""
         self._core.adapter.sockets_leave((self.id,), (), check_rooms(rooms))
 
     def disconnect(self, close: bool = False) -> None:
-        """Take it out of the namespace; with `close`, end its whole connection."""
+        """Disconnect the socket from the namespace; with `close`, end the whole connection."""
         self._core.adapter.disconnect_sockets((self.id,), (), close=close)

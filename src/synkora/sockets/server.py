@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Never, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.connection_limiter import ConnectionLimiter
@@ -46,21 +46,29 @@ _LAST_STEPS: Final = 1  # seconds that cancelled tasks have
 
 
 class SocketServer(Registration, BroadcastOperators):
-    """A Socket.IO v5 server; durations are seconds, sizes are bytes.
+    """A Socket.IO v5 server. Durations are seconds, at most 3,600; sizes are bytes.
 
-    A client is pinged every `ping_interval` and has `ping_timeout` to answer; it has `connect_timeout` to connect to a
-    namespace, and `upgrade_timeout` to finish an upgrade. `max_payload` is the largest message taken, `max_outbox` the
-    most that may wait for a client that does not read. `origins` are the pages that browsers may connect from besides
-    the server's own. `connection_limiter` limits how many clients there may be. `compression` offers permessage-deflate
-    for messages, and gzip for answers to polls, from `compression_threshold` up. `adapter` makes what joins a namespace
-    to those of other servers. `instance` is a name that the ids of its sessions begin with, and a dot.
+    - `ping_interval`: time between pings. `ping_timeout`: time for a client to answer a ping.
+    - `connect_timeout`: time to connect to a first namespace. `upgrade_timeout`: time for the upgrade to WebSocket.
+    - `max_payload`: largest message from a client, with its attachments.
+    - `max_outbox`: largest backlog of a slow consumer. A client above the limit is disconnected.
+    - `path`, `transports`: where and how clients connect, as the client's options of these names say.
+    - `origins`: pages that may connect besides the server's own, such as `["https://app.example"]` or `["*"]`.
+    - `cors`: what browsers may do on pages of these origins.
+    - `allow_request`: a `def` or an `async def` that gets the `Handshake` of each new session, without `auth`. Its
+      result is headers of the response, or None. False, or `ConnectRefused`, refuses the session with 403.
+    - `proxies`: addresses and networks of trusted proxies. Their `X-Forwarded-For` names the client.
+    - `compression`: permessage-deflate for messages and gzip for polls, from `compression_threshold` up.
+    - `connection_limiter`: limits on clients. There are no limits by default.
+    - `adapter`: `RedisAdapter.from_url(…)`, or a function `(namespace, local_adapter) -> Adapter`, for several servers.
+    - `instance`: begins the ids of the server's sessions, followed by a dot, so that a load balancer can route by it.
+    - `recovery`: a client that returns after a lost connection gets its socket's id and rooms back, and the events
+      that it missed (`socket.recovered`). True keeps events and sessions in memory within usual bounds, a
+      `RecoverySettings` within its own, and a store where it does. Not yet with an `adapter`.
 
-    With `recovery`, a client that returns after a lost connection gets its socket's id and rooms back, and the events
-    that it missed: `socket.recovered`. True keeps events and sessions in memory within usual bounds, a
-    `RecoverySettings` within its own, and a store where it does. Not yet with an `adapter`.
-
-    What is registered with or sent through the server itself is its main namespace's. `asgi` is an ASGI application
-    with this server alone, to be mounted in another; `settings` is what the engine has been told.
+    Handlers that are registered with the server, and events that are sent through it, are those of its main namespace,
+    `/`. `asgi` is an ASGI application with this server alone, to be mounted in another one. `settings` has the options
+    of the engine. Raises `TypeError` and `ValueError` for options that cannot be.
     """
 
     def __init__(
@@ -98,7 +106,7 @@ class SocketServer(Registration, BroadcastOperators):
             instance=options.of_type("instance", instance, str, "a text"),
             transports=options.transports(transports),
             origins=origins,
-            cors=options.of_type("cors", cors, Cors, "a Cors(…)"),
+            cors=options.of_type("cors", cors, Cors, "a Cors(…), and pages are named by origins"),
             proxies=proxies,
             ping_interval=options.seconds("ping_interval", ping_interval),
             ping_timeout=options.seconds("ping_timeout", ping_timeout),
@@ -132,9 +140,10 @@ class SocketServer(Registration, BroadcastOperators):
         self._lasting: set[asyncio.Task[Any]] = set()
 
     def of(self, name: str | Pattern) -> Namespace:
-        """The namespace `name`, made if need be; a pattern, or a function of a name, makes dynamic namespaces.
+        """Return the namespace of this name, and make the namespace first if there is none.
 
-        Raises `ValueError` for a name that clients could not send.
+        A pattern, or a function of a name, makes dynamic namespaces. Raises `ValueError` for a name that clients cannot
+        send, and `TypeError` for what is no name.
         """
         found = self._namespaces.get(name) if isinstance(name, str) else None
         if found is None:
@@ -145,7 +154,11 @@ class SocketServer(Registration, BroadcastOperators):
         return found
 
     def add(self, namespace: Namespace | NamespaceHandlers) -> Namespace:
-        """Make a namespace part of this server. Raises `ValueError` where it has one of this name already."""
+        """Make a namespace part of this server, and return the namespace.
+
+        Raises `ValueError` if the server has a namespace of this name, or another server has the namespace. Raises
+        `TypeError` for a class: an object of the class is needed.
+        """
         if isinstance(namespace, NamespaceHandlers):
             if not hasattr(namespace, "namespace"):
                 raise TypeError(f"{type(namespace).__name__}.__init__ does not call super().__init__(name)")
@@ -156,7 +169,8 @@ class SocketServer(Registration, BroadcastOperators):
             raise TypeError(f"add takes a Namespace, or an object of a class of handlers, not {namespace!r}")
         core = namespace._core
         if core.name in self._namespaces:
-            raise ValueError(f"the server has a namespace {core.name} already")
+            hint = ": add it before the first on, use or emit of the server" if core.name == "/" else ""
+            raise ValueError(f"the server has a namespace {core.name} already{hint}")
         if core.is_bound:
             raise ValueError(f"{core.name} is part of a server already")
         if namespace._pattern is not None:
@@ -167,15 +181,9 @@ class SocketServer(Registration, BroadcastOperators):
             self._namespaces[core.name] = namespace
         return namespace
 
-    if not TYPE_CHECKING:  # a type checker knows which names there are
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what a method of python-socketio or Socket.IO is called here."""
-            return other_names.missing(self, name, other_names.METHODS)
-
     @property
     def namespaces(self) -> dict[str, Namespace]:
-        """The namespaces by their names: a copy."""
+        """The namespaces by their names, as a copy. A dynamic namespace is there when a client has connected to it."""
         return dict(self._namespaces)
 
     def _find(self, name: str) -> NamespaceCore | None:
@@ -205,11 +213,11 @@ class SocketServer(Registration, BroadcastOperators):
         An exception is logged, and ends the task with None. Raises `TypeError` for a function that is no coroutine
         function, and for a coroutine: `start_background_task(tick, 1)`, not `start_background_task(tick(1))`.
         """
-        loop = asyncio.get_running_loop()
         given: object = function
         if inspect.iscoroutine(given):
             given.close()
             raise TypeError(f"start_background_task calls the function: start_background_task({given.__name__}, …)")
+        loop = asyncio.get_running_loop()
         work = options.function("the first argument of start_background_task", function, "an async def")(
             *args, **keywords
         )
@@ -223,12 +231,12 @@ class SocketServer(Registration, BroadcastOperators):
 
     @property
     def incidents(self) -> Incidents:
-        """The counts of what clients did that they ought not to."""
+        """Counts of refused clients, broken packets and limits that clients have reached."""
         return self._registry.incidents
 
     @property
     def websocket_protocol(self) -> type[asyncio.Protocol]:
-        """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
+        """The class for `uvicorn.Config(app, ws=…)`, if `asgi` is mounted in `app`: faster WebSockets than by ASGI."""
         # Imported here: it imports uvicorn's own WebSockets, which the server alone never needs.
         from synkora.engine.transports.uvicorn_websocket import protocol_for
 
@@ -236,12 +244,12 @@ class SocketServer(Registration, BroadcastOperators):
 
     @property
     def everyone(self) -> Broadcast:
-        """A broadcast to all in the main namespace."""
+        """A broadcast to all sockets of the main namespace."""
         return self.of("/").everyone
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
-        """What Starlette and FastAPI take as `lifespan`: connects the adapter, and ends all connections at the end."""
+        """The `lifespan` for Starlette and FastAPI: connects the adapter first, and ends all connections at the end."""
         try:
             await self._start()
             yield
@@ -256,7 +264,7 @@ class SocketServer(Registration, BroadcastOperators):
             self._registry.unavailable = None
 
     async def drain(self, seconds: float) -> None:
-        """Send all clients away within `seconds`, evenly and in random order, and refuse new clients.
+        """Disconnect all clients within `seconds`, evenly and in random order, and refuse new clients.
 
         What clients sent before they knew is still handled, except over the WebSocket of an ASGI server that is not
         uvicorn's with `websocket_protocol`. Returns when all clients have gone, or the time is over.
@@ -264,9 +272,10 @@ class SocketServer(Registration, BroadcastOperators):
         await drain(self._registry, seconds)
 
     async def close(self, within: float) -> bool:
-        """End all connections with what was sent before, and wait up to `within` seconds until all are gone.
+        """End all connections after their last messages, and wait up to `within` seconds for their ends.
 
-        Returns whether all are. Clients come back by themselves, if they find a server.
+        Returns whether all connections have ended. Clients reconnect by themselves, if they find a server. Background
+        tasks are cancelled. A closed server cannot be used again.
         """
         self._registry.close()
         self._host.connecting.cancel()

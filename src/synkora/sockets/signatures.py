@@ -114,14 +114,14 @@ def connect_caller(what: str, handler: Callable[..., Any]) -> Callable[[Any, dic
     It raises `ConnectRefused` for a payload of CONNECT that is not of the annotated type.
     """
     parameters = Parameters(handler, what)
-    if parameters.required > 1:
-        raise TypeError(f"{what} takes the socket and the payload of CONNECT, and nothing else")
+    if parameters.required > 1 or "environ" in parameters.names:  # python-socketio's name for the request
+        raise TypeError(f"{what} takes (socket) or (socket, auth): the request is socket.handshake")
     if not parameters.names and parameters.rest is None:
         return lambda socket, auth: handler(socket)
     shape = parameters.shapes[0] if parameters.shapes else parameters.rest
     if shape is Any or shape in (dict, dict[str, Any], dict[str, object]):
         return handler
-    _check(shape, what, parameters.names[0])
+    check_type(shape, what, parameters.names[0])
     is_optional = parameters.required == 0
     risk = _risk_of(shape)
 
@@ -161,13 +161,13 @@ class _Arguments:
         what = f"the handler of {event!r}"
         fields: list[Any] = [("event", Any)]
         for index, (name, shape) in enumerate(zip(parameters.names, parameters.shapes, strict=True)):
-            _check(shape, what, name)
+            check_type(shape, what, name)
             default = () if index < parameters.required else (msgspec.field(default_factory=lambda: _MISSING),)
             fields.append((f"argument{index}", shape, *default))
         self._shape = msgspec.defstruct("Arguments", fields, array_like=True, forbid_unknown_fields=True)
         self._rest = None if parameters.rest is None else list[parameters.rest]  # type: ignore[name-defined]  # a type made here
         if self._rest is not None:
-            _check(self._rest, what, "args")
+            check_type(self._rest, what, "args")
         self._decoder: Decoder[Any] = Decoder(self._shape, dec_hook=_make)
         # JSON has no bytes: they come as attachments, and msgspec would take texts in base64 for them.
         self._is_split = self._rest is not None or any(map(_may_be_bytes, parameters.shapes))
@@ -242,7 +242,7 @@ def _make(shape: type, value: Any) -> Any:
     if shape is object:
         return value
     try:
-        return shape.model_validate(value)  # type: ignore[attr-defined]  # `_check` let nothing else pass
+        return shape.model_validate(value)  # type: ignore[attr-defined]  # `check_type` let nothing else pass
     except ValueError as error:
         count = error.error_count()  # type: ignore[attr-defined]  # pydantic's ValidationError
         if count > _MAX_PROBLEMS:
@@ -276,7 +276,7 @@ def _shape(parameter: inspect.Parameter, known: dict[str, Any], what: str) -> An
     return Any if shape in (inspect.Parameter.empty, object) else shape
 
 
-def _check(shape: Any, what: str, name: str) -> None:
+def check_type(shape: Any, what: str, name: str) -> None:
     """Make sure that values can be made of a type. Raises `TypeError`."""
     try:
         found = msgspec.inspect.type_info(shape)

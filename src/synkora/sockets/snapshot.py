@@ -3,20 +3,29 @@
 from dataclasses import dataclass
 from typing import Any
 
+from synkora.protocol.socketio import decode_auth
+
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What came with a connection: `auth` is the payload of CONNECT, the rest is of the session's first request.
+    """The first request of a session: `headers` by lower-case names, `query`, `address`, and `secure` for HTTPS.
 
-    `issued` is seconds since the epoch; `address` is the peer's.
+    `auth` is the payload of CONNECT, and `payload` the same in JSON. `issued` is when the client connected to the
+    namespace, in seconds since 1970. `address` and `secure` are those of the client if a trusted proxy passed the
+    request on. Of sockets of another server, headers, query and `auth` are empty beyond 4 MB in one answer.
     """
 
     headers: dict[str, str]
     query: dict[str, str]
     address: str
-    auth: dict[str, Any]
     secure: bool
     issued: float
+    payload: bytes = b""
+
+    @property
+    def auth(self) -> dict[str, Any]:
+        """The payload of CONNECT, each time as a new object: objects take up to thirty times as much as their JSON."""
+        return decode_auth(self.payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,22 +104,22 @@ class Socket:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The application's own values."""
+        """The application's own values, for the life of the socket. Other servers see a copy if the values are JSON."""
         if self._data is None:
             self._data = {}
         return self._data
 
     @property
     def handshake(self) -> Handshake:
-        """What came with the connection."""
+        """The first request of the session, and the payload of CONNECT."""
         request = self._session.request
         return Handshake(
             headers=dict(request.headers),
             query=request.query,
             address=request.address,
-            auth=self.auth,
             secure=request.secure,
             issued=self.issued,
+            payload=self._auth,
         )
 
     def _snapshot(self) -> SocketSnapshot:
@@ -128,7 +128,7 @@ class Socket:
 
     @property
     def connected(self) -> bool:
-        """Whether it can be reached."""
+        """Whether the socket is connected: from the reply to CONNECT until its end."""
         return self._state is SocketState.CONNECTED
 
     @property
@@ -143,20 +143,20 @@ class Socket:
 
     @property
     def transport(self) -> str:
-        """`polling` or `websocket`, as it is now."""
+        """The current transport, `polling` or `websocket`."""
         return self._session.transport.name
 
     # Rooms
 
     @property
     def rooms(self) -> frozenset[str]:
-        """The rooms it is in, its own (named like its id) included."""
+        """The rooms, with the socket's own room, which is named like its id. Empty after the end."""
         return (
             frozenset((self.id, *(self._rooms or ()))) if self._state is not SocketState.DISCONNECTED else frozenset()
         )
 
     def join(self, *rooms: str) -> None:
-        """Enter rooms. Raises `TypeError` for a room that is not a text."""
+        """Join rooms. Raises `TypeError` for a room that is not a text."""
         check_rooms(rooms)
         if self._state is SocketState.DISCONNECTED:
             return
@@ -185,7 +185,11 @@ class Socket:
     # Sending
 
     def emit(self, event: str, *args: object, **unknown: Never) -> None:
-        """Send an event to this client. Raises `TypeError` for what JSON cannot hold; bytes travel as attachments."""
+        """Send an event to this client. A disconnected client gets nothing.
+
+        Arguments are JSON values, Structs, dataclasses, pydantic models and bytes. Raises `TypeError` for anything
+        else, and `ValueError` for an event of Socket.IO's own.
+        """
         if unknown:
             raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
         self._emit(event, args)
@@ -227,8 +231,8 @@ class Socket:
     async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
         """Send an event and wait up to `timeout` seconds for the client's ack.
 
-        Returns its first argument, None where there is none. Raises `AckTimeout`, also when
-        the client leaves, and `TooManyCalls` where it owes too many acks already.
+        Returns the first argument of the ack, or None. Raises `AckTimeout`, also if the client disconnects, and
+        `TooManyCalls` if 1,000 acks of the client are missing. Raises `TypeError` and `ValueError` as `emit` does.
         """
         return await self._call(event, args, timeout)
 
@@ -250,7 +254,7 @@ class Socket:
         return answer[0] if answer else None
 
     def to(self, *rooms: str) -> Broadcast:
-        """An emit to the others in these rooms."""
+        """A broadcast to the others in any of these rooms; without rooms, to all others in the namespace."""
         return Broadcast(self._core, check_rooms(rooms), (self.id,))
 
     def in_(self, *rooms: str) -> Broadcast:
@@ -258,17 +262,17 @@ class Socket:
         return self.to(*rooms)
 
     def except_(self, *rooms: str) -> Broadcast:
-        """An emit to all others but those in these rooms."""
+        """A broadcast to all others in the namespace, except the members of these rooms."""
         return Broadcast(self._core, (), (self.id, *check_rooms(rooms)))
 
     @property
     def broadcast(self) -> Broadcast:
-        """An emit to all others in the namespace."""
+        """A broadcast to all others in the namespace."""
         return Broadcast(self._core, (), (self.id,))
 
     @property
     def volatile(self) -> FlaggedSocket:
-        """An emit to this client that may be dropped if it does not keep up."""
+        """An emit to this client, or a broadcast, that may be dropped for a slow consumer."""
         return FlaggedSocket(self).volatile
 
     def compress(self, value: bool) -> FlaggedSocket:
@@ -286,7 +290,7 @@ class Socket:
     # The end
 
     def disconnect(self, close: bool = False) -> None:
-        """Take it out of the namespace; with `close`, end the whole connection."""
+        """Disconnect the socket from the namespace; with `close`, end the whole connection."""
         self._disconnect(self, close)
 
     # What the rest of this package calls

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from synkora.engine.close_reasons import Reason
+from synkora.engine.handshake import HandshakeRefused, check
 from synkora.engine.message import Message
 from synkora.engine.request import Headers, Request
 from synkora.engine.settings import TransportName
@@ -212,6 +213,18 @@ class _MemoryTransport:
         self._client._end(Reason.TRANSPORT_CLOSE.value)  # noqa: SLF001  # as above
 
 
+async def _shake_hands(server: SocketServer, request: Request, *, is_websocket: bool) -> None:
+    """Check that the server accepts the request. Raises `ConnectError`."""
+    registry = registry_of(server)
+    try:
+        check(request, server.settings, registry.page_of, websocket=is_websocket)
+        if registry.ask is not None:
+            await registry.ask(request)
+        registry.admit(request)
+    except HandshakeRefused as refused:
+        raise ConnectError(str(refused)) from None
+
+
 @asynccontextmanager
 async def connect(
     server: SocketServer,
@@ -226,12 +239,15 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """A client of `server` in a namespace, for the length of an `async with` block.
 
-    `auth` is the payload of CONNECT; `headers`, `query`, `address` and `secure` are what the handshake has of the
-    client. Raises `ConnectError` where the server refuses it, and `TimeoutError` where it does not answer.
+    `auth` is the payload of CONNECT. `headers`, `query`, `address` and `secure` are those of the handshake, which the
+    server checks as it checks a real one: by `origins`, `allow_request` and `connection_limiter`. Raises `ConnectError`
+    if the handshake or CONNECT is refused, and `TimeoutError` without an answer within `timeout` seconds.
     """
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-    parameters = urlencode({"EIO": "4", "transport": "websocket", **(query or {})})
+    transport = "websocket" if "websocket" in server.settings.transports else "polling"
+    parameters = urlencode({"EIO": "4", "transport": transport, **(query or {})})
     request = Request("GET", server.settings.path, parameters, Headers(pairs), address, secure)
+    await _shake_hands(server, request, is_websocket=transport == "websocket")
     client = Client(server, namespace, request)
     try:
         await client._connect(auth, timeout)  # noqa: SLF001  # the two are one

@@ -72,7 +72,6 @@ def test_changes_lead_from_one_state_to_the_other(before: Any, after: Any) -> No
 
 @given(sockets)
 def test_where_nothing_has_changed_nothing_is_told(given: Any) -> None:
-    """No event at all."""
     assert list(changes(described(given), described(given))) == []
 
 

@@ -1,25 +1,16 @@
 """The admin UI's password and its sessions."""
 
 import pytest
+from tests.support.clocks import Clock
 
 from synkora.app.admin_ui.credentials import SESSION, Credentials
 
 TOKEN = "the-token-of-this-console-2f7d"
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.5
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_700_000_000.5)
 
 
 @pytest.fixture
@@ -28,18 +19,15 @@ def credentials(clock: Clock) -> Credentials:
 
 
 def test_the_password_is_the_token(credentials: Credentials) -> None:
-    """All of it, and nothing else."""
     assert credentials.are_password(TOKEN)
 
 
 @pytest.mark.parametrize("given", [None, "", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "pässwörd", 7, True, [TOKEN], {}])
 def test_anything_else_is_no_password(credentials: Credentials, given: object) -> None:
-    """Whatever it is, without an error."""
     assert not credentials.are_password(given)
 
 
 def test_a_session_ends(credentials: Credentials, clock: Clock) -> None:
-    """It goes on for a day, and no longer."""
     session = credentials.new_session()
     assert credentials.are_session(session)
     clock.now += SESSION - 1
@@ -49,14 +37,12 @@ def test_a_session_ends(credentials: Credentials, clock: Clock) -> None:
 
 
 def test_a_session_holds_for_every_instance_with_the_token(credentials: Credentials, clock: Clock) -> None:
-    """And for none with another."""
     session = credentials.new_session()
     assert Credentials(TOKEN, clock).are_session(session)
     assert not Credentials(TOKEN + "2", clock).are_session(session)
 
 
 def test_a_session_cannot_be_made_up(credentials: Credentials, clock: Clock) -> None:
-    """Neither can its end be put off."""
     end, _, signature = credentials.new_session().partition(".")
     later = str(int(end) + 1)
     for given in (f"{later}.{signature}", f"{end}.", end, signature, f"{end}.{signature[:-1]}", f"x.{signature}"):
@@ -72,5 +58,4 @@ def test_what_is_too_long_is_no_session(credentials: Credentials, clock: Clock) 
 
 @pytest.mark.parametrize("given", [None, "", ".", 7, ["a"], {}, "é.é", TOKEN])
 def test_anything_else_is_no_session(credentials: Credentials, given: object) -> None:
-    """Whatever it is, without an error."""
     assert not credentials.are_session(given)

@@ -52,7 +52,7 @@ async def admin_of(address: Address) -> AsyncIterator[Admin]:
 
 
 async def test_admins_of_one_are_told_of_all(redis: RedisServer) -> None:
-    """Of those who are there first and who come later, with their rooms; a session holds on each."""
+    """They get the earlier and the later clients, with their rooms; a session is valid on each instance."""
     async with instance(redis) as first, instance(redis) as second, admin_of(first) as someone:
         (session,) = await someone.told("session")
         async with visitor(second) as again:
@@ -114,7 +114,6 @@ def fails(rpc: InstanceRpc) -> None:
 async def test_one_that_does_not_answer_keeps_nothing_from_admins(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, other: Callable[[InstanceRpc], object], told: int
 ) -> None:
-    """They are told of the others, again and again."""
     monkeypatch.setattr("synkora.app.all_instances.WITHIN", 0.2)
     async with instance(redis) as first, instance(redis, other), admin_of(first) as someone:
         (sockets,) = await someone.told("all_sockets")
@@ -128,7 +127,6 @@ async def test_one_that_does_not_answer_keeps_nothing_from_admins(
 
 
 async def test_without_redis_admins_are_told_of_their_own_instance(redis: RedisServer) -> None:
-    """And nothing waits for Redis."""
     async with instance(redis) as first:
         redis.kill()
         async with admin_of(first) as someone:

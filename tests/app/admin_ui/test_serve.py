@@ -22,7 +22,6 @@ async def site() -> AsyncIterator[AdminSite]:
 
 
 async def test_the_token_is_the_password_of_any_user_name(site: AdminSite) -> None:
-    """Whoever has it is in, and gets a session."""
     for username in ("ann", "", None):
         async with visitor(site.address) as someone:
             assert "sid" in await someone.sign_in(username=username, password=TOKEN)
@@ -31,7 +30,6 @@ async def test_the_token_is_the_password_of_any_user_name(site: AdminSite) -> No
 
 
 async def test_a_session_needs_no_password(site: AdminSite) -> None:
-    """It is no longer made new then."""
     async with admin(site.address) as someone:
         (session,) = await someone.told("session")
     async with visitor(site.address) as again:
@@ -63,7 +61,6 @@ async def test_nobody_else_is_let_in(site: AdminSite, auth: dict[str, object]) -
 
 
 async def test_the_password_opens_nothing_but_the_admin_namespace(site: AdminSite) -> None:
-    """Who has it is no user of the app's."""
     async with admin(site.address) as someone:
         await someone.told("server_stats")
         await someone.client.send('40{"password":"' + TOKEN + '"}')
@@ -73,7 +70,7 @@ async def test_the_password_opens_nothing_but_the_admin_namespace(site: AdminSit
 
 
 async def test_after_too_many_wrong_passwords_the_right_one_has_to_wait(site: AdminSite) -> None:
-    """Its address alone, and not whoever is in already, comes with a session, or is a user of the app's."""
+    """Only failed passwords of the address count: admins with a session and users of the app are not affected."""
     async with admin(site.address) as someone, visitor(site.address) as guesser:
         (session,) = await someone.told("session")
         for _ in range(MOST_FAILURES):
@@ -115,7 +112,6 @@ async def test_guesses_that_come_together_are_not_all_judged(site: AdminSite) ->
 
 
 async def test_no_password_is_logged(site: AdminSite) -> None:
-    """Neither the right one nor a wrong one; who came and from where is."""
     with capture_logs() as logged:
         async with visitor(site.address) as someone:
             await someone.sign_in(username="ann", password="the-wrong-password")
@@ -144,7 +140,6 @@ async def test_a_socket_is_disconnected(site: AdminSite) -> None:
 
 
 async def test_all_in_a_room_are_disconnected(site: AdminSite) -> None:
-    """And nobody else."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol")
     for person in (alice, bob):
         person.emit("join-project", "p")
@@ -184,7 +179,6 @@ async def test_admins_do_not_change_who_is_in_a_project(site: AdminSite, command
 
 
 async def test_clients_are_not_sent_what_admins_are(site: AdminSite) -> None:
-    """The namespace is the admins' alone."""
     async with socketio(site.address, {"token": token_of("Alice")}) as alice, admin(site.address) as someone:
         await alice.event()
         for _ in range(3):

@@ -84,7 +84,6 @@ async def test_secrets_are_not_told(site: AdminSite) -> None:
 
 
 async def test_changes_are_told(site: AdminSite) -> None:
-    """Who comes, where they go, on which transport they are, and that they leave."""
     async with admin(site.address) as someone:
         await someone.told("all_sockets")
         async with Polling(site.address) as alice:
@@ -117,7 +116,6 @@ async def test_growth_is_told(site: AdminSite) -> None:
 
 
 async def test_one_who_comes_later_is_told_what_is_known(site: AdminSite) -> None:
-    """At once, and the changes from then on."""
     async with socketio(site.address, {"token": token_of("Alice")}) as alice, admin(site.address) as first:
         sid = await enter(alice)
         await first.told("server_stats")
@@ -151,7 +149,6 @@ async def test_too_many_sockets_are_not_told(site: AdminSite, monkeypatch: pytes
 
 
 async def test_many_changes_are_told_as_one(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As all that there is now."""
     monkeypatch.setattr(watch, "_MOST_CHANGES", 0)  # a look may come between two of them
     async with admin(site.address) as someone:
         await someone.told("all_sockets")
@@ -165,7 +162,7 @@ async def test_many_changes_are_told_as_one(site: AdminSite, monkeypatch: pytest
 
 
 async def test_nothing_goes_on_while_nobody_looks(site: AdminSite) -> None:
-    """No task is left behind by the last admin, and the next one begins anew."""
+    """The last admin leaves no task behind, and the next one starts a new one."""
     before = asyncio.all_tasks()
 
     def ours() -> list[str]:

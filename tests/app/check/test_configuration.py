@@ -51,7 +51,6 @@ def test_quotes_that_docker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_file_that_is_no_text(folder: Path) -> None:
-    """So is a file that cannot be read at all."""
     (folder / ".env.local").write_bytes(b"NEXTAUTH_SECRET=\xff\xfe")
     settings, findings = read_configuration()
     assert settings is None

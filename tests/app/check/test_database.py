@@ -26,7 +26,7 @@ async def reader(database: Database) -> AsyncIterator[str]:
 
 
 async def look(settings: MakeSettings, url: str) -> dict[str, Finding]:
-    """The one finding of each check, none of which shows a password."""
+    """The one finding of each check; no finding shows a password."""
     findings = await check_database(settings(PROJECT_ACCESS="postgres", DATABASE_URL=url))
     assert [finding.check for finding in findings] == [
         "database",
@@ -46,7 +46,6 @@ async def test_a_database_that_is_not_asked(settings: MakeSettings, access: str)
 
 
 async def test_a_url_that_is_missing(settings: MakeSettings) -> None:
-    """That is for the settings to say."""
     findings = await check_database(settings(PROJECT_ACCESS="postgres"))
     assert {finding.status for finding in findings} == {FindingStatus.SKIPPED}
 
@@ -125,7 +124,6 @@ async def test_what_cannot_be_asked(settings: MakeSettings, database: Database) 
 
 
 async def test_a_database_that_says_nothing(settings: MakeSettings) -> None:
-    """It is given up."""
     async with listening(lambda reader, _: reader.read()) as listener:
         found = await look(settings, f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode=disable")
     assert found["database"].message == "the database cannot be asked: it did not answer within 2.5 s"
@@ -138,7 +136,6 @@ async def test_a_database_over_the_network(settings: MakeSettings, database: Dat
 
 
 async def test_a_unix_socket(settings: MakeSettings, database: Database) -> None:
-    """A Unix socket has no network in between."""
     parameters = f"?host={quote(str(database.server.folder), safe='')}"
     assert (await look(settings, database.server.url(parameters=parameters)))["database"].status is FindingStatus.WELL
 

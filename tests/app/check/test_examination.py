@@ -78,7 +78,6 @@ async def test_a_check_that_fails() -> None:
 
 
 async def test_a_check_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up."""
 
     async def wait(_: Settings) -> list[Finding]:
         await asyncio.Event().wait()

@@ -79,7 +79,6 @@ def test_connections_that_wait(settings: MakeSettings, monkeypatch: pytest.Monke
 
 
 def test_the_user(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root is for development alone."""
     development, production = settings(), settings(SYNKORA_ENV="production")
     for user, expected in (
         (0, (FindingStatus.SKIPPED, FindingStatus.RISKY)),

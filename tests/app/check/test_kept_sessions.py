@@ -25,7 +25,6 @@ async def test_without_a_database(settings: MakeSettings) -> None:
 
 
 async def test_with_the_apps_tables(settings: MakeSettings, database: Database) -> None:
-    """They can be read, or are not there, or may not be read."""
     assert (await look(settings, DATABASE_URL=database.server.url())).status is FindingStatus.WELL
     connection = database.connection
     await connection.execute("CREATE ROLE peeker LOGIN PASSWORD 'hunter2'; GRANT USAGE ON SCHEMA public TO peeker")

@@ -18,7 +18,6 @@ def test_local_ones(origin: str) -> None:
     "origin", ["*", "https://localhost.example.com", "http://10.0.0.1:3000", "https://*.example.com"]
 )
 def test_others(origin: str) -> None:
-    """Whatever only looks like it is elsewhere, and so is everywhere."""
     assert not is_local(origin)
 
 

@@ -20,7 +20,6 @@ def port_of(program: Program) -> str:
 
 
 async def test_a_free_port(settings: MakeSettings) -> None:
-    """It is still free afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     (finding,) = await check_port(settings(WS_HOST="127.0.0.1", WS_PORT=str(port)))
@@ -36,7 +35,7 @@ async def test_any_port(settings: MakeSettings) -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_this_server(settings: MakeSettings, tmp_path: Path, tls: bool) -> None:
-    """A server that runs says how it is, with its own certificate too, whoever has issued it."""
+    """A running server reports its state, also with a certificate of an unknown issuer."""
     authority = Authority(tmp_path)
     files = authority.issue("app.example.com")
     variables = {"WS_HOST": "127.0.0.1", "NEXTAUTH_SECRET": GOOD}
@@ -56,7 +55,6 @@ async def test_this_server(settings: MakeSettings, tmp_path: Path, tls: bool) ->
 
 
 async def test_a_server_without_its_redis(settings: MakeSettings, tmp_path: Path) -> None:
-    """What troubles it is told."""
     variables = {"WS_HOST": "127.0.0.1", "NEXTAUTH_SECRET": GOOD, "REDIS_URL": "redis://127.0.0.1:1"}
     with Synkora(tmp_path, "serve", WS_PORT="0", **variables) as program:
         (finding,) = await check_port(settings(**variables, WS_PORT=port_of(program)))
@@ -76,7 +74,6 @@ async def test_a_server_without_its_redis(settings: MakeSettings, tmp_path: Path
     ],
 )
 async def test_others(settings: MakeSettings, answer: bytes) -> None:
-    """Whatever else listens there is in the way."""
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)

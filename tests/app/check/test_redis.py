@@ -100,7 +100,6 @@ def test_every_command_is_tried() -> None:
     ],
 )
 async def test_memory(settings: MakeSettings, options: tuple[str, ...], status: FindingStatus, words: str) -> None:
-    """Redis may not throw away who is where, and has room for it."""
     with running_redis(*options) as redis:
         findings = await check_redis(settings(REDIS_URL=redis.url))
     finding = by_name(findings).get("redis-memory")
@@ -123,7 +122,6 @@ async def test_a_password_that_is_not_right(settings: MakeSettings, credentials:
 
 
 async def test_nobody_there(settings: MakeSettings) -> None:
-    """A port that nobody listens on."""
     found = by_name(await check_redis(settings(REDIS_URL="redis://127.0.0.1:1")))
     assert (found["redis"].status, found["redis"].message) == (
         FindingStatus.WRONG,
@@ -133,7 +131,6 @@ async def test_nobody_there(settings: MakeSettings) -> None:
 
 
 async def test_a_frozen_one(settings: MakeSettings) -> None:
-    """One that does not answer is given up."""
     with running_redis() as redis:
         redis.pause()
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))

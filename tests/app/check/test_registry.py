@@ -11,12 +11,10 @@ PAGE = ROOT / "docs" / "checking.md"
 
 
 def test_the_table_has_every_check() -> None:
-    """In the order in which they are reported."""
     named = [f"`{name}`" for name in (*NAMES, *(name for group in CHECKS for name in group.names))]
     assert [row[0] for row in table(PAGE, "check")] == named
 
 
 def test_the_table_of_statuses() -> None:
-    """Each status with its sign."""
     rows = {(row[0], row[1]) for row in table(PAGE, "sign")}
     assert rows == {(f"`{SIGNS[status]}`", f"`{status}`") for status in FindingStatus}

@@ -21,7 +21,7 @@ def test_both_kinds() -> None:
 
 
 def test_a_name_of_the_apps_own() -> None:
-    """Both kinds come under that name, each for a request of its own, since either salts its key otherwise."""
+    """Both kinds come under that name, each for its own request, since either salts its key otherwise."""
     for header in nobodys_sessions(SECRET, secure=True, name="acme.sid"):
         ((name, token),) = session_cookies(header, ("acme.sid",))
         assert Keyring(SECRET, session_cookie=name).verify(token, cookie_name=name)["id"]

@@ -1,20 +1,13 @@
 """What is said of the settings by themselves."""
 
+from collections.abc import Callable
+
 import pytest
 from tests.app.check.conftest import GOOD, MakeSettings
 
-from synkora.app.check.finding import FindingStatus
-from synkora.app.check.settings import (
-    check_access,
-    check_console,
-    check_environment,
-    check_limits,
-    check_metrics,
-    check_origins,
-    check_previous_secrets,
-    check_proxies,
-    check_secret,
-)
+from synkora.app.check import settings as checks
+from synkora.app.check.finding import Finding, FindingStatus
+from synkora.app.settings import Settings
 
 WEAK = "hunter2-hunter3"
 
@@ -30,7 +23,7 @@ WEAK = "hunter2-hunter3"
 )
 def test_the_secret(settings: MakeSettings, secret: str, environment: str, status: FindingStatus) -> None:
     """A weak one is wrong where the server refuses it, and risky elsewhere; it is never shown."""
-    (finding,) = check_secret(settings(NEXTAUTH_SECRET=secret, SYNKORA_ENV=environment))
+    (finding,) = checks.check_secret(settings(NEXTAUTH_SECRET=secret, SYNKORA_ENV=environment))
     assert finding.status is status
     assert secret not in str(finding)
     assert ("openssl rand" in finding.advice) is (status is not FindingStatus.WELL)
@@ -47,8 +40,8 @@ def test_the_secret(settings: MakeSettings, secret: str, environment: str, statu
     ],
 )
 def test_previous_secrets(settings: MakeSettings, previous: str, environment: str, status: FindingStatus) -> None:
-    """Each of them signs people in as well, and the present one is none of them."""
-    (finding,) = check_previous_secrets(settings(NEXTAUTH_SECRET_PREVIOUS=previous, SYNKORA_ENV=environment))
+    """Each previous secret signs people in, and the present one is not among them."""
+    (finding,) = checks.check_previous_secrets(settings(NEXTAUTH_SECRET_PREVIOUS=previous, SYNKORA_ENV=environment))
     assert finding.status is status
     assert not previous or previous not in str(finding)
 
@@ -64,7 +57,7 @@ def test_previous_secrets(settings: MakeSettings, previous: str, environment: st
 )
 def test_the_environment(settings: MakeSettings, environment: str, origins: str, status: FindingStatus) -> None:
     """Development is for pages of this machine."""
-    (finding,) = check_environment(settings(SYNKORA_ENV=environment, ALLOWED_ORIGINS=origins))
+    (finding,) = checks.check_environment(settings(SYNKORA_ENV=environment, ALLOWED_ORIGINS=origins))
     assert finding.status is status
 
 
@@ -78,8 +71,7 @@ def test_the_environment(settings: MakeSettings, environment: str, origins: str,
     ],
 )
 def test_open_projects(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
-    """In production it is risky to ask nobody."""
-    (finding,) = check_access(settings(**variables))
+    (finding,) = checks.check_access(settings(**variables))
     assert finding.status is status
 
 
@@ -100,7 +92,7 @@ def test_open_projects(settings: MakeSettings, variables: dict[str, str], status
 def test_origins(settings: MakeSettings, origins: str, in_production: int, in_development: int) -> None:
     """Each that lets in more than the app's pages is risky, with what to write instead."""
     for environment, expected in (("production", in_production), ("development", in_development)):
-        findings = list(check_origins(settings(ALLOWED_ORIGINS=origins, SYNKORA_ENV=environment)))
+        findings = list(checks.check_origins(settings(ALLOWED_ORIGINS=origins, SYNKORA_ENV=environment)))
         assert sum(finding.status is FindingStatus.RISKY for finding in findings) == expected
         assert all(finding.advice for finding in findings if finding.status is FindingStatus.RISKY)
         assert findings
@@ -109,75 +101,73 @@ def test_origins(settings: MakeSettings, origins: str, in_production: int, in_de
 @pytest.mark.parametrize("origin", ["null", "file://"])
 def test_an_origin_that_any_page_can_have(settings: MakeSettings, origin: str) -> None:
     """It is told that cookies of such pages never count."""
-    (finding,) = check_origins(settings(ALLOWED_ORIGINS=origin))
+    (finding,) = checks.check_origins(settings(ALLOWED_ORIGINS=origin))
     assert origin in finding.message
     assert "cookies of such pages never count" in finding.advice
 
 
 def test_limits(settings: MakeSettings) -> None:
-    """One that is off is named."""
-    assert [finding.status for finding in check_limits(settings())] == [FindingStatus.WELL]
-    (finding,) = check_limits(settings(LIMIT_CLIENTS="0", LIMIT_EDIT_RATE="0"))
+    assert [finding.status for finding in checks.check_limits(settings())] == [FindingStatus.WELL]
+    (finding,) = checks.check_limits(settings(LIMIT_CLIENTS="0", LIMIT_EDIT_RATE="0"))
     assert (finding.status, finding.message) == (FindingStatus.RISKY, "0 is no limit: LIMIT_EDIT_RATE, LIMIT_CLIENTS")
 
 
+SECRET = "hunter2-hunter2-hunter2"
+PRODUCTION = {"SYNKORA_ENV": "production"}
+METRICS = [
+    (PRODUCTION, FindingStatus.RISKY),
+    ({**PRODUCTION, "WS_HOST": "10.0.0.7"}, FindingStatus.RISKY),
+    ({**PRODUCTION, "WS_HOST": "127.0.0.1"}, FindingStatus.WELL),
+    ({**PRODUCTION, "METRICS_TOKEN": "hunter2"}, FindingStatus.WELL),
+    ({}, FindingStatus.WELL),
+]
+CONSOLE = [
+    ({}, FindingStatus.WELL),
+    ({"CONSOLE_TOKEN": SECRET}, FindingStatus.WELL),
+    (PRODUCTION, FindingStatus.WELL),
+    ({**PRODUCTION, "CONSOLE_TOKEN": SECRET}, FindingStatus.RISKY),
+    ({**PRODUCTION, "CONSOLE_TOKEN": SECRET, "WS_HOST": "::1"}, FindingStatus.WELL),
+    ({"CONSOLE_TOKEN": SECRET, "WS_HOST": "::1", "ADMIN_UI": "true"}, FindingStatus.RISKY),
+]
+
+
 @pytest.mark.parametrize(
-    ("variables", "status"),
-    [
-        ({"SYNKORA_ENV": "production"}, FindingStatus.RISKY),
-        ({"SYNKORA_ENV": "production", "WS_HOST": "10.0.0.7"}, FindingStatus.RISKY),
-        ({"SYNKORA_ENV": "production", "WS_HOST": "127.0.0.1"}, FindingStatus.WELL),
-        ({"SYNKORA_ENV": "production", "METRICS_TOKEN": "hunter2"}, FindingStatus.WELL),
-        ({}, FindingStatus.WELL),
-    ],
+    ("check", "variables", "status"),
+    [*((checks.check_metrics, *case) for case in METRICS), *((checks.check_console, *case) for case in CONSOLE)],
 )
-def test_metrics(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
-    """In production whoever reaches the port may not read /metrics, unless they have the token."""
-    (finding,) = check_metrics(settings(**variables))
+def test_metrics_and_console_need_a_token_in_production(
+    settings: MakeSettings, check: Callable[[Settings], list[Finding]], variables: dict[str, str], status: FindingStatus
+) -> None:
+    """A loopback address needs none. The Admin UI is wherever clients are."""
+    (finding,) = check(settings(**variables))
     assert finding.status is status
     assert "hunter2" not in str(finding)
 
 
 @pytest.mark.parametrize(
-    ("variables", "status"),
+    ("host", "proxies", "status"),
     [
-        ({}, FindingStatus.WELL),
-        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, FindingStatus.WELL),
-        ({"SYNKORA_ENV": "production"}, FindingStatus.WELL),
-        ({"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2"}, FindingStatus.RISKY),
-        (
-            {"SYNKORA_ENV": "production", "CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1"},
-            FindingStatus.WELL,
-        ),
-        ({"CONSOLE_TOKEN": "hunter2-hunter2-hunter2", "WS_HOST": "::1", "ADMIN_UI": "true"}, FindingStatus.RISKY),
+        ("127.0.0.1", "127.0.0.1", FindingStatus.WELL),
+        ("127.0.0.1", "unix", FindingStatus.WELL),
+        ("", "127.0.0.1", FindingStatus.RISKY),
+        ("", "unix,::1", FindingStatus.RISKY),
+        ("", "10.0.0.7", FindingStatus.WELL),
+        ("", "127.0.0.1,10.0.0.7", FindingStatus.WELL),
+        ("", "10.0.0.0/8,fd00::/8", FindingStatus.WELL),
+        ("", "10.0.0.7,0.0.0.0/0", FindingStatus.RISKY),
+        ("", "::/0", FindingStatus.RISKY),
     ],
 )
-def test_console(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
-    """In production strangers are not to try tokens; the Admin UI is wherever clients are."""
-    (finding,) = check_console(settings(**variables))
-    assert finding.status is status
-    assert "hunter2" not in str(finding)
-
-
-@pytest.mark.parametrize(
-    ("variables", "status"),
-    [
-        ({}, FindingStatus.SKIPPED),
-        ({"WS_HOST": "127.0.0.1"}, FindingStatus.SKIPPED),
-        ({"WS_HOST": "127.0.0.1", "SYNKORA_ENV": "production"}, FindingStatus.RISKY),
-        ({"WS_HOST": "127.0.0.1", "TRUSTED_PROXIES": "127.0.0.1"}, FindingStatus.WELL),
-        ({"WS_HOST": "127.0.0.1", "TRUSTED_PROXIES": "unix"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "127.0.0.1"}, FindingStatus.RISKY),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "unix,::1"}, FindingStatus.RISKY),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.7"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.7"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8"}, FindingStatus.WELL),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "10.0.0.7,0.0.0.0/0"}, FindingStatus.RISKY),
-        ({"WS_HOST": "", "TRUSTED_PROXIES": "::/0"}, FindingStatus.RISKY),
-    ],
-)
-def test_proxies(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
-    """Who is trusted is the proxy and nobody else, and clients do not come past it."""
-    (finding,) = check_proxies(settings(**variables))
+def test_proxies(settings: MakeSettings, host: str, proxies: str, status: FindingStatus) -> None:
+    """Only the proxy is trusted, and clients cannot bypass it."""
+    (finding,) = checks.check_proxies(settings(WS_HOST=host, TRUSTED_PROXIES=proxies))
     assert finding.status is status
     assert bool(finding.advice) is (status is FindingStatus.RISKY)
+
+
+def test_no_proxies(settings: MakeSettings) -> None:
+    """A loopback address without a proxy is a risk in production alone."""
+    for variables in ({}, {"WS_HOST": "127.0.0.1"}):
+        assert [finding.status for finding in checks.check_proxies(settings(**variables))] == [FindingStatus.SKIPPED]
+    (finding,) = checks.check_proxies(settings(**PRODUCTION, WS_HOST="127.0.0.1"))
+    assert (finding.status, bool(finding.advice)) == (FindingStatus.RISKY, True)

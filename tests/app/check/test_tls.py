@@ -62,7 +62,6 @@ def test_a_certificate_without_a_name(authority: Authority, look: Any) -> None:
 
 
 def test_a_key_that_others_may_read(authority: Authority, look: Any) -> None:
-    """It is the server's own."""
     certfile, keyfile = authority.issue("app.example.com")
     keyfile.chmod(0o644)
     (finding,) = look((certfile, keyfile))

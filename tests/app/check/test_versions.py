@@ -11,7 +11,6 @@ from synkora.app.check.versions import check_versions
 
 
 def test_what_is_installed(settings: MakeSettings) -> None:
-    """The tests run with libraries that fit."""
     (finding,) = check_versions(settings())
     assert finding.status is FindingStatus.WELL
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}." in finding.message

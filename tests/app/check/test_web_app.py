@@ -54,7 +54,7 @@ async def test_auth_js(settings: MakeSettings, authjs_app: App) -> None:
 
 
 async def test_an_app_over_the_network(settings: MakeSettings, app: App) -> None:
-    """Without TLS whoever is on the way reads the sessions with which it is asked."""
+    """Without TLS, the network in between can read the sessions."""
     found = await look(settings, app.url.replace("127.0.0.1", ELSEWHERE))
     assert (found["app"].status, "without TLS" in found["app"].message) == (FindingStatus.RISKY, True)
     assert found["app-session"].status is FindingStatus.WELL
@@ -90,7 +90,6 @@ async def test_an_app_that_keeps_its_sessions_in_its_database(settings: MakeSett
 
 
 async def test_a_page_for_everyone(settings: MakeSettings) -> None:
-    """What answers whoever asks is not the app."""
     async with WebApp().running() as page:
         found = await look(settings, page.origin)
     assert found["app"].status is FindingStatus.WRONG

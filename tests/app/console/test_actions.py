@@ -36,7 +36,6 @@ async def test_a_user_is_blocked(desk: Desk) -> None:
 
 
 async def test_an_address_is_blocked(desk: Desk) -> None:
-    """With everyone who comes from it."""
     await desk.site.meet("Alice", "Bob")
     assert (await desk.act("block", address="192.0.2.1", seconds=60))["disconnected"] == 2
     assert (await refusal_of(desk.site.come("Carol")))["data"]["retryAfter"] <= 60
@@ -63,7 +62,6 @@ async def test_all_of_a_user_are_disconnected(desk: Desk) -> None:
 
 
 async def test_each_is_logged(desk: Desk) -> None:
-    """As a warning, with who it was, and the address of who did it."""
     for seconds in (600, 0):
         await desk.act("block", userId="alice", seconds=seconds)
     await desk.act("unblock", userId="alice")

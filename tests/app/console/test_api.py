@@ -44,7 +44,6 @@ async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*QUESTIONS, *ACTIONS])
 async def test_nothing_without_the_token(desk: Desk, path: str) -> None:
-    """Neither a question nor an action."""
     method = "POST" if path in ACTIONS else "GET"
     status, words = await desk.refusal(method, path, headers={"authorization": ""}, json={})
     assert status == 401
@@ -99,7 +98,6 @@ async def test_a_long_answer_is_compressed(desk: Desk) -> None:
 
 
 async def test_the_table_of_connections(desk: Desk) -> None:
-    """Pages of those that fit, with how many there are and how many fit."""
     await desk.site.meet(*(f"Person {number}" for number in range(5)))
     table = await desk.ask("connections", search="person", sort="user", order="desc", offset=1, limit=2)
     assert [row["userName"] for row in table.pop("rows")] == ["Person 3", "Person 2"]
@@ -157,7 +155,6 @@ async def test_tables_for_others_are_made_few_at_a_time(desk: Desk, monkeypatch:
 
 
 async def test_the_table_of_projects(desk: Desk) -> None:
-    """Who is where, and on which instances."""
     await desk.site.meet("Alice", "Bob", project="p1")
     await desk.site.meet("Carol", project="p2")
     table = await desk.ask("projects", sort="users", order="desc")
@@ -169,7 +166,7 @@ async def test_the_table_of_projects(desk: Desk) -> None:
 
 
 async def test_a_project(desk: Desk) -> None:
-    """Who is in it, each user once with the connections and events of all of them, and of the others nothing."""
+    """Its members, each user once with the sums of their connections and events, and nothing of other projects."""
     alice, _, _ = await desk.site.meet("Alice", "Alice", "Bob", project="p1")
     await desk.site.meet("Carol", project="p2")
     for _ in range(3):
@@ -208,7 +205,7 @@ async def test_a_project(desk: Desk) -> None:
         ("log", {"level": "loud"}, "level"),
         ("log", {"after": "x"}, "after"),
         ("log", {"after": "a:1,,"}, "after"),
-        ("log", {"after": "a:\u0661"}, "after"),  # a digit, but none of JSON's
+        ("log", {"after": "a:\u0661"}, "after"),  # a digit, but not in JSON
         ("overview", {"after": "a:1:2"}, "after"),
         ("overview", {"after": "a:inf"}, "after"),
     ],
@@ -251,7 +248,6 @@ async def test_a_cursor_of_a_server_that_is_gone(desk: Desk) -> None:
 
 
 async def test_the_settings(desk: Desk) -> None:
-    """What is set, without what is secret."""
     answer = await desk.send("GET", "/api/settings")
     settings = {row["variable"]: row for row in answer.json()["settings"]}
     assert settings["CONSOLE_TOKEN"]["value"] == settings["NEXTAUTH_SECRET"]["value"] == "set"
@@ -280,7 +276,6 @@ def notices(person: Person) -> list[Any]:
 
 
 async def test_a_notice(desk: Desk) -> None:
-    """All in the project get it, nobody else does; the log has the project, and none of the words."""
     alice, alice_too, bob = await desk.site.meet("Alice", "Alice", "Bob", project="p1")
     (carol,) = await desk.site.meet("Carol", project="p2")
     assert await desk.act("notice", projectId="p1", message="  At noon \u2713 ") == {"recipients": 3, "unanswered": []}

@@ -10,7 +10,7 @@ from synkora.app.console.sign_in import ConsoleRefused
 
 
 async def test_few_go_ahead_and_the_others_follow_in_their_order() -> None:
-    """Whoever is refused has taken no place, and who is done, or has given up, leaves one."""
+    """A refused request takes no place; a finished or cancelled one frees its place."""
     turns = ConcurrencyLimit()
     begun: list[int] = []
     may_end = [asyncio.Event() for _ in range(MOST_RUNNING + MOST_WAITING)]

@@ -87,7 +87,6 @@ def test_only_what_has_come_since_is_told(tail: LogTail) -> None:
 
 
 def test_the_oldest_are_forgotten(tail: LogTail) -> None:
-    """However much is logged, so many are kept."""
     say(KEEPS + 5)
     assert len(lines(tail)) == KEEPS
     assert lines(tail)[0] == "✓ Person 5 left project p"

@@ -15,7 +15,7 @@ from synkora.engine.incidents import IncidentKind, Limit
 from synkora.protocol.json import encode
 from synkora.serving.memory import resident_memory
 
-HEAD = 2  # bytes of a small WebSocket frame that are none of its message (RFC 6455 section 5.2)
+HEAD = 2  # bytes of a small WebSocket frame's head (RFC 6455 section 5.2)
 
 
 def instance_of(site: Site) -> Instance:
@@ -65,7 +65,6 @@ async def test_trouble_is_in_a_sample() -> None:
 
 
 def test_memory_is_that_of_this_process() -> None:
-    """In bytes, as others who look at it see it."""
     assert resident_memory() == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
 
 

@@ -82,7 +82,6 @@ async def test_rows_of_several_instances_are_rows_of_the_whole(
 async def test_a_row_that_several_instances_tell_of_comes_once(
     items: list[Item], data: st.DataObject, is_descending: bool, offset: int, limit: int
 ) -> None:
-    """With all who tell of it, for every order and page."""
     homes = {item.id: data.draw(st.sets(st.sampled_from("0123"), min_size=1)) for item in items}
     answers = {
         home: await rows_of(
@@ -128,7 +127,6 @@ async def test_the_loop_goes_on_while_a_table_is_made(monkeypatch: pytest.Monkey
 
 
 def test_rows_that_make_no_sense_are_put_together_all_the_same() -> None:
-    """Whatever stands in them, each comes once."""
     answers = {
         "a": Rows(2, 2, [Row(2, "", "x", "x of a"), Row(1, "", "y", "y")]),
         "b": Rows(2, 2, [Row(0, "one", "z", "z"), Row(1, "", "x", "x of b"), Row(0, "", "z", "z again")]),

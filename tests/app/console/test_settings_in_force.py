@@ -68,7 +68,7 @@ def test_urls_without_what_is_secret(url: str, words: str) -> None:
 
 @given(st.text("abc123:/?#[]@%&=+ é", min_size=3).filter(lambda text: text.strip()))
 def test_no_password_is_ever_shown(password: str) -> None:
-    """Not a part of one either, whatever it is made of, and though it is not escaped as it ought to be."""
+    """Not a part of it either, also of a password that is not escaped properly."""
     marked = f"SeCrEt{password}TeRcEs"
     for url in (f"postgresql://app:{marked}@db.test/app", f"redis://:{marked}@redis.test:6379/0"):
         words = masked(url)

@@ -42,7 +42,6 @@ def refusal(guard: ConsoleSignIn, request: Request) -> ConsoleRefused:
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN} "])
 def test_who_brings_the_token(given: str) -> None:
-    """They may ask, from anywhere."""
     guard_of().check(request_of(authorization=given))
 
 
@@ -95,7 +94,6 @@ def test_behind_a_proxy_each_client_has_its_own_count() -> None:
 
 
 def test_a_unix_socket_has_no_address() -> None:
-    """Who comes over one is counted together."""
     guard = guard_of()
     for _ in range(MOST_FAILURES):
         refusal(guard, request_of(None, authorization="Bearer wrong"))
@@ -111,7 +109,6 @@ def test_pages_of_other_sites_may_not_ask() -> None:
 
 
 def test_without_a_token_this_machine_may_ask() -> None:
-    """And nobody else; the refusal says what to do."""
     guard = guard_of(None)
     guard.check(request_of("127.0.0.1", host="localhost:3001"))
     guard.check(request_of("::1", host="localhost:3001", origin="http://localhost:3001"))
@@ -130,7 +127,7 @@ def test_without_a_token_this_machine_may_ask() -> None:
 
 @pytest.mark.parametrize("version", ["0.9", "1.0"])
 def test_old_http_is_a_proxys(version: str) -> None:
-    """Browsers have left it behind, and a plain proxy on this machine asks by it, for whoever asks the proxy."""
+    """Browsers no longer send HTTP/1.0; a plain proxy on this machine does, for any client."""
     request = request_of("127.0.0.1", host="localhost:3001")
     request.scope["http_version"] = version
     assert refusal(guard_of(None), request).status == 403

@@ -9,7 +9,7 @@ from tests.collaboration.site import Site, turn
 from synkora.app.console import tables
 from synkora.app.console.rpc_messages import ConnectionsSought, ProjectsSought, Rows
 
-HEAD = 2  # bytes of a small WebSocket frame that are none of its message (RFC 6455 section 5.2)
+HEAD = 2  # bytes of a small WebSocket frame's head (RFC 6455 section 5.2)
 
 
 def connections_sought(**given: Any) -> ConnectionsSought:
@@ -75,7 +75,6 @@ async def test_orders() -> None:
 
 
 async def test_the_slowest_come_first() -> None:
-    """By the bytes that wait for them."""
     site = Site()
     people = await site.meet("Alice", "Bob", "Carol")
     for person, times in zip(people, (1, 3, 2), strict=True):
@@ -98,7 +97,6 @@ async def test_the_slowest_come_first() -> None:
     ],
 )
 async def test_a_search_looks_through_names_ids_addresses_and_projects(search: str, found: list[str]) -> None:
-    """For a part of any of them, whatever its case."""
     site = await site_of("Alice", "Alina", "Bob")
     assert await names(site, search=search) == found
 
@@ -126,7 +124,6 @@ async def test_of_many_projects_a_row_has_the_first() -> None:
 
 
 async def test_a_socket_is_found_by_its_id() -> None:
-    """Which is in the log, and in what other clients see."""
     site = Site()
     alice, _ = await site.meet("Alice", "Bob")
     assert await names(site, search=alice.id) == ["Alice"]

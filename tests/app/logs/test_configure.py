@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.support.logs import configured_logs
+from tests.support.logs import configured_logs, log_error
 
 from synkora.app.logs.configure import configure_logs
 from synkora.serving.request_ids import RequestContext
@@ -79,13 +79,13 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     ],
 )
 def test_lines(log: Any, capsys: pytest.CaptureFixture[str], event: str, fields: dict[str, Any], line: str) -> None:
-    """Each event that people follow has a line of its own."""
+    """Each event that people follow has its own line."""
     log.info(event, **fields)
     assert capsys.readouterr() == (line + "\n", "")
 
 
 def test_other_events(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event without a line of its own is written with its level and its fields."""
+    """Its own event without a line is written with its level and its fields."""
     log.warning("strange", eventName="task:create", count=3)
     assert capsys.readouterr().out == "warning: strange eventName=task:create count=3\n"
 
@@ -131,13 +131,7 @@ def test_levels(capsys: pytest.CaptureFixture[str], log: Any, level: str) -> Non
 @pytest.mark.parametrize("way", ["exc_info", "exception"])
 def test_errors_have_their_traceback(log: Any, capsys: pytest.CaptureFixture[str], way: str) -> None:
     """It is written under the event, set in, so that nothing in it looks like a line of the log."""
-    try:
-        raise ValueError("bad\n✓ Alice joined project x\x1b[2K")
-    except ValueError as error:
-        if way == "exc_info":
-            log.error("handler_failed", eventName="task:create", exc_info=error)
-        else:
-            log.exception("handler_failed", eventName="task:create")
+    log_error(log, way, "bad\n✓ Alice joined project x\x1b[2K", eventName="task:create")
     first, *trace = capsys.readouterr().out.split("\n")
     assert first == "error: handler_failed eventName=task:create"
     assert trace[0] == "    Traceback (most recent call last):"
@@ -163,7 +157,7 @@ def test_uvicorn_reports_only_errors(log: Any) -> None:
 
 
 def test_what_a_request_left_behind_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event without a line of its own has the id of the request that it came with; people's lines are as ever."""
+    """Its own event without a line has the id of the request that it came with; people's lines are as ever."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.error("odd")
         log.info("stopped")
@@ -213,7 +207,6 @@ def test_lines_are_coloured_on_a_terminal() -> None:
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colour_can_be_done_without(variables: dict[str, str]) -> None:
-    """Where it is not wanted, or not understood, lines are as in a file."""
     assert shown_on_a_terminal(**variables) == PLAIN
 
 

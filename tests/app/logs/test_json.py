@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.support.logs import configured_logs
+from tests.support.logs import configured_logs, log_error
 
 from synkora.serving.request_ids import RequestContext
 
@@ -63,14 +63,7 @@ def test_what_is_too_long_is_cut(log: Any, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("way", ["exc_info", "exception"])
 def test_a_traceback_is_a_field(log: Any, capsys: pytest.CaptureFixture[str], way: str) -> None:
-    """It is on the entry's own line."""
-    try:
-        raise ValueError("bad")
-    except ValueError as error:
-        if way == "exc_info":
-            log.error("handler_failed", exc_info=error)
-        else:
-            log.exception("handler_failed")
+    log_error(log, way, "bad")
     (entry,) = entries(capsys)
     assert entry["level"] == "error"
     assert entry["exception"].startswith("Traceback (most recent call last):\n")

@@ -49,7 +49,6 @@ def told(lost: int) -> str:
 
 
 def test_lines_keep_their_order(pipe: Pipe) -> None:
-    """Whatever fits into the queue is written, in order."""
     for number in range(50):
         pipe.output.write(f"line {number}")
     assert pipe.read(50) == [b"line %d" % number for number in range(50)]
@@ -93,7 +92,6 @@ def test_closing_waits_for_the_lines(pipe: Pipe) -> None:
 
 
 def test_closing_does_not_wait_for_ever(pipe: Pipe) -> None:
-    """Where nobody reads, it gives up."""
     for _ in range(1000):
         pipe.output.write(LINE)
     assert not pipe.output.close(0.01)

@@ -69,7 +69,6 @@ async def test_each_block_is_told(repeats: RepeatedLines, capsys: pytest.Capture
 
 
 async def test_another_window_begins_anew(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """What came once has no line of its own at the end, and is written again."""
     log: Any = structlog.get_logger()
     for _ in range(2):
         log.warning("odd")
@@ -78,7 +77,6 @@ async def test_another_window_begins_anew(repeats: RepeatedLines, capsys: pytest
 
 
 async def test_the_window_ends_by_itself(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to ask."""
     repeats = RepeatedLines(window=0.05)
     told = asyncio.Event()
     monkeypatch.setattr(RepeatedLines, "tell", lambda _: told.set())

@@ -28,7 +28,7 @@ async def test_it_ends_with_its_block() -> None:
 
 
 async def test_the_worst_is_told_once() -> None:
-    """Whoever asks gets the longest standstill since they asked last."""
+    """The figure is the longest standstill since the last reading."""
     with LoopLag(interval=0.02) as lag:
         await asyncio.sleep(0.03)
         time.sleep(0.2)  # noqa: ASYNC251  # that is what is to be seen

@@ -64,7 +64,6 @@ async def looks(app: Starlette, accept: str = TEXT) -> float:
     ],
 )
 async def test_whatever_is_accepted_there_is_a_page(app: Starlette, accept: str, kind: str) -> None:
-    """One of two, and nothing of what was asked for is in its type."""
     answer = await ask(app, accept)
     assert answer.status_code == 200
     version = "1.0.0" if kind == OPEN_METRICS else "0.0.4"
@@ -73,7 +72,6 @@ async def test_whatever_is_accepted_there_is_a_page(app: Starlette, accept: str,
 
 @pytest.mark.parametrize("accept", [TEXT, OPEN_METRICS])
 async def test_a_page_is_made_once_a_second(app: Starlette, clock: Clock, accept: str) -> None:
-    """However many ask for it."""
     first = await looks(app, accept)
     clock.now += KEPT - 0.1
     assert [await looks(app, accept) for _ in range(3)] == [first] * 3

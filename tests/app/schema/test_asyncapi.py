@@ -41,7 +41,6 @@ def test_it_is_one(official: Draft7Validator) -> None:
 
 
 def test_a_mistake_would_be_seen(official: Draft7Validator) -> None:
-    """That schema refuses an action that there is none of."""
     wrong = copy.deepcopy(DOCUMENT)
     wrong["operations"]["sendPong"]["action"] = "shout"
     assert not official.is_valid(wrong)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from tests.support.json_values import json_values
 
 from synkora import __version__
 from synkora.app.schema.json_schema import document
@@ -48,13 +49,11 @@ def test_every_reference_leads_to_a_definition() -> None:
 
 @pytest.mark.parametrize("message", SENT, ids=lambda message: message.name)
 def test_examples_of_what_clients_send(message: Message) -> None:
-    """Each is an event that a client may send."""
     CLIENT_EVENT.validate([message.name] if message.payload is None else [message.name, message.example])
 
 
 @pytest.mark.parametrize("message", GOT, ids=lambda message: message.name)
 def test_examples_of_what_clients_get(message: Message) -> None:
-    """Each is an event that a client may get."""
     SERVER_EVENT.validate([message.name, message.example])
 
 
@@ -64,15 +63,7 @@ def test_every_field_of_the_app_has_an_example(event: Event) -> None:
     assert set(event.example) == {*([event.whole] if event.whole else []), *event.fields}
 
 
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
-    max_leaves=5,
-)
+VALUES = json_values(max_size=3, max_leaves=5)
 PROJECT_IDS = st.one_of(
     st.text(max_size=4),
     st.integers(MAX_PROJECT_ID - 1, MAX_PROJECT_ID + 1).flatmap(
@@ -118,7 +109,6 @@ def test_both_agree_at_the_edges(name: str, project_id: object) -> None:
 
 @given(event=st.sampled_from(CATALOGUE), fields=st.dictionaries(st.sampled_from(["task", "taskId", "fileId"]), VALUES))
 def test_the_schema_takes_what_the_server_delivers(event: Event, fields: dict[str, Any]) -> None:
-    """Whatever of the app's data has come, or has not, the delivery is an event that a client may get."""
     codec = Codec(event)
     payload = codec.decode(json.dumps([event.name, {**event.example, **fields, "projectId": "p"}]).encode())
     bare = codec.decode(json.dumps([event.name, {"projectId": "p"}]).encode())
@@ -140,7 +130,7 @@ def test_the_schema_takes_what_the_server_delivers(event: Event, fields: dict[st
     ],
 )
 def test_what_the_server_does_not_send_is_refused(event: object) -> None:
-    """An event that there is none of, or that lacks what the server says of the sender, is none."""
+    """An unknown event is invalid, and so is one without the server's fields about the sender."""
     assert not SERVER_EVENT.is_valid(event)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from tests.end_to_end.server_process import ServerProcess
 from tests.support.processes import PATIENCE
+from tests.support.server_process import ServerProcess
 
 TOKEN = "the-token-of-the-console-5be01c9a"
 

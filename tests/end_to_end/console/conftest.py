@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.end_to_end.console.operators import REDIS_PASSWORD, Operator, Watch
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import StartServer
+from tests.support.node_process import NodeProcess
 from tests.support.redis_server import running_redis
+from tests.support.server_process import ServerProcess, StartServer
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""Operators on the console's page, each in a browser of their own."""
+"""Operators on the console's page, each in their own browser."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.end_to_end.playground.visitors import UNTIL, Visitor
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.server_process import ServerProcess
 
 TOKEN = "the-token-of-the-console-5be01c9a"
 REDIS_PASSWORD = "the-password-of-redis-7d1e"

@@ -3,13 +3,12 @@
 import re
 
 import pytest
-from tests.end_to_end.clients import Refused
 from tests.end_to_end.console.operators import Watch
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import ALICE, BOB, CAROL
 from tests.end_to_end.playground.visitors import Visitor
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.node_process import NodeProcess
+from tests.support.people import ALICE, BOB, CAROL, PROJECT
+from tests.support.real_clients import Connect, Refused, join
+from tests.support.server_process import ServerProcess
 
 
 async def test_a_user_is_kept_out(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:

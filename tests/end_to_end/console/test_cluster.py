@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS, Client, Refused
 from tests.end_to_end.console.api import TOKEN, ConsoleApi
-from tests.end_to_end.people import ALICE, BOB, CAROL, SECRET
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer
+from tests.support.people import ALICE, BOB, CAROL, SECRET
+from tests.support.real_clients import WAYS, Client, Connect, Refused
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.server_process import ServerProcess, StartServer
 
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
 

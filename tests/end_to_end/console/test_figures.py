@@ -4,14 +4,14 @@ import re
 import signal
 
 import httpx
-from tests.end_to_end.clients import WAYS
+import pytest_asyncio
 from tests.end_to_end.console.operators import Watch
-from tests.end_to_end.people import ALICE, BOB
 from tests.end_to_end.raw import RawClient, RawWebSocket, enter
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Connect, join
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def metric(server: ServerProcess, name: str) -> int:
@@ -64,7 +64,6 @@ async def test_the_figures_are_what_clients_did(server: ServerProcess, connect_b
 
 
 async def test_the_charts_point_at_one_time(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """By pointer or by keyboard, all of them show what was then; and what is now when nobody points any more."""
     operator = await watch()
     await operator.play("await shows(() => newest('Connections'), '0');")
     await connect_by(ALICE, url=server.url)
@@ -87,14 +86,21 @@ async def test_the_charts_point_at_one_time(server: ServerProcess, connect_by: C
     assert operator.console == []
 
 
-async def test_one_of_several_instances(
-    redis: RedisServer, start_server: StartServer, connect_by: Connect, watch: Watch
-) -> None:
-    """All together at first, then the one that is chosen, in charts and tables; one that dies is told."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def instances(
+    redis: RedisServer, start_server: StartServer, connect_by: Connect
+) -> tuple[ServerProcess, ServerProcess]:
+    """Two instances, with Alice on the first and Bob on the second, both in the project."""
     first, second = (start_server(REDIS_URL=redis.url) for _ in range(2))
     alice, bob = await connect_by(ALICE, url=first.url), await connect_by(BOB, url=second.url)
     for client in (alice, bob):
         await client.emit("join-project", PROJECT)
+    return first, second
+
+
+async def test_one_of_several_instances(instances: tuple[ServerProcess, ServerProcess], watch: Watch) -> None:
+    """All together at first, then the one that is chosen, in charts and tables; one that dies is told."""
+    first, second = instances
     operator = await watch(server=first)
     await operator.play(f"""
         const instance = (port) => page.getByRole('button', {{ name: new RegExp(`:${{port}} `) }});
@@ -125,13 +131,10 @@ async def test_one_of_several_instances(
 
 
 async def test_an_instance_that_does_not_answer_is_named(
-    redis: RedisServer, start_server: StartServer, connect_by: Connect, watch: Watch
+    instances: tuple[ServerProcess, ServerProcess], watch: Watch
 ) -> None:
     """Wherever something of it may be missing, or may not have been done: in tables, and after actions."""
-    first, second = (start_server(REDIS_URL=redis.url) for _ in range(2))
-    alice, bob = await connect_by(ALICE, url=first.url), await connect_by(BOB, url=second.url)
-    for client in (alice, bob):
-        await client.emit("join-project", PROJECT)
+    first, second = instances
     operator = await watch("Connections", server=first)
     await operator.play("await row('Bob').getByRole('button', { name: 'Disconnect' }).click();")
     second.signal(signal.SIGSTOP)

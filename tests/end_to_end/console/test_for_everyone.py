@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import TOKEN, Operator, Watch
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.people import BOB, Person
 from tests.end_to_end.playground.visitors import DESK, PHONE
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.node_process import NodeProcess
+from tests.support.people import BOB, PROJECT, Person
+from tests.support.real_clients import WAYS, Connect, join
+from tests.support.server_process import ServerProcess, StartServer
 
 DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"width": 320, "height": 568}}}
 

@@ -4,11 +4,11 @@ import asyncio
 
 import httpx
 from tests.end_to_end.console.operators import REDIS_PASSWORD, TOKEN, Watch
-from tests.end_to_end.people import ALICE, SECRET
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, StartServer, join
+from tests.support.people import ALICE, PROJECT, SECRET
 from tests.support.processes import PATIENCE
+from tests.support.real_clients import Connect, join
 from tests.support.redis_server import RedisServer
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
@@ -43,7 +43,6 @@ async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_
 async def test_the_log_follows_its_end_until_it_is_scrolled(
     start_server: StartServer, connect_by: Connect, watch: Watch
 ) -> None:
-    """Who has scrolled up stays there, and gets to the end again by a button."""
     server = start_server(LIMIT_OTHER_RATE="1000")
     operator = await watch("Log", server=server)
     alice = await connect_by(ALICE, url=server.url)

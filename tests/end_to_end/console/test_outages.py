@@ -3,9 +3,9 @@
 import asyncio
 
 from tests.end_to_end.console.operators import Watch
-from tests.end_to_end.people import ALICE
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect, StartServer
+from tests.support.people import ALICE
+from tests.support.real_clients import Connect
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_a_restart_is_told_and_lived_through(
@@ -47,7 +47,6 @@ async def test_a_restart_is_told_and_lived_through(
 
 
 async def test_a_console_that_is_gone_is_told(server: ServerProcess, start_server: StartServer, watch: Watch) -> None:
-    """In words that say what to do about it."""
     operator = await watch()
     assert await asyncio.to_thread(server.stop) == 0
     start_server(WS_PORT=str(server.port), SYNKORA_ENV="production")

@@ -3,8 +3,8 @@
 import asyncio
 
 from tests.end_to_end.console.operators import TOKEN, Operator, Watch
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.session import StartServer
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import StartServer
 
 
 async def test_signing_in_and_out(start_server: StartServer, chromium: NodeProcess) -> None:

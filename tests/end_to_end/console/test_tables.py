@@ -2,11 +2,10 @@
 
 import asyncio
 
-from tests.end_to_end.clients import WAYS
 from tests.end_to_end.console.operators import Watch
-from tests.end_to_end.people import ALICE, BOB, CAROL, Person
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import PROJECT, Connect, join
+from tests.support.people import ALICE, BOB, CAROL, PROJECT, Person
+from tests.support.real_clients import WAYS, Connect, join
+from tests.support.server_process import ServerProcess
 
 
 async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
@@ -56,7 +55,6 @@ async def test_names_cannot_turn_a_sentence_round(server: ServerProcess, connect
 
 
 async def test_of_many_projects_the_first_are_shown(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """With how many more there are."""
     alice = await connect_by(ALICE, url=server.url)
     for number in range(7):
         await alice.emit("join-project", f"p{number}")
@@ -98,10 +96,10 @@ async def test_300_connections_are_paged_through(server: ServerProcess, connect_
 
 async def test_projects_lead_to_their_connections(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """Each with its users and connections, the largest first."""
-    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    alice, again = [await connect_by(ALICE, url=server.url) for _ in range(2)]
     await join(alice)
     await join(again, alice)
-    await join(bob, project="another")
+    await join(await connect_by(BOB, url=server.url), project="another")
     operator = await watch("Projects")
     await operator.play(f"""
         await shows(() => found.textContent(), '2 projects');
@@ -138,7 +136,7 @@ async def test_the_overviews_cards_are_one_grid(server: ServerProcess, watch: Wa
 
 
 async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """Who is in it, and how much each sends; its address leads to it again."""
+    """Its members, and how much each sends; its address opens it again."""
     alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
     for client in (alice, again, bob):
         await client.emit("join-project", "a/b c")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import Visit, Visitor
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import ServerProcess
 
 _projects = itertools.count()
 

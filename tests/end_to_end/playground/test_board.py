@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.bystanders import MALLORY
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import DESK, PHONE, Visit, Visitor
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect
+from tests.support.node_process import NodeProcess
+from tests.support.real_clients import Connect
+from tests.support.server_process import ServerProcess
 
 
 async def test_a_card_dragged_by_one_moves_for_the_other(two: tuple[Visitor, Visitor]) -> None:
@@ -26,9 +26,7 @@ async def test_a_drag_can_be_given_up(two: tuple[Visitor, Visitor]) -> None:
     """By Escape, or by letting go beside the columns, the card stays where it was."""
     alice, _ = two
     await alice.play("""
-        await page.mouse.move(...await middle(card('Choose the colours')));
-        await page.mouse.down();
-        await page.mouse.move(...await middle(column('DONE')), { steps: 4 });
+        await lift(card('Choose the colours'), column('DONE'));
         await page.keyboard.press('Escape');
         await page.mouse.up();
         await drag(await middle(card('Choose the colours')), await middle(page.getByText('Synkora playground')));
@@ -41,9 +39,7 @@ async def test_a_card_that_is_dragged_can_be_moved_by_another(two: tuple[Visitor
     """The drag is over then, and the next one is as any other."""
     alice, bob = two
     await alice.play("""
-        await page.mouse.move(...await middle(card('Choose the colours')));
-        await page.mouse.down();
-        await page.mouse.move(...await middle(column('DONE')), { steps: 4 });
+        await lift(card('Choose the colours'), column('DONE'));
         await page.locator('.column.over').waitFor();
     """)
     await bob.play("await card('Choose the colours').press('ArrowRight');")
@@ -116,7 +112,6 @@ async def test_pointers_over_the_board(visit: Visit, two: tuple[Visitor, Visitor
 async def test_labels_stay_inside_the_phone(
     chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
 ) -> None:
-    """Wherever the others' cursors are, their names are not cut off, however long they are."""
     alice = Visitor(chromium)
     await alice.open(development, "Alice", project, **PHONE)
     mallory = await connect_by(MALLORY, url=development.url)

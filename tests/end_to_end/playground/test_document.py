@@ -1,13 +1,14 @@
 """The document, the sheet, and what a page keeps."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest_asyncio
 from tests.end_to_end.bystanders import MALLORY
-from tests.end_to_end.clients import Client
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import Visitor
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import Connect
+from tests.support.node_process import NodeProcess
+from tests.support.real_clients import Client, Connect
+from tests.support.server_process import ServerProcess
 
 
 async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
@@ -53,13 +54,19 @@ async def test_html_in_the_document_is_text(two: tuple[Visitor, Visitor]) -> Non
     assert "hit" not in await bob.play("return page.title();")
 
 
-async def join_beside(visitor: Visitor, connect_by: Connect, server: ServerProcess, project: str) -> Client:
-    """Somebody in a visitor's project whose client is not the page's, and sends whatever the test wants."""
-    await visitor.open(server, "Alice", project)
-    mallory = await connect_by(MALLORY, url=server.url)
+@pytest_asyncio.fixture(loop_scope="session")
+async def beside(
+    chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
+) -> AsyncIterator[tuple[Visitor, Client]]:
+    """Alice on the page, and a client in her project that is not the page's, and sends whatever the test wants."""
+    alice = Visitor(chromium)
+    await alice.open(development, "Alice", project)
+    mallory = await connect_by(MALLORY, url=development.url)
     await mallory.emit("join-project", project)
-    await visitor.play("await until(async () => await here.count() === 2, 'two');")
-    return mallory
+    await alice.play("await until(async () => await here.count() === 2, 'two');")
+    yield alice, mallory
+    assert alice.console == []
+    await alice.close()
 
 
 TOO_COMPLEX = {
@@ -74,11 +81,10 @@ TOO_COMPLEX = {
 
 
 async def test_no_text_ends_the_preview(
-    chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
+    chromium: NodeProcess, development: ServerProcess, beside: tuple[Visitor, Client], project: str
 ) -> None:
     """The page works on, however deep or slow a text is; the next text is formatted, for a newcomer too."""
-    alice = Visitor(chromium)
-    mallory = await join_beside(alice, connect_by, development, project)
+    alice, mallory = beside
     for kind, text in TOO_COMPLEX.items():
         await mallory.emit("markdown:update", {"projectId": project, "fileId": "notes", "content": text})
         await alice.play(f"await preview.getByText({text[:8]!r}).first().waitFor();")
@@ -94,12 +100,9 @@ async def test_no_text_ends_the_preview(
     await alice.close()
 
 
-async def test_values_that_are_none_do_nothing(
-    chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
-) -> None:
+async def test_values_that_are_none_do_nothing(beside: tuple[Visitor, Client], project: str) -> None:
     """A status that only objects have, ids that are no text, times that never come: no card is lost, nothing fails."""
-    alice = Visitor(chromium)
-    mallory = await join_beside(alice, connect_by, development, project)
+    alice, mallory = beside
     odd = {"toString": 1, "valueOf": 1}
     changes = {"project": {"tasks": [["name", {"title": "Late", "status": "DONE", "rank": 1}, 1e308]]}, "asks": False}
     events: list[tuple[str, dict[str, Any]]] = [
@@ -129,16 +132,11 @@ async def test_values_that_are_none_do_nothing(
         await column('IN_PROGRESS').locator('.card', { hasText: 'Find a name' }).waitFor();
         await until(async () => await strokes.count() === 1, 'a stroke');
     """)
-    assert alice.console == []
-    await alice.close()
 
 
-async def test_a_page_keeps_only_so_much(
-    chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
-) -> None:
+async def test_a_page_keeps_only_so_much(beside: tuple[Visitor, Client], project: str) -> None:
     """Of cards there are 500, those that were there first; one that is deleted makes room."""
-    alice = Visitor(chromium)
-    mallory = await join_beside(alice, connect_by, development, project)
+    alice, mallory = beside
     tasks = [[f"t{number}", {"title": f"Task {number}", "status": "DONE", "rank": number}, 1] for number in range(800)]
     changes = {"project": {"tasks": tasks}, "asks": False}
     await mallory.emit("canvas:update", {"projectId": project, "changes": changes})
@@ -150,12 +148,9 @@ async def test_a_page_keeps_only_so_much(
         await page.keyboard.press('Enter');
         await card('One more').waitFor();
     """)
-    assert alice.console == []
-    await alice.close()
 
 
 async def test_the_sheet_is_one(two: tuple[Visitor, Visitor]) -> None:
-    """Cells, their sums, and who is in which."""
     alice, bob = two
     await alice.play("await cell('B2').fill('5000');")
     await bob.play("""

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import DESK, PHONE, Visit, Visitor
-from tests.end_to_end.session import StartServer
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import StartServer
 
 
 async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:

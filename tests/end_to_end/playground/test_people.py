@@ -2,10 +2,9 @@
 
 import asyncio
 
-from tests.end_to_end.node_process import NodeProcess
 from tests.end_to_end.playground.visitors import Visit, Visitor
-from tests.end_to_end.server_process import ServerProcess
-from tests.end_to_end.session import StartServer
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:
@@ -121,7 +120,7 @@ async def test_the_state_of_the_connection(two: tuple[Visitor, Visitor]) -> None
 
 
 async def test_two_people_side_by_side(visit: Visit) -> None:
-    """The page as somebody else sees it is beside this one, with a connection of its own."""
+    """The page as somebody else sees it is beside this one, with its own connection."""
     alice = await visit("Alice")
     await alice.play("""
         await page.getByRole('button', { name: 'Side by side' }).click();
@@ -137,7 +136,6 @@ async def test_two_people_side_by_side(visit: Visit) -> None:
 
 
 async def test_a_second_window_is_somebody_else(visit: Visit) -> None:
-    """Who is not here yet; the new window is in the same project."""
     alice = await visit("Alice")
     await alice.play("""
         const opening = page.context().waitForEvent('page');

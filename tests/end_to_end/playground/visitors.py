@@ -1,10 +1,10 @@
-"""People on the playground's page, each in a browser of their own."""
+"""People on the playground's page, each in their own browser."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.end_to_end.node_process import NodeProcess
-from tests.end_to_end.server_process import ServerProcess
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import ServerProcess
 
 DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {
@@ -56,6 +56,11 @@ const middle = async (locator) => {
   await locator.scrollIntoViewIfNeeded();
   const { x, y, width, height } = await locator.boundingBox();
   return [x + width / 2, y + height / 2];
+};
+const lift = async (what, to) => {
+  await page.mouse.move(...await middle(what));
+  await page.mouse.down();
+  await page.mouse.move(...await middle(to), { steps: 4 });
 };
 """
 

@@ -70,7 +70,6 @@ class TestLifespan:
             assert life.events == ["entered", "left"]
 
     async def test_a_start_that_fails_is_told(self, engine: Engine) -> None:
-        """The server learns why, and does not start."""
         endpoint = AsgiEndpoint(engine.registry, PollingEndpoint(engine.registry), Life(fails=True))
         with capture_logs() as logs:
             async with Wire(endpoint, {"type": "lifespan"}) as wire:
@@ -163,7 +162,6 @@ class TestWebSocket:
         assert [entry["event"] for entry in logs] == ["websocket_failed"]
 
     async def test_a_task_that_the_server_cancels_ends_the_session(self, wire: Wire, engine: Engine) -> None:
-        """As servers do whose time to stop is up."""
         wire.cancel()
         with pytest.raises(asyncio.CancelledError):
             await wire.returned()

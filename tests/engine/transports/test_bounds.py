@@ -95,7 +95,6 @@ async def test_a_large_post_gives_its_pong_time() -> None:
 
 
 async def test_a_client_that_leaves_in_the_middle_is_not_waited_for(engine: Engine, address: Address) -> None:
-    """Its deadline goes with it."""
     async with raw_websocket(address) as raw:
         await raw.send(client_frame(TEXT, b"4", fin=False))
         await until(lambda: len(engine.registry.partial_messages))

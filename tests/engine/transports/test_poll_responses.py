@@ -98,7 +98,6 @@ async def test_a_client_that_does_not_take_gzip_gets_none(engine: Engine, addres
 
 
 async def test_nothing_is_gzipped_unless_it_is_switched_on() -> None:
-    """By default an answer is as it is, for whoever asks."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address, {"accept-encoding": "gzip"}) as client:
         await client.open()
@@ -110,7 +109,6 @@ async def test_nothing_is_gzipped_unless_it_is_switched_on() -> None:
 async def test_a_broadcast_is_compressed_once(
     engine: Engine, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many poll for it, and whatever else is in their answers."""
     compressed: list[bytes] = []
     original = compression.compressed_blocks
 

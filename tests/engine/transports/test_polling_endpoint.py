@@ -318,7 +318,7 @@ async def test_the_handshake_tells_the_limits(address: Address) -> None:
 
 
 async def test_a_server_that_stops_tells_new_clients(engine: Engine, address: Address) -> None:
-    """Who comes while it shuts down is answered 503."""
+    """A handshake during the shutdown gets 503."""
     engine.registry.close()
     async with Polling(address) as client:
         answer = await client.http.get(address.url())

@@ -33,7 +33,7 @@ async def shout(socket: WebSocket) -> None:
 
 @dataclass
 class Site:
-    """An application with Engine.IO at /engine.io/ and at /elsewhere/, and a WebSocket of its own at /shout."""
+    """An application with Engine.IO at /engine.io/ and at /elsewhere/, and its own WebSocket at /shout."""
 
     engine: Engine
     stops: int = 0
@@ -76,7 +76,6 @@ async def address(server: uvicorn.Server) -> AsyncIterator[Address]:
 
 
 async def test_under_its_path_it_is_picows(address: Address, site: Site) -> None:
-    """Messages go to and fro, of whatever size."""
     async with websocket(address) as client:
         assert isinstance(site.engine.recorders[0].session.transport, WebSocketTransport)
         for text in ("4hello", "4" + "x" * 200_000):
@@ -86,7 +85,6 @@ async def test_under_its_path_it_is_picows(address: Address, site: Site) -> None
 
 
 async def test_an_application_keeps_its_own(address: Address, site: Site) -> None:
-    """Those go to uvicorn's own protocol, and on to the application."""
     async with connect(f"ws://127.0.0.1:{address.port}/shout", proxy=None) as client:
         await client.send("hello")
         assert await client.recv() == "HELLO"

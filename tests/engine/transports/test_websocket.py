@@ -7,7 +7,7 @@ import pytest
 import websockets.exceptions
 from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # it is private
-from tests.contracts.websocket import WebSocketContract, echoing_engine
+from tests.contracts.websocket import WebSocketContract, echoing_engine, expect_refused_frames
 from tests.support.clients import websocket
 from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
@@ -122,15 +122,7 @@ class TestErrors:
         self, raw: WebSocket, engine: Engine, case: str
     ) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
-        frames, code = ERRORS[case]
-        await raw.send(*frames, client_frame(TEXT, b"4after"))
-        assert (await raw.closed()).code == code
-        await raw.send(client_frame(CLOSE, code.to_bytes(2, "big")))
-        await raw.ended()
-        assert engine.recorders[0].messages == []
-        assert len(engine.recorders[0].reasons) == 1
-        assert len(engine.registry) == 0
-        assert engine.registry.open_websockets == 0
+        await expect_refused_frames(raw, engine, *ERRORS[case])
 
     async def test_a_client_that_does_not_answer_the_close_is_cut_off(
         self, raw: WebSocket, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +138,6 @@ class TestClosing:
     async def test_a_close_without_a_code_or_with_an_own_one_is_answered(
         self, raw: WebSocket, engine: Engine, payload: bytes, code: int
     ) -> None:
-        """No code is answered as a normal end, an application's own code as it is."""
         await raw.send(client_frame(CLOSE, payload))
         assert (await raw.closed()).code == code
         await until(lambda: engine.recorders[0].reasons)

@@ -87,7 +87,6 @@ class TestBuffers:
         assert await raw.closed() == (CloseCode.PROTOCOL_ERROR, "a message was begun and not completed")
 
     async def test_a_large_frame_that_ends_is_not_timed(self, raw: WebSocket, engine: Engine) -> None:
-        """Its time ends with it."""
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE)))
         await raw.text()
         assert not len(engine.registry.partial_messages)
@@ -95,7 +94,7 @@ class TestBuffers:
     async def test_more_than_a_session_may_send_is_not_read(
         self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol]
     ) -> None:
-        """What is too large for now is refused before it is complete, and none of it is kept."""
+        """What is too large at this stage is refused before it is complete, and nothing of it is kept."""
         engine.recorders[0].session.max_message = 65_536
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE))[: LARGE // 2])
         assert (await raw.closed()).code == CloseCode.TOO_BIG
@@ -103,7 +102,6 @@ class TestBuffers:
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
 
     async def test_fragments_before_that_are_not_kept_either(self, raw: WebSocket, engine: Engine) -> None:
-        """The same in pieces."""
         engine.recorders[0].session.max_message = 65_536
         part = client_frame(CONTINUATION, bytes(10_000), fin=False)
         await raw.send(client_frame(TEXT, b"4", fin=False) + part * 7)
@@ -172,7 +170,6 @@ class TestFloods:
 
     @pytest.mark.parametrize("packet", [b"6", b"3", b"5", b"0"])
     async def test_large_control_packets_are_refused(self, raw: WebSocket, packet: bytes) -> None:
-        """They have no use for a kilobyte."""
         await raw.send(client_frame(TEXT, packet + bytes(MAX_CONTROL)))
         assert await raw.closed() == (
             CloseCode.PROTOCOL_ERROR,

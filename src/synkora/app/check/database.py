@@ -9,8 +9,8 @@ import asyncpg
 
 from synkora.access.database import FAILURES, connection_options
 from synkora.access.database_url import DatabaseUrl
-from synkora.access.membership import QUERY_TIMEOUT
 from synkora.access.postgres import PostgresAccess
+from synkora.access.roles import QUERY_TIMEOUT
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.network import is_loopback, judge_clock
 from synkora.app.settings import Settings

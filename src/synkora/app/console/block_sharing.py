@@ -1,7 +1,6 @@
 """Has an instance learn the blocks of others: those from before its start, or from while it was apart."""
 
 import asyncio
-from types import TracebackType
 from typing import Final, Self
 
 from synkora.app.all_instances import AllInstances, Nothing
@@ -26,9 +25,7 @@ class BlockSharing:
         self._task = asyncio.get_running_loop().create_task(self._run())
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
 

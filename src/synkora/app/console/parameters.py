@@ -37,27 +37,28 @@ Named = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 P = TypeVar("P", bound=msgspec.Struct)
 
 
-class ConnectionsParameters(msgspec.Struct):
-    """Of `GET /console/api/connections`."""
+class TableParameters(msgspec.Struct):
+    """Which rows of a table are shown."""
 
     search: Words = ""
+    order: Order = "asc"
+    offset: Offset = 0
+    limit: Most = 100
+
+
+class ConnectionsParameters(TableParameters):
+    """Of `GET /console/api/connections`."""
+
     project: Words = ""
     transport: Transport = ""
     instance: Words = ""
     sort: ConnectionsOrder = "since"
-    order: Order = "asc"
-    offset: Offset = 0
-    limit: Most = 100
 
 
-class ProjectsParameters(msgspec.Struct):
+class ProjectsParameters(TableParameters):
     """Of `GET /console/api/projects`."""
 
-    search: Words = ""
     sort: ProjectsOrder = "project"
-    order: Order = "asc"
-    offset: Offset = 0
-    limit: Most = 100
 
 
 class LogParameters(msgspec.Struct):

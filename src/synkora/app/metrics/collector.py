@@ -67,12 +67,7 @@ class ServerCollector(Collector):
 
 
 def _connections(stats: Stats) -> Iterator[Metric]:
-    yield gauges(
-        "synkora_connections",
-        "Connections that are open, by their transport.",
-        "transport",
-        stats.transports,
-    )
+    yield gauges("synkora_connections", "Connections that are open, by their transport.", "transport", stats.transports)
     yield gauge("synkora_signed_in_connections", "Connections that somebody is signed in over.", stats.signed_in)
     yield gauge("synkora_users", "Users with a connection here.", stats.users)
     yield gauge("synkora_projects", "Projects with somebody in them here.", stats.projects)
@@ -90,11 +85,7 @@ def _connections(stats: Stats) -> Iterator[Metric]:
         [reason.value for reason in Reason],
         stats.disconnects,
     )
-    yield gauge(
-        "synkora_outbox_bytes",
-        "Bytes that wait for clients which do not read.",
-        stats.waiting_bytes,
-    )
+    yield gauge("synkora_outbox_bytes", "Bytes that wait for clients which do not read.", stats.waiting_bytes)
     yield gauge(
         "synkora_outbox_clients", "Clients that something waits for, since they do not read.", stats.waiting_clients
     )
@@ -106,9 +97,7 @@ def _traffic(stats: Stats) -> Iterator[Metric]:
     yield counter("synkora_joins", "Joins of projects.", stats.joins)
     yield counter("synkora_deliveries", "Messages for clients, one for each that gets it.", stats.deliveries)
     yield counter(
-        "synkora_deliveries_dropped",
-        "Volatile messages that clients lost, since they did not read.",
-        stats.dropped,
+        "synkora_deliveries_dropped", "Volatile messages that clients lost, since they did not read.", stats.dropped
     )
     yield counter("synkora_received_bytes", "Bytes of the messages from clients.", stats.bytes_in)
     yield counter("synkora_sent_bytes", "Bytes of the messages for clients, as on a WebSocket.", stats.bytes_out)

@@ -2,7 +2,6 @@
 
 import asyncio
 from time import monotonic
-from types import TracebackType
 from typing import Final, Self
 
 from synkora.engine.histogram import Histogram
@@ -30,9 +29,7 @@ class LoopLag:
         self._wait()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
 

@@ -13,7 +13,7 @@ from tests.support.servers import Address, serving, until
 from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
-from synkora.serving.http import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
+from synkora.serving.http_limits import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
 from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 
 __all__ = ["pytest_asyncio_loop_factories"]
@@ -48,7 +48,7 @@ async def address(server: SocketServer) -> AsyncIterator[Address]:
 async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
     """A server with little patience."""
     for name in ("HEAD_TIME", "BODY_TIME", "READ_TIME"):
-        monkeypatch.setattr(f"synkora.serving.http.{name}", SOON)
+        monkeypatch.setattr(f"synkora.serving.http_limits.{name}", SOON)
     async with serving(server, app=app) as address:
         yield address
 
@@ -68,9 +68,8 @@ class TestSlowRequests:
         """It is answered with 408, however busily the client goes on."""
         async with raw(hasty) as client:
             await client.send(b"GET /health HTTP/1.1\r\n")
-            drip = asyncio.create_task(self._drip(client, b"X-Header: y\r\n"))
-            assert (await client.ended()).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-            drip.cancel()
+            end = await self._drip_to_the_end(client, b"X-Header: y\r\n")
+            assert end.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert counted(server) == [("slow request cut off", 1, "head")]
 
     async def test_a_slow_body_is_taken(self, server: SocketServer, hasty: Address) -> None:
@@ -99,13 +98,19 @@ class TestSlowRequests:
             await client.send(bytes([byte]))
 
     @staticmethod
-    async def _drip(client: Connection, data: bytes) -> None:
-        try:
-            while True:
-                await client.send(data)
-                await asyncio.sleep(SOON / 10)
-        except ConnectionError:
-            pass
+    async def _drip_to_the_end(client: Connection, data: bytes) -> bytes:
+        """Send `data` again and again until the server closes; return what it has sent."""
+
+        async def drip() -> None:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await client.send(data)
+                    await asyncio.sleep(SOON / 10)
+
+        dripping = asyncio.create_task(drip())
+        end = await client.ended()
+        dripping.cancel()
+        return end
 
     async def test_a_second_head_without_an_end(self, hasty: Address) -> None:
         """A request that came in time earns the next one no more time."""
@@ -120,9 +125,7 @@ class TestSlowRequests:
         async with raw(hasty) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
-            drip = asyncio.create_task(self._drip(client, b"\r\n"))
-            await client.ended()
-            drip.cancel()
+            await self._drip_to_the_end(client, b"\r\n")
 
     async def test_an_idle_connection_may_be_used_again(self, hasty: Address) -> None:
         """Between two requests a client may take longer than over one."""
@@ -149,9 +152,7 @@ class TestSlowRequests:
             async with raw(hasty) as client:
                 await client.send(f"{request} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
                 assert await client.status() == 200
-                drip = asyncio.create_task(self._drip(client, b"1\r\nx\r\n"))
-                await client.ended()
-                drip.cancel()
+                await self._drip_to_the_end(client, b"1\r\nx\r\n")
 
     async def test_a_body_that_nobody_waits_for(self, hasty: Address) -> None:
         """An answer that was given before the end of a request is not followed by another."""
@@ -307,7 +308,6 @@ class TestLargeHeads:
                 assert await client.status() == 200
 
     async def test_a_large_body_is_no_head(self, address: Address) -> None:
-        """A body may be as large as its reader takes it."""
         async with raw(address) as client:
             body = b"x" * 500_000
             await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + body + HEALTH)

@@ -6,7 +6,7 @@ from typing import Any
 from synkora.sockets.errors import AckTimeout
 
 
-class AckCollector:
+class AnswerCollector:
     """Gathers answers until all have come; how many that is may be known later than the first of them."""
 
     __slots__ = ("_complete", "_expected", "values")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.end_to_end.people import CLIENTS
+from tests.support.people import CLIENTS
 from tests.support.processes import PATIENCE
 
 Message = dict[str, Any]
@@ -15,7 +15,7 @@ _LONGEST_LINE = 16_000_000
 
 
 class NodeProcess:
-    """Runs a script of tests/clients; what it says of its own accord goes to the listener of the name it is about."""
+    """Runs a script of tests/clients; what it says without an order goes to the listener of the name it is about."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

@@ -1,11 +1,13 @@
 """The real Socket.IO clients, in JavaScript and in Python, with one face: what a test does with them reads the same."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
-from tests.end_to_end.inbox import Inbox
-from tests.end_to_end.node_process import Message, NodeProcess
+from tests.support.node_process import Message, NodeProcess
+from tests.support.people import ALICE, BOB, CAROL, PROJECT
 from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 
@@ -58,6 +60,38 @@ class Driver(Protocol):
     async def close(self) -> None:
         """Disconnect for good."""
         ...
+
+
+class Inbox:
+    """A list that can be waited on; `owner` is named where nothing comes."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.items: list[Any] = []
+        self._taken = 0
+        self._arrived = asyncio.Event()
+
+    def put(self, item: Any) -> None:
+        """Add what has come."""
+        self.items.append(item)
+        self._arrived.set()
+
+    @property
+    def untaken(self) -> list[Any]:
+        """What has come and has not been looked at."""
+        return self.items[self._taken :]
+
+    async def next(self) -> Any:
+        """What came next; fails, and tells what did come, if nothing does."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while self._taken == len(self.items):
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise AssertionError(f"{self.owner} got nothing more after {self.items[-10:]}") from None
+        self._taken += 1
+        return self.items[self._taken - 1]
 
 
 class Client:
@@ -118,7 +152,7 @@ class Client:
             await self._driver.close()
 
     def changed(self, change: list[Any]) -> None:
-        """Take note of what became of the connection."""
+        """Record the connection's state."""
         if change[0] == "upgrade":
             self.upgrades.put(change[1])
         else:
@@ -229,3 +263,46 @@ class PythonDriver:
 
 def _words(error: Any) -> str:
     return str(error["message"] if isinstance(error, dict) else error)
+
+
+#: Connects somebody, who is disconnected when the test is over: see the fixture `connect_by`.
+Connect = Callable[..., Awaitable[Client]]
+
+
+async def join(client: Client, *others: Client, project: str = PROJECT) -> None:
+    """Join a project, and take from everyone's events what that tells them; `others` are in the project already."""
+    await client.emit("join-project", project)
+    await client.expect("users:active")
+    await client.expect("users:count")
+    for other in others:
+        await other.expect("user:joined")
+        await other.expect("users:count")
+
+
+async def join_both(connect: Connect, **details: Any) -> tuple[Client, Client]:
+    """Alice and Bob, who have joined the project; `details` are those of their connections."""
+    alice, bob = await connect(ALICE, **details), await connect(BOB, **details)
+    await join(alice)
+    await join(bob, alice)
+    return alice, bob
+
+
+async def join_one_and_two(connect: Connect) -> tuple[Client, Client, Client]:
+    """Alice, who is in the projects `one` and `two`, with Bob in the one and Carol in the other."""
+    alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
+    await join(alice, project="one")
+    await join(alice, project="two")
+    await join(bob, alice, project="one")
+    await join(carol, alice, project="two")
+    return alice, bob, carol
+
+
+async def exchange_large_message(alice: Client, bob: Client) -> None:
+    """Have Bob get what Alice sends: it looks like a handshake, and is as large as WS_MAX_PAYLOAD allows."""
+    await join(alice)
+    await join(bob, alice)
+    task = ['0{"sid":"', "x" * 990_000]
+    await alice.emit("task:create", {"projectId": PROJECT, "task": task})
+    assert await bob.next() == ["task:create", task]
+    await alice.close()
+    await bob.close()

@@ -1,11 +1,15 @@
-"""The server as its users start it: a process of its own, configured by its environment."""
+"""The server as its users start it: its own process, configured by its environment."""
 
+import asyncio
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from tests.end_to_end.people import ISSUED, SECRET
-from tests.support.processes import Synkora
+import httpx
+from tests.support.people import ISSUED, SECRET
+from tests.support.processes import PATIENCE, Synkora
 
 _PORT = re.compile(r'(?:Server running on port: |"event":"started","instanceId":"[A-Za-z0-9]+","port":)(\d+)')
 
@@ -51,3 +55,21 @@ class ServerProcess(Synkora):
         if self.process.poll() is None and not self._is_signalled:
             self.signal()
         return self.wait()
+
+
+#: Starts a server with these settings, which is stopped when the test is over.
+StartServer = Callable[..., ServerProcess]
+
+
+async def expect_health(server: ServerProcess, **wanted: object) -> dict[str, Any]:
+    """Wait until `/health` says what is `wanted`; return all that it says."""
+    health: dict[str, Any] = {}
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not wanted.items() <= health.items():
+                    await asyncio.sleep(0.02)
+                    health = (await http.get("/health")).json()
+        except TimeoutError:
+            raise AssertionError(f"{wanted} is not in {health}") from None
+    return health

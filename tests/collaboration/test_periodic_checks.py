@@ -20,7 +20,7 @@ from tests.support.servers import until
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.engine.close_reasons import Reason
 
-#: Whatever goes wrong between the server and whoever knows.
+#: All that can go wrong with a policy.
 FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
@@ -64,7 +64,6 @@ async def test_who_has_lost_access_and_gets_it_back_may_join_again(guarded: Make
 
 
 async def test_who_becomes_a_viewer_can_no_longer_write_and_stays(guarded: MakeGuarded) -> None:
-    """And the other way round: who becomes an editor can."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     member = next(each for each in site.collaboration._members.values() if each.user.id == "bob")
@@ -101,7 +100,6 @@ async def test_members_stay_while_nobody_can_be_asked(guarded: MakeGuarded, fail
 
 
 async def test_those_who_left_are_not_asked_about_again(guarded: MakeGuarded) -> None:
-    """Neither who left the project nor who disconnected."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.OWNER, carol=Role.OWNER), recheck=0.02)
     ann, bob, _ = await site.join("Ann"), await site.join("Bob"), await site.join("Carol")
     ann.emit("leave-project", "p")
@@ -135,7 +133,7 @@ async def test_who_leaves_during_a_check_is_left_alone(guarded: MakeGuarded, how
 
 
 async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeGuarded) -> None:
-    """Whoever knows is not overrun, and everyone's turn comes."""
+    """The policy is not overrun, and each member is rechecked."""
     users = [f"user{number}" for number in range(120)]
     site = guarded(Roles(**dict.fromkeys(users, Role.VIEWER)), recheck=0.05, limits=UNLIMITED)
     for user in users:
@@ -152,7 +150,6 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
 
 
 async def test_nobody_is_checked_again_where_access_is_open() -> None:
-    """There is nothing to ask."""
     site = Site()
     await site.meet("Ann", project="p")
     assert len(site.collaboration._admission._rechecks._due) == 0

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.access.world import authjs_v5, nextauth_v4, signed
 
-from synkora.access.session_cookie import CHUNK, session_cookie
+from synkora.access.cookie_header import CHUNK, session_cookie
 from synkora.identity import SignedIn, User
 from synkora.identity.cookies import SESSION_COOKIES, session_cookies
 
@@ -39,7 +39,6 @@ def test_a_token_goes_back_into_the_cookie_that_it_came_from(name: str, secure: 
 
 @pytest.mark.parametrize("token", ["", "a.b.c.d.e", "....", "e30....", "none", "W10.a.b.c.d"])
 def test_a_token_of_no_known_kind_is_named_all_the_same(token: str) -> None:
-    """Whatever the header of a token holds, there is an answer; the app judges the token."""
     assert session_cookie(SignedIn(User("user-1"), token), secure=False) == f"next-auth.session-token={token}"
 
 

@@ -13,7 +13,7 @@ RECHECK: Final = 60  # seconds
 _MAX_CHECKS: Final = 50
 
 
-class Rechecks(Generic[K]):
+class PeriodicChecks(Generic[K]):
     """Awaits `check(key)` about `every` seconds after `add(key)`, at most 50 checks at a time.
 
     A key is added again if its check returns true.

@@ -1,6 +1,7 @@
 """Who takes part in the tests, and the tokens they sign in with."""
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 from synkora.identity.tokens import sign
 
 SECRET = "the-secret-of-the-end-to-end-tests-f3b9c1d7"
+PROJECT = "proj_456"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 CLIENTS = Path(__file__).parent.parent / "clients"
 
-#: Every token that was made: none of them may be seen in what a server writes.
+#: Every token that was made: no server may write one.
 ISSUED: list[str] = []
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from synkora.access.membership import is_valid_project_id, member_role
+from synkora.access.roles import is_valid_project_id, member_role
 from synkora.collaboration.access import Role
 
 

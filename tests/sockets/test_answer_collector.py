@@ -2,13 +2,13 @@ import asyncio
 
 import pytest
 
-from synkora.sockets.ack_collector import AckCollector
+from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.errors import AckTimeout
 
 
 async def test_all_answers_end_the_wait() -> None:
     """Whether it is known before or after they came how many there are to be."""
-    before, after = AckCollector(), AckCollector()
+    before, after = AnswerCollector(), AnswerCollector()
     before.expect(2)
     for answers in (before, after):
         answers.add("a")
@@ -19,18 +19,18 @@ async def test_all_answers_end_the_wait() -> None:
 
 async def test_nobody_who_is_asked_is_not_waited_for() -> None:
     """No answers are expected, and none come."""
-    answers = AckCollector()
+    answers = AnswerCollector()
     answers.expect(0)
     assert await answers.wait(5) == []
 
 
 async def test_too_few_answers_are_a_timeout() -> None:
     """It carries those that came, and those that come later change neither it nor the wait."""
-    answers = AckCollector()
+    answers = AnswerCollector()
     answers.add(1)
     with pytest.raises(AckTimeout, match=r"1 of all answers within 0\.01 s") as unknown:
         await answers.wait(0.01)
-    answers = AckCollector()
+    answers = AnswerCollector()
     answers.expect(3)
     answers.add(1)
     answers.add(2)
@@ -41,8 +41,7 @@ async def test_too_few_answers_are_a_timeout() -> None:
 
 
 async def test_answers_are_waited_for() -> None:
-    """The last one wakes whoever waits."""
-    answers = AckCollector()
+    answers = AnswerCollector()
     answers.expect(2)
     waiting = asyncio.ensure_future(answers.wait(5))
     for value in ("a", "b"):

@@ -1,0 +1,99 @@
+"""Writes each change of logs and sessions to the tail, and collects them for the database."""
+
+import asyncio
+
+from synkora.recovery.changes import (
+    Batch,
+    Change,
+    EventAdded,
+    LogBegun,
+    NamespaceForgotten,
+    SessionDropped,
+    SessionSaved,
+    encode,
+)
+from synkora.recovery.memory import MemoryLog
+from synkora.recovery.ports import LoggedEvent, SavedSession
+from synkora.recovery.tail import Tail
+
+
+class ChangeWriter:
+    """Has the changes since the last batch in `batch`. `changed` is set with the first of them."""
+
+    def __init__(self, tail: Tail, sequence: int) -> None:
+        self.batch = Batch(sequence)
+        self.changed = asyncio.Event()
+        self._tail = tail
+        self._sequence = sequence
+
+    def take(self) -> Batch:
+        """Return the batch, for the database, and begin the next. The database must have the one before."""
+        batch, self.batch = self.batch, Batch(self._sequence)
+        self.changed.clear()
+        self._tail.swap()
+        return batch
+
+    def begin(self, namespace: str, epoch: str) -> None:
+        """Write that a namespace has a log."""
+        self.batch.numbers[namespace] = epoch, 0
+        self.write(LogBegun(namespace, epoch))
+
+    def forget(self, namespace: str) -> None:
+        """Delete what is kept of a namespace."""
+        self.batch.forget(namespace)
+        self.write(NamespaceForgotten(namespace))
+
+    def write(self, change: Change) -> None:
+        """Keep a change for the case that the process is killed before the batch is written."""
+        self._sequence += 1
+        self.batch.sequence = self._sequence
+        self._tail.write(self._sequence, encode(change))
+        if not self.changed.is_set():
+            self.changed.set()
+
+
+class LogChanges:
+    """The `LogJournal` of a namespace. What follows from an event, such as an older one that it replaces, is in the
+    batch alone: an event that is read from the tail has the same consequences again.
+    """
+
+    def __init__(self, writer: ChangeWriter, namespace: str, log: MemoryLog) -> None:
+        self._writer = writer
+        self._namespace = namespace
+        self._log = log
+
+    def added(self, event: LoggedEvent, time: float) -> None:
+        """Write an event."""
+        change = EventAdded(self._namespace, self._log.epoch, time, event)
+        self._writer.batch.add(change)
+        self._writer.write(change)
+
+    def dropped(self, event: LoggedEvent) -> None:
+        """Delete an event."""
+        self._writer.batch.drop(self._namespace, event.number)
+
+    def floor_raised(self, room: str | None, floor: int) -> None:
+        """Write a floor."""
+        self._writer.batch.raise_floor(self._namespace, room, floor)
+
+
+class SessionChanges:
+    """The `SessionJournal` of a namespace."""
+
+    def __init__(self, writer: ChangeWriter, namespace: str) -> None:
+        self._writer = writer
+        self._namespace = namespace
+
+    def saved(self, session: SavedSession) -> None:
+        """Write a session."""
+        self._writer.batch.sessions[self._namespace, session.pid] = session
+        self._writer.write(SessionSaved(self._namespace, session))
+
+    def dropped(self, pid: str) -> None:
+        """Delete a session."""
+        self.expired(pid)
+        self._writer.write(SessionDropped(self._namespace, pid))
+
+    def expired(self, pid: str) -> None:
+        """Delete a session that has expired: it will be so when it is read from the tail, too."""
+        self._writer.batch.sessions[self._namespace, pid] = None

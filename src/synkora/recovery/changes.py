@@ -1,0 +1,98 @@
+"""What is written of a log and of sessions: each change at once to the tail, and in batches to the database."""
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from synkora.recovery.floors import bucket_of
+from synkora.recovery.ports import LoggedEvent, SavedSession
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class LogBegun(msgspec.Struct, frozen=True, array_like=True, tag="b"):
+    """A namespace has a log, without events."""
+
+    namespace: str
+    epoch: str
+
+
+class NamespaceForgotten(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+    """The log and the sessions of a namespace are no longer needed."""
+
+    namespace: str
+
+
+class EventAdded(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+    """An event was numbered, at `time` in seconds since 1970."""
+
+    namespace: str
+    epoch: str
+    time: float
+    event: LoggedEvent
+
+
+class SessionSaved(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """A session was saved."""
+
+    namespace: str
+    session: SavedSession
+
+
+class SessionDropped(msgspec.Struct, frozen=True, array_like=True, tag="d"):
+    """A session was taken or forgotten, or has expired."""
+
+    namespace: str
+    pid: str
+
+
+Change = LogBegun | NamespaceForgotten | EventAdded | SessionSaved | SessionDropped
+encode: Final = msgspec.msgpack.Encoder().encode
+decode_change: Final = msgspec.msgpack.Decoder(Change).decode
+decode_event: Final = msgspec.msgpack.Decoder(LoggedEvent).decode
+decode_session: Final = msgspec.msgpack.Decoder(SavedSession).decode
+
+
+class Batch:
+    """What has changed since the last batch: what came and went meanwhile is not in it."""
+
+    __slots__ = ("events", "floors", "forgotten", "gone", "numbers", "sequence", "sessions")
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence  # the number of the last change
+        self.forgotten: set[str] = set()  # namespaces, before all that follows
+        self.numbers: dict[str, tuple[str, int]] = {}  # epoch and last number of each namespace
+        self.events: dict[tuple[str, int], EventAdded] = {}
+        self.gone: list[tuple[str, int]] = []
+        self.floors: dict[tuple[str, int], int] = {}
+        self.sessions: dict[tuple[str, str], SavedSession | None] = {}
+
+    def add(self, added: EventAdded) -> None:
+        """Note an event."""
+        number = added.event.number
+        self.numbers[added.namespace] = added.epoch, number
+        self.events[added.namespace, number] = added
+
+    def drop(self, namespace: str, number: int) -> None:
+        """Note that an event is no longer kept."""
+        if self.events.pop((namespace, number), None) is None:
+            self.gone.append((namespace, number))
+
+    def raise_floor(self, namespace: str, room: str | None, floor: int) -> None:
+        """Note that the events of a room up to a number are gone."""
+        at = namespace, bucket_of(room)
+        self.floors[at] = max(floor, self.floors.get(at, 0))
+
+    def forget(self, namespace: str) -> None:
+        """Note that nothing of a namespace is kept."""
+        self.forgotten.add(namespace)
+        self.numbers.pop(namespace, None)
+        self.gone = [at for at in self.gone if at[0] != namespace]
+        self.events = _without(namespace, self.events)
+        self.floors = _without(namespace, self.floors)
+        self.sessions = _without(namespace, self.sessions)
+
+
+def _without(namespace: str, changes: dict[tuple[str, K], V]) -> dict[tuple[str, K], V]:
+    return {at: change for at, change in changes.items() if at[0] != namespace}

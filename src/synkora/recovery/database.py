@@ -1,0 +1,129 @@
+"""The database of what is kept: SQLite, with one connection."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from synkora.recovery.changes import Batch, EventAdded, SessionSaved, decode_event, decode_session, encode
+
+_VERSION: Final = 1  # of the tables
+_PATIENCE: Final = 3  # seconds in which a former process may let go of the file
+_TABLES: Final = """
+CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE numbers (namespace TEXT PRIMARY KEY, epoch TEXT, number INTEGER) WITHOUT ROWID;
+CREATE TABLE events (namespace TEXT, number INTEGER, time REAL, event BLOB, PRIMARY KEY (namespace, number));
+CREATE TABLE floors (namespace TEXT, bucket INTEGER, floor INTEGER, PRIMARY KEY (namespace, bucket)) WITHOUT ROWID;
+CREATE TABLE sessions (namespace TEXT, pid TEXT, session BLOB, PRIMARY KEY (namespace, pid)) WITHOUT ROWID;
+"""
+
+
+class OtherVersion(Exception):
+    """The file has the tables of another version of this program."""
+
+
+class Contents(NamedTuple):
+    """What is in a database: of each namespace the epoch and last number, floors by bucket, the rest."""
+
+    numbers: dict[str, tuple[str, int]]
+    floors: list[tuple[str, int, int]]
+    events: list[EventAdded]
+    sessions: list[SessionSaved]
+
+
+class Database:
+    """A file with logs and sessions. Any thread may use it, one at a time. All methods raise `sqlite3.Error`.
+
+    No other process can open the file meanwhile. `sequence` is the number of the last
+    change in the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, _PATIENCE, isolation_level=None, check_same_thread=False)
+        try:
+            self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self) -> None:
+        run = self._connection.execute
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = NORMAL")
+        run("PRAGMA journal_size_limit = 4194304")
+        (version,) = run("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
+            self._set(sequence=0, boot="", is_closed=1)
+        elif version != _VERSION:
+            raise OtherVersion(f"its tables have version {version}, not {_VERSION}")
+        state = dict(run("SELECT name, value FROM state").fetchall())
+        self.sequence: int = state["sequence"]
+        self.boot: str = state["boot"]
+        self.is_closed = bool(state["is_closed"])
+
+    def begin(self, boot: str) -> None:
+        """Note that the file is in use, since this start of the machine."""
+        self._set(boot=boot, is_closed=0)
+
+    def load(self) -> Contents:
+        """Return all that is in the file. Raises `msgspec.MsgspecError` too."""
+        run = self._connection.execute
+        numbers = {namespace: (epoch, number) for namespace, epoch, number in run("SELECT * FROM numbers")}
+        events = run("SELECT namespace, time, event FROM events ORDER BY namespace, number")
+        sessions = run("SELECT namespace, session FROM sessions")
+        return Contents(
+            numbers,
+            run("SELECT namespace, bucket, floor FROM floors").fetchall(),
+            [
+                EventAdded(namespace, numbers[namespace][0], time, decode_event(event))
+                for namespace, time, event in events
+            ],
+            [SessionSaved(namespace, decode_session(session)) for namespace, session in sessions],
+        )
+
+    def forget_events(self) -> None:
+        """Drop all logs: others will begin in their places."""
+        self._connection.executescript("BEGIN; DELETE FROM events; DELETE FROM floors; DELETE FROM numbers; COMMIT")
+
+    def write(self, batch: Batch) -> None:
+        """Write what has changed, all of it or nothing."""
+        sessions = {at: session for at, session in batch.sessions.items() if session is not None}
+        dropped = [at for at in batch.sessions if at not in sessions]
+        many = self._connection.executemany
+        self._connection.execute("BEGIN")
+        forgotten = [(namespace,) for namespace in batch.forgotten]
+        try:
+            for table in ("events", "floors", "numbers", "sessions"):
+                many(f"DELETE FROM {table} WHERE namespace = ?", forgotten)  # noqa: S608 - a name from the line above
+            many(
+                "INSERT INTO events VALUES (?, ?, ?, ?)",
+                ((*at, added.time, encode(added.event)) for at, added in batch.events.items()),
+            )
+            many("DELETE FROM events WHERE namespace = ? AND number = ?", batch.gone)
+            many(
+                "INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET floor = max(floor, excluded.floor)",
+                ((*at, floor) for at, floor in batch.floors.items()),
+            )
+            many("REPLACE INTO numbers VALUES (?, ?, ?)", ((at, *number) for at, number in batch.numbers.items()))
+            many("REPLACE INTO sessions VALUES (?, ?, ?)", ((*at, encode(kept)) for at, kept in sessions.items()))
+            many("DELETE FROM sessions WHERE namespace = ? AND pid = ?", dropped)
+            self._set(sequence=batch.sequence)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        self.sequence = batch.sequence
+
+    def end(self) -> None:
+        """Note that all is in the file, and close it."""
+        self._set(is_closed=1)
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, as it is."""
+        self._connection.close()
+
+    def _set(self, **state: object) -> None:
+        self._connection.executemany("REPLACE INTO state VALUES (?, ?)", state.items())

@@ -1,0 +1,283 @@
+"""Recovery that outlives the process: the memory's logs and sessions, written to files of one folder.
+
+Each change is in the tail before it has an effect, and soon after in the database. A killed server loses nothing, as
+long as the machine goes on.
+"""
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from math import inf
+from pathlib import Path
+from time import time
+from typing import Final
+
+import msgspec
+
+from synkora.recovery.change_writer import ChangeWriter, LogChanges, SessionChanges
+from synkora.recovery.changes import (
+    Change,
+    EventAdded,
+    LogBegun,
+    NamespaceForgotten,
+    SessionDropped,
+    SessionSaved,
+    decode_change,
+)
+from synkora.recovery.database import Contents, Database, OtherVersion
+from synkora.recovery.memory import Clock, MemoryLog, MemorySessions, MemoryStore
+from synkora.recovery.ports import Deliver
+from synkora.recovery.settings import RecoverySettings
+from synkora.recovery.tail import Tail, TailGap
+
+INTERVAL: Final = 0.05  # seconds between two batches
+_DATABASE: Final = "recovery.db"
+_TAIL: Final = "recovery.tail"
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_log: Final = logging.getLogger(__name__)
+
+
+class EmbeddedStore(MemoryStore):
+    """A `RecoveryStore` with its files in a folder, which it makes where there is none. One process uses a folder.
+
+    A file that cannot be read is set aside. Where the files cannot be used, the store says so in the log and continues
+    in memory: `is_persistent` is false then.
+    """
+
+    def __init__(self, folder: Path, settings: RecoverySettings | None = None, clock: Clock = time) -> None:
+        super().__init__(settings, clock)
+        self._folder = folder
+        self._path = folder / _DATABASE
+        self._database: Database | None = None
+        self._writer: ChangeWriter | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._is_closing = False
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether changes are written."""
+        return self._writer is not None
+
+    async def start(self) -> None:
+        """Open the files, and load what a former process has left."""
+        self._executor = ThreadPoolExecutor(1, "synkora-recovery")
+        try:
+            await self._in_thread(self._open)
+        except (OSError, sqlite3.Error) as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
+                _log.error("Another process uses %s, so that restarts break sessions", self._path)
+            else:
+                _log.error("%s cannot be used, so that restarts break sessions: %s", self._path, error)
+                self._remove_files()
+            return
+        self._writing = asyncio.create_task(self._write_on())
+
+    async def close(self) -> None:
+        """Write what is left to be written."""
+        self._is_closing = True
+        if self._writer is not None and self._writing is not None:
+            self._writer.changed.set()
+            await self._writing
+        if self._database is not None:
+            await self._in_thread(self._database.end)
+        self._detach()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+
+    def forget(self, namespace: str) -> None:
+        """Drop the log and the sessions of a namespace."""
+        super().forget(namespace)
+        if self._writer is not None:
+            self._writer.forget(namespace)
+
+    def _new_log(self, namespace: str, deliver: Deliver) -> MemoryLog:
+        log = super()._new_log(namespace, deliver)
+        if self._writer is not None:
+            log.journal = LogChanges(self._writer, namespace, log)
+            self._writer.begin(namespace, log.epoch)
+        return log
+
+    def _new_sessions(self, namespace: str) -> MemorySessions:
+        sessions = super()._new_sessions(namespace)
+        if self._writer is not None:
+            sessions.journal = SessionChanges(self._writer, namespace)
+        return sessions
+
+    async def _in_thread(self, function: Callable[[], object]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+    # Loading
+
+    def _open(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its other files the mode of this one.
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(file, 0o600)
+        os.close(file)
+        try:
+            self._load()
+        except sqlite3.OperationalError:
+            raise
+        except (sqlite3.DatabaseError, msgspec.MsgspecError, OtherVersion) as error:
+            aside = self._path.with_suffix(".unreadable")
+            _log.error("%s cannot be read: it is now %s, and is begun again: %s", self._path, aside.name, error)
+            self._path.rename(aside)
+            for rest in self._folder.glob(f"{_DATABASE}-*"):
+                rest.unlink()
+            self._open()
+
+    def _load(self) -> None:
+        database = Database(self._path)
+        try:
+            tail = Tail(self._folder / _TAIL)
+            changes = _changes(database, tail)
+            contents = database.load()
+            writer = self._writer = ChangeWriter(tail, database.sequence + len(changes))
+            self._fill(writer, contents)
+            for change in changes:
+                self._apply(writer, change)
+            self._tidy(writer)
+            database.write(writer.take())
+            tail.clear()
+            database.begin(_boot())
+            self._database = database
+        except BaseException:
+            self._detach()
+            database.close()
+            raise
+
+    def _fill(self, writer: ChangeWriter, contents: Contents) -> None:
+        """Fill logs and sessions; what has expired meanwhile goes to the first batch."""
+        for namespace, log in self._logs.items():
+            log.journal = LogChanges(writer, namespace, log)
+        for namespace, sessions in self._sessions.items():
+            sessions.journal = SessionChanges(writer, namespace)
+        floors: dict[str, list[tuple[int, int]]] = {}
+        for namespace, bucket, floor in contents.floors:
+            floors.setdefault(namespace, []).append((bucket, floor))
+        for namespace, (epoch, _) in contents.numbers.items():
+            self._log_of(namespace).restore(epoch, floors.get(namespace, ()))
+        for added in contents.events:
+            self._log_of(added.namespace).keep(added.event, added.time)
+        for namespace, (_, number) in contents.numbers.items():
+            self._log_of(namespace).skip_to(number)
+        for namespace in self._logs.keys() - contents.numbers.keys():
+            writer.batch.numbers[namespace] = self._logs[namespace].epoch, 0
+        for saved in sorted(contents.sessions, key=lambda saved: saved.session.lost_at or inf):
+            self._restore(saved)
+
+    def _apply(self, writer: ChangeWriter, change: Change) -> None:
+        """Do what a former process has done, for the database too."""
+        batch, namespace = writer.batch, change.namespace
+        match change:
+            case LogBegun():
+                self._log_of(namespace).begin()
+                self._log_of(namespace).restore(change.epoch)
+                batch.numbers[namespace] = change.epoch, 0
+            case NamespaceForgotten():
+                self._log_of(namespace).begin()
+                self.sessions(namespace).clear()
+                batch.forget(namespace)
+                batch.numbers[namespace] = self._log_of(namespace).epoch, 0
+            case EventAdded():
+                batch.add(change)
+                self._log_of(namespace).keep(change.event, change.time)
+            case SessionSaved():
+                batch.sessions[namespace, change.session.pid] = change.session
+                self._restore(change)
+            case SessionDropped():
+                batch.sessions[namespace, change.pid] = None
+                self.sessions(namespace).remove(change.pid)
+
+    def _tidy(self, writer: ChangeWriter) -> None:
+        """Drop what has grown too old, and the namespaces that the server does not have if nothing else is in them."""
+        for namespace, log in list(self._logs.items()):
+            log.expire()
+            if log.deliver is _deliver_to_nobody and not log and not self.sessions(namespace):
+                super().forget(namespace)
+                writer.batch.forget(namespace)
+
+    def _restore(self, saved: SessionSaved) -> None:
+        """Keep a session: the connection of one that was connected is lost now."""
+        session = saved.session
+        if session.lost_at is None:
+            session = msgspec.structs.replace(session, lost_at=self._clock())
+        self.sessions(saved.namespace).restore(session)
+
+    def _log_of(self, namespace: str) -> MemoryLog:
+        """The log of a namespace, which the server may not have yet."""
+        log = self._logs.get(namespace)
+        if log is None:
+            log = self._logs[namespace] = super()._new_log(namespace, _deliver_to_nobody)
+            if self._writer is not None:
+                log.journal = LogChanges(self._writer, namespace, log)
+        return log
+
+    # Writing
+
+    async def _write_on(self) -> None:
+        while self._writer is not None and self._database is not None:
+            await self._writer.changed.wait()
+            if not self._is_closing:
+                await asyncio.sleep(INTERVAL)
+            try:
+                await self._in_thread(partial(self._database.write, self._writer.take()))
+            except sqlite3.Error as error:
+                await self._give_up(self._database, error)
+                return
+            if self._is_closing:
+                return
+
+    async def _give_up(self, database: Database, error: Exception) -> None:
+        """Continue in memory."""
+        _log.error("%s cannot be written, so that restarts break sessions: %s", self._path, error)
+        self._detach()
+        await self._in_thread(database.close)
+        self._remove_files()
+
+    def _remove_files(self) -> None:
+        """Remove the files, since a later process would take them for all that there was."""
+        for file in (*self._folder.glob(f"{_DATABASE}*"), *self._folder.glob(_TAIL)):
+            try:
+                file.unlink()
+            except OSError as error:
+                _log.error("%s has to be removed before the next start: %s", file, error)
+
+    def _detach(self) -> None:
+        """Write no more."""
+        self._database = self._writer = None
+        for log in self._logs.values():
+            log.journal = None
+        for sessions in self._sessions.values():
+            sessions.journal = None
+
+
+def _changes(database: Database, tail: Tail) -> list[Change]:
+    """Return what the database does not have. Where something is missing, all events are forgotten."""
+    if database.is_closed:
+        return []
+    try:
+        if database.boot != _boot():
+            raise TailGap("the machine was started again")
+        return [decode_change(change) for change in tail.read(database.sequence)]
+    except TailGap as gap:
+        _log.warning("The last changes before the end of the former process are lost, so nobody is recovered: %s", gap)
+        database.forget_events()
+        return []
+
+
+def _boot() -> str:
+    """Return the name of this run of the machine, the same name on systems that have none."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _deliver_to_nobody(_: object) -> None:
+    """Deliver the events of a namespace that the server does not have yet: there are none."""

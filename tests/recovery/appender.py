@@ -1,0 +1,26 @@
+"""A process that appends as fast as it can, and prints the number of each event that it has delivered."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from synkora.recovery.embedded import EmbeddedStore
+from synkora.recovery.ports import LoggedEvent
+
+
+def _tell(event: LoggedEvent) -> None:
+    os.write(1, b"%d\n" % event.number)
+
+
+async def main() -> None:
+    store = EmbeddedStore(Path(sys.argv[1]))
+    await store.start()
+    log = store.log("/", _tell)
+    while True:
+        for _ in range(50):
+            log.append(b'["edit"]', (), ("p",), (), None)
+        await asyncio.sleep(0)
+
+
+asyncio.run(main())

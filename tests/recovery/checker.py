@@ -1,0 +1,125 @@
+"""Whether the clients of a run got what they should have: a pure function of what each of them sent and received."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An event that a client has sent into a project. A newer edit with the same key replaces it, unless it has none.
+
+    `accepted`: the server has said that it has the edit.
+    """
+
+    id: str
+    project: str
+    key: str | None = None
+    accepted: bool = False
+
+
+@dataclass
+class Client:
+    """A client that was a member of its projects from the first edit of the run to the last.
+
+    `sent` and `received` are in the order of the client; what it received are ids by project.
+    """
+
+    name: str
+    projects: Sequence[str]
+    sent: list[Edit] = field(default_factory=list)
+    received: Mapping[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+def violations(clients: Collection[Client]) -> list[str]:
+    """Return what is wrong with a run, in words; nothing if all is well.
+
+    For each project: all clients agree on one order; an edit that the server has accepted, or that anybody received,
+    has come to each other member, or a newer edit with its key has; nothing came twice; nothing came to its sender.
+    """
+    found: list[str] = []
+    for project in sorted({project for client in clients for project in client.projects}):
+        members = [client for client in clients if project in client.projects]
+        edits = {edit.id: edit for client in members for edit in client.sent if edit.project == project}
+        found += (f"{project}: {problem}" for problem in _repeated(members, project, edits))
+        try:
+            order = _order(members, project)
+        except CycleError as error:
+            found.append(f"{project}: clients disagree on the order of {', '.join(map(repr, error.args[1]))}")
+        else:
+            found += (f"{project}: {problem}" for problem in _lost(members, project, edits, order))
+    return found
+
+
+def due(clients: Collection[Client]) -> int:
+    """Return how many deliveries of a run the checker looks for, to show that a run was not empty."""
+    return sum(
+        edit.project in client.projects and client is not sender
+        for sender in clients
+        for edit in sender.sent
+        for client in clients
+    )
+
+
+def _repeated(members: Iterable[Client], project: str, edits: Mapping[str, Edit]) -> Iterator[str]:
+    for member in members:
+        own = {edit.id for edit in member.sent}
+        for event_id, times in Counter(member.received[project]).items():
+            if event_id not in edits:
+                yield f"{member.name} got {event_id!r}, which no member has sent into the project"
+            elif event_id in own:
+                yield f"{member.name} got its own {event_id!r}"
+            elif times > 1:
+                yield f"{member.name} got {event_id!r} {times} times"
+
+
+def _order(members: Iterable[Client], project: str) -> dict[str, set[str]]:
+    """Return for each edit those right before it, by any client. Raises `CycleError` if there is no common order."""
+    before: dict[str, set[str]] = defaultdict(set)
+    for member in members:
+        for chain in (member.received[project], [edit.id for edit in member.sent if edit.project == project]):
+            for earlier, later in pairwise(chain):
+                if earlier != later:
+                    before[later].add(earlier)
+    TopologicalSorter(before).prepare()
+    return before
+
+
+def _lost(
+    members: Collection[Client], project: str, edits: Mapping[str, Edit], before: Mapping[str, set[str]]
+) -> Iterator[str]:
+    came = {event_id for member in members for event_id in member.received[project]}
+    for sender in members:
+        for edit in (edit for edit in sender.sent if edit.project == project):
+            if not edit.accepted and edit.id not in came:
+                continue  # never reached the server
+            for member in members:
+                if member is not sender and edit.id not in member.received[project]:
+                    newer = _same_key(edit, member, project, edits)
+                    if not any(not _precedes(other, edit.id, before) for other in newer):
+                        yield f"{member.name} did not get {edit.id!r} of {sender.name}"
+
+
+def _same_key(edit: Edit, member: Client, project: str, edits: Mapping[str, Edit]) -> list[str]:
+    """The other edits with the key of an edit that a member knows, since it has received or sent them."""
+    if edit.key is None:
+        return []
+    known = [*member.received[project], *(edit.id for edit in member.sent)]
+    return [
+        event_id for event_id in known if event_id in edits and event_id != edit.id and edits[event_id].key == edit.key
+    ]
+
+
+def _precedes(earlier: str, later: str, before: Mapping[str, set[str]]) -> bool:
+    """Whether anybody's order, or several together, say that one edit came before another."""
+    pending, seen = [later], {later}
+    while pending:
+        for event_id in before.get(pending.pop(), ()):
+            if event_id == earlier:
+                return True
+            if event_id not in seen:
+                seen.add(event_id)
+                pending.append(event_id)
+    return False

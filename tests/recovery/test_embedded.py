@@ -1,0 +1,491 @@
+"""Recovery in files."""
+
+import asyncio
+import logging
+import os
+import signal
+import sqlite3
+import stat
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import rule
+from tests.contracts.event_log import EventLogContract, MakeStore, event, name_of
+from tests.contracts.recovery_model import AGING, CROWDED, LogMachine
+from tests.contracts.session_store import SESSION, SessionStoreContract, lost
+from tests.support.clocks import Clock
+
+from synkora.recovery import embedded
+from synkora.recovery.embedded import EmbeddedStore
+from synkora.recovery.floors import bucket_of
+from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.settings import RecoverySettings
+from synkora.recovery.tail import HALF
+
+_HERE: Final = Path(__file__)
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[MakeStore]:
+    stores: list[EmbeddedStore] = []
+
+    async def make(settings: RecoverySettings, clock: Clock) -> RecoveryStore:
+        store = EmbeddedStore(tmp_path / "state", settings, clock)
+        await store.start()
+        assert store.is_persistent
+        stores.append(store)
+        return store
+
+    yield make
+    for store in stores:
+        await store.close()
+
+
+class TestEmbeddedLog(EventLogContract):
+    pass
+
+
+class TestEmbeddedSessions(SessionStoreContract):
+    pass
+
+
+def kill(store: EmbeddedStore) -> None:
+    """Leave a store as a killed process does: without another write."""
+    assert store._database is not None
+    assert store._writing is not None
+    store._writing.cancel()
+    assert store._executor is not None
+    store._executor.shutdown()
+    store._database.close()
+    store._detach()
+
+
+class _Machine(LogMachine):
+    """A log in a file, whose server is stopped and killed."""
+
+    def open(self, clock: Clock) -> RecoveryStore:
+        if not hasattr(self, "folder"):
+            self.folder = TemporaryDirectory()
+        return EmbeddedStore(Path(self.folder.name), self.bounds, clock)
+
+    @rule()
+    def stop(self) -> None:
+        self.loop.run_until_complete(self.store.close())
+        self._open()
+        assert self.log.position == self.positions[-1]
+
+    @rule()
+    def kill(self) -> None:
+        assert isinstance(self.store, EmbeddedStore)
+        kill(self.store)
+        self._open()
+        assert self.log.position == self.positions[-1]
+
+    @rule()
+    def write(self) -> None:
+        """Have the database take over what there is, as it does after a while."""
+        assert isinstance(self.store, EmbeddedStore)
+        assert self.store._writer is not None
+        assert self.store._database is not None
+        self.store._database.write(self.store._writer.take())
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+
+class AgingMachine(_Machine):
+    bounds = AGING
+
+
+class CrowdedMachine(_Machine):
+    bounds = CROWDED
+
+
+TestAging = AgingMachine.TestCase
+TestCrowded = CrowdedMachine.TestCase
+TestAging.settings = TestCrowded.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+
+
+async def started(folder: Path, settings: RecoverySettings | None = None, clock: Clock | None = None) -> EmbeddedStore:
+    """A store in the folder."""
+    store = EmbeddedStore(folder, settings, clock or Clock())
+    await store.start()
+    return store
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_written: bool) -> None:
+    """Events, the floors of rooms, and sessions are as before, and positions continue."""
+    bounds = RecoverySettings(room_events=2)
+    store = await started(tmp_path, bounds)
+    delivered: list[LoggedEvent] = []
+    log = store.log("/", delivered.append)
+    began = log.position
+    for name in "abcd":
+        log.append(event(name), (b"\x00",), ("p",), ("me",), "k" if name in "bc" else None)
+    log.append(event("all"), (), (), (), None)
+    for pid in ("pid-1", "pid-2", "pid-3", "pid-4"):
+        store.sessions("/").save(msgspec.structs.replace(SESSION, pid=pid))
+    store.sessions("/").forget("pid-2")
+    assert await store.sessions("/").take("pid-3")
+    store.sessions("/").save(lost("pid-4"))
+    if is_written:
+        await asyncio.sleep(embedded.INTERVAL * 3)
+    if is_killed:
+        kill(store)
+    else:
+        await store.close()
+
+    clock = Clock()
+    clock.now += 5
+    again = await started(tmp_path, bounds, clock)
+    restored = again.log("/", delivered.append)
+    assert restored.position == log.position
+    assert await restored.read(("p",), began._replace(number=2)) == delivered[2:]
+    assert await restored.read(("p",), began) is Incomplete.TRIMMED
+    assert await restored.read(("q",), began) == [delivered[4]]
+    restored.append(event("e"), (), ("q",), (), None)
+    assert delivered[-1].number == 6
+    sessions = again.sessions("/")
+    assert await sessions.take("pid-1") == msgspec.structs.replace(SESSION, lost_at=clock.now)
+    assert await sessions.take("pid-2") is None
+    assert await sessions.take("pid-3") is None
+    assert await sessions.take("pid-4") == lost("pid-4")
+    await again.close()
+
+
+async def test_a_session_that_was_taken_is_not_back_after_a_restart(tmp_path: Path) -> None:
+    """A pid works once, whatever happens to the server."""
+    store = await started(tmp_path)
+    store.sessions("/").save(SESSION)
+    await asyncio.sleep(embedded.INTERVAL * 3)
+    assert await store.sessions("/").take("pid-1")
+    kill(store)
+    again = await started(tmp_path)
+    assert await again.sessions("/").take("pid-1") is None
+    await again.close()
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_a_forgotten_namespace_is_not_back_after_a_restart(tmp_path: Path, is_written: bool) -> None:
+    """Neither its events nor its sessions; what begins in its place is kept."""
+    store = await started(tmp_path)
+    for namespace in ("/a", "/b"):
+        store.log(namespace, lambda _: None).append(event("old"), (), ("p",), (), None)
+        store.sessions(namespace).save(lost("pid-1"))
+        if is_written:
+            await asyncio.sleep(embedded.INTERVAL * 3)
+        store.forget(namespace)
+    again = store.log("/b", lambda _: None)
+    began = again.position
+    again.append(event("new"), (), ("p",), (), None)
+    store.sessions("/b").save(lost("pid-2"))
+    if is_written:
+        await asyncio.sleep(embedded.INTERVAL * 3)
+    kill(store)
+    store = await started(tmp_path)
+    assert await store.sessions("/a").take("pid-1") is await store.sessions("/b").take("pid-1") is None
+    assert store.log("/a", lambda _: None).position.number == 0
+    found = await store.log("/b", lambda _: None).read(("p",), began)
+    assert isinstance(found, list)
+    assert [name_of(event) for event in found] == ["new"]
+    assert await store.sessions("/b").take("pid-2") == lost("pid-2")
+    await store.close()
+
+
+async def test_a_log_without_events_has_its_positions_after_a_restart(tmp_path: Path) -> None:
+    """A client that came before the first event is recovered, in namespaces that were there at the start, and later."""
+    store = EmbeddedStore(tmp_path, clock=Clock())
+    early = store.log("/early", lambda _: None)
+    await store.start()
+    late = store.log("/late", lambda _: None)
+    for log in (early, late):
+        assert log.position.number == 0
+    store.sessions("/late").save(lost("pid-1"))
+    store.sessions("/early").save(lost("pid-1"))
+    kill(store)
+    again = await started(tmp_path)
+    assert again.log("/early", lambda _: None).position == early.position
+    assert again.log("/late", lambda _: None).position == late.position
+    await again.close()
+
+
+async def test_namespaces_that_are_never_used_again_leave_the_files(tmp_path: Path) -> None:
+    """When their events and sessions have expired."""
+    clock = Clock()
+    store = await started(tmp_path, clock=clock)
+    store.log("/gone", lambda _: None).append(event("a"), (), ("p",), (), None)
+    kill(store)
+    await (await started(tmp_path, clock=clock)).close()
+    assert _rows(tmp_path, "numbers") == 1
+    clock.now += 10_000
+    await (await started(tmp_path, clock=clock)).close()
+    assert _rows(tmp_path, "numbers") == 0
+
+
+async def test_what_grows_too_old_while_the_server_is_away_is_gone(tmp_path: Path) -> None:
+    """Events and sessions, from the files too."""
+    clock = Clock()
+    store = await started(tmp_path, clock=clock)
+    log = store.log("/", lambda _: None)
+    began = log.position
+    log.append(event("a"), (), ("p",), (), None)
+    store.sessions("/").save(lost("pid-1"))
+    await store.close()
+    clock.now += 10_000
+    again = EmbeddedStore(tmp_path, clock=clock)
+    log = again.log("/", lambda _: None)
+    await again.start()
+    assert await log.read(("p",), began) is Incomplete.TRIMMED
+    assert await again.sessions("/").take("pid-1") is None
+    await again.close()
+    assert _rows(tmp_path, "events") == _rows(tmp_path, "sessions") == 0
+
+
+async def test_replaced_and_trimmed_events_leave_the_file(tmp_path: Path) -> None:
+    """The file has as many rows as the log has events."""
+    store = await started(tmp_path, RecoverySettings(room_events=10))
+    log = store.log("/", lambda _: None)
+    for number in range(50):
+        log.append(event("a"), (), ("p", "q"), (), f"k{number % 5}")
+        log.append(event("b"), (), ("r",), (), None)
+        if number % 10 == 0:
+            await asyncio.sleep(embedded.INTERVAL * 1.5)
+    await store.close()
+    assert _rows(tmp_path, "events") == 15
+
+
+def _rows(folder: Path, table: str) -> int:
+    with sqlite3.connect(folder / "recovery.db") as database:
+        (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+    database.close()
+    return int(rows)
+
+
+async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
+    """Whatever the umask allows."""
+    mask = os.umask(0)
+    try:
+        store = await started(tmp_path / "new" / "state")
+        store.log("/", lambda _: None).append(event("a"), (), ("p",), (), None)
+        await asyncio.sleep(embedded.INTERVAL * 3)
+        folder = tmp_path / "new" / "state"
+        files = sorted(folder.iterdir())
+        assert [file.name for file in files] == ["recovery.db", "recovery.db-wal", "recovery.tail"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        await store.close()
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + bytes(range(256)) * 40])
+async def test_an_unreadable_file_is_set_aside(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names it, and a new file is begun."""
+    (tmp_path / "recovery.db").write_bytes(content)
+    store = await started(tmp_path)
+    assert store.is_persistent
+    assert (tmp_path / "recovery.unreadable").read_bytes() == content
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert f"{tmp_path / 'recovery.db'} cannot be read: it is now recovery.unreadable" in caplog.text
+    await store.close()
+
+
+async def test_a_damaged_table_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of it is used."""
+    store = await started(tmp_path)
+    log = store.log("/", lambda _: None)
+    log.append(event("a"), (), ("p",), (), None)
+    await store.close()
+    with sqlite3.connect(tmp_path / "recovery.db") as database:
+        database.execute("UPDATE events SET event = x'ff'")
+    database.close()
+    again = await started(tmp_path)
+    assert again.is_persistent
+    assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
+    assert "cannot be read" in caplog.text
+    await again.close()
+
+
+async def test_a_file_of_another_version_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has both versions."""
+    with sqlite3.connect(tmp_path / "recovery.db") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    store = await started(tmp_path)
+    assert store.is_persistent
+    assert "its tables have version 99, not 1" in caplog.text
+    await store.close()
+
+
+async def test_a_folder_that_cannot_be_used_leaves_the_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says so once, and the server works."""
+    (tmp_path / "state").write_text("a file")
+    store = await started(tmp_path / "state")
+    assert not store.is_persistent
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert f"{tmp_path / 'state' / 'recovery.db'} cannot be used" in caplog.text
+    log = store.log("/", lambda _: None)
+    log.append(event("a"), (), ("p",), (), None)
+    store.sessions("/").save(SESSION)
+    assert await store.sessions("/").take("pid-1") == SESSION
+    await store.close()
+
+
+async def test_a_folder_serves_one_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another goes on in memory, and leaves the files as they are."""
+    monkeypatch.setattr("synkora.recovery.database._PATIENCE", 0.1)
+    store = await started(tmp_path)
+    store.log("/", lambda _: None).append(event("a"), (), ("p",), (), None)
+    other = await started(tmp_path)
+    assert not other.is_persistent
+    assert f"Another process uses {tmp_path / 'recovery.db'}" in caplog.text
+    await other.close()
+    await store.close()
+    again = await started(tmp_path)
+    assert again.log("/", lambda _: None).position.number == 1
+    await again.close()
+
+
+async def test_a_failing_disk_leaves_the_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says so once. The files are removed: they would make a later process believe that nothing was missed."""
+    store = await started(tmp_path)
+    log = store.log("/", lambda _: None)
+    began = log.position
+    assert store._database is not None
+    store._database._connection.execute("PRAGMA max_page_count = 1")
+    for _ in range(100):
+        log.append(event("a" * 1000), (), ("p",), (), None)
+    await asyncio.sleep(embedded.INTERVAL * 4)
+    log.append(event("b"), (), ("p",), (), None)
+    assert not store.is_persistent
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "database or disk is full" in caplog.text
+    found = await log.read(("p",), began)
+    assert isinstance(found, list)
+    assert len(found) == 101
+    assert os.listdir(tmp_path) == []
+    await store.close()
+
+
+async def test_a_start_of_the_machine_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not on the disk may be lost, so that nobody is recovered; sessions are kept."""
+    store = await started(tmp_path)
+    log = store.log("/", lambda _: None)
+    log.append(event("a"), (), ("p",), (), None)
+    store.sessions("/").save(lost("pid-1"))
+    await asyncio.sleep(embedded.INTERVAL * 3)
+    kill(store)
+    monkeypatch.setattr(embedded, "_boot", lambda: "another")
+    again = await started(tmp_path)
+    assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
+    assert await again.sessions("/").take("pid-1") == lost("pid-1")
+    assert "the machine was started again" in caplog.text
+    await again.close()
+
+
+async def test_more_than_the_tail_holds_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """If a process is killed before the database has what found no room, nobody is recovered."""
+    store = await started(tmp_path, RecoverySettings(room_bytes=10 * HALF, total_bytes=10 * HALF))
+    log = store.log("/", lambda _: None)
+    for size in (HALF // 2, HALF, 1):
+        log.append(event("a" * size), (), ("p",), (), None)
+    kill(store)
+    again = await started(tmp_path)
+    assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
+    assert "of 4 changes 2 are there" in caplog.text
+    await again.close()
+
+
+async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a kill it may have had changes; after a clean end it had none."""
+    store = EmbeddedStore(tmp_path)
+    log = store.log("/", lambda _: None)
+    await store.start()
+    log.append(event("a"), (), ("p",), (), None)
+    await store.close()
+    (tmp_path / "recovery.tail").unlink()
+    store = await started(tmp_path)
+    assert store.log("/", lambda _: None).position == log.position
+    assert not caplog.records
+    kill(store)
+    (tmp_path / "recovery.tail").unlink()
+    store = await started(tmp_path)
+    assert store.log("/", lambda _: None).position.epoch != log.position.epoch
+    assert "their file is missing" in caplog.text
+    await store.close()
+
+
+async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(tmp_path: Path) -> None:
+    """The floor may be too high then, never too low."""
+    other = next(room for room in map(str, range(100_000)) if bucket_of(room) == bucket_of("p"))
+    store = await started(tmp_path, RecoverySettings(room_events=1))
+    log = store.log("/", lambda _: None)
+    began = log.position
+    log.append(event("a"), (), ("p",), (), None)
+    log.append(event("b"), (), (other,), (), None)
+    log.append(event("c"), (), (other,), (), None)
+    await store.close()
+    store = await started(tmp_path, RecoverySettings(room_events=1))
+    again = store.log("/", lambda _: None)
+    assert await again.read(("p",), began) is Incomplete.TRIMMED
+    assert await again.read(("p",), began._replace(number=2)) == []
+    assert await again.read((other,), began) is Incomplete.TRIMMED
+    found = await again.read((other,), began._replace(number=2))
+    assert isinstance(found, list)
+    assert [name_of(event) for event in found] == ["c"]
+    await store.close()
+
+
+async def test_fault_09_a_read_does_not_suspend(tmp_path: Path) -> None:
+    """So that nothing comes between a read and what its caller does in the same turn."""
+    store = await started(tmp_path)
+    log = store.log("/", lambda _: None)
+    log.append(event("a"), (), ("p",), (), None)
+    for waiting in (log.read(("p",), log.position), store.sessions("/").take("pid-1")):
+        with pytest.raises(StopIteration):
+            waiting.send(None)
+    await store.close()
+
+
+class TestKill:
+    """A real process that is killed with SIGKILL while it appends."""
+
+    async def test_fault_08_kill_9_loses_nothing(self, tmp_path: Path) -> None:
+        """All that was delivered is in the log of the next process, several times over."""
+        last = 0
+        for _ in range(5):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, _HERE.with_name("appender.py"), tmp_path, stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            lines = [int(await process.stdout.readline()) for _ in range(3000)]
+            process.send_signal(signal.SIGKILL)
+            lines += [int(line) for line in (await process.stdout.read()).split(b"\n")[:-1]]
+            await process.wait()
+            assert last < lines[0] <= last + 2  # the last one may not have been told
+            assert lines == list(range(lines[0], lines[0] + len(lines)))
+            last = lines[-1]
+        store = await started(tmp_path)
+        log = store.log("/", lambda _: None)
+        number = log.position.number
+        assert last <= number <= last + 1
+        found = await log.read(("p",), log.position._replace(number=number - 1000))
+        assert isinstance(found, list)
+        assert [event.number for event in found] == list(range(number - 999, number + 1))
+        await store.close()

@@ -1,0 +1,101 @@
+"""The newest changes, as a killed process leaves them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synkora.recovery.tail import HALF, Tail, TailGap
+
+
+def test_changes_are_read_by_the_next_process(tmp_path: Path) -> None:
+    """Those that the database does not have, in their order, from both halves."""
+    Tail(tmp_path / "tail").close()
+    tail = Tail(tmp_path / "tail")
+    for number in range(1, 6):
+        if number in (2, 4):
+            tail.swap()
+        tail.write(number, b"change %d" % number)
+    again = Tail(tmp_path / "tail")
+    assert again.read(1) == [b"change 2", b"change 3", b"change 4", b"change 5"]
+    assert again.read(3) == [b"change 4", b"change 5"]
+    assert again.read(5) == []
+
+
+def test_older_changes_are_overwritten(tmp_path: Path) -> None:
+    """What is left of them behind the newer ones is not read."""
+    Tail(tmp_path / "tail").close()
+    tail = Tail(tmp_path / "tail")
+    for number in range(1, 4):
+        tail.write(number, b"old")
+    for _ in (0, 1):
+        tail.swap()
+    tail.write(4, b"new")
+    assert Tail(tmp_path / "tail").read(3) == [b"new"]
+
+
+def test_a_missing_change_is_noticed(tmp_path: Path) -> None:
+    """Before the others, or between them."""
+    Tail(tmp_path / "tail").close()
+    tail = Tail(tmp_path / "tail")
+    tail.write(2, b"change")
+    with pytest.raises(TailGap):
+        Tail(tmp_path / "tail").read(0)
+    tail.swap()
+    tail.write(4, b"change")
+    with pytest.raises(TailGap):
+        Tail(tmp_path / "tail").read(1)
+
+
+def test_a_damaged_change_is_noticed_by_the_next_one(tmp_path: Path) -> None:
+    """A process that is killed while it writes leaves only its last change damaged, which had no effect yet."""
+    Tail(tmp_path / "tail").close()
+    tail = Tail(tmp_path / "tail")
+    for number in (1, 2):
+        tail.write(number, b"change %d" % number)
+        tail.swap()
+    content = (tmp_path / "tail").read_bytes()
+    (tmp_path / "tail").write_bytes(content.replace(b"change 2", b"chance 2"))
+    assert Tail(tmp_path / "tail").read(0) == [b"change 1"]
+    (tmp_path / "tail").write_bytes(content.replace(b"change 1", b"chance 1"))
+    with pytest.raises(TailGap):
+        Tail(tmp_path / "tail").read(0)
+
+
+def test_a_change_that_finds_no_room_is_noticed(tmp_path: Path) -> None:
+    """Though no later change has been written; when the database has it, all is well."""
+    Tail(tmp_path / "tail").close()
+    tail = Tail(tmp_path / "tail")
+    tail.write(1, b"change")
+    tail.write(2, bytes(HALF))
+    tail.write(3, b"change")
+    with pytest.raises(TailGap):
+        Tail(tmp_path / "tail").read(0)
+    assert Tail(tmp_path / "tail").read(3) == []
+    tail.swap()
+    tail.write(4, b"change 4")
+    assert Tail(tmp_path / "tail").read(3) == [b"change 4"]
+
+
+def test_a_cleared_tail_is_empty(tmp_path: Path) -> None:
+    """Whatever number comes next."""
+    Tail(tmp_path / "tail").close()
+    tail = Tail(tmp_path / "tail")
+    tail.write(7, b"change")
+    tail.clear()
+    assert Tail(tmp_path / "tail").read(0) == []
+
+
+@given(data=st.binary(max_size=200), number=st.integers(0, 10))
+def test_any_content_is_changes_or_a_gap(tmp_path_factory: pytest.TempPathFactory, data: bytes, number: int) -> None:
+    """It is never another error."""
+    path = tmp_path_factory.mktemp("tail") / "tail"
+    path.write_bytes(data.ljust(2 * HALF, b"\0"))
+    tail = Tail(path)
+    try:
+        assert tail.read(number) == []
+    except TailGap:
+        pass
+    finally:
+        tail.close()
