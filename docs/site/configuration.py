@@ -27,7 +27,7 @@ GROUPS: Final = (
     ),
     (
         "Recovery",
-        ("RECOVERY", "PRESENCE_"),
+        ("RECOVERY", "STATE_", "PRESENCE_"),
         "[Recovery](recovery.md) says what is guaranteed, and what it costs.",
     ),
     (

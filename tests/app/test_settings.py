@@ -59,6 +59,7 @@ def test_defaults() -> None:
         "recovery_log_events": 10_000,
         "recovery_log_bytes": 4_000_000,
         "recovery_total_bytes": 64_000_000,
+        "state_dir": None,
         "presence_grace": 5.0,
         "shutdown_timeout": 5.0,
         "shutdown_drain": 0.0,

@@ -25,6 +25,7 @@ from synkora.engine.origins import Origins
 from synkora.extras import advice
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
+from synkora.recovery.ports import RecoveryStore
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.uid import new_uid
 from synkora.sockets.internals import drain_in_groups, registry_of
@@ -203,8 +204,8 @@ def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServe
     )
 
 
-def _recovery(settings: Settings) -> RecoverySettings:
-    return RecoverySettings(
+def _recovery(settings: Settings) -> RecoverySettings | RecoveryStore:
+    bounds = RecoverySettings(
         max_age=settings.recovery_log_age,
         room_events=settings.recovery_log_events,
         room_bytes=settings.recovery_log_bytes,
@@ -212,6 +213,11 @@ def _recovery(settings: Settings) -> RecoverySettings:
         session_age=settings.recovery_max_away,
         max_sessions=settings.limit_clients or _MAX_SESSIONS,
     )
+    if settings.state_dir is None:
+        return bounds
+    from synkora.recovery.embedded import EmbeddedStore
+
+    return EmbeddedStore(settings.state_dir, bounds)
 
 
 def _collaboration(

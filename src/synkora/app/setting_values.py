@@ -206,6 +206,7 @@ CookieNameValue = Annotated[
 ]
 NameValue = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
 FileValue = Annotated[Path | None, Allowed("the path of a file")]
+FolderValue = Annotated[Path | None, Allowed("the path of a folder")]
 TransportsValue = Annotated[
     tuple[Annotated[Transport, BeforeValidator(_lower)], ...],
     NoDecode,

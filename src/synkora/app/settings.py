@@ -22,6 +22,7 @@ from synkora.app.setting_values import (
     EnvironmentValue,
     FileValue,
     FlagValue,
+    FolderValue,
     FormatValue,
     GracePeriodValue,
     HostValue,
@@ -245,6 +246,12 @@ class Settings(BaseSettings):
         validation_alias="RECOVERY_TOTAL_BYTES",
         description="Bytes of the events of all projects that are kept.",
     )
+    state_dir: FolderValue = Field(
+        default=None,
+        validation_alias="STATE_DIR",
+        description="Folder in which the missed events and the lost clients outlive a restart, of this instance alone; "
+        "the server makes it. Unset: they are kept in memory.",
+    )
     presence_grace: GracePeriodValue = Field(
         default=5,
         validation_alias="PRESENCE_GRACE",
@@ -435,9 +442,12 @@ class Settings(BaseSettings):
 
     def _idle(self) -> list[str]:
         """What is set and does nothing, one line each."""
+        found: list[str] = []
         if self.shutdown_drain and self.redis_url is None:
-            return ["SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to"]
-        return []
+            found.append("SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to")
+        if self.state_dir is not None and not self.recovery:
+            found.append("STATE_DIR does nothing with RECOVERY=false: nothing is kept")
+        return found
 
     def problems(self) -> list[str]:
         """Why a server cannot be started with them, one line each, without any secret."""

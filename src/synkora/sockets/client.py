@@ -9,6 +9,7 @@ from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.protocol.errors import InvalidPayload, MessageTimeout, PayloadTooLarge, UnexpectedPacket
+from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
     PLAIN_EVENT,
     Assembler,
@@ -148,11 +149,15 @@ class Client:
         except InvalidPayload as error:
             self._refuse(name, ConnectRefused(f"auth: {error}"))
             return
-        socket = Socket(new_id(), core, self.session, packet.data, self._disconnect)
+        payload, brought = packet.data, None
+        if core.recovery is not None and ("pid" in auth or "offset" in auth):
+            brought = core.recovery.take_return(auth)
+            payload = encode(auth)  # nobody is shown the pid: it is as good as the connection
+        socket = Socket(new_id(), core, self.session, payload, self._disconnect)
         self._sockets[name] = socket
         if self._left is not None:
             self._left.discard(name)
-        if core.recovery is not None and (brought := core.recovery.take_return(auth)) is not None:
+        if core.recovery is not None and brought is not None:
             core.deciding += 1
             core.spawn(self._connect_again(socket, core.recovery, core.decide_return(socket, auth, brought)))
             return

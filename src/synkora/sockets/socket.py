@@ -97,10 +97,7 @@ class Socket:
     @property
     def auth(self) -> dict[str, Any]:
         """The payload of CONNECT, each time as a new object; without what a client returns by, which is secret."""
-        auth = decode_auth(self._auth)
-        if self._core.recovery is not None:
-            self._core.recovery.take_return(auth)
-        return auth
+        return decode_auth(self._auth)
 
     @property
     def data(self) -> dict[str, Any]:
