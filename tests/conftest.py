@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 import structlog
 import uvicorn.server
+import uvloop
 from hypothesis import HealthCheck, settings
 from tests.support.clocks import clock
 from tests.support.links import link, make_link, redis
@@ -31,6 +32,11 @@ def _shown(report: _Report) -> _Report:
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
     return report
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests on the event loop that servers run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,22 +13,16 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 from tests.support.certificates import make_certificate
-from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.servers import Address, serving, until
+from tests.support.wire import upgrade
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from synkora import SocketServer
 from synkora.serving.http_limits import HttpProtocol
 from synkora.serving.tls import tls_context
 
-__all__ = ["pytest_asyncio_loop_factories"]
-
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POLLING = "/socket.io/?EIO=4&transport=polling"
-UPGRADE = (
-    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n"
-)
 WHAT_IS_SENT = {
     "nothing": b"",
     "a request": REQUEST,
@@ -51,9 +45,9 @@ WHAT_IS_SENT = {
     "a request that is hung": b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n",
     "requests behind one that is hung": b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n" + REQUEST * 10,
     "no HTTP": b"hello\r\n\r\n",
-    "a WebSocket": UPGRADE,
-    "a WebSocket behind a poll": b"GET {poll} HTTP/1.1\r\nHost: a\r\n\r\n" + UPGRADE,
-    "a WebSocket of another path": UPGRADE.replace(b"/socket.io/", b"/elsewhere/"),
+    "a WebSocket": upgrade(),
+    "a WebSocket behind a poll": b"GET {poll} HTTP/1.1\r\nHost: a\r\n\r\n" + upgrade(),
+    "a WebSocket of another path": upgrade(path="/elsewhere/"),
 }
 
 

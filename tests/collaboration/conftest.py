@@ -5,9 +5,6 @@ import pytest
 import pytest_asyncio
 from tests.collaboration.guarded import Guarded, MakeGuarded, Roles
 from tests.collaboration.site import Site, running_site
-from tests.support.loops import pytest_asyncio_loop_factories
-
-__all__ = ["pytest_asyncio_loop_factories"]
 
 
 @pytest.fixture

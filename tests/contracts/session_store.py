@@ -87,6 +87,10 @@ class SessionStoreContract:
         assert await store.sessions("/other").take("pid-1") is None
         assert await store.sessions("/").take("pid-1") == SESSION
 
+
+class ForgettingContract:
+    """For stores of a single server, beside the suite. On several, others may still have a namespace."""
+
     async def test_a_forgotten_namespace_begins_again(self, make: MakeStore) -> None:
         """Without sessions, and with positions that differ from all former ones."""
         store = await make(RecoverySettings(), Clock())

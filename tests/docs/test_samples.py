@@ -160,6 +160,15 @@ async def test_library_clock() -> None:
     assert await server.close(1)
 
 
+async def test_library_clock_that_starts_with_the_server() -> None:
+    made = made_by(LIBRARY, {})
+    async with (
+        serving(made["server"], around=made["with_clock"]()),
+        connect(made["server"], auth={"name": "Ann"}) as ann,
+    ):
+        assert (await ann.receive("time"))[0] == "time"
+
+
 async def test_from_python_socketio() -> None:
     """The page's server passes the page's own tests."""
     made: dict[str, Any] = {"__name__": "sample"}

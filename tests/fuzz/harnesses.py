@@ -18,17 +18,13 @@ class Harness:
     share: int
 
 
-HARNESSES: Final[Sequence[Harness]] = (
-    Harness("polling_payload", protocol.polling_payload, 10),
-    Harness("socketio_packet", protocol.socketio_packet, 14),
-    Harness("socketio_assembler", protocol.socketio_assembler, 10),
-    Harness("event_payload", protocol.event_payload, 14),
-    Harness("websocket_deflate", protocol.websocket_deflate, 10),
-    Harness("websocket_extensions", protocol.websocket_extensions, 6),
-    Harness("cookies", identity.cookies, 8),
-    Harness("tokens", identity.tokens, 4),
-    Harness("request", http.request, 8),
-    Harness("origins", http.origins, 6),
-    Harness("addresses", http.addresses, 6),
-    Harness("session", session.session, 4),
-)
+_BY_SHARE: Final = {
+    14: (protocol.socketio_packet, protocol.event_payload),
+    10: (protocol.polling_payload, protocol.socketio_assembler, protocol.websocket_deflate),
+    8: (identity.cookies, http.request),
+    6: (protocol.websocket_extensions, http.origins, http.addresses),
+    4: (identity.tokens, session.session),
+}
+HARNESSES: Final[Sequence[Harness]] = [
+    Harness(run.__name__, run, share) for share, runs in _BY_SHARE.items() for run in runs
+]

@@ -18,11 +18,10 @@ _SETTINGS: Final = RecoverySettings(room_events=KEPT, room_bytes=10**9, total_by
 def _filled(rooms: int, *, keyed: bool, events: int = KEPT) -> MemoryLog:
     """A log of edits by a hundred clients, as they are in `collaboration`: each leaves its sender out."""
     log = MemoryStore(_SETTINGS).log("/", lambda _: None)
-    senders = [(f"{number:020}",) for number in range(100)]
-    names = [(f"project-{number}",) for number in range(rooms)]
     for number in range(events):
         key = f"task:update task-{number}" if keyed else None
-        log.append(b'["task:update",{"id":"task-%d"}]' % number, (), names[number % rooms], senders[number % 100], key)
+        project, sender = f"project-{number % rooms}", f"{number % 100:020}"
+        log.append(b'["task:update",{"id":"task-%d"}]' % number, (), (project,), (sender,), key)
     return log
 
 
@@ -41,6 +40,15 @@ def test_fault_11_a_kept_event_takes_few_bytes(rooms: int, keyed: bool) -> None:
     payload = sum(len(b'["task:update",{"id":"task-%d"}]' % number) for number in range(events))
     assert log.position.number == events
     assert (after - before - payload) / events <= 300
+
+
+def test_very_many_small_events_are_bounded_in_number() -> None:
+    """Each takes up to 300 bytes besides its own: the quietest rooms are forgotten."""
+    log = MemoryLog(RecoverySettings(total_events=1000), lambda _: None)
+    for number in range(3000):
+        log.append(b'["x"]', (), (f"project-{number // 100}",), (), None)
+    assert log._count == sum(map(len, log._rooms.values())) == 1000
+    assert "project-29" in log._rooms
 
 
 @pytest.mark.parametrize("rooms", [1, 1000])

@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis.stateful import rule
 from tests.contracts.event_log import EventLogContract, MakeStore, event, name_of
 from tests.contracts.recovery_model import AGING, CROWDED, LogMachine
-from tests.contracts.session_store import SESSION, SessionStoreContract, lost
+from tests.contracts.session_store import SESSION, ForgettingContract, SessionStoreContract, lost
 from tests.support.clocks import Clock
 
 from synkora.recovery import embedded
@@ -51,7 +51,7 @@ class TestEmbeddedLog(EventLogContract):
     pass
 
 
-class TestEmbeddedSessions(SessionStoreContract):
+class TestEmbeddedSessions(SessionStoreContract, ForgettingContract):
     pass
 
 

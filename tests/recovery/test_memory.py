@@ -2,7 +2,7 @@
 
 import pytest
 from tests.contracts.event_log import EventLogContract, MakeStore
-from tests.contracts.session_store import SessionStoreContract
+from tests.contracts.session_store import ForgettingContract, SessionStoreContract
 from tests.support.clocks import Clock
 
 from synkora.recovery.memory import MemoryStore
@@ -20,7 +20,7 @@ class TestMemoryLog(EventLogContract):
         return _make
 
 
-class TestMemorySessions(SessionStoreContract):
+class TestMemorySessions(SessionStoreContract, ForgettingContract):
     @pytest.fixture
     def make(self) -> MakeStore:
         return _make

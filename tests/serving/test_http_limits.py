@@ -7,16 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.types import Receive, Scope, Send
 from tests.support.clients import Polling, websocket
-from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
-from tests.support.wire import Connection, raw
+from tests.support.wire import Connection, raw, upgrade
 
 from synkora import SocketServer
 from synkora.serving.http_limits import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
 from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
-
-__all__ = ["pytest_asyncio_loop_factories"]
 
 SOON = 0.5  # seconds, in place of ten or thirty
 LARGE = 30_000_000  # bytes: more than sockets hold
@@ -405,23 +402,17 @@ class TestPipelining:
         await until(lambda: not len(server._registry))
         assert counted(server) == [("request refused", 1, "too many pipelined")]
 
+    @pytest.mark.parametrize(
+        "behind",
+        [b"\r\n" + HEALTH * 3, b"Content-Length: 500000\r\n\r\n" + b"x" * 500_000],
+        ids=["requests", "a large body"],
+    )
     async def test_a_client_that_leaves_is_noticed(
-        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
+        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes], behind: bytes
     ) -> None:
-        """The session of a poll ends at once with its connection, although requests wait behind the poll."""
+        """The session of a poll ends at once with its connection, although something waits behind the poll."""
         async with raw(address) as client:
-            await client.send(poll[1] + HEALTH * 3)
-            await until(lambda: server._registry.find(poll[0].sid).transport.writable)
-            await asyncio.sleep(0.05)
-        await until(lambda: not len(server._registry))
-
-    async def test_a_poll_with_a_large_body_ends_with_its_client(
-        self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
-    ) -> None:
-        """A body that nobody reads does not stop the server from reading."""
-        body = b"x" * 500_000
-        async with raw(address) as client:
-            await client.send(poll[1][:-2] + b"Content-Length: 500000\r\n\r\n" + body)
+            await client.send(poll[1][:-2] + behind)
             await until(lambda: server._registry.find(poll[0].sid).transport.writable)
             await asyncio.sleep(0.05)
         await until(lambda: not len(server._registry))
@@ -430,12 +421,9 @@ class TestPipelining:
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
     ) -> None:
         """A connection cannot become a WebSocket while an answer is due: the answer would be bytes of no frame."""
-        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        key = b"Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n"
-        target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
         async with raw(address) as client:
             await client.send(poll[1])
             await until(lambda: server._registry.find(poll[0].sid).transport.writable)
-            await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n".encode() + upgrade + key)
+            await client.send(upgrade(path=address.path))
             assert await client.ended() == b""
         await until(lambda: not len(server._registry))

@@ -14,7 +14,6 @@ import pytest
 import socketio  # type: ignore[import-untyped]  # it has no types
 from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
-from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.servers import serving, until
 from tests.support.wire import TEXT, client_frame, upgrade
@@ -26,8 +25,6 @@ from synkora.serving.http_limits import TLS_AHEAD
 from synkora.serving.server import TLS_WINDOW
 from synkora.serving.tls import TlsError, tls_context
 from synkora.sockets.internals import registry_of
-
-__all__ = ["pytest_asyncio_loop_factories"]
 
 SECRET = "a-secret-of-the-tls-tests-3f61c0a9d2"
 

@@ -4,13 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling
-from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.servers import Address, Engine, serving, serving_engine, until
 from tests.support.wire import TEXT, client_frame, raw
 
 from synkora import SocketServer
-
-__all__ = ["pytest_asyncio_loop_factories"]
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"

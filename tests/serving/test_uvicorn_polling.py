@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from tests.sockets.conftest import address, server
 from tests.support.clients import Polling
-from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 from tests.support.sessions import turn
@@ -16,7 +15,7 @@ from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.serving.http_pipelining import MAX_WAITING
 
-__all__ = ["address", "pytest_asyncio_loop_factories", "server"]
+__all__ = ["address", "server"]
 
 LARGE = 30_000_000  # bytes: more than sockets hold
 

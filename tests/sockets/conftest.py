@@ -1,12 +1,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.servers import Address, serving
 
 from synkora.sockets.server import SocketServer
-
-__all__ = ["pytest_asyncio_loop_factories"]
 
 
 @pytest.fixture

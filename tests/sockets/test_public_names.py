@@ -6,7 +6,7 @@ import synkora
 
 
 def public_names(cls: type) -> set[str]:
-    return {name for name in dir(cls) if not name.startswith("_")}
+    return {name for name in dir(cls) if not name.startswith("_") and hasattr(cls, name)}
 
 
 SENDING = {

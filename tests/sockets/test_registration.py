@@ -11,6 +11,7 @@ from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora import ConnectRefused, EventRefused, Namespace, Socket, SocketServer
+from synkora.sockets.namespace_core import MAX_RUNNING_SIZE
 from synkora.testing import ConnectError, connect
 
 
@@ -343,8 +344,16 @@ class TestMistakes:
 
     @pytest.mark.parametrize("register", ["on_any", "on_unknown"])
     def test_a_catch_all_takes_the_events_name_and_any_arguments(self, server: SocketServer, register: str) -> None:
-        with pytest.raises(TypeError, match=r"takes \(socket, event, \*args\)"):
-            getattr(server, register)(lambda socket, event: None)
+        for handler in (lambda socket, event: None, lambda socket, event, first, *args: None):
+            with pytest.raises(TypeError, match=r"takes \(socket, event, \*args\)"):
+                getattr(server, register)(handler)
+
+    @pytest.mark.parametrize("handler", [lambda event: None, lambda socket, event, *args: None, lambda: None])
+    def test_a_watcher_of_emits_takes_any_arguments(self, server: SocketServer, handler: Any) -> None:
+        """It would make each emit fail."""
+        with pytest.raises(TypeError, match=r"the handler of on_any_outgoing takes \(event, \*args\)"):
+            server.on_any_outgoing(handler)
+        server.on_any_outgoing(lambda *args: None)
 
     async def test_a_room_is_a_text(self, server: SocketServer) -> None:
         """A number would be a room that nobody on another server can name."""
@@ -426,6 +435,28 @@ class TestOrder:
             gate.set()
             assert await asyncio.gather(*calls) == ["done", "done"]
             assert await client.call("wait") == "done"
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_the_bytes_of_events_whose_handlers_have_not_ended_have_a_bound(
+        self, server: SocketServer, ordered: bool
+    ) -> None:
+        """A thousand large events would be kept as objects; one alone may be as large as a message can be."""
+        gate = asyncio.Event()
+
+        @server.on("wait", ordered=ordered)
+        async def wait(socket: Socket, value: str) -> str:
+            await gate.wait()
+            return "done"
+
+        async with connect(server) as client:
+            calls = [asyncio.create_task(client.call("wait", "x" * 900_000)) for _ in range(8)]
+            await asyncio.sleep(0.01)
+            client.emit("wait", "x" * 900_000)
+            words = f"Too much at a time: {MAX_RUNNING_SIZE} bytes of events may be handled"
+            assert (await client.receive())[1]["message"] == words
+            gate.set()
+            assert await asyncio.gather(*calls) == ["done"] * 8
+            assert await client.call("wait", "x" * 900_000) == "done"
 
 
 class TestBackgroundTasks:

@@ -212,7 +212,7 @@ class Collaboration:
             event = packets.event(self._namespace.name, "server:notice", (notice,))
             adapter_of(self._namespace).relay(event, project_id)
         else:
-            recovery.publish(packets.draft("server:notice", (notice,)), (project_id,))
+            recovery.publish(packets.draft("server:notice", (notice,)), (project_id,), members_only=True)
 
     def count_here(self, project_id: str) -> int:
         """Return the number of a project's connections to this server."""

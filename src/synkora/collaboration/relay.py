@@ -101,7 +101,7 @@ class Relay:
         if isinstance(message, Message):
             self._adapter.relay(message, project_id, member.socket.id)
         elif self._recovery is not None:
-            self._recovery.publish(message, (project_id,), (member.socket.id,))
+            self._recovery.publish(message, (project_id,), (member.socket.id,), members_only=True)
         if event.logged:
             log.debug(
                 "relayed",

@@ -73,6 +73,10 @@ class Outbox:
         """Whether no message waits."""
         return not self.queue and self._backlog is None
 
+    def hold(self) -> "HeldOutbox":
+        """Return what stands for this outbox until the client is ready."""
+        return HeldOutbox(self._flusher, self.carrier, self._limit)
+
     def retire(self) -> None:
         """Drop all messages and the failure callback: outbox and callback would keep each other in memory."""
         self.clear()
@@ -145,6 +149,26 @@ class Outbox:
             self._failed(error)
         except Exception as further:  # the flush of other clients must continue
             log.error("flush_failed", **fault(further))
+
+
+class HeldOutbox(Outbox):
+    """Stands for the outbox of a client that is not ready yet, and holds its messages.
+
+    Above the limit of the outbox the messages are dropped, and `is_over_limit` is set.
+    """
+
+    __slots__ = ("is_over_limit",)
+
+    def __init__(self, flusher: "Flusher", carrier: Carrier, limit: int) -> None:
+        super().__init__(flusher, carrier, limit, _ignore_failure)
+        self.is_over_limit = False
+
+    def flush(self) -> None:
+        """Send nothing."""
+        self.scheduled = False
+        if sum(message.size for message in self.queue) > self._limit:
+            self.is_over_limit = True
+            self.queue.clear()
 
 
 class Flusher:

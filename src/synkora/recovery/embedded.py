@@ -17,6 +17,7 @@ from time import time
 from typing import Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from synkora.recovery.change_writer import ChangeWriter, LogChanges, SessionChanges
 from synkora.recovery.changes import (
@@ -163,7 +164,8 @@ class EmbeddedStore(MemoryStore):
         for namespace, (epoch, _) in contents.numbers.items():
             self._log_of(namespace).restore(epoch, floors.get(namespace, ()))
         for added in contents.events:
-            self._log_of(added.namespace).keep(added.event, added.time)
+            log = self._log_of(added.namespace)
+            log.keep(log.event(*astuple(added.event)), added.time)
         for namespace, (_, number) in contents.numbers.items():
             self._log_of(namespace).skip_to(number)
         for namespace in self._logs.keys() - contents.numbers.keys():

@@ -3,7 +3,7 @@
 A log and a session store belong to one namespace. `RecoveryStore` makes them, and opens and closes what they share.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,7 +16,8 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that is kept. `data` is its JSON array without the position, which is added for the clients.
 
     The event is for the members of any of `rooms`, of the whole namespace if `rooms` is empty, without the members of
-    `except_rooms`. A socket counts as a member of the room that is named like its id.
+    `except_rooms`. A socket counts as a member of the room that is named like its id, unless the event is for
+    `members_only`: for the sockets that have joined.
     """
 
     number: int
@@ -25,6 +26,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     rooms: tuple[str, ...]
     except_rooms: tuple[str, ...]
     key: str | None
+    members_only: bool = False
 
     @property
     def size(self) -> int:
@@ -42,6 +44,11 @@ class Incomplete(StrEnum):
     EPOCH = "epoch"  # the log has lost its memory since
     TRIMMED = "trimmed"  # events of one of the rooms are no longer kept
     TOO_MANY = "too_many"  # more than a replay may have, in events or in bytes
+    UNAVAILABLE = "unavailable"  # the log cannot be reached
+
+
+#: Takes what a socket has missed, or the reason why that is not known.
+Answered = Callable[[list[LoggedEvent] | Incomplete], None]
 
 
 class EventLog(Protocol):
@@ -57,6 +64,11 @@ class EventLog(Protocol):
         """Bytes of the events that are kept on this instance."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other instances append too: `position` may be behind theirs."""
+        ...
+
     def append(
         self,
         data: bytes,
@@ -64,6 +76,8 @@ class EventLog(Protocol):
         rooms: tuple[str, ...],
         except_rooms: tuple[str, ...],
         key: str | None,
+        *,
+        members_only: bool = False,
     ) -> None:
         """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
 
@@ -79,6 +93,22 @@ class EventLog(Protocol):
         `rooms` contains the socket's own id, by which events leave the socket out. All events are returned, or the
         reason why not. An implementation without a network does not suspend: what the caller does in the same turn
         belongs to the same moment of the order.
+        """
+        ...
+
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+        """Read the events that the socket `sid` has missed. `joined` has its rooms.
+
+        A room is read after the number that it has in `joined`, if that is later than `after`. `answered` is called
+        with the events in their order, or with the reason why they are not known: within the call, or when the answer
+        has come. All events that were delivered before belong to it, and none that is delivered later does.
+        """
+        ...
+
+    def locate(self, found: Callable[[Position | None], None]) -> None:
+        """Call `found` with the position of the last event of all instances: within the call, or later.
+
+        If a shared log cannot be reached, `found` is called with None.
         """
         ...
 
@@ -116,6 +146,10 @@ class SessionStore(Protocol):
         ...
 
 
+def ignore(_: str) -> None:
+    """Do nothing: sessions of a single server are taken by itself."""
+
+
 class RecoveryStore(Protocol):
     """Makes the logs and session stores of a server. It is started before clients connect, and closed after them."""
 
@@ -123,8 +157,11 @@ class RecoveryStore(Protocol):
         """Return the log of a namespace, which calls `deliver` for each event from now on."""
         ...
 
-    def sessions(self, namespace: str) -> SessionStore:
-        """Return the session store of a namespace."""
+    def sessions(self, namespace: str, taken: Callable[[str], None] = ignore) -> SessionStore:
+        """Return the session store of a namespace.
+
+        `taken` is called with the socket id of a connected session that another instance has taken.
+        """
         ...
 
     def forget(self, namespace: str) -> None:

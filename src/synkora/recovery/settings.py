@@ -8,9 +8,9 @@ class RecoverySettings:
     """Durations are seconds, sizes are bytes of events (data and attachments).
 
     A room keeps its events for `max_age`, at most `room_events` of them and `room_bytes`. A namespace keeps at most
-    `total_bytes`, and the events of at most `max_rooms` rooms; the rooms that were quiet for the longest time are
-    forgotten first. A replay has at most `replay_events` and `replay_bytes`; a client that missed more is not
-    recovered.
+    `total_bytes` and `total_events`, of at most `max_rooms` rooms; the rooms that were quiet for the longest time are
+    forgotten first. In memory an event takes up to 300 bytes more. A replay has at most `replay_events` and
+    `replay_bytes`; a client that missed more is not recovered.
 
     A lost session is kept for `session_age`; a namespace keeps at most `max_sessions` lost ones.
     """
@@ -19,6 +19,7 @@ class RecoverySettings:
     room_events: int = 10_000
     room_bytes: int = 4_000_000
     total_bytes: int = 64_000_000
+    total_events: int = 160_000
     max_rooms: int = 10_000
     replay_events: int = 5_000
     replay_bytes: int = 2_000_000

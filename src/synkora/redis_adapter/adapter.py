@@ -6,14 +6,18 @@ from typing import Any, Final
 from msgspec import UNSET, Raw
 
 from synkora.engine.message import Message
+from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.event_log import BEGINNING
 from synkora.redis_adapter.message_conversion import message_of, published_event_of
+from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.redis_adapter.requests import Requests
 from synkora.redis_adapter.responder import Responder
 from synkora.redis_adapter.socket_codec import snapshot_of
 from synkora.redis_adapter.wire_codec import (
+    MEMBERS_ONLY,
     AdapterRequest,
     AdapterResponse,
     BroadcastMessage,
@@ -38,10 +42,8 @@ _START_WITHIN: Final = 3.0  # seconds that the server waits for Redis before it 
 _CLOSE_WITHIN: Final = 1.0  # seconds
 _VOLATILE: Final[dict[str, Any]] = {"volatile": True}
 _NO_FLAGS: Final[dict[str, Any]] = {}
-#: Our own flag, which Node.js ignores: the room's own members get the message, and no socket by its id.
-_MEMBERS_ONLY: Final = "membersOnly"
-_RELAY: Final[dict[str, Any]] = {_MEMBERS_ONLY: True}
-_VOLATILE_RELAY: Final[dict[str, Any]] = {"volatile": True, _MEMBERS_ONLY: True}
+_RELAY: Final[dict[str, Any]] = {MEMBERS_ONLY: True}
+_VOLATILE_RELAY: Final[dict[str, Any]] = {"volatile": True, MEMBERS_ONLY: True}
 
 
 class RedisAdapter:
@@ -49,7 +51,7 @@ class RedisAdapter:
 
     The sockets of this server are served first, with or without Redis. `prefix` begins the names of all channels: the
     `key` of Node.js' adapter. `timeout` is how many seconds other servers have to answer `fetch_sockets` and
-    `all_rooms`.
+    `all_rooms`. `store` keeps the events of the namespace for recovery.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class RedisAdapter:
         prefix: str = DEFAULT_PREFIX,
         timeout: float = 5,
         closed: Callable[[str], None] | None = None,
+        store: RedisStore | None = None,
     ) -> None:
         channels = Channels.of(prefix, namespace)
         self.rooms = local.rooms
@@ -71,6 +74,9 @@ class RedisAdapter:
         self._local, self._link, self._channels = local, link, channels
         self._timeout = timeout
         self._closed = closed
+        self._store = store
+        if store is not None:
+            store.serve(namespace, local.rooms)
         self._own = beginning(link.uid)
         self._requests = Requests(link, channels)
         self._responder = Responder(namespace, local, link, channels)
@@ -133,6 +139,8 @@ class RedisAdapter:
     def _receive(self, message: bytes) -> None:
         if message.startswith(self._own):
             return
+        if self._store is not None and message.startswith(BEGINNING) and self._store.receive(self._namespace, message):
+            return
         try:
             broadcast = read_broadcast(message)
             if broadcast.packet.nsp != self._namespace:
@@ -148,7 +156,7 @@ class RedisAdapter:
             self._unreadable += 1
             return
         rooms = room_names(options.rooms)
-        if options.flag(_MEMBERS_ONLY):
+        if options.flag(MEMBERS_ONLY):
             for room in rooms:  # `relay` writes one room; the excepted socket is on the server that sent the message
                 self._local.relay(delivery, room)
         else:
@@ -284,6 +292,7 @@ class RedisAdapters:
         self._prefix = prefix
         self._timeout = timeout
         self._namespaces: set[str] = set()
+        self._store: RedisStore | None = None
 
     def __call__(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
         """The adapter of a namespace. Raises `ValueError` for a second one: each server needs a link of its own."""
@@ -291,7 +300,20 @@ class RedisAdapters:
             raise ValueError("RedisAdapter.from_url(…) is for one server: call it for each server")
         self._namespaces.add(namespace)
         forget = self._namespaces.discard
-        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, timeout=self._timeout, closed=forget)
+        return RedisAdapter(
+            namespace,
+            local,
+            self._link,
+            prefix=self._prefix,
+            timeout=self._timeout,
+            closed=forget,
+            store=self._store,
+        )
+
+    def recovery_store(self, settings: RecoverySettings) -> RedisStore:
+        """Keep the events and sessions of the server in Redis."""
+        self._store = RedisStore(self._link, settings, prefix=f"synkora:{self._prefix}:", channels=self._prefix)
+        return self._store
 
     @property
     def problem(self) -> str | None:

@@ -21,6 +21,10 @@ RoomName = str | int | float  # in JavaScript a room may be a number
 Flags = dict[str, Any] | None | UnsetType
 
 
+#: Our own flag, which Node.js ignores: the room's own members get the message, and no socket by its id.
+MEMBERS_ONLY: Final = "membersOnly"
+
+
 class InvalidMessage(ValueError):
     """No message of the adapter's: nothing is done about it."""
 

@@ -21,7 +21,7 @@ from synkora.protocol.socketio import (
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
 from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
-from synkora.sockets.recovery import NamespaceRecovery
+from synkora.sockets.recovery import RETURN_KEYS, NamespaceRecovery
 from synkora.sockets.socket import Socket, SocketState
 
 #: Namespaces that a connection is in: it keeps the payload of CONNECT for each.
@@ -150,9 +150,9 @@ class Client:
             self._refuse(name, ConnectRefused(f"auth: {error}"))
             return
         payload, brought = packet.data, None
-        if core.recovery is not None and ("pid" in auth or "offset" in auth):
+        if core.recovery is not None and not auth.keys().isdisjoint(RETURN_KEYS):
             brought = core.recovery.take_return(auth)
-            payload = encode(auth)  # nobody is shown the pid: it is as good as the connection
+            payload = encode(auth)  # without what the client returns by, which is as good as its connection
         socket = Socket(new_id(), core, self.session, payload, self._disconnect)
         self._sockets[name] = socket
         if self._left is not None:

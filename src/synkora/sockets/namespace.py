@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, overload
 
 from synkora.protocol.socketio import check_placeholders
-from synkora.sockets import options
+from synkora.sockets import options, other_names
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
 from synkora.sockets.namespace_core import MOST_RUNNING, NamespaceCore, Refusals, Unknown
@@ -21,6 +21,7 @@ MAX_NAME: Final = 200
 Pattern = re.Pattern[str] | Callable[[str], bool]
 
 
+@other_names.naming(other_names.METHODS)
 class Namespace(Registration, BroadcastOperators):
     """A part of a server that clients connect to by its name, with handlers of its own.
 

@@ -27,6 +27,8 @@ Refusals = Literal["event", "ack"]
 log = Log(__name__)
 
 INTERNAL: Final = "Internal server error"
+#: Bytes of events of one socket whose handlers have not ended, or one event: its objects may take twenty times as much.
+MAX_RUNNING_SIZE: Final = 8_000_000
 MOST_RUNNING: Final = 1000  # events of one socket whose handlers have not ended
 _NO_DETAILS: Final[Mapping[str, object]] = {}
 _NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
@@ -153,15 +155,24 @@ class NamespaceCore:
             await later
         if socket._is_connecting:
             await recovery.resume(socket, brought)
-        if socket._is_connecting and self.on_connect is not None:
-            if (later := _decide(socket, socket.auth, [self.on_connect])) is not None:
-                await later
-            await recovery.read(socket)  # again: the handler may have left rooms
+        if (
+            socket._is_connecting
+            and self.on_connect is not None
+            and (later := _decide(socket, socket.auth, [self.on_connect])) is not None
+        ):
+            await later
+        if socket._is_connecting:
+            await recovery.read(socket, is_last=True)  # again: the handler may have left rooms
 
-    def check_running(self, socket: Socket) -> None:
-        """Make sure that one more event of a client may be handled at a time. Raises `EventRefused`."""
+    def check_running(self, socket: Socket, size: int = 0) -> None:
+        """Make sure that one more event of a client, of `size` bytes, may be handled at a time.
+
+        Raises `EventRefused`.
+        """
         if socket._running >= self.most_running:
             raise EventRefused(f"Too many events at a time: {self.most_running} are being handled")
+        if socket._running and socket._running_size + size > MAX_RUNNING_SIZE:
+            raise EventRefused(f"Too much at a time: {MAX_RUNNING_SIZE} bytes of events may be handled")
 
     def _spawn_later(self, coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> object:
         return self.spawn(coroutine, lasting=lasting)
@@ -206,7 +217,7 @@ class NamespaceCore:
             self._failed(socket, name, number, error)
             return
         if result is not None and isawaitable(result):
-            self._finish(socket, name, number, result)
+            self._finish(socket, name, number, result, len(data) + sum(map(len, attachments)))
         elif number is not None:
             self._acknowledge(socket, name, number, result)
 
@@ -263,18 +274,21 @@ class NamespaceCore:
             socket._session.count_overhead(len(data))
         return name, route
 
-    def _finish(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
+    def _finish(self, socket: Socket, name: str, number: int | None, result: Awaitable[object], size: int) -> None:
         try:
-            self.check_running(socket)
+            self.check_running(socket, size)
         except EventRefused as refusal:
             if isinstance(result, Coroutine):
                 result.close()
             self._failed(socket, name, number, refusal)
         else:
             socket._running += 1
-            self.spawn(self._finish_later(socket, name, number, result))
+            socket._running_size += size
+            self.spawn(self._finish_later(socket, name, number, result, size))
 
-    async def _finish_later(self, socket: Socket, name: str, number: int | None, result: Awaitable[object]) -> None:
+    async def _finish_later(
+        self, socket: Socket, name: str, number: int | None, result: Awaitable[object], size: int
+    ) -> None:
         try:
             value = await outcome(result)
         except Exception as error:
@@ -282,6 +296,7 @@ class NamespaceCore:
             return
         finally:
             socket._running -= 1
+            socket._running_size -= size
         if number is not None:
             self._acknowledge(socket, name, number, value)
 

@@ -1,7 +1,7 @@
 """A namespace whose handlers are the methods of a class."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from synkora.sockets import other_names
 from synkora.sockets.namespace import Namespace, Pattern
@@ -22,6 +22,12 @@ def event(name: str, *, ordered: bool = False) -> Callable[[F], F]:
     return mark
 
 
+_OF_THE_NAMESPACE: Final = {
+    each: f"self.namespace.{each}" for each in dir(Namespace) if each[0] != "_" and hasattr(Namespace, each)
+}
+
+
+@other_names.naming({**other_names.METHODS, **_OF_THE_NAMESPACE})
 class NamespaceHandlers:
     """A class whose methods are handlers: `on_say` handles the event `say`.
 
@@ -32,17 +38,10 @@ class NamespaceHandlers:
     made with `options`; `server.add(handlers)` makes it part of a server.
     """
 
-    if not TYPE_CHECKING:  # a type checker knows which names there are
-
-        def __getattr__(self, name: str) -> Any:
-            """Say where a method of python-socketio's namespaces is."""
-            ours = {each: f"self.namespace.{each}" for each in dir(Namespace) if not each.startswith("_")}
-            return other_names.missing(self, name, {**other_names.METHODS, **ours})
-
     def __init__(self, name: str | Pattern = "/", **options: Any) -> None:
         self.namespace: Final = Namespace(name, **options)
         for method in dir(type(self)):
-            if method.startswith("__"):
+            if method.startswith("__") or not hasattr(self, method):
                 continue
             function = getattr(self, method)
             marked = getattr(function, "_synkora_event", None)

@@ -6,9 +6,12 @@ socket.io/docs/v4, "Server options" and "Server API".
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Never, TypeVar
 
+T = TypeVar("T")
+
+_SMALL: Final = re.compile(r"_([a-z])")
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 #: Options of a server.
@@ -87,13 +90,32 @@ def unexpected(what: str, given: Mapping[str, object], names: Mapping[str, str],
     return TypeError(f"{what} takes no {name}" + (f": {instead}" if instead else ""))
 
 
-def missing(owner: object, name: str, names: Mapping[str, str]) -> Any:
-    """Raise `AttributeError` for an attribute that does not exist, with what to write instead."""
-    kind = type(owner)
-    instead = None if name.startswith("_") or hasattr(kind, name) else _instead(name, names, dir(kind))
-    if instead is None:
-        return object.__getattribute__(owner, name)  # raises Python's own error, or what the property raises
-    raise AttributeError(f"{kind.__name__} has no {name}: {instead}", name=name, obj=owner)
+class _Elsewhere:
+    """An attribute that does not exist: it raises `AttributeError` with what to write instead.
+
+    `__getattr__` would make the access to every other attribute slower.
+    """
+
+    def __init__(self, name: str, instead: str) -> None:
+        self._name = name
+        self._instead = instead
+
+    def __get__(self, owner: object, kind: type) -> Never:
+        raise AttributeError(f"{kind.__name__} has no {self._name}: {self._instead}", name=self._name, obj=owner)
+
+
+def naming(names: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
+    """Have a class say for these names, and for its own in camelCase, what to write instead."""
+
+    def name(kind: type[T]) -> type[T]:
+        own = {_SMALL.sub(lambda found: found[1].upper(), each): each for each in dir(kind) if each[0] != "_"}
+        spoken = {_SMALL.sub(lambda found: found[1].upper(), each): instead for each, instead in names.items()}
+        for each, instead in {**own, **spoken, **names}.items():
+            if not hasattr(kind, each):
+                setattr(kind, each, _Elsewhere(each, instead))
+        return kind
+
+    return name
 
 
 def _instead(name: str, names: Mapping[str, str], known: Collection[str]) -> str | None:

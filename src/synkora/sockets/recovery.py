@@ -3,17 +3,19 @@
 Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `offset`).
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Coroutine
 from enum import StrEnum
+from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.histogram import Histogram
 from synkora.engine.message import Message
+from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_packet
 from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore, SavedSession
@@ -23,8 +25,6 @@ from synkora.sockets import packets
 if TYPE_CHECKING:
     from synkora.sockets.namespace_core import NamespaceCore
     from synkora.sockets.socket import Socket
-
-T = TypeVar("T")
 
 #: Reasons for which a connection is lost, so that its client may return. The others end the session.
 LOST: Final = frozenset(
@@ -41,19 +41,22 @@ REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
 _LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
+#: What a client that returns has in the payload of CONNECT: its session's secret id, and its last event's position.
+RETURN_KEYS: Final = ("pid", "offset")
 
 
 class RecoveryOutcome(StrEnum):
     """What became of a client that brought a `pid`. The values are labels of metrics.
 
-    After `EPOCH`, `TRIMMED`, `TOO_MANY` and `DECLINED` the client is in its rooms again, without a replay; after the
-    rest nothing is restored.
+    After `EPOCH`, `TRIMMED`, `TOO_MANY`, `UNAVAILABLE` and `DECLINED` the client is in its rooms again, without a
+    replay; after the rest nothing is restored.
     """
 
     RECOVERED = "recovered"
     EPOCH = "epoch"  # the log has lost its memory since
     TRIMMED = "trimmed"  # missed events are no longer kept
     TOO_MANY = "too_many"  # more was missed than one replay may have
+    UNAVAILABLE = "unavailable"  # the log could not be reached
     DECLINED = "declined"  # by the application
     UNKNOWN = "unknown"  # the session has ended, is too old, or was never there
     OTHER_USER = "other_user"
@@ -72,10 +75,11 @@ class SocketRecovery:
 
     `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
     number of the last event before the join, and `left` for rooms that were left that number and the last one before
-    the leave. `after` is where a replay starts; `outcome` says whether there is one.
+    the leave. `after` is where a replay starts; `outcome` says whether there is one. `held` has what comes for the
+    socket after the replay was read, and before the reply to CONNECT.
     """
 
-    __slots__ = ("after", "began", "joined", "left", "missed", "outcome", "pid", "session")
+    __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "session")
 
     def __init__(self, pid: str, began: Position) -> None:
         self.pid = pid
@@ -86,11 +90,21 @@ class SocketRecovery:
         self.after: Position | None = None
         self.outcome: RecoveryOutcome | None = None
         self.missed: list[LoggedEvent] = []
+        self.held: HeldOutbox | None = None
 
     @property
     def is_recovered(self) -> bool:
         """Whether the client misses nothing."""
         return self.outcome is RecoveryOutcome.RECOVERED
+
+
+class _Place:
+    """A place in a shared log, before it is known; `first` is the first event that was delivered here since."""
+
+    __slots__ = ("first",)
+
+    def __init__(self) -> None:
+        self.first: int | None = None
 
 
 class NamespaceRecovery:
@@ -105,9 +119,10 @@ class NamespaceRecovery:
         self._store = store
         self._max_replay = max_replay
         self._compress = True
+        self._places: set[_Place] = set()  # that are being learnt
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
         self.log = store.log(core.name, self._deliver)
-        self._sessions = store.sessions(core.name)
+        self._sessions = store.sessions(core.name, self._taken)
         self.outcomes: Counter[RecoveryOutcome] = Counter()
         self.replays = Histogram(REPLAY_BOUNDS)
         self.replayed_bytes = 0
@@ -118,15 +133,35 @@ class NamespaceRecovery:
 
     # Events
 
-    def publish(self, draft: packets.Draft, rooms: tuple[str, ...], except_rooms: tuple[str, ...] = ()) -> None:
-        """Keep an event, and send it with its position. `compress` is not kept: a replay is compressed as usual."""
+    def publish(
+        self,
+        draft: packets.Draft,
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...] = (),
+        *,
+        members_only: bool = False,
+    ) -> None:
+        """Keep an event, and send it with its position. `compress` is not kept: a replay is compressed as usual.
+
+        An event for `members_only` does not reach a socket whose id is the name of the room.
+        """
         data, attachments, self._compress, key = draft
-        self.log.append(data, attachments, rooms, except_rooms, key)
+        self.log.append(data, attachments, rooms, except_rooms, key, members_only=members_only)
 
     def _deliver(self, event: LoggedEvent) -> None:
+        for place in self._places:
+            if place.first is None:
+                place.first = event.number
         data = self.log.position.after_event(event.data)
         message = packets.event_of_json(self._core.name, data, event.attachments, compress=self._compress)
-        self._core.adapter.broadcast(message, event.rooms, event.except_rooms)
+        adapter, here = self._core.adapter, self._core.adapter.rooms
+        except_rooms = event.except_rooms
+        if event.members_only and len(event.rooms) == 1:
+            adapter.relay(message, event.rooms[0], except_rooms[0] if except_rooms else None, local=True)
+            return
+        if self.log.is_shared:  # most of them, such as the sender, are on other instances
+            except_rooms = tuple(room for room in except_rooms if room in here or room in here.members)
+        adapter.broadcast(message, event.rooms, except_rooms, local=True)
 
     def with_position(self, message: Message) -> Message:
         """Add the position to an event that is not kept, if its last element is a string.
@@ -145,7 +180,7 @@ class NamespaceRecovery:
     @staticmethod
     def take_return(auth: dict[str, Any]) -> Return | None:
         """Remove pid and offset from the payload of CONNECT, and return them; None without a pid."""
-        pid, offset = auth.pop("pid", None), auth.pop("offset", None)
+        pid, offset = (auth.pop(key, None) for key in RETURN_KEYS)
         if not isinstance(pid, str) or not 0 < len(pid) <= _LONGEST_PID:
             return None
         return Return(pid, offset)
@@ -173,10 +208,7 @@ class NamespaceRecovery:
         found = socket._recovery = SocketRecovery(session.pid, session.began)
         found.session = session
         self._returning[session.pid] = socket
-        older = self._core.sockets.get(session.sid)
-        if older is not None:
-            older._recovery = None
-            older._session.close(Reason.TRANSPORT_CLOSE)
+        self._taken(session.sid)
         socket.id = session.sid
         socket._rooms = set(session.rooms)
         found.joined = dict(zip(session.rooms, session.joined, strict=True))
@@ -187,40 +219,39 @@ class NamespaceRecovery:
             found.after = later(offset, session.began)
             await self.read(socket)
 
-    async def read(self, socket: "Socket") -> None:
-        """Read what a socket that returns has missed in the rooms that it is in, unless its recovery was declined."""
+    async def read(self, socket: "Socket", *, is_last: bool = False) -> None:
+        """Read what a socket that returns has missed in the rooms that it is in, unless its recovery was declined.
+
+        With `is_last` the socket enters its rooms: what comes after the answer is held for it.
+        """
         found = socket._recovery
         if found is None or found.after is None or found.outcome not in (None, RecoveryOutcome.RECOVERED):
             return
-        missed = await self._read(socket.id, found.joined, socket._rooms or (), found.after)
+        rooms = socket._rooms or set()
+        if is_last:
+            found.held = socket._session.outbox.hold()
+            self._core.adapter.rooms.add(socket.id, found.held)
+            socket._enter(rooms)
+        answered = asyncio.get_running_loop().create_future()
+        joined = {room: number for room, number in found.joined.items() if room in rooms}
+        self.log.replay(socket.id, joined, found.after, partial(self._answered, found, answered))
+        await answered
+
+    def _answered(
+        self, found: SocketRecovery, answered: asyncio.Future[None], missed: list[LoggedEvent] | Incomplete
+    ) -> None:
+        if isinstance(missed, list) and sum(event.size for event in missed) > self._max_replay:
+            missed = Incomplete.TOO_MANY
         if isinstance(missed, Incomplete):
             found.missed = []
             found.outcome = RecoveryOutcome(missed.value)
         else:
             found.missed = missed
             found.outcome = RecoveryOutcome.RECOVERED
-
-    async def _read(
-        self, sid: str, joined: dict[str, int], rooms: "set[str] | tuple[()]", after: Position
-    ) -> list[LoggedEvent] | Incomplete:
-        """Read each room from where the socket joined it, if that is later."""
-        if after.epoch != self.log.position.epoch or after.number > self.log.position.number:
-            return Incomplete.EPOCH
-        starts: dict[int, set[str]] = {after.number: {sid}}
-        for room in rooms:
-            if room in joined:
-                starts.setdefault(max(after.number, joined[room]), {sid}).add(room)
-        found: dict[int, LoggedEvent] = {}
-        for number, group in starts.items():
-            events = await self.log.read(group, Position(after.epoch, number))
-            if isinstance(events, Incomplete):
-                return events
-            for event in events:
-                if len(starts) == 1 or not any(room in rooms for room in event.except_rooms):
-                    found[event.number] = event
-        if sum(event.size for event in found.values()) > self._max_replay:
-            return Incomplete.TOO_MANY
-        return [found[number] for number in sorted(found)]
+        if found.held is not None:
+            found.held.queue.clear()  # these are among the missed
+        if not answered.done():
+            answered.set_result(None)
 
     def decline(self, socket: "Socket") -> None:
         """Let a returning socket have its rooms, but no replay."""
@@ -242,19 +273,28 @@ class NamespaceRecovery:
     def open(self, socket: "Socket") -> None:
         """Replay what a connected socket has missed, then answer its CONNECT, and save its session."""
         found = socket._recovery
+        held = None if found is None else found.held
+        if found is not None:
+            found.held = None
+            if held is not None and held.is_over_limit:
+                found.outcome = RecoveryOutcome.TOO_MANY
+            if found.outcome is not None:
+                self.outcomes[found.outcome] += 1
         position = self.log.position
-        if found is not None and found.outcome is not None:
-            self.outcomes[found.outcome] += 1
         if found is None or not found.is_recovered:
             if found is not None:
                 self._returning.pop(found.pid, None)
             found = socket._recovery = SocketRecovery(new_id(), position)
+            self._locate(socket, found, tuple(socket._rooms or ()), begins=True)
         else:
             self._replay(socket, found)
         for room in socket._rooms or ():
             found.joined.setdefault(room, position.number)
         reply = encode_packet(PacketType.CONNECT, socket.namespace, {"sid": socket.id, "pid": found.pid})
-        socket._session.outbox.put(Message(reply))
+        outbox = socket._session.outbox
+        outbox.put(Message(reply))
+        for message in () if held is None else held.queue:
+            outbox.put(message)
         self._save(socket, found)
 
     def _replay(self, socket: "Socket", found: SocketRecovery) -> None:
@@ -271,24 +311,57 @@ class NamespaceRecovery:
     def joined(self, socket: "Socket", rooms: tuple[str, ...]) -> None:
         """Save that a connected socket has joined rooms."""
         found = socket._recovery
-        if found is not None and not found.joined.keys() >= set(rooms):
-            position = self.log.position
-            for room in rooms:
-                if room not in found.joined:
-                    found.joined[room] = self._joined_at(socket.id, found, room, position)
-            self._save(socket, found)
+        if found is None or found.joined.keys() >= set(rooms):
+            return
+        position = self.log.position
+        new = tuple(room for room in rooms if room not in found.joined)
+        found.joined.update(dict.fromkeys(new, position.number))
+        for room in found.left.keys() & set(new):
+            self._rejoined(socket, found, room, position)
+        self._locate(socket, found, new)
+        self._save(socket, found)
 
-    def _joined_at(self, sid: str, found: SocketRecovery, room: str, position: Position) -> int:
-        """Return where a socket's membership begins: if nothing has happened since it left the room, where it did.
+    def _rejoined(self, socket: "Socket", found: SocketRecovery, room: str, position: Position) -> None:
+        """Let a membership begin where it first did, if nothing has happened since the socket left the room.
 
         What was sent before the leave may not have arrived yet.
         """
-        if room not in found.left:
-            return position.number
         joined, left = found.left.pop(room)
-        since = _at_once(self.log.read((room, sid), Position(position.epoch, left)))
-        is_quiet = isinstance(since, list) and not any(room in event.rooms for event in since)
-        return joined if is_quiet else position.number
+
+        def answered(since: list[LoggedEvent] | Incomplete) -> None:
+            if room in found.joined and isinstance(since, list) and not any(room in event.rooms for event in since):
+                found.joined[room] = joined
+                self._save_again(socket, found)
+
+        self.log.replay(socket.id, {room: left}, Position(position.epoch, left), answered)
+
+    def _locate(self, socket: "Socket", found: SocketRecovery, rooms: tuple[str, ...], *, begins: bool = False) -> None:
+        """Learn where memberships, and with `begins` the session, begin in a log that others append to."""
+        if not self.log.is_shared:
+            return
+        assumed = self.log.position
+        place = _Place()
+        self._places.add(place)
+
+        def located(position: Position | None) -> None:
+            self._places.discard(place)
+            if position is None:
+                return
+            if place.first is not None and place.first <= position.number:  # it has been sent to the socket
+                position = Position(position.epoch, place.first - 1)
+            if begins and found.began == assumed:
+                found.began = position
+            for room in rooms:
+                if found.joined.get(room) == assumed.number:
+                    found.joined[room] = position.number
+            self._save_again(socket, found)
+
+        self.log.locate(located)
+
+    def _save_again(self, socket: "Socket", found: SocketRecovery) -> None:
+        """Save what was learnt of a shared log, unless the socket has ended meanwhile."""
+        if self.log.is_shared and socket.connected and socket._recovery is found:
+            self._save(socket, found)
 
     def left(self, socket: "Socket", rooms: tuple[str, ...]) -> None:
         """Save that a connected socket has left rooms."""
@@ -310,6 +383,13 @@ class NamespaceRecovery:
         )
         self._sessions.save(found.session)
 
+    def _taken(self, sid: str) -> None:
+        """End a connection that only seems alive: its client has returned to another instance."""
+        older = self._core.sockets.get(sid)
+        if older is not None:
+            older._recovery = None
+            older._session.close(Reason.TRANSPORT_CLOSE)
+
     def end(self, socket: "Socket", reason: Reason) -> None:
         """Keep the session of a lost connection for its return, and forget the others."""
         found = socket._recovery
@@ -323,17 +403,6 @@ class NamespaceRecovery:
 
 def _session_of(socket: "Socket") -> SavedSession | None:
     return None if socket._recovery is None else socket._recovery.session
-
-
-def _at_once(reading: Coroutine[Any, Any, T]) -> T | None:
-    """Return what a log without a network has read; None for a log that has to wait."""
-    try:
-        reading.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    reading.close()
-    return None
 
 
 def _lost(session: SavedSession) -> SavedSession:

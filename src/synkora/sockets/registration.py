@@ -2,12 +2,11 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from synkora.sockets import other_names
 from synkora.sockets.namespace_core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
-from synkora.sockets.signatures import caller, check_type, connect_caller, takes_any, takes_exactly
+from synkora.sockets.signatures import caller, check_type, connect_caller, takes_any, takes_any_outgoing, takes_exactly
 from synkora.sockets.socket import Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,12 +17,6 @@ class Registration:
     """Decorators and methods that register handlers in a namespace; of a server, in its main namespace."""
 
     _core: NamespaceCore
-
-    if not TYPE_CHECKING:  # a type checker knows which names there are
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what a method of python-socketio or Socket.IO is called here."""
-            return other_names.missing(self, name, other_names.METHODS)
 
     @overload
     def on(self, event: str, *, ordered: bool = False) -> Callable[[F], F]: ...
@@ -99,7 +92,11 @@ class Registration:
         return handler
 
     def on_any_outgoing(self, handler: F) -> F:
-        """Register `handler(event, *args)`, called for each emit of this server to sockets of the namespace."""
+        """Register `handler(event, *args)`, called for each emit of this server to sockets of the namespace.
+
+        Raises `TypeError` for a handler that cannot be called so.
+        """
+        takes_any_outgoing("the handler of on_any_outgoing", handler)
         self._core.outgoing.append(handler)
         return handler
 

@@ -1,13 +1,14 @@
 """Which handlers an event goes to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Final
 
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import RESERVED_EVENTS, decode_arguments
+from synkora.sockets.errors import EventRefused
 from synkora.sockets.socket import Socket
 
 #: What an event goes to: the socket, the event's JSON array, and its attachments.
@@ -194,8 +195,13 @@ def in_order(route: Route) -> Route:
             if result is None or not isawaitable(result):
                 return result
         else:
-            socket._core.check_running(socket)
             result = _after(before, route, socket, data, attachments)
+        try:
+            socket._core.check_running(socket, len(data) + sum(map(len, attachments)))
+        except EventRefused:  # before the next one waits for it
+            if isinstance(result, Coroutine):
+                result.close()
+            raise
         done = socket._last = asyncio.get_running_loop().create_future()
         return _release(result, socket, done)
 

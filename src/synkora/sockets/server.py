@@ -46,6 +46,7 @@ _NOT_LOADED: Final = _NOT_STARTED.replace("adapter is not connected", "store for
 _LAST_STEPS: Final = 1  # seconds that cancelled tasks have
 
 
+@other_names.naming(other_names.METHODS)
 class SocketServer(Registration, BroadcastOperators):
     """A Socket.IO v5 server. Durations are seconds, at most 3,600; sizes are bytes.
 
@@ -126,9 +127,7 @@ class SocketServer(Registration, BroadcastOperators):
         if connection_limiter is not None:
             options.of_type("connection_limiter", connection_limiter, ConnectionLimiter, "a ConnectionLimiter(…)")
         self._registry = Registry(self.settings, self._accept, connection_limiter)
-        self._recovery = _recovery_store(recovery)
-        if self._recovery is not None and adapter is not None:
-            raise ValueError("recovery works on a single server so far: leave out the adapter, or recovery")
+        self._recovery = _recovery_store(recovery, adapter)
         if self._connection is not None:
             self._registry.unavailable = (500, _NOT_STARTED)
         elif self._recovery is not None and not isinstance(recovery, bool | RecoverySettings):
@@ -310,14 +309,26 @@ class SocketServer(Registration, BroadcastOperators):
             task.add_done_callback(tasks.discard)
 
 
-def _recovery_store(recovery: bool | RecoverySettings | RecoveryStore) -> RecoveryStore | None:
-    if isinstance(recovery, bool):
-        return MemoryStore() if recovery else None
-    if isinstance(recovery, RecoverySettings):
-        return MemoryStore(recovery)
-    if not hasattr(recovery, "sessions"):
-        raise TypeError(f"recovery is True, False, a RecoverySettings(…) or a store, not {recovery!r}")
-    return recovery
+def _recovery_store(
+    recovery: bool | RecoverySettings | RecoveryStore, adapter: AdapterFactory | None
+) -> RecoveryStore | None:
+    """Return where events and sessions are kept: in memory, or for several servers where the adapter keeps them."""
+    if recovery is False:
+        return None
+    if not isinstance(recovery, bool | RecoverySettings):
+        if not hasattr(recovery, "sessions"):
+            raise TypeError(f"recovery is True, False, a RecoverySettings(…) or a store, not {recovery!r}")
+        return recovery
+    settings = RecoverySettings() if recovery is True else recovery
+    if adapter is None:
+        return MemoryStore(settings)
+    make_store = getattr(adapter, "recovery_store", None)
+    if make_store is None:
+        raise ValueError(
+            "with an adapter, recovery is a store that the servers share, or needs RedisAdapter.from_url(…)"
+        )
+    store: RecoveryStore = make_store(settings)
+    return store
 
 
 async def _logged(name: str, work: Awaitable[T]) -> T | None:

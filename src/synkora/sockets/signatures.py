@@ -59,7 +59,7 @@ class Parameters:
         for parameter in parameters:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is inspect.Parameter.empty:
                 raise TypeError(f"{what} is called without keywords, so {parameter.name} needs a default")
-        if positional:
+        if positional and given:
             _check_socket(positional[0], known, what)
         for parameter in positional[given:]:
             self.names.append(parameter.name)
@@ -148,8 +148,16 @@ def takes_exactly(what: str, handler: Callable[..., Any], *names: str) -> None:
 
 def takes_any(what: str, handler: Callable[..., Any]) -> None:
     """Make sure that a handler may be called as `handler(socket, event, *args)`. Raises `TypeError`."""
-    if Parameters(handler, what, given=2).rest is None:
+    parameters = Parameters(handler, what, given=2)
+    if parameters.rest is None or parameters.required:
         raise TypeError(f"{what} takes (socket, event, *args)")
+
+
+def takes_any_outgoing(what: str, handler: Callable[..., Any]) -> None:
+    """Make sure that a handler may be called as `handler(event, *args)`. Raises `TypeError`."""
+    parameters = Parameters(handler, what, given=0)
+    if parameters.rest is None or parameters.required > 1:
+        raise TypeError(f"{what} takes (event, *args)")
 
 
 class _Arguments:

@@ -30,6 +30,7 @@ class SocketState(Enum):
     DISCONNECTED = auto()
 
 
+@other_names.naming(other_names.SOCKET)
 class Socket:
     """A client in a namespace: what handlers get, and send with.
 
@@ -49,6 +50,7 @@ class Socket:
         "_recovery",
         "_rooms",
         "_running",
+        "_running_size",
         "_session",
         "_state",
         "id",
@@ -67,24 +69,19 @@ class Socket:
         self.id = id
         self._core = core
         self._session = session
-        self._auth = auth  # as it came: objects could take thirty times as much for as long as the connection lives
+        self._auth = auth  # as JSON: objects could take thirty times as much for as long as the connection lives
         self._state = SocketState.CONNECTING
         self._disconnect = disconnect
         self.issued = time.time()
         self._rooms: set[str] | None = None
         self._running = 0  # handlers that have not ended
+        self._running_size = 0  # bytes of their events
         self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
         self._pending: list[Message | packets.Draft] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
         self._recovery: SocketRecovery | None = None
         self.identity = ""
-
-    if not TYPE_CHECKING:  # a type checker knows which names there are
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what an attribute of Socket.IO's socket is called here."""
-            return other_names.missing(self, name, other_names.SOCKET)
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
@@ -269,12 +266,16 @@ class Socket:
 
     @property
     def volatile(self) -> FlaggedSocket:
-        """An emit to this client, or a broadcast, that may be dropped for a slow consumer."""
+        """An emit to this client, or a broadcast, that may be dropped for a slow consumer.
+
+        The result has the methods of a socket that send, and `compress`.
+        """
         return FlaggedSocket(self).volatile
 
     def compress(self, value: bool) -> FlaggedSocket:
         """An emit to this client, or a broadcast, that is sent uncompressed if `value` is False.
 
+        The result has the methods of a socket that send, and `volatile`.
         Without a call, and with True, events of `compression_threshold` bytes and more are compressed, if the server
         has `compression` and the client takes it. A False saves CPU time for data that is compressed already, for
         example images. Behind another ASGI server than uvicorn with `websocket_protocol`, that server decides over

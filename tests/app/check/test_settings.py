@@ -145,17 +145,17 @@ def test_metrics_and_console_need_a_token_in_production(
 
 
 @pytest.mark.parametrize(
-    ("host", "proxies", "status"),
+    ("status", "host", "proxies"),
     [
-        ("127.0.0.1", "127.0.0.1", FindingStatus.WELL),
-        ("127.0.0.1", "unix", FindingStatus.WELL),
-        ("", "127.0.0.1", FindingStatus.RISKY),
-        ("", "unix,::1", FindingStatus.RISKY),
-        ("", "10.0.0.7", FindingStatus.WELL),
-        ("", "127.0.0.1,10.0.0.7", FindingStatus.WELL),
-        ("", "10.0.0.0/8,fd00::/8", FindingStatus.WELL),
-        ("", "10.0.0.7,0.0.0.0/0", FindingStatus.RISKY),
-        ("", "::/0", FindingStatus.RISKY),
+        (FindingStatus.WELL, "127.0.0.1", "127.0.0.1"),
+        (FindingStatus.WELL, "127.0.0.1", "unix"),
+        (FindingStatus.RISKY, "", "127.0.0.1"),
+        (FindingStatus.RISKY, "", "unix,::1"),
+        (FindingStatus.WELL, "", "10.0.0.7"),
+        (FindingStatus.WELL, "", "127.0.0.1,10.0.0.7"),
+        (FindingStatus.WELL, "", "10.0.0.0/8,fd00::/8"),
+        (FindingStatus.RISKY, "", "10.0.0.7,0.0.0.0/0"),
+        (FindingStatus.RISKY, "", "::/0"),
     ],
 )
 def test_proxies(settings: MakeSettings, host: str, proxies: str, status: FindingStatus) -> None:

@@ -1,6 +1,7 @@
 """Engine.IO as an ASGI application, driven by the messages that servers send it."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -126,6 +127,17 @@ class TestWebSocket:
         await until(lambda: engine.recorders[0].messages == [b"a", b"b", b"c", b"d"])
         assert [(await wire.sent()).get("text") for _ in range(2)] == ["4a", "4b"]
         assert [(await wire.sent()).get("bytes") for _ in range(2)] == [b"c", b"d"]
+
+    async def test_a_flood_leaves_others_their_turns(self, wire: Wire, engine: Engine) -> None:
+        """A server hands over what it has read without suspending: tens of thousands of messages may have come."""
+        for _ in range(10_000):
+            wire.receive({"type": "websocket.receive", "text": "4a"})
+        received = engine.recorders[0].messages
+        seen = []
+        while len(received) < 10_000:
+            await asyncio.sleep(0)
+            seen.append(len(received))
+        assert max(after - before for before, after in itertools.pairwise([0, *seen])) <= 100
 
     async def test_text_that_is_none_is_closed(self, wire: Wire, engine: Engine) -> None:
         """A lone surrogate, which a server may have let through, has no place in UTF-8 (RFC 6455 section 8.1)."""

@@ -21,6 +21,7 @@ from synkora.engine.transports.polling_endpoint import Receive, Send
 from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.protocol.errors import ProtocolError
 
+_SLICE: Final = 100  # messages that are handled in one turn; a few milliseconds
 _LONGEST_REASON: Final = 120  # bytes; a close frame has 123
 
 log = Log(__name__)
@@ -108,7 +109,11 @@ class AsgiWebSocket:
         self.close(Reason.TRANSPORT_ERROR, None)
 
     async def _read(self, receive: Receive) -> None:
+        taken = 0
         while (message := await receive())["type"] != "websocket.disconnect":
+            taken += 1
+            if taken % _SLICE == 0:
+                await asyncio.sleep(0)  # `receive` does not suspend while a server has messages
             session = self.session
             if session is None or self._closing:
                 continue

@@ -1,0 +1,411 @@
+"""The log of a namespace's events in Redis, which numbers, keeps and publishes each event at one moment."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from itertools import count
+from math import ceil
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from synkora.engine.logs import Log
+from synkora.protocol.json import Decoder, encode
+from synkora.protocol.socketio import PacketType, decode_arguments
+from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent
+from synkora.recovery.position import Position, new_epoch, parse
+from synkora.recovery.settings import RecoverySettings
+from synkora.redis.link import Link, LinkDown, RedisRefused, Script
+from synkora.redis_adapter import js_numbers, message_conversion
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.wire_codec import (
+    MEMBERS_ONLY,
+    BroadcastMessage,
+    InvalidMessage,
+    Options,
+    PublishedEvent,
+    beginning,
+    read_broadcast,
+    room_names,
+    write,
+)
+
+#: Who publishes the events of a log: none of the servers, so that each server takes them, the sender's too.
+AUTHOR: Final = "synkora-log"
+BEGINNING: Final = beginning(AUTHOR)
+_EVERYONE: Final = ""  # the room of events that are for the whole namespace
+_LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
+_MAX_FLOORS: Final = 100_000  # forgotten rooms, each of whose floor is known
+_MAX_UNSENT: Final = 8_000_000  # bytes of events that wait for Redis
+#: Stands for the text of an event while its message is written. Nobody can guess it.
+_PLACE: Final = secrets.token_hex(8)
+_PLACE_WRITTEN: Final = msgspec.msgpack.encode(_PLACE)
+_STRINGS: Final[Decoder[list[str]]] = Decoder(list[str], keeps_halves=True)
+
+log = Log(__name__)
+
+
+def _load(name: str) -> Script:
+    folder = files(__package__)
+    return Script("\n".join((folder / f"log_{part}.lua").read_text("utf-8") for part in ("common", name)))
+
+
+_APPEND: Final = _load("append")
+_BEGIN: Final = _load("begin")
+_FORGET: Final = _load("forget")
+_READ: Final = _load("read")
+
+
+class LogKeys:
+    """The names of a log's keys in Redis. The braces give them one hash slot in a cluster."""
+
+    def __init__(self, prefix: str, namespace: str) -> None:
+        self._prefix = f"{prefix}{{log:{namespace}}}:"
+
+    def of(self, name: str) -> bytes:
+        """`log`, `rooms`, `floors`, `marks`."""
+        return f"{self._prefix}{name}".encode()
+
+    def sender(self, uid: str) -> bytes:
+        """The number of the last event of an instance."""
+        return f"{self._prefix}sender:{uid}".encode()
+
+    def room(self, name: str) -> tuple[bytes, bytes]:
+        """The stream of a room, and its index: a hash with floor, bytes, and the number of each key's event."""
+        return (
+            f"{self._prefix}stream:{name}".encode(errors="surrogatepass"),
+            f"{self._prefix}index:{name}".encode(errors="surrogatepass"),
+        )
+
+
+class _Unsent(NamedTuple):
+    """An event that Redis has not confirmed; `is_delivered` if this instance's clients have it already."""
+
+    event: LoggedEvent
+    is_delivered: bool
+
+
+class RedisLog:
+    """An `EventLog` that all instances share. Each delivers an event when Redis publishes it, the sender's too.
+
+    While Redis is away, events reach the clients of this instance at once, and the others when Redis is back. What the
+    others have sent meanwhile is read then: `local_rooms` returns the rooms in which this instance has clients.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        namespace: str,
+        settings: RecoverySettings,
+        deliver: Deliver,
+        local_rooms: Callable[[], Collection[str]],
+        *,
+        prefix: str,
+        channels: str,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.deliver = deliver
+        self.lost = 0  # events that waited for Redis in vain
+        self._link = link
+        self._namespace = namespace
+        self._settings = settings
+        self._local_rooms = local_rooms
+        self._clock = clock
+        self._keys = LogKeys(prefix, namespace)
+        self._channels = Channels.of(channels, namespace)
+        self._lifetime = ceil(2 * settings.max_age) + 60
+        self._proposed = new_epoch()
+        self._position = Position(self._proposed, 0)
+        self._numbers = count(1)
+        self._is_new = True
+        self._unsent: dict[int, _Unsent] = {}
+        self._unsent_size = 0
+        self._held: list[bytes] | None = None  # messages that came while missed events are read
+        link.on_up.append(self._went_up)
+        link.on_down.append(self._went_down)
+        if link.is_up:
+            self._went_up()
+
+    @property
+    def is_shared(self) -> bool:
+        return True
+
+    @property
+    def position(self) -> Position:
+        return self._position
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._unsent_size  # the others are in Redis
+
+    def close(self) -> None:
+        """Follow the link no longer."""
+        self._link.on_up.remove(self._went_up)
+        self._link.on_down.remove(self._went_down)
+
+    # Appending
+
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...],
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...],
+        key: str | None,
+        *,
+        members_only: bool = False,
+    ) -> None:
+        """Have Redis number, keep and publish an event."""
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
+        number = next(self._numbers)
+        is_up = self._link.is_up
+        self._unsent[number] = _Unsent(event, not is_up)
+        self._unsent_size += event.size
+        if is_up:
+            self._send(number, event)
+        else:
+            self._deliver_here(event)
+            self._bound()
+
+    def _send(self, number: int, event: LoggedEvent) -> None:
+        keys, settings = self._keys, self._settings
+        rooms = event.rooms or (_EVERYONE,)
+        names = [*map(keys.of, ("log", "rooms", "floors", "marks")), keys.sender(self._link.uid)]
+        for room in rooms:
+            names += keys.room(room)
+        head, tail = self._around(number, event)
+        fields: list[bytes | str | int] = ["s", event.size, "d", event.data]
+        if event.attachments:
+            fields += ("a", msgspec.msgpack.encode(event.attachments))
+        if event.key is not None:
+            fields += ("k", event.key)
+        if event.except_rooms:
+            fields += ("x", encode(event.except_rooms))
+        if len(event.rooms) > 1:
+            fields += ("r", encode(event.rooms))
+        if event.members_only:
+            fields += ("o", 1)
+        args: list[bytes | str | int] = [
+            self._proposed,
+            number,
+            self._now(),
+            self._channels.broadcasts_to(event.rooms),
+            head,
+            tail,
+            int(not event.attachments),
+            ceil(settings.max_age * 1000),
+            settings.room_events,
+            settings.room_bytes,
+            settings.total_bytes,
+            settings.max_rooms,
+            self._lifetime,
+            _LOG_LIFETIME,
+            len(fields),
+            *fields,
+            *rooms,
+        ]
+        call = self._link.run(_APPEND, names, args)
+        call.add_done_callback(partial(self._sent, number))
+
+    def _around(self, number: int, event: LoggedEvent) -> tuple[bytes, bytes]:
+        """The message for the servers, before and after its text or, with attachments, before and after its place."""
+        flags: dict[str, Any] = {"sender": self._link.uid, "number": number}
+        if event.members_only:
+            flags[MEMBERS_ONLY] = True
+        options = Options([*event.rooms], [*event.except_rooms], flags)
+        if event.attachments:
+            arguments = js_numbers.normalize(decode_arguments(event.data, event.attachments, may_leave_out=True))
+            packet = PublishedEvent(PacketType.EVENT, [*arguments, _PLACE], self._namespace)
+        else:
+            packet = PublishedEvent(PacketType.EVENT, nsp=self._namespace, id=_PLACE)
+        head, _, tail = write(BroadcastMessage(AUTHOR, packet, options)).partition(_PLACE_WRITTEN)
+        return head, tail
+
+    def _sent(self, number: int, call: asyncio.Future[Any]) -> None:
+        error = call.exception()
+        if isinstance(error, LinkDown):
+            return  # it may have been appended: it is sent again, and appended once
+        unsent = self._unsent.pop(number, None)
+        if unsent is None:
+            return
+        self._unsent_size -= unsent.event.size
+        if isinstance(error, RedisRefused):
+            self.lost += 1
+            if not unsent.is_delivered:
+                self._deliver_here(unsent.event)
+        elif error is None and len(call.result()) > 1:
+            self._forget(call.result()[1])
+
+    def _deliver_here(self, event: LoggedEvent) -> None:
+        """Deliver an event that has no number yet: the position stays that of the event before."""
+        self.deliver(msgspec.structs.replace(event, number=self._position.number))
+
+    def _bound(self) -> None:
+        while self._unsent_size > _MAX_UNSENT:
+            number, unsent = next(iter(self._unsent.items()))
+            del self._unsent[number]
+            self._unsent_size -= unsent.event.size
+            self.lost += 1
+
+    def _forget(self, oldest: Sequence[bytes]) -> None:
+        """Forget quiet rooms, as far as they are too many, too large or too old."""
+        settings, keys = self._settings, self._keys
+        for room, last in zip(oldest[::2], oldest[1::2], strict=True):
+            names = (*map(keys.of, ("log", "rooms", "floors", "marks")), *keys.room(room.decode()))
+            bounds = (ceil(settings.max_age * 1000), settings.total_bytes, settings.max_rooms, _MAX_FLOORS)
+            self._link.run(_FORGET, names, (room, last, self._now(), *bounds))
+
+    # Receiving
+
+    def receive(self, message: bytes) -> None:
+        """Take a message of the log: it begins with `BEGINNING`."""
+        if self._held is not None:
+            self._held.append(message)
+            return
+        try:
+            broadcast = read_broadcast(message)
+            text = message_conversion.message_of(broadcast.packet)
+        except InvalidMessage as error:
+            log.warning("log_message_unreadable", problem=str(error))
+            return
+        data, _, place = text.data[:-2].rpartition(b',"')
+        position = parse(place.decode())
+        if position is None:
+            log.warning("log_message_unreadable", problem="no position")
+            return
+        options = broadcast.opts
+        if options.flag("sender") == self._link.uid:
+            unsent = self._unsent.get(options.flag("number"))
+            if unsent is not None and unsent.is_delivered:
+                self._position = position
+                return
+        rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
+        members_only = bool(options.flag(MEMBERS_ONLY))
+        event = LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None, members_only)
+        self._take(event, position)
+
+    def _take(self, event: LoggedEvent, position: Position) -> None:
+        if position.epoch == self._position.epoch and position.number <= self._position.number:
+            return
+        self._position = position
+        self.deliver(event)
+
+    # Redis comes and goes
+
+    def _went_down(self) -> None:
+        for number, unsent in self._unsent.items():
+            if not unsent.is_delivered:
+                self._unsent[number] = _Unsent(unsent.event, True)
+                self._deliver_here(unsent.event)
+        self._bound()
+
+    def _went_up(self) -> None:
+        """Learn the position, or read what this instance has missed. Then send what has waited."""
+        if self._is_new:
+            self.locate(self._begin_at)
+        else:
+            self._held = []
+            rooms = dict.fromkeys(self._local_rooms(), (0, True))
+            self._ask(rooms, self._position, self._caught_up, leaves_out=False)
+        for number, unsent in tuple(self._unsent.items()):
+            self._send(number, unsent.event)
+
+    def _caught_up(self, missed: list[LoggedEvent] | Incomplete) -> None:
+        held, self._held = self._held or [], None
+        if isinstance(missed, Incomplete):
+            log.warning("events_missed", namespace=self._namespace, reason=missed.value)
+            self._is_new = True
+            self.locate(self._begin_at)
+        else:
+            for event in missed:
+                self._take(event, Position(self._position.epoch, event.number))
+        for message in held:
+            self.receive(message)
+
+    def _begin_at(self, position: Position | None) -> None:
+        if position is not None:
+            self._is_new = False
+            self._position = position
+
+    # Reading
+
+    async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
+        """Return the events after a position that a socket in `rooms` has missed."""
+        found: asyncio.Future[list[LoggedEvent] | Incomplete] = asyncio.get_running_loop().create_future()
+        self._ask(dict.fromkeys(rooms, (0, True)), after, found.set_result, leaves_out=True)
+        return await found
+
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+        """Read what a socket has missed. `answered` is called at the place of the answer among the deliveries."""
+        rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
+        self._ask(rooms, after, answered, leaves_out=True)
+
+    def locate(self, found: Callable[[Position | None], None]) -> None:
+        """Ask Redis for the position."""
+
+        def answered(reply: Any) -> None:
+            found(Position(reply[0].decode(), reply[1]))
+
+        def ended(call: asyncio.Future[Any]) -> None:
+            if call.exception() is not None:
+                found(None)
+
+        call = self._link.run(_BEGIN, [self._keys.of("log")], [self._position.epoch, _LOG_LIFETIME], answered)
+        call.add_done_callback(ended)
+
+    def _ask(
+        self, rooms: Mapping[str, tuple[int, bool]], after: Position, answered: Answered, *, leaves_out: bool
+    ) -> None:
+        """Read rooms, each after a number; the bool says whether the events for members only are read too."""
+        keys, settings = self._keys, self._settings
+        names = [*map(keys.of, ("log", "floors", "marks"))]
+        args: list[bytes | str | int] = [
+            after.epoch,
+            after.number,
+            self._now(),
+            ceil(settings.max_age * 1000),
+            settings.replay_events,
+            settings.replay_bytes,
+            int(leaves_out),
+        ]
+        for room, (number, is_joined) in {**rooms, _EVERYONE: (0, True)}.items():
+            names += keys.room(room)
+            args += (room, number, int(is_joined))
+
+        def replied(reply: Any) -> None:
+            answered(self._missed(reply))
+
+        def ended(call: asyncio.Future[Any]) -> None:
+            if call.exception() is not None:
+                answered(Incomplete.UNAVAILABLE)
+
+        self._link.run(_READ, names, args, replied).add_done_callback(ended)
+
+    def _missed(self, reply: Any) -> list[LoggedEvent] | Incomplete:
+        reason = reply[0].decode()
+        if reason:
+            return Incomplete(reason)
+        events = [_event(number, room.decode(), entry) for number, room, entry in reply[3]]
+        return sorted(events, key=lambda event: event.number)
+
+    def _now(self) -> str | int:
+        """The time in ms, if it is not that of Redis."""
+        return "" if self._clock is None else ceil(self._clock() * 1000)
+
+
+def _event(number: int, room: str, entry: Sequence[bytes]) -> LoggedEvent:
+    fields = dict(zip(entry[::2], entry[1::2], strict=True))
+    rooms: tuple[str, ...] = (room,) if room != _EVERYONE else ()
+    if b"r" in fields:
+        rooms = tuple(_STRINGS.decode(fields[b"r"]))
+    return LoggedEvent(
+        number,
+        fields[b"d"],
+        tuple(msgspec.msgpack.decode(fields[b"a"])) if b"a" in fields else (),
+        rooms,
+        tuple(_STRINGS.decode(fields[b"x"])) if b"x" in fields else (),
+        fields[b"k"].decode() if b"k" in fields else None,
+        b"o" in fields,
+    )

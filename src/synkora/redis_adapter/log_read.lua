@@ -1,0 +1,57 @@
+-- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, and the events.
+-- KEYS: log, floors, marks, then for each room its stream and its index.
+-- ARGV: epoch and number of the position, now (ms, empty: the clock of Redis), max_age (ms), replay_events,
+-- replay_bytes, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
+-- number after which it is read, and whether it was joined ('1'): else events for members only are left out.
+
+local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
+local max_events, max_bytes, leaves_out = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
+local FIRST_ROOM, CHUNK = 8, 100
+local epoch = redis.call('HGET', log, 'epoch') or ''
+local last = tonumber(redis.call('HGET', log, 'number') or 0)
+if epoch ~= ARGV[1] or after > last then
+  return { 'epoch', epoch, last }
+end
+local too_old = grow_old(marks, clock(ARGV[3]), tonumber(ARGV[4]))
+local own, seen, found, size = {}, {}, {}, 0
+for position = FIRST_ROOM, #ARGV, 3 do
+  own[ARGV[position]] = leaves_out
+end
+
+local function is_left_out(entry)
+  local except = field(entry, 'x')
+  for _, room in ipairs(except and cjson.decode(except) or {}) do
+    if own[room] then
+      return true
+    end
+  end
+end
+
+for position = FIRST_ROOM, #ARGV, 3 do
+  local room, from = ARGV[position], math.max(after, tonumber(ARGV[position + 1]))
+  local is_joined = ARGV[position + 2] == '1'
+  local at = 4 + (position - FIRST_ROOM) / 3 * 2
+  local stream, index = KEYS[at], KEYS[at + 1]
+  if from < tonumber(redis.call('HGET', index, 'floor') or floor_of(log, floors, room)) then
+    return { 'trimmed', epoch, last }
+  end
+  local entries
+  repeat
+    entries = redis.call('XRANGE', stream, string.format('%.0f-0', from + 1), '+', 'COUNT', CHUNK)
+    for _, entry in ipairs(entries) do
+      from = number_of(entry)
+      if from <= too_old then
+        return { 'trimmed', epoch, last }
+      end
+      if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
+        seen[from] = true
+        found[#found + 1] = { from, room, entry[2] }
+        size = size + tonumber(field(entry, 's'))
+        if #found > max_events or size > max_bytes then
+          return { 'too_many', epoch, last }
+        end
+      end
+    end
+  until #entries < CHUNK
+end
+return { '', epoch, last, found }

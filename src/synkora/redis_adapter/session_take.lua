@@ -1,0 +1,11 @@
+-- Return a session's data and drop the session; nothing if there is none.
+-- KEYS: the session while it is connected, then all lost sessions: their data by pid, and their pids by time.
+-- ARGV: pid, now (ms, empty: the clock of Redis), session_age (ms).
+
+local session, lost, times, pid = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+drop_old(lost, times, ARGV[2], ARGV[3])
+local found = redis.call('GET', session) or redis.call('HGET', lost, pid)
+redis.call('DEL', session)
+redis.call('HDEL', lost, pid)
+redis.call('ZREM', times, pid)
+return found

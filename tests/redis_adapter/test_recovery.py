@@ -1,0 +1,242 @@
+"""Recovery over Redis: clients that return to any of several servers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from tests.support.page import Page as LocalPage
+from tests.support.page import without_offsets
+from tests.support.redis_server import RedisServer
+from tests.support.servers import until
+
+from synkora import RedisAdapter, Socket, SocketServer
+from synkora.engine.close_reasons import Reason
+from synkora.redis_adapter.adapter import RedisAdapters
+from synkora.sockets.recovery import RecoveryOutcome
+
+
+class Page(LocalPage):
+    """A page whose server asks Redis before it answers."""
+
+    def move_to(self, server: SocketServer) -> None:
+        """Connect to another server from now on."""
+        self._server = server
+
+    async def come(self, **auth: object) -> "Page":
+        """Connect, and wait for the answer."""
+        await super().come(**auth)
+        async with asyncio.timeout(10):
+            while self.sid is None:
+                await self.read()
+        return self
+
+
+def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
+    recovery = server.of("/")._core.recovery
+    assert recovery is not None
+    return dict(recovery.outcomes)
+
+
+def is_alone(server: SocketServer) -> bool:
+    """Whether the server is not joined to the others."""
+    adapters = server._connection
+    assert isinstance(adapters, RedisAdapters)
+    return adapters.problem is not None
+
+
+def server_on(redis: RedisServer) -> SocketServer:
+    """A server whose clients join the rooms that they name."""
+    server = SocketServer(adapter=RedisAdapter.from_url(redis.url), recovery=True)
+
+    @server.use
+    def sign_in(socket: Socket, auth: dict[str, Any]) -> None:
+        socket.identity = auth.get("user", "")
+
+    server.on("join", lambda socket, room: socket.join(room))
+    server.on("leave", lambda socket, room: socket.leave(room))
+    server.on("say", lambda socket, room, value: socket.to(room).emit("said", value))
+    return server
+
+
+@pytest.fixture
+async def servers(redis: RedisServer) -> AsyncIterator[list[SocketServer]]:
+    """Two servers that share a Redis."""
+    async with AsyncExitStack() as stack:
+        servers = [server_on(redis) for _ in range(2)]
+        for server in servers:
+            server.of("/")
+            await stack.enter_async_context(server.lifespan())
+        yield servers
+
+
+async def joined(server: SocketServer, room: str = "r") -> Page:
+    """A page in a room; its session is in Redis."""
+    page = await Page(server).come()
+    page.emit("join", room)
+    await page.read()
+    await server.everyone.fetch_sockets()  # a round trip through Redis
+    return page
+
+
+async def got(page: Page, count: int) -> list[Any]:
+    """The events of a page, once there are so many."""
+    async with asyncio.timeout(10):
+        while len(page.events) < count:
+            await page.read()
+    return without_offsets(page.events)
+
+
+async def test_all_get_one_order(servers: list[SocketServer]) -> None:
+    """Also the members on the server of the sender, in the order of Redis."""
+    pages = [await joined(server) for server in servers for _ in range(2)]
+    for number in range(20):
+        servers[number % 2].to("r").emit("n", number)
+    orders = [await got(page, 20) for page in pages]
+    assert sorted(orders[0]) == [["n", number] for number in range(20)]
+    assert all(order == orders[0] for order in orders)
+
+
+async def test_own_events_do_not_come_back(servers: list[SocketServer]) -> None:
+    """A sender gets what the others say alone."""
+    ann, ben = await joined(servers[0]), await joined(servers[1])
+    ann.emit("say", "r", 1)
+    assert await got(ben, 1) == [["said", 1]]
+    ben.emit("say", "r", 2)
+    assert await got(ann, 1) == [["said", 2]]
+    assert await got(ben, 1) == [["said", 1]]
+
+
+@pytest.mark.parametrize("back", [0, 1])
+async def test_fault_08_a_client_returns_to_any_server(servers: list[SocketServer], back: int) -> None:
+    """It gets what it missed before the reply, once and in order, with its old id."""
+    page = await joined(servers[0])
+    other = await joined(servers[1])
+    servers[1].to("r").emit("n", 0)
+    assert await got(page, 1) == [["n", 0]]
+    sid = page.sid
+    await page.lose()
+    for number in range(1, 10):
+        servers[number % 2].to("r").emit("n", number)
+    order = await got(other, 10)
+    page.move_to(servers[back])
+    await page.come()
+    assert page.recovered
+    assert page.sid == sid
+    assert without_offsets(page.events) == order
+    servers[0].to("r").emit("n", 10)
+    assert (await got(page, 11))[-1] == ["n", 10]
+
+
+async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[SocketServer]) -> None:
+    """What was connected to it returns to another one: the state was written when it changed."""
+    page = await joined(servers[0])
+    # Its server never learns that the connection is lost.
+    servers[1].to("r").emit("n", 1)
+    page.move_to(servers[1])
+    await page.come()
+    assert page.recovered
+    assert await got(page, 1) == [["n", 1]]
+
+
+async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[SocketServer]) -> None:
+    """On another server too; what it ends with costs the one that took over nothing."""
+    page = await joined(servers[0])
+    page.move_to(servers[1])
+    await page.come()
+    assert page.recovered
+    await until(lambda: not servers[0].of("/").sockets)
+    servers[0].to("r").emit("n", 1)
+    assert await got(page, 1) == [["n", 1]]
+    await page.lose()
+    page.move_to(servers[0])
+    await page.come()
+    assert page.recovered
+
+
+async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms(servers: list[SocketServer]) -> None:
+    """While others go on writing, on both servers."""
+    page = await joined(servers[0])
+    other = await joined(servers[1])
+    sent = 0
+    stop = False
+
+    async def write() -> None:
+        nonlocal sent
+        while not stop:
+            servers[sent % 2].to("r").emit("n", sent)
+            sent += 1
+            await asyncio.sleep(0.001)
+
+    writing = asyncio.create_task(write())
+    for visit in range(20):
+        await asyncio.sleep(0.01)
+        await page.lose()
+        page.move_to(servers[visit % 2])
+        await page.come()
+        assert page.recovered
+    stop = True
+    await writing
+    expected = await got(other, sent)
+    assert await got(page, sent) == expected
+    assert sorted(expected) == [["n", number] for number in range(sent)]
+
+
+async def test_a_session_begins_where_it_joined(servers: list[SocketServer]) -> None:
+    """What was said in a room before is not replayed, though this server never heard of it."""
+    other = await joined(servers[1], "p")
+    for number in range(5):
+        servers[1].to("p").emit("n", number)
+    await got(other, 5)
+    page = await joined(servers[0], "p")
+    await page.lose()
+    servers[1].to("p").emit("n", 5)
+    await got(other, 6)
+    await page.come()
+    assert page.recovered
+    assert without_offsets(page.events) == [["n", 5]]
+
+
+async def test_while_redis_is_away_clients_of_a_server_go_on(redis: RedisServer, servers: list[SocketServer]) -> None:
+    """The others get it when Redis is back: nothing is lost and nothing is doubled."""
+    here, there = await joined(servers[0]), await joined(servers[1])
+    redis.kill()
+    await until(lambda: all(map(is_alone, servers)))
+    servers[0].to("r").emit("n", 1)
+    assert await got(here, 1) == [["n", 1]]
+    redis.start()
+    assert await got(there, 1) == [["n", 1]]
+    servers[1].to("r").emit("n", 2)
+    assert await got(here, 2) == [["n", 1], ["n", 2]]
+    assert await got(there, 2) == [["n", 1], ["n", 2]]
+    assert outcomes(servers[0]) == {}
+
+
+async def test_while_redis_is_away_a_client_returns_without_a_replay(
+    redis: RedisServer, servers: list[SocketServer]
+) -> None:
+    """Nobody is recovered without the log."""
+    page = await joined(servers[0])
+    redis.kill()
+    await until(lambda: is_alone(servers[0]))
+    await page.lose()
+    await page.come()
+    assert not page.recovered
+    assert outcomes(servers[0]) == {RecoveryOutcome.UNKNOWN: 1}
+
+
+async def test_a_session_begins_before_what_is_said_while_its_place_is_learnt(servers: list[SocketServer]) -> None:
+    """A client that loses its connection at once misses nothing of it."""
+    for number in range(20):
+        page = await Page(servers[0]).come()
+        page.emit("join", f"room {number}")
+        servers[1].to(f"room {number}").emit("n", 0)
+        servers[0].to(f"room {number}").emit("n", 1)
+        await servers[0].everyone.fetch_sockets()
+        reached = len(page.packets) - 2
+        page.session.transport_closed(page.transport, Reason.TRANSPORT_CLOSE)  # what was sent is lost
+        await page.come()
+        assert page.recovered
+        assert len(page.events) >= reached
+        assert ["n", 1] in without_offsets(page.events)
