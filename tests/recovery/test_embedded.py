@@ -431,6 +431,21 @@ async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptu
     await store.close()
 
 
+async def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A lone surrogate has no bytes. Nothing is delivered or kept, and what comes later is."""
+    store = await started(tmp_path)
+    delivered: list[LoggedEvent] = []
+    log = store.log("/", delivered.append)
+    with pytest.raises(UnicodeEncodeError):
+        log.append(event("a"), (), ("\ud800",), (), None)
+    log.append(event("b"), (), ("p",), (), None)
+    assert [(event.number, name_of(event)) for event in delivered] == [(1, "b")]
+    kill(store)
+    store = await started(tmp_path)
+    assert store.log("/", delivered.append).position == log.position
+    await store.close()
+
+
 async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(tmp_path: Path) -> None:
     """The floor may be too high then, never too low."""
     other = next(room for room in map(str, range(100_000)) if bucket_of(room) == bucket_of("p"))

@@ -1,11 +1,13 @@
 """Recovery over Redis."""
 
 import pytest
-from tests.contracts.event_log import EventLogContract, MakeStore
-from tests.contracts.session_store import SessionStoreContract
+from tests.contracts.event_log import EventLogContract, MakeStore, event, name_of
+from tests.contracts.session_store import SESSION, SessionStoreContract, lost
 from tests.support.clocks import Clock
+from tests.support.redis_server import RedisServer
+from tests.support.servers import until
 
-from synkora.recovery.ports import Deliver
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
@@ -49,3 +51,61 @@ class TestRedisLog(EventLogContract):
 
 class TestRedisSessions(SessionStoreContract):
     pass
+
+
+async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServer, link: Link) -> None:
+    """Redis freezes, and the link gives it up: the event is delivered here, and sent again when Redis is back."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log.append(event("before"), (), ("p",), (), None)
+    await until(lambda: len(delivered) == 1)
+    began = log.position
+    redis.pause()
+    for name in ("a", "b"):
+        log.append(event(name), (), ("p",), (), None)
+    await until(lambda: not link.is_up)
+    assert [name_of(each) for each in delivered] == ["before", "a", "b"]
+    log.append(event("c"), (), ("p",), (), None)
+    redis.resume()
+    await until(lambda: link.is_up)
+    log.append(event("d"), (), ("p",), (), None)
+    await until(lambda: len(delivered) == 5)
+    assert [name_of(each) for each in delivered] == ["before", "a", "b", "c", "d"]
+    found = await log.read(("p",), began)
+    assert not isinstance(found, Incomplete)
+    assert [name_of(each) for each in found] == ["a", "b", "c", "d"]
+
+
+async def test_what_redis_refuses_is_delivered_here(redis: RedisServer, link: Link) -> None:
+    """Its memory is full: the clients of this instance go on, and the loss is counted."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    await link.call("CONFIG", "SET", "maxmemory", 1)
+    log.append(event("a"), (), ("p",), (), None)
+    await until(lambda: [name_of(each) for each in delivered] == ["a"])
+    assert log.lost == 1
+
+
+async def test_what_waits_for_redis_is_bounded(redis: RedisServer, link: Link) -> None:
+    """The oldest events are lost for the other instances."""
+    log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
+    redis.kill()
+    await until(lambda: not link.is_up)
+    for _ in range(9):
+        log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), (), None)
+    assert log.lost == 2
+    redis.start()
+
+
+async def test_sessions_that_could_not_be_saved_are_saved_later(redis: RedisServer, link: Link) -> None:
+    """Also those that Redis has lost with its memory."""
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    sessions.save(SESSION)
+    redis.kill()
+    await until(lambda: not link.is_up)
+    sessions.save(lost("pid-2"))
+    assert await sessions.take("pid-1") is None
+    redis.start()
+    await until(lambda: link.is_up)
+    assert await sessions.take("pid-1") == SESSION
+    assert await sessions.take("pid-2") == lost("pid-2")

@@ -44,10 +44,14 @@ class ChangeWriter:
         self.write(NamespaceForgotten(namespace))
 
     def write(self, change: Change) -> None:
-        """Keep a change for the case that the process is killed before the batch is written."""
+        """Keep a change for the case that the process is killed before the batch is written.
+
+        Raises `UnicodeEncodeError` for the name of a room with a lone surrogate, and keeps nothing then.
+        """
+        record = encode(change)
         self._sequence += 1
         self.batch.sequence = self._sequence
-        self._tail.write(self._sequence, encode(change))
+        self._tail.write(self._sequence, record)
         if not self.changed.is_set():
             self.changed.set()
 
@@ -65,8 +69,8 @@ class LogChanges:
     def added(self, event: LoggedEvent, time: float) -> None:
         """Write an event."""
         change = EventAdded(self._namespace, self._log.epoch, time, event)
-        self._writer.batch.add(change)
         self._writer.write(change)
+        self._writer.batch.add(change)
 
     def dropped(self, event: LoggedEvent) -> None:
         """Delete an event."""
@@ -86,8 +90,8 @@ class SessionChanges:
 
     def saved(self, session: SavedSession) -> None:
         """Write a session."""
-        self._writer.batch.sessions[self._namespace, session.pid] = session
         self._writer.write(SessionSaved(self._namespace, session))
+        self._writer.batch.sessions[self._namespace, session.pid] = session
 
     def dropped(self, pid: str) -> None:
         """Delete a session."""

@@ -229,7 +229,7 @@ class EmbeddedStore(MemoryStore):
                 await asyncio.sleep(INTERVAL)
             try:
                 await self._in_thread(partial(self._database.write, self._writer.take()))
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError) as error:
                 await self._give_up(self._database, error)
                 return
             if self._is_closing:
