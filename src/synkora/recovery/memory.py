@@ -89,6 +89,10 @@ class MemoryLog:
     def position(self) -> Position:
         return Position(self.epoch, self._number)
 
+    @property
+    def kept_bytes(self) -> int:
+        return self._size
+
     def append(
         self,
         data: bytes,

@@ -60,6 +60,11 @@ class EventLog(Protocol):
         ...
 
     @property
+    def kept_bytes(self) -> int:
+        """Bytes of the events that are kept on this instance."""
+        ...
+
+    @property
     def is_shared(self) -> bool:
         """Whether other instances append too: `position` may be behind theirs."""
         ...
