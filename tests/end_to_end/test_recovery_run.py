@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.recovery_run import FAULTS, running
+from  import StartServer
 from tests.recovery.checker import due, violations
 from tests.support.node_process import NodeProcess
 
@@ -34,3 +35,11 @@ async def test_a_server_without_recovery_is_found_out(tmp_path: Path, node: Node
         await run.work(5)
         found = violations([page.client for page in run.pages])
         assert any("did not get" in problem for problem in found)
+
+
+def test_a_folder_that_cannot_be_used_is_told(start_server: StartServer, tmp_path: Path) -> None:
+    """In the log, once; the server starts, and keeps everything in memory."""
+    (tmp_path / "file").write_text("not a folder")
+    server = start_server(STATE_DIR=str(tmp_path / "file" / "state"))
+    assert server.stop() == 0
+    assert server.output.count("recovery.db cannot be used") == 1
