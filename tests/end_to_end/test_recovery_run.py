@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.recovery_run import FAULTS, running
-from  import StartServer
 from tests.recovery.checker import due, violations
 from tests.support.node_process import NodeProcess
+from tests.support.server_process import StartServer
 
 pytestmark = pytest.mark.tools
 _SEED = int(os.environ.get("RECOVERY_SEED", "1"))
