@@ -77,6 +77,10 @@ class Instance:
         self.inside.get(project_id, {}).pop(socket_id, None)
         self.presence.remove_connection(project_id, socket_id)
 
+    def lose(self, project_id: str, socket_id: str) -> None:
+        """Lose a client's connection, which it may return from to any instance."""
+        self.presence.hold_connection(project_id, socket_id)
+
     def sees(self, project_id: str) -> set[str]:
         """The connections that its clients know of."""
         return set(self.witness.known.get(project_id, ()))
