@@ -61,7 +61,8 @@ class Instance:
     def join(self, project_id: str, socket_id: str) -> None:
         """Let a client in; sockets whose names begin alike are one user."""
         inside = self.inside.setdefault(project_id, {})
-        is_first = not inside
+        project = self.presence._projects.get(project_id)
+        is_first = project is None or not project.replica.own  # a held connection keeps the list
         if is_first:
             self.witness.known.pop(project_id, None)
         if socket_id not in inside:
