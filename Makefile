@@ -114,7 +114,7 @@ clean: ## remove everything that make has installed, and the caches
 	@(umask 077 && $(PYTHON) -c 'import re, secrets, sys; \
 		text, made = re.subn(r"(?m)^NEXTAUTH_SECRET=$$", "NEXTAUTH_SECRET=" + secrets.token_urlsafe(48), sys.stdin.read()); \
 		made == 1 or sys.exit(".env.example has no empty NEXTAUTH_SECRET= line to fill in"); \
-		sys.stdout.write(text)' < .env.example > $@)
+		sys.stdout.write(text.replace("#STATE_DIR=\n", "STATE_DIR=.state\n"))' < .env.example > $@)
 	@echo 'Made .env.local with a fresh NEXTAUTH_SECRET. To accept the users of your web app, put its secret there instead.'
 
 $(VENV_READY):

@@ -26,6 +26,11 @@ GROUPS: Final = (
         '"In Socket.IO" names the option of Socket.IO\'s server on Node.js.',
     ),
     (
+        "Recovery",
+        ("RECOVERY", "STATE_", "PRESENCE_"),
+        "[Recovery](recovery.md) says what is guaranteed, and what it costs.",
+    ),
+    (
         "Limits",
         ("LIMIT_",),
         "A refused client learns when to try again; [security](security.md#limits) has the answer of each limit.",

@@ -10,6 +10,7 @@ from tests.chaos.place import Place
 from tests.chaos.record import Connection
 from tests.chaos.site import Site
 from tests.support.people import Person
+from tests.support.positions import without_position
 from tests.support.wire import CLOSE, TEXT, Refused, WebSocket, client_frame
 
 _PATIENCE = 3  # seconds for a connection, after which another instance is tried
@@ -92,7 +93,7 @@ class Page:
                 if opcode == TEXT and payload == b"2":
                     await socket.send_text(b"3")
                 elif opcode == TEXT and payload.startswith(b"42"):
-                    connection.take(json.loads(payload[2:]), time.monotonic())
+                    connection.take(without_position(json.loads(payload[2:])), time.monotonic())
                     self._changed.set()
                 elif opcode == TEXT and payload.startswith(b"41"):
                     break

@@ -23,13 +23,14 @@ _GIVEN = {"job", "instance", "le"}  # by Prometheus
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a server that is one of several tells, by the names of its families."""
+    """What a server that is one of several tells, and one that is alone, by the names of its families."""
     with running_redis() as redis:
-        server = ServerProcess(tmp_path_factory.mktemp("server"), REDIS_URL=redis.url)
-        server.line(lambda line: "Redis is there" in line)
-        text = httpx.get(f"{server.url}/metrics", trust_env=False).text
-        assert server.stop() == 0
-    return {family.name: family for family in text_string_to_metric_families(text)}
+        joined = ServerProcess(tmp_path_factory.mktemp("joined"), REDIS_URL=redis.url)
+        alone = ServerProcess(tmp_path_factory.mktemp("alone"))
+        joined.line(lambda line: "Redis is there" in line)
+        texts = [httpx.get(f"{server.url}/metrics", trust_env=False).text for server in (joined, alone)]
+        assert [server.stop() for server in (joined, alone)] == [0, 0]
+    return {family.name: family for text in texts for family in text_string_to_metric_families(text)}
 
 
 @pytest.fixture(scope="module")

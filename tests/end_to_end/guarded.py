@@ -13,6 +13,7 @@ from tests.access.processes import App, Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, World, nextauth_v4
 from tests.support.clients import WebSocket
 from tests.support.people import ISSUED
+from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
 
@@ -165,7 +166,7 @@ class Guest:
 
     async def next(self) -> list[Any]:
         """The next event, whatever it is."""
-        return await self._client.event()
+        return without_position(await self._client.event())
 
     async def expect(self, name: str) -> Any:
         """The argument of the next event, which is to be `name`."""

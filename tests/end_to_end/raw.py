@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import httpx
 from tests.support.people import Person
+from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 from tests.support.server_process import ServerProcess
 from tests.support.wire import BINARY, TEXT, WebSocket, client_frame, fields
@@ -218,7 +219,7 @@ async def catch_up(client: RawClient) -> list[tuple[str, Any]]:
     while not isinstance(packet := await client.receive(), Closed):
         assert isinstance(packet, str)
         assert packet.startswith("42[")
-        name, argument = json.loads(packet[2:])
+        name, argument = without_position(json.loads(packet[2:]))
         if name == "pong":
             return events
         events.append((name, argument))

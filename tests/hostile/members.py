@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 from tests.support.people import Person
+from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 from tests.support.wire import PATH, TEXT, Connection, Response, WebSocket, request
 
@@ -192,7 +193,7 @@ class Member:
         name: str = repr(packet)
         argument: Any = None
         if packet.startswith(b"42"):
-            name, argument = json.loads(packet[2:])
+            name, argument = without_position(json.loads(packet[2:]))
         if name == _EDIT:
             self._take_content(name, argument)
         elif name == _CURSOR:

@@ -8,6 +8,7 @@ import aiohttp
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 from tests.support.node_process import Message, NodeProcess
 from tests.support.people import ALICE, BOB, CAROL, PROJECT
+from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 
 #: What the web app gives its client, besides `auth`.
@@ -94,7 +95,9 @@ class Inbox:
 
 
 class Client:
-    """A client with what it got: `events` are lists of a name and arguments, `changes` tell of its connection."""
+    """A client with what it got: `events` are lists of a name and arguments, without positions; `changes` tell of its
+    connection.
+    """
 
     def __init__(self, owner: str, way: Way, node: NodeProcess) -> None:
         self.way = way
@@ -168,7 +171,7 @@ class JsDriver:
 
     def _heard(self, message: Message) -> None:
         if "event" in message:
-            self._client.events.put(message["event"])
+            self._client.events.put(without_position(message["event"]))
         else:
             self._client.changed(message["change"])
 
@@ -210,7 +213,7 @@ class PythonDriver:
 
     def _listen(self) -> None:
         client, on, namespace = self._client, self._sio.on, self._namespace
-        on("*", lambda event, *args: client.events.put([event, *args]), namespace)
+        on("*", lambda event, *args: client.events.put(without_position([event, *args])), namespace)
         on("connect", lambda: client.changed(["connect", self._sio.get_sid(namespace)]), namespace)
         on("connect_error", lambda error: client.changed(["connect_error", _words(error)]), namespace)
         on("disconnect", lambda reason: client.changed(["disconnect", reason]), namespace)

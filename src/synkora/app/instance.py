@@ -25,6 +25,8 @@ from synkora.engine.origins import Origins
 from synkora.extras import advice
 from synkora.identity.handshake import Authenticator
 from synkora.identity.tokens import Keyring
+from synkora.recovery.ports import RecoveryStore
+from synkora.recovery.settings import RecoverySettings
 from synkora.redis.uid import new_uid
 from synkora.sockets.internals import drain_in_groups, registry_of
 from synkora.sockets.server import SocketServer
@@ -37,6 +39,7 @@ _NOT_ALLOWED: Final = (
     "the proxy send X-Forwarded-Host, and name the proxy in TRUSTED_PROXIES"
 )
 _SERVER_ERROR: Final = 500
+_MAX_SESSIONS: Final = 50_000  # lost ones, without a limit on clients
 
 log = structlog.get_logger(__name__)
 
@@ -197,7 +200,24 @@ def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServe
             connections=None if cluster is None else cluster.counters.addresses,
         ),
         adapter=None if cluster is None else cluster.adapter,
+        recovery=_recovery(settings) if settings.recovers else False,
     )
+
+
+def _recovery(settings: Settings) -> RecoverySettings | RecoveryStore:
+    bounds = RecoverySettings(
+        max_age=settings.recovery_log_age,
+        room_events=settings.recovery_log_events,
+        room_bytes=settings.recovery_log_bytes,
+        total_bytes=settings.recovery_total_bytes,
+        session_age=settings.recovery_max_away,
+        max_sessions=settings.limit_clients or _MAX_SESSIONS,
+    )
+    if settings.state_dir is None:
+        return bounds
+    from synkora.recovery.embedded import EmbeddedStore
+
+    return EmbeddedStore(settings.state_dir, bounds)
 
 
 def _collaboration(
@@ -223,6 +243,7 @@ def _collaboration(
         failures=failures,
         incidents=server.incidents,
         presence=None if cluster is None else cluster.presence,
+        presence_grace=settings.presence_grace,
         sessions=_session_store(settings, policy),
         user_connections=None if cluster is None else cluster.counters.users,
     )

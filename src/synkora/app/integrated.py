@@ -17,7 +17,7 @@ from synkora.app.settings import Settings, load_settings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import protocol_for
 from synkora.redis.uid import new_uid
-from synkora.sockets.internals import polling_of, registry_of
+from synkora.sockets.internals import polling_of, registry_of, start
 
 _SWITCHED_OFF: Final = (
     "ENABLE_INTEGRATED_WEBSOCKET is false, so Socket.IO is not served here: start synkora serve, and name its address "
@@ -70,6 +70,7 @@ class CollaborationServer:
         log.info("integrated", path=self._settings.path)
         advise(self._settings)
         async with self._instance as instance:
+            await start(instance.server)
             registry_of(instance.server).unavailable = None
             try:
                 yield

@@ -206,6 +206,7 @@ CookieNameValue = Annotated[
 ]
 NameValue = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
 FileValue = Annotated[Path | None, Allowed("the path of a file")]
+FolderValue = Annotated[Path | None, Allowed("the path of a folder")]
 TransportsValue = Annotated[
     tuple[Annotated[Transport, BeforeValidator(_lower)], ...],
     NoDecode,
@@ -229,6 +230,11 @@ AccessValue = Annotated[
 ]
 IntervalValue = Annotated[float, Field(ge=0.05, le=3600), Allowed("a number of seconds from 0.05 to 3600")]
 GracePeriodValue = Annotated[float, Field(ge=0, le=3600), Allowed("a number of seconds from 0 to 3600")]
+AwayValue = Annotated[float, Field(ge=1, le=604_800), Allowed("a number of seconds from 1 to 604800")]
+KeptCountValue = Annotated[int, Field(ge=1, le=1_000_000), Allowed("a whole number from 1 to 1000000")]
+KeptSizeValue = Annotated[
+    int, Field(ge=1024, le=10_000_000_000), Allowed("a size in bytes: a whole number from 1024 to 10000000000")
+]
 PayloadSizeValue = Annotated[
     int, Field(ge=1024, le=100_000_000), Allowed("a size in bytes: a whole number from 1024 to 100000000")
 ]

@@ -14,6 +14,7 @@ from synkora.app import setting_sources
 from synkora.app.setting_values import (
     AccessValue,
     Allowed,
+    AwayValue,
     ByteRateValue,
     ConsoleTokenValue,
     CookieNameValue,
@@ -21,10 +22,13 @@ from synkora.app.setting_values import (
     EnvironmentValue,
     FileValue,
     FlagValue,
+    FolderValue,
     FormatValue,
     GracePeriodValue,
     HostValue,
     IntervalValue,
+    KeptCountValue,
+    KeptSizeValue,
     LevelValue,
     NameValue,
     OriginsValue,
@@ -211,6 +215,49 @@ class Settings(BaseSettings):
         description="Bytes that may wait for a slow consumer; beyond this limit the server disconnects the client. "
         "Not less than WS_MAX_PAYLOAD.",
     )
+    recovery: FlagValue = Field(
+        default=True,
+        validation_alias="RECOVERY",
+        description="Give clients that return after a lost connection their projects back, and the events that they "
+        "missed. Not yet with REDIS_URL.",
+    )
+    recovery_max_away: AwayValue = Field(
+        default=7200,
+        validation_alias="RECOVERY_MAX_AWAY",
+        description="Seconds that a lost client may be away; later the client is a new one.",
+    )
+    recovery_log_age: AwayValue = Field(
+        default=7200,
+        validation_alias="RECOVERY_LOG_AGE",
+        description="Seconds for which the events of a project are kept.",
+    )
+    recovery_log_events: KeptCountValue = Field(
+        default=10_000,
+        validation_alias="RECOVERY_LOG_EVENTS",
+        description="Events of a project that are kept.",
+    )
+    recovery_log_bytes: KeptSizeValue = Field(
+        default=4_000_000,
+        validation_alias="RECOVERY_LOG_BYTES",
+        description="Bytes of a project's events that are kept.",
+    )
+    recovery_total_bytes: KeptSizeValue = Field(
+        default=64_000_000,
+        validation_alias="RECOVERY_TOTAL_BYTES",
+        description="Bytes of the events of all projects that are kept.",
+    )
+    state_dir: FolderValue = Field(
+        default=None,
+        validation_alias="STATE_DIR",
+        description="Folder in which the missed events and the lost clients outlive a restart, of this instance alone; "
+        "the server makes it. Unset: they are kept in memory.",
+    )
+    presence_grace: GracePeriodValue = Field(
+        default=5,
+        validation_alias="PRESENCE_GRACE",
+        description="Seconds for which a lost connection stays in the lists of its projects: nobody sees a client "
+        "that returns within this time leave. 0: it leaves at once. Only with RECOVERY.",
+    )
     shutdown_timeout: GracePeriodValue = Field(
         default=5,
         validation_alias="SHUTDOWN_TIMEOUT",
@@ -380,6 +427,11 @@ class Settings(BaseSettings):
         return self.console_token is not None or self.environment == "development"
 
     @property
+    def recovers(self) -> bool:
+        """Whether clients can return: not yet where there are several instances."""
+        return self.recovery and self.redis_url is None
+
+    @property
     def accepted_secrets(self) -> tuple[str, ...]:
         """Every secret besides the present one whose tokens are accepted."""
         return tuple(secret.get_secret_value() for secret in (*self.previous_secrets, *self.further_secrets))
@@ -390,9 +442,12 @@ class Settings(BaseSettings):
 
     def _idle(self) -> list[str]:
         """What is set and does nothing, one line each."""
+        found: list[str] = []
         if self.shutdown_drain and self.redis_url is None:
-            return ["SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to"]
-        return []
+            found.append("SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to")
+        if self.state_dir is not None and not self.recovery:
+            found.append("STATE_DIR does nothing with RECOVERY=false: nothing is kept")
+        return found
 
     def problems(self) -> list[str]:
         """Why a server cannot be started with them, one line each, without any secret."""

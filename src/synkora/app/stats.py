@@ -11,7 +11,8 @@ from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Limit
-from synkora.sockets.internals import adapter_of, refused_events, registry_of
+from synkora.sockets.internals import adapter_of, recovery_of, refused_events, registry_of
+from synkora.sockets.recovery import RecoveryOutcome
 from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ class RedisStats(msgspec.Struct, rename="camel"):
     received: int
     dropped: int
     reconnects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryStats:
+    """Clients that returned since the start, their replays, and the bytes of kept events now."""
+
+    outcomes: Mapping[RecoveryOutcome, int]
+    replays: Histogram  # events
+    replayed_bytes: int
+    kept_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +75,7 @@ class Stats:
     incidents: Mapping[IncidentKind, int]
     limits: Mapping[Limit, int]
     redis: RedisStats | None  # None for an instance that is alone
+    recovery: RecoveryStats | None  # None where clients cannot return
     # Durations
     turns: Histogram
     sign_in_durations: Histogram
@@ -100,9 +112,22 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Clu
         incidents=incidents.totals,
         limits=incidents.limits,
         redis=None if cluster is None else _redis_stats(cluster),
+        recovery=_recovery_stats(server),
         turns=flusher.turns,
         sign_in_durations=authentication.durations,
         access_check_durations=access.durations,
+    )
+
+
+def _recovery_stats(server: SocketServer) -> RecoveryStats | None:
+    recovery = recovery_of(server.of("/"))
+    if recovery is None:
+        return None
+    return RecoveryStats(
+        outcomes=recovery.outcomes,
+        replays=recovery.replays,
+        replayed_bytes=recovery.replayed_bytes,
+        kept_bytes=recovery.log.kept_bytes,
     )
 
 

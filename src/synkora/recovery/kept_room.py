@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from synkora.recovery.ports import LoggedEvent
@@ -50,11 +50,15 @@ class KeptRoom:
         self.last = event.number
         return replaced
 
-    def trim(self, too_old: int, most_events: int, most_bytes: int) -> list[LoggedEvent]:
+    def trim(self, too_old: int, most_events: int, most_bytes: int) -> Sequence[LoggedEvent]:
         """Drop the events up to the number `too_old`, and the oldest ones as long as there are too many.
 
         Returns what was dropped.
         """
+        if self._count <= most_events and self.size <= most_bytes and self._start < len(self._events):
+            oldest = self._events[self._start]
+            if oldest is not None and oldest.number > too_old and not self._is_sparse:
+                return ()
         dropped: list[LoggedEvent] = []
         while self._count:
             event = self._events[self._start]
@@ -82,9 +86,14 @@ class KeptRoom:
         self._count -= 1
         self.size -= event.size
 
+    @property
+    def _is_sparse(self) -> bool:
+        """Whether the gaps are more than the events."""
+        return len(self._events) > 2 * self._count + _SLACK
+
     def _tidy(self) -> None:
-        """Close the gaps when they are more than the events."""
-        if len(self._events) <= 2 * self._count + _SLACK:
+        """Close the gaps when they are many."""
+        if not self._is_sparse:
             return
         kept = [event for event in self._events if event is not None]
         self._numbers = array("q", (event.number for event in kept))

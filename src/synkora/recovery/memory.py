@@ -1,7 +1,7 @@
 """Recovery in the memory of one server: it outlives connections, not the process."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from time import time
 from typing import Final, Protocol
 
@@ -88,6 +88,10 @@ class MemoryLog:
     @property
     def position(self) -> Position:
         return Position(self.epoch, self._number)
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._size
 
     def append(
         self,
@@ -210,27 +214,27 @@ class MemoryLog:
         if event.number <= room.floor:  # only of a former process: a read cannot get so far back
             self._drop(event)
             return
-        self._size -= room.size
-        self._count -= len(room)
         replaced = room.add(event)
-        self._size += room.size
-        self._count += len(room)
+        self._size += event.size
+        self._count += 1
         if replaced is not None:
-            self._drop(replaced)
+            self._leave((replaced,))
         self._trim(room)
 
     def _trim(self, room: KeptRoom) -> None:
-        self._size -= room.size
-        self._count -= len(room)
         dropped = room.trim(self._too_old, self._settings.room_events, self._settings.room_bytes)
-        self._size += room.size
-        self._count += len(room)
         if dropped:
-            self._lose(room, dropped, room.floor)
+            self._leave(dropped)
+            self._raise_floor(room, room.floor)
 
-    def _lose(self, room: KeptRoom, events: Iterable[LoggedEvent], floor: int) -> None:
+    def _leave(self, events: Sequence[LoggedEvent]) -> None:
+        """Count events that have left a room."""
+        self._count -= len(events)
         for event in events:
+            self._size -= event.size
             self._drop(event)
+
+    def _raise_floor(self, room: KeptRoom, floor: int) -> None:
         if self.journal is not None:
             self.journal.floor_raised(room.name, floor)
 
@@ -264,11 +268,10 @@ class MemoryLog:
 
     def _forget(self, name: str) -> None:
         room = self._rooms.pop(name)
-        self._size -= room.size
-        self._count -= len(room)
         floor = max(room.floor, room.last)
         self._floors.raise_to(name, floor)
-        self._lose(room, room.after(0), floor)
+        self._leave(list(room.after(0)))
+        self._raise_floor(room, floor)
 
 
 class MemorySessions:

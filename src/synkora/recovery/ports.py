@@ -31,7 +31,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of data and attachments."""
-        return len(self.data) + sum(map(len, self.attachments))
+        return len(self.data) + sum(map(len, self.attachments)) if self.attachments else len(self.data)
 
 
 #: Sends an event to the members of its rooms. `EventLog.position` is the event's own during the call.
@@ -57,6 +57,11 @@ class EventLog(Protocol):
     @property
     def position(self) -> Position:
         """Of the last event that was delivered on this instance."""
+        ...
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the events that are kept on this instance."""
         ...
 
     @property

@@ -136,6 +136,10 @@ class RedisLog:
     def position(self) -> Position:
         return self._position
 
+    @property
+    def kept_bytes(self) -> int:
+        return self._unsent_size  # the others are in Redis
+
     def close(self) -> None:
         """Follow the link no longer."""
         self._link.on_up.remove(self._went_up)

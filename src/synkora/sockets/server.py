@@ -42,6 +42,7 @@ _NOT_STARTED: Final = (
     "The server's adapter is not connected: enter server.lifespan in the application's lifespan, or run the server "
     "with serve"
 )
+_NOT_LOADED: Final = _NOT_STARTED.replace("adapter is not connected", "store for recovery is not loaded")
 _LAST_STEPS: Final = 1  # seconds that cancelled tasks have
 
 
@@ -126,14 +127,16 @@ class SocketServer(Registration, BroadcastOperators):
         if connection_limiter is not None:
             options.of_type("connection_limiter", connection_limiter, ConnectionLimiter, "a ConnectionLimiter(…)")
         self._registry = Registry(self.settings, self._accept, connection_limiter)
+        self._recovery = _recovery_store(recovery, adapter)
         if self._connection is not None:
             self._registry.unavailable = (500, _NOT_STARTED)
+        elif self._recovery is not None and not isinstance(recovery, bool | RecoverySettings):
+            self._registry.unavailable = (500, _NOT_LOADED)
         if allow_request is not None:
             self._registry.ask = asker(options.function("allow_request", allow_request, "a function of the handshake"))
         self._polling = PollingEndpoint(self._registry)
         self.asgi = AsgiEndpoint(self._registry, self._polling, self.lifespan)
         self._host = ClientHost(self.settings, self._registry, connect_timeout, self._find)
-        self._recovery = _recovery_store(recovery, adapter)
         self._patterns: list[Namespace] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lasting: set[asyncio.Task[Any]] = set()
@@ -260,6 +263,7 @@ class SocketServer(Registration, BroadcastOperators):
             await self._recovery.start()
         if self._connection is not None:
             await self._connection.start()
+        if self._registry.unavailable is not None and self._registry.unavailable[1] in (_NOT_STARTED, _NOT_LOADED):
             self._registry.unavailable = None
 
     async def drain(self, seconds: float) -> None:

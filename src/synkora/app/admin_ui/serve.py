@@ -13,6 +13,7 @@ from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.incidents import IncidentKind
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.internals import session_of
+from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
 NAMESPACE: Final = "/admin"
@@ -31,7 +32,7 @@ def serve_admin_ui(instance: Instance, token: str, *, interval: float = INTERVAL
     """
     credentials, failures = Credentials(token), FailureBackoff(MOST_FAILURES)
     server = instance.server
-    namespace = server.of(NAMESPACE)
+    namespace = server.add(Namespace(NAMESPACE, recovery=False))
     AdminUiInstance(instance)
     watch = Watch(namespace, instance.instances, interval)
 

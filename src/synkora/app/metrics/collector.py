@@ -12,11 +12,12 @@ from prometheus_client.registry import Collector
 from synkora import __version__
 from synkora.app.instance import Instance
 from synkora.app.metrics.families import counter, counters, gauge, gauges, histogram
-from synkora.app.stats import RedisStats, Stats
+from synkora.app.stats import RecoveryStats, RedisStats, Stats
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind, Limit
+from synkora.sockets.recovery import RecoveryOutcome
 
 # The values of labels: each is counted from zero on, so that the first of them is seen as an increase.
 LOG_LEVELS: Final = ("warning", "error")
@@ -40,6 +41,8 @@ class ServerCollector(Collector):
         yield from _traffic(stats)
         yield from _admission(stats)
         yield from self._troubles(stats)
+        if stats.recovery is not None:
+            yield from _recovery(stats.recovery)
         if stats.redis is not None:
             yield from _redis(stats.redis)
 
@@ -116,6 +119,15 @@ def _admission(stats: Stats) -> Iterator[Metric]:
         stats.access_checks,
     )
     yield histogram("synkora_access_check_duration_seconds", "What such an answer took.", stats.access_check_durations)
+
+
+def _recovery(recovery: RecoveryStats) -> Iterator[Metric]:
+    yield counters(
+        "synkora_recoveries", "Clients that returned, by the outcome.", "outcome", RecoveryOutcome, recovery.outcomes
+    )
+    yield histogram("synkora_replay_events", "Events of a replay.", recovery.replays)
+    yield counter("synkora_replayed_bytes", "Bytes of the events in replays.", recovery.replayed_bytes)
+    yield gauge("synkora_recovery_log_bytes", "Bytes of the events that are kept.", recovery.kept_bytes)
 
 
 def _redis(redis: RedisStats) -> Iterator[Metric]:

@@ -1,0 +1,12 @@
+"""The positions that events carry on a server with recovery."""
+
+import re
+from typing import Any, Final
+
+POSITION: Final = re.compile(r"[0-9a-z]{8}\.[0-9a-f]+")
+
+
+def without_position(event: list[Any]) -> list[Any]:
+    """An event as it was emitted: a position, where there is one, is its last argument."""
+    last = event[-1]
+    return event[:-1] if isinstance(last, str) and POSITION.fullmatch(last) else event
