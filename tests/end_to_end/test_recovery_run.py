@@ -4,6 +4,7 @@ RECOVERY_SEED and RECOVERY_SECONDS have another run, or a longer one.
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ _SECONDS = float(os.environ.get("RECOVERY_SECONDS", "20"))
 
 async def test_clients_miss_nothing(tmp_path: Path, node: NodeProcess) -> None:
     """All edits come to all members, once, in one order, and never to their senders. Nobody is seen to leave."""
+    sys.stdout.write(f"RECOVERY_SEED={_SEED} RECOVERY_SECONDS={_SECONDS:g}\n")
     async with running(tmp_path, node, _SEED) as run:
         await run.work(_SECONDS)
         clients = [page.client for page in run.pages]
