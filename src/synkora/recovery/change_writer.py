@@ -43,8 +43,8 @@ class ChangeWriter:
         self.batch.forget(namespace)
         self.write(NamespaceForgotten(namespace))
 
-    def write(self, change: Change) -> None:
-        """Keep a change for the case that the process is killed before the batch is written.
+    def write(self, change: Change) -> bytes:
+        """Keep a change for the case that the process is killed before the batch is written. Returns its encoded form.
 
         Raises `UnicodeEncodeError` for the name of a room with a lone surrogate, and keeps nothing then.
         """
@@ -54,6 +54,7 @@ class ChangeWriter:
         self._tail.write(self._sequence, record)
         if not self.changed.is_set():
             self.changed.set()
+        return record
 
 
 class LogChanges:
@@ -69,8 +70,7 @@ class LogChanges:
     def added(self, event: LoggedEvent, time: float) -> None:
         """Write an event."""
         change = EventAdded(self._namespace, self._log.epoch, time, event)
-        self._writer.write(change)
-        self._writer.batch.add(change)
+        self._writer.batch.add(change, self._writer.write(change))
 
     def dropped(self, event: LoggedEvent) -> None:
         """Delete an event."""

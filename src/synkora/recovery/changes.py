@@ -50,7 +50,7 @@ class SessionDropped(msgspec.Struct, frozen=True, array_like=True, tag="d"):
 Change = LogBegun | NamespaceForgotten | EventAdded | SessionSaved | SessionDropped
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_change: Final = msgspec.msgpack.Decoder(Change).decode
-decode_event: Final = msgspec.msgpack.Decoder(LoggedEvent).decode
+decode_event: Final = msgspec.msgpack.Decoder(EventAdded).decode
 decode_session: Final = msgspec.msgpack.Decoder(SavedSession).decode
 
 
@@ -63,16 +63,16 @@ class Batch:
         self.sequence = sequence  # the number of the last change
         self.forgotten: set[str] = set()  # namespaces, before all that follows
         self.numbers: dict[str, tuple[str, int]] = {}  # epoch and last number of each namespace
-        self.events: dict[tuple[str, int], EventAdded] = {}
+        self.events: dict[tuple[str, int], tuple[str, int, bytes]] = {}  # rows: namespace, number, `EventAdded`
         self.gone: list[tuple[str, int]] = []
         self.floors: dict[tuple[str, int], int] = {}
         self.sessions: dict[tuple[str, str], SavedSession | None] = {}
 
-    def add(self, added: EventAdded) -> None:
-        """Note an event."""
+    def add(self, added: EventAdded, record: bytes) -> None:
+        """Note an event, and its encoded form."""
         number = added.event.number
         self.numbers[added.namespace] = added.epoch, number
-        self.events[added.namespace, number] = added
+        self.events[added.namespace, number] = added.namespace, number, record
 
     def drop(self, namespace: str, number: int) -> None:
         """Note that an event is no longer kept."""

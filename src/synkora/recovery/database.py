@@ -11,7 +11,7 @@ _PATIENCE: Final = 3  # seconds in which a former process may let go of the file
 _TABLES: Final = """
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE numbers (namespace TEXT PRIMARY KEY, epoch TEXT, number INTEGER) WITHOUT ROWID;
-CREATE TABLE events (namespace TEXT, number INTEGER, time REAL, event BLOB, PRIMARY KEY (namespace, number));
+CREATE TABLE events (namespace TEXT, number INTEGER, event BLOB, PRIMARY KEY (namespace, number));
 CREATE TABLE floors (namespace TEXT, bucket INTEGER, floor INTEGER, PRIMARY KEY (namespace, bucket)) WITHOUT ROWID;
 CREATE TABLE sessions (namespace TEXT, pid TEXT, session BLOB, PRIMARY KEY (namespace, pid)) WITHOUT ROWID;
 """
@@ -70,15 +70,12 @@ class Database:
         """Return all that is in the file. Raises `msgspec.MsgspecError` too."""
         run = self._connection.execute
         numbers = {namespace: (epoch, number) for namespace, epoch, number in run("SELECT * FROM numbers")}
-        events = run("SELECT namespace, time, event FROM events ORDER BY namespace, number")
+        events = run("SELECT event FROM events ORDER BY namespace, number")
         sessions = run("SELECT namespace, session FROM sessions")
         return Contents(
             numbers,
             run("SELECT namespace, bucket, floor FROM floors").fetchall(),
-            [
-                EventAdded(namespace, numbers[namespace][0], time, decode_event(event))
-                for namespace, time, event in events
-            ],
+            [decode_event(event) for (event,) in events],
             [SessionSaved(namespace, decode_session(session)) for namespace, session in sessions],
         )
 
@@ -96,10 +93,7 @@ class Database:
         try:
             for table in ("events", "floors", "numbers", "sessions"):
                 many(f"DELETE FROM {table} WHERE namespace = ?", forgotten)  # noqa: S608 - a name from the line above
-            many(
-                "INSERT INTO events VALUES (?, ?, ?, ?)",
-                ((*at, added.time, encode(added.event)) for at, added in batch.events.items()),
-            )
+            many("INSERT INTO events VALUES (?, ?, ?)", batch.events.values())
             many("DELETE FROM events WHERE namespace = ? AND number = ?", batch.gone)
             many(
                 "INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET floor = max(floor, excluded.floor)",

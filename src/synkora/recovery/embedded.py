@@ -28,6 +28,7 @@ from synkora.recovery.changes import (
     SessionDropped,
     SessionSaved,
     decode_change,
+    encode,
 )
 from synkora.recovery.database import Contents, Database, OtherVersion
 from synkora.recovery.memory import Clock, MemoryLog, MemorySessions, MemoryStore
@@ -187,7 +188,7 @@ class EmbeddedStore(MemoryStore):
                 batch.forget(namespace)
                 batch.numbers[namespace] = self._log_of(namespace).epoch, 0
             case EventAdded():
-                batch.add(change)
+                batch.add(change, encode(change))
                 self._log_of(namespace).keep(change.event, change.time)
             case SessionSaved():
                 batch.sessions[namespace, change.session.pid] = change.session
