@@ -61,7 +61,8 @@ class Instance:
     def join(self, project_id: str, socket_id: str) -> None:
         """Let a client in; sockets whose names begin alike are one user."""
         inside = self.inside.setdefault(project_id, {})
-        is_first = not inside
+        project = self.presence._projects.get(project_id)
+        is_first = project is None or not project.replica.own  # a held connection keeps the list
         if is_first:
             self.witness.known.pop(project_id, None)
         if socket_id not in inside:
@@ -76,6 +77,10 @@ class Instance:
         """Let a client out."""
         self.inside.get(project_id, {}).pop(socket_id, None)
         self.presence.remove_connection(project_id, socket_id)
+
+    def lose(self, project_id: str, socket_id: str) -> None:
+        """Lose a client's connection, which it may return from to any instance."""
+        self.presence.hold_connection(project_id, socket_id)
 
     def sees(self, project_id: str) -> set[str]:
         """The connections that its clients know of."""

@@ -13,6 +13,7 @@ from tests.support.servers import until
 
 from synkora.cluster.lease import Timing
 from synkora.cluster.presence_sync import PresenceSync
+from synkora.cluster.project_sync import SyncState
 from synkora.collaboration.presence import Presence
 from synkora.redis.link import Link, LinkSettings
 
@@ -369,3 +370,71 @@ async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) 
         gone.leave("p", next(iter(gone.inside["p"])))
         await until(lambda: all(instance.presence.count("p") == len(left) for instance in left))
         assert gone.presence.local_projects == []
+
+
+async def test_nobody_hears_of_a_client_that_returns_to_another_instance(gather: Gather) -> None:
+    """Nor when the instance that it came from gives it up; the new one lets it out."""
+    one, two, three = await gather(3)
+    await met(one, two, three)
+    one.join("p", "x1")
+    await everyone_sees({"a", "b", "c", "x"}, one, two, three)
+    for instance in (one, two, three):
+        instance.witness.take()
+    one.lose("p", "x1")
+    two.join("p", "x1")
+    await until(lambda: "x1" in one.presence._projects["p"].replica.moved)
+    one.leave("p", "x1")
+    one.join("p", "d1")
+    await everyone_sees({"a", "b", "c", "d", "x"}, one, two, three)
+    two.leave("p", "x1")
+    await everyone_sees({"a", "b", "c", "d"}, one, two, three)
+    for instance in (one, two, three):
+        assert instance.witness.take() == ["+d1", "-x1"]
+
+
+async def test_nobody_hears_of_a_client_that_returns_to_an_instance_without_others(gather: Gather) -> None:
+    """That instance learns of the project with it."""
+    one, two = await gather()
+    one.join("p", "a1")
+    one.join("p", "x1")
+    await until(lambda: one.presence.is_complete("p"))
+    one.witness.take()
+    one.lose("p", "x1")
+    two.join("p", "x1")
+    await until(lambda: two.presence.is_complete("p"))
+    await until(lambda: "x1" in one.presence._projects["p"].replica.moved)
+    one.leave("p", "x1")
+    one.join("p", "b1")
+    await everyone_sees({"a", "b", "x"}, one, two)
+    assert one.witness.take() == ["+b1"]
+    entries = [instance.witness.known["p"]["x1"].joinedAt for instance in (one, two)]
+    assert len(set(entries)) == 1
+
+
+async def test_the_last_client_of_an_instance_may_move(gather: Gather, redis: RedisServer) -> None:
+    """The instance forgets the project when it gives the client up."""
+    one, two = await gather()
+    one.join("p", "x1")
+    await until(lambda: one.presence.is_complete("p"))
+    one.lose("p", "x1")
+    two.join("p", "x1")
+    await until(lambda: "x1" in one.presence._projects["p"].replica.moved)
+    one.leave("p", "x1")
+    await until(lambda: not one.presence._projects)
+    await until(lambda: not redis.do("EXISTS", f"synkora:instance:{one.link.uid}"))
+    assert two.sees("p") == {"x1"}
+    assert one.presence.project_count == 0
+
+
+async def test_a_client_of_a_dead_instance_is_adopted(gather: Gather) -> None:
+    """It returned before the instance was taken for dead: nobody hears of it."""
+    one, two, dead = await gather(3)
+    await met(one, two, dead)
+    two.witness.take()
+    dead.kill()
+    one.join("p", "c1")
+    await until(lambda: one.presence._projects["p"].state is SyncState.SYNCED)
+    await one.presence._lease.reap(dead.link.uid)
+    one.join("p", "d1")
+    await everyone_sees({"a", "b", "c", "d"}, one, two)
+    assert two.witness.take() == ["+d1"]

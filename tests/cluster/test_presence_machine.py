@@ -31,6 +31,8 @@ class PresenceMachine(RuleBasedStateMachine):
         self.redis.do("FLUSHALL")
         self.runner = asyncio.Runner()
         self.dead: list[str] = []
+        self.moves = 0
+        self.left_behind: list[tuple[Instance, str, str]] = []  # connections that their instances have not given up
         self.cluster: list[Instance] = []
         for _ in INSTANCES:
             self.do(lambda: self.cluster.append(self._new()))
@@ -57,7 +59,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     def name(self, number: int, socket: int) -> str:
         """A socket of an instance, of which each has two users, one of them shared by all."""
-        return f"{'abcx'[number] if socket else 'x'}{socket}-{self.cluster[number].link.uid}"
+        return f"{'abcx'[number] if socket else 'x'}{socket}-{self.moves}-{self.cluster[number].link.uid}"
 
     @rule(number=instances, project=projects, socket=numbers)
     def join(self, number: int, project: str, socket: int) -> None:
@@ -76,6 +78,42 @@ class PresenceMachine(RuleBasedStateMachine):
             instance.join(project, name)
 
         self.do(act)
+
+    @rule(number=instances, project=projects, pick=st.integers(0, 5))
+    def leave_as_any(self, number: int, project: str, pick: int) -> None:
+        """Also one that has come from another instance."""
+        inside = sorted(self.cluster[number].inside.get(project, ()))
+        if inside:
+            self.do(lambda: self.cluster[number].leave(project, inside[pick % len(inside)]))
+
+    @rule(number=instances, other=instances, project=projects, pick=st.integers(0, 5))
+    def lose_and_return(self, number: int, other: int, project: str, pick: int) -> None:
+        """A client loses its connection, and returns to any instance with the same socket id."""
+        source, target = self.cluster[number], self.cluster[other]
+        inside = sorted(source.inside.get(project, ()))
+        if not inside:
+            return
+        socket = inside[pick % len(inside)]
+
+        def act() -> None:
+            source.lose(project, socket)
+            if source is target:
+                source.join(project, socket)
+                return
+            del source.inside[project][socket]
+            self.left_behind.append((source, project, socket))
+            target.join(project, socket)
+
+        self.left_behind = [each for each in self.left_behind if each != (target, project, socket)]
+        self.moves += 1  # from now on the source's own clients have other ids
+        self.do(act)
+
+    @rule()
+    def give_up(self) -> None:
+        """The time is over that an instance waits for a client."""
+        if self.left_behind:
+            instance, project, socket = self.left_behind.pop(0)
+            self.do(lambda: instance.presence.remove_connection(project, socket))
 
     @rule(number=instances, most=st.integers(1, 4))
     def send(self, number: int, most: int) -> None:
@@ -132,6 +170,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     def _end(self, instance: Instance) -> None:
         self.dead.append(instance.link.uid)
+        self.left_behind = [each for each in self.left_behind if each[0] is not instance]
         self.do(instance.kill)
         self.do(self.link(instance).cut)
 
@@ -150,6 +189,8 @@ class PresenceMachine(RuleBasedStateMachine):
         """In the end everybody knows the truth, and Redis does."""
         for number in INSTANCES:
             self.connect(number)
+        while self.left_behind:
+            self.give_up()
         for uid in self.dead:
             self._age(uid)
         for _ in range(3):
@@ -180,7 +221,7 @@ class PresenceMachine(RuleBasedStateMachine):
             for instance in self.cluster:
                 if instance.inside.get(project):
                     assert instance.presence.is_complete(project)
-                    assert instance.witness.known[project] == truth
+                    assert instance.witness.known[project].keys() == truth.keys()
                     assert instance.presence.count(project) == len({each.userId for each in truth.values()})
                 else:
                     assert project not in instance.presence._projects

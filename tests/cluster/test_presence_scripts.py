@@ -37,10 +37,10 @@ class Redis:
             args += (socket_id, json.dumps({"socketId": socket_id}))
         return await self.link.run(CHANGE, (KEYS.instances, KEYS.instance(uid), KEYS.project(PROJECT)), args)
 
-    async def enter(self, uid: str, *own: str, project: str = PROJECT) -> Any:
+    async def enter(self, uid: str, *own: str, project: str = PROJECT, held: str = "") -> Any:
         args: list[bytes | str | int] = [uid, project, KEYS.channel(project), LIFETIME]
         for socket_id in own:
-            args += (socket_id, json.dumps({"socketId": socket_id}))
+            args += (socket_id, json.dumps({"socketId": socket_id}), int(socket_id == held))
         reply = await self.link.run(ENTER, (KEYS.instances, KEYS.instance(uid), KEYS.project(project)), args)
         return None if reply is None else json.loads(reply)
 
@@ -197,3 +197,25 @@ async def test_every_key_has_a_lifetime(scripts: Redis) -> None:
     keys = scripts.server.do("KEYS", "*")
     assert len(keys) == 4
     assert all(0 < scripts.server.do("TTL", key) <= LIFETIME for key in keys)
+
+
+async def test_entering_adopts_who_has_returned_from_another_instance(scripts: Redis) -> None:
+    """Its entry stays as it is; the instance that it came from can no longer take it out."""
+    await scripts.change("one", "s1", "s2")
+    await scripts.take()
+    entered = await scripts.enter("two", "s1", "s3")
+    assert [who["socketId"] for who in entered["adopted"]] == ["s1"]
+    assert [who["socketId"] for who in entered["presentees"]] == ["s2"]
+    assert await scripts.take() == [([], ["s1", "s3"])]
+    await scripts.change("one", left=("s1", "s2"))
+    assert await scripts.take() == [(["s2"], [])]
+
+
+async def test_who_is_held_is_not_taken_back_from_another_instance(scripts: Redis) -> None:
+    """Its client has returned to that one; else it stays."""
+    await scripts.change("one", "s1", "s2")
+    await scripts.enter("two", "s1")
+    await scripts.take()
+    entered = await scripts.enter("one", "s1", "s2", held="s1")
+    assert [who["socketId"] for who in entered["presentees"]] == ["s1"]
+    assert await scripts.take() == []

@@ -131,3 +131,49 @@ def test_messages_are_read_as_they_are_written() -> None:
     assert SNAPSHOT.decode(b'{"version":7,"presentees":[' + who + b"]}") == ReplicaSnapshot(
         7, [PresenceEntry("s", "u", "U", "t")]
     )
+
+
+def test_who_returns_from_another_instance_is_no_news(replica: Replica) -> None:
+    """Its entry stays as the others know it."""
+    assert replica.join(somebody("x", 30)) == somebody("x")
+    assert sees(replica) == {"o", "x"}
+    assert told(replica.heed(announced(10, 11, joined=("x",), author=OURS))) == ""
+
+
+def test_who_returns_to_another_instance_is_no_news(replica: Replica) -> None:
+    """Its connection was held, and is another instance's from then on: that alone lets it out."""
+    replica.hold("o")
+    assert told(replica.heed(announced(10, 11, joined=("o",)))) == ""
+    assert replica.leave("o") == somebody("o")
+    assert sees(replica) == {"o", "x"}
+    assert told(replica.heed(announced(11, 12, left=("o",)))) == "-o"
+
+
+def test_a_snapshot_tells_who_has_returned_to_another_instance(replica: Replica) -> None:
+    replica.hold("o")
+    replica.await_snapshot()
+    assert told(replica.restore(ReplicaSnapshot(12, [somebody("o"), somebody("x")]))) == ""
+    replica.leave("o")
+    assert sees(replica) == {"o", "x"}
+
+
+def test_who_has_moved_may_return(replica: Replica) -> None:
+    """It is this instance's own again."""
+    replica.hold("o")
+    replica.heed(announced(10, 11, joined=("o",)))
+    assert replica.join(somebody("o", 40)) == somebody("o")
+    assert told(replica.heed(announced(11, 12, left=("o",)))) == "?"
+
+
+def test_an_adopted_entry_is_as_the_others_know_it(replica: Replica) -> None:
+    replica.join(somebody("y", 50))
+    replica.await_snapshot()
+    replica.restore(ReplicaSnapshot(12, [somebody("x")], [somebody("y")]))
+    assert replica.own["y"] == replica.attendance.get("y") == somebody("y")
+
+
+def test_a_live_connection_does_not_move(replica: Replica) -> None:
+    """Another instance has announced it too late: its client is here."""
+    assert told(replica.heed(announced(10, 11, joined=("o",)))) == ""
+    assert replica.leave("o") == somebody("o")
+    assert sees(replica) == {"x"}

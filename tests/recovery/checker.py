@@ -90,15 +90,16 @@ def _order(members: Iterable[Client], project: str) -> dict[str, set[str]]:
 def _lost(
     members: Collection[Client], project: str, edits: Mapping[str, Edit], before: Mapping[str, set[str]]
 ) -> Iterator[str]:
-    came = {event_id for member in members for event_id in member.received[project]}
+    received = {member.name: set(member.received[project]) for member in members}
+    came = set().union(*received.values())
     for sender in members:
         for edit in (edit for edit in sender.sent if edit.project == project):
             if not edit.accepted and edit.id not in came:
                 continue  # never reached the server
             for member in members:
-                if member is not sender and edit.id not in member.received[project]:
+                if member is not sender and edit.id not in received[member.name]:
                     newer = _same_key(edit, member, project, edits)
-                    if not any(not _precedes(other, edit.id, before) for other in newer):
+                    if not any(not _precedes(other, edit.id, before) for other in reversed(newer)):
                         yield f"{member.name} did not get {edit.id!r} of {sender.name}"
 
 

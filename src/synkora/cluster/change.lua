@@ -9,7 +9,8 @@ if not is_registered(KEYS[1], instance) then
 end
 local left, joined = {}, {}
 for index = 7, 6 + leaving do
-  if redis.call('HDEL', KEYS[3], ARGV[index]) == 1 then
+  if is_owner(KEYS[3], ARGV[index], instance) then -- else its client has returned to another instance
+    redis.call('HDEL', KEYS[3], ARGV[index])
     left[#left + 1] = ARGV[index]
   end
 end

@@ -26,6 +26,12 @@ local function connections(project)
   end
 end
 
+-- Whether a connection is in a project, and an instance's.
+local function is_owner(project, socket, instance)
+  local value = redis.call('HGET', project, socket)
+  return value and string.sub(value, 1, #instance + 1) == instance .. ':'
+end
+
 -- Give what has changed in a project a version, and tell of it: `left` are socket ids, `joined` are JSON.
 local function announce(project, channel, author, lifetime, left, joined)
   if #left == 0 and #joined == 0 then

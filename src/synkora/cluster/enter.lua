@@ -1,15 +1,18 @@
 -- Make an instance's connections in a project those that are given and no others, and return the connections of the
--- other instances as JSON. False if the instance is not registered.
+-- other instances as JSON, and those that it has adopted: their clients have returned to it from another instance.
+-- False if the instance is not registered.
 -- KEYS: instances, the instance's projects, the project.
--- ARGV: instance, project id, channel, lifetime (s), then socket id and JSON of each of its connections.
+-- ARGV: instance, project id, channel, lifetime (s), then socket id and JSON of each of its connections, and whether it
+-- is held ('1'): its client is away, and may have returned to another instance.
 
 local instance, id, channel, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not is_registered(KEYS[1], instance) then
   return false
 end
-local own, left, joined, others, registered = {}, {}, {}, {}, {}
-for index = 5, #ARGV, 2 do
+local own, held, left, joined, others, adopted, registered = {}, {}, {}, {}, {}, {}, {}
+for index = 5, #ARGV, 3 do
   own[ARGV[index]] = ARGV[index + 1]
+  held[ARGV[index]] = ARGV[index + 2] == '1'
 end
 for socket, owner, json in connections(KEYS[3]) do
   if owner == instance then
@@ -19,7 +22,13 @@ for socket, owner, json in connections(KEYS[3]) do
       redis.call('HDEL', KEYS[3], socket)
       left[#left + 1] = socket
     end
+  elseif own[socket] and not held[socket] then
+    redis.call('HSET', KEYS[3], socket, instance .. ':' .. json)
+    joined[#joined + 1] = json
+    adopted[#adopted + 1] = json
+    own[socket] = nil
   else
+    own[socket] = nil
     if registered[owner] == nil then
       registered[owner] = is_registered(KEYS[1], owner)
     end
@@ -31,7 +40,7 @@ for socket, owner, json in connections(KEYS[3]) do
     end
   end
 end
-for index = 5, #ARGV, 2 do
+for index = 5, #ARGV, 3 do
   if own[ARGV[index]] then
     redis.call('HSET', KEYS[3], ARGV[index], instance .. ':' .. ARGV[index + 1])
     joined[#joined + 1] = ARGV[index + 1]
@@ -45,4 +54,5 @@ else
 end
 announce(KEYS[3], channel, instance, lifetime, left, joined)
 local version = redis.call('HGET', KEYS[3], '') or '0'
-return string.format('{"version":%s,"presentees":[%s]}', version, table.concat(others, ','))
+return string.format(
+  '{"version":%s,"presentees":[%s],"adopted":[%s]}', version, table.concat(others, ','), table.concat(adopted, ','))

@@ -135,12 +135,19 @@ class PresenceSync:
         project = self._projects.get(project_id) or self._open(project_id)
         own = project.replica.own
         was_empty = not own
+        is_known = project.replica.attendance.get(entry.socketId) is not None
         has_joined = project.join(entry)
         self._inhabited += was_empty and bool(own)
         if has_joined:
             self._plan_call(project_id)
-            if self._listener is not None:
+            if self._listener is not None and not is_known:
                 self._listener.joined(project_id, entry)
+
+    def hold_connection(self, project_id: str, socket_id: str) -> None:
+        """Note that the client of a connection may return, to this instance or to another one."""
+        project = self._projects.get(project_id)
+        if project is not None:
+            project.replica.hold(socket_id)
 
     def remove_connection(self, project_id: str, socket_id: str) -> None:
         """Note that it has left."""
@@ -149,9 +156,15 @@ class PresenceSync:
             return
         own = project.replica.own
         was_inhabited = bool(own)
+        has_moved = socket_id in project.replica.moved
         entry = project.leave(socket_id)
         self._inhabited -= was_inhabited and not own
         if entry is None:
+            return
+        if has_moved:
+            if not own:
+                self._drop(project)
+                self._plan_call(project_id)  # nobody is in it here any more
             return
         if self._listener is not None:
             self._listener.left(project_id, entry)
@@ -262,7 +275,7 @@ class PresenceSync:
         if project.needs_snapshot:
             script, answered = ENTER, partial(self._entered, project)
             for entry in project.enter():
-                args += (entry.socketId, encode(entry))
+                args += (entry.socketId, encode(entry), int(entry.socketId in project.replica.held))
         else:
             script, answered = CHANGE, self._changed
             left, joined = project.change(_CHANGES_AT_ONCE)

@@ -84,26 +84,31 @@ class ProjectSync:
 
     def join(self, entry: PresenceEntry) -> bool:
         """Let a connection in; False if it is in already."""
-        if not self.replica.join(entry):
+        told = self.replica.join(entry)
+        if told is None:
             return False
         if not self.needs_snapshot:
-            self.joined[entry.socketId] = encode(entry)
+            self.joined[entry.socketId] = encode(told)
         return True
 
     def leave(self, socket_id: str) -> PresenceEntry | None:
         """Let a connection out; None if it was not in."""
+        has_moved = socket_id in self.replica.moved
         entry = self.replica.leave(socket_id)
+        if has_moved:
+            return entry
         if entry and not self.joined.pop(socket_id, None) and not self.needs_snapshot:
             self.left[socket_id] = None
         return entry
 
     def enter(self) -> list[PresenceEntry]:
-        """Ask for a snapshot: the connections that Redis is to know of."""
+        """Ask for a snapshot: the connections that Redis is to know of, without those that have moved."""
         self.left.clear()
         self.joined.clear()
         self.replica.await_snapshot()
         self.move(SyncEvent.ENTER)
-        return list(self.replica.own.values())
+        replica = self.replica
+        return [entry for socket_id, entry in replica.own.items() if socket_id not in replica.moved]
 
     def change(self, most: int) -> tuple[list[str], list[tuple[str, bytes]]]:
         """Report changes: some connections that have left, and then some that have joined."""

@@ -24,10 +24,14 @@ class Announcement(msgspec.Struct, frozen=True):
 
 
 class ReplicaSnapshot(msgspec.Struct, frozen=True):
-    """Whom Redis knows of in a project, but for one instance's own."""
+    """Whom Redis knows of in a project, but for one instance's own.
+
+    The `adopted` are own ones that Redis knew as those of other instances: their clients have returned to this one.
+    """
 
     version: int
     presentees: list[PresenceEntry]
+    adopted: list[PresenceEntry] = []
 
 
 ANNOUNCEMENT: Final[Decoder[Announcement]] = Decoder(Announcement, keeps_halves=True)
@@ -53,15 +57,20 @@ class Replica:
 
     Redis tells by snapshots and announcements, in the order of its changes. A connection that is missing in a snapshot
     may come back, when Redis has lost its memory and the others find it: it is in doubt until `settle`.
+
+    A client whose connection was lost may return to any instance. Its connection is `held` for a while, and `moved`
+    once another instance has it.
     """
 
-    __slots__ = ("_doubtful", "_instance", "_version", "attendance", "own")
+    __slots__ = ("_doubtful", "_instance", "_version", "attendance", "held", "moved", "own")
 
     def __init__(self, instance: str) -> None:
         self.attendance = ProjectPresence()
         self.own: dict[str, PresenceEntry] = {}
         self._instance = instance
         self._doubtful: set[str] = set()
+        self.held: set[str] = set()
+        self.moved: set[str] = set()
         self._version: int | None = None  # None while a snapshot is awaited
 
     @property
@@ -69,18 +78,43 @@ class Replica:
         """Whether there is something to `settle`."""
         return bool(self._doubtful)
 
-    def join(self, entry: PresenceEntry) -> bool:
-        """Let one of its own in; False if it is in already."""
-        if entry.socketId in self.own:
-            return False
-        self.own[entry.socketId] = entry
-        return self.attendance.add(entry)
+    def join(self, entry: PresenceEntry) -> PresenceEntry | None:
+        """Let one of its own in, and return what Redis is to know of it; None if it is in already.
+
+        A connection that was another instance's keeps its entry: its client has returned to this one.
+        """
+        socket_id = entry.socketId
+        self.held.discard(socket_id)
+        if socket_id in self.own and socket_id not in self.moved:
+            return None
+        self.moved.discard(socket_id)
+        self._doubtful.discard(socket_id)
+        known = self.attendance.get(socket_id)
+        if known is None:
+            self.attendance.add(entry)
+        else:
+            entry = known
+        self.own[socket_id] = entry
+        return entry
+
+    def hold(self, socket_id: str) -> None:
+        """Note that the connection of one of its own is lost, and that its client may return to another instance."""
+        if socket_id in self.own:
+            self.held.add(socket_id)
 
     def leave(self, socket_id: str) -> PresenceEntry | None:
-        """Let one of its own out; None if it was not in."""
-        if self.own.pop(socket_id, None) is None:
-            return None
-        return self.attendance.remove(socket_id)
+        """Let one of its own out; None if it was not in. One that has moved stays, as another instance's."""
+        entry = self.own.pop(socket_id, None)
+        self.held.discard(socket_id)
+        if socket_id in self.moved:
+            self.moved.discard(socket_id)
+            return entry
+        return None if entry is None else self.attendance.remove(socket_id)
+
+    def _note_moved(self, socket_id: str) -> None:
+        if socket_id in self.held:
+            self.held.discard(socket_id)
+            self.moved.add(socket_id)
 
     def await_snapshot(self) -> None:
         """Redis has been asked for a snapshot: what it announces until then is older."""
@@ -94,12 +128,13 @@ class Replica:
         """Follow a change that Redis has made."""
         changes = Changes()
         for socket_id in announcement.left:
-            if socket_id not in self.own:
+            if socket_id not in self.own or socket_id in self.moved:
                 self._remove(socket_id, changes)
             elif announcement.author != self._instance:
                 changes.has_gap = True  # this instance has been taken for dead
         for entry in announcement.joined:
             if announcement.author != self._instance:
+                self._note_moved(entry.socketId)
                 self._add(entry, changes)
             elif entry.socketId not in self.own:
                 changes.has_gap = True  # it has left meanwhile, or Redis believes what was said long ago
@@ -114,7 +149,13 @@ class Replica:
         changes = Changes()
         self._version = snapshot.version
         self._doubtful = self._others() - {entry.socketId for entry in snapshot.presentees}
+        for entry in snapshot.adopted:
+            if entry.socketId in self.own:
+                self.own[entry.socketId] = entry
+                self.attendance.remove(entry.socketId)
+                self.attendance.add(entry)
         for entry in sorted(snapshot.presentees, key=lambda entry: entry.joinedAt):
+            self._note_moved(entry.socketId)
             self._add(entry, changes)
         return changes
 
@@ -127,7 +168,7 @@ class Replica:
         return self._forget(self._others())
 
     def _others(self) -> set[str]:
-        return {entry.socketId for entry in self.attendance.entries} - self.own.keys()
+        return {entry.socketId for entry in self.attendance.entries} - (self.own.keys() - self.moved)
 
     def _forget(self, socket_ids: Collection[str]) -> Changes:
         changes = Changes()
@@ -137,7 +178,7 @@ class Replica:
 
     def _add(self, entry: PresenceEntry, changes: Changes) -> None:
         socket_id = entry.socketId
-        if socket_id in self.own:
+        if socket_id in self.own and socket_id not in self.moved:
             return
         self._doubtful.discard(socket_id)
         known = self.attendance.get(socket_id)

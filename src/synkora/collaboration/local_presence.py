@@ -30,6 +30,9 @@ class LocalPresence:
         if self._projects.setdefault(project_id, ProjectPresence()).add(entry) and self._listener is not None:
             self._listener.joined(project_id, entry)
 
+    def hold_connection(self, project_id: str, socket_id: str) -> None:
+        """Do nothing: a client that returns does so to this server."""
+
     def remove_connection(self, project_id: str, socket_id: str) -> None:
         project = self._projects.get(project_id, EMPTY)
         entry = project.remove(socket_id)

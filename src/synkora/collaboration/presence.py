@@ -63,6 +63,13 @@ class Presence(Protocol):
         """Add a connection of this server to a project; without effect if it has joined already."""
         ...
 
+    def hold_connection(self, project_id: str, socket_id: str) -> None:
+        """Note that a connection of this server is lost, and that its client may return to any server.
+
+        The connection stays until it is removed; the removal does nothing if another server has it then.
+        """
+        ...
+
     def remove_connection(self, project_id: str, socket_id: str) -> None:
         """Remove a connection of this server from a project; without effect if it has not joined."""
         ...

@@ -121,6 +121,8 @@ class Projects:
                 self.drop_lost(next(iter(self._lost)))
             self._lost[socket_id] = tuple(member.projects)
             self._overdue.add(socket_id)
+            for project_id in member.projects:
+                self._presence.hold_connection(project_id, socket_id)
         else:
             for project_id in member.projects:
                 self._presence.remove_connection(project_id, socket_id)

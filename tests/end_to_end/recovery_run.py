@@ -1,0 +1,256 @@
+"""A run of a server with clients that work while connections and the server itself break, again and again."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from tests.recovery.checker import Client, Edit
+from tests.support.node_process import Message, NodeProcess
+from tests.support.people import Person
+from tests.support.processes import PATIENCE, free_port
+from tests.support.real_clients import APP_OPTIONS
+from tests.support.relay import Relay, relaying
+from tests.support.server_process import ServerProcess
+
+PROJECTS: Final = ("project-a", "project-b")
+#: A connection that only seems alive lasts for up to three seconds.
+_SETTINGS: Final = {
+    "LIMIT_EDIT_RATE": "1000",
+    "LIMIT_FAILED_SIGN_INS": "0",
+    "PRESENCE_GRACE": "30",  # longer than a page is away
+    "SHUTDOWN_TIMEOUT": "1",
+    "WS_PING_INTERVAL": "1",
+    "WS_PING_TIMEOUT": "2",
+}
+_OPTIONS: Final = {**APP_OPTIONS, "reconnectionDelay": 50, "reconnectionDelayMax": 500, "timeout": 2000}
+_TRANSPORTS: Final = (["websocket"], ["polling"], ["polling", "websocket"])
+_KEYS: Final = 5  # tasks that are edited again and again
+
+
+class Page:
+    """A page that joins its projects once, on mount. `client` is what the checker reads."""
+
+    def __init__(self, number: int, relay: Relay, node: NodeProcess) -> None:
+        person = Person(f"user-{number // 2}", f"User {number // 2}")  # two tabs each
+        projects = PROJECTS if number % 3 == 0 else PROJECTS[number % 2 :][:1]
+        self.client = Client(f"page {number}", projects)
+        self.relay = relay
+        self.is_connected = False
+        self.connects = 0
+        self.lists = 0  # of users, that it has got: one for each join
+        self.farewells = 0  # how often it was told that somebody has left
+        self._number = number
+        self._token = person.token
+        self._node = node
+        self._name = node.listen(self._heard)
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Connect."""
+        transports = _TRANSPORTS[self._number % len(_TRANSPORTS)]
+        options = {**_OPTIONS, "auth": {"token": self._token}, "transports": transports}
+        self._node.order("open", name=self._name, url=f"http://127.0.0.1:{self.relay.port}", options=options)
+
+    def close(self) -> None:
+        """Disconnect."""
+        for task in self._asking:
+            task.cancel()
+        self._node.order("close", name=self._name)
+
+    def edit(self, chance: random.Random) -> None:
+        """Edit something: a task, or the canvas, whose edits all count."""
+        number = len(self.client.sent)
+        project = chance.choice(self.client.projects)
+        edit_id = f"{project}/{self._number}-{number}"
+        if chance.random() < 0.5:
+            task = f"task-{chance.randrange(_KEYS)}"
+            event = ["task:update", {"projectId": project, "task": {"id": task, "edit": edit_id}}]
+            edit = Edit(edit_id, project, task)
+        else:
+            event = ["canvas:update", {"projectId": project, "changes": [{"edit": edit_id}]}]
+            edit = Edit(edit_id, project)
+        self.client.sent.append(edit)
+        if chance.random() < 0.5 and self.is_connected:
+            asking = asyncio.create_task(self._ask(number, event))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+        else:
+            self._node.order("emit", name=self._name, event=event)
+
+    async def _ask(self, number: int, event: list[Any]) -> None:
+        """Emit with an ack: what the server acknowledges it must not lose."""
+        try:
+            await self._node.ask("call", name=self._name, event=event)
+        except AssertionError:
+            return  # the connection was lost meanwhile
+        self.client.sent[number] = replace(self.client.sent[number], accepted=True)
+
+    def _heard(self, told: Message) -> None:
+        if "event" in told:
+            name, *arguments = told["event"]
+            if name == "task:update":
+                self._received(arguments[0]["edit"])
+            elif name == "canvas:update":
+                self._received(arguments[0][0]["edit"])
+            elif name == "users:active":
+                self.lists += 1
+            elif name == "user:left":
+                self.farewells += 1
+        elif told["change"][0] == "connect":
+            self.is_connected = True
+            if not self.connects:
+                for project in self.client.projects:
+                    self._node.order("emit", name=self._name, event=["join-project", project])
+            self.connects += 1
+        elif told["change"][0] == "disconnect":
+            self.is_connected = False
+
+    def _received(self, edit_id: str) -> None:
+        project, _, _ = edit_id.partition("/")
+        self.client.received[project].append(edit_id)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether it is connected, and nothing that it has sent waits for an answer."""
+        return self.is_connected and not self._asking
+
+
+class Host:
+    """Where the server runs, again and again, on one port and with one folder."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self._folder = folder
+        self._variables = {**_SETTINGS, "WS_PORT": str(free_port()), "STATE_DIR": str(folder / "state"), **variables}
+        self.port = int(self._variables["WS_PORT"])
+        self._process: ServerProcess | None = None
+
+    async def start(self) -> None:
+        """Start the server."""
+        self._process = await asyncio.to_thread(lambda: ServerProcess(self._folder, **self._variables))
+
+    async def kill(self) -> None:
+        """End it at once."""
+        assert self._process is not None
+        await asyncio.to_thread(self._process.kill)
+
+    async def stop(self) -> None:
+        """Have it stop as a service manager does."""
+        assert self._process is not None
+        code = await asyncio.to_thread(self._process.stop)
+        assert code == 0, self._process.output
+
+
+class Run:
+    """Pages at work, and what goes wrong meanwhile; `faults` counts it."""
+
+    def __init__(self, host: Host, pages: list[Page], chance: random.Random) -> None:
+        self.host = host
+        self.pages = pages
+        self.faults: Counter[str] = Counter()
+        self._chance = chance
+
+    async def work(self, seconds: float, *, kinds: int) -> None:
+        """Have all pages edit, and things go wrong, for so long, and until `kinds` of faults were there.
+
+        Then wait until everyone has come back.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            working = [tasks.create_task(self._edit(page)) for page in self.pages]
+            breaking = tasks.create_task(self._break(seconds, kinds))
+            await breaking
+            for task in working:
+                task.cancel()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until everyone is connected, and nothing comes any more."""
+        async with asyncio.timeout(PATIENCE):
+            while not all(page.has_all for page in self.pages):
+                await asyncio.sleep(0.05)
+            count = -1
+            while count != (count := sum(len(ids) for page in self.pages for ids in page.client.received.values())):
+                await asyncio.sleep(1)
+
+    async def _edit(self, page: Page) -> None:
+        chance = random.Random(self._chance.random())
+        while True:
+            page.edit(chance)
+            await asyncio.sleep(chance.uniform(0.02, 0.3))
+
+    async def _break(self, seconds: float, kinds: int) -> None:
+        end = asyncio.get_running_loop().time() + seconds
+        order: list[str] = []
+        while asyncio.get_running_loop().time() < end or len(self.faults) < kinds:
+            order = order or self._chance.sample(list(FAULTS), len(FAULTS))
+            name = order.pop()
+            await asyncio.sleep(self._chance.uniform(0.2, 1))
+            await FAULTS[name](self)
+            self.faults[name] += 1
+
+    async def reset(self) -> None:
+        """End a connection."""
+        self._chance.choice(self.pages).relay.reset()
+
+    async def reset_all(self) -> None:
+        """End all connections."""
+        for page in self.pages:
+            page.relay.reset()
+
+    async def vanish(self) -> None:
+        """End a connection on the side of the page alone."""
+        self._chance.choice(self.pages).relay.vanish()
+
+    async def silence(self) -> None:
+        """Have a line hand on nothing, for longer than a connection lives without a ping, and then break."""
+        relay = self._chance.choice(self.pages).relay
+        relay.is_stuck = True
+        await asyncio.sleep(self._chance.uniform(0.5, 4))
+        relay.is_stuck = False
+        relay.cut()
+
+    async def kill(self) -> None:
+        """Kill the server, and start it again."""
+        await self.host.kill()
+        await asyncio.sleep(self._chance.uniform(0, 0.5))
+        await self.host.start()
+
+    async def stop(self) -> None:
+        """Have the server stop, and start it again."""
+        await self.host.stop()
+        await self.host.start()
+
+
+#: What goes wrong, in turns.
+FAULTS: Final = {
+    "a reset": Run.reset,
+    "resets of all": Run.reset_all,
+    "a half-open connection": Run.vanish,
+    "a silent line": Run.silence,
+    "kill -9": Run.kill,
+    "SIGTERM": Run.stop,
+}
+
+
+@asynccontextmanager
+async def running(folder: Path, node: NodeProcess, seed: int, pages: int = 8, **variables: str) -> AsyncIterator[Run]:
+    """A server with pages that have joined their projects."""
+    host = Host(folder, **variables)
+    await host.start()
+    opened: list[Page] = []
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(host.kill)
+        for number in range(pages):
+            relay = await stack.enter_async_context(relaying(host.port))
+            page = Page(number, relay, node)
+            stack.callback(page.close)
+            page.open()
+            opened.append(page)
+        async with asyncio.timeout(PATIENCE):
+            while not all(page.lists == len(page.client.projects) for page in opened):
+                await asyncio.sleep(0.02)
+        yield Run(host, opened, random.Random(seed))

@@ -1,0 +1,46 @@
+"""Stock clients that join once miss nothing, whatever breaks: resets, half-open connections, kill -9, SIGTERM.
+
+RECOVERY_SEED and RECOVERY_SECONDS have another run, or a longer one.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.recovery_run import FAULTS, running
+from tests.recovery.checker import due, violations
+from tests.support.node_process import NodeProcess
+from tests.support.server_process import StartServer
+
+pytestmark = pytest.mark.tools
+_SEED = int(os.environ.get("RECOVERY_SEED", "1"))
+_SECONDS = float(os.environ.get("RECOVERY_SECONDS", "20"))
+
+
+async def test_clients_miss_nothing(tmp_path: Path, node: NodeProcess) -> None:
+    """All edits come to all members, once, in one order, and never to their senders. Nobody is seen to leave."""
+    sys.stdout.write(f"RECOVERY_SEED={_SEED} RECOVERY_SECONDS={_SECONDS:g}\n")
+    async with running(tmp_path, node, _SEED) as run:
+        await run.work(_SECONDS, kinds=len(FAULTS))
+        clients = [page.client for page in run.pages]
+        assert violations(clients) == []
+        assert [page.farewells for page in run.pages] == [0] * len(run.pages)
+        assert due(clients) > 1000
+        assert all(page.connects > 2 for page in run.pages)
+
+
+async def test_a_server_without_recovery_is_found_out(tmp_path: Path, node: NodeProcess) -> None:
+    """The same run is wrong there: pages that join once get nothing after the first fault."""
+    async with running(tmp_path, node, _SEED, RECOVERY="false") as run:
+        await run.work(5, kinds=1)
+        found = violations([page.client for page in run.pages])
+        assert any("did not get" in problem for problem in found)
+
+
+def test_a_folder_that_cannot_be_used_is_told(start_server: StartServer, tmp_path: Path) -> None:
+    """In the log, once; the server starts, and keeps everything in memory."""
+    (tmp_path / "file").write_text("not a folder")
+    server = start_server(STATE_DIR=str(tmp_path / "file" / "state"))
+    assert server.stop() == 0
+    assert server.output.count("recovery.db cannot be used") == 1
