@@ -154,11 +154,14 @@ class Run:
         self.faults: Counter[str] = Counter()
         self._chance = chance
 
-    async def work(self, seconds: float) -> None:
-        """Have all pages edit, and things go wrong, for so long; then wait until everyone has come back."""
+    async def work(self, seconds: float, *, kinds: int) -> None:
+        """Have all pages edit, and things go wrong, for so long, and until `kinds` of faults were there.
+
+        Then wait until everyone has come back.
+        """
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(self._edit(page)) for page in self.pages]
-            breaking = tasks.create_task(self._break(seconds))
+            breaking = tasks.create_task(self._break(seconds, kinds))
             await breaking
             for task in working:
                 task.cancel()
@@ -179,10 +182,10 @@ class Run:
             page.edit(chance)
             await asyncio.sleep(chance.uniform(0.02, 0.3))
 
-    async def _break(self, seconds: float) -> None:
+    async def _break(self, seconds: float, kinds: int) -> None:
         end = asyncio.get_running_loop().time() + seconds
         order: list[str] = []
-        while asyncio.get_running_loop().time() < end:
+        while asyncio.get_running_loop().time() < end or len(self.faults) < kinds:
             order = order or self._chance.sample(list(FAULTS), len(FAULTS))
             name = order.pop()
             await asyncio.sleep(self._chance.uniform(0.2, 1))

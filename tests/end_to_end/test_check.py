@@ -83,7 +83,7 @@ def test_all_is_there(place: Place, redis: RedisServer, postgres: Postgres, app:
     assert code == 0
     assert {name for name, status in found.items() if status == "risky"} <= {"user"}  # who may be root
     assert {name for name, status in found.items() if status == "skipped"} == {
-        *("previous-secrets", "tls"),
+        *("previous-secrets", "tls", "state"),
         *("database", "database-tables", "database-rights", "database-clock", "kept-sessions"),
     }
     code, found = place.report(**variables, PROJECT_ACCESS="postgres", DATABASE_URL=postgres.url("template1"))

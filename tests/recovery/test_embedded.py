@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -93,7 +94,8 @@ class _Machine(LogMachine):
         assert isinstance(self.store, EmbeddedStore)
         assert self.store._writer is not None
         assert self.store._database is not None
-        self.store._database.write(self.store._writer.take())
+        write = partial(self.store._database.write, self.store._writer.take())
+        self.loop.run_until_complete(self.store._in_thread(write))
 
     def teardown(self) -> None:
         super().teardown()

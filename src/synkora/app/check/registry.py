@@ -17,6 +17,7 @@ from synkora.app.check.settings import (
     check_proxies,
     check_secret,
 )
+from synkora.app.check.state_folder import check_state_folder
 from synkora.app.check.tls import check_tls
 from synkora.app.check.versions import check_versions
 from synkora.app.check.web_app import check_app
@@ -75,6 +76,7 @@ CHECKS: Final = (
         ("redis", "redis-rights", "redis-memory", "redis-clock"),
         lambda settings: settings.redis_url is not None,
     ),
+    Group(check_state_folder, ("state",)),
     Group(check_limits, ("limits",)),
     Group(check_metrics, ("metrics",)),
     Group(check_console, ("console",)),

@@ -1,0 +1,54 @@
+"""The folder of what outlives the process, in each state that it can be in."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.app.check.conftest import MakeSettings
+
+from synkora.app.check.finding import Finding, FindingStatus
+from synkora.app.check.state_folder import check_state_folder
+
+
+def look(settings: MakeSettings, folder: Path, **variables: str) -> Finding:
+    """The one finding."""
+    (finding,) = check_state_folder(settings(STATE_DIR=str(folder), **variables))
+    assert finding.check == "state"
+    return finding
+
+
+def test_without_a_folder(settings: MakeSettings, tmp_path: Path) -> None:
+    """There is none, or it has no use."""
+    (finding,) = check_state_folder(settings())
+    assert finding.status is FindingStatus.SKIPPED
+    assert look(settings, tmp_path, RECOVERY="false").status is FindingStatus.SKIPPED
+    assert look(settings, tmp_path, REDIS_URL="redis://127.0.0.1").status is FindingStatus.SKIPPED
+
+
+def test_a_folder_of_the_owner(settings: MakeSettings, tmp_path: Path) -> None:
+    """All is well if nobody else can look into it. Nothing is written."""
+    tmp_path.chmod(0o700)
+    assert look(settings, tmp_path).status is FindingStatus.WELL
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o755)
+    finding = look(settings, tmp_path)
+    assert (finding.status, finding.advice) == (FindingStatus.RISKY, f"chmod 700 {tmp_path}")
+
+
+def test_a_folder_that_is_not_there_yet(settings: MakeSettings, tmp_path: Path) -> None:
+    """The server will make it, and those above it. It is not made here."""
+    assert look(settings, tmp_path / "a" / "b").status is FindingStatus.WELL
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_used(settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a file, is below one, or belongs to another user."""
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder in (file, file / "state"):
+        assert look(settings, folder).status is FindingStatus.WRONG
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for folder in (tmp_path, tmp_path / "new"):
+        finding = look(settings, folder)
+        assert finding.status is FindingStatus.WRONG
+        assert str(folder) in finding.advice
