@@ -17,7 +17,7 @@ from synkora.engine.histogram import Histogram
 from synkora.engine.message import Message
 from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
-from synkora.protocol.socketio import PacketType, encode_packet
+from synkora.protocol.socketio import PacketType, encode_header, encode_packet
 from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore, SavedSession
 from synkora.recovery.position import Position, later, parse
 from synkora.sockets import packets
@@ -119,6 +119,7 @@ class NamespaceRecovery:
         self._store = store
         self._max_replay = max_replay
         self._compress = True
+        self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
         self._places: set[_Place] = set()  # that are being learnt
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
         self.log = store.log(core.name, self._deliver)
@@ -153,7 +154,10 @@ class NamespaceRecovery:
             if place.first is None:
                 place.first = event.number
         data = self.log.position.after_event(event.data)
-        message = packets.event_of_json(self._core.name, data, event.attachments, compress=self._compress)
+        if event.attachments:
+            message = packets.event_of_json(self._core.name, data, event.attachments, compress=self._compress)
+        else:
+            message = Message(data, head=self._head, compress=self._compress)
         adapter, here = self._core.adapter, self._core.adapter.rooms
         except_rooms = event.except_rooms
         if event.members_only and len(event.rooms) == 1:

@@ -1,0 +1,144 @@
+"""Pages that join their project once, and miss nothing when their connection or the server breaks.
+
+The numbers of faults are those of `docs/recovery.md`.
+"""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.people import ALICE, BOB, PROJECT
+from tests.support.processes import PATIENCE
+from tests.support.real_clients import WAYS, Client, Connect, Way, join
+from tests.support.relay import Relay, relaying
+from tests.support.server_process import StartServer
+
+JS_WAYS = [way for way in WAYS.values() if way.language == "js"]
+#: Two seconds until a half-open connection is noticed; the grace is the default.
+SETTINGS = {"WS_PING_INTERVAL": "1", "WS_PING_TIMEOUT": "1", "PRESENCE_GRACE": "5"}
+
+
+async def both(connect_by: Connect, relay: Relay, way: Way, url: str) -> tuple[Client, Client]:
+    """Alice behind the relay and Bob, who have joined once."""
+    alice = await connect_by(ALICE, url=f"http://127.0.0.1:{relay.port}", way=way)
+    bob = await connect_by(BOB, url=url)
+    await join(alice)
+    await join(bob, alice)
+    return alice, bob
+
+
+async def create(client: Client, task: int) -> None:
+    """Create a task, which has been relayed when this returns."""
+    await client.call("task:create", {"projectId": PROJECT, "task": {"id": task}})
+
+
+def created(client: Client) -> list[int]:
+    """The tasks that a client has been told of."""
+    return [event[1]["id"] for event in client.events.items if event[0] == "task:create"]
+
+
+def told(client: Client, *names: str) -> list[list[Any]]:
+    """What a client has been told of these names since it looked last."""
+    return [event for event in client.events.untaken if event[0] in names]
+
+
+async def until_created(client: Client, *tasks: int) -> None:
+    """Wait until a client has been told of these tasks, once each, in this order, and of no others."""
+    async with asyncio.timeout(PATIENCE):
+        while len(created(client)) < len(tasks):
+            await asyncio.sleep(0.02)
+    assert created(client) == list(tasks)
+
+
+async def reconnected(client: Client, sid: str) -> None:
+    """Wait until a client has the same socket again."""
+    while (change := await client.changes.next())[0] != "connect":
+        pass
+    assert change[1] == sid
+
+
+@pytest.mark.parametrize("way", JS_WAYS, ids=[name for name in WAYS if name.startswith("js")])
+@pytest.mark.parametrize("break_off", ["reset", "half-open", "three seconds offline"])
+async def test_fault_01_a_page_that_joins_once_misses_nothing(
+    start_server: StartServer, connect_by: Connect, way: Way, break_off: str
+) -> None:
+    """Whatever ends the connection; the other user sees neither a leave nor a join."""
+    server = start_server(**SETTINGS)
+    async with relaying(server.port) as relay:
+        alice, bob = await both(connect_by, relay, way, server.url)
+        sid = alice.id
+        await create(bob, 0)
+        await until_created(alice, 0)
+        if break_off == "half-open":
+            relay.vanish()
+        else:
+            relay.is_stuck = break_off != "reset"
+            relay.cut()
+        await create(bob, 1)
+        if relay.is_stuck:
+            await asyncio.sleep(3)
+            relay.is_stuck = False
+        await reconnected(alice, sid)
+        await create(bob, 2)
+        await until_created(alice, 0, 1, 2)
+        await create(alice, 3)
+        await until_created(bob, 3)
+        await asyncio.sleep(2.5)  # until the server has noticed what only seemed alive
+        await create(bob, 4)
+        await until_created(alice, 0, 1, 2, 4)
+        assert told(bob, "user:left", "user:joined") == []
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+async def test_fault_08_a_restart_loses_nothing(
+    start_server: StartServer, connect_by: Connect, tmp_path: Path, ending: signal.Signals
+) -> None:
+    """What was sent before, and what was sent by those who came back first, with both users' sockets as they were."""
+    state = {**SETTINGS, "STATE_DIR": str(tmp_path / "state")}
+    server = start_server(**state)
+    async with relaying(server.port) as relay:
+        alice, bob = await both(connect_by, relay, WAYS["js-websocket"], server.url)
+        sids = alice.id, bob.id
+        await create(bob, 0)
+        await until_created(alice, 0)
+        relay.is_stuck = True
+        relay.cut()
+        await create(bob, 1)
+        if ending is signal.SIGKILL:
+            server.kill()
+        else:
+            assert await asyncio.to_thread(server.stop) == 0
+        again = start_server(WS_PORT=str(server.port), **state)
+        await reconnected(bob, sids[1])
+        await create(bob, 2)
+        relay.is_stuck = False
+        await reconnected(alice, sids[0])
+        await create(bob, 3)
+        await until_created(alice, 0, 1, 2, 3)
+        await create(alice, 4)
+        await until_created(bob, 4)
+        assert not any(event[0] == "user:left" for client in (alice, bob) for event in client.events.items)
+        for file in (tmp_path / "state").iterdir():
+            assert file.stat().st_mode & 0o077 == 0
+            assert ALICE.token.encode() not in file.read_bytes()
+        await alice.close()
+        await bob.close()
+        assert await asyncio.to_thread(again.stop) == 0
+
+
+async def test_fault_12_who_does_not_come_back_leaves_once(start_server: StartServer, connect_by: Connect) -> None:
+    """After the grace period."""
+    server = start_server(**{**SETTINGS, "PRESENCE_GRACE": "1"})
+    async with relaying(server.port) as relay:
+        alice, bob = await both(connect_by, relay, WAYS["js-websocket"], server.url)
+        relay.is_stuck = True
+        relay.cut()
+        await asyncio.sleep(0.5)
+        assert told(bob, "user:left") == []
+        assert (await bob.expect("user:left"))["socketId"] == alice.id
+        assert (await bob.expect("users:active"))["count"] == 1
+        await bob.expect("users:count")
+        await asyncio.sleep(1.5)
+        assert told(bob, "user:left", "users:count") == []
