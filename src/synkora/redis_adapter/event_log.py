@@ -7,6 +7,7 @@ from functools import partial
 from importlib.resources import files
 from itertools import count
 from math import ceil
+from time import time
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -68,10 +69,6 @@ class LogKeys:
         """`log`, `rooms`, `floors`, `marks`."""
         return f"{self._prefix}{name}".encode()
 
-    def sender(self, uid: str) -> bytes:
-        """The number of the last event of an instance."""
-        return f"{self._prefix}sender:{uid}".encode()
-
     def room(self, name: str) -> tuple[bytes, bytes]:
         """The stream of a room, and its index: a hash with floor, bytes, and the number of each key's event."""
         return (
@@ -104,7 +101,7 @@ class RedisLog:
         *,
         prefix: str,
         channels: str,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time,
     ) -> None:
         self.deliver = deliver
         self.lost = 0  # events that waited for Redis in vain
@@ -172,7 +169,7 @@ class RedisLog:
     def _send(self, number: int, event: LoggedEvent) -> None:
         keys, settings = self._keys, self._settings
         rooms = event.rooms or (_EVERYONE,)
-        names = [*map(keys.of, ("log", "rooms", "floors", "marks")), keys.sender(self._link.uid)]
+        names = [*map(keys.of, ("log", "rooms", "floors", "marks"))]
         for room in rooms:
             names += keys.room(room)
         head, tail = self._around(number, event)
@@ -189,6 +186,7 @@ class RedisLog:
             fields += ("o", 1)
         args: list[bytes | str | int] = [
             self._proposed,
+            self._link.uid,
             number,
             self._now(),
             self._channels.broadcasts_to(event.rooms),
@@ -390,9 +388,9 @@ class RedisLog:
         events = [_event(number, room.decode(), entry) for number, room, entry in reply[3]]
         return sorted(events, key=lambda event: event.number)
 
-    def _now(self) -> str | int:
-        """The time in ms, if it is not that of Redis."""
-        return "" if self._clock is None else ceil(self._clock() * 1000)
+    def _now(self) -> int:
+        """The time in ms since 1970: it decides which events are too old."""
+        return ceil(self._clock() * 1000)
 
 
 def _event(number: int, room: str, entry: Sequence[bytes]) -> LoggedEvent:

@@ -1,77 +1,139 @@
 -- Number an event, keep it in the streams of its rooms, and publish it with its position: all at one moment.
--- Returns the number (0 if the event had been appended before), and quiet rooms with their last numbers, if the log
--- is too large or the first of them has nothing but old events.
--- KEYS: log, rooms, floors, marks, the sender's last event, then for each room its stream and its index.
--- ARGV: epoch for a new log, number among the sender's events, now (ms, empty: the clock of Redis), channel,
+-- Returns the number (0 if the event had been appended before), and now and then quiet rooms, if the log is too large or
+-- the first of them has nothing but old events.
+-- KEYS: log, rooms, floors, marks, then for each room its stream and its index.
+-- ARGV: epoch for a new log, sender, number among the sender's events, now (ms), channel,
 -- the message before and after its place, what comes there: the text ('1') or the position ('0'), max_age (ms),
 -- room_events, room_bytes, total_bytes, max_rooms, lifetime of a room (s), lifetime of the log (s), how many arguments
 -- are the fields of the entry, these fields (s: size, d: data, k: key, …), then the names of the rooms.
 
-local log, rooms, floors, marks, sender = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local max_age, room_events, room_bytes = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local FIRST_FIELD = 16
-local first_room = FIRST_FIELD + tonumber(ARGV[15])
+local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
+local room_events, room_bytes = tonumber(ARGV[10]), tonumber(ARGV[11])
+local FIRST_FIELD, SELDOM, MAX_SENDERS = 17, 64, 1000
+local first_room = FIRST_FIELD + tonumber(ARGV[16])
 
-local sent = redis.call('GET', sender)
-if sent and tonumber(sent) >= tonumber(ARGV[2]) then
+local known = redis.call('HMGET', log, 'epoch', 'number', 'bytes', 'too_old', 'older_at', 'marked_at', sender)
+if known[7] and tonumber(known[7]) >= tonumber(ARGV[3]) then
   return { 0 }
 end
-redis.call('SET', sender, ARGV[2], 'EX', ARGV[14])
-redis.call('HSETNX', log, 'epoch', ARGV[1])
-local epoch = redis.call('HGET', log, 'epoch')
-local number = redis.call('HINCRBY', log, 'number', 1)
-local too_old = grow_old(marks, clock(ARGV[3]), max_age, number)
+local epoch, number = known[1] or ARGV[1], tonumber(known[2] or 0) + 1
+local total, too_old, older_at = tonumber(known[3] or 0), tonumber(known[4] or 0), tonumber(known[5] or 0)
+local now = tonumber(ARGV[4])
+local marked_at = tonumber(known[6])
+if not marked_at or now >= marked_at + max_age / 64 then
+  redis.call('ZADD', marks, now, number)
+  marked_at, older_at = now, 0
+end
+if now >= older_at then
+  too_old, older_at = grow_old(marks, now, max_age)
+end
 
 local entry, fields = {}, {}
 for position = FIRST_FIELD, first_room - 1, 2 do
   entry[#entry + 1], entry[#entry + 2] = ARGV[position], ARGV[position + 1]
   fields[ARGV[position]] = ARGV[position + 1]
 end
-local size, change = tonumber(fields.s), 0
-for position = first_room, #ARGV do
-  local room = ARGV[position]
-  local at = 6 + 2 * (position - first_room)
-  local stream, index = KEYS[at], KEYS[at + 1]
-  local before = tonumber(redis.call('HGET', index, 'bytes'))
-  if not before then
-    before = 0
-    redis.call('HSET', index, 'floor', floor_of(log, floors, room))
-    redis.call('ZREM', floors, room)
-  end
-  local bytes = before
-  if fields.k then
-    local replaced = redis.call('HGET', index, 'key:' .. fields.k)
-    if replaced then
-      local found = redis.call('XRANGE', stream, replaced, replaced)[1]
-      if found then
-        bytes = bytes - tonumber(field(found, 's'))
-        redis.call('XDEL', stream, replaced)
+local size, key = tonumber(fields.s), fields.k and 'key:' .. fields.k
+
+-- Drop the events of a room that are too old or too many.
+local function trim(stream, index, state)
+  while state.count > 0
+    and (state.first <= too_old or state.bytes > room_bytes or state.count > room_events) do
+    local found = redis.call('XRANGE', stream, '-', '+', 'COUNT', 2)
+    if not found[1] then
+      state.count, state.bytes = 0, 0
+      return
+    end
+    state.first = number_of(found[1])
+    if state.first > too_old and state.bytes <= room_bytes and state.count <= room_events then
+      return
+    end
+    redis.call('XDEL', stream, found[1][1])
+    state.floor = state.first
+    state.bytes, state.count = state.bytes - tonumber(field(found[1], 's')), state.count - 1
+    local its_key = field(found[1], 'k')
+    if its_key then
+      local latest = redis.call('HGET', index, 'key:' .. its_key)
+      if latest and string.match(latest, '^%d+') == string.match(found[1][1], '^%d+') then
+        redis.call('HDEL', index, 'key:' .. its_key)
       end
     end
-    redis.call('HSET', index, 'key:' .. fields.k, number)
+    state.first = found[2] and number_of(found[2]) or number
+  end
+end
+
+local is_new = false
+for position = first_room, #ARGV do
+  local room = ARGV[position]
+  local at = 5 + 2 * (position - first_room)
+  local stream, index = KEYS[at], KEYS[at + 1]
+  local found = redis.call('HMGET', index, 'bytes', 'count', 'first', 'floor', 'listed', key or 'bytes')
+  local before = tonumber(found[1] or 0)
+  local state = { bytes = before, count = tonumber(found[2] or 0), first = tonumber(found[3] or number) }
+  state.floor = tonumber(found[4]) or floor_of(log, floors, room)
+  local listed = tonumber(found[5])
+  if not listed then
+    redis.call('ZREM', floors, room)
+    is_new = true
+  end
+  if key and found[6] then
+    local replaced, its_size = string.match(found[6], '^(%d+):(%d+)$')
+    redis.call('XDEL', stream, replaced .. '-0')
+    state.bytes, state.count = state.bytes - tonumber(its_size), state.count - 1
+  end
+  if state.count == 0 then
+    state.first = number
   end
   redis.call('XADD', stream, number .. '-0', unpack(entry))
-  redis.call('HSET', index, 'bytes', bytes + size)
-  change = change + trim(stream, index, too_old, room_events, room_bytes) - before
-  redis.call('ZADD', rooms, number, room)
-  redis.call('EXPIRE', stream, ARGV[13])
-  redis.call('EXPIRE', index, ARGV[13])
+  state.bytes, state.count = state.bytes + size, state.count + 1
+  if key then
+    redis.call('HSET', index, key, number .. ':' .. size)
+  end
+  trim(stream, index, state)
+  local is_listed_again = not listed or number - listed >= SELDOM
+  if is_listed_again then
+    redis.call('ZADD', rooms, number, room)
+    redis.call('EXPIRE', stream, ARGV[14])
+    listed = number
+  end
+  redis.call('HSET', index, 'bytes', state.bytes, 'count', state.count, 'first', state.first, 'floor', state.floor,
+    'last', number, 'listed', listed)
+  if is_listed_again then
+    redis.call('EXPIRE', index, ARGV[14])
+  end
+  total = total + state.bytes - before
 end
-local total = redis.call('HINCRBY', log, 'bytes', change)
-for position = 1, 4 do
-  redis.call('EXPIRE', KEYS[position], ARGV[14])
+
+redis.call('HSET', log, 'epoch', epoch, 'number', number, 'bytes', total, 'too_old', too_old, 'older_at', older_at,
+  'marked_at', marked_at, sender, ARGV[3])
+local is_seldom = number % SELDOM == 1
+if is_seldom then
+  for position = 1, 4 do
+    redis.call('EXPIRE', KEYS[position], ARGV[15])
+  end
+  if redis.call('HLEN', log) > MAX_SENDERS then
+    for _, name in ipairs(redis.call('HKEYS', log)) do
+      if string.sub(name, 1, 7) == 'sender:' and name ~= sender then
+        redis.call('HDEL', log, name)
+      end
+    end
+  end
 end
 
 local place = string.format('%s.%x', epoch, number)
-if ARGV[7] == '1' then
+if ARGV[8] == '1' then
   local text = string.sub(fields.d, 1, -2) .. ',"' .. place .. '"]'
-  redis.call('PUBLISH', ARGV[4], ARGV[5] .. '\219' .. struct.pack('>I4', #text) .. text .. ARGV[6])
+  redis.call('PUBLISH', ARGV[5], ARGV[6] .. '\219' .. struct.pack('>I4', #text) .. text .. ARGV[7])
 else
-  redis.call('PUBLISH', ARGV[4], ARGV[5] .. string.char(160 + #place) .. place .. ARGV[6])
+  redis.call('PUBLISH', ARGV[5], ARGV[6] .. string.char(160 + #place) .. place .. ARGV[7])
 end
 
-local oldest = redis.call('ZRANGE', rooms, 0, 7, 'WITHSCORES')
-if total > tonumber(ARGV[11]) or redis.call('ZCARD', rooms) > tonumber(ARGV[12]) or tonumber(oldest[2]) <= too_old then
-  return { number, oldest }
+local is_large = total > tonumber(ARGV[12])
+if is_seldom or is_new or is_large then
+  local oldest = redis.call('ZRANGE', rooms, 0, 7, 'WITHSCORES')
+  if is_large or tonumber(oldest[2]) <= too_old or redis.call('ZCARD', rooms) > tonumber(ARGV[13]) then
+    return { number, oldest }
+  end
 end
 return { number }

@@ -1,14 +1,21 @@
 -- Forget a quiet room, if the log is still too large or the room has nothing but old events. Returns 1 if it did.
 -- KEYS: log, rooms, floors, marks, the room's stream and index.
--- ARGV: the room, the number of its last event, now (ms, empty: the clock of Redis), max_age (ms), total_bytes,
+-- ARGV: the room, the number by which it is listed, now (ms), max_age (ms), total_bytes,
 -- max_rooms, how many floors to keep.
 
 local log, rooms, floors, marks, stream, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local room, last = ARGV[1], tonumber(ARGV[2])
-if tonumber(redis.call('ZSCORE', rooms, room) or 0) ~= last then
+local room = ARGV[1]
+if tonumber(redis.call('ZSCORE', rooms, room) or 0) ~= tonumber(ARGV[2]) then
   return 0
 end
-local is_old = last <= grow_old(marks, clock(ARGV[3]), tonumber(ARGV[4]))
+local last = tonumber(redis.call('HGET', index, 'last') or ARGV[2])
+if last ~= tonumber(ARGV[2]) then -- rooms are listed anew now and then, not with each event
+  redis.call('ZADD', rooms, last, room)
+  redis.call('HSET', index, 'listed', last)
+  return 0
+end
+local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
+local is_old = last <= too_old
 local is_large = tonumber(redis.call('HGET', log, 'bytes') or 0) > tonumber(ARGV[5])
 if not is_old and not is_large and redis.call('ZCARD', rooms) <= tonumber(ARGV[6]) then
   return 0

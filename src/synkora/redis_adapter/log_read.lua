@@ -1,6 +1,6 @@
 -- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, and the events.
 -- KEYS: log, floors, marks, then for each room its stream and its index.
--- ARGV: epoch and number of the position, now (ms, empty: the clock of Redis), max_age (ms), replay_events,
+-- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
 -- replay_bytes, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
 -- number after which it is read, and whether it was joined ('1'): else events for members only are left out.
 
@@ -12,7 +12,7 @@ local last = tonumber(redis.call('HGET', log, 'number') or 0)
 if epoch ~= ARGV[1] or after > last then
   return { 'epoch', epoch, last }
 end
-local too_old = grow_old(marks, clock(ARGV[3]), tonumber(ARGV[4]))
+local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
 local own, seen, found, size = {}, {}, {}, 0
 for position = FIRST_ROOM, #ARGV, 3 do
   own[ARGV[position]] = leaves_out

@@ -1,6 +1,7 @@
 """Recovery over Redis: for all instances that share it, and for as long as it keeps its memory."""
 
 from collections.abc import Callable
+from time import time
 
 from synkora.recovery.ports import Deliver, ignore
 from synkora.recovery.settings import RecoverySettings
@@ -24,7 +25,7 @@ class RedisStore:
         *,
         prefix: str,
         channels: str,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time,
     ) -> None:
         self.settings = settings or RecoverySettings()
         self._link = link

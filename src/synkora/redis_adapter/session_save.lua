@@ -1,6 +1,6 @@
 -- Save a session, connected or lost, in place of the one with the same pid.
 -- KEYS: the session while it is connected, then all lost sessions: their data by pid, and their pids by time.
--- ARGV: pid, data, when it was lost (ms, empty: connected), now (ms, empty: the clock of Redis), session_age (ms),
+-- ARGV: pid, data, when it was lost (ms, empty: connected), now (ms), session_age (ms),
 -- max_sessions, lifetime (s).
 
 local session, lost, times, pid = KEYS[1], KEYS[2], KEYS[3], ARGV[1]

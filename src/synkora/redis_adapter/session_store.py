@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from math import ceil
+from time import time
 from typing import Final
 
 import msgspec
@@ -46,7 +47,7 @@ class RedisSessions:
         taken: Callable[[str], None],
         *,
         prefix: str,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time,
     ) -> None:
         self._link = link
         self._settings = settings
@@ -118,7 +119,7 @@ class RedisSessions:
 
     def _call(self, pid: str, session: SavedSession | None) -> "asyncio.Future[bytes | None]":
         names = [f"{self._prefix}{name}".encode() for name in (f"pid:{pid}", "lost", "times")]
-        now = "" if self._clock is None else ceil(self._clock() * 1000)
+        now = ceil(self._clock() * 1000)
         age = ceil(self._settings.session_age * 1000)
         if session is None:
             return self._link.run(_TAKE, names, (pid, now, age))

@@ -1,6 +1,6 @@
 -- Return a session's data and drop the session; nothing if there is none.
 -- KEYS: the session while it is connected, then all lost sessions: their data by pid, and their pids by time.
--- ARGV: pid, now (ms, empty: the clock of Redis), session_age (ms).
+-- ARGV: pid, now (ms), session_age (ms).
 
 local session, lost, times, pid = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 drop_old(lost, times, ARGV[2], ARGV[3])
