@@ -283,6 +283,7 @@ class MemorySessions:
         self.journal: SessionJournal | None = None
         self._connected: dict[str, SavedSession] = {}
         self._lost: OrderedDict[str, SavedSession] = OrderedDict()
+        self._lost_size = 0
 
     def __len__(self) -> int:
         return len(self._connected) + len(self._lost)
@@ -297,6 +298,7 @@ class MemorySessions:
         """Drop all sessions, without the journal."""
         self._connected.clear()
         self._lost.clear()
+        self._lost_size = 0
 
     def restore(self, session: SavedSession) -> None:
         """Keep a session of which the journal knows."""
@@ -305,6 +307,7 @@ class MemorySessions:
             self._connected[session.pid] = session
             return
         self._lost[session.pid] = session
+        self._lost_size += session.size
         self._expire()
 
     def forget(self, pid: str) -> None:
@@ -322,15 +325,22 @@ class MemorySessions:
 
     def remove(self, pid: str) -> SavedSession | None:
         """Return a session and drop it, without the journal."""
-        return self._connected.pop(pid, None) or self._lost.pop(pid, None)
+        lost = self._lost.pop(pid, None)
+        if lost is not None:
+            self._lost_size -= lost.size
+        return lost or self._connected.pop(pid, None)
 
     def _expire(self) -> None:
         horizon = self._clock() - self._settings.session_age
         while self._lost:
             pid, oldest = next(iter(self._lost.items()))
-            if len(self._lost) <= self._settings.max_sessions and (oldest.lost_at or 0) > horizon:
+            if (
+                len(self._lost) <= self._settings.max_sessions
+                and self._lost_size <= self._settings.session_bytes
+                and (oldest.lost_at or 0) > horizon
+            ):
                 break
-            del self._lost[pid]
+            self.remove(pid)
             if self.journal is not None:
                 self.journal.expired(pid)
 

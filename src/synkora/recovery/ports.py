@@ -129,6 +129,11 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     lost_at: float | None = None
     joined: tuple[int, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes in memory, estimated."""
+        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity))
+
 
 class SessionStore(Protocol):
     """The sessions of a namespace's clients, connected or lost. A lost one is kept for a while."""

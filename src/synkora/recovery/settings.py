@@ -12,7 +12,8 @@ class RecoverySettings:
     forgotten first. In memory an event takes up to 300 bytes more. A replay has at most `replay_events` and
     `replay_bytes`; a client that missed more is not recovered.
 
-    A lost session is kept for `session_age`; a namespace keeps at most `max_sessions` lost ones.
+    A lost session is kept for `session_age`; a namespace keeps at most `max_sessions` lost ones, of at most
+    `session_bytes` in memory. The oldest ones are dropped first.
     """
 
     max_age: float = 2 * 3600
@@ -25,3 +26,4 @@ class RecoverySettings:
     replay_bytes: int = 2_000_000
     session_age: float = 2 * 3600
     max_sessions: int = 10_000
+    session_bytes: int = 50_000_000
