@@ -18,7 +18,7 @@ from rich.table import Table
 from synkora.recovery.changes import EventAdded, encode
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.memory import MemoryLog, MemoryStore
-from synkora.recovery.ports import LoggedEvent
+from synkora.recovery.ports import LoggedEvent, NewEvent
 from synkora.recovery.settings import RecoverySettings
 
 _TURN: Final = 10  # events of one turn of the event loop
@@ -189,13 +189,14 @@ async def measure(kind: type[Store], events: int, rate: int) -> Figures:
             turn_began, turn_cpu = time.perf_counter(), time.thread_time()
             for event in range(number, number + _TURN):
                 room, key = event % _ROOMS, event // _ROOMS % _KEYS
-                log.append(
+                new = NewEvent(
                     b'["task:update",{"id":"task-%d","text":"%b"}]' % (key, _TEXT),
                     (),
                     (f"project-{room}",),
                     ("sender-" + str(event % 7),),
                     f"task:update task-{key}",
                 )
+                log.append(new)
             await asyncio.sleep(0)  # what is done at the end of the turn belongs to it
             busy += time.thread_time() - turn_cpu
             longest = max(longest, time.perf_counter() - turn_began)

@@ -7,7 +7,7 @@ from tests.support.clocks import Clock
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, NewEvent
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
@@ -57,18 +57,18 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     """Redis freezes, and the link gives it up: the event is delivered here, and sent again when Redis is back."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
-    log.append(event("before"), (), ("p",), (), None)
+    log.append(NewEvent(event("before"), (), ("p",), ()))
     await until(lambda: len(delivered) == 1)
     began = log.position
     redis.pause()
     for name in ("a", "b"):
-        log.append(event(name), (), ("p",), (), None)
+        log.append(NewEvent(event(name), (), ("p",), ()))
     await until(lambda: not link.is_up)
     assert [name_of(each) for each in delivered] == ["before", "a", "b"]
-    log.append(event("c"), (), ("p",), (), None)
+    log.append(NewEvent(event("c"), (), ("p",), ()))
     redis.resume()
     await until(lambda: link.is_up)
-    log.append(event("d"), (), ("p",), (), None)
+    log.append(NewEvent(event("d"), (), ("p",), ()))
     await until(lambda: len(delivered) == 5)
     assert [name_of(each) for each in delivered] == ["before", "a", "b", "c", "d"]
     found = await log.read(("p",), began)
@@ -81,7 +81,7 @@ async def test_what_redis_refuses_is_delivered_here(redis: RedisServer, link: Li
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     await link.call("CONFIG", "SET", "maxmemory", 1)
-    log.append(event("a"), (), ("p",), (), None)
+    log.append(NewEvent(event("a"), (), ("p",), ()))
     await until(lambda: [name_of(each) for each in delivered] == ["a"])
     assert log.lost == 1
 
@@ -92,7 +92,7 @@ async def test_what_waits_for_redis_is_bounded(redis: RedisServer, link: Link) -
     redis.kill()
     await until(lambda: not link.is_up)
     for _ in range(9):
-        log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), (), None)
+        log.append(NewEvent(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ()))
     assert log.lost == 2
     redis.start()
 

@@ -1,20 +1,13 @@
 """The state of presence in Redis: its keys, and the Lua scripts that alone change it, each at one moment."""
 
-from importlib.resources import files
 from typing import Final
 
 from synkora.redis.link import Script
 
-
-def _load(name: str) -> Script:
-    folder = files(__package__)
-    return Script("\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)))
-
-
-BEAT: Final = _load("beat")
-CHANGE: Final = _load("change")
-ENTER: Final = _load("enter")
-REAP: Final = _load("reap")
+BEAT: Final = Script.load(__package__, "common", "beat")
+CHANGE: Final = Script.load(__package__, "common", "change")
+ENTER: Final = Script.load(__package__, "common", "enter")
+REAP: Final = Script.load(__package__, "common", "reap")
 
 
 class Keys:

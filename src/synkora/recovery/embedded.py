@@ -32,7 +32,7 @@ from synkora.recovery.changes import (
 )
 from synkora.recovery.database import Contents, Database, OtherVersion
 from synkora.recovery.memory import Clock, MemoryLog, MemorySessions, MemoryStore
-from synkora.recovery.ports import Deliver
+from synkora.recovery.ports import Deliver, NewEvent
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import Tail, TailGap
 
@@ -166,7 +166,8 @@ class EmbeddedStore(MemoryStore):
             self._log_of(namespace).restore(epoch, floors.get(namespace, ()))
         for added in contents.events:
             log = self._log_of(added.namespace)
-            log.keep(log.event(*astuple(added.event)), added.time)
+            number, *rest = astuple(added.event)
+            log.keep(log.event(number, NewEvent(*rest)), added.time)
         for namespace, (_, number) in contents.numbers.items():
             self._log_of(namespace).skip_to(number)
         for namespace in self._logs.keys() - contents.numbers.keys():

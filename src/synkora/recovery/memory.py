@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
-from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, SavedSession, ignore
+from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, NewEvent, SavedSession, ignore
 from synkora.recovery.position import Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
@@ -93,39 +93,22 @@ class MemoryLog:
     def kept_bytes(self) -> int:
         return self._size
 
-    def append(
-        self,
-        data: bytes,
-        attachments: tuple[bytes, ...],
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...],
-        key: str | None,
-        *,
-        members_only: bool = False,
-    ) -> None:
+    def append(self, new: NewEvent) -> None:
         """Number and keep an event, and deliver it."""
-        if len(rooms) > 1:
-            rooms = tuple(dict.fromkeys(rooms))
-        event = self.event(self._number + 1, data, attachments, rooms, except_rooms, key, members_only)
+        if len(new.rooms) > 1:
+            new = new._replace(rooms=tuple(dict.fromkeys(new.rooms)))
+        event = self.event(self._number + 1, new)
         now = self._clock()
         if self.journal is not None:
             self.journal.added(event, now)
         self.keep(event, now)
         self.deliver(event)
 
-    def event(
-        self,
-        number: int,
-        data: bytes,
-        attachments: tuple[bytes, ...],
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...],
-        key: str | None,
-        members_only: bool = False,
-    ) -> LoggedEvent:
+    def event(self, number: int, new: NewEvent) -> LoggedEvent:
         """Return an event that shares equal names of rooms with others, which saves some 200 bytes."""
         if len(self._names) > _MAX_NAMES:
             self._names.clear()
+        data, attachments, rooms, except_rooms, key, members_only = new
         rooms = self._names.setdefault(rooms, rooms)
         except_rooms = self._names.setdefault(except_rooms, except_rooms)
         return LoggedEvent(number, data, attachments, rooms, except_rooms, key, members_only)

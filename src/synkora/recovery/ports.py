@@ -5,11 +5,22 @@ A log and a session store belong to one namespace. `RecoveryStore` makes them, a
 
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from synkora.recovery.position import Position
+
+
+class NewEvent(NamedTuple):
+    """An event that has no number yet. The fields are those of `LoggedEvent`."""
+
+    data: bytes
+    attachments: tuple[bytes, ...]
+    rooms: tuple[str, ...]
+    except_rooms: tuple[str, ...]
+    key: str | None = None
+    members_only: bool = False
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -69,16 +80,7 @@ class EventLog(Protocol):
         """Whether other instances append too: `position` may be behind theirs."""
         ...
 
-    def append(
-        self,
-        data: bytes,
-        attachments: tuple[bytes, ...],
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...],
-        key: str | None,
-        *,
-        members_only: bool = False,
-    ) -> None:
+    def append(self, new: NewEvent) -> None:
         """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
 
         An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from typing import Any, Final
 
 from synkora.engine.logs import Log, fault
@@ -47,6 +48,12 @@ class Script:
     """The text of a Lua script, and the name under which Redis remembers it."""
 
     text: str
+
+    @classmethod
+    def load(cls, package: str, *names: str) -> "Script":
+        """Return the script of a package's Lua files, joined in this order."""
+        folder = files(package)
+        return cls("\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
 
     @cached_property
     def sha(self) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from importlib.resources import files
 from itertools import count
 from math import ceil
 from time import time
@@ -15,7 +14,7 @@ import msgspec
 from synkora.engine.logs import Log
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent
+from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, NewEvent
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -48,15 +47,10 @@ _STRINGS: Final[Decoder[list[str]]] = Decoder(list[str], keeps_halves=True)
 log = Log(__name__)
 
 
-def _load(name: str) -> Script:
-    folder = files(__package__)
-    return Script("\n".join((folder / f"log_{part}.lua").read_text("utf-8") for part in ("common", name)))
-
-
-_APPEND: Final = _load("append")
-_BEGIN: Final = _load("begin")
-_FORGET: Final = _load("forget")
-_READ: Final = _load("read")
+_APPEND: Final = Script.load(__package__, "log_common", "log_append")
+_BEGIN: Final = Script.load(__package__, "log_begin")
+_FORGET: Final = Script.load(__package__, "log_common", "log_forget")
+_READ: Final = Script.load(__package__, "log_common", "log_read")
 
 
 class LogKeys:
@@ -144,18 +138,9 @@ class RedisLog:
 
     # Appending
 
-    def append(
-        self,
-        data: bytes,
-        attachments: tuple[bytes, ...],
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...],
-        key: str | None,
-        *,
-        members_only: bool = False,
-    ) -> None:
+    def append(self, new: NewEvent) -> None:
         """Have Redis number, keep and publish an event."""
-        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
+        event = LoggedEvent(0, *new)
         number = next(self._numbers)
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 from math import ceil
 from time import time
 from typing import Final
@@ -21,13 +20,8 @@ _RENEWALS: Final = 3  # within the lifetime of a connected session
 log = Log(__name__)
 
 
-def _load(name: str) -> Script:
-    folder = files(__package__)
-    return Script("\n".join((folder / f"session_{part}.lua").read_text("utf-8") for part in ("common", name)))
-
-
-_SAVE: Final = _load("save")
-_TAKE: Final = _load("take")
+_SAVE: Final = Script.load(__package__, "session_common", "session_save")
+_TAKE: Final = Script.load(__package__, "session_common", "session_take")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(SavedSession).decode
 

@@ -18,7 +18,7 @@ from synkora.engine.message import Message
 from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
-from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore, SavedSession
+from synkora.recovery.ports import Incomplete, LoggedEvent, NewEvent, RecoveryStore, SavedSession
 from synkora.recovery.position import Position, later, parse
 from synkora.sockets import packets
 
@@ -147,7 +147,7 @@ class NamespaceRecovery:
         An event for `members_only` does not reach a socket whose id is the name of the room.
         """
         data, attachments, self._compress, key = draft
-        self.log.append(data, attachments, rooms, except_rooms, key, members_only=members_only)
+        self.log.append(NewEvent(data, attachments, rooms, except_rooms, key, members_only))
 
     def _deliver(self, event: LoggedEvent) -> None:
         for place in self._places:
