@@ -10,7 +10,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.cluster.presence_scripts import BEAT, CHANGE, ENTER, REAP, Keys
+from synkora.cluster.presence_scripts import CHANGE, ENTER, REAP, RENEW_LEASE, Keys
 from synkora.redis.link import Link
 
 KEYS = Keys("synkora:")
@@ -29,7 +29,9 @@ class Redis:
         link.subscribe(KEYS.channel(PROJECT), lambda message: self.announced.append(json.loads(message)))
 
     async def beat(self, uid: str, *, registers: bool = False) -> Any:
-        return await self.link.run(BEAT, (KEYS.instances, KEYS.instance(uid)), (uid, SILENCE, LIFETIME, int(registers)))
+        return await self.link.run(
+            RENEW_LEASE, (KEYS.instances, KEYS.instance(uid)), (uid, SILENCE, LIFETIME, int(registers))
+        )
 
     async def change(self, uid: str, *joined: str, left: tuple[str, ...] = (), stays: bool = True) -> Any:
         args: list[bytes | str | int] = [uid, PROJECT, KEYS.channel(PROJECT), LIFETIME, int(stays), len(left), *left]

@@ -11,7 +11,7 @@ from tests.support.servers import until
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.limits import Limits
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
 
 #: Limits that no test reaches unless it means to.

@@ -13,7 +13,7 @@ from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.message import Message
 from synkora.engine.request import Request
 from synkora.engine.state_updates import Bundle
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.server import SocketServer

@@ -17,7 +17,7 @@ from tests.support.sessions import MemoryTransport, request_of
 from synkora.collaboration import failure_backoff as failures_module
 from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.sockets.server import SocketServer
 

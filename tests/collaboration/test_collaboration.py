@@ -15,7 +15,7 @@ from synkora.collaboration.draining import SHUTDOWN_MESSAGE
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.engine.close_reasons import Reason
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.sockets.server import SocketServer
 

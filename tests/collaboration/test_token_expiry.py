@@ -19,8 +19,8 @@ from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind
-from synkora.identity.handshake import Authenticator
 from synkora.identity.keys import signing_key
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.sockets.server import SocketServer
 

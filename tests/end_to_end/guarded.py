@@ -22,7 +22,7 @@ from synkora.access.postgres import PostgresAccess
 from synkora.collaboration.access import AccessPolicy
 from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.incidents import Incidents
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.sockets.server import SocketServer
 

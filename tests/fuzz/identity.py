@@ -7,7 +7,7 @@ from tests.identity.forge import encrypted, signed
 
 from synkora.identity.cookies import MAX_VALUE_LENGTH, SESSION_COOKIES, session_cookies
 from synkora.identity.errors import TokenInvalid
-from synkora.identity.handshake import Authenticator, SignInRefused
+from synkora.identity.sign_in import Authenticator, SignInRefused
 from synkora.identity.tokens import Keyring
 from synkora.identity.user import MAX_ID_LENGTH, MAX_NAME_LENGTH, user_from_claims
 from synkora.protocol.json import encode

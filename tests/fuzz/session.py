@@ -13,7 +13,7 @@ from synkora.app.logs.configure import forward_library
 from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import Session
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.protocol import socketio
 from synkora.protocol.socketio import PacketType

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring, sign
 
 pytestmark = pytest.mark.tools

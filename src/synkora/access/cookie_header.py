@@ -5,7 +5,7 @@ from typing import Final
 from synkora.identity.claims import read_header
 from synkora.identity.cookies import AUTHJS_V5, NEXTAUTH_V4
 from synkora.identity.errors import TokenInvalid
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 
 CHUNK: Final = 3_933  # characters; the most that NextAuth puts into one cookie
 

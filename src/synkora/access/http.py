@@ -11,7 +11,7 @@ import msgspec
 from synkora.access.cookie_header import session_cookie
 from synkora.access.roles import QUERY_TIMEOUT, is_valid_project_id, member_role
 from synkora.collaboration.access import AccessUnavailable, Role
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder
 

@@ -5,7 +5,7 @@ from typing import Final
 from synkora.access.database import Database
 from synkora.access.roles import is_valid_project_id, member_role
 from synkora.collaboration.access import AccessUnavailable, Role
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 
 _QUERY: Final = """
     SELECT CASE WHEN project."teamId" IS NOT NULL THEN member.role::text

@@ -23,7 +23,7 @@ from synkora.collaboration.limits import Limits
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
 from synkora.extras import advice
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.recovery.ports import RecoveryStore
 from synkora.recovery.settings import RecoverySettings

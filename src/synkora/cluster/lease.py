@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
-from synkora.cluster.presence_scripts import BEAT, REAP, Keys
+from synkora.cluster.presence_scripts import REAP, RENEW_LEASE, Keys
 from synkora.redis.link import Link
 
 _REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not held up
@@ -71,7 +71,7 @@ class InstanceLease:
                     audit(project_id, int(version))
 
         keys = (*self._own_keys, *map(self._keys.project, projects))
-        reply = await self._link.run(BEAT, keys, self._beat_args(False), answered)
+        reply = await self._link.run(RENEW_LEASE, keys, self._beat_args(False), answered)
         return None if reply is None else _names(reply[0])
 
     async def register(self, registered: Callable[[list[str]], None]) -> list[str]:
@@ -85,7 +85,7 @@ class InstanceLease:
             self._since = asyncio.get_running_loop().time()
             registered(_names(reply))
 
-        beating = self._link.run(BEAT, self._own_keys, self._beat_args(True))
+        beating = self._link.run(RENEW_LEASE, self._own_keys, self._beat_args(True))
         await self._link.call("SMEMBERS", self._own_keys[1], answered=listed)
         return _names((await beating)[0])
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from synkora.redis.link import Script
 
-BEAT: Final = Script.load(__package__, "common", "beat")
+RENEW_LEASE: Final = Script.load(__package__, "common", "renew_lease")
 CHANGE: Final = Script.load(__package__, "common", "change")
 ENTER: Final = Script.load(__package__, "common", "enter")
 REAP: Final = Script.load(__package__, "common", "reap")

@@ -12,7 +12,7 @@ from synkora.collaboration.access_answers import (
     AccessUnavailable,
 )
 from synkora.collaboration.keyed_limit import KeyedLimit
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 
 __all__ = ["ANSWER_TIMEOUT", "MAX_CACHED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
 

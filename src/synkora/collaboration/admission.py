@@ -12,7 +12,7 @@ from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
 from synkora.collaboration.projects import Projects
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.internals import emit_once
 

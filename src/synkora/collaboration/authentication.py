@@ -15,7 +15,7 @@ from synkora.collaboration.kept_sessions import KeptSessions, SessionsNotStored
 from synkora.engine.close_reasons import Reason
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Incidents
-from synkora.identity.handshake import Authenticator, Message, SignedIn, SignInRefused, lacks_credentials
+from synkora.identity.sign_in import Authenticator, Message, SignedIn, SignInRefused, lacks_credentials
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.internals import is_connecting, session_of
 from synkora.sockets.socket import Socket

@@ -49,7 +49,7 @@ from synkora.engine.close_reasons import Reason
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
-from synkora.identity.handshake import Authenticator, SignedIn
+from synkora.identity.sign_in import Authenticator, SignedIn
 from synkora.protocol import surrogates
 from synkora.protocol.json import Decoder
 from synkora.protocol.timestamps import now

@@ -9,7 +9,7 @@ from synkora.collaboration.members import Member
 from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
 from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import IncidentKind, Incidents
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
 
 #: Lookups for clients that have not signed in yet. The rest of the database's capacity is for rechecks of members.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from synkora.collaboration.access import Role
 from synkora.collaboration.events import Sender
 from synkora.collaboration.limits import RateLimiter
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.socket import Socket

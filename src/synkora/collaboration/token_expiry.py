@@ -10,7 +10,7 @@ from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.members import Member
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
-from synkora.identity.handshake import Authenticator, SignInRefused
+from synkora.identity.sign_in import Authenticator, SignInRefused
 from synkora.protocol.timestamps import timestamp
 from synkora.sockets.internals import emit_once, session_of
 

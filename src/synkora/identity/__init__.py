@@ -4,7 +4,7 @@ Pure functions and small frozen classes, without sockets, event loop, HTTP serve
 """
 
 from synkora.identity.errors import TokenInvalid
-from synkora.identity.handshake import Authenticator, SignedIn, SignInRefused, lacks_credentials
+from synkora.identity.sign_in import Authenticator, SignedIn, SignInRefused, lacks_credentials
 from synkora.identity.tokens import Keyring, sign
 from synkora.identity.user import User
 

@@ -54,7 +54,7 @@ class LocalAdapter:
         except_rooms: Collection[str],
         local: bool = False,  # not by keyword alone, as elsewhere: calls that leave such a one out cost more
     ) -> None:
-        """Send `message`."""
+        """Send `message` to the sockets that `Rooms.select` gives."""
         if len(rooms) == 1 and len(except_rooms) == 1:
             (room,), (sid,) = rooms, except_rooms
             skip = self.rooms.members.get(sid)

@@ -1,4 +1,4 @@
-"""Which sockets are in which rooms of a namespace."""
+"""Which sockets are in which rooms of a namespace, and which of them a broadcast reaches."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Final

@@ -19,7 +19,7 @@ from synkora.app.instance import Instance
 from synkora.cluster.instance_rpc import InstanceRpc
 from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
-from synkora.identity.handshake import Authenticator
+from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring
 from synkora.protocol.json import encode
 from synkora.sockets.server import SocketServer

@@ -15,7 +15,7 @@ from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.network import is_loopback, judge_clock
 from synkora.app.settings import Settings
 from synkora.collaboration.access import AccessUnavailable
-from synkora.identity.handshake import SignedIn
+from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
 
 _REST: Final = ("database-tables", "database-rights", "database-clock")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.identity.forge import COOKIES, encrypted, signed
 
 from synkora.identity.cookies import SESSION_COOKIES
-from synkora.identity.handshake import MAX_TOKENS, Authenticator, SignInRefused, lacks_credentials
+from synkora.identity.sign_in import MAX_TOKENS, Authenticator, SignInRefused, lacks_credentials
 from synkora.identity.tokens import Keyring
 
 SECRET = "a secret of the tests, long enough"
