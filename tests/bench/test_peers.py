@@ -11,6 +11,7 @@ import pytest
 from bench.servers import SECRET, Server, node, prepare_peers, python_socketio, running, synkora
 from bench.workloads import cores
 from tests.support.clients import WebSocket, socketio, websocket
+from tests.support.positions import without_position
 from tests.support.servers import Address
 
 from synkora.collaboration.events import CATALOGUE, Event
@@ -30,6 +31,7 @@ def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
         said: list[str] = []
         assert prepare_peers([name], said.append) == {name}, said
     server: Server = SERVERS[name]()
+    variables["PRESENCE_GRACE"] = "0"  # who was there in one test is gone in the next
     with running(replace(server, environment=server.environment | variables), folder, cores()[0]) as (_, port):
         yield Address(port, "/socket.io/")
 
@@ -61,7 +63,7 @@ class Person:
 
     async def next(self, *names: str) -> Any:
         """The argument of the next event that has one of the names."""
-        while (event := await self.client.event())[0] not in names:
+        while (event := without_position(await self.client.event()))[0] not in names:
             pass
         assert len(event) == 2
         return event[1]
