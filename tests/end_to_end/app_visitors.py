@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from tests.end_to_end.playground.visitors import Visitor
 from tests.end_to_end.web_app import WebApp
 from tests.support.people import ALICE, BOB, PROJECT, Person, npm_tokens
+from tests.support.positions import without_position
 
 V4 = {"cookie": "next-auth.session-token", "by": "nextauth"}
 V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-token"}
@@ -42,7 +43,7 @@ class AppVisitor(Visitor):
         except AssertionError as error:
             raise AssertionError(f"no {name} in {await self.evaluate('received')}: {error} {self.console}") from None
         events: list[list[Any]] = await self.evaluate("received")
-        return next(event for event in events if event[0] == name)
+        return next(without_position(event) for event in events if event[0] == name)
 
 
 async def collaborate(
