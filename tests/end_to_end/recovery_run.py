@@ -22,6 +22,7 @@ PROJECTS: Final = ("project-a", "project-b")
 _SETTINGS: Final = {
     "LIMIT_EDIT_RATE": "1000",
     "LIMIT_FAILED_SIGN_INS": "0",
+    "RECOVERY": "true",
     "PRESENCE_GRACE": "30",  # longer than a page is away
     "SHUTDOWN_TIMEOUT": "1",
     "WS_PING_INTERVAL": "1",

@@ -17,7 +17,7 @@ from tests.support.server_process import StartServer
 
 JS_WAYS = [way for way in WAYS.values() if way.language == "js"]
 #: Two seconds until a half-open connection is noticed; the grace is the default.
-SETTINGS = {"WS_PING_INTERVAL": "1", "WS_PING_TIMEOUT": "1", "PRESENCE_GRACE": "5"}
+SETTINGS = {"WS_PING_INTERVAL": "1", "WS_PING_TIMEOUT": "1", "RECOVERY": "true", "PRESENCE_GRACE": "5"}
 
 
 async def both(connect_by: Connect, relay: Relay, way: Way, url: str) -> tuple[Client, Client]:
