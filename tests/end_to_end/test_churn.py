@@ -80,7 +80,7 @@ async def come_and_go(server: ServerProcess, clients: int) -> None:
 
 async def test_nothing_stays_of_four_thousand_clients(start_server: StartServer) -> None:
     """`connections` and `rooms` are 0 again, and the memory is where it was after the first thousand."""
-    server = start_server(LOG_LEVEL="warning")
+    server = start_server(LOG_LEVEL="warning", RECOVERY="false")
     await come_and_go(server, ROUND)
     await expect_health(server, connections=0, rooms=0)
     before = server.rss

@@ -17,11 +17,11 @@ _PORT = re.compile(r'(?:Server running on port: |"event":"started","instanceId":
 class ServerProcess(Synkora):
     """`synkora serve`; `variables` are its settings, besides a secret, loopback and a free port.
 
-    The folder has no .env.local. Without recovery: clients of one test would stay in the lists of the next.
+    The folder has no .env.local. Lost connections leave at once, or clients of one test would leave in the next one.
     """
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "RECOVERY": "false", **variables}
+        given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "PRESENCE_GRACE": "0", **variables}
         super().__init__(folder, "serve", **given)
         self._is_signalled = False
         try:
