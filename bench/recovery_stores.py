@@ -205,7 +205,7 @@ async def measure(kind: type[Store], events: int, rate: int) -> Figures:
                 await asyncio.sleep(ahead)
         await store.close()
         cpu = _cpu() - cpu
-        size = sum(file.stat().st_size for file in folder.iterdir())  # noqa: ASYNC240
+        size = sum(file.stat().st_size for file in folder.iterdir())  # noqa: ASYNC240  # nothing else is measured now
         again = kind(folder)
         began = time.perf_counter()
         await again.open()

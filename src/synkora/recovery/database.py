@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from synkora.recovery.changes import Batch, EventAdded, SessionSaved, decode_event, decode_session, encode
 
 _VERSION: Final = 1  # of the tables
-_PATIENCE: Final = 3  # seconds in which a former process may let go of the file
+_PATIENCE: Final = 3  # seconds in which a former process may release the file
 _TABLES: Final = """
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE numbers (namespace TEXT PRIMARY KEY, epoch TEXT, number INTEGER) WITHOUT ROWID;
