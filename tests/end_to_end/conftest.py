@@ -12,7 +12,7 @@ from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.support.node_process import NodeProcess
 from tests.support.people import ALICE, BOB, Person
 from tests.support.real_clients import WAYS, Client, Connect, Way, join
-from tests.support.server_process import ServerProcess, StartServer
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 
 __all__ = ["app", "app_process", "postgres"]
 
@@ -79,8 +79,9 @@ async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[
     """Connects people, in JavaScript over WebSocket unless `way` is another, and takes `connected` from the events.
 
     They send their tokens unless `auth` is something else. A client that upgrades is waited for until it has, unless
-    `upgraded` is false.
+    `upgraded` is false. The server has lost the clients of the test before: a client does not wait for its goodbye.
     """
+    await expect_health(server, connections=0)
     clients: list[Client] = []
 
     async def connect(
@@ -142,11 +143,13 @@ async def mallory(
 ) -> AsyncIterator[RawClient]:
     """Somebody who is signed in and in the bystanders' project, and sends whatever the test wants."""
     carrier = await request.param.open(server)
-    mallory = RawClient(carrier)
-    await mallory.sign_in(MALLORY)
-    await bystanders.see_joining(mallory)
-    yield mallory
-    await carrier.close()
+    try:
+        mallory = RawClient(carrier)
+        await mallory.sign_in(MALLORY)
+        await bystanders.see_joining(mallory)
+        yield mallory
+    finally:
+        await carrier.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

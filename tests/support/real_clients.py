@@ -254,6 +254,10 @@ class PythonDriver:
 
     async def close(self) -> None:
         """Disconnect for good."""
+        if self._sio.connected:
+            # While a POST is in progress, shutdown() drops the CLOSE packet, and the server keeps the session.
+            async with asyncio.timeout(PATIENCE):
+                await self._sio.eio.queue.join()
         await self._sio.shutdown()
         await self._sio.eio.disconnect()  # which a refusal has left open
         for answer in self._answers:
