@@ -1,3 +1,4 @@
+import inspect
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,17 @@ from tests.support.server_process import ServerProcess, StartServer, expect_heal
 __all__ = ["app", "app_process", "postgres"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests of this folder in one event loop, since they share browsers, Node.js and servers."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run all tests of this folder in one event loop, since they share browsers, Node.js and servers.
+
+    The mark has to be there before pytest-asyncio looks: otherwise each test has a loop of its own, and pytest starts
+    whatever lives in the loop again for each of them.
+    """
+    if inspect.iscoroutinefunction(metafunc.function):
+        mark = pytest.mark.asyncio(loop_scope="session")
+        metafunc.definition.add_marker(mark)
+        mark(metafunc.function)
 
 
 @pytest.fixture
