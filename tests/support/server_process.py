@@ -64,7 +64,7 @@ StartServer = Callable[..., ServerProcess]
 async def expect_health(server: ServerProcess, **wanted: object) -> dict[str, Any]:
     """Wait until `/health` says what is `wanted`; return all that it says."""
     health: dict[str, Any] = {}
-    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False, verify=False) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
         try:
             async with asyncio.timeout(PATIENCE):
                 while not wanted.items() <= (health := (await http.get("/health")).json()).items():
