@@ -191,12 +191,12 @@ class Run:
 
     async def reset(self) -> None:
         """End a connection."""
-        self._chance.choice(self.pages).relay.cut()
+        self._chance.choice(self.pages).relay.reset()
 
     async def reset_all(self) -> None:
         """End all connections."""
         for page in self.pages:
-            page.relay.cut()
+            page.relay.reset()
 
     async def vanish(self) -> None:
         """End a connection on the side of the page alone."""

@@ -1,6 +1,8 @@
 """A TCP relay between a client and a server, which a test can have fail in the ways that networks do."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -42,6 +44,12 @@ class Relay:
         for writer in (*self._writers, *self._ghosts):
             writer.transport.abort()
         self._ghosts.clear()
+
+    def reset(self) -> None:
+        """End all connections with a reset (RST), which discards what is on the way."""
+        for writer in self._writers:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.cut()
 
     def vanish(self) -> None:
         """End the clients' connections, and leave those to the server open and silent: they only seem alive."""

@@ -66,7 +66,8 @@ class SocketServer(Registration, BroadcastOperators):
     - `instance`: begins the ids of the server's sessions, followed by a dot, so that a load balancer can route by it.
     - `recovery`: a client that returns after a lost connection gets its socket's id and rooms back, and the events
       that it missed (`socket.recovered`). True keeps events and sessions in memory within usual bounds, a
-      `RecoverySettings` within its own, and a store where it does. Not yet with an `adapter`.
+      `RecoverySettings` within its own. With an adapter of `RedisAdapter.from_url` they are in Redis, and a client may
+      return to any server. A store keeps them where the store does.
 
     Handlers that are registered with the server, and events that are sent through it, are those of its main namespace,
     `/`. `asgi` is an ASGI application with this server alone, to be mounted in another one. `settings` has the options
