@@ -9,9 +9,11 @@ from synkora.cluster.count_sync import CountSync
 from synkora.cluster.instance_rpc import InstanceRpc
 from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.failure_backoff import FailureBackoff
+from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.adapter import RedisAdapter
+from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.sockets.local_adapter import LocalAdapter
 
 _WAIT: Final = 3.0  # seconds that the start waits for Redis
@@ -30,15 +32,21 @@ class Cluster:
 
     def __init__(self, url: str, prefix: str, failures: FailureBackoff, instance_id: str = "") -> None:
         self._prefix = prefix
+        self._store: RedisStore | None = None
         self._link = Link(RedisUrl.parse(url), uid=instance_id)
-        own = f"synkora:{prefix}:"
+        self._own = own = f"synkora:{prefix}:"
         self.presence = PresenceSync(self._link, prefix=own)
         self.counters = CountSync(self._link, failures, prefix=own)
         self.rpc = InstanceRpc(self._link, lambda: self.counters.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
         """What joins a namespace to those of the others."""
-        return RedisAdapter(namespace, local, self._link, prefix=self._prefix)
+        return RedisAdapter(namespace, local, self._link, prefix=self._prefix, store=self._store)
+
+    def keep(self, settings: RecoverySettings) -> RedisStore:
+        """Keep events and sessions in Redis: clients may return to any instance. To be called before `adapter`."""
+        self._store = RedisStore(self._link, settings, prefix=self._own, channels=self._prefix)
+        return self._store
 
     @property
     def link(self) -> Link:
@@ -58,8 +66,11 @@ class Cluster:
         return self
 
     async def leave(self) -> None:
-        """Have the others tell their clients that the people here are gone; those can still be sent to."""
-        await self.presence.close()
+        """Have the others tell their clients that the members here are gone; those can still be sent to.
+
+        Members that may return stay in the lists until this instance counts as dead.
+        """
+        await self.presence.close(may_return=self._store is not None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -200,11 +200,11 @@ def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServe
             connections=None if cluster is None else cluster.counters.addresses,
         ),
         adapter=None if cluster is None else cluster.adapter,
-        recovery=_recovery(settings) if settings.recovers else False,
+        recovery=_recovery(settings, cluster) if settings.recovery else False,
     )
 
 
-def _recovery(settings: Settings) -> RecoverySettings | RecoveryStore:
+def _recovery(settings: Settings, cluster: "Cluster | None") -> RecoverySettings | RecoveryStore:
     bounds = RecoverySettings(
         max_age=settings.recovery_log_age,
         room_events=settings.recovery_log_events,
@@ -213,6 +213,8 @@ def _recovery(settings: Settings) -> RecoverySettings | RecoveryStore:
         session_age=settings.recovery_max_away,
         max_sessions=settings.limit_clients or _MAX_SESSIONS,
     )
+    if cluster is not None:
+        return cluster.keep(bounds)
     if settings.state_dir is None:
         return bounds
     from synkora.recovery.embedded import EmbeddedStore

@@ -427,11 +427,6 @@ class Settings(BaseSettings):
         return self.console_token is not None or self.environment == "development"
 
     @property
-    def recovers(self) -> bool:
-        """Whether clients can return: not yet where there are several instances."""
-        return self.recovery and self.redis_url is None
-
-    @property
     def accepted_secrets(self) -> tuple[str, ...]:
         """Every secret besides the present one whose tokens are accepted."""
         return tuple(secret.get_secret_value() for secret in (*self.previous_secrets, *self.further_secrets))
@@ -447,6 +442,8 @@ class Settings(BaseSettings):
             found.append("SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to")
         if self.state_dir is not None and not self.recovery:
             found.append("STATE_DIR does nothing with RECOVERY=false: nothing is kept")
+        elif self.state_dir is not None and self.redis_url is not None:
+            found.append("STATE_DIR does nothing with REDIS_URL: edits and sessions are kept in Redis")
         return found
 
     def problems(self) -> list[str]:

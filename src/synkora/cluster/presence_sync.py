@@ -68,17 +68,21 @@ class PresenceSync:
         self._link.on_down.append(self._went_down)
         self._task = asyncio.get_running_loop().create_task(self._keep_beating())
 
-    async def close(self) -> None:
-        """Tell all other instances that those of this one have left; here they stay until they leave."""
+    async def close(self, *, may_return: bool = False) -> None:
+        """Tell all other instances that those of this one have left; here they stay until they leave.
+
+        If they `may_return` to other instances, those are not told: this instance counts as dead after a while.
+        """
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
         self._lease.is_valid = False
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
-        with suppress(LinkDown, RedisRefused, TimeoutError):
-            async with asyncio.timeout(_GOODBYE_WITHIN):
-                await self._lease.give_up()
+        if not may_return:
+            with suppress(LinkDown, RedisRefused, TimeoutError):
+                async with asyncio.timeout(_GOODBYE_WITHIN):
+                    await self._lease.give_up()
         self._incomplete.cancel()
         self._doubts.cancel()
         if self._absence is not None:

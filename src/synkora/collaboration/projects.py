@@ -9,10 +9,11 @@ from synkora.collaboration.access import Role
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.presence_updates import PresenceUpdates
+from synkora.engine.close_reasons import Reason
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.timestamps import now
 from synkora.sockets.errors import EventRefused
-from synkora.sockets.internals import adapter_of
+from synkora.sockets.internals import adapter_of, may_return
 from synkora.sockets.namespace import Namespace
 
 log = structlog.get_logger(__name__)
@@ -117,16 +118,21 @@ class Projects:
         self._announce_leaves(member)
         socket_id = member.socket.id
         if may_return and self._grace and member.projects and not member.is_draining and not self.is_closing:
-            if len(self._lost) >= _MAX_LOST:
-                self.drop_lost(next(iter(self._lost)))
-            self._lost[socket_id] = tuple(member.projects)
-            self._overdue.add(socket_id)
-            for project_id in member.projects:
-                self._presence.hold_connection(project_id, socket_id)
-        else:
+            self._await_return(member)
+        elif socket_id not in self._lost:
             for project_id in member.projects:
                 self._presence.remove_connection(project_id, socket_id)
         member.projects.clear()
+
+    def _await_return(self, member: Member) -> None:
+        """Keep a member in the lists for a while, though the connection is lost."""
+        if len(self._lost) >= _MAX_LOST:
+            self.drop_lost(next(iter(self._lost)))
+        socket_id = member.socket.id
+        self._lost[socket_id] = tuple(member.projects)
+        self._overdue.add(socket_id)
+        for project_id in member.projects:
+            self._presence.hold_connection(project_id, socket_id)
 
     def restore(self, member: Member, project_id: str, role: Role) -> None:
         """Put a member that has returned back into a project. The others are told of a join if they know of a leave."""
@@ -145,14 +151,23 @@ class Projects:
             self._presence.remove_connection(project_id, socket_id)
 
     def exit_for_drain(self, members: Sequence[Member]) -> None:
-        """Announce that members have left, while the edits that they still send are relayed."""
+        """Announce that members have left, while the edits that they still send are relayed.
+
+        Members that may return stay in the lists, and in their projects until their connections end.
+        """
+        leaving: list[Member] = []
         for member in members:
             member.is_draining = True
             for pending in member.pending.values():
                 pending.complete_joins()
-            for project_id in member.projects:
-                member.socket.leave(project_id)  # all members first, so that none is told about another's leave
-        for member in members:
+            if self._grace and member.projects and may_return(member.socket, Reason.FORCED_SERVER_CLOSE):
+                self._announce_leaves(member)
+                self._await_return(member)
+            else:
+                leaving.append(member)
+                for project_id in member.projects:
+                    member.socket.leave(project_id)  # all members first, so that none is told about another's leave
+        for member in leaving:
             self._announce_leaves(member)
             for project_id in member.projects:
                 self._presence.remove_connection(project_id, member.socket.id)
