@@ -18,7 +18,7 @@ ESCAPED = quote(PASSWORD, safe="")
 #: The rights of the user in docs/scaling.md.
 RIGHTS = (
     "resetchannels &socket.io* &synkora:* ~synkora:* -@all +@connection +@pubsub +@scripting +@hash +@set +@sortedset "
-    "+del +expire +time -@dangerous"
+    "+@stream +get +set +del +expire +time -@dangerous"
 )
 
 
@@ -64,6 +64,9 @@ async def test_the_documented_user(settings: MakeSettings) -> None:
     [
         ("-hset", "the command HSET"),
         ("-spop", "the command SPOP"),
+        ("-xadd", "the command XADD"),
+        ("-xrange", "the command XRANGE"),
+        ("-get", "the command GET"),
         ("-subscribe", "the command SUBSCRIBE"),
         ("resetchannels &synkora:*", "a channel"),
         ("resetchannels &socket.io*", "a channel"),
@@ -83,8 +86,9 @@ async def test_a_right_that_is_lacking(settings: MakeSettings, lacking: str, wor
 
 
 def test_every_command_is_tried() -> None:
-    """What presence asks of Redis is what the check asks, besides what it asks elsewhere."""
-    scripts = [file.read_text() for file in files("synkora.cluster").iterdir() if file.name.endswith(".lua")]
+    """What presence and recovery ask of Redis is what the check asks, besides what it asks elsewhere."""
+    folders = map(files, ("synkora.cluster", "synkora.redis_adapter"))
+    scripts = [file.read_text() for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
     asked = set(re.findall(r"redis\.call\('(\w+)'", "".join(scripts)))
     assert len(asked) > 10
     assert asked == {command for command, *_ in PROBES} | {"TIME", "PUBLISH"}

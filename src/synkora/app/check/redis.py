@@ -17,15 +17,20 @@ _PATIENCE: Final = 4.0  # seconds for all
 _REST: Final = ("redis-rights", "redis-memory", "redis-clock")
 _LIFETIME: Final = 60  # seconds
 _FULL: Final = 0.9  # of maxmemory
-#: What the scripts of presence ask, each with what follows its key. One by one, since a script does not say which right
-#: is lacking; in an order in which nothing is kept if one is.
+#: What the scripts of presence and recovery ask, each with what follows its key. One by one, since a script does not say
+#: which right is lacking; in an order in which nothing is kept for good if one is: each key is made by a command before
+#: an EXPIRE, which has been tried.
 PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("DEL",),
     ("EXPIRE", _LIFETIME),
     ("HSET", "field", "1"),
     ("EXPIRE", _LIFETIME),
+    ("HSETNX", "field", "1"),
+    ("HINCRBY", "field", 1),
     ("HGET", "field"),
+    ("HMGET", "field"),
     ("HGETALL",),
+    ("HKEYS",),
     ("HLEN",),
     ("HDEL", "field"),
     ("SADD", "member"),
@@ -35,8 +40,22 @@ PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("ZADD", 1, "member"),
     ("EXPIRE", _LIFETIME),
     ("ZSCORE", "member"),
+    ("ZCARD",),
+    ("ZRANGE", 0, 0),
     ("ZRANGEBYSCORE", "-inf", 1),
+    ("ZREVRANGEBYSCORE", 1, "-inf"),
+    ("ZREMRANGEBYSCORE", "-inf", 0),
+    ("ZREMRANGEBYRANK", 1, 1),
     ("ZREM", "member"),
+    ("ZPOPMIN",),
+    ("XADD", "1-0", "field", "1"),
+    ("EXPIRE", _LIFETIME),
+    ("XRANGE", "-", "+"),
+    ("XDEL", "1-0"),
+    ("DEL",),  # a stream stays without entries
+    ("SET", "1", "EX", _LIFETIME),
+    ("GET",),
+    ("DEL",),
 )
 
 
@@ -104,11 +123,11 @@ async def _memory(visit: RedisProbe) -> Finding:
     if policy != "noeviction":
         return risky(
             name,
-            f"when its memory is full Redis evicts presence: maxmemory-policy is {policy}",
+            f"when its memory is full Redis evicts presence and kept edits: maxmemory-policy is {policy}",
             "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf",
         )
     if used > _FULL * most:
-        message = f"Redis has used {used} of {most} bytes (maxmemory): full, it accepts no changes of presence"
+        message = f"Redis has used {used} of {most} bytes (maxmemory): full, it accepts no changes of presence and keeps no edits"
         return risky(name, message, "Raise maxmemory, or see who else uses this Redis")
     return well(name, f"{used * 100 // most} % of maxmemory is used, and nothing is evicted")
 
