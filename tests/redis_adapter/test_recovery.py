@@ -183,6 +183,24 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms
     assert sorted(expected) == [["n", number] for number in range(sent)]
 
 
+async def test_what_is_not_kept_reaches_a_client_that_returns(servers: list[SocketServer]) -> None:
+    """Also while its missed events are read, such as the list of users that it is told of."""
+    page = await joined(servers[0])
+
+    @servers[0].on_connect
+    def greet(socket: Socket) -> None:
+        if "r" in socket.rooms:
+            asyncio.get_running_loop().call_soon(servers[0].to("r").volatile.emit, "now", 1)
+
+    await page.lose()
+    await page.come()
+    assert page.recovered
+    async with asyncio.timeout(10):
+        while not page.events:
+            await page.read()
+    assert page.events == [["now", 1]]
+
+
 async def test_a_session_begins_where_it_joined(servers: list[SocketServer]) -> None:
     """What was said in a room before is not replayed, though this server never heard of it."""
     other = await joined(servers[1], "p")

@@ -107,6 +107,12 @@ class _Place:
         self.first: int | None = None
 
 
+class _LoggedMessage(Message):
+    """A message with an event of the log."""
+
+    __slots__ = ()
+
+
 class NamespaceRecovery:
     """The event log and the sessions of a namespace.
 
@@ -154,10 +160,10 @@ class NamespaceRecovery:
             if place.first is None:
                 place.first = event.number
         data = self.log.position.after_event(event.data)
+        head = self._head
         if event.attachments:
-            message = packets.event_of_json(self._core.name, data, event.attachments, compress=self._compress)
-        else:
-            message = Message(data, head=self._head, compress=self._compress)
+            head = encode_header(PacketType.BINARY_EVENT, self._core.name, attachments=len(event.attachments))
+        message = _LoggedMessage(data, event.attachments, head=head, compress=self._compress)
         adapter, here = self._core.adapter, self._core.adapter.rooms
         except_rooms = event.except_rooms
         if event.members_only and len(event.rooms) == 1:
@@ -253,7 +259,8 @@ class NamespaceRecovery:
             found.missed = missed
             found.outcome = RecoveryOutcome.RECOVERED
         if found.held is not None:
-            found.held.queue.clear()  # these are among the missed
+            # What the log has delivered until now is among the missed; what it does not keep is still new.
+            found.held.queue[:] = [each for each in found.held.queue if not isinstance(each, _LoggedMessage)]
         if not answered.done():
             answered.set_result(None)
 
