@@ -1,4 +1,4 @@
-"""A run of a server with clients that work while connections and the server itself break, again and again."""
+"""A run of one or several servers with clients that work while connections and servers break, again and again."""
 
 import asyncio
 import random
@@ -122,11 +122,11 @@ class Page:
 
 
 class Host:
-    """Where the server runs, again and again, on one port and with one folder."""
+    """Where a server runs, again and again, on one port and with the same settings."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self._folder = folder
-        self._variables = {**_SETTINGS, "WS_PORT": str(free_port()), "STATE_DIR": str(folder / "state"), **variables}
+        self._variables = {**_SETTINGS, "WS_PORT": str(free_port()), **variables}
         self.port = int(self._variables["WS_PORT"])
         self._process: ServerProcess | None = None
 
@@ -147,10 +147,13 @@ class Host:
 
 
 class Run:
-    """Pages at work, and what goes wrong meanwhile; `faults` counts it."""
+    """Pages at work, and what goes wrong meanwhile; `faults` counts it.
 
-    def __init__(self, host: Host, pages: list[Page], chance: random.Random) -> None:
-        self.host = host
+    With several hosts a page that loses its connection may return to another one.
+    """
+
+    def __init__(self, hosts: list[Host], pages: list[Page], chance: random.Random) -> None:
+        self.hosts = hosts
         self.pages = pages
         self.faults: Counter[str] = Counter()
         self._chance = chance
@@ -193,37 +196,55 @@ class Run:
             await FAULTS[name](self)
             self.faults[name] += 1
 
+    def _pick(self) -> Relay:
+        """Pick a page's relay, and the host that it leads to from now on."""
+        relay = self._chance.choice(self.pages).relay
+        relay.target = self._chance.choice(self.hosts).port
+        return relay
+
     async def reset(self) -> None:
         """End a connection."""
-        self._chance.choice(self.pages).relay.reset()
+        self._pick().reset()
 
     async def reset_all(self) -> None:
         """End all connections."""
         for page in self.pages:
+            page.relay.target = self._chance.choice(self.hosts).port
             page.relay.reset()
 
     async def vanish(self) -> None:
         """End a connection on the side of the page alone."""
-        self._chance.choice(self.pages).relay.vanish()
+        self._pick().vanish()
 
     async def silence(self) -> None:
         """Have a line hand on nothing, for longer than a connection lives without a ping, and then break."""
-        relay = self._chance.choice(self.pages).relay
+        relay = self._pick()
         relay.is_stuck = True
         await asyncio.sleep(self._chance.uniform(0.5, 4))
         relay.is_stuck = False
         relay.cut()
 
+    def _leave(self) -> Host:
+        """Pick a host, and lead its pages to the others, if there are any."""
+        host = self._chance.choice(self.hosts)
+        others = [other for other in self.hosts if other is not host] or [host]
+        for page in self.pages:
+            if page.relay.target == host.port:
+                page.relay.target = self._chance.choice(others).port
+        return host
+
     async def kill(self) -> None:
-        """Kill the server, and start it again."""
-        await self.host.kill()
+        """Kill a server, and start it again."""
+        host = self._leave()
+        await host.kill()
         await asyncio.sleep(self._chance.uniform(0, 0.5))
-        await self.host.start()
+        await host.start()
 
     async def stop(self) -> None:
-        """Have the server stop, and start it again."""
-        await self.host.stop()
-        await self.host.start()
+        """Have a server stop, and start it again."""
+        host = self._leave()
+        await host.stop()
+        await host.start()
 
 
 #: What goes wrong, in turns.
@@ -238,15 +259,18 @@ FAULTS: Final = {
 
 
 @asynccontextmanager
-async def running(folder: Path, node: NodeProcess, seed: int, pages: int = 8, **variables: str) -> AsyncIterator[Run]:
-    """A server with pages that have joined their projects."""
-    host = Host(folder, **variables)
-    await host.start()
+async def running(
+    folder: Path, node: NodeProcess, seed: int, pages: int = 8, instances: int = 1, **variables: str
+) -> AsyncIterator[Run]:
+    """Servers with pages that have joined their projects."""
+    hosts = [Host(folder, **variables) for _ in range(instances)]
     opened: list[Page] = []
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(host.kill)
+        for host in hosts:
+            await host.start()
+            stack.push_async_callback(host.kill)
         for number in range(pages):
-            relay = await stack.enter_async_context(relaying(host.port))
+            relay = await stack.enter_async_context(relaying(hosts[number // 2 % instances].port))
             page = Page(number, relay, node)
             stack.callback(page.close)
             page.open()
@@ -254,4 +278,4 @@ async def running(folder: Path, node: NodeProcess, seed: int, pages: int = 8, **
         async with asyncio.timeout(PATIENCE):
             while not all(page.lists == len(page.client.projects) for page in opened):
                 await asyncio.sleep(0.02)
-        yield Run(host, opened, random.Random(seed))
+        yield Run(hosts, opened, random.Random(seed))

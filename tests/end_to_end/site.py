@@ -102,7 +102,9 @@ class Site:
 
     async def expect_whole(self) -> None:
         """Wait until everyone is told that everyone is there."""
-        await calm(lambda: self.is_whole, lambda: [(member.person.id, member.sees) for member in self.members])
+        await calm(
+            lambda: self.is_whole, lambda: [(member.person.id, member.counted, member.sees) for member in self.members]
+        )
 
     async def expect_back(self, members: list[Member]) -> None:
         """Wait until they have connected for the second time."""

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.recovery_run import FAULTS, running
+from tests.end_to_end.recovery_run import FAULTS, Run, running
 from tests.recovery.checker import due, violations
 from tests.support.node_process import NodeProcess
+from tests.support.redis_server import RedisServer
 from tests.support.server_process import StartServer
 
 pytestmark = pytest.mark.tools
@@ -18,16 +19,26 @@ _SEED = int(os.environ.get("RECOVERY_SEED", "1"))
 _SECONDS = float(os.environ.get("RECOVERY_SECONDS", "20"))
 
 
-async def test_clients_miss_nothing(tmp_path: Path, node: NodeProcess) -> None:
-    """All edits come to all members, once, in one order, and never to their senders. Nobody is seen to leave."""
+async def expect_nothing_missed(run: Run) -> None:
+    """Have pages work through all faults. Each edit comes to all other members, once, in one order. Nobody leaves."""
     sys.stdout.write(f"RECOVERY_SEED={_SEED} RECOVERY_SECONDS={_SECONDS:g}\n")
-    async with running(tmp_path, node, _SEED) as run:
-        await run.work(_SECONDS, kinds=len(FAULTS))
-        clients = [page.client for page in run.pages]
-        assert violations(clients) == []
-        assert [page.farewells for page in run.pages] == [0] * len(run.pages)
-        assert due(clients) > 1000
-        assert all(page.connects > 2 for page in run.pages)
+    await run.work(_SECONDS, kinds=len(FAULTS))
+    clients = [page.client for page in run.pages]
+    assert violations(clients) == []
+    assert [page.farewells for page in run.pages] == [0] * len(run.pages)
+    assert due(clients) > 1000
+    assert all(page.connects > 2 for page in run.pages)
+
+
+async def test_clients_of_one_instance_miss_nothing(tmp_path: Path, node: NodeProcess) -> None:
+    async with running(tmp_path, node, _SEED, STATE_DIR=str(tmp_path / "state")) as run:
+        await expect_nothing_missed(run)
+
+
+async def test_clients_of_two_instances_miss_nothing(tmp_path: Path, node: NodeProcess, redis: RedisServer) -> None:
+    """Clients return to either instance, also after kill -9 of one."""
+    async with running(tmp_path, node, _SEED, instances=2, REDIS_URL=redis.url) as run:
+        await expect_nothing_missed(run)
 
 
 async def test_a_server_without_recovery_is_found_out(tmp_path: Path, node: NodeProcess) -> None:

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 class Relay:
     """Hands on what comes to `port`; `connections` counts those that there were, `downloaded` the server's bytes.
 
+    New connections go to the port `target`, as behind a load balancer.
+
     While `is_deaf` what the server sends is thrown away; while `is_stuck` nothing is read from either side.
     What clients send goes on at `upload_rate` bytes a second, if that is set.
     """
@@ -20,7 +22,7 @@ class Relay:
         self.downloaded = 0
         self.is_deaf = False
         self.upload_rate = 0
-        self._target = target
+        self.target = target
         self._moving = asyncio.Event()
         self._moving.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -63,7 +65,7 @@ class Relay:
         self._writers.add(writer)
         self._clients.add(writer)
         try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             self._writers.discard(writer)

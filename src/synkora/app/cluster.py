@@ -35,8 +35,8 @@ class Cluster:
         self._store: RedisStore | None = None
         self._link = Link(RedisUrl.parse(url), uid=instance_id)
         self._own = own = f"synkora:{prefix}:"
-        self.presence = PresenceSync(self._link, prefix=own)
         self.counters = CountSync(self._link, failures, prefix=own)
+        self.presence = PresenceSync(self._link, prefix=own, stopped=self.counters.stopped)
         self.rpc = InstanceRpc(self._link, lambda: self.counters.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
@@ -65,12 +65,13 @@ class Cluster:
         await self._link.start(_WAIT)
         return self
 
-    async def leave(self) -> None:
+    async def leave(self, *, may_return: bool = False) -> None:
         """Have the others tell their clients that the members here are gone; those can still be sent to.
 
-        Members that may return stay in the lists until this instance counts as dead.
+        Members that `may_return` stay in the lists until they have had time to.
         """
-        await self.presence.close(may_return=self._store is not None)
+        self.counters.announce_stop()
+        await self.presence.close(may_return=may_return)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -125,7 +125,7 @@ class Instance:
         log.info("stopping", clients=self.collaboration.connections)
         self.collaboration.announce_shutdown()
         if self.cluster is not None:
-            await self.cluster.leave()
+            await self.cluster.leave(may_return=self.collaboration.projects.awaits_returns)
         await self.collaboration.close()
 
     async def stop(self, within: float) -> None:

@@ -1,7 +1,7 @@
 """Counts over all instances: connections of an address and of a user, and failed sign-ins of an address."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection
 from typing import Final
 
@@ -16,6 +16,7 @@ from synkora.redis.link import Link
 
 BEAT: Final = 3.0  # seconds
 SILENCE: Final = 10.0  # seconds
+_MAX_STOPPED: Final = 100
 PREFIX: Final = "synkora:"
 
 
@@ -23,7 +24,8 @@ class Report(msgspec.Struct, omit_defaults=True):
     """An instance's counts of connections by name, as far as they have changed.
 
     `failures` are the failed sign-ins since the last report. A `whole` report has all counts, and names absent from it
-    count 0. A report that `asks` requests a whole report; the `last` report announces the instance's shutdown.
+    count 0. A report that `asks` requests a whole report. An instance that is `stopping` says so before the connections
+    end; the `last` report is its end.
     """
 
     instance: str
@@ -32,6 +34,7 @@ class Report(msgspec.Struct, omit_defaults=True):
     failures: dict[str, int] = {}
     whole: bool = False
     asks: bool = False
+    stopping: bool = False
     last: bool = False
 
 
@@ -58,6 +61,7 @@ class CountSync:
         self.addresses = InstanceCounts(self._arm)
         self.users = InstanceCounts(self._arm)
         self.unreadable = 0
+        self.stopped: deque[str] = deque(maxlen=_MAX_STOPPED)  # instances that have stopped, or are about to
         self._link = link
         self._failures = failures
         self._failed: Counter[str] = Counter()
@@ -83,6 +87,10 @@ class CountSync:
         if self._link.is_up:
             self._introduce()
         self._beat()
+
+    def announce_stop(self) -> None:
+        """Tell the others that this instance stops; the connections count until they end."""
+        self._send(self._everyone, Report(self._link.uid, stopping=True))
 
     def close(self) -> None:
         """Tell the others that nothing counts here any more, and tell and hear no more."""
@@ -146,6 +154,9 @@ class CountSync:
             self.unreadable += 1
             return
         instance = report.instance
+        if report.stopping:
+            self.stopped.append(instance)
+            return
         if report.last:
             self._heard.drop(instance)
             self._drop(instance)

@@ -1,7 +1,7 @@
 """Presence over all instances that share a Redis."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from math import ceil
@@ -40,9 +40,12 @@ class PresenceSync:
     go into the next call. All calls need a valid lease.
     """
 
-    def __init__(self, link: Link, *, prefix: str = PREFIX, timing: Timing | None = None) -> None:
+    def __init__(
+        self, link: Link, *, prefix: str = PREFIX, timing: Timing | None = None, stopped: Collection[str] = ()
+    ) -> None:
         self.problem: str | None = None  # why Redis does not do what it is asked, though it answers
         self._link = link
+        self._stopped = stopped  # instances whose silence is no fault
         self._keys = keys = Keys(prefix)
         self._timing = timing = timing or Timing()
         self._lease = InstanceLease(link, keys, timing)
@@ -69,9 +72,10 @@ class PresenceSync:
         self._task = asyncio.get_running_loop().create_task(self._keep_beating())
 
     async def close(self, *, may_return: bool = False) -> None:
-        """Tell all other instances that those of this one have left; here they stay until they leave.
+        """Tell all other instances that the connections of this one have left; here they stay until they leave.
 
-        If they `may_return` to other instances, those are not told: this instance counts as dead after a while.
+        If clients `may_return` to other instances, nothing is told: the others take out the clients that have not
+        returned when this instance has not beaten for a while.
         """
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
@@ -347,7 +351,8 @@ class PresenceSync:
             dead = await lease.register(self._begin_again)
         if not lease.is_fresh:
             for instance in dead:
-                log.warning("instance_gone", instance=instance)
+                if instance not in self._stopped:
+                    log.warning("instance_gone", instance=instance)
                 await lease.reap(instance)
 
     def _take_share(self) -> list[str]:

@@ -13,7 +13,7 @@ from synkora.engine.close_reasons import Reason
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.timestamps import now
 from synkora.sockets.errors import EventRefused
-from synkora.sockets.internals import adapter_of, may_return
+from synkora.sockets.internals import adapter_of, may_return, recovery_of
 from synkora.sockets.namespace import Namespace
 
 log = structlog.get_logger(__name__)
@@ -52,6 +52,11 @@ class Projects:
         self.is_closing = False
         self.joins = 0
         presence.listen(self)
+
+    @property
+    def awaits_returns(self) -> bool:
+        """Whether lost connections stay in the lists for a while."""
+        return bool(self._grace) and recovery_of(self._namespace) is not None
 
     def resend_roster(self, member: Member, project_id: str) -> None:
         """Send the roster to a member of the project; other members get nothing."""
