@@ -17,9 +17,8 @@ _PATIENCE: Final = 4.0  # seconds for all
 _REST: Final = ("redis-rights", "redis-memory", "redis-clock")
 _LIFETIME: Final = 60  # seconds
 _FULL: Final = 0.9  # of maxmemory
-#: What the scripts of presence and recovery ask, each with what follows its key. One by one, since a script does not say
-#: which right is lacking; in an order in which nothing is kept for good if one is: each key is made by a command before
-#: an EXPIRE, which has been tried.
+#: What the scripts of presence and recovery ask, each with what follows its key. One by one, since a script does not
+#: say which right is lacking; in an order in which nothing is kept if one is.
 PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("DEL",),
     ("EXPIRE", _LIFETIME),
@@ -127,7 +126,7 @@ async def _memory(visit: RedisProbe) -> Finding:
             "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf",
         )
     if used > _FULL * most:
-        message = f"Redis has used {used} of {most} bytes (maxmemory): full, it accepts no changes of presence and keeps no edits"
+        message = f"Redis has used {used} of {most} bytes (maxmemory): full, it accepts no presence and keeps no edits"
         return risky(name, message, "Raise maxmemory, or see who else uses this Redis")
     return well(name, f"{used * 100 // most} % of maxmemory is used, and nothing is evicted")
 
