@@ -17,6 +17,7 @@ from tests.support.server_process import ServerProcess, expect_health
 
 #: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
 _CALM: Final = 20
+_PREFIX: Final = "socket.io"  # of the keys in Redis, by default
 
 
 class Site:
@@ -35,7 +36,13 @@ class Site:
         """Start one more instance; `variables` are its own settings."""
         # One that comes back on its port is the same instance to nginx.
         name = self._names.get(variables.get("WS_PORT", ""), ascii_lowercase[len(self._names)])
-        given = {"REDIS_URL": self._redis.url, "TRUSTED_PROXIES": "127.0.0.1", "WS_INSTANCE": name, **variables}
+        given = {
+            "REDIS_URL": self._redis.url,
+            "TRUSTED_PROXIES": "127.0.0.1",
+            "WS_INSTANCE": name,
+            "PRESENCE_GRACE": "5",
+            **variables,
+        }
         self.instances.append(ServerProcess(self._folder, **given))
         self._names[str(self.instances[-1].port)] = given["WS_INSTANCE"]
         return self.instances[-1]
@@ -105,6 +112,14 @@ class Site:
         await calm(
             lambda: self.is_whole, lambda: [(member.person.id, member.counted, member.sees) for member in self.members]
         )
+
+    async def expect_recovered(self, members: list[Member], instances: int) -> None:
+        """Wait until they have their sockets again, and Redis knows only so many instances: nobody is seen to leave."""
+        await self.expect_back(members)
+        assert [len({*member.ids}) for member in members] == [1] * len(members)
+        registered = f"synkora:{_PREFIX}:instances"
+        await calm(lambda: self._redis.do("ZCARD", registered) == instances, lambda: self._redis.do("KEYS", "*"))
+        assert [member.got("user:left") for member in self.members] == [[]] * len(self.members)
 
     async def expect_back(self, members: list[Member]) -> None:
         """Wait until they have connected for the second time."""
