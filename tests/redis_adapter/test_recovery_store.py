@@ -76,6 +76,30 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     assert [name_of(each) for each in found] == ["a", "b", "c", "d"]
 
 
+async def test_an_event_is_kept_for_its_age_after_a_quiet_time(redis: RedisServer, link: Link) -> None:
+    """Each event renews what expires, not only every so many events."""
+    settings = RecoverySettings()
+    log = Followed(link, settings, Clock()).log("/", lambda _: None)
+    names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
+    for _ in range(2):
+        log.append(NewEvent(event("a"), (), ("p",), ()))
+        await until(lambda: all(redis.do("TTL", name) > 2 * settings.max_age for name in names))
+        for name in names:
+            redis.do("EXPIRE", name, 60)  # hours later
+
+
+async def test_nothing_stays_for_ever(redis: RedisServer, link: Link) -> None:
+    """Also of rooms that are forgotten."""
+    store = Followed(link, RecoverySettings(max_rooms=1), Clock())
+    log = store.log("/", lambda _: None)
+    for room in ("p", "q", "r", "p"):
+        log.append(NewEvent(event("a"), (), (room,), ()))
+        await link.call("PING")
+        await store.settled()
+    assert redis.do("EXISTS", "synkora:test:{log:/}:floors") == 1
+    assert [key for key in redis.do("KEYS", "*") if redis.do("TTL", key) < 0] == []
+
+
 async def test_what_redis_refuses_is_delivered_here(redis: RedisServer, link: Link) -> None:
     """Its memory is full: the clients of this instance go on, and the loss is counted."""
     delivered: list[LoggedEvent] = []

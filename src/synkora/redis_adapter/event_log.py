@@ -237,7 +237,13 @@ class RedisLog:
         settings, keys = self._settings, self._keys
         for room, last in zip(oldest[::2], oldest[1::2], strict=True):
             names = (*map(keys.of, ("log", "rooms", "floors", "marks")), *keys.room(room.decode()))
-            bounds = (ceil(settings.max_age * 1000), settings.total_bytes, settings.max_rooms, _MAX_FLOORS)
+            bounds = (
+                ceil(settings.max_age * 1000),
+                settings.total_bytes,
+                settings.max_rooms,
+                _MAX_FLOORS,
+                _LOG_LIFETIME,
+            )
             self._link.run(_FORGET, names, (room, last, self._now(), *bounds))
 
     # Receiving

@@ -21,9 +21,10 @@ local epoch, number = known[1] or ARGV[1], tonumber(known[2] or 0) + 1
 local total, too_old, older_at = tonumber(known[3] or 0), tonumber(known[4] or 0), tonumber(known[5] or 0)
 local now = tonumber(ARGV[4])
 local marked_at = tonumber(known[6])
+local renews = false
 if not marked_at or now >= marked_at + max_age / 64 then
   redis.call('ZADD', marks, now, number)
-  marked_at, older_at = now, 0
+  marked_at, older_at, renews = now, 0, true
 end
 if now >= older_at then
   too_old, older_at = grow_old(marks, now, max_age)
@@ -94,24 +95,24 @@ for position = first_room, #ARGV do
   local is_listed_again = not listed or number - listed >= SELDOM
   if is_listed_again then
     redis.call('ZADD', rooms, number, room)
-    redis.call('EXPIRE', stream, ARGV[14])
-    listed = number
+    listed, renews = number, true
   end
   redis.call('HSET', index, 'bytes', state.bytes, 'count', state.count, 'first', state.first, 'floor', state.floor,
     'last', number, 'listed', listed)
-  if is_listed_again then
-    redis.call('EXPIRE', index, ARGV[14])
-  end
+  redis.call('EXPIRE', stream, ARGV[14])
+  redis.call('EXPIRE', index, ARGV[14])
   total = total + state.bytes - before
 end
 
 redis.call('HSET', log, 'epoch', epoch, 'number', number, 'bytes', total, 'too_old', too_old, 'older_at', older_at,
   'marked_at', marked_at, sender, ARGV[3])
-local is_seldom = number % SELDOM == 1
-if is_seldom then
+if renews then
   for position = 1, 4 do
     redis.call('EXPIRE', KEYS[position], ARGV[15])
   end
+end
+local is_seldom = number % SELDOM == 1
+if is_seldom then
   if redis.call('HLEN', log) > MAX_SENDERS then
     for _, name in ipairs(redis.call('HKEYS', log)) do
       if string.sub(name, 1, 7) == 'sender:' and name ~= sender then

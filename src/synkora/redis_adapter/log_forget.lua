@@ -1,7 +1,7 @@
 -- Forget a quiet room, if the log is still too large or the room has nothing but old events. Returns 1 if it did.
 -- KEYS: log, rooms, floors, marks, the room's stream and index.
 -- ARGV: the room, the number by which it is listed, now (ms), max_age (ms), total_bytes,
--- max_rooms, how many floors to keep.
+-- max_rooms, how many floors to keep, lifetime of the log (s).
 
 local log, rooms, floors, marks, stream, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local room = ARGV[1]
@@ -24,6 +24,7 @@ redis.call('HINCRBY', log, 'bytes', -(tonumber(redis.call('HGET', index, 'bytes'
 redis.call('DEL', stream, index)
 redis.call('ZREM', rooms, room)
 redis.call('ZADD', floors, last, room)
+redis.call('EXPIRE', floors, ARGV[8])
 if redis.call('ZCARD', floors) > tonumber(ARGV[7]) then
   local popped = redis.call('ZPOPMIN', floors)
   redis.call('HSET', log, 'floor', popped[2])
