@@ -411,6 +411,28 @@ async def test_nobody_hears_of_a_client_that_returns_to_an_instance_without_othe
     assert len(set(entries)) == 1
 
 
+async def test_nobody_hears_of_a_client_that_returns_while_the_instance_learns_of_the_project(gather: Gather) -> None:
+    """It keeps its entry, though the instance did not know of it yet."""
+    one, two = await gather()
+    one.join("p", "a1")
+    one.join("p", "x1")
+    await until(lambda: one.presence.is_complete("p"))
+    one.lose("p", "x1")
+    one.witness.take()
+    two.join("q", "c1")  # so that the time of x1 differs
+    two.join("p", "b1")
+    while two.presence._projects["p"].state is SyncState.NEW:
+        await asyncio.sleep(0)
+    assert two.presence._projects["p"].state is SyncState.ENTERING
+    two.join("p", "x1")
+    await until(lambda: "x1" in one.presence._projects["p"].replica.moved)
+    one.leave("p", "x1")
+    await everyone_sees({"a", "b", "x"}, one, two)
+    assert one.witness.take() == ["+b1"]
+    own = two.presence._projects["p"].replica.own
+    await until(lambda: own["x1"] == one.presence._projects["p"].replica.attendance.get("x1"))
+
+
 async def test_the_last_client_of_an_instance_may_move(gather: Gather, redis: RedisServer) -> None:
     """The instance forgets the project when it gives the client up."""
     one, two = await gather()

@@ -213,6 +213,13 @@ async def test_entering_adopts_who_has_returned_from_another_instance(scripts: R
     assert await scripts.take() == [(["s2"], [])]
 
 
+async def test_a_change_keeps_the_entry_of_who_has_returned_from_another_instance(scripts: Redis) -> None:
+    entry = b'{"socketId":"s1","joinedAt":"before"}'
+    scripts.server.do("HSET", KEYS.project(PROJECT), "s1", b"one:" + entry)
+    await scripts.change("two", "s1")
+    assert scripts.server.do("HGET", KEYS.project(PROJECT), "s1") == b"two:" + entry
+
+
 async def test_who_is_held_is_not_taken_back_from_another_instance(scripts: Redis) -> None:
     """Its client has returned to that one; else it stays."""
     await scripts.change("one", "s1", "s2")

@@ -9,6 +9,7 @@ import pytest
 from tests.support.page import Page as LocalPage
 from tests.support.page import without_offsets
 from tests.support.redis_server import RedisServer
+from tests.support.relay import relaying
 from tests.support.servers import until
 
 from synkora import RedisAdapter, Socket, SocketServer
@@ -46,9 +47,9 @@ def is_alone(server: SocketServer) -> bool:
     return adapters.problem is not None
 
 
-def server_on(redis: RedisServer) -> SocketServer:
+def server_on(url: str) -> SocketServer:
     """A server whose clients join the rooms that they name."""
-    server = SocketServer(adapter=RedisAdapter.from_url(redis.url), recovery=True)
+    server = SocketServer(adapter=RedisAdapter.from_url(url), recovery=True)
 
     @server.use
     def sign_in(socket: Socket, auth: dict[str, Any]) -> None:
@@ -64,7 +65,7 @@ def server_on(redis: RedisServer) -> SocketServer:
 async def servers(redis: RedisServer) -> AsyncIterator[list[SocketServer]]:
     """Two servers that share a Redis."""
     async with AsyncExitStack() as stack:
-        servers = [server_on(redis) for _ in range(2)]
+        servers = [server_on(redis.url) for _ in range(2)]
         for server in servers:
             server.of("/")
             await stack.enter_async_context(server.lifespan())
@@ -229,6 +230,28 @@ async def test_while_redis_is_away_clients_of_a_server_go_on(redis: RedisServer,
     assert await got(here, 2) == [["n", 1], ["n", 2]]
     assert await got(there, 2) == [["n", 1], ["n", 2]]
     assert outcomes(servers[0]) == {}
+
+
+async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer) -> None:
+    """Redis has kept it, and its clients have got it when the link was lost. What others have sent comes too."""
+    async with relaying(redis.port) as relay:
+        deaf, other = server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)
+        async with deaf.lifespan(), other.lifespan():
+            here, there = await joined(deaf), await joined(other)
+            relay.is_deaf = True
+            for number in (0, 1):
+                deaf.to("r").emit("n", number)
+                await got(there, number + 1)
+            other.to("r").emit("n", 2)
+            await got(there, 3)
+            relay.cut()
+            relay.is_deaf = False
+            await until(lambda: is_alone(deaf))
+            await until(lambda: not is_alone(deaf))
+            deaf.to("r").emit("n", 3)
+            expected = [["n", number] for number in range(4)]
+            assert await got(here, 4) == expected
+            assert await got(there, 4) == expected
 
 
 async def test_while_redis_is_away_a_client_returns_without_a_replay(

@@ -76,6 +76,29 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     assert [name_of(each) for each in found] == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])
+async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, link: Link, restarts: bool) -> None:
+    """Redis has lost its memory: no position of before means anything, however many events come."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log.append(NewEvent(event("a"), (), ("p",), ()))
+    await until(lambda: len(delivered) == 1)
+    before = log.position
+    if restarts:
+        redis.kill()
+        await until(lambda: not link.is_up)
+        redis.start()
+        await until(lambda: link.is_up)
+        await until(lambda: log.gaps == 1)
+    else:
+        redis.do("FLUSHALL")
+    for name in ("b", "c"):
+        log.append(NewEvent(event(name), (), ("p",), ()))
+    await until(lambda: len(delivered) == 3)
+    assert log.position.epoch != before.epoch
+    assert await log.read(("p",), before) is Incomplete.EPOCH
+
+
 async def test_an_event_is_kept_for_its_age_after_a_quiet_time(redis: RedisServer, link: Link) -> None:
     """Each event renews what expires, not only every so many events."""
     settings = RecoverySettings()

@@ -49,6 +49,11 @@ class Cluster:
         return self._store
 
     @property
+    def store(self) -> RedisStore | None:
+        """Where events and sessions are kept; None without recovery."""
+        return self._store
+
+    @property
     def link(self) -> Link:
         return self._link
 

@@ -35,12 +35,18 @@ class RedisStats(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryStats:
-    """Clients that returned since the start, their replays, and the bytes of kept events now."""
+    """Clients that returned since the start, their replays, and the bytes of kept events now.
+
+    Over Redis the bytes are of events that wait for Redis. `lost` counts the events that Redis never took, and `gaps`
+    how often this instance missed events of others.
+    """
 
     outcomes: Mapping[RecoveryOutcome, int]
     replays: Histogram  # events
     replayed_bytes: int
     kept_bytes: int
+    lost: int
+    gaps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,22 +118,25 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Clu
         incidents=incidents.totals,
         limits=incidents.limits,
         redis=None if cluster is None else _redis_stats(cluster),
-        recovery=_recovery_stats(server),
+        recovery=_recovery_stats(server, cluster),
         turns=flusher.turns,
         sign_in_durations=authentication.durations,
         access_check_durations=access.durations,
     )
 
 
-def _recovery_stats(server: SocketServer) -> RecoveryStats | None:
+def _recovery_stats(server: SocketServer, cluster: "Cluster | None") -> RecoveryStats | None:
     recovery = recovery_of(server.of("/"))
     if recovery is None:
         return None
+    store = None if cluster is None else cluster.store
     return RecoveryStats(
         outcomes=recovery.outcomes,
         replays=recovery.replays,
         replayed_bytes=recovery.replayed_bytes,
         kept_bytes=recovery.log.kept_bytes,
+        lost=0 if store is None else store.lost,
+        gaps=0 if store is None else store.gaps,
     )
 
 

@@ -1,4 +1,5 @@
--- Take connections out of a project, then put others in. False if the instance is not registered.
+-- Take connections out of a project, then put others in. One that was another instance's keeps its JSON: its client has
+-- returned to this one. False if the instance is not registered.
 -- KEYS: instances, the instance's projects, the project.
 -- ARGV: instance, project id, channel, lifetime (s), whether some of its connections stay ('1'), how many leave,
 -- the socket ids of those, then socket id and JSON of each that comes.
@@ -15,8 +16,9 @@ for index = 7, 6 + leaving do
   end
 end
 for index = 7 + leaving, #ARGV, 2 do
-  redis.call('HSET', KEYS[3], ARGV[index], instance .. ':' .. ARGV[index + 1])
-  joined[#joined + 1] = ARGV[index + 1]
+  local json = returned(KEYS[3], ARGV[index], instance) or ARGV[index + 1]
+  redis.call('HSET', KEYS[3], ARGV[index], instance .. ':' .. json)
+  joined[#joined + 1] = json
 end
 if stays == '1' then
   redis.call('SADD', KEYS[2], id)

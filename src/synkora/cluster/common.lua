@@ -32,6 +32,14 @@ local function is_owner(project, socket, instance)
   return value and string.sub(value, 1, #instance + 1) == instance .. ':'
 end
 
+-- The JSON of a connection that is another instance's until now.
+local function returned(project, socket, instance)
+  local value = redis.call('HGET', project, socket)
+  if value and string.sub(value, 1, #instance + 1) ~= instance .. ':' then
+    return string.sub(value, string.find(value, ':', 1, true) + 1)
+  end
+end
+
 -- Give what has changed in a project a version, and tell of it: `left` are socket ids, `joined` are JSON.
 local function announce(project, channel, author, lifetime, left, joined)
   if #left == 0 and #joined == 0 then

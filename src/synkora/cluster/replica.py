@@ -138,6 +138,8 @@ class Replica:
                 self._add(entry, changes)
             elif entry.socketId not in self.own:
                 changes.has_gap = True  # it has left meanwhile, or Redis believes what was said long ago
+            else:
+                self._adopt(entry)
         if self._version is not None and announcement.version > self._version:
             if announcement.before != self._version:
                 changes.has_gap = True
@@ -151,13 +153,18 @@ class Replica:
         self._doubtful = self._others() - {entry.socketId for entry in snapshot.presentees}
         for entry in snapshot.adopted:
             if entry.socketId in self.own:
-                self.own[entry.socketId] = entry
-                self.attendance.remove(entry.socketId)
-                self.attendance.add(entry)
+                self._adopt(entry)
         for entry in sorted(snapshot.presentees, key=lambda entry: entry.joinedAt):
             self._note_moved(entry.socketId)
             self._add(entry, changes)
         return changes
+
+    def _adopt(self, entry: PresenceEntry) -> None:
+        """Take one of its own as Redis knows it: as that of another instance, from which the client has returned."""
+        if self.own[entry.socketId] != entry:
+            self.own[entry.socketId] = entry
+            self.attendance.remove(entry.socketId)
+            self.attendance.add(entry)
 
     def settle(self) -> Changes:
         """Take those in doubt for gone."""

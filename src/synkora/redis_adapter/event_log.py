@@ -99,6 +99,7 @@ class RedisLog:
     ) -> None:
         self.deliver = deliver
         self.lost = 0  # events that waited for Redis in vain
+        self.gaps = 0  # times that events of others were missed here
         self._link = link
         self._namespace = namespace
         self._settings = settings
@@ -107,7 +108,7 @@ class RedisLog:
         self._keys = LogKeys(prefix, namespace)
         self._channels = Channels.of(channels, namespace)
         self._lifetime = ceil(2 * settings.max_age) + 60
-        self._proposed = new_epoch()
+        self._proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self._position = Position(self._proposed, 0)
         self._numbers = count(1)
         self._is_new = True
@@ -145,10 +146,11 @@ class RedisLog:
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
         self._unsent_size += event.size
-        if is_up:
+        if is_up and self._held is None:
             self._send(number, event)
         else:
-            self._deliver_here(event)
+            if not is_up:
+                self._deliver_here(event)
             self._bound()
 
     def _send(self, number: int, event: LoggedEvent) -> None:
@@ -268,7 +270,7 @@ class RedisLog:
         if options.flag("sender") == self._link.uid:
             unsent = self._unsent.get(options.flag("number"))
             if unsent is not None and unsent.is_delivered:
-                self._position = position
+                self._move_to(position)
                 return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
         members_only = bool(options.flag(MEMBERS_ONLY))
@@ -278,12 +280,18 @@ class RedisLog:
     def _take(self, event: LoggedEvent, position: Position) -> None:
         if position.epoch == self._position.epoch and position.number <= self._position.number:
             return
-        self._position = position
+        self._move_to(position)
         self.deliver(event)
+
+    def _move_to(self, position: Position) -> None:
+        self._position = position
+        if position.epoch == self._proposed:
+            self._proposed = new_epoch()
 
     # Redis comes and goes
 
     def _went_down(self) -> None:
+        self._held = None  # it is read when Redis is back
         for number, unsent in self._unsent.items():
             if not unsent.is_delivered:
                 self._unsent[number] = _Unsent(unsent.event, True)
@@ -294,29 +302,59 @@ class RedisLog:
         """Learn the position, or read what this instance has missed. Then send what has waited."""
         if self._is_new:
             self.locate(self._begin_at)
+            self._send_unsent()
         else:
             self._held = []
-            rooms = dict.fromkeys(self._local_rooms(), (0, True))
-            self._ask(rooms, self._position, self._caught_up, leaves_out=False)
-        for number, unsent in tuple(self._unsent.items()):
-            self._send(number, unsent.event)
+            self._read_missed()
+
+    def _read_missed(self) -> None:
+        rooms = dict.fromkeys(self._local_rooms(), (0, True))
+        self._ask(rooms, self._position, self._caught_up, leaves_out=False)
 
     def _caught_up(self, missed: list[LoggedEvent] | Incomplete) -> None:
-        held, self._held = self._held or [], None
+        if not self._link.is_up:
+            return
         if isinstance(missed, Incomplete):
+            self.gaps += 1
             log.warning("events_missed", namespace=self._namespace, reason=missed.value)
-            self._is_new = True
-            self.locate(self._begin_at)
+            self.locate(self._begin_again if missed is Incomplete.EPOCH else self._begin_at)
+            return
+        own = [unsent.event for unsent in self._unsent.values() if unsent.is_delivered]
+        for event in missed:
+            position = Position(self._position.epoch, event.number)
+            kept = next((each for each in own if _is_same(each, event)), None)
+            if kept is None:
+                self._take(event, position)
+            else:  # appended before the link was lost, and delivered here
+                own.remove(kept)
+                self._move_to(position)
+        self._resume()
+
+    def _begin_again(self, position: Position | None) -> None:
+        """Read all of a log that has begun while this instance was away."""
+        if position is None:
+            self._begin_at(None)
         else:
-            for event in missed:
-                self._take(event, Position(self._position.epoch, event.number))
-        for message in held:
-            self.receive(message)
+            self._move_to(Position(position.epoch, 0))
+            self._read_missed()
 
     def _begin_at(self, position: Position | None) -> None:
         if position is not None:
             self._is_new = False
-            self._position = position
+            self._move_to(position)
+        if self._held is not None:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Take what came while missed events were read, and send what has waited."""
+        held, self._held = self._held or [], None
+        for message in held:
+            self.receive(message)
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        for number, unsent in tuple(self._unsent.items()):
+            self._send(number, unsent.event)
 
     # Reading
 
@@ -341,7 +379,7 @@ class RedisLog:
             if call.exception() is not None:
                 found(None)
 
-        call = self._link.run(_BEGIN, [self._keys.of("log")], [self._position.epoch, _LOG_LIFETIME], answered)
+        call = self._link.run(_BEGIN, [self._keys.of("log")], [self._proposed, _LOG_LIFETIME], answered)
         call.add_done_callback(ended)
 
     def _ask(
@@ -382,6 +420,11 @@ class RedisLog:
     def _now(self) -> int:
         """The time in ms since 1970: it decides which events are too old."""
         return ceil(self._clock() * 1000)
+
+
+def _is_same(kept: LoggedEvent, read: LoggedEvent) -> bool:
+    """Whether an event that this instance appended is one that it reads."""
+    return (kept.data, kept.rooms, kept.except_rooms) == (read.data, read.rooms, read.except_rooms)
 
 
 def _event(number: int, room: str, entry: Sequence[bytes]) -> LoggedEvent:

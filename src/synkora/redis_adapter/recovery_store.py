@@ -36,6 +36,16 @@ class RedisStore:
         self._logs: dict[str, RedisLog] = {}
         self._sessions: dict[str, RedisSessions] = {}
 
+    @property
+    def lost(self) -> int:
+        """Events that were not kept and did not reach the other instances."""
+        return sum(log.lost for log in self._logs.values())
+
+    @property
+    def gaps(self) -> int:
+        """How often events of other instances were missed here, since Redis was away for too long."""
+        return sum(log.gaps for log in self._logs.values())
+
     def serve(self, namespace: str, rooms: Rooms) -> None:
         """Take the rooms of a namespace's adapter."""
         self._rooms[namespace] = rooms

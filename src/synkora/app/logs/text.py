@@ -25,6 +25,7 @@ _LINES: Final = {
     "redis_up": "✓ Redis is there: {address}",
     "redis_down": "! Redis is away: {problem}",
     "redis_troubled": "! Redis in trouble: {problem}",
+    "events_missed": "! Clients may have missed edits of other instances while Redis was away: {reason}",
     "presence_refused": "! Presence across instances is delayed: {problem}",
     "instance_gone": "! Instance lost without a shutdown: {instance}",
     "console_disconnected": "✗ Disconnected from the console: {socketId}, by {address}",

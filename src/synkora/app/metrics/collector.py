@@ -128,6 +128,8 @@ def _recovery(recovery: RecoveryStats) -> Iterator[Metric]:
     yield histogram("synkora_replay_events", "Events of a replay.", recovery.replays)
     yield counter("synkora_replayed_bytes", "Bytes of the events in replays.", recovery.replayed_bytes)
     yield gauge("synkora_recovery_log_bytes", "Bytes of the events that are kept.", recovery.kept_bytes)
+    yield counter("synkora_recovery_events_lost", "Events that Redis did not keep.", recovery.lost)
+    yield counter("synkora_recovery_gaps", "How often events of other instances were missed here.", recovery.gaps)
 
 
 def _redis(redis: RedisStats) -> Iterator[Metric]:
