@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from synkora.protocol.compression import accepts_gzip
+from synkora.protocol.deflate import accepts_gzip
 
 #: The folder in which `make web` builds the pages, each in a folder of its name.
 _BUILT: Final = Path(__file__).parent / "web"
