@@ -7,8 +7,8 @@ import pytest
 from tests.collaboration.site import Person, Site, turn
 from tests.support.processes import PATIENCE
 
-from synkora.collaboration import pending_updates, presence_updates
-from synkora.collaboration.pending_updates import MEMBER_RATE
+from synkora.collaboration import presence_updates, unsent_presence
+from synkora.collaboration.unsent_presence import MEMBER_RATE
 from synkora.engine.state_updates import Bundle
 
 PROJECT = "proj_456"
@@ -210,7 +210,7 @@ async def test_changes_that_would_be_more_than_the_list_are_told_by_the_list(
     """A crowd that comes and goes while it waits to be told of takes no memory, and its members no message each."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 4)
-    monkeypatch.setattr(pending_updates, "MAX_BATCHED", 2000)
+    monkeypatch.setattr(unsent_presence, "MAX_BATCHED", 2000)
     crowd_of_one = [site.come(f"Mallory {number}") for number in range(10)]
     crowd_of_one[0].emit("join-project", PROJECT)
     await turn()
