@@ -121,12 +121,7 @@ async def test_people_collaborate(program: Program, transports: list[str], trust
         await session.close()
     # aiohttp does not wait for the ends of its TLS connections, which have to be before the end of the event loop.
     await until(
-        lambda: (
-            not any(
-                each.raddr and each.raddr.port == urlsplit(origin).port
-                for each in psutil.Process().net_connections("tcp")
-            )
-        )
+        lambda: not any(each.raddr[1:] == (urlsplit(origin).port,) for each in psutil.Process().net_connections("tcp"))
     )
 
 
