@@ -10,11 +10,10 @@ from synkora.engine.drain import drain
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
-from synkora.recovery.ports import LoggedEvent
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.namespace_core import DeclaredEvent
-from synkora.sockets.recovery import LOST, NamespaceRecovery
+from synkora.sockets.recovery import LOST, NamespaceRecovery, ReplaySize
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
 
@@ -82,15 +81,9 @@ def returned_rooms(socket: Socket) -> frozenset[str]:
     return frozenset() if socket._recovery is None else socket.rooms - {socket.id}
 
 
-def missed_events(socket: Socket) -> Sequence[LoggedEvent]:
-    """Return the events to replay to a returning client."""
-    return () if socket._recovery is None else socket._recovery.missed
-
-
-def decline_replay(socket: Socket) -> None:
-    """Restore the rooms of a returning client, but do not replay the missed events."""
-    if socket._core.recovery is not None:
-        socket._core.recovery.decline(socket)
+def replay_size(socket: Socket) -> ReplaySize:
+    """Return the size of a returned client's replay."""
+    return ReplaySize() if socket._recovery is None else socket._recovery.size
 
 
 def may_return(socket: Socket, reason: str) -> bool:
