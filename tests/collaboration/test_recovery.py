@@ -201,7 +201,7 @@ class TestEvents:
 
 
 class TestPresence:
-    async def test_nobody_sees_a_connection_that_is_lost_for_a_moment(self, site: Site) -> None:
+    async def test_a_short_loss_of_a_connection_is_not_announced(self, site: Site) -> None:
         ann, bob = await two(site)
         await ann.lose()
         await bob.read()
@@ -397,7 +397,7 @@ class TestAccess:
         assert bob.take(*PRESENCE) == []
         await site.close()
 
-    async def test_very_many_returns_of_one_user_hold_up_nobody_else(self) -> None:
+    async def test_very_many_returns_of_one_user_do_not_delay_others(self) -> None:
         """Questions about returns wait for their turns; one user has few of the turns."""
         roles = Roles(bob=Role.EDITOR)
         roles.roles |= {("ann", f"p{number}"): Role.EDITOR for number in range(60)}

@@ -290,7 +290,7 @@ async def test_the_limit_itself_may_wait(size: int) -> None:
     assert bool(client.failures) is (size + 10 > LIMIT + 6)
 
 
-async def test_a_thread_without_a_loop_is_told_and_silences_nobody() -> None:
+async def test_a_send_from_a_thread_raises_and_later_sends_work() -> None:
     """What it puts raises, and whatever is put in the loop afterwards goes out."""
     flusher = Flusher()
     one, other = Client(flusher), Client(flusher)
@@ -303,7 +303,7 @@ async def test_a_thread_without_a_loop_is_told_and_silences_nobody() -> None:
     assert names(other) == ["b"]
 
 
-async def test_an_error_while_a_client_is_given_up_costs_nobody_else() -> None:
+async def test_an_error_while_a_client_is_disconnected_affects_no_other() -> None:
     """What goes wrong in telling of a failure is logged, and those after it get theirs."""
 
     class Broken(MemoryTransport):

@@ -228,7 +228,7 @@ async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch
         writer.close()
 
 
-async def test_a_client_that_speaks_no_tls_harms_nobody(program: Program, trust: ssl.SSLContext) -> None:
+async def test_a_client_without_tls_affects_no_other(program: Program, trust: ssl.SSLContext) -> None:
     origin = origin_of(program)
     port = int(origin.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -12,7 +12,7 @@ _SCHEMA: Final = "#/components/schemas/{name}"
 
 
 def asyncapi(server: SocketServer, *, title: str = "Socket.IO server", version: str = "1.0.0") -> dict[str, Any]:
-    """The server as AsyncAPI 3.0.0 sees it: a channel for each namespace, and a message for each event.
+    """Return the AsyncAPI 3.0.0 document: a channel for each namespace, and a message for each event.
 
     The payload of a message is the array of the event's arguments.
     """
@@ -72,7 +72,7 @@ def _payload(arguments: tuple[Argument, ...]) -> tuple[Schema, dict[str, Schema]
     required = sum(argument.is_required for argument in arguments)
     payload: Schema = {"type": "array", "minItems": required}
     if fixed:
-        payload["items"] = fixed  # draft 7, which AsyncAPI goes by, has tuples so
+        payload["items"] = fixed  # the form of tuples in draft 7, which AsyncAPI uses
         payload["additionalItems"] = rest[0] if rest else False
     elif rest:
         payload["items"] = rest[0]

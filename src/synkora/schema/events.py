@@ -1,4 +1,4 @@
-"""The events of an application: those that its handlers take, and those that it declares to emit."""
+"""The events of an application: those of its handlers, and those that it declares to emit."""
 
 import inspect
 import re
@@ -11,7 +11,7 @@ from synkora.sockets.namespace import Namespace
 from synkora.sockets.signatures import Parameters, result_of
 
 _WORD: Final = re.compile(r"[A-Za-z0-9]+")
-#: What stands for many characters in a pattern.
+#: Parts of a pattern that match varying text.
 _CLASS: Final = re.compile(r"\\[A-Za-z]|\[[^\]]*\]|\{[^}]*\}|\(\?(?:P<\w+>|:)")
 
 
@@ -27,7 +27,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event in one direction: its arguments, and the types of its ack, none where it has no argument."""
+    """An event in one direction: its arguments, and the types of its ack, empty for an ack without arguments."""
 
     name: str
     description: str
@@ -36,22 +36,22 @@ class Message:
 
     @property
     def title(self) -> str:
-        """Its name in the form of a type's: `task:create` is `TaskCreate`."""
+        """The name as a type name: `task:create` is `TaskCreate`."""
         return "".join(word[:1].upper() + word[1:] for word in _WORD.findall(self.name))
 
 
 def title_of(namespace: Namespace) -> str:
-    r"""A namespace's name in the form of a type's, empty for the main one: `/room-\d+` is `Room`."""
+    r"""Return a namespace's name as a type name, empty for the main namespace: `/room-\d+` is `Room`."""
     return Message(_CLASS.sub("", namespace.name), "", ()).title
 
 
 def received(namespace: Namespace) -> list[Message]:
-    """What clients may send to a namespace: an event for each name that has a handler."""
+    """Return the events that clients may send to a namespace: one for each name with a handler."""
     return [_message(event, functions[0], functions) for event, functions in sorted(handlers_of(namespace).items())]
 
 
 def emitted(namespace: Namespace) -> list[Message]:
-    """What a namespace declares to emit."""
+    """Return the events that a namespace declares to emit."""
     return [
         Message(
             event,

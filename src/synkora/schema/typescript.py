@@ -1,4 +1,4 @@
-"""An application's events as TypeScript, for its clients."""
+"""An application's events as TypeScript declarations."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -28,13 +28,16 @@ export interface Refused {
 
 
 def typescript(server: SocketServer) -> str:
-    """Declarations of `ClientToServerEvents` and `ServerToClientEvents`, with the names of other namespaces before."""
+    """Return `ClientToServerEvents` and `ServerToClientEvents`, for other namespaces with a prefix."""
     types, parts = Types(), [_HEAD]
     namespaces = namespaces_of(server)
     if any(namespace.refusals == "ack" for namespace in namespaces):
         parts.append(_REFUSED)
     for namespace in namespaces:
-        prefix, name = title_of(namespace), namespace.name.replace("*/", "*\\/")  # a pattern may end a comment
+        prefix, name = (
+            title_of(namespace),
+            namespace.name.replace("*/", "*\\/"),
+        )  # a pattern may contain the end of a comment
         is_refused = namespace.refusals == "ack"
         parts.append(f"\n/** What a client may send to {name}. */\nexport interface {prefix}ClientToServerEvents {{\n")
         parts += (_member(message, _sent(message, types, is_refused)) for message in received(namespace))
@@ -60,10 +63,10 @@ def _arguments(message: Message, types: Types) -> Iterator[str]:
 
 
 def _sent(message: Message, types: Types, is_refused: bool) -> str:
-    """An event that clients send; `is_refused` says that its ack may be a refusal."""
+    """Return the type of an event from clients; with `is_refused`, its ack may be a refusal."""
     arguments = list(_arguments(message, types))
     if any(not argument.is_required for argument in message.arguments):
-        return f"({', '.join(arguments)}) => void"  # nothing may follow what may be missing
+        return f"({', '.join(arguments)}) => void"  # no parameter may follow an optional one
     if message.answers:
         answer = types.of(*message.answers) + (" | Refused" if is_refused else "")
         return f"({', '.join([*arguments, f'ack: (answer: {answer}) => void'])}) => void"
