@@ -116,11 +116,19 @@ class Client:
         return [event for event in events if event is not None]
 
     async def disconnect(self) -> None:
-        """Leave: the server's handlers of the end have been called, or have begun, when this returns."""
+        """Leave: the server's handlers of the end have been called, or have begun, when this returns.
+
+        They get the reason `client namespace disconnect`, as after `socket.disconnect()` of a real client. Events that
+        were sent before are handled before.
+        """
         if self.closed_by is None:
+            if self.id:
+                self._deliver("41" if self.namespace == "/" else f"41{self.namespace},")
             self._end("io client disconnect")
-            self._session.transport_closed(self._transport, Reason.TRANSPORT_CLOSE)
-        await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._session.transport_closed, self._transport, Reason.TRANSPORT_CLOSE)
+        await asyncio.sleep(0)  # the server gets what was sent
+        await asyncio.sleep(0)  # asynchronous handlers begin
 
     def _send(self, message: Message) -> None:
         if self.closed_by is not None:
@@ -165,7 +173,7 @@ class Client:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
                 event = decode_arguments(packet.data, packet.attachments)
                 self._events.put_nowait(event)
-                if packet.id is not None and event[0] in self.answers:
+                if packet.id is not None and event[0] in self.answers and self.closed_by is None:
                     answer = self.answers[event[0]](*event[1:])
                     args = () if answer is None else answer if isinstance(answer, tuple) else (answer,)
                     self._send(packets.ack(self.namespace, packet.id, args))
