@@ -31,7 +31,7 @@ def client_of(collaboration: CollaborationServer) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
 
 
-async def test_without_its_lifespan_it_lets_nobody_in(configuration: dict[str, object]) -> None:
+async def test_without_its_lifespan_it_refuses_clients(configuration: dict[str, object]) -> None:
     """The answer says what the application has left out, and so does its readiness."""
     collaboration = CollaborationServer(Settings(secret=SecretStr(SECRET), shutdown_timeout=0))
     async with client_of(collaboration) as http:

@@ -124,7 +124,7 @@ async def test_a_token_comes_with_how_to_connect(files: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Mallory", "alice", "", "user-1"])
-async def test_nobody_else_gets_a_token(app: Starlette, name: str) -> None:
+async def test_other_names_get_no_token(app: Starlette, name: str) -> None:
     """A name is one of the playground's people, or there is none: no token is anybody's whom the app knows."""
     answer = await ask(app, "POST", f"/playground/token?as={name}")
     assert answer.status_code == 404

@@ -148,7 +148,7 @@ async def test_a_flood_of_one_topic_takes_no_answers_from_another(gather: Gather
     await asyncio.gather(*waiting)
 
 
-async def test_what_nobody_waits_for_any_more_is_given_up(gather: Gather) -> None:
+async def test_an_answer_that_is_no_longer_awaited_is_cancelled(gather: Gather) -> None:
     """An answer is worked at for as long as the question says that it is waited for."""
     a, b = await gather(2)
     given_up = asyncio.Event()
@@ -169,7 +169,7 @@ async def test_what_nobody_waits_for_any_more_is_given_up(gather: Gather) -> Non
 
 
 @pytest.mark.parametrize("forged", ["own", "", "a b,c:1\n", "x\n", "../x", "x" * 41])
-async def test_nobody_answers_in_the_name_of_the_asker_or_under_an_odd_one(
+async def test_answers_under_the_askers_id_or_an_invalid_id_are_ignored(
     gather: Gather, redis: RedisServer, forged: str
 ) -> None:
     """Such an answer is not taken: what has an instance's id is shown, and is part of what is asked next."""
@@ -186,7 +186,7 @@ async def test_nobody_answers_in_the_name_of_the_asker_or_under_an_odd_one(
     assert a.questions.unreadable == 1
 
 
-async def test_nobody_is_asked_where_nobody_is_known_or_redis_is_away(gather: Gather, redis: RedisServer) -> None:
+async def test_no_request_is_sent_without_known_instances_or_without_redis(gather: Gather, redis: RedisServer) -> None:
     (alone,) = await gather(1)
     published = alone.link.published
     assert await alone.ask() == []
@@ -210,7 +210,7 @@ async def test_servers_of_nodejs_hear_nothing_of_it(gather: Gather, redis: Redis
 @pytest.mark.parametrize(
     "message", [b"", b"{", b"[]", b'{"id":1}', b'{"id":"x","asker":"y","topic":"whose"}', b"\xff", ODD]
 )
-async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServer, message: bytes) -> None:
+async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: RedisServer, message: bytes) -> None:
     """It is counted, and the next question is answered."""
     a, b = await gather(2)
     for channel in redis.do("PUBSUB", "CHANNELS", "synkora:*"):
@@ -219,7 +219,7 @@ async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServ
     assert await a.ask() == ["b"]
 
 
-async def test_an_answer_that_nobody_waits_for_is_let_be(gather: Gather, redis: RedisServer) -> None:
+async def test_an_unexpected_answer_is_ignored(gather: Gather, redis: RedisServer) -> None:
     """One that comes too late, or that was never asked for."""
     a, _ = await gather(2)
     channel = f"synkora:answers:{a.link.uid}"

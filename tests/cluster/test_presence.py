@@ -236,7 +236,7 @@ async def test_redis_that_stays_away_takes_the_others_along(gather: Gather, redi
     assert (one.witness.take(), two.witness.take()) == (["-b1", "+b1"], ["-a1", "+a1"])
 
 
-async def test_redis_that_is_frozen_keeps_nobody_waiting(gather: Gather, redis: RedisServer) -> None:
+async def test_a_frozen_redis_delays_no_client(gather: Gather, redis: RedisServer) -> None:
     """A list is told without the others after a while; when Redis goes on, all know each other."""
     one, two = await gather()
     await met(one, two)
@@ -252,7 +252,7 @@ async def test_redis_that_is_frozen_keeps_nobody_waiting(gather: Gather, redis: 
     await everyone_sees({"a", "b"}, one, two)
 
 
-async def test_nobody_is_taken_for_dead_while_nobody_could_beat(gather: Gather, redis: RedisServer) -> None:
+async def test_no_instance_is_considered_dead_after_an_outage_of_redis(gather: Gather, redis: RedisServer) -> None:
     """Whatever the length of the outage: the instance that comes back first waits for the others."""
     timing = Timing(beat=0.05, silence=0.5, absence=30, watch=1.5, doubt=30)
     late = LinkSettings(beat_interval=0.05, missed_beats=6, timeout=1, first_delay=1.6, longest_delay=1.6)
@@ -343,7 +343,7 @@ async def test_what_redis_refuses_does_not_pile_up(gather: Gather, redis: RedisS
 
 
 @pytest.mark.parametrize("message", [b"", b"{", b"[]", b'{"author":1}', b"\xff", b"[" * 100_000])
-async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServer, message: bytes) -> None:
+async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: RedisServer, message: bytes) -> None:
     one, two = await gather()
     await met(one, two)
     redis.do("PUBLISH", "synkora:presence:p", message)
@@ -372,7 +372,7 @@ async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) 
         assert gone.presence.local_projects == []
 
 
-async def test_nobody_hears_of_a_client_that_returns_to_another_instance(gather: Gather) -> None:
+async def test_a_return_to_another_instance_is_not_announced(gather: Gather) -> None:
     """Nor when the instance that it came from gives it up; the new one lets it out."""
     one, two, three = await gather(3)
     await met(one, two, three)
@@ -392,7 +392,7 @@ async def test_nobody_hears_of_a_client_that_returns_to_another_instance(gather:
         assert instance.witness.take() == ["+d1", "-x1"]
 
 
-async def test_nobody_hears_of_a_client_that_returns_to_an_instance_without_others(gather: Gather) -> None:
+async def test_a_return_to_an_instance_without_other_members_is_not_announced(gather: Gather) -> None:
     """That instance learns of the project with it."""
     one, two = await gather()
     one.join("p", "a1")

@@ -114,7 +114,7 @@ async def test_entering_makes_redis_right(scripts: Redis) -> None:
     assert await scripts.take() == []
 
 
-async def test_entering_with_nobody_leaves(scripts: Redis) -> None:
+async def test_entering_without_connections_leaves(scripts: Redis) -> None:
     """Nothing of the project is left behind with its last."""
     await scripts.change("one", "s1")
     await scripts.enter("one")
@@ -167,7 +167,7 @@ async def test_others_stay_where_one_is_reaped(scripts: Redis) -> None:
     assert await scripts.take() == [(["s2"], [])]
 
 
-async def test_who_comes_back_while_being_reaped_begins_anew(scripts: Redis) -> None:
+async def test_an_instance_that_returns_while_it_is_reaped_starts_again(scripts: Redis) -> None:
     """It is told so by whatever it asks, and once it is registered nobody goes on with reaping it."""
     for number in range(3):
         await scripts.enter("two", f"s{number}", project=f"p{number}")

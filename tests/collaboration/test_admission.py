@@ -67,7 +67,7 @@ async def test_who_has_access_joins_as_ever() -> None:
     assert names(ann) == ["connected", "users:active", "users:count"]
 
 
-async def test_who_has_no_access_is_refused_in_words_and_seen_by_nobody() -> None:
+async def test_a_user_without_access_gets_a_message_and_stays_invisible() -> None:
     """The answer names the event and the project; those within learn neither of it nor of what follows."""
     site = Guarded(Roles(ann=Role.OWNER))
     ann = await site.join("Ann")

@@ -245,7 +245,7 @@ async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(patience: Non
         assert (b'"userId":"alice"' in transport.packets[-1]) is is_admitted
 
 
-async def test_whoever_leaves_while_waiting_is_not_admitted(patience: None, site: Site) -> None:
+async def test_a_client_that_disconnects_while_waiting_is_not_admitted(patience: None, site: Site) -> None:
     """A session that ends just when its upgrade brings the cookie leaves nobody behind."""
     polling, probe = MemoryTransport("polling"), MemoryTransport()
     session = site.server._registry.open(request_of(origin=PAGE), polling)
@@ -269,7 +269,7 @@ async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None
     assert running.collaboration.connections == 0
 
 
-async def test_where_there_is_polling_alone_nobody_waits_for_an_upgrade(patience: None) -> None:
+async def test_with_polling_only_no_client_waits_for_an_upgrade(patience: None) -> None:
     """No WebSocket can bring a cookie: the CONNECT is judged at once."""
     server = SocketServer(transports=["polling"])
     Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), incidents=server.incidents)

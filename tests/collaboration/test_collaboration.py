@@ -228,7 +228,7 @@ async def test_presence_may_be_kept_elsewhere() -> None:
     assert collaboration.presence is presence
 
 
-async def test_nobody_is_told_of_those_who_leave_as_the_server_stops(site: Site) -> None:
+async def test_leaves_during_shutdown_are_not_announced(site: Site) -> None:
     """Everyone leaves at once: N farewells to each of N would be N squared messages for nobody."""
     people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     site.collaboration.announce_shutdown()

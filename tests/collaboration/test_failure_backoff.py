@@ -19,7 +19,7 @@ def test_the_first_failures_cost_nothing_and_each_further_one_twice_as_much(cloc
         assert failures.note(ADDRESS) == 10
 
 
-def test_an_address_begins_anew_after_a_minute_without_a_failure(clock: Clock) -> None:
+def test_an_address_is_reset_after_a_minute_without_a_failure(clock: Clock) -> None:
     failures = FailureBackoff(2)
     delays = []
     for pause in (0, 0, 0, 59.9, 59.9, 60, 0, 0):
@@ -49,7 +49,7 @@ def test_an_ipv4_address_is_the_same_however_it_is_written(clock: Clock) -> None
     assert failures.note("::ffff:192.0.2.2") == 0
 
 
-def test_nought_is_no_limit(clock: Clock) -> None:
+def test_zero_means_unlimited(clock: Clock) -> None:
     failures = FailureBackoff(0)
     assert {failures.note(ADDRESS) for _ in range(1000)} == {0}
     assert not failures._counts

@@ -127,7 +127,7 @@ async def test_answers_are_remembered() -> None:
     assert kept.asked == [KEY]
 
 
-async def test_strangers_who_bring_keys_without_end_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_unknown_keys_do_not_delay_other_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few keys from one address are looked up at a time; those of others do not wait for them."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
     kept = Kept()
@@ -161,7 +161,7 @@ async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monke
     await until(lambda: len(kept.asked) == 9)
 
 
-async def test_while_nobody_can_say_a_client_is_to_come_again() -> None:
+async def test_without_an_answer_of_the_database_the_client_has_to_reconnect() -> None:
     """The connection ends without a refusal, after which a client would not come back by itself."""
     kept = Kept()
     kept.trouble = AccessUnavailable("the database is away")
@@ -204,7 +204,7 @@ async def test_a_session_that_is_gone_ends_the_connection() -> None:
     assert office.collaboration.connections == 0
 
 
-async def test_people_stay_while_nobody_can_say() -> None:
+async def test_members_stay_while_the_database_is_unavailable() -> None:
     """A database that is away for a while ends nobody's work."""
     kept = Kept()
     office = Office(kept, recheck=0.02)

@@ -149,7 +149,7 @@ def test_three_seconds_worth_may_come_at_once(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("kind", EventClass)
-def test_nought_is_no_limit(kind: EventClass, clock: Clock) -> None:
+def test_zero_means_unlimited(kind: EventClass, clock: Clock) -> None:
     """Not one of ten thousand at once is refused."""
     rate_limiter = RateLimiter(UNLIMITED)
     for _ in range(10_000):
@@ -344,7 +344,7 @@ async def test_the_other_kinds_are_taken_meanwhile(limit: str, clock: Clock) -> 
     assert "Too many events: slow down" not in [error["message"] for error in errors(ann)]
 
 
-async def test_what_is_refused_reaches_nobody_and_the_others_lose_nothing(clock: Clock) -> None:
+async def test_a_refused_event_is_not_relayed_and_other_members_lose_nothing(clock: Clock) -> None:
     """Ann has sent too much; Bob, in the same project and from the same address, sends as before."""
     site = limited(edit_rate=1.0)
     ann, bob = await site.join_both()
@@ -480,7 +480,7 @@ async def test_a_refused_connection_is_none_of_the_users() -> None:
     assert site.collaboration.connections == 1
 
 
-async def test_nought_connections_of_a_user_is_no_limit() -> None:
+async def test_zero_connections_of_a_user_means_unlimited() -> None:
     site = limited(connections=0)
     people = [site.come("Ann") for _ in range(100)]
     await settle()

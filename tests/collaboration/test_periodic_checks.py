@@ -83,7 +83,7 @@ async def test_who_becomes_a_viewer_can_no_longer_write_and_stays(guarded: MakeG
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
-async def test_members_stay_while_nobody_can_be_asked(guarded: MakeGuarded, failure: BaseException) -> None:
+async def test_members_stay_while_the_policy_is_unavailable(guarded: MakeGuarded, failure: BaseException) -> None:
     """With the role that they had; when there are answers again they count, without a restart."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.VIEWER), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
@@ -149,7 +149,7 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
     await until(lambda: all(site.roles.asked[user, "p"] > before[user, "p"] for user in users))
 
 
-async def test_nobody_is_checked_again_where_access_is_open() -> None:
+async def test_open_access_is_not_rechecked() -> None:
     site = Site()
     await site.meet("Ann", project="p")
     assert len(site.collaboration._admission._rechecks._due) == 0

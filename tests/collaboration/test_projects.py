@@ -67,7 +67,7 @@ async def test_a_leave_is_announced_after_a_delay() -> None:
     assert names(alice) == ["user:left", "users:active", "users:count"]
 
 
-async def test_a_leave_and_a_join_within_the_delay_are_announced_to_nobody() -> None:
+async def test_a_leave_and_a_join_within_the_delay_are_not_announced() -> None:
     """A page that changes its tab gets its list and count again and the project's events; the others see it stay."""
     site = Site(leave_delay=3600)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
@@ -149,7 +149,7 @@ async def test_projects_of_one_turn_are_told_apart(site: Site) -> None:
     assert [event[1]["count"] for event in events] == [1, 1, 2, 2]
 
 
-async def test_joining_again_is_answered_and_tells_nobody(site: Site) -> None:
+async def test_a_repeated_join_is_answered_and_not_announced(site: Site) -> None:
     """Each join of a later turn is answered by the list, and no one else hears of it."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, settle
@@ -200,7 +201,7 @@ class TestEvents:
 
 
 class TestPresence:
-    async def test_nobody_sees_a_connection_that_is_lost_for_a_moment(self, site: Site) -> None:
+    async def test_a_short_loss_of_a_connection_is_not_announced(self, site: Site) -> None:
         ann, bob = await two(site)
         await ann.lose()
         await bob.read()
@@ -396,7 +397,7 @@ class TestAccess:
         assert bob.take(*PRESENCE) == []
         await site.close()
 
-    async def test_very_many_returns_of_one_user_hold_up_nobody_else(self) -> None:
+    async def test_very_many_returns_of_one_user_do_not_delay_others(self) -> None:
         """Questions about returns wait for their turns; one user has few of the turns."""
         roles = Roles(bob=Role.EDITOR)
         roles.roles |= {("ann", f"p{number}"): Role.EDITOR for number in range(60)}
@@ -438,6 +439,33 @@ class TestAccess:
             await ann.back()
         assert outcomes(site)[RecoveryOutcome.DECLINED]
         assert site.collaboration.presence.count("p") == 2
+
+    async def test_the_log_is_not_read_for_such_a_user(self) -> None:
+        """Neither the limit nor the debt ends with the last connection."""
+        site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
+        ann, _ = await two(site)
+        recovery = site.server.of("/")._core.recovery
+        assert recovery is not None
+        with patch.object(recovery.log, "replay", wraps=recovery.log.replay) as replay:
+            for _ in range(4):
+                await ann.lose()
+                await ann.back()
+        declined = outcomes(site)[RecoveryOutcome.DECLINED]
+        assert declined
+        assert replay.call_count == 2 * (4 - declined)
+
+    async def test_to_have_missed_too_much_counts_too(self) -> None:
+        """It takes a long read to find that out."""
+        site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
+        ann, bob = await two(site)
+        await ann.lose()
+        for number in range(3):
+            bob.create(str(number))
+        await bob.read()
+        for _ in range(3):
+            await ann.back()
+            await ann.lose()
+        assert outcomes(site) == {RecoveryOutcome.TOO_MANY: 1, RecoveryOutcome.DECLINED: 2}
 
 
 async def test_an_announced_shutdown_is_not_replayed(site: Site) -> None:

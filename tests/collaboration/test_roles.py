@@ -87,7 +87,7 @@ async def test_viewers_send_cursors_selections_and_typing(event: Event) -> None:
 
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
-async def test_a_viewers_edit_is_refused_in_words_and_reaches_nobody(event: Event) -> None:
+async def test_a_viewers_edit_is_refused_with_a_message_and_not_relayed(event: Event) -> None:
     """The error names the event and the project."""
     message = f"{event.name}: viewers may not change the project"
     assert await told_of(event, Role.VIEWER) == (
@@ -186,7 +186,7 @@ async def test_a_stranger_edits_nothing(event: Event) -> None:
     assert site.roles.asked["eve", "p"] == 1
 
 
-async def test_an_edit_is_refused_while_nobody_can_be_asked() -> None:
+async def test_an_edit_is_refused_while_the_policy_is_unavailable() -> None:
     """The sender learns that the edit was not relayed, and that a later attempt may be."""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")

@@ -170,7 +170,7 @@ class AdapterContract:
             await crowd.answer("alice", "ask", {"a": [1]})
             assert await asking == ["c", None, {"a": [1]}]
 
-    async def test_a_call_that_nobody_gets_is_answered_by_none(self, crowd: Crowd) -> None:
+    async def test_a_call_without_recipients_returns_an_empty_list(self, crowd: Crowd) -> None:
         """It returns as soon as that is known."""
         for server in crowd.cluster.servers:
             assert await server.to("nowhere").call("ask", timeout=5) == []
@@ -189,7 +189,7 @@ class AdapterContract:
         await crowd.cluster.settle()
         assert await crowd.who_gets(["x"], server) == []
 
-    async def test_local_calls_ask_nobody_elsewhere(self, crowd: Crowd) -> None:
+    async def test_local_calls_ask_no_other_server(self, crowd: Crowd) -> None:
         """Only those on the server are sent it, and waited for."""
         for server in crowd.cluster.servers:
             beside = crowd.beside(server)

@@ -205,6 +205,16 @@ class EventLogContract:
         assert await trial.missed(first) == ["b", "c", "d"]
         assert await trial.missed(began) is Incomplete.TOO_MANY
 
+    async def test_a_read_looks_at_so_many_events(self, make: MakeStore) -> None:
+        """A client's own events are left out, and take time all the same, in one room or in many."""
+        trial = await Trial.start(make, RecoverySettings(replay_events=3))
+        began = trial.log.position
+        first = await trial.append("mine", but=("me",))
+        await trial.append(*["mine"] * 5, rooms=("q",), but=("me",))
+        await trial.append("a")
+        assert await trial.missed(first, "p", "q", "me") == ["a"]
+        assert await trial.missed(began, "p", "q", "me") is Incomplete.TOO_MANY
+
     async def test_fault_10_too_many_bytes_are_refused_as_a_whole(self, make: MakeStore) -> None:
         trial = await Trial.start(make, RecoverySettings(replay_bytes=len(event("ab")) * 3))
         began = trial.log.position

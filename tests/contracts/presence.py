@@ -60,7 +60,7 @@ class Diary:
 class PresenceContract:
     """To be inherited by a test class with a fixture `presence`, a new keeper with nobody in it."""
 
-    async def test_a_project_that_nobody_joined_is_empty(self, presence: Presence) -> None:
+    async def test_a_project_without_joins_is_empty(self, presence: Presence) -> None:
         """It has an empty list and counts none, and asking for it does not make it."""
         assert listed(presence, "p1") == []
         assert presence.project_count == 0
@@ -140,7 +140,7 @@ class PresenceContract:
         presence.remove_connection("p2", "s2")
         assert diary.take() == []
 
-    async def test_a_project_that_nobody_joined_is_not_occupied(self, presence: Presence) -> None:
+    async def test_a_project_without_joins_is_not_occupied(self, presence: Presence) -> None:
         assert presence.occupancy("p1")[:2] == (0, 0)
         assert presence.local_projects == []
 
@@ -149,7 +149,7 @@ class PresenceContract:
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         assert presence.occupancy("p1").is_reporter
 
-    async def test_a_project_that_nobody_joined_is_complete(self, presence: Presence) -> None:
+    async def test_a_project_without_joins_is_complete(self, presence: Presence) -> None:
         assert presence.is_complete("p1")
 
 

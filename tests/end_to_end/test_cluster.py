@@ -172,7 +172,7 @@ async def test_leaving_is_told_on_the_other(pair: Pair, connect_by: Connect) -> 
     await pair.alice.hears_nothing()
 
 
-async def test_a_server_that_stops_takes_its_people_along_and_bids_nobody_elses_farewell(pair: Pair) -> None:
+async def test_a_stopping_server_removes_only_its_own_members(pair: Pair) -> None:
     first, second = pair.servers
     first.signal(signal.SIGTERM)
     assert (await pair.alice.expect("server:shutdown"))["message"]

@@ -138,7 +138,7 @@ async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
     await bob.hears_nothing()
 
 
-async def test_leaving_again_tells_nobody(connect: Connect) -> None:
+async def test_a_repeated_leave_is_not_announced(connect: Connect) -> None:
     """Each hook of a page leaves on unmount: only the first is news, and none is an error."""
     alice, bob = await join_both(connect)
     for _ in range(2):

@@ -116,7 +116,7 @@ async def test_two_sigterms_of_a_supervisor_are_one(start_server: StartServer, c
     assert server.stderr == []
 
 
-async def test_nobody_new_is_taken_while_stopping(start_server: StartServer) -> None:
+async def test_new_clients_are_refused_while_stopping(start_server: StartServer) -> None:
     """A client can still poll its last messages, over a new connection too; new clients are refused."""
     server = start_server(SHUTDOWN_TIMEOUT="3600")
     late, witness = await open_both(server)

@@ -18,7 +18,7 @@ def test_counts_by_kind_and_label() -> None:
     ]
 
 
-def test_taking_begins_anew() -> None:
+def test_take_resets_the_counts() -> None:
     incidents = Incidents()
     incidents.note(IncidentKind.LIMIT_HIT)
     assert incidents.take() == [Tally(IncidentKind.LIMIT_HIT, 1, "", 0)]

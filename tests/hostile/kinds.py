@@ -77,6 +77,8 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.floods_of_large_edits,
     by_events.crowds_that_write,
     by_events.halves_of_pairs,
+    by_events.returns_without_reading,
+    by_events.returns_past_own_events,
     by_events.bad_attachments,
     by_events.repeated_attachments,
     by_events.attachments_that_never_come,

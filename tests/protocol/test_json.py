@@ -152,7 +152,7 @@ ESCAPES = [
 
 
 @given(st.lists(st.sampled_from(ESCAPES), max_size=30))
-def test_halves_are_mended_as_their_simplest_definition_says(parts: list[str]) -> None:
+def test_halves_are_replaced_like_in_a_simple_reference_implementation(parts: list[str]) -> None:
     """Python's own decoder joins the pairs; each half that is left over is U+FFFD, all else stays."""
     text = '"' + "".join(parts) + '"'
     assert ANYTHING.decode(text.encode()) == SURROGATE.sub("\ufffd", json.loads(text))

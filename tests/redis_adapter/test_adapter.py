@@ -198,7 +198,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("message", HOSTILE, ids=[str(message[:24]) for message in HOSTILE])
-async def test_nobody_is_harmed_by_what_is_no_message(crowd: Crowd, spy: Link, message: bytes) -> None:
+async def test_invalid_messages_are_ignored(crowd: Crowd, spy: Link, message: bytes) -> None:
     """On whichever channel it comes, clients stay, nothing reaches them, and the next message does."""
     for channel in CHANNELS:
         spy.publish(channel.encode(), message)
@@ -214,7 +214,7 @@ async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Lin
     assert await reached(crowd) == [NAMES, NAMES]
 
 
-async def test_an_answer_that_nobody_understands_is_left_out(crowd: Crowd, spy: Link) -> None:
+async def test_an_invalid_answer_is_skipped(crowd: Crowd, spy: Link) -> None:
     """A socket without an id is none; the others are."""
 
     def answer(message: bytes) -> None:

@@ -107,7 +107,7 @@ def test_an_address_of_another_machine() -> None:
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "x" * 64])
-def test_a_name_of_nobody(host: str) -> None:
+def test_an_unknown_host_name(host: str) -> None:
     """A name that cannot be resolved, or can be none, is a `gaierror`, which is an `OSError`."""
     with pytest.raises(socket.gaierror):
         listen(host, 0)

@@ -108,7 +108,7 @@ async def test_emit_reaches_everybody(crowd: Crowd) -> None:
     assert await crowd.who_gets("x") == ["carol"]
 
 
-async def test_volatile_emits_reach_whoever_reads(crowd: Crowd) -> None:
+async def test_volatile_emits_reach_clients_that_read(crowd: Crowd) -> None:
     """From all sides, with rooms and exceptions."""
     crowd.server.volatile.emit("x")
     assert await crowd.who_gets("x") == NAMES

@@ -224,7 +224,7 @@ class TestCalls:
             await still_works(client)
             call.cancel()
 
-    async def test_an_ack_that_nobody_asked_for_is_not_read(self, address: Address) -> None:
+    async def test_an_unexpected_ack_is_not_decoded(self, address: Address) -> None:
         """To build objects of it would cost far more than to receive it."""
         async with socketio(address) as client:
             await client.send(f"430[{DEEP}]")

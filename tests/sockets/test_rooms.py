@@ -24,7 +24,7 @@ def rooms_of(**members: str) -> Rooms:
     return rooms
 
 
-def test_nobody_chosen_is_everybody() -> None:
+def test_without_rooms_all_are_selected() -> None:
     """Without rooms the whole namespace is selected, but those in the excepted rooms."""
     rooms = rooms_of(one="ab", two="bc")
     assert set(rooms.select((), ())) == set(SIDS)
@@ -39,7 +39,7 @@ def test_a_member_of_several_rooms_is_selected_once() -> None:
     assert sorted(rooms.select(("one",), ("nowhere",))) == ["a", "b"]
 
 
-def test_a_room_that_is_not_there_has_nobody() -> None:
+def test_an_unknown_room_has_no_members() -> None:
     """Sending into an unknown room reaches no one, rather than everyone."""
     assert rooms_of().select(("nowhere",), ()) == {}
     assert len(rooms_of()["nowhere"]) == 0

@@ -63,7 +63,7 @@ class TestABacklog:
         code = SHUTDOWN if end == "shutdown" else FORCED
         assert int.from_bytes(bytes(frame.data)[:2], "big") == code
 
-    async def test_of_whoever_does_not_read_is_given_up(
+    async def test_of_a_client_that_does_not_read_is_closed(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After the time that closing has, the connection is cut, and nothing is left of it."""

@@ -252,7 +252,7 @@ class TestShutdown:
             await client.open()
             assert not await server.close(0.05)
 
-    async def test_nobody_is_there_is_done_at_once(self) -> None:
+    async def test_without_clients_returns_at_once(self) -> None:
         """Closing a server without clients says that all are gone."""
         assert await SocketServer().close(60)
 

@@ -57,12 +57,11 @@ from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.internals import (
     adapter_of,
-    decline_replay,
     emit_once,
     is_connecting,
     may_return,
-    missed_events,
     recovery_of,
+    replay_size,
     returned_rooms,
     session_of,
 )
@@ -153,6 +152,9 @@ class Collaboration:
         self.received = {event.name: EventCounter(event.event_class) for event in CATALOGUE}
         self.received |= {ask.name: EventCounter(EventClass.OTHER) for ask in CLIENT_EVENTS}
         self.received_others = EventCounter(EventClass.OTHER)
+        recovery = recovery_of(namespace)
+        if recovery is not None:
+            recovery.may_replay = self._may_replay
         namespace.use(self.authentication.authenticate)
         namespace.on_connect(self._welcome)
         namespace.on_disconnect(self._dismiss)
@@ -240,6 +242,9 @@ class Collaboration:
         socket.identity = signed_in.user.id
         self._signed_in[session_of(socket)] = signed_in
 
+    def _may_replay(self, socket: Socket) -> bool:
+        return self._works.excess(socket.identity) <= 0
+
     def _welcome(self, socket: Socket, _: object = None) -> Awaitable[None] | None:
         """Admit a socket that is signed in, with the projects that it returns to. Raises `ConnectRefused`."""
         signed_in = self._signed_in.pop(session_of(socket), None)
@@ -272,10 +277,7 @@ class Collaboration:
         member = self._members[socket.id]
         work = member.rate_limiter.work
         if work is not None:
-            if work.excess(monotonic()) > 0:
-                decline_replay(socket)
-            for event in missed_events(socket):
-                work.count_delivery(event.size, 1)
+            work.count_replay(*replay_size(socket))
         for project_id, role in roles.items():
             if work is not None:
                 work.count_join()

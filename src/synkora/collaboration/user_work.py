@@ -38,6 +38,10 @@ class UserWork:
         """Count the delivery of an event of `size` bytes to `receivers` connections."""
         self.due = self._rate.after(self.due, monotonic(), (DELIVERY_SIZE + size) * receivers)
 
+    def count_replay(self, events: int, size: int) -> None:
+        """Count the events that a connection missed and is sent when it returns, of `size` bytes in all."""
+        self.due = self._rate.after(self.due, monotonic(), DELIVERY_SIZE * events + size)
+
 
 class UserWorks:
     """The work of connected users, and the debts of others; `per_second` is in bytes, 0 means no limit."""
@@ -55,6 +59,12 @@ class UserWorks:
         if work is None:
             work = self._works[user_id] = UserWork(self._rate, self._debts.pop(user_id, 0.0))
         return work
+
+    def excess(self, user_id: str) -> float:
+        """Return the seconds until a user's next event is accepted, for a user without a connection too."""
+        work = self._works.get(user_id)
+        due = self._debts.get(user_id, 0.0) if work is None else work.due
+        return 0.0 if self._rate is None else self._rate.excess(due, monotonic())
 
     def store_debt(self, user_id: str) -> None:
         """Store a user's debt after the last connection: a new connection does not clear it."""

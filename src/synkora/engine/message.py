@@ -15,6 +15,7 @@ class Message:
     """
 
     __slots__ = (
+        "__weakref__",
         "_base64",
         "_blocks",
         "_deflated",

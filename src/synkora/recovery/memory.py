@@ -160,12 +160,15 @@ class MemoryLog:
             elif start < self._floors[name]:
                 return Incomplete.TRIMMED
         found: dict[int, LoggedEvent] = {}
-        size = 0
+        size = read = 0
         for room, start in kept:
             self._trim(room)
             if start < room.floor:
                 return Incomplete.TRIMMED
             for event in room.after(start):
+                read += 1
+                if read > self._settings.read_events:
+                    return Incomplete.TOO_MANY
                 if event.number in found or not own.isdisjoint(event.except_rooms):
                     continue
                 if event.members_only and joined.keys().isdisjoint(event.rooms):

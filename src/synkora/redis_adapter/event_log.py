@@ -351,6 +351,7 @@ class RedisLog:
             ceil(settings.max_age * 1000),
             settings.replay_events,
             settings.replay_bytes,
+            settings.read_events,
             int(leaves_out),
         ]
         for room, (number, is_joined) in {**rooms, _EVERYONE: (0, True)}.items():

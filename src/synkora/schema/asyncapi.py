@@ -26,10 +26,10 @@ _REFUSED_ARGUMENT: Final[Schema] = {"$ref": _SCHEMA.format(name="Refused")}
 
 
 def _array(items: list[Schema], required: int, *rest: Schema) -> Schema:
-    """An array of `items`, of which `required` are there, followed by any number of `rest`, or nothing."""
+    """Return the schema of an array of `items`, of which `required` are there, followed by any number of `rest`, or nothing."""
     array: Schema = {"type": "array", "minItems": required}
     if items:
-        return array | {"items": items, "additionalItems": rest[0] if rest else False}  # draft 7 has tuples so
+        return array | {"items": items, "additionalItems": rest[0] if rest else False}  # draft 7
     return array | ({"items": rest[0]} if rest else {"maxItems": 0})
 
 
@@ -43,7 +43,7 @@ _ERROR: Final = {
 
 
 def asyncapi(server: SocketServer, *, title: str = "Socket.IO server", version: str = "1.0.0") -> dict[str, Any]:
-    """The server as AsyncAPI 3.0.0 sees it: a channel for each namespace, and a message for each event.
+    """Return the AsyncAPI 3.0.0 document: a channel for each namespace, and a message for each event.
 
     The payload of a message is the array of the arguments of the event or ack.
     """
@@ -103,7 +103,7 @@ def _operation(action: str, channel: str, key: str) -> dict[str, Any]:
 
 
 def _ack(message: Message, is_refused: bool) -> tuple[dict[str, Any] | None, dict[str, Schema]]:
-    """The ack of an event, None if the ack has no arguments, and the definitions that the ack leads to.
+    """Return the ack of an event, None if the ack has no arguments, and the definitions that the ack refers to.
 
     `is_refused` says that the ack may be a refusal.
     """
@@ -135,7 +135,7 @@ def _payload(arguments: tuple[Argument, ...]) -> tuple[Schema, dict[str, Schema]
 
 
 def _draft_7(node: Any) -> Any:
-    """A schema as draft 7 has it, which AsyncAPI uses: `prefixItems` is newer."""
+    """Return a schema in draft 7, which AsyncAPI uses: `prefixItems` is newer."""
     if isinstance(node, list):
         return [_draft_7(each) for each in node]
     if not isinstance(node, dict):

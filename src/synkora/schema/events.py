@@ -1,4 +1,4 @@
-"""The events of an application: those that its handlers take, and those that it declares to emit."""
+"""The events of an application: those of its handlers, and those that it declares to emit."""
 
 import inspect
 import re
@@ -12,7 +12,7 @@ from synkora.sockets.namespace import Namespace
 from synkora.sockets.signatures import Parameters, result_of
 
 _WORD: Final = re.compile(r"[A-Za-z0-9]+")
-#: What stands for many characters in a pattern.
+#: Parts of a pattern that match varying text.
 _CLASS: Final = re.compile(r"\\[A-Za-z]|\[[^\]]*\]|\{[^}]*\}|\(\?(?:P<\w+>|:)")
 
 
@@ -44,22 +44,22 @@ class Message:
 
     @property
     def title(self) -> str:
-        """Its name in the form of a type's: `task:create` is `TaskCreate`."""
+        """The name as a type name: `task:create` is `TaskCreate`."""
         return "".join(word[:1].upper() + word[1:] for word in _WORD.findall(self.name))
 
 
 def title_of(namespace: Namespace) -> str:
-    r"""A namespace's name in the form of a type's, empty for the main one: `/room-\d+` is `Room`."""
+    r"""Return a namespace's name as a type name, empty for the main namespace: `/room-\d+` is `Room`."""
     return Message(_CLASS.sub("", namespace.name), "", ()).title
 
 
 def received(namespace: Namespace) -> list[Message]:
-    """What clients may send to a namespace: an event for each name that has a handler."""
+    """Return the events that clients may send to a namespace: one for each name with a handler."""
     return [_message(event, functions[0], functions) for event, functions in sorted(handlers_of(namespace).items())]
 
 
 def emitted(namespace: Namespace) -> list[Message]:
-    """What a namespace declares to emit."""
+    """Return the events that a namespace declares to emit."""
     return [
         Message(
             event,
@@ -88,7 +88,7 @@ def _message(event: str, function: Callable[..., Any], functions: list[Callable[
 
 
 def _acks(results: list[Any]) -> tuple[tuple[Argument, ...], ...]:
-    """The lists of arguments that an ack may have, by the types of the results of an event's handlers.
+    """Return the lists of arguments that an ack may have, from the result types of the handlers of an event.
 
     The first result that is not None is the ack, and an ack without arguments if there is none. A tuple is several
     arguments.
@@ -108,7 +108,7 @@ def _acks(results: list[Any]) -> tuple[tuple[Argument, ...], ...]:
 
 
 def _alternatives(shape: Any) -> list[Any]:
-    """The types of a union; of another type, the type alone."""
+    """Return the types of a union; of another type, the type alone."""
     if shape is None:
         return [NoneType]
     if get_origin(shape) in (Union, UnionType):
@@ -124,7 +124,7 @@ def _is_tuple(shape: Any) -> bool:
 
 
 def _several(shape: Any) -> tuple[Argument, ...]:
-    """The arguments that a tuple is."""
+    """Return the arguments that a tuple becomes."""
     names = getattr(shape, "_fields", None)
     if names is not None:
         hints = get_type_hints(shape, include_extras=True)

@@ -1,4 +1,4 @@
-"""An application's events as TypeScript, for its clients."""
+"""An application's events as TypeScript declarations."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -30,13 +30,16 @@ export interface Refused {{
 
 
 def typescript(server: SocketServer) -> str:
-    """Declarations of `ClientToServerEvents` and `ServerToClientEvents`, with the names of other namespaces before."""
+    """Return `ClientToServerEvents` and `ServerToClientEvents`, for other namespaces with a prefix."""
     types, parts = Types(), [_HEAD]
     namespaces = namespaces_of(server)
     if any(namespace.refusals == "ack" for namespace in namespaces):
         parts.append(_REFUSED)
     for namespace in namespaces:
-        prefix, name = title_of(namespace), namespace.name.replace("*/", "*\\/")  # a pattern may end a comment
+        prefix, name = (
+            title_of(namespace),
+            namespace.name.replace("*/", "*\\/"),
+        )  # a pattern may contain the end of a comment
         is_refused = namespace.refusals == "ack"
         parts.append(f"\n/** What a client may send to {name}. */\nexport interface {prefix}ClientToServerEvents {{\n")
         parts += (_member(message, _sent(message, types, is_refused)) for message in received(namespace))
@@ -62,10 +65,10 @@ def _arguments(arguments: Iterable[Argument], types: Types) -> Iterator[str]:
 
 
 def _sent(message: Message, types: Types, is_refused: bool) -> str:
-    """An event that clients send; `is_refused` says that its ack may be a refusal."""
+    """Return the type of an event from clients; with `is_refused`, its ack may be a refusal."""
     arguments = list(_arguments(message.arguments, types))
     if any(not argument.is_required for argument in message.arguments):
-        return f"({', '.join(arguments)}) => void"  # nothing may follow what may be missing
+        return f"({', '.join(arguments)}) => void"  # no parameter may follow an optional one
     if not message.acks:
         ack = ", [refused?: Refused]" if is_refused else ""
     elif message.acks == (ANYTHING,):
@@ -76,7 +79,7 @@ def _sent(message: Message, types: Types, is_refused: bool) -> str:
 
 
 def _ack(acks: Sequence[Sequence[Argument]], types: Types, is_refused: bool = False) -> str:
-    """The function that is called with the arguments of the ack, one of some lists."""
+    """Return the ack as a parameter: a function of the arguments in one of the lists."""
     if all(len(acked) < 2 and not any(argument.is_rest for argument in acked) for acked in acks):
         written = types.of(*(argument.type for acked in acks for argument in acked))
         mark = "" if all(acks) else "?"

@@ -1,4 +1,4 @@
-"""Broadcasts: sockets that are selected by rooms, on all servers."""
+"""Broadcasts to sockets selected by rooms, on all servers."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any

@@ -5,10 +5,12 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -39,6 +41,7 @@ LOST: Final = frozenset(
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
+_SLICE: Final = 500  # events of a replay that are encoded in one turn; a few milliseconds
 _LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
 #: What a client that returns has in the payload of CONNECT: its session's secret id, and its last event's position.
@@ -70,16 +73,28 @@ class Return(NamedTuple):
     offset: object
 
 
+class ReplaySize(NamedTuple):
+    """What a client is sent that it missed: as many events, with as many bytes of data and attachments."""
+
+    events: int = 0
+    bytes: int = 0
+
+
+#: What it costs to find out that too much was missed.
+_TOO_MANY: Final = ReplaySize(events=1000)
+
+
 class SocketRecovery:
     """What lets the client of a socket return.
 
     `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
     number of the last event before the join, and `left` for rooms that were left that number and the last one before
-    the leave. `after` is where a replay starts; `outcome` says whether there is one. `held` has what comes for the
-    socket after the replay was read, and before the reply to CONNECT.
+    the leave. `after` is where a replay starts; `outcome` says whether there is one, and `size` what it costs.
+    `missed` is encoded as `replay`. `held` has what comes for the socket after `missed` was read, and before the reply
+    to CONNECT.
     """
 
-    __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "session")
+    __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "replay", "session", "size")
 
     def __init__(self, pid: str, began: Position) -> None:
         self.pid = pid
@@ -90,6 +105,8 @@ class SocketRecovery:
         self.after: Position | None = None
         self.outcome: RecoveryOutcome | None = None
         self.missed: list[LoggedEvent] = []
+        self.replay: list[Message] = []
+        self.size = ReplaySize()
         self.held: HeldOutbox | None = None
 
     @property
@@ -110,14 +127,17 @@ class _Place:
 class NamespaceRecovery:
     """The event log and the sessions of a namespace.
 
-    A replay has at most `max_replay` bytes. `outcomes` counts the clients that returned, and `replays` measures their
-    replays in events; `replayed_bytes` is the sum of their bytes.
+    A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `outcomes`
+    counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the sum of
+    their bytes.
     """
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
         self._core = core
         self._store = store
         self._max_replay = max_replay
+        self.may_replay: Callable[[Socket], bool] = lambda _: True
+        self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
         self._compress = True
         self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
         self._places: set[_Place] = set()  # that are being learnt
@@ -219,6 +239,8 @@ class NamespaceRecovery:
         offset = parse(brought.offset)
         if brought.offset is not None and offset is None:
             found.outcome = RecoveryOutcome.EPOCH  # of another server
+        elif not self.may_replay(socket):
+            found.outcome = RecoveryOutcome.DECLINED
         else:
             found.after = later(offset, session.began)
             await self.read(socket)
@@ -240,28 +262,43 @@ class NamespaceRecovery:
         joined = {room: number for room, number in found.joined.items() if room in rooms}
         self.log.replay(socket.id, joined, found.after, partial(self._answered, found, answered))
         await answered
+        if is_last:
+            await self._encode(socket, found)
 
     def _answered(
         self, found: SocketRecovery, answered: asyncio.Future[None], missed: list[LoggedEvent] | Incomplete
     ) -> None:
-        if isinstance(missed, list) and sum(event.size for event in missed) > self._max_replay:
-            missed = Incomplete.TOO_MANY
+        found.size = ReplaySize()
+        if isinstance(missed, list):
+            found.size = ReplaySize(len(missed), sum(event.size for event in missed))
+            if found.size.bytes > self._max_replay:
+                missed = Incomplete.TOO_MANY
+        if missed is Incomplete.TOO_MANY:
+            found.size = _TOO_MANY
         if isinstance(missed, Incomplete):
             found.missed = []
             found.outcome = RecoveryOutcome(missed.value)
         else:
-            found.missed = missed
             found.outcome = RecoveryOutcome.RECOVERED
         if found.held is not None:
             found.held.queue.clear()  # these are among the missed
+            if isinstance(missed, list):
+                found.missed = missed  # not earlier: many clients may wait for a decision
         if not answered.done():
             answered.set_result(None)
 
-    def decline(self, socket: "Socket") -> None:
-        """Let a returning socket have its rooms, but no replay."""
-        if socket._recovery is not None:
-            socket._recovery.missed = []
-            socket._recovery.outcome = RecoveryOutcome.DECLINED
+    async def _encode(self, socket: "Socket", found: SocketRecovery) -> None:
+        """Encode what a client has missed, and yield to other clients after each slice."""
+        missed, found.missed = found.missed, []
+        epoch = self.log.position.epoch
+        for start in range(0, len(missed), _SLICE):
+            if start:
+                await asyncio.sleep(0)
+                if not socket._is_connecting or socket._recovery is not found:
+                    return
+            found.replay += [
+                self._message(Position(epoch, event.number), event) for event in missed[start : start + _SLICE]
+            ]
 
     def settled(self, socket: "Socket") -> None:
         """End the return of a socket that was admitted or refused; give the session of a refused one back."""
@@ -302,13 +339,22 @@ class NamespaceRecovery:
         self._save(socket, found)
 
     def _replay(self, socket: "Socket", found: SocketRecovery) -> None:
-        missed, found.missed = found.missed, []
-        epoch = self.log.position.epoch
-        for event in missed:
-            data = Position(epoch, event.number).after_event(event.data)
-            socket._session.outbox.put(packets.event_of_json(socket.namespace, data, event.attachments))
-        self.replays.observe(len(missed))
-        self.replayed_bytes += sum(event.size for event in missed)
+        replay, found.replay = found.replay, []
+        socket._session.outbox.put_all(replay)
+        self.replays.observe(found.size.events)
+        self.replayed_bytes += found.size.bytes
+
+    def _message(self, position: Position, event: LoggedEvent) -> Message:
+        """Return a missed event, one message for all clients that still have to be sent it."""
+        message = self._replayed.get(position)
+        if message is None:
+            data = position.after_event(event.data)
+            if event.attachments:
+                message = packets.event_of_json(self._core.name, data, event.attachments)
+            else:
+                message = Message(data, head=self._head)
+            self._replayed[position] = message
+        return message
 
     # Sessions
 

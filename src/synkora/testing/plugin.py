@@ -11,7 +11,7 @@ from synkora.testing import Client, connect
 
 try:
     from pytest_asyncio import fixture
-except ImportError:  # with anyio's plugin, or none
+except ImportError:  # with anyio's plugin, or without any
     fixture = pytest.fixture  # type: ignore[assignment]
 
 #: `await connect_client(server, "/chat", auth={…})`, with the arguments of `synkora.testing.connect`.
@@ -20,7 +20,7 @@ Connect = Callable[..., Awaitable[Client]]
 
 @fixture
 async def connect_client() -> AsyncIterator[Connect]:
-    """Connects clients in memory, which leave when the test ends."""
+    """Connects in-memory clients, which disconnect when the test ends."""
     async with AsyncExitStack() as clients:
 
         async def connect_client(server: SocketServer, namespace: str = "/", **options: Any) -> Client:

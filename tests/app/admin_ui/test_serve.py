@@ -51,7 +51,7 @@ async def test_a_session_needs_no_password(site: AdminSite) -> None:
         {"token": token_of("Alice")},
     ],
 )
-async def test_nobody_else_is_let_in(site: AdminSite, auth: dict[str, object]) -> None:
+async def test_other_clients_are_refused(site: AdminSite, auth: dict[str, object]) -> None:
     """A user's token is of no use either; the words are those that the UI shows its form again for."""
     async with visitor(site.address) as someone:
         assert await someone.sign_in(**auth) == {"message": "invalid credentials"}
@@ -156,7 +156,7 @@ async def test_all_in_a_room_are_disconnected(site: AdminSite) -> None:
 @pytest.mark.parametrize(
     "arguments", [(), ("/",), ("/", True), ("/", True, ""), ("/", True, None), ("/none", True, "p"), ({}, 1, [])]
 )
-async def test_nobody_is_disconnected_by_mistake(site: AdminSite, arguments: tuple[object, ...]) -> None:
+async def test_an_invalid_request_disconnects_no_socket(site: AdminSite, arguments: tuple[object, ...]) -> None:
     """What names no room, or no namespace that there is, is answered with an error."""
     await site.meet("Alice", project="p")
     async with admin(site.address) as someone:

@@ -161,7 +161,7 @@ async def test_many_changes_are_told_as_one(site: AdminSite, monkeypatch: pytest
                 names = {socket["data"].get("userName") for socket in told[0]}
 
 
-async def test_nothing_goes_on_while_nobody_looks(site: AdminSite) -> None:
+async def test_it_is_idle_without_admins(site: AdminSite) -> None:
     """The last admin leaves no task behind, and the next one starts a new one."""
     before = asyncio.all_tasks()
 

@@ -121,7 +121,7 @@ async def test_a_password_that_is_not_right(settings: MakeSettings, credentials:
     assert {found[name].status for name in ("redis-rights", "redis-memory", "redis-clock")} == {FindingStatus.SKIPPED}
 
 
-async def test_nobody_there(settings: MakeSettings) -> None:
+async def test_without_redis(settings: MakeSettings) -> None:
     found = by_name(await check_redis(settings(REDIS_URL="redis://127.0.0.1:1")))
     assert (found["redis"].status, found["redis"].message) == (
         FindingStatus.WRONG,

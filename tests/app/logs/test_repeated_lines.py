@@ -68,7 +68,9 @@ async def test_each_block_is_told(repeats: RepeatedLines, capsys: pytest.Capture
     assert lines(capsys) == []
 
 
-async def test_another_window_begins_anew(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_new_window_starts_with_fresh_counts(
+    repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]
+) -> None:
     log: Any = structlog.get_logger()
     for _ in range(2):
         log.warning("odd")

@@ -1,4 +1,4 @@
-"""The console's questions and actions, over HTTP."""
+"""The console's queries and actions over HTTP."""
 
 import asyncio
 import gzip
@@ -50,17 +50,17 @@ from synkora.app.static_pages import takes_gzip
 from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode
 
-#: Bytes of an answer that is worth it: a packet of the network holds less.
+#: Bytes from which an answer is compressed. A smaller answer takes about one network packet anyway.
 COMPRESSED_FROM: Final = 2048
 
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
-#: What answers a request with something that JSON can hold.
+#: Returns the answer to a request, as a value that can be encoded as JSON.
 Endpoint = Callable[[Request], Awaitable[object]]
 
 
 class Api:
-    """Answers below `/console/api`, for all instances that this one knows, itself among them."""
+    """The routes below `/console/api`. The answers cover all instances."""
 
     def __init__(self, instance: Instance, guard: ConsoleSignIn, settings: list[SettingInForce]) -> None:
         self._instances = instance.instances
@@ -70,7 +70,7 @@ class Api:
         self._actions = Actions(instance, guard)
         self._turns = ConcurrencyLimit()
         self._compressing = asyncio.Semaphore(1)
-        self._names: dict[str, str] = {}  # of instances that have ever answered
+        self._names: dict[str, str] = {}  # of all instances that have answered, by id
 
     @property
     def routes(self) -> list[Route]:
@@ -102,11 +102,11 @@ class Api:
         if len(answer.body) < COMPRESSED_FROM or not takes_gzip(request):
             return answer
         async with self._compressing:
-            # In a thread, which lets others work: 15 minutes of an instance take some milliseconds.
+            # In a thread, so that the event loop continues: 15 minutes of samples take some milliseconds.
             body = await asyncio.to_thread(gzip.compress, bytes(answer.body), 1)
         return Response(body, 200, {**answer.headers, "content-encoding": "gzip", "content-length": str(len(body))})
 
-    # Questions
+    # Queries
 
     async def _overview(self, request: Request) -> object:
         asked = parameters(request.query_params, OverviewParameters)
