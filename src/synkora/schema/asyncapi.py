@@ -26,7 +26,7 @@ _REFUSED_ARGUMENT: Final[Schema] = {"$ref": _SCHEMA.format(name="Refused")}
 
 
 def _array(items: list[Schema], required: int, *rest: Schema) -> Schema:
-    """Return the schema of an array of `items`, of which `required` are there, followed by any number of `rest`, or nothing."""
+    """Return the schema of an array: `items`, the first `required` of them not optional, and any number of `rest`."""
     array: Schema = {"type": "array", "minItems": required}
     if items:
         return array | {"items": items, "additionalItems": rest[0] if rest else False}  # draft 7

@@ -1,7 +1,9 @@
 """An in-memory client for tests of applications: real packets and handlers, and no network.
 
+```py
 async with connect(server, auth={"name": "Ada"}) as ada:
     assert await ada.call("say", "Hello!") == "delivered"
+```
 """
 
 import asyncio
@@ -116,10 +118,10 @@ class Client:
         return [event for event in events if event is not None]
 
     async def disconnect(self) -> None:
-        """Leave: the server's handlers of the end have been called, or have begun, when this returns.
+        """Disconnect. When this returns, the server's disconnect handlers have been called, or have started.
 
-        They get the reason `client namespace disconnect`, as after `socket.disconnect()` of a real client. Events that
-        were sent before are handled before.
+        The handlers get the reason `client namespace disconnect`, as from a real client. The server gets the events
+        that were emitted before.
         """
         if self.closed_by is None:
             if self.id:
