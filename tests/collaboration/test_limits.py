@@ -14,6 +14,7 @@ from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration.access import Role
+from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import Limit
@@ -406,6 +407,19 @@ async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(
     ann.emit("ping")
     await settle()
     assert names(ann) == ["connected", "error"]
+
+
+async def test_a_connect_above_the_rate_is_refused_before_its_token_is_verified(clock: Clock) -> None:
+    """To verify a token costs more than to refuse it; a wrong one counts as well."""
+    site = limited(other_rate=1.0)
+    ann = site.come("Ann")
+    await settle()
+    outcomes = site.collaboration.authentication.outcomes
+    ann.send("41")
+    for _ in range(10):
+        ann.send("40" + json.dumps({"token": "wrong"}))
+    await settle()
+    assert outcomes == {SignInOutcome.OK: 1, SignInOutcome.NOT_VERIFIED: 3}
 
 
 async def test_a_client_that_connects_repeatedly_is_disconnected(clock: Clock) -> None:

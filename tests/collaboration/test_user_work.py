@@ -1,10 +1,12 @@
 """What all connections of one user cause is bounded together."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, errors, names, settle
+from tests.collaboration.site import token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
@@ -12,7 +14,7 @@ from synkora.collaboration import user_work as spending_module
 from synkora.collaboration.access import Role
 from synkora.collaboration.collaboration import HALF_SIZE
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
-from synkora.collaboration.user_work import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
+from synkora.collaboration.user_work import CONNECT_SIZE, DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
 from synkora.engine.incidents import Limit
 
 TIMED = (limits_module, spending_module)
@@ -86,6 +88,26 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
     assert await cost(*EDIT) > JOIN_SIZE
     assert await cost(*EDIT) < JOIN_SIZE / 2
     assert await cost("join-project", "p") > JOIN_SIZE
+
+
+async def test_to_connect_again_and_again_counts_too(clock: Clock) -> None:
+    """The first CONNECT of a connection does not: a user may open many tabs at once."""
+    site = limited(user_byte_rate=1_000_000)
+    tabs = [site.come("Ann") for _ in range(10)]
+    await settle()
+    work = site.collaboration.members[tabs[0].id].rate_limiter.work
+    assert work is not None
+    assert work.due <= clock.now
+    for tab in tabs[:3]:
+        tab.send("41")
+        tab.send("40" + json.dumps({"token": token_of("Ann")}))
+    await settle()
+    assert (work.due - clock.now) * 1_000_000 == pytest.approx(3 * CONNECT_SIZE, rel=0.1)
+    tabs[0].take()
+    tabs[0].send("41")
+    tabs[0].send("40" + json.dumps({"token": token_of("Ann")}))
+    await settle()
+    assert "Too much for one user: slow down" in str(tabs[0].transport.packets)
 
 
 def test_reconnecting_does_not_clear_a_debt(clock: Clock) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, NewEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, NewEvent, RecoveryStore
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 
@@ -95,6 +95,15 @@ class EventLogContract:
                 LoggedEvent(began.number + 1, event("b"), (), ("p", "q"), ("x", "y"), None),
                 LoggedEvent(began.number + 2, event("c"), (), (), (), None),
             ]
+
+    async def test_what_is_kept_of_a_room_is_counted(self, make: MakeStore) -> None:
+        """A replaced event is not counted; the bytes are those of the events' data and attachments."""
+        trial = await Trial.start(make)
+        assert await trial.log.kept("p") == Kept(0, 0)
+        await trial.append("a", "b")
+        await trial.append("c", "dd", key="k")
+        await trial.append("e", rooms=("q",))
+        assert await trial.log.kept("p") == Kept(3, sum(len(event(name)) for name in ("a", "b", "dd")))
 
     async def test_attachments_are_kept(self, make: MakeStore) -> None:
         trial = await Trial.start(make)

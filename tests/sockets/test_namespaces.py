@@ -137,7 +137,7 @@ async def test_the_methods_of_a_class_are_handlers() -> None:
         assert await client.call("say", "hi") == "delivered"
         assert await client.receive() == ["said", "hi"]
         assert await client.call("message:edit", 5) == 5
-    assert chat.log == ["transport close"]
+    assert chat.log == ["client namespace disconnect"]
 
 
 @pytest.mark.parametrize(

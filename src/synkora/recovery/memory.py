@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
-from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, NewEvent, SavedSession, ignore
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, NewEvent, SavedSession, ignore
 from synkora.recovery.position import Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
@@ -133,6 +133,10 @@ class MemoryLog:
             if not room:
                 self._forget(name)
         self._forget_rooms()
+
+    async def kept(self, room: str) -> Kept:
+        kept = self._rooms.get(room)
+        return Kept(0, 0) if kept is None else Kept(len(kept), kept.size)
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return what a socket in `rooms` has missed, or the reason why not."""

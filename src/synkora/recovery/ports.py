@@ -45,6 +45,13 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return len(self.data) + sum(map(len, self.attachments)) if self.attachments else len(self.data)
 
 
+class Kept(NamedTuple):
+    """What a log keeps of one room: the number of events, and their bytes."""
+
+    events: int
+    bytes: int
+
+
 #: Sends an event to the members of its rooms. `EventLog.position` is the event's own during the call.
 Deliver = Callable[[LoggedEvent], None]
 
@@ -87,6 +94,10 @@ class EventLog(Protocol):
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
         event is their own.
         """
+        ...
+
+    async def kept(self, room: str) -> Kept | None:
+        """Return what is kept of a room; None if a shared log cannot be reached."""
         ...
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:

@@ -14,7 +14,7 @@ import msgspec
 from synkora.engine.logs import Log
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, LoggedEvent, NewEvent
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, NewEvent
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -313,6 +313,14 @@ class RedisLog:
             self._position = position
 
     # Reading
+
+    async def kept(self, room: str) -> Kept | None:
+        """Ask Redis what is kept of a room."""
+        try:
+            events, size = await self._link.call("HMGET", self._keys.room(room)[1], "count", "bytes")
+        except (LinkDown, RedisRefused):
+            return None
+        return Kept(int(events or 0), int(size or 0))
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events after a position that a socket in `rooms` has missed."""

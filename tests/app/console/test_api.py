@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 from tests.app.console.desk import SECRET, TOKEN, Desk
-from tests.collaboration.site import Person, turn
+from tests.collaboration.site import Person, Site, turn
 
 from synkora import __version__
 from synkora.app.console import tables
@@ -178,6 +178,7 @@ async def test_a_project(desk: Desk) -> None:
         "total": 2,
         "connections": 3,
         "received": 6,
+        "kept": None,
         "users": [
             {"userId": "alice", "userName": "Alice", "connections": 2, "received": 5},
             {"userId": "bob", "userName": "Bob", "connections": 1, "received": 1},
@@ -187,6 +188,20 @@ async def test_a_project(desk: Desk) -> None:
     assert (await desk.ask("project", projectId="p3"))["users"] == []
     status, words = await desk.refusal("GET", "project", params={"projectId": ""})
     assert (status, "projectId" in words) == (422, True)
+
+
+async def test_what_is_kept_of_a_project(tmp_path: Path) -> None:
+    """Events and bytes, with recovery; a cursor is not kept."""
+    desk = Desk(tmp_path, Site(recovery=True))
+    (alice,) = await desk.site.meet("Alice", project="p1")
+    alice.emit("task:create", {"projectId": "p1", "task": {"id": "1"}})
+    alice.emit("canvas:cursor", {"projectId": "p1", "position": 1})
+    await turn()
+    assert (await desk.ask("project", projectId="p1"))["kept"] == {
+        "events": 1,
+        "bytes": len('["task:create",{"id": "1"}]'),
+    }
+    assert (await desk.ask("project", projectId="p2"))["kept"] == {"events": 0, "bytes": 0}
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ from synkora.app.instance import Instance
 from synkora.app.static_pages import takes_gzip
 from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode
+from synkora.sockets.internals import recovery_of
 
 #: Bytes from which an answer is compressed. A smaller answer takes about one network packet anyway.
 COMPRESSED_FROM: Final = 2048
@@ -66,6 +67,7 @@ class Api:
         self._instances = instance.instances
         self._guard = guard
         self._collaboration = instance.collaboration
+        self._recovery = recovery_of(instance.server.of("/"))
         self._settings = settings
         self._actions = Actions(instance, guard)
         self._turns = ConcurrencyLimit()
@@ -169,9 +171,15 @@ class Api:
             "total": self._collaboration.presence.occupancy(asked.project_id).users or len(users),
             "connections": sum(part.connections for part in parts.values()),
             "received": sum(part.received for part in parts.values()),
+            "kept": await self._kept(asked.project_id),
             "users": list(users.values())[:MOST_MEMBERS],
             "unanswered": unanswered,
         }
+
+    async def _kept(self, project_id: str) -> dict[str, int] | None:
+        """Return what is kept of a project for clients that return; None without recovery, or without its Redis."""
+        kept = None if self._recovery is None else await self._recovery.log.kept(project_id)
+        return None if kept is None else kept._asdict()
 
     async def _log(self, request: Request) -> object:
         asked = parameters(request.query_params, LogParameters)
