@@ -4,7 +4,8 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 from synkora.sockets.internals import declared_events, handlers_of
 from synkora.sockets.namespace import Namespace
@@ -25,14 +26,21 @@ class Argument:
     is_rest: bool = False
 
 
+#: The ack of a handler that does not say what it returns.
+ANYTHING: Final = (Argument("answer", Any, is_required=False),)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event in one direction: its arguments, and the types of its ack, empty for an ack without arguments."""
+    """An event in one direction: its arguments, and the lists of arguments that its ack may have.
+
+    `acks` is empty if the ack has no arguments.
+    """
 
     name: str
     description: str
     arguments: tuple[Argument, ...]
-    answers: tuple[Any, ...] = ()
+    acks: tuple[tuple[Argument, ...], ...] = ()
 
     @property
     def title(self) -> str:
@@ -57,7 +65,7 @@ def emitted(namespace: Namespace) -> list[Message]:
             event,
             declared.description,
             tuple(Argument(name, shape) for name, shape in declared.arguments.items()),
-            () if declared.answer is None else (declared.answer,),
+            () if declared.answer is None else ((Argument("answer", declared.answer),),),
         )
         for event, declared in sorted(declared_events(namespace).items())
     ]
@@ -71,5 +79,59 @@ def _message(event: str, function: Callable[..., Any], functions: list[Callable[
     ]
     if parameters.rest is not None:
         arguments.append(Argument("args", parameters.rest, is_required=False, is_rest=True))
-    answers = tuple(found for found in map(result_of, functions) if found is not None)
-    return Message(event, (inspect.getdoc(function) or "").partition("\n\n")[0], tuple(arguments), answers)
+    return Message(
+        event,
+        (inspect.getdoc(function) or "").partition("\n\n")[0],
+        tuple(arguments),
+        _acks([result_of(each) for each in functions]),
+    )
+
+
+def _acks(results: list[Any]) -> tuple[tuple[Argument, ...], ...]:
+    """Return the lists of arguments that an ack may have, from the result types of the handlers of an event.
+
+    The first result that is not None is the ack, and an ack without arguments if there is none. A tuple is several
+    arguments.
+    """
+    kinds = [_alternatives(result) for result in results]
+    if any(Any in kind for kind in kinds):
+        return (ANYTHING,)
+    acks = [
+        _several(each) if _is_tuple(each) else (Argument("answer", each),)
+        for kind in kinds
+        for each in kind
+        if each is not NoneType
+    ]
+    if acks and all(NoneType in kind for kind in kinds):
+        acks.append(())
+    return tuple(acks)
+
+
+def _alternatives(shape: Any) -> list[Any]:
+    """Return the types of a union; of another type, the type alone."""
+    if shape is None:
+        return [NoneType]
+    if get_origin(shape) in (Union, UnionType):
+        return [each for alternative in get_args(shape) for each in _alternatives(alternative)]
+    if get_origin(shape) is Annotated and (_is_tuple(shape.__origin__) or len(_alternatives(shape.__origin__)) > 1):
+        return _alternatives(shape.__origin__)
+    return [shape]
+
+
+def _is_tuple(shape: Any) -> bool:
+    kind = get_origin(shape) or shape
+    return isinstance(kind, type) and issubclass(kind, tuple)
+
+
+def _several(shape: Any) -> tuple[Argument, ...]:
+    """Return the arguments that a tuple becomes."""
+    names = getattr(shape, "_fields", None)
+    if names is not None:
+        hints = get_type_hints(shape, include_extras=True)
+        return tuple(Argument(name, hints.get(name, Any)) for name in names)
+    shapes = get_args(shape)
+    if not shapes and get_origin(shape) is not None:  # tuple[()]
+        return ()
+    if not shapes or shapes[-1] is Ellipsis:
+        return (Argument("answers", shapes[0] if shapes else Any, is_required=False, is_rest=True),)
+    return tuple(Argument(f"answer{index}", each) for index, each in enumerate(shapes, 1))

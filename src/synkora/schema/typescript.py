@@ -1,9 +1,9 @@
 """An application's events as TypeScript declarations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from synkora.schema.events import Message, emitted, received, title_of
+from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, title_of
 from synkora.schema.typescript_types import Types, member
 from synkora.sockets.internals import namespaces_of
 from synkora.sockets.server import SocketServer
@@ -19,11 +19,13 @@ type MayAck<Arguments extends unknown[], Answer extends unknown[] = []> =
   | Arguments
   | [...Arguments, ack: (...answer: Answer) => void];
 """
-_REFUSED: Final = """
+#: `EventRefused(message, **details)`, as a client gets it.
+_REFUSAL: Final = "{ message: string; event: string; [detail: string]: unknown }"
+_REFUSED: Final = f"""
 /** An ack that refuses its event. */
-export interface Refused {
-  error: { message: string; event: string; [detail: string]: unknown };
-}
+export interface Refused {{
+  error: {_REFUSAL};
+}}
 """
 
 
@@ -45,7 +47,7 @@ def typescript(server: SocketServer) -> str:
             f"}}\n\n/** What a client of {name} may get. */\nexport interface {prefix}ServerToClientEvents {{\n"
         )
         parts += (_member(message, _got(message, types)) for message in emitted(namespace))
-        parts.append("  error: (refusal: { message: string; event: string }) => void;\n}\n")
+        parts.append(f"  error: (refusal: {_REFUSAL}) => void;\n}}\n")
     return "".join([*parts, *types.interfaces()])
 
 
@@ -53,8 +55,8 @@ def _member(message: Message, type: str) -> str:
     return member(message.description.replace("\n", " ") or None, message.name, type)
 
 
-def _arguments(message: Message, types: Types) -> Iterator[str]:
-    for argument in message.arguments:
+def _arguments(arguments: Iterable[Argument], types: Types) -> Iterator[str]:
+    for argument in arguments:
         written = types.of(argument.type)
         if argument.is_rest:
             yield f"...{argument.name}: Array<{written}>"
@@ -64,16 +66,32 @@ def _arguments(message: Message, types: Types) -> Iterator[str]:
 
 def _sent(message: Message, types: Types, is_refused: bool) -> str:
     """Return the type of an event from clients; with `is_refused`, its ack may be a refusal."""
-    arguments = list(_arguments(message, types))
+    arguments = list(_arguments(message.arguments, types))
     if any(not argument.is_required for argument in message.arguments):
         return f"({', '.join(arguments)}) => void"  # no parameter may follow an optional one
-    if message.answers:
-        answer = types.of(*message.answers) + (" | Refused" if is_refused else "")
-        return f"({', '.join([*arguments, f'ack: (answer: {answer}) => void'])}) => void"
-    answer = ", [refused?: Refused]" if is_refused else ""
-    return f"(...args: MayAck<[{', '.join(arguments)}]{answer}>) => void"
+    if not message.acks:
+        ack = ", [refused?: Refused]" if is_refused else ""
+    elif message.acks == (ANYTHING,):
+        ack = ", [answer?: unknown]"
+    else:
+        return f"({', '.join([*arguments, _ack(message.acks, types, is_refused)])}) => void"
+    return f"(...args: MayAck<[{', '.join(arguments)}]{ack}>) => void"
+
+
+def _ack(acks: Sequence[Sequence[Argument]], types: Types, is_refused: bool = False) -> str:
+    """Return the ack as a parameter: a function of the arguments in one of the lists."""
+    if all(len(acked) < 2 and not any(argument.is_rest for argument in acked) for acked in acks):
+        written = types.of(*(argument.type for acked in acks for argument in acked))
+        mark = "" if all(acks) else "?"
+        return f"ack: (answer{mark}: {written}{' | Refused' if is_refused else ''}) => void"
+    lists = [", ".join(_arguments(acked, types)) for acked in acks]
+    if is_refused:
+        lists.append("refused: Refused")
+    if len(lists) == 1:
+        return f"ack: ({lists[0]}) => void"
+    return f"ack: (...answer: {' | '.join(f'[{each}]' for each in lists)}) => void"
 
 
 def _got(message: Message, types: Types) -> str:
-    ack = [f"ack: (answer: {types.of(*message.answers)}) => void"] if message.answers else []
-    return f"({', '.join([*_arguments(message, types), *ack])}) => void"
+    ack = [_ack(message.acks, types)] if message.acks else []
+    return f"({', '.join([*_arguments(message.arguments, types), *ack])}) => void"

@@ -216,17 +216,19 @@ class _Arguments:
 
 
 def result_of(handler: Callable[..., Any]) -> Any:
-    """Return the annotated result type of a handler; None without an annotation, and for the annotation None."""
+    """Return the annotated result type of a handler: `Any` without an annotation, None for the annotation None."""
     try:
         returned = inspect.signature(handler).return_annotation
     except (TypeError, ValueError):
-        return None
-    if returned is inspect.Signature.empty:
-        return None
+        return Any
     if isinstance(returned, str):
-        hints = get_type_hints(SimpleNamespace(__annotations__={"it": returned}), _globals_of(handler))
+        hints = get_type_hints(
+            SimpleNamespace(__annotations__={"it": returned}), _globals_of(handler), include_extras=True
+        )
         returned = hints["it"]
-    return None if returned in (None, type(None)) else Any if returned is object else returned
+    if returned in (None, type(None)):
+        return None
+    return Any if returned in (inspect.Signature.empty, object) else returned
 
 
 def _given(arguments: msgspec.Struct) -> list[Any]:

@@ -1,7 +1,9 @@
 """An in-memory client for tests of applications: real packets and handlers, and no network.
 
+```py
 async with connect(server, auth={"name": "Ada"}) as ada:
     assert await ada.call("say", "Hello!") == "delivered"
+```
 """
 
 import asyncio
@@ -116,11 +118,19 @@ class Client:
         return [event for event in events if event is not None]
 
     async def disconnect(self) -> None:
-        """Disconnect. When this returns, the server's disconnect handlers have been called, or have started."""
+        """Disconnect. When this returns, the server's disconnect handlers have been called, or have started.
+
+        The handlers get the reason `client namespace disconnect`, as from a real client. The server gets the events
+        that were emitted before.
+        """
         if self.closed_by is None:
+            if self.id:
+                self._deliver("41" if self.namespace == "/" else f"41{self.namespace},")
             self._end("io client disconnect")
-            self._session.transport_closed(self._transport, Reason.TRANSPORT_CLOSE)
-        await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._session.transport_closed, self._transport, Reason.TRANSPORT_CLOSE)
+        await asyncio.sleep(0)  # the server gets what was sent
+        await asyncio.sleep(0)  # asynchronous handlers begin
 
     def _send(self, message: Message) -> None:
         if self.closed_by is not None:
@@ -165,7 +175,7 @@ class Client:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
                 event = decode_arguments(packet.data, packet.attachments)
                 self._events.put_nowait(event)
-                if packet.id is not None and event[0] in self.answers:
+                if packet.id is not None and event[0] in self.answers and self.closed_by is None:
                     answer = self.answers[event[0]](*event[1:])
                     args = () if answer is None else answer if isinstance(answer, tuple) else (answer,)
                     self._send(packets.ack(self.namespace, packet.id, args))
