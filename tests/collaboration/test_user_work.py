@@ -50,7 +50,7 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
     assert names(bob) == ["task:create"]
 
 
-async def test_a_delivery_counts_for_each_who_gets_it(clock: Clock) -> None:
+async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
     """An event into a large project costs more than one that nobody gets."""
     site = limited(user_byte_rate=10_000_000)
     ann = await site.join("Ann")
@@ -110,7 +110,7 @@ async def test_to_connect_again_and_again_counts_too(clock: Clock) -> None:
     assert "Too much for one user: slow down" in str(tabs[0].transport.packets)
 
 
-def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:
+def test_reconnecting_does_not_clear_a_debt(clock: Clock) -> None:
     works = UserWorks(1000)
     work = works.of("ann")
     assert work is not None
@@ -139,7 +139,7 @@ def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest
     assert list(works._debts) == ["bob", "eve"]
 
 
-def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
+def test_the_default_is_above_the_apps_traffic(clock: Clock) -> None:
     """Five tabs of a user, busy among 250 others, with a document of 20 kB once a second each, are never refused."""
     limits = Limits()
     work = UserWorks(limits.user_byte_rate).of("ann")

@@ -422,7 +422,7 @@ async def test_what_a_turn_leaves_for_the_next_does_not_shorten_it(monkeypatch: 
     assert flusher.turns.sum == 3
 
 
-async def test_who_does_not_read_is_known() -> None:
+async def test_slow_consumers_are_counted() -> None:
     """Their outboxes are among those that hold something, until all has gone out, is dropped, or is handed over."""
     flusher = Flusher()
     clients = [Client(flusher) for _ in range(4)]

@@ -14,7 +14,7 @@ async def test_the_start_tells_the_address(development: ServerProcess) -> None:
     assert development.stdout.index(line) == 8
 
 
-async def test_who_is_here(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
+async def test_the_members_are_shown(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
     """Each person once, on coming, on closing the page, and on its crash; a crash leaves no cursor behind."""
     alice, bob = two
     carol = await visit("Carol")
@@ -31,7 +31,7 @@ async def test_who_is_here(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
     await alice.play("await until(async () => await names() === 'Alice (you)', 'one');")
 
 
-async def test_who_comes_gets_what_is_there(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
+async def test_a_new_member_gets_the_current_state(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
     """From one of the pages that are open, since the server stores nothing; when all are gone, so is it."""
     alice, bob = two
     await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
@@ -119,7 +119,7 @@ async def test_the_state_of_the_connection(two: tuple[Visitor, Visitor]) -> None
     await two[0].play(r"await status.getByText(/^Connected·?WebSocket·?[0-9.]+ ms$/).waitFor();")
 
 
-async def test_two_people_side_by_side(visit: Visit) -> None:
+async def test_two_users_side_by_side(visit: Visit) -> None:
     """The page as somebody else sees it is beside this one, with its own connection."""
     alice = await visit("Alice")
     await alice.play("""
@@ -135,7 +135,7 @@ async def test_two_people_side_by_side(visit: Visit) -> None:
     assert alice.console == []
 
 
-async def test_a_second_window_is_somebody_else(visit: Visit) -> None:
+async def test_a_second_window_is_another_user(visit: Visit) -> None:
     alice = await visit("Alice")
     await alice.play("""
         const opening = page.context().waitForEvent('page');
