@@ -14,6 +14,7 @@ from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.blocks import Block
 from synkora.collaboration.keyed_limit import MAX_PER_KEY
 from synkora.collaboration.limits import Limits
+from synkora.engine.close_reasons import Reason
 from synkora.identity.tokens import sign
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.recovery import RecoveryOutcome
@@ -466,6 +467,27 @@ class TestAccess:
             await ann.back()
             await ann.lose()
         assert outcomes(site) == {RecoveryOutcome.TOO_MANY: 1, RecoveryOutcome.DECLINED: 2}
+
+
+@pytest.mark.parametrize("turns", range(1, 20))
+async def test_who_is_lost_again_while_returning_leaves_nothing(site: Site, turns: int) -> None:
+    """At whatever turn of the loop the connection ends, also while a long replay is encoded."""
+    ann, _ = await two(site)
+    await ann.lose()
+    for number in range(2000):
+        site.server.to("p").emit("n", number)
+    coming = asyncio.create_task(ann.back())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    await coming
+    await settle()
+    assert site.collaboration.connections == 1
+    assert site.collaboration.users == 1
+    await ann.back()
+    assert ann.recovered
+    assert site.collaboration.connections == 2
+    assert site.collaboration.presence.connections("p") == 2
 
 
 async def test_an_announced_shutdown_is_not_replayed(site: Site) -> None:

@@ -145,6 +145,15 @@ async def test_many_messages_of_one_client_go_out_in_parts() -> None:
     assert client.outbox.is_empty
 
 
+async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> None:
+    """Their client reads, and is not cut off for them."""
+    client = Client(Flusher(), limit=300_000)
+    client.outbox.put_all([message(str(number), size=10_000) for number in range(31)])
+    await turn()
+    assert names(client) == [*map(str, range(31))]
+    assert client.failures == []
+
+
 async def test_few_bytes_of_one_client_are_one_write() -> None:
     """Nothing waits for another turn."""
     flusher = Flusher()

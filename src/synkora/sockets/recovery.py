@@ -262,8 +262,15 @@ class NamespaceRecovery:
         joined = {room: number for room, number in found.joined.items() if room in rooms}
         self.log.replay(socket.id, joined, found.after, partial(self._answered, found, answered))
         await answered
+        missed, found.missed = found.missed, []
         if is_last:
-            await self._encode(socket, found)
+            found.replay = self._messages(missed)  # the handler of CONNECT has run: nothing may be awaited any more
+            return
+        for end in range(_SLICE, len(missed), _SLICE):
+            found.replay += self._messages(missed[end - _SLICE : end])
+            await asyncio.sleep(0)
+            if not socket._is_connecting or socket._recovery is not found:
+                return
 
     def _answered(
         self, found: SocketRecovery, answered: asyncio.Future[None], missed: list[LoggedEvent] | Incomplete
@@ -280,25 +287,27 @@ class NamespaceRecovery:
             found.outcome = RecoveryOutcome(missed.value)
         else:
             found.outcome = RecoveryOutcome.RECOVERED
+            found.missed = missed
         if found.held is not None:
             found.held.queue.clear()  # these are among the missed
-            if isinstance(missed, list):
-                found.missed = missed  # not earlier: many clients may wait for a decision
         if not answered.done():
             answered.set_result(None)
 
-    async def _encode(self, socket: "Socket", found: SocketRecovery) -> None:
-        """Encode what a client has missed, and yield to other clients after each slice."""
-        missed, found.missed = found.missed, []
-        epoch = self.log.position.epoch
-        for start in range(0, len(missed), _SLICE):
-            if start:
-                await asyncio.sleep(0)
-                if not socket._is_connecting or socket._recovery is not found:
-                    return
-            found.replay += [
-                self._message(Position(epoch, event.number), event) for event in missed[start : start + _SLICE]
-            ]
+    def _messages(self, missed: list[LoggedEvent]) -> list[Message]:
+        """Return missed events as messages, one for all clients that still have to be sent the same event."""
+        epoch, messages = self.log.position.epoch, []
+        for event in missed:
+            position = Position(epoch, event.number)
+            message = self._replayed.get(position)
+            if message is None:
+                data = position.after_event(event.data)
+                if event.attachments:
+                    message = packets.event_of_json(self._core.name, data, event.attachments)
+                else:
+                    message = Message(data, head=self._head)
+                self._replayed[position] = message
+            messages.append(message)
+        return messages
 
     def settled(self, socket: "Socket") -> None:
         """End the return of a socket that was admitted or refused; give the session of a refused one back."""
@@ -343,18 +352,6 @@ class NamespaceRecovery:
         socket._session.outbox.put_all(replay)
         self.replays.observe(found.size.events)
         self.replayed_bytes += found.size.bytes
-
-    def _message(self, position: Position, event: LoggedEvent) -> Message:
-        """Return a missed event, one message for all clients that still have to be sent it."""
-        message = self._replayed.get(position)
-        if message is None:
-            data = position.after_event(event.data)
-            if event.attachments:
-                message = packets.event_of_json(self._core.name, data, event.attachments)
-            else:
-                message = Message(data, head=self._head)
-            self._replayed[position] = message
-        return message
 
     # Sessions
 
