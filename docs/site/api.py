@@ -2,13 +2,12 @@
 
 import inspect
 import re
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Never
 
 import synkora
-import synkora.testing
+import synkora.testing.plugin
 
 PAGE: Final = Path(__file__).parents[1] / "api.md"
 _HEAD: Final = """\
@@ -17,7 +16,7 @@ _HEAD: Final = """\
 <!-- Written by docs/site/api.py from the docstrings: edit those. -->
 
 Every public name, with its docstring. [library.md](library.md) shows how they belong together. Names are imported from
-`synkora`, those of the last part from `synkora.testing`.
+`synkora`, those of the last parts from `synkora.testing` and `synkora.testing.plugin`.
 """
 #: In the order of a reader's interest; all others follow.
 ORDER: Final = (
@@ -26,7 +25,6 @@ ORDER: Final = (
     "serve_in_thread",
 )
 _MODULE: Final = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
-_CODE: Final = re.compile(r"((?:^    .*\n?)+)", re.MULTILINE)
 _ADDRESS: Final = re.compile(r"<(?:function|class|object) [^>]*>")
 
 
@@ -36,9 +34,10 @@ def page() -> str:
     parts = [_HEAD]
     for name in names:
         parts += _entry(name, getattr(synkora, name))
-    parts.append("\n# synkora.testing\n\n" + _text(synkora.testing, code=True))
+    parts.append("\n# synkora.testing\n\n" + _text(synkora.testing))
     for name in ("connect", "Client", "ConnectError", "ClientClosed"):
         parts += _entry(name, getattr(synkora.testing, name))
+    parts.append("\n# synkora.testing.plugin\n\n" + _text(synkora.testing.plugin))
     return "".join(parts)
 
 
@@ -114,12 +113,8 @@ def _plain(value: Any) -> str:
     return _MODULE.sub("", text).replace("~", "").replace("'", '"')  # quotes as ruff wants them in a document
 
 
-def _text(value: Any, *, code: bool = False) -> str:
-    """A docstring; indented blocks of it are code."""
-    text = inspect.getdoc(value) or ""
-    if code:
-        text = _CODE.sub(lambda found: f"```py\n{textwrap.dedent(found[1]).rstrip()}\n```\n", text)
-    return text.rstrip() + "\n"
+def _text(value: Any) -> str:
+    return (inspect.getdoc(value) or "").rstrip() + "\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The `synkora` command, which is `python -m synkora` too."""
+"""The `synkora` command, also `python -m synkora`."""
 
 import importlib
 import os
@@ -13,8 +13,8 @@ _STDIN = 0
 def main() -> None:
     """Run the command line, and exit with its status.
 
-    A SIGHUP waits until the server can take it as a reload. It would end the process otherwise, and to import the
-    server takes a second. In a terminal it is the terminal's end, and does end the process.
+    SIGHUP is blocked until the server can handle it as a reload: it would end the process during the imports, which
+    take a second. In a terminal, SIGHUP means that the terminal has closed, and ends the process.
     """
     if not os.isatty(_STDIN):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
@@ -29,11 +29,11 @@ def main() -> None:
 def _import_structlog() -> None:
     """Import structlog without rich, which structlog imports for a renderer that the server does not use.
 
-    It would be an eighth of what a start takes.
+    The import would take an eighth of the start time.
     """
     is_new = "rich" not in sys.modules
     if is_new:
-        sys.modules["rich"] = None  # type: ignore[assignment]  # has `import rich` fail, as the import system documents
+        sys.modules["rich"] = None  # type: ignore[assignment]  # makes `import rich` fail, as the import system documents
     importlib.import_module("structlog")
     if is_new:
         del sys.modules["rich"]

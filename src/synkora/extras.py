@@ -1,8 +1,8 @@
-"""Which of the package's extras a missing library belongs to."""
+"""Finds the extra of a missing library."""
 
 from typing import Final
 
-#: Libraries that are imported before others of their extra, by their module.
+#: The library of each extra that is imported first, by module.
 _EXTRAS: Final = {
     "asyncpg": "postgres",
     "cryptography": "server",
@@ -22,7 +22,7 @@ _EXTRAS: Final = {
 
 
 def advice(what: str, error: ModuleNotFoundError) -> str:
-    """Say which extra `what` needs. Raises the error itself where no extra has the module."""
+    """Return a message with the extra that `what` needs. Raises `error` if no extra has the module."""
     module = (error.name or "").partition(".")[0]
     extra = _EXTRAS.get(module)
     if extra is None:

@@ -1,4 +1,4 @@
-"""What the URLs of services, such as a database, have in common (RFC 3986 section 3.2)."""
+"""Parsing shared by the URLs of services such as a database (RFC 3986 section 3.2)."""
 
 from typing import Final
 from urllib.parse import unquote
@@ -9,9 +9,9 @@ _LARGEST_PORT: Final = 65_535
 
 
 def host_and_port(address: str, default: int) -> tuple[str, int]:
-    """The host and the port of an authority without credentials; the port is `default` where none is given.
+    """Return host and port of an authority without credentials; `default` replaces a missing port.
 
-    Raises `ValueError` for a port that is none.
+    Raises `ValueError` for an invalid port.
     """
     if address.startswith("["):
         host, _, rest = address[1:].partition("]")

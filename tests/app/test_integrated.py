@@ -31,7 +31,7 @@ def client_of(collaboration: CollaborationServer) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
 
 
-async def test_without_its_lifespan_it_lets_nobody_in(configuration: dict[str, object]) -> None:
+async def test_without_its_lifespan_it_refuses_clients(configuration: dict[str, object]) -> None:
     """The answer says what the application has left out, and so does its readiness."""
     collaboration = CollaborationServer(Settings(secret=SecretStr(SECRET), shutdown_timeout=0))
     async with client_of(collaboration) as http:
@@ -50,7 +50,7 @@ async def test_an_applications_own_log_is_left_alone(configuration: dict[str, ob
     assert structlog.get_config() == configuration
 
 
-def test_settings_that_cannot_be_used_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unusable_settings_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As by `synkora serve`, by the lines of an exception."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXTAUTH_SECRET", "")

@@ -75,7 +75,7 @@ async def test_one_alone_is_asked(gather: Gather) -> None:
     assert c.link.received == heard
 
 
-async def test_who_says_nothing_is_waited_for_no_longer_than_is_said(gather: Gather) -> None:
+async def test_a_silent_instance_is_awaited_only_for_the_given_time(gather: Gather) -> None:
     a, b, c = await gather(3)
     c.questions.close()
     await settle([c.link])
@@ -84,7 +84,7 @@ async def test_who_says_nothing_is_waited_for_no_longer_than_is_said(gather: Gat
     assert await a.ask(to=b) == ["b"]
 
 
-async def test_who_has_no_answer_says_so(gather: Gather, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_instance_without_an_answer_replies_so(gather: Gather, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for one that does not know the topic, that fails, or whose answer is too large."""
     a, b, c = await gather(3)
 
@@ -132,7 +132,7 @@ async def test_a_flood_of_questions_is_not_answered_whole(gather: Gather) -> Non
     assert await a.ask("slow") == ["b"]
 
 
-async def test_a_flood_of_one_topic_takes_no_answers_from_another(gather: Gather) -> None:
+async def test_a_flood_of_one_topic_does_not_block_another(gather: Gather) -> None:
     a, b = await gather(2)
     may_answer = asyncio.Event()
 
@@ -148,7 +148,7 @@ async def test_a_flood_of_one_topic_takes_no_answers_from_another(gather: Gather
     await asyncio.gather(*waiting)
 
 
-async def test_what_nobody_waits_for_any_more_is_given_up(gather: Gather) -> None:
+async def test_an_answer_that_is_no_longer_awaited_is_cancelled(gather: Gather) -> None:
     """An answer is worked at for as long as the question says that it is waited for."""
     a, b = await gather(2)
     given_up = asyncio.Event()
@@ -169,7 +169,7 @@ async def test_what_nobody_waits_for_any_more_is_given_up(gather: Gather) -> Non
 
 
 @pytest.mark.parametrize("forged", ["own", "", "a b,c:1\n", "x\n", "../x", "x" * 41])
-async def test_nobody_answers_in_the_name_of_the_asker_or_under_an_odd_one(
+async def test_answers_under_the_askers_id_or_an_invalid_id_are_ignored(
     gather: Gather, redis: RedisServer, forged: str
 ) -> None:
     """Such an answer is not taken: what has an instance's id is shown, and is part of what is asked next."""
@@ -186,7 +186,7 @@ async def test_nobody_answers_in_the_name_of_the_asker_or_under_an_odd_one(
     assert a.questions.unreadable == 1
 
 
-async def test_nobody_is_asked_where_nobody_is_known_or_redis_is_away(gather: Gather, redis: RedisServer) -> None:
+async def test_no_request_is_sent_without_known_instances_or_without_redis(gather: Gather, redis: RedisServer) -> None:
     (alone,) = await gather(1)
     published = alone.link.published
     assert await alone.ask() == []
@@ -197,7 +197,7 @@ async def test_nobody_is_asked_where_nobody_is_known_or_redis_is_away(gather: Ga
     assert await a.ask() == []
 
 
-async def test_servers_of_nodejs_hear_nothing_of_it(gather: Gather, redis: RedisServer) -> None:
+async def test_nodejs_servers_do_not_get_the_messages(gather: Gather, redis: RedisServer) -> None:
     """Their adapter listens to channels that begin with its key, and to no other."""
     a, _ = await gather(2)
     assert await a.ask() == ["b"]
@@ -210,7 +210,7 @@ async def test_servers_of_nodejs_hear_nothing_of_it(gather: Gather, redis: Redis
 @pytest.mark.parametrize(
     "message", [b"", b"{", b"[]", b'{"id":1}', b'{"id":"x","asker":"y","topic":"whose"}', b"\xff", ODD]
 )
-async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServer, message: bytes) -> None:
+async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: RedisServer, message: bytes) -> None:
     """It is counted, and the next question is answered."""
     a, b = await gather(2)
     for channel in redis.do("PUBSUB", "CHANNELS", "synkora:*"):
@@ -219,7 +219,7 @@ async def test_what_cannot_be_read_harms_nobody(gather: Gather, redis: RedisServ
     assert await a.ask() == ["b"]
 
 
-async def test_an_answer_that_nobody_waits_for_is_let_be(gather: Gather, redis: RedisServer) -> None:
+async def test_an_unexpected_answer_is_ignored(gather: Gather, redis: RedisServer) -> None:
     """One that comes too late, or that was never asked for."""
     a, _ = await gather(2)
     channel = f"synkora:answers:{a.link.uid}"
@@ -228,7 +228,7 @@ async def test_an_answer_that_nobody_waits_for_is_let_be(gather: Gather, redis: 
     assert a.questions.unreadable == 0
 
 
-async def test_after_its_end_nothing_is_answered(gather: Gather) -> None:
+async def test_after_close_no_request_is_answered(gather: Gather) -> None:
     a, b = await gather(2)
 
     async def never(_: bytes) -> bytes:

@@ -71,7 +71,7 @@ async def scripts(link: Link, redis: RedisServer) -> Redis:
     return scripts
 
 
-async def test_who_is_not_registered_is_refused(scripts: Redis) -> None:
+async def test_an_unregistered_instance_is_refused(scripts: Redis) -> None:
     """Nothing of an instance that nobody would take out is put in."""
     assert await scripts.change("stranger", "s1") is None
     assert await scripts.enter("stranger", "s1") is None
@@ -114,7 +114,7 @@ async def test_entering_makes_redis_right(scripts: Redis) -> None:
     assert await scripts.take() == []
 
 
-async def test_entering_with_nobody_leaves(scripts: Redis) -> None:
+async def test_entering_without_connections_leaves(scripts: Redis) -> None:
     """Nothing of the project is left behind with its last."""
     await scripts.change("one", "s1")
     await scripts.enter("one")
@@ -122,7 +122,7 @@ async def test_entering_with_nobody_leaves(scripts: Redis) -> None:
     assert scripts.server.do("EXISTS", KEYS.project(PROJECT), KEYS.instance("one")) == 0
 
 
-async def test_entering_takes_out_who_belongs_to_no_instance(scripts: Redis) -> None:
+async def test_entering_removes_connections_without_an_instance(scripts: Redis) -> None:
     """As when the list of instances was lost: nobody else would."""
     await scripts.change("two", "s2")
     scripts.server.do("ZREM", KEYS.instances, "two")
@@ -150,7 +150,7 @@ async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: Make
     assert scripts.server.do("ZRANGE", KEYS.instances, 0, -1) == [b"one"]
 
 
-async def test_who_is_heard_of_again_is_not_reaped(scripts: Redis) -> None:
+async def test_an_instance_that_renews_its_lease_is_not_reaped(scripts: Redis) -> None:
     """A beat that comes before the reaper counts."""
     await scripts.change("two", "s1")
     assert await scripts.reap("two") == 0
@@ -167,7 +167,7 @@ async def test_others_stay_where_one_is_reaped(scripts: Redis) -> None:
     assert await scripts.take() == [(["s2"], [])]
 
 
-async def test_who_comes_back_while_being_reaped_begins_anew(scripts: Redis) -> None:
+async def test_an_instance_that_returns_while_it_is_reaped_starts_again(scripts: Redis) -> None:
     """It is told so by whatever it asks, and once it is registered nobody goes on with reaping it."""
     for number in range(3):
         await scripts.enter("two", f"s{number}", project=f"p{number}")
@@ -201,7 +201,7 @@ async def test_every_key_has_a_lifetime(scripts: Redis) -> None:
     assert all(0 < scripts.server.do("TTL", key) <= LIFETIME for key in keys)
 
 
-async def test_entering_adopts_who_has_returned_from_another_instance(scripts: Redis) -> None:
+async def test_entering_adopts_connections_that_returned_from_another_instance(scripts: Redis) -> None:
     """Its entry stays as it is; the instance that it came from can no longer take it out."""
     await scripts.change("one", "s1", "s2")
     await scripts.take()
@@ -213,14 +213,14 @@ async def test_entering_adopts_who_has_returned_from_another_instance(scripts: R
     assert await scripts.take() == [(["s2"], [])]
 
 
-async def test_a_change_keeps_the_entry_of_who_has_returned_from_another_instance(scripts: Redis) -> None:
+async def test_a_change_keeps_the_entry_of_another_instances_connection(scripts: Redis) -> None:
     entry = b'{"socketId":"s1","joinedAt":"before"}'
     scripts.server.do("HSET", KEYS.project(PROJECT), "s1", b"one:" + entry)
     await scripts.change("two", "s1")
     assert scripts.server.do("HGET", KEYS.project(PROJECT), "s1") == b"two:" + entry
 
 
-async def test_who_is_held_is_not_taken_back_from_another_instance(scripts: Redis) -> None:
+async def test_a_held_connection_is_not_taken_back_from_another_instance(scripts: Redis) -> None:
     """Its client has returned to that one; else it stays."""
     await scripts.change("one", "s1", "s2")
     await scripts.enter("two", "s1")

@@ -21,7 +21,7 @@ def test_all_but_viewers_may_write(role: Role, may_write: bool) -> None:
     assert role.may_write is may_write
 
 
-async def test_open_access_lets_everyone_write_and_asks_nobody() -> None:
+async def test_open_access_lets_every_user_write_without_a_question() -> None:
     access = Access(OpenAccess())
     assert access.is_open
     assert access.cached(EVE, "anything") is Role.EDITOR
@@ -49,7 +49,7 @@ def test_answers_are_remembered_for_30_seconds_and_refusals_for_5(role: Role | N
         assert runner.run(ask()) == [1, 1, 2]
 
 
-def test_what_is_remembered_is_known_without_asking_until_it_is_too_old() -> None:
+def test_a_cached_answer_is_used_until_it_expires() -> None:
     """That is how a second tab of a page joins at once; a refusal is never an answer that lets somebody in."""
     loop = MovedClock()
 
@@ -92,7 +92,7 @@ def test_a_policy_has_three_seconds() -> None:
         runner.run(ask())
 
 
-async def test_a_hundred_who_ask_at_once_ask_once() -> None:
+async def test_a_hundred_simultaneous_questions_are_one_question() -> None:
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
     access = Access(roles)
@@ -113,7 +113,7 @@ async def test_each_user_and_each_project_is_a_question_of_its_own() -> None:
     assert roles.asked == {("ann", "p"): 1, ("eve", "p"): 1, ("ann", "q"): 1}
 
 
-async def test_one_who_no_longer_waits_takes_the_answer_from_nobody() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_question_of_others() -> None:
     """The question goes on for the others, and its answer is remembered."""
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
@@ -129,7 +129,7 @@ async def test_one_who_no_longer_waits_takes_the_answer_from_nobody() -> None:
     assert access.cached(ANN, "p") is Role.OWNER
 
 
-async def test_asking_anew_passes_over_what_is_remembered_and_replaces_it() -> None:
+async def test_a_fresh_question_ignores_and_replaces_the_cached_answer() -> None:
     roles = Roles(ann=Role.OWNER)
     access = Access(roles)
     assert await access.role(ANN, "p") is Role.OWNER
@@ -156,7 +156,7 @@ async def test_asking_anew_passes_over_what_is_remembered_and_replaces_it() -> N
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_whatever_a_policy_raises_is_that_it_is_unavailable(error: BaseException) -> None:
+async def test_any_error_of_a_policy_means_unavailable(error: BaseException) -> None:
     """All who asked learn the same, nothing is remembered, and once it is back it answers."""
     roles = Roles(ann=Role.OWNER)
     roles.error = error
@@ -168,7 +168,7 @@ async def test_whatever_a_policy_raises_is_that_it_is_unavailable(error: BaseExc
     assert await access.role(ANN, "p") is Role.OWNER
 
 
-async def test_an_error_that_nobody_waits_for_is_nobodys_error() -> None:
+async def test_an_error_that_is_not_awaited_is_not_reported() -> None:
     """A question whose asker has left fails in silence: the loop has no exception that was never looked at."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -207,7 +207,7 @@ async def test_lifetimes_can_be_chosen() -> None:
     await until(lambda: access.cached(ANN, "p") is None)
 
 
-async def test_closing_lets_go_of_the_policys_connections() -> None:
+async def test_closing_releases_the_policys_connections() -> None:
     roles = Roles()
     await Access(roles).close()
     assert roles.closed
@@ -232,7 +232,7 @@ async def test_answers_are_counted_and_timed() -> None:
     assert broken.outcomes == {"unavailable": 1}
 
 
-async def test_a_user_who_asks_without_end_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_user_with_endless_questions_does_not_delay_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few questions about one user are under way at a time; those about another do not wait for them."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
     roles = Roles(ann=Role.OWNER)
@@ -267,7 +267,7 @@ async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.M
     assert roles.asked.total() == 1
 
 
-async def test_whether_somebody_may_stay_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_recheck_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many questions of theirs wait, the same one among them: else nobody would learn that they may not."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 1)
     roles = Roles()

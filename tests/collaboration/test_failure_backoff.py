@@ -10,7 +10,7 @@ TIMED = (failures_module,)
 ADDRESS = "192.0.2.1"
 
 
-def test_the_first_failures_cost_nothing_and_each_further_one_twice_as_much(clock: Clock) -> None:
+def test_the_first_failures_are_not_delayed_and_each_further_delay_doubles(clock: Clock) -> None:
     """From half a second to ten, and then no longer however many there are."""
     failures = FailureBackoff(3)
     delays = [failures.note(ADDRESS) for _ in range(12)]
@@ -19,7 +19,7 @@ def test_the_first_failures_cost_nothing_and_each_further_one_twice_as_much(cloc
         assert failures.note(ADDRESS) == 10
 
 
-def test_an_address_begins_anew_after_a_minute_without_a_failure(clock: Clock) -> None:
+def test_an_address_is_reset_after_a_minute_without_a_failure(clock: Clock) -> None:
     failures = FailureBackoff(2)
     delays = []
     for pause in (0, 0, 0, 59.9, 59.9, 60, 0, 0):
@@ -49,13 +49,13 @@ def test_an_ipv4_address_is_the_same_however_it_is_written(clock: Clock) -> None
     assert failures.note("::ffff:192.0.2.2") == 0
 
 
-def test_nought_is_no_limit(clock: Clock) -> None:
+def test_zero_means_unlimited(clock: Clock) -> None:
     failures = FailureBackoff(0)
     assert {failures.note(ADDRESS) for _ in range(1000)} == {0}
     assert not failures._counts
 
 
-def test_each_failure_is_told_with_what_it_counts_for() -> None:
+def test_each_failure_is_reported_with_its_address() -> None:
     told: list[str] = []
     for failures in (FailureBackoff(1), FailureBackoff(0)):
         failures.on_failure = told.append
@@ -93,7 +93,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     assert failures.note("10.0.0.1") == 0
 
 
-def test_who_has_failed_enough_is_known_without_another_failure(clock: Clock) -> None:
+def test_an_address_with_many_failures_is_delayed_without_another_failure(clock: Clock) -> None:
     """It is so once the next failure would cost something, for a minute; nought is never enough."""
     failures = FailureBackoff(2)
     for _ in range(2):

@@ -28,7 +28,7 @@ def task(number: int) -> dict[str, Any]:
     return {"projectId": "p", "task": number}
 
 
-async def test_who_loses_access_is_told_and_is_out_of_the_project(guarded: MakeGuarded) -> None:
+async def test_a_member_that_loses_access_is_informed_and_removed(guarded: MakeGuarded) -> None:
     """The others see them leave; what they send is refused, and they get nothing more."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
@@ -49,7 +49,7 @@ async def test_who_loses_access_is_told_and_is_out_of_the_project(guarded: MakeG
     assert bob.session.is_live
 
 
-async def test_who_has_lost_access_and_gets_it_back_may_join_again(guarded: MakeGuarded) -> None:
+async def test_a_user_that_regains_access_may_rejoin(guarded: MakeGuarded) -> None:
     """Once the refusal is forgotten; no restart is needed, and their stay is checked again from then on."""
     site = guarded(Roles(ann=Role.OWNER), recheck=0.02)
     ann = await site.join("Ann")
@@ -63,7 +63,7 @@ async def test_who_has_lost_access_and_gets_it_back_may_join_again(guarded: Make
     await first_error(ann)
 
 
-async def test_who_becomes_a_viewer_can_no_longer_write_and_stays(guarded: MakeGuarded) -> None:
+async def test_a_member_that_becomes_a_viewer_stays_without_writing(guarded: MakeGuarded) -> None:
     site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     member = next(each for each in site.collaboration._members.values() if each.user.id == "bob")
@@ -83,7 +83,7 @@ async def test_who_becomes_a_viewer_can_no_longer_write_and_stays(guarded: MakeG
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
-async def test_members_stay_while_nobody_can_be_asked(guarded: MakeGuarded, failure: BaseException) -> None:
+async def test_members_stay_while_the_policy_is_unavailable(guarded: MakeGuarded, failure: BaseException) -> None:
     """With the role that they had; when there are answers again they count, without a restart."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.VIEWER), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
@@ -99,7 +99,7 @@ async def test_members_stay_while_nobody_can_be_asked(guarded: MakeGuarded, fail
     assert (await first_error(bob))["message"] == "You no longer have access to this project"
 
 
-async def test_those_who_left_are_not_asked_about_again(guarded: MakeGuarded) -> None:
+async def test_members_that_left_are_not_rechecked(guarded: MakeGuarded) -> None:
     site = guarded(Roles(ann=Role.OWNER, bob=Role.OWNER, carol=Role.OWNER), recheck=0.02)
     ann, bob, _ = await site.join("Ann"), await site.join("Bob"), await site.join("Carol")
     ann.emit("leave-project", "p")
@@ -111,7 +111,7 @@ async def test_those_who_left_are_not_asked_about_again(guarded: MakeGuarded) ->
 
 
 @pytest.mark.parametrize("how", ["leave", "disconnect"])
-async def test_who_leaves_during_a_check_is_left_alone(guarded: MakeGuarded, how: str) -> None:
+async def test_a_leave_during_a_check_is_not_undone(guarded: MakeGuarded, how: str) -> None:
     """The answer comes too late: no error, and no second leave."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
@@ -149,7 +149,7 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
     await until(lambda: all(site.roles.asked[user, "p"] > before[user, "p"] for user in users))
 
 
-async def test_nobody_is_checked_again_where_access_is_open() -> None:
+async def test_open_access_is_not_rechecked() -> None:
     site = Site()
     await site.meet("Ann", project="p")
     assert len(site.collaboration._admission._rechecks._due) == 0

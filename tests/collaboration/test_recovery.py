@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, settle
@@ -13,6 +14,7 @@ from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.blocks import Block
 from synkora.collaboration.keyed_limit import MAX_PER_KEY
 from synkora.collaboration.limits import Limits
+from synkora.engine.close_reasons import Reason
 from synkora.identity.tokens import sign
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.recovery import RecoveryOutcome
@@ -92,7 +94,7 @@ class TestEvents:
         expected = [f"{when} {number}" for number in range(5) for when in ("while away", "after that")]
         assert ann.edits() == [["task:create", {"id": task}] for task in expected]
 
-    async def test_own_edits_do_not_come_back(self, site: Site) -> None:
+    async def test_own_edits_are_not_replayed(self, site: Site) -> None:
         ann, bob = await two(site)
         ann.create("mine")
         await ann.lose()
@@ -112,7 +114,7 @@ class TestEvents:
         (message,) = [m for write in ann.transport.writes for m in write if m.attachments]
         assert message.attachments == (b"\x01\x02",)
 
-    async def test_an_hour_away_costs_what_has_changed(self, site: Site) -> None:
+    async def test_an_hour_away_replays_only_changes(self, site: Site) -> None:
         """Of each thing the last state is kept; what describes no state is kept as it is."""
         ann, bob = await two(site)
         await ann.lose()
@@ -200,7 +202,7 @@ class TestEvents:
 
 
 class TestPresence:
-    async def test_nobody_sees_a_connection_that_is_lost_for_a_moment(self, site: Site) -> None:
+    async def test_a_short_loss_of_a_connection_is_not_announced(self, site: Site) -> None:
         ann, bob = await two(site)
         await ann.lose()
         await bob.read()
@@ -211,7 +213,7 @@ class TestPresence:
         (active,) = ann.take("users:active")
         assert [user["userName"] for user in active[1]["users"]] == ["Ann", "Bob"]
 
-    async def test_who_returns_learns_who_came_and_left_meanwhile(self, site: Site) -> None:
+    async def test_a_returning_client_learns_of_joins_and_leaves(self, site: Site) -> None:
         ann, bob = await two(site)
         await ann.lose()
         await Tab(site, "Carl").open()
@@ -245,7 +247,7 @@ class TestPresence:
         assert bob.take("user:left", "user:joined") == []
         assert ann.edits() == [["task:create", {"id": "missed"}], ["task:create", {"id": "next"}]]
 
-    async def test_fault_12_who_does_not_come_back_leaves_once(self) -> None:
+    async def test_fault_12_a_client_that_does_not_return_leaves_once(self) -> None:
         """After the grace period, not before, and the same connection can return later."""
         site = Site(recovery=True, presence_grace=0.05)
         ann, bob = await two(site)
@@ -267,7 +269,7 @@ class TestPresence:
         assert ann.edits() == [["task:create", {"id": "missed"}]]
 
     @pytest.mark.parametrize("way", ["no grace", "client disconnect", "kicked", "parse error", "no recovery"])
-    async def test_who_leaves_is_gone_at_once(self, way: str) -> None:
+    async def test_a_leave_takes_effect_immediately(self, way: str) -> None:
         site = Site(recovery=way != "no recovery", presence_grace=0 if way == "no grace" else 5)
         ann, bob = await two(site)
         match way:
@@ -396,7 +398,7 @@ class TestAccess:
         assert bob.take(*PRESENCE) == []
         await site.close()
 
-    async def test_very_many_returns_of_one_user_hold_up_nobody_else(self) -> None:
+    async def test_very_many_returns_of_one_user_do_not_delay_others(self) -> None:
         """Questions about returns wait for their turns; one user has few of the turns."""
         roles = Roles(bob=Role.EDITOR)
         roles.roles |= {("ann", f"p{number}"): Role.EDITOR for number in range(60)}
@@ -426,7 +428,7 @@ class TestAccess:
         assert other.refusal == "Too many connections"
         await site.close()
 
-    async def test_a_user_who_causes_too_much_gets_no_replay(self) -> None:
+    async def test_a_user_above_the_work_limit_gets_no_replay(self) -> None:
         """A replay counts as what is sent for the user, as joins do; the projects are restored."""
         site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
         ann, bob = await two(site)
@@ -438,6 +440,54 @@ class TestAccess:
             await ann.back()
         assert outcomes(site)[RecoveryOutcome.DECLINED]
         assert site.collaboration.presence.count("p") == 2
+
+    async def test_the_log_is_not_read_for_such_a_user(self) -> None:
+        """Neither the limit nor the debt ends with the last connection."""
+        site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
+        ann, _ = await two(site)
+        recovery = site.server.of("/")._core.recovery
+        assert recovery is not None
+        with patch.object(recovery.log, "replay", wraps=recovery.log.replay) as replay:
+            for _ in range(4):
+                await ann.lose()
+                await ann.back()
+        declined = outcomes(site)[RecoveryOutcome.DECLINED]
+        assert declined
+        assert replay.call_count == 2 * (4 - declined)
+
+    async def test_to_have_missed_too_much_counts_too(self) -> None:
+        """It takes a long read to find that out."""
+        site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
+        ann, bob = await two(site)
+        await ann.lose()
+        for number in range(3):
+            bob.create(str(number))
+        await bob.read()
+        for _ in range(3):
+            await ann.back()
+            await ann.lose()
+        assert outcomes(site) == {RecoveryOutcome.TOO_MANY: 1, RecoveryOutcome.DECLINED: 2}
+
+
+@pytest.mark.parametrize("turns", range(1, 20))
+async def test_who_is_lost_again_while_returning_leaves_nothing(site: Site, turns: int) -> None:
+    """At whatever turn of the loop the connection ends, also while a long replay is encoded."""
+    ann, _ = await two(site)
+    await ann.lose()
+    for number in range(2000):
+        site.server.to("p").emit("n", number)
+    coming = asyncio.create_task(ann.back())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    await coming
+    await settle()
+    assert site.collaboration.connections == 1
+    assert site.collaboration.users == 1
+    await ann.back()
+    assert ann.recovered
+    assert site.collaboration.connections == 2
+    assert site.collaboration.presence.connections("p") == 2
 
 
 async def test_an_announced_shutdown_is_not_replayed(site: Site) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, NewEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, NewEvent, RecoveryStore
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 
@@ -82,7 +82,7 @@ class EventLogContract:
         trial = await Trial.start(make)
         assert await trial.missed(trial.log.position) == []
 
-    async def test_what_comes_after_a_position_is_read(self, make: MakeStore) -> None:
+    async def test_events_after_a_position_are_read(self, make: MakeStore) -> None:
         """In its order, with all that belongs to an event."""
         trial = await Trial.start(make)
         began = await trial.append("a")
@@ -95,6 +95,15 @@ class EventLogContract:
                 LoggedEvent(began.number + 1, event("b"), (), ("p", "q"), ("x", "y"), None),
                 LoggedEvent(began.number + 2, event("c"), (), (), (), None),
             ]
+
+    async def test_what_is_kept_of_a_room_is_counted(self, make: MakeStore) -> None:
+        """A replaced event is not counted; the bytes are those of the events' data and attachments."""
+        trial = await Trial.start(make)
+        assert await trial.log.kept("p") == Kept(0, 0)
+        await trial.append("a", "b")
+        await trial.append("c", "dd", key="k")
+        await trial.append("e", rooms=("q",))
+        assert await trial.log.kept("p") == Kept(3, sum(len(event(name)) for name in ("a", "b", "dd")))
 
     async def test_attachments_are_kept(self, make: MakeStore) -> None:
         trial = await Trial.start(make)
@@ -204,6 +213,16 @@ class EventLogContract:
         await trial.append("mine", but=("me",))
         assert await trial.missed(first) == ["b", "c", "d"]
         assert await trial.missed(began) is Incomplete.TOO_MANY
+
+    async def test_a_read_examines_a_limited_number_of_events(self, make: MakeStore) -> None:
+        """A client's own events are left out, and take time all the same, in one room or in many."""
+        trial = await Trial.start(make, RecoverySettings(replay_events=3))
+        began = trial.log.position
+        first = await trial.append("mine", but=("me",))
+        await trial.append(*["mine"] * 5, rooms=("q",), but=("me",))
+        await trial.append("a")
+        assert await trial.missed(first, "p", "q", "me") == ["a"]
+        assert await trial.missed(began, "p", "q", "me") is Incomplete.TOO_MANY
 
     async def test_fault_10_too_many_bytes_are_refused_as_a_whole(self, make: MakeStore) -> None:
         trial = await Trial.start(make, RecoverySettings(replay_bytes=len(event("ab")) * 3))

@@ -53,7 +53,7 @@ def test_it_keeps_to_the_specification() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_can_be_written_and_nobody_gains_rights() -> None:
+def test_containers_are_read_only_and_gain_no_privileges() -> None:
     """Each service has a file system that is read-only, no capabilities, and no way to more."""
     for service in SERVICES.values():
         assert service["read_only"] is True

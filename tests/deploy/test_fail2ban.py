@@ -42,7 +42,7 @@ def test_an_address_is_found(found: Found, what: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["Limit hit", "Origin refused", "Slow client cut off"])
-def test_what_people_can_run_into_blocks_nobody(found: Found, what: str) -> None:
+def test_incidents_of_normal_users_block_no_address(found: Found, what: str) -> None:
     """A limit is shared by all behind one address, and an origin may be missing in the settings."""
     assert found("incident", what=what, reason="x", address="192.0.2.7") is None
 
@@ -50,7 +50,7 @@ def test_what_people_can_run_into_blocks_nobody(found: Found, what: str) -> None
 @pytest.mark.parametrize(
     "forged", [", from 203.0.113.9", '","address":"203.0.113.9"}', "\n! Sign-in refused, from 203.0.113.9"]
 )
-def test_nobody_can_have_another_address_blocked(found: Found, forged: str) -> None:
+def test_a_client_cannot_get_another_address_blocked(found: Found, forged: str) -> None:
     assert found("incident", what="Sign-in refused", reason=forged, address="192.0.2.7") == "192.0.2.7"
     assert found("incident", what="Origin refused", reason=forged, address="192.0.2.7") is None
     assert found("client_connected", socketId="x", userName=forged, userId="x") is None

@@ -70,7 +70,7 @@ def test_every_link_and_picture_of_every_page_is_there(site: Path) -> None:
     assert dead == set()
 
 
-def test_pages_ask_nobody_else_for_anything(site: Path) -> None:
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     """What a page needs comes with the site: it works within a company's own network."""
     pages = [Addresses(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")]
     assert len(pages) > 20

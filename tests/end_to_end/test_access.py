@@ -150,7 +150,7 @@ async def test_each_project_is_asked_about(address: Address, come: Come) -> None
 
 
 @pytest.mark.parametrize("how", ["away", "frozen"])
-async def test_without_an_answer_nobody_new_joins_and_nobody_is_thrown_out(
+async def test_without_an_answer_joins_are_refused_and_members_stay(
     address: Address, come: Come, authority: Authority, how: str
 ) -> None:
     """Members go on, and their new tabs join; others are told to try again, which works without a restart."""
@@ -274,7 +274,7 @@ async def test_the_apps_own_client_is_told_what_it_may_not(
         await client.hears_nothing()
 
 
-async def test_who_is_removed_from_the_team_is_out_of_the_project(authority: Authority, come: Come) -> None:
+async def test_a_user_removed_from_the_team_leaves_the_project(authority: Authority, come: Come) -> None:
     """They are told, and hear and send nothing there any more; the others see them leave."""
     async with serving_guarded(authority, recheck=RECHECK) as (address, _):
         owner, editor = await come(address, "owner"), await come(address, "editor")
@@ -323,7 +323,7 @@ async def test_a_change_of_role_counts_without_a_new_join(authority: Authority, 
             assert await owner.writes("task:update", {"task": 2}, 2, changing)
 
 
-async def test_members_stay_while_nobody_can_answer_whether_they_may(authority: Authority, come: Come) -> None:
+async def test_members_stay_while_their_access_cannot_be_checked(authority: Authority, come: Come) -> None:
     """They keep their roles until there is an answer again, which then counts."""
     async with serving_guarded(authority, recheck=RECHECK) as (address, incidents):
         owner, viewer = await come(address, "owner"), await come(address, "viewer")

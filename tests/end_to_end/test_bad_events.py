@@ -93,7 +93,7 @@ async def test_any_string_of_up_to_200_characters_is_a_project(mallory: RawClien
 
 
 @pytest.mark.parametrize("of_whom", ["alice", "bob"])
-async def test_nobody_can_join_somebody_elses_own_room(
+async def test_a_client_cannot_join_another_sockets_own_room(
     mallory: RawClient, bystanders: Bystanders, of_whom: str
 ) -> None:
     """A project named like a connection's id would let Mallory write to, and listen to, that connection alone."""

@@ -81,7 +81,7 @@ async def test_messages_are_not_changed(start_server: StartServer, configuration
         await exchange_large_message(alice, bob)
 
 
-async def test_whom_an_instance_cannot_take_another_takes(
+async def test_another_instance_accepts_the_client_that_one_refuses(
     start_server: StartServer, configuration: Path, names: list[dict[str, str]]
 ) -> None:
     """A client does not notice that one instance is dead and another full; its session is found again."""

@@ -73,7 +73,7 @@ async def test_large_messages_go_through(kind: Kind, start_server: StartServer, 
         await exchange_large_message(alice, bob)
 
 
-async def test_whom_an_instance_cannot_take_another_takes(
+async def test_another_instance_accepts_the_client_that_one_refuses(
     kind: Kind, start_server: StartServer, connect_by: Connect
 ) -> None:
     """With a dead and a full instance, a client connects at once or at the second attempt; connected clients stay."""

@@ -50,7 +50,7 @@ async def expect_count(client: Client, count: int) -> None:
     assert await client.expect("users:count") == {"count": count}
 
 
-async def test_a_join_is_told_in_order(connect: Connect) -> None:
+async def test_a_join_is_sent_in_order(connect: Connect) -> None:
     """The joiner gets the list, then the count; the others who joined, then the count. No picture, no `userImage`."""
     alice, bob = await connect(ALICE), await connect(BOB)
     await alice.emit("join-project", PROJECT)
@@ -73,7 +73,7 @@ async def test_a_join_is_told_in_order(connect: Connect) -> None:
         await client.hears_nothing()
 
 
-async def test_a_leave_is_told_in_order(connect: Connect) -> None:
+async def test_a_leave_is_sent_in_order(connect: Connect) -> None:
     """Those left behind get who left, the list and the count; who left hears nothing, and may come back."""
     alice, bob = await join_both(connect)
     await alice.emit("leave-project", PROJECT)
@@ -138,7 +138,7 @@ async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
     await bob.hears_nothing()
 
 
-async def test_leaving_again_tells_nobody(connect: Connect) -> None:
+async def test_a_repeated_leave_is_not_announced(connect: Connect) -> None:
     """Each hook of a page leaves on unmount: only the first is news, and none is an error."""
     alice, bob = await join_both(connect)
     for _ in range(2):

@@ -80,7 +80,7 @@ def companions(mover: Mover, movers: list[Mover]) -> list[Mover]:
     return [other for other in movers if other.project == mover.project and other is not mover]
 
 
-async def test_nobody_is_away_for_longer_than_a_reconnect_and_no_relay_is_lost(site: Site, movers: list[Mover]) -> None:
+async def test_clients_are_away_for_one_reconnect_and_no_relay_is_lost(site: Site, movers: list[Mover]) -> None:
     """Each client comes back at its first try, and gets all that others sent while it was there, once and in order."""
     async with working(movers):
         for instance in list(site.instances):

@@ -184,7 +184,7 @@ async def test_a_long_backlog_comes_whole(start_server: StartServer, carriers: l
 
 
 @ways
-async def test_past_its_limit_it_is_disconnected_and_nobody_else_loses_anything(
+async def test_above_its_limit_it_is_disconnected_and_others_lose_nothing(
     start_server: StartServer, connect_by: Connect, carriers: list[Carrier], open_slow: Open
 ) -> None:
     """Documents wait for it up to WS_MAX_OUTBOX; then the others see it leave, and the log says why."""
@@ -217,7 +217,7 @@ async def test_past_its_limit_it_is_disconnected_and_nobody_else_loses_anything(
 
 
 @ways
-async def test_nobody_is_cut_off_for_who_comes_and_goes(
+async def test_joins_and_leaves_disconnect_no_slow_consumer(
     start_server: StartServer, carriers: list[Carrier], open_slow: Open
 ) -> None:
     """However many come and go while it does not read, it stays, and ends with the right list."""

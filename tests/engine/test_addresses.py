@@ -32,7 +32,7 @@ def as_written(address: str, form: str) -> str:
 
 
 @given(peer=outside, header=st.text(st.characters(codec="latin-1", exclude_characters="\n\r")))
-def test_nobody_forges_an_address_from_elsewhere(peer: str, header: str) -> None:
+def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> None:
     """Whatever a peer that is no trusted proxy sends, its address is its own, and TLS is what it speaks."""
     headers = Headers([(b"x-forwarded-for", header.encode("latin-1")), (b"x-forwarded-proto", b"https")])
     expected = str(parse_address(peer))

@@ -78,7 +78,7 @@ async def test_a_long_backlog_is_fetched_poll_by_poll() -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - ORDERLY))
-async def test_an_end_that_is_not_orderly_waits_for_nobody(reason: Reason) -> None:
+async def test_an_abnormal_end_does_not_wait(reason: Reason) -> None:
     """What the client broke, or a client that is not there, has nothing to come."""
     upgrading = Upgrading()
     upgrading.session.close(reason)

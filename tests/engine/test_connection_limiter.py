@@ -55,7 +55,7 @@ def wait_for_turn(limiter: ConnectionLimiter) -> int | None:
 # Counting
 
 
-def test_a_full_server_takes_nobody_until_somebody_leaves() -> None:
+def test_a_full_server_refuses_clients_until_one_leaves() -> None:
     """503, for every address."""
     limiter = limiter_of(clients=2)
     come(limiter)
@@ -152,7 +152,7 @@ def test_steady_handshakes_at_the_rate_are_never_refused(clock: Clock) -> None:
         clock.now += 0.1
 
 
-def test_nought_is_no_limit() -> None:
+def test_zero_means_unlimited() -> None:
     """A thousand from one address, all at once."""
     limiter = limiter_of()
     for _ in range(1000):
@@ -174,7 +174,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([ADDRESS, OTHER, "2001:db8::1", "2001:db8::2"]))))
-def test_counts_never_pass_their_limits_and_return_to_nought(steps: list[tuple[bool, str]]) -> None:
+def test_counts_never_exceed_their_limits_and_return_to_zero(steps: list[tuple[bool, str]]) -> None:
     """Nothing is left, in any order of connects and disconnects."""
     limiter = limiter_of(clients=5, connections_per_address=2)
     inside: list[str] = []
@@ -302,7 +302,7 @@ async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
         assert most == 5
 
 
-async def test_counts_return_to_nought_however_sessions_end() -> None:
+async def test_counts_return_to_zero_however_sessions_end() -> None:
     """A clean end, a lost connection, a server's own disconnect, and an end that lingers."""
     limiter = limiter_of(clients=100)
     registry = SocketServer(connection_limiter=limiter)._registry

@@ -43,7 +43,7 @@ class Crowd:
         return [session for batch in self.batches for session in batch]
 
 
-async def test_everyone_parts_once_and_nobody_is_left() -> None:
+async def test_each_session_ends_once_and_none_remains() -> None:
     """Each session has ended, for the reason that the server stops."""
     crowd = Crowd(50)
     await drain(crowd.registry, 0.2, before_end=crowd.tell)
@@ -84,7 +84,7 @@ async def test_a_large_group_parts_in_pieces() -> None:
     assert sorted(map(len, crowd.batches)) == [1, MAX_BATCH, MAX_BATCH]
 
 
-async def test_nobody_new_is_taken() -> None:
+async def test_new_sessions_are_refused() -> None:
     """From its first turn on; a session that is open already goes on."""
     crowd = Crowd(1)
     draining = asyncio.create_task(drain(crowd.registry, 3600, [], lambda _: None))
@@ -95,7 +95,7 @@ async def test_nobody_new_is_taken() -> None:
     draining.cancel()
 
 
-async def test_an_upgrade_goes_on() -> None:
+async def test_an_upgrade_continues() -> None:
     """A session that is still to part moves to WebSocket as at any time."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
@@ -108,7 +108,7 @@ async def test_an_upgrade_goes_on() -> None:
             await until(lambda: engine.recorders[0].messages == [b"over WebSocket"])
 
 
-async def test_it_ends_when_nobody_is_left() -> None:
+async def test_it_ends_without_remaining_sessions() -> None:
     crowd = Crowd(2)
     draining = asyncio.create_task(drain(crowd.registry, 3600, before_end=crowd.tell))
     await until(lambda: crowd.batches)
@@ -119,7 +119,7 @@ async def test_it_ends_when_nobody_is_left() -> None:
     assert len(crowd.order) == 1
 
 
-async def test_it_ends_after_its_time_whoever_is_left() -> None:
+async def test_it_ends_after_its_time_with_remaining_sessions() -> None:
     """A client that answers nothing keeps nobody waiting."""
     crowd = Crowd(3)
     async with asyncio.timeout(PATIENCE):

@@ -17,7 +17,7 @@ class Patient:
         self.timeouts += 1
 
 
-async def test_whoever_answers_is_pinged_again() -> None:
+async def test_a_client_that_answers_is_pinged_again() -> None:
     """Ping, pong, ping: for as long as the answers come."""
     heartbeat, patient = Heartbeat(0.01, 60), Patient()
     heartbeat.start(patient)
@@ -28,7 +28,7 @@ async def test_whoever_answers_is_pinged_again() -> None:
     assert patient.timeouts == 0
 
 
-async def test_whoever_does_not_answer_times_out_once() -> None:
+async def test_a_client_that_does_not_answer_times_out_once() -> None:
     """Without a pong there is no second ping, and one timeout."""
     heartbeat, patient = Heartbeat(0.01, 0.02), Patient()
     heartbeat.start(patient)
@@ -38,7 +38,7 @@ async def test_whoever_does_not_answer_times_out_once() -> None:
     assert patient not in heartbeat._pings
 
 
-async def test_a_pong_that_nobody_asked_for_changes_nothing() -> None:
+async def test_an_unexpected_pong_changes_nothing() -> None:
     """A client cannot put its next ping off by sending pongs."""
     heartbeat, patient = Heartbeat(60, 60), Patient()
     heartbeat.start(patient)
@@ -48,7 +48,7 @@ async def test_a_pong_that_nobody_asked_for_changes_nothing() -> None:
     heartbeat.cancel()
 
 
-async def test_whoever_has_left_is_neither_pinged_nor_timed_out() -> None:
+async def test_an_ended_session_is_neither_pinged_nor_timed_out() -> None:
     """Stopping works before the ping and between ping and pong."""
     heartbeat = Heartbeat(0.02, 0.02)
     early, late, other = Patient(), Patient(), Patient()

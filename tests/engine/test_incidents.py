@@ -18,14 +18,14 @@ def test_counts_by_kind_and_label() -> None:
     ]
 
 
-def test_taking_begins_anew() -> None:
+def test_take_resets_the_counts() -> None:
     incidents = Incidents()
     incidents.note(IncidentKind.LIMIT_HIT)
     assert incidents.take() == [Tally(IncidentKind.LIMIT_HIT, 1, "", 0)]
     assert incidents.take() == []
 
 
-def test_the_first_of_each_kind_is_told_at_once() -> None:
+def test_the_first_of_each_kind_is_reported_immediately() -> None:
     """So it is once for each kind, until the counts are taken."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()
@@ -39,7 +39,7 @@ def test_the_first_of_each_kind_is_told_at_once() -> None:
     assert told[2:] == [("limit hit", "edit")]
 
 
-def test_the_first_of_each_kind_from_each_address_is_told_at_once() -> None:
+def test_the_first_of_each_kind_from_each_address_is_reported_immediately() -> None:
     """Programs that block addresses see each of them, however many other addresses do the same."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()

@@ -130,6 +130,42 @@ async def test_what_was_held_goes_out_in_parts() -> None:
     assert client.outbox.is_empty
 
 
+async def test_many_messages_of_one_client_go_out_in_parts() -> None:
+    """They keep their place behind what waits already, and before what comes next."""
+    client = Client(Flusher(), limit=10_000_000)
+    client.outbox.put(message("before"))
+    client.outbox.put_all([message(str(number), size=10_000) for number in range(100)])
+    client.outbox.put(message("after"))
+    await asyncio.sleep(0)
+    assert len(client.carrier.writes) == 1
+    for _ in range(5):
+        await turn()
+    assert names(client) == ["before", *map(str, range(100)), "after"]
+    assert all(sum(item.size for item in part) < FLUSH_CHUNK + 10_004 for part in client.carrier.writes)
+    assert client.outbox.is_empty
+
+
+async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> None:
+    """Their client reads, and is not cut off for them."""
+    client = Client(Flusher(), limit=300_000)
+    client.outbox.put_all([message(str(number), size=10_000) for number in range(31)])
+    await turn()
+    assert names(client) == [*map(str, range(31))]
+    assert client.failures == []
+
+
+async def test_few_bytes_of_one_client_are_one_write() -> None:
+    """Nothing waits for another turn."""
+    flusher = Flusher()
+    client = Client(flusher)
+    client.outbox.put_all([message("a"), message("b")])
+    client.outbox.put(message("c"))
+    await asyncio.sleep(0)
+    assert names(client) == ["a", "b", "c"]
+    assert len(client.carrier.writes) == 1
+    assert (flusher.deliveries, flusher.bytes_out) == (3, 3 * message("a").size)
+
+
 @pytest.mark.parametrize("waits", [True, False], ids=["held", "in its carrier"])
 async def test_a_client_that_reads_a_little_has_the_same_limit(waits: bool) -> None:
     """What its carrier took of a backlog makes room for that much, and for no second backlog."""
@@ -263,7 +299,7 @@ async def test_the_limit_itself_may_wait(size: int) -> None:
     assert bool(client.failures) is (size + 10 > LIMIT + 6)
 
 
-async def test_a_thread_without_a_loop_is_told_and_silences_nobody() -> None:
+async def test_a_send_from_a_thread_raises_and_later_sends_work() -> None:
     """What it puts raises, and whatever is put in the loop afterwards goes out."""
     flusher = Flusher()
     one, other = Client(flusher), Client(flusher)
@@ -276,7 +312,7 @@ async def test_a_thread_without_a_loop_is_told_and_silences_nobody() -> None:
     assert names(other) == ["b"]
 
 
-async def test_an_error_while_a_client_is_given_up_costs_nobody_else() -> None:
+async def test_an_error_while_a_client_is_disconnected_affects_no_other() -> None:
     """What goes wrong in telling of a failure is logged, and those after it get theirs."""
 
     class Broken(MemoryTransport):
@@ -386,7 +422,7 @@ async def test_what_a_turn_leaves_for_the_next_does_not_shorten_it(monkeypatch: 
     assert flusher.turns.sum == 3
 
 
-async def test_who_does_not_read_is_known() -> None:
+async def test_slow_consumers_are_counted() -> None:
     """Their outboxes are among those that hold something, until all has gone out, is dropped, or is handed over."""
     flusher = Flusher()
     clients = [Client(flusher) for _ in range(4)]

@@ -55,7 +55,7 @@ async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
     assert refused.value.status == 503
 
 
-async def test_it_is_drained_when_nobody_waits_for_a_last_message() -> None:
+async def test_it_is_drained_when_no_client_waits_for_a_last_message() -> None:
     """A session whose last messages wait for a poll, and a WebSocket that is still open, are still there."""
     engine = Engine()
     polling = MemoryTransport("polling")

@@ -41,7 +41,7 @@ async def test_a_dropped_key_does_not_expire() -> None:
     assert expired == ["b"]
 
 
-async def test_adding_again_starts_the_time_anew() -> None:
+async def test_adding_again_restarts_the_timeout() -> None:
     """A key that is added again moves behind those added meanwhile."""
     expired: list[str] = []
     deadlines = TimeoutQueue(0.02, expired.append)

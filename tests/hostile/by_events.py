@@ -10,7 +10,7 @@ from typing import Any
 from tests.hostile.attacker import Attacker
 from tests.identity.forge import encrypted, segment, signed
 from tests.support.people import SECRET
-from tests.support.wire import BINARY, TEXT, Refused, client_frame
+from tests.support.wire import BINARY, TEXT, Refused, WebSocket, client_frame
 
 from synkora.collaboration.events import CATALOGUE
 from synkora.identity.cookies import SESSION_COOKIES
@@ -331,6 +331,62 @@ async def crowds_that_write(a: Attacker) -> None:
             for socket in crowd:
                 a.count()
                 await socket.send_text(b"42" + edit)
+
+
+async def _session(a: Attacker, socket: WebSocket, pid: str | None = None) -> str:
+    """Connect, or return to a session; return the id of the session."""
+    returning = {} if pid is None else {"pid": pid}
+    await socket.send_text(b"40" + json.dumps({"token": a.token, **returning}).encode())
+    while not (answer := await socket.packet()).startswith(b"40"):
+        pass
+    found: str = json.loads(answer[2:])["pid"]
+    return found
+
+
+async def connects_without_end(a: Attacker) -> None:
+    """Several connections of one user that leave the namespace and come back, with a token to verify each time."""
+    connect = client_frame(TEXT, b"40" + json.dumps({"token": a.token}).encode())
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.websocket()) for _ in range(4)]
+        for _ in range(40):
+            for socket in crowd:
+                a.count()
+                await socket.send(connect, client_frame(TEXT, b"41"))
+            await asyncio.sleep(0.01)
+
+
+async def returns_without_reading(a: Attacker) -> None:
+    """Many sessions of one user, lost and brought back again, whose replays nobody reads."""
+    pids = []
+    for _ in range(5):
+        async with a.websocket() as socket:
+            pids.append(await _session(a, socket))
+            await socket.emit("join-project", a.project)
+            await socket.until_event("users:count")
+    async with a.member() as socket:
+        for _ in range(30):
+            a.count()
+            await socket.emit("canvas:update", {"projectId": a.project, "changes": "x" * 30_000})
+        await a.expect_life(socket)
+    async with contextlib.AsyncExitStack() as stack:
+        for pid in pids:
+            a.count()
+            returned = await stack.enter_async_context(a.websocket(slow=True))
+            await returned.send_text(b"40" + json.dumps({"token": a.token, "pid": pid}).encode())
+        await asyncio.sleep(0.5)
+
+
+async def returns_past_own_events(a: Attacker) -> None:
+    """A session that is lost and brought back again and again, each time past very many events of its own."""
+    pid = None
+    for _ in range(5):
+        async with a.websocket() as socket:
+            a.count()
+            pid = await _session(a, socket, pid)
+            await socket.emit("join-project", a.project)
+            for _ in range(200):
+                await socket.emit("canvas:update", {"projectId": a.project, "changes": 1})
+            await a.expect_life(socket)
 
 
 async def halves_of_pairs(a: Attacker) -> None:

@@ -77,7 +77,7 @@ class TestOrder:
         """The scheme's case and the spaces around it do not matter (RFC 9110, section 11.1)."""
         assert signed_in(authorization=BY_BEARER.replace("Bearer", scheme)) == "by-bearer"
 
-    def test_a_verified_token_decides_even_if_it_names_nobody(self) -> None:
+    def test_a_verified_token_decides_even_without_a_user(self) -> None:
         """A good token without a user is a fault of the app that a cookie must not hide."""
         assert refused({"token": NAMELESS}, BY_BEARER, BY_COOKIE).message == "Invalid token"
 

@@ -66,7 +66,7 @@ def test_a_lost_edit_is_found(seed: int) -> None:
     assert [problem for problem in violations(clients) if f"{client.name} did not get {lost!r}" in problem]
 
 
-def test_an_edit_that_came_to_nobody_is_found() -> None:
+def test_an_undelivered_edit_is_found() -> None:
     """If the server has accepted it."""
     sent = [Edit("a", "p", accepted=True), Edit("b", "p")]
     assert violations([Client("c1", ["p"], sent), Client("c2", ["p"])]) == ["p: c2 did not get 'a' of c1"]
@@ -115,7 +115,7 @@ def test_an_own_edit_that_is_returned_is_found() -> None:
     assert violations([sender]) == ["p: s got its own 'a'"]
 
 
-def test_an_edit_of_nobody_is_found() -> None:
+def test_an_edit_without_a_sender_is_found() -> None:
     """Such as one of another project."""
     sender = Client("s", ["p", "q"], [Edit("a", "q")])
     receiver = Client("r", ["p"], received=defaultdict(list, p=["a"]))

@@ -25,7 +25,7 @@ async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) 
     assert connection.over.is_set()
 
 
-async def test_pushes_that_nobody_asked_for_are_passed_over() -> None:
+async def test_unexpected_pushes_are_ignored() -> None:
     """Redis may send other kinds of them than messages."""
     ends: list[str] = []
     connection = RedisConnection(ends.append, max_waiting=1000)

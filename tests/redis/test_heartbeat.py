@@ -26,7 +26,7 @@ class Echo:
         self.silences += 1
 
 
-async def test_it_goes_on_while_beats_come_back() -> None:
+async def test_it_continues_while_beats_return() -> None:
     """Each beat is another one, so that its way can be timed."""
     echo = Echo()
     echo.heartbeat.start()
@@ -37,7 +37,7 @@ async def test_it_goes_on_while_beats_come_back() -> None:
     assert echo.heartbeat.round_trip > 0
 
 
-async def test_some_missed_beats_in_a_row_are_silence() -> None:
+async def test_consecutive_missed_beats_are_silence() -> None:
     """It is told once, and nothing is sent any more."""
     echo = Echo()
     echo.is_there = False

@@ -140,7 +140,7 @@ async def test_an_error_reply_is_raised_and_harms_no_other_command(link: Link) -
     assert link.is_up
 
 
-async def test_a_reply_that_nobody_waits_for_any_more_is_passed_over(link: Link) -> None:
+async def test_a_reply_that_is_no_longer_awaited_is_ignored(link: Link) -> None:
     """Who gives up waiting leaves the replies of others where they belong."""
     given_up = link.call("ECHO", "1")
     given_up.cancel()

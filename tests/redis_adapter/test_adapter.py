@@ -115,7 +115,7 @@ async def test_the_flags_of_an_emit_reach_the_other_server(
         assert isinstance(calling.exception(), AckTimeout)
 
 
-async def test_without_redis_each_server_goes_on(crowd: Crowd, redis: RedisServer) -> None:
+async def test_without_redis_each_server_continues(crowd: Crowd, redis: RedisServer) -> None:
     """With its own clients; what needs the others fails at once and says why; and all is whole again after."""
     first, second = crowd.cluster.servers
     redis.kill()
@@ -161,7 +161,7 @@ async def test_a_server_that_does_not_answer_is_told_of(crowd: Crowd, spy: Link)
         await server.of("/").all_rooms()
 
 
-async def test_who_listens_to_all_channels_is_no_server(crowd: Crowd, redis: RedisServer) -> None:
+async def test_a_subscriber_of_all_channels_is_not_a_server(crowd: Crowd, redis: RedisServer) -> None:
     """What operators watch Redis with subscribes by a pattern, and no answer of theirs is waited for."""
     with socket.create_connection(("127.0.0.1", redis.port)) as observer:
         observer.sendall(b"PSUBSCRIBE *\r\n")
@@ -198,7 +198,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("message", HOSTILE, ids=[str(message[:24]) for message in HOSTILE])
-async def test_nobody_is_harmed_by_what_is_no_message(crowd: Crowd, spy: Link, message: bytes) -> None:
+async def test_invalid_messages_are_ignored(crowd: Crowd, spy: Link, message: bytes) -> None:
     """On whichever channel it comes, clients stay, nothing reaches them, and the next message does."""
     for channel in CHANNELS:
         spy.publish(channel.encode(), message)
@@ -214,7 +214,7 @@ async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Lin
     assert await reached(crowd) == [NAMES, NAMES]
 
 
-async def test_an_answer_that_nobody_understands_is_left_out(crowd: Crowd, spy: Link) -> None:
+async def test_an_invalid_answer_is_skipped(crowd: Crowd, spy: Link) -> None:
     """A socket without an id is none; the others are."""
 
     def answer(message: bytes) -> None:

@@ -123,7 +123,7 @@ async def world(running: World) -> AsyncIterator[World]:
 
 @pytest.mark.parametrize("speaker", SPEAKERS)
 @pytest.mark.parametrize("namespace", ["/", "/other"])
-async def test_broadcasts_reach_whom_they_are_for(running: World, speaker: str, namespace: str) -> None:
+async def test_broadcasts_reach_their_recipients(running: World, speaker: str, namespace: str) -> None:
     """Rooms, several rooms, everyone, exceptions, a single socket; from each, to each, once."""
     async with AsyncExitStack() as stack:
         world = await _gather(World(running.speakers, running.redis), stack, namespace)

@@ -1,5 +1,6 @@
 """What is written down of an application's events."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import pydantic
@@ -75,6 +76,16 @@ def server() -> SocketServer:
     @server.on("anything")
     def anything(socket: Socket, value: Any, state: Literal["on", "off"], sizes: dict[str, int]) -> None: ...
 
+    @server.on("swap")
+    def swap(socket: Socket, number: int) -> tuple[int, tuple[int, str]]:
+        return number, (number, "x")
+
+    @server.on("find")
+    def find(socket: Socket, text: str) -> int | None: ...
+
+    @server.on("untyped")
+    def untyped(socket, value): ...  # type: ignore[no-untyped-def]  # that is the case
+
     server.declare("said", str, Say, description="Somebody has said something.")
     server.declare("question", str, answer=Receipt)
     server.declare("scored", str, points=int)
@@ -83,6 +94,10 @@ def server() -> SocketServer:
     @admin.on("kick")
     def kick(socket: Socket, socket_id: str) -> bool:
         return True
+
+    @admin.on("swap")
+    def swap_there(socket: Socket) -> tuple[int, str]:
+        return 1, "x"
 
     @admin.on("close")
     def close(socket: Socket, room: str) -> None: ...
@@ -141,6 +156,13 @@ socket.on("error", ({ message, event }) => message + event);
 const kicked = await admin.emitWithAck("kick", "id");
 if (typeof kicked !== "boolean") kicked.error.message.length;
 admin.emit("close", "lobby");
+socket.emit("swap", 1, (first: number, second: [number, string]) => first + second[1].length);
+socket.emit("find", "a", (answer) => (answer ?? 0) + 1);
+const place: number | undefined = await socket.emitWithAck("find", "a");
+const untyped: unknown = await socket.emitWithAck("untyped", [1]);
+socket.emit("untyped", 1);
+socket.on("error", ({ limit }) => limit === 5);
+admin.emit("swap", (...answer) => answer.length === 2 ? answer[1].length : answer[0].error.message.length);
 const board: Socket<events.BoardServerToClientEvents, events.BoardClientToServerEvents> = io("/board-1/23");
 board.emit("draw", { x: 1, y: 2 });
 admin.emit("close", "lobby", (refused) => refused?.error.message.length);
@@ -162,6 +184,10 @@ export {};
         ('admin.emit("close", "lobby", (refused) => refused?.eror);', 2551),
         ('socket.emit("anything", 1, "in", {});', 2345),
         ('socket.emit("person:new", { name: 1 });', 2345),
+        ('socket.emit("swap", 1, (first: string) => first);', 2345),
+        ('socket.emit("find", "a", (answer) => answer + 1);', 18048),
+        ('socket.emit("untyped", 1, (answer) => answer.length);', 18046),
+        ('socket.on("error", ({ limit }) => limit + 5);', 18046),
         ('socket.on("said", (name: number) => name);', 2345),
         ('socket.on("question", (text, answer) => answer(5));', 2345),
     ],
@@ -176,7 +202,10 @@ def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) ->
     text = typescript(server)
     assert "  close: (...args: MayAck<[room: string], [refused?: Refused]>) => void;\n" in text
     assert "  kick: (socket_id: string, ack: (answer: boolean | Refused) => void) => void;\n" in text
-    assert text.count("Refused") == 3
+    assert (
+        "  swap: (ack: (...answer: [answer1: number, answer2: string] | [refused: Refused]) => void) => void;\n" in text
+    )
+    assert text.count("Refused") == 4
     assert "Refused" not in typescript(SocketServer())
 
 
@@ -202,14 +231,15 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
         "Board": None,
         "Admin": "/admin",
     }
-    events = ("Anything", "PersonNew", "Point", "Say", "Sum")
+    events = ("Anything", "Find", "PersonNew", "Point", "Say", "Sum", "Swap", "Untyped")
     assert document["operations"].keys() == {
         *(f"receive{name}" for name in events),
         "sendSaid",
         "sendScored",
         "sendQuestion",
-        *(f"receiveAdmin{name}" for name in ("Close", "Kick")),
+        *(f"receiveAdmin{name}" for name in ("Close", "Kick", "Swap")),
         "receiveBoardDraw",
+        *("sendError", "sendAdminError", "sendBoardError"),
     }
     board = document["channels"]["Board"]
     assert (board["address"], board["x-socket.io"]) == (None, {"namespace": r"/board-.*/\d{2}"})
@@ -225,12 +255,108 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
     assert reply == [{"$ref": "#/channels/main/messages/receiveSayAck"}]
     asked = document["operations"]["sendQuestion"]["reply"]["messages"]
     assert asked == [{"$ref": "#/channels/main/messages/sendQuestionAck"}]
-    assert document["components"]["messages"]["receiveSayAck"]["payload"] == {"$ref": "#/components/schemas/Receipt"}
+    assert document["components"]["messages"]["receiveSayAck"]["payload"] == {
+        "type": "array",
+        "minItems": 1,
+        "items": [{"$ref": "#/components/schemas/Receipt"}],
+        "additionalItems": False,
+    }
     assert document["components"]["messages"]["receiveSum"]["payload"] == {
         "type": "array",
         "minItems": 0,
         "items": {"type": "integer"},
     }
+
+
+class Place(NamedTuple):
+    x: int
+    y: str = ""
+
+
+@pytest.mark.parametrize(
+    ("result", "ack"),
+    [
+        (tuple[int, str], "ack: (answer1: number, answer2: string) => void"),
+        (tuple[int, ...], "ack: (...answers: Array<number>) => void"),
+        (tuple, "ack: (...answers: Array<unknown>) => void"),
+        (Place, "ack: (x: number, y: string) => void"),
+        (tuple[int, str] | None, "ack: (...answer: [answer1: number, answer2: string] | []) => void"),
+        (tuple[int, str] | int, "ack: (...answer: [answer1: number, answer2: string] | [answer: number]) => void"),
+        (int | None, "ack: (answer?: number) => void"),
+        (Annotated[int | str | None, "why"], "ack: (answer?: number | string) => void"),
+        (Person | Pet, "ack: (answer: Person | Pet) => void"),
+        (list[int], "ack: (answer: Array<number>) => void"),
+    ],
+    ids=str,
+)
+def test_an_ack_has_the_arguments_that_the_result_becomes(result: Any, ack: str) -> None:
+    """A tuple is several arguments, and None is no argument."""
+    server = SocketServer()
+
+    def answer(socket: Socket) -> Any: ...
+
+    answer.__annotations__["return"] = result
+    server.on("x", answer)
+    assert f"  x: ({ack}) => void;\n" in typescript(server)
+
+
+@pytest.mark.parametrize("result", [inspect.Signature.empty, Any, object])
+def test_an_ack_without_a_type_may_have_any_argument(result: Any) -> None:
+    """A client may ask for the ack, or not."""
+    server = SocketServer()
+
+    def answer(socket): ...  # type: ignore[no-untyped-def]  # that is the case
+
+    if result is not inspect.Signature.empty:
+        answer.__annotations__["return"] = result
+    server.on("x", answer)
+    assert "  x: (...args: MayAck<[], [answer?: unknown]>) => void;\n" in typescript(server)
+
+
+def test_an_ack_is_the_first_result_of_several_handlers() -> None:
+    """It has no argument only if each of the handlers may return None."""
+    server = SocketServer()
+
+    @server.on("some")
+    def first(socket: Socket) -> int | None: ...
+
+    @server.on("some")
+    def second(socket: Socket) -> str:
+        return ""
+
+    @server.on("none")
+    def third(socket: Socket) -> int | None: ...
+
+    @server.on("none")
+    def fourth(socket: Socket) -> None: ...
+
+    text = typescript(server)
+    assert "  some: (ack: (answer: number | string) => void) => void;\n" in text
+    assert "  none: (ack: (answer?: number) => void) => void;\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "valid", "invalid"),
+    [
+        ("receiveSwapAck", [[1, [2, "x"]]], [[1], [1, 2], [1, [2]], [1, [2, "x"], 3]]),
+        ("receiveFindAck", [[1], []], [[None], ["x"]]),
+        ("receiveUntypedAck", [[], [{}]], [[1, 2]]),
+        ("receiveAdminSwapAck", [[1, "x"], [{"error": {"message": "No", "event": "swap"}}]], [[1], [{}]]),
+        ("receiveAdminCloseAck", [[], [{"error": {"message": "No", "event": "close"}}]], [[1]]),
+        ("sendError", [[{"message": "No", "event": "say", "limit": 5}]], [[], [{"message": "No"}]]),
+        ("sendQuestionAck", [[{"id": 1}]], [[], [1]]),
+    ],
+)
+def test_payloads_of_asyncapi_are_schemas_of_draft_7(
+    server: SocketServer, name: str, valid: list[Any], invalid: list[Any]
+) -> None:
+    """Those of acks and refusals too: AsyncAPI says draft 7, where `prefixItems` has no meaning."""
+    document = asyncapi(server)
+    schema = {"allOf": [document["components"]["messages"][name]["payload"]], "components": document["components"]}
+    Draft7Validator.check_schema(schema)
+    validator = Draft7Validator(schema)
+    assert [validator.is_valid(each) for each in valid] == [True] * len(valid)
+    assert [validator.is_valid(each) for each in invalid] == [False] * len(invalid)
 
 
 def test_asyncapis_own_schema_takes_it(server: SocketServer) -> None:

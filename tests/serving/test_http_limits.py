@@ -142,7 +142,7 @@ class TestSlowRequests:
             assert not len(server._registry)
         assert counted(server)[0] == ("slow request cut off", 1, "body")
 
-    async def test_a_body_that_nobody_reads_has_its_time_as_a_whole(self, hasty: Address) -> None:
+    async def test_the_time_for_a_whole_unread_body_is_limited(self, hasty: Address) -> None:
         """What comes after an answer, or with a poll, is not bounded in size, and so does not go on for ever."""
         poll = hasty.url().removeprefix(hasty.http)
         for request in ("POST /health", f"GET {poll}"):
@@ -151,7 +151,7 @@ class TestSlowRequests:
                 assert await client.status() == 200
                 await self._drip_to_the_end(client, b"1\r\nx\r\n")
 
-    async def test_a_body_that_nobody_waits_for(self, hasty: Address) -> None:
+    async def test_a_body_after_its_response(self, hasty: Address) -> None:
         """An answer that was given before the end of a request is not followed by another."""
         async with raw(hasty) as client:
             await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
@@ -215,7 +215,7 @@ class TestFiles:
 
 
 class TestKeepAlive:
-    async def test_an_idle_connection_is_closed_when_its_time_is_over(self, server: SocketServer) -> None:
+    async def test_an_idle_connection_is_closed_when_its_time_expires(self, server: SocketServer) -> None:
         """How long it stays open after a request can be set."""
         async with serving(server, app=app, keep_alive=0.1) as address, raw(address) as client:
             await client.send(HEALTH)

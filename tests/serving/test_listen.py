@@ -72,7 +72,7 @@ def test_a_port_in_use(opened: ExitStack, host: str) -> None:
     assert refused.value.errno == errno.EADDRINUSE
 
 
-def test_a_port_that_only_one_family_can_have_is_let_go(opened: ExitStack) -> None:
+def test_a_port_that_only_one_family_can_have_is_released(opened: ExitStack) -> None:
     """Where IPv6 cannot have the port, IPv4 is not left listening on it."""
     sockets = listening(opened, "")
     if len(sockets) == 2:
@@ -107,7 +107,7 @@ def test_an_address_of_another_machine() -> None:
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "x" * 64])
-def test_a_name_of_nobody(host: str) -> None:
+def test_an_unknown_host_name(host: str) -> None:
     """A name that cannot be resolved, or can be none, is a `gaierror`, which is an `OSError`."""
     with pytest.raises(socket.gaierror):
         listen(host, 0)

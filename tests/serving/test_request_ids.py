@@ -58,7 +58,7 @@ async def test_a_sane_id_is_taken(address: Address, given: str) -> None:
 
 
 @pytest.mark.parametrize("given", INSANE)
-async def test_another_is_made_anew(address: Address, given: str) -> None:
+async def test_an_invalid_id_is_replaced(address: Address, given: str) -> None:
     """What could not be written everywhere is not taken, and is not answered with."""
     answer = await ask(address, "/", given)
     assert OWN.fullmatch(answer.headers["x-request-id"])

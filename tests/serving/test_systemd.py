@@ -82,7 +82,7 @@ def test_it_is_told_when_the_server_is_there_and_when_it_goes(tmp_path: Path, is
 
 
 @pytest.mark.parametrize("address", [None, "", "/nobody/listens/here", "vsock:2:1"])
-def test_nobody_has_to_listen(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+def test_without_a_service_manager_notify_does_nothing(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
     """Without a service manager, or with one that has gone, the server goes its way."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if address is not None:

@@ -29,7 +29,7 @@ async def test_no_answer_in_time_is_a_timeout() -> None:
     assert not acks._pending
 
 
-async def test_an_answer_that_nobody_waits_for_is_passed_over() -> None:
+async def test_an_unexpected_ack_is_ignored() -> None:
     """Ids that were never given, and second answers, change nothing."""
     acks = Acks()
     assert not acks.resolve(7, [])

@@ -17,7 +17,7 @@ async def test_all_answers_end_the_wait() -> None:
     assert await before.wait(5) == await after.wait(5) == ["a", None]
 
 
-async def test_nobody_who_is_asked_is_not_waited_for() -> None:
+async def test_without_recipients_it_does_not_wait() -> None:
     """No answers are expected, and none come."""
     answers = AnswerCollector()
     answers.expect(0)

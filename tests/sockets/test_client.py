@@ -188,7 +188,7 @@ async def test_an_error_of_the_handler_refuses_and_is_logged(
     assert entry["exception"].endswith("secret detail")
 
 
-async def test_a_namespace_that_nobody_asked_for_is_refused(address: Address) -> None:
+async def test_an_unknown_namespace_is_refused(address: Address) -> None:
     """Unknown names are answered, and the connection goes on."""
     async with websocket(address) as client:
         await client.send("40/random,")

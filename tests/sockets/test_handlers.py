@@ -221,7 +221,7 @@ class TestEmitting:
             socket.emit("fine")
             assert await client.event() == ["fine"]
 
-    async def test_from_a_thread_it_raises_and_silences_nobody(self, server: SocketServer, address: Address) -> None:
+    async def test_from_a_thread_it_raises_and_later_emits_work(self, server: SocketServer, address: Address) -> None:
         """The handler's failure is answered, and everyone else goes on getting what they are sent."""
 
         async def shout(socket: Socket) -> None:

@@ -224,7 +224,7 @@ class TestCalls:
             await still_works(client)
             call.cancel()
 
-    async def test_an_ack_that_nobody_asked_for_is_not_read(self, address: Address) -> None:
+    async def test_an_unexpected_ack_is_not_decoded(self, address: Address) -> None:
         """To build objects of it would cost far more than to receive it."""
         async with socketio(address) as client:
             await client.send(f"430[{DEEP}]")
@@ -313,7 +313,7 @@ class TestErrors:
             '["disconnect"]',
         ],
     )
-    async def test_what_is_no_json_or_no_event_closes_the_connection(self, address: Address, event: str) -> None:
+    async def test_invalid_json_or_an_invalid_event_closes_the_connection(self, address: Address, event: str) -> None:
         """NaN, broken arrays, a missing name and reserved ones break the protocol."""
         async with socketio(address) as client:
             await client.send("42" + event)

@@ -6,13 +6,16 @@ The numbers of faults are those of `docs/recovery.md`.
 import asyncio
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
 from tests.support.page import Page, without_offsets
+from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora import ConnectRefused, Namespace, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
+from synkora.engine.session import Session
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.recovery import RecoveryOutcome
 
@@ -136,7 +139,7 @@ class TestReturning:
         assert without_offsets(page.events) == [["seen", 0], ["missed", 1], ["missed", 3]]
         assert outcomes(server) == {RecoveryOutcome.RECOVERED: 1}
 
-    async def test_it_goes_on_after_that(self, server: SocketServer) -> None:
+    async def test_it_continues_afterwards(self, server: SocketServer) -> None:
         """In its rooms, once each, however often it returns."""
         page = await joined(server)
         for number in range(5):
@@ -269,7 +272,7 @@ class TestReturning:
         assert without_offsets(page.events) == [["welcome", False], ["n", 1], ["n", 2], ["welcome", True]]
 
     @pytest.mark.parametrize("reason", ["close", "parse error"])
-    async def test_who_left_does_not_return(self, server: SocketServer, reason: str) -> None:
+    async def test_a_client_that_left_does_not_return(self, server: SocketServer, reason: str) -> None:
         page = await joined(server)
         page.send("41" if reason == "close" else "4x")
         await page.lose()
@@ -281,7 +284,7 @@ class TestReturning:
         assert outcomes(server) == {RecoveryOutcome.UNKNOWN: 1}
 
     @pytest.mark.parametrize("reason", [Reason.PING_TIMEOUT, Reason.TRANSPORT_ERROR, Reason.SERVER_SHUTTING_DOWN])
-    async def test_who_was_lost_does(self, server: SocketServer, reason: Reason) -> None:
+    async def test_a_lost_client_does(self, server: SocketServer, reason: Reason) -> None:
         page = await joined(server)
         page.session.close(reason)
         assert (await page.come()).recovered
@@ -513,9 +516,9 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_reading_and_joining(s
             await asyncio.sleep(0)
 
     writing = asyncio.ensure_future(write())
-    for turn in range(100):
+    for attempt in range(100):
         await page.lose()
-        for _ in range(turn % 7):
+        for _ in range(attempt % 7):
             await asyncio.sleep(0)
         await page.come()
         assert page.recovered
@@ -540,6 +543,64 @@ async def test_fault_10_a_replay_is_bounded_and_never_partial(bound: str) -> Non
     assert outcomes(server) == {RecoveryOutcome.TOO_MANY: 1}
     server.to("r").emit("next", 1)
     assert without_offsets(await page.read()) == [["next", 1]]
+
+
+async def test_clients_that_do_not_read_share_their_replays(server: SocketServer) -> None:
+    """What they wait for is in memory once, and not at all when they have left."""
+    pages = [await joined(server) for _ in range(20)]
+    for page in pages:
+        await page.lose()
+    for number in range(30):
+        server.to("r").emit("n", "x" * 50_000, number)
+    deaf: list[tuple[Session, MemoryTransport]] = []
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for page in pages:
+            transport = MemoryTransport()
+            session = server._registry.open(request_of(), transport)
+            await turn()
+            transport.writable = False
+            session.receive_text(transport, b"40" + json.dumps({"pid": page.pid}).encode())
+            deaf.append((session, transport))
+        await _until_recovered(server, 20)
+        during, _ = tracemalloc.get_traced_memory()
+        waiting = [session.outbox.waiting_bytes for session, _ in deaf]
+        for session, transport in deaf:
+            session.transport_closed(transport, Reason.TRANSPORT_CLOSE)
+        await turn()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all(size > 1_500_000 for size in waiting)
+    assert during - before < 5_000_000
+    assert after - before < 500_000
+
+
+async def test_others_have_their_turns_while_a_long_replay_is_encoded(server: SocketServer) -> None:
+    """What is sent to the client meanwhile comes behind the replay."""
+    page = await joined(server)
+    await page.lose()
+    sent = 4000
+    for number in range(sent):
+        server.to("r").emit("n", number)
+    coming = asyncio.create_task(page.come())
+    while outcomes(server) != {RecoveryOutcome.RECOVERED: 1}:
+        server.to("r").emit("n", sent)
+        sent += 1
+        await asyncio.sleep(0)
+    await coming
+    await page.read()
+    await page.read()
+    assert sent > 4008
+    assert page.recovered
+    assert without_offsets(page.events) == [["n", number] for number in range(sent)]
+
+
+async def _until_recovered(server: SocketServer, count: int) -> None:
+    async with asyncio.timeout(10):
+        while outcomes(server) != {RecoveryOutcome.RECOVERED: count}:
+            await asyncio.sleep(0)
 
 
 async def test_a_pid_is_shown_nowhere(server: SocketServer) -> None:

@@ -258,7 +258,7 @@ class TestConnecting:
             async with connect(server) as bob:
                 pass
             assert await ada.receive() == ["leaving", bob.id]
-        assert seen[:2] == [(["lobby"], "transport close"), (frozenset(), "transport close")]
+        assert seen[:2] == [(["lobby"], "client namespace disconnect"), (frozenset(), "client namespace disconnect")]
 
     async def test_a_failure_on_disconnecting_is_logged(self, server: SocketServer) -> None:
         gone: list[str] = []
@@ -272,7 +272,7 @@ class TestConnecting:
             async with connect(server):
                 pass
         assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "disconnecting")]
-        assert gone == ["transport close"]
+        assert gone == ["client namespace disconnect"]
 
     def test_a_coroutine_on_disconnecting_is_refused(self, server: SocketServer) -> None:
         async def late(socket: Socket, reason: str) -> None: ...
@@ -297,7 +297,7 @@ class TestMistakes:
         ],
     )
     @pytest.mark.parametrize("register", ["on", "once"])
-    def test_what_is_no_event_is_refused(
+    def test_an_invalid_event_is_refused(
         self, server: SocketServer, register: str, event: Any, error: type[Exception], words: str
     ) -> None:
         with pytest.raises(error, match=words):

@@ -63,7 +63,7 @@ class TestABacklog:
         code = SHUTDOWN if end == "shutdown" else FORCED
         assert int.from_bytes(bytes(frame.data)[:2], "big") == code
 
-    async def test_of_whoever_does_not_read_is_given_up(
+    async def test_of_a_client_that_does_not_read_is_closed(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After the time that closing has, the connection is cut, and nothing is left of it."""
@@ -159,7 +159,7 @@ class TestGoodbyes:
         assert ends == ["cancelled"]
 
 
-async def test_a_post_to_a_session_that_is_over_is_passed_over(server: SocketServer, address: Address) -> None:
+async def test_a_post_to_an_ended_session_is_ignored(server: SocketServer, address: Address) -> None:
     """While its last messages wait for a poll, a POST under way is answered `ok`, and nobody hears of it."""
     seen: list[object] = []
     server.of("/").on("note", lambda socket, value: seen.append(value))

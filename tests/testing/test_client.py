@@ -5,6 +5,10 @@ import re
 from typing import Any
 
 import pytest
+from tests.support.node_process import NodeProcess
+from tests.support.processes import PATIENCE
+from tests.support.real_clients import Client, Way
+from tests.support.servers import serving
 
 from synkora import ConnectRefused, EventRefused, Handshake, RedisAdapter, Socket, SocketServer
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
@@ -147,13 +151,40 @@ async def test_a_refused_event_is_not_acknowledged(server: SocketServer) -> None
 
 
 async def test_the_servers_handlers_learn_of_the_end(server: SocketServer) -> None:
-    """When the block ends, and nothing stays behind."""
-    gone: list[str] = []
-    server.on_disconnect(lambda socket, reason: gone.append(reason))
-    async with connect(server):
-        pass
-    assert gone == ["transport close"]
+    """When the block ends, and nothing stays behind. What was sent before is handled before."""
+    seen: list[str] = []
+    server.on("last", lambda socket: seen.append("last"))
+
+    @server.on_disconnect
+    async def gone(socket: Socket, reason: str) -> None:
+        seen.append(reason)
+
+    async with connect(server) as client:
+        client.emit("last")
+    assert seen == ["last", "client namespace disconnect"]
     assert server.of("/").sockets == {}
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_disconnect_has_the_reason_that_a_real_client_causes(server: SocketServer, transport: str) -> None:
+    """socket.io-client sends DISCONNECT before it closes the connection."""
+    reasons: asyncio.Queue[str] = asyncio.Queue()
+    server.on_disconnect(lambda socket, reason: reasons.put_nowait(reason))
+    server.of("/chat").on_disconnect(lambda socket, reason: reasons.put_nowait(reason))
+    for namespace in ("/", "/chat"):
+        async with connect(server, namespace):
+            pass
+    in_memory = {await reasons.get(), await reasons.get()}
+    node = await NodeProcess.start("remote-sockets.mjs")
+    try:
+        async with serving(server) as address:
+            client = Client("client", Way("js", (transport,)), node)
+            await client.connect(address.http, None)
+            await client.close()
+            async with asyncio.timeout(PATIENCE):
+                assert in_memory == {await reasons.get()}
+    finally:
+        await node.stop()
 
 
 async def test_the_fixture_connects_clients_for_the_length_of_a_test(server: SocketServer, connect_client: Any) -> None:

@@ -82,12 +82,16 @@ export interface Project {
   instances: string[];
 }
 
-/** Who is in a project; `received` are events over all connections there, those of other projects included. */
+/**
+ * Who is in a project; `received` are events over all connections there, those of other projects included. `kept` is
+ * what the server keeps for clients that return, null without recovery.
+ */
 export interface OpenProject extends Answered {
   at: number;
   total: number;
   connections: number;
   received: number;
+  kept: { events: number; bytes: number } | null;
   users: { userId: string; userName: string; connections: number; received: number }[];
 }
 

@@ -7,7 +7,7 @@ import type { OpenProject as Answer } from "./answers";
 import { type Unanswered, get } from "./api";
 import { showProject } from "./connections";
 import { isAnswering, silent } from "./feed";
-import { brief, count, counted } from "./formats";
+import { brief, count, counted, size } from "./formats";
 import { repeat } from "./repeated";
 
 const EVERY = 3_000; // milliseconds
@@ -126,6 +126,11 @@ function Users({ now, before }: { now: Answer; before: Answer | null }) {
         {now.users.length < now.total && `These are the first ${count(now.users.length)} users. `}
         Together they send <b>{rateOf(all)}</b> events a second, those to other projects included.
       </p>
+      {now.kept && (
+        <p class="sum">
+          Kept for clients that return: <b>{counted(now.kept.events, "event")}</b>, {size(now.kept.bytes)}.
+        </p>
+      )}
     </>
   );
 }

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from synkora.access.cookie_header import session_cookie
+from synkora.access.forwarded_cookie import session_cookie
 from synkora.access.roles import QUERY_TIMEOUT, is_valid_project_id, member_role
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.identity.sign_in import SignedIn

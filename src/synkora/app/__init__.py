@@ -1,1 +1,1 @@
-"""The one place that wires everything together: settings, HTTP routes, logs, the command line, shutdown."""
+"""The application: settings, HTTP routes, logs, the command line and shutdown."""

@@ -1,4 +1,4 @@
-"""All instances, this one among them, as what the console and the Admin UI ask their questions of."""
+"""Requests of the console and the Admin UI to all instances, including this one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from synkora.protocol.json import Decoder, encode
 if TYPE_CHECKING:
     from synkora.cluster.instance_rpc import InstanceRpc
 
-#: Seconds that other instances have to answer.
+#: Timeout for answers of other instances, in seconds.
 WITHIN: Final = 1.0
 
 Q = TypeVar("Q")
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Topic(Generic[Q, A]):
-    """A question that all instances know by its name."""
+    """A kind of request, by a name that all instances know."""
 
     name: str
     question: Any
@@ -40,18 +40,18 @@ class Topic(Generic[Q, A]):
 
 
 class Nothing(msgspec.Struct):
-    """A question without parameters."""
+    """A request without parameters."""
 
 
 class InstanceReplies(NamedTuple, Generic[A]):
-    """What each instance has answered, by their ids, and the ids of those that have not, or not so that it is known."""
+    """The answers by instance id, and the ids of instances without a valid answer."""
 
     by_instance: dict[str, A]
     unanswered: list[str]
 
 
 class AllInstances:
-    """Asks this instance by a plain call, and the others by `rpc`, if there are any."""
+    """Asks this instance by a plain call, and the other instances by `rpc`."""
 
     def __init__(self, id: str, rpc: "InstanceRpc | None") -> None:
         self.id = id
@@ -60,11 +60,11 @@ class AllInstances:
 
     @property
     def others(self) -> list[str]:
-        """The ids of the other instances that have been heard of lately."""
+        """The ids of the other live instances."""
         return [] if self._rpc is None else sorted(self._rpc.others)
 
     def answer(self, topic: Topic[Q, A], answer: Callable[[Q], Awaitable[A]]) -> None:
-        """Answer requests of a topic by `answer`, for this instance, from any instance."""
+        """Answer requests of a topic, from any instance, with `answer`."""
         self._answers[topic.name] = answer
 
         async def answer_in_json(question: bytes) -> bytes:
@@ -74,7 +74,7 @@ class AllInstances:
             self._rpc.on(topic.name, answer_in_json)
 
     async def ask(self, topic: Topic[Q, A], question: Q, to: str = "") -> InstanceReplies[A]:
-        """The answers of all, or of the one whose id is `to`."""
+        """Return the answers of all instances, or of the instance with the id `to`."""
         asked = {to} if to else {self.id, *self.others}
         answers = await self._ask(topic, question, to)
         return InstanceReplies(answers, sorted(asked - answers.keys()))

@@ -1,4 +1,4 @@
-"""What the server says when it has started."""
+"""The lines that the server writes at its start."""
 
 import socket
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def _port(sockets: list[socket.socket]) -> int:
 
 
 def _address(settings: Settings, sockets: list[socket.socket]) -> str:
-    """Where this machine's own programs find the server."""
+    """The server's address for programs on this machine."""
     scheme = "http" if settings.ssl_certfile is None else "https"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "localhost"
     return f"{scheme}://{host}:{_port(sockets)}"

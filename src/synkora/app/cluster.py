@@ -1,4 +1,4 @@
-"""This instance among several, wired over Redis."""
+"""Connects this instance to the others over Redis."""
 
 from types import TracebackType
 from typing import Final, Self
@@ -16,18 +16,18 @@ from synkora.redis_adapter.adapter import RedisAdapter
 from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.sockets.local_adapter import LocalAdapter
 
-_WAIT: Final = 3.0  # seconds that the start waits for Redis
-_GOODBYE: Final = 1.0  # seconds that Redis has to take the last words, after all else
+_WAIT: Final = 3.0  # seconds: the start waits for Redis
+_GOODBYE: Final = 1.0  # seconds for the last messages to Redis, after everything else
 
 log = structlog.get_logger(__name__)
 
 
 class Cluster:
-    """What joins this instance to the others that share a Redis, from before it takes clients until they are gone.
+    """Connects this instance to the others that share a Redis, until its last client has left.
 
-    Names in Redis begin with `prefix`, as Node.js' adapter has them, or with `synkora:`, `prefix` and a colon. Failures
-    that others note are counted in `failures`. The others know this instance by its id. Raises `ValueError` for a URL
-    that names no Redis.
+    Names in Redis begin with `prefix`, as in Node.js' adapter, or with `synkora:`, `prefix` and a colon. `failures`
+    counts refused sign-ins that other instances report. The others know this instance by its id. Raises `ValueError`
+    for a URL that names no Redis.
     """
 
     def __init__(self, url: str, prefix: str, failures: FailureBackoff, instance_id: str = "") -> None:
@@ -40,7 +40,7 @@ class Cluster:
         self.rpc = InstanceRpc(self._link, lambda: self.counters.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
-        """What joins a namespace to those of the others."""
+        """Return the adapter that connects a namespace with other instances."""
         return RedisAdapter(namespace, local, self._link, prefix=self._prefix, store=self._store)
 
     def keep(self, settings: RecoverySettings) -> RedisStore:
@@ -59,11 +59,11 @@ class Cluster:
 
     @property
     def problem(self) -> str | None:
-        """Why this instance is not joined to the others as it should be; None where all is well."""
+        """Why this instance is not properly connected to the others; None without a problem."""
         return self._link.problem or self.presence.problem
 
     async def __aenter__(self) -> Self:
-        """Join the others; without Redis go on after a few seconds, and join them when it is there."""
+        """Connect to the others. Without Redis, continue after a few seconds, and connect when Redis is up."""
         log.info("one_of_several", instance=self._link.uid)
         self.presence.start()
         self.counters.start()
@@ -71,9 +71,9 @@ class Cluster:
         return self
 
     async def leave(self, *, may_return: bool = False) -> None:
-        """Have the others tell their clients that the members here are gone; those can still be sent to.
+        """Let the other instances announce that the members here have left. Their clients stay connected.
 
-        Members that `may_return` stay in the lists until they have had time to.
+        If the clients `may_return`, the members stay in the lists for a while.
         """
         self.counters.announce_stop()
         await self.presence.close(may_return=may_return)

@@ -11,7 +11,7 @@ import typer
 from synkora import __version__
 from synkora.app.settings import Settings, SettingsError, describe, load_settings
 
-_LONGEST_ID = 200  # as the server takes it
+_LONGEST_ID = 200  # the server's limit
 _THIRTY_DAYS = 30 * 24 * 3600
 
 
@@ -49,10 +49,10 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Put /dev/null where a standard stream was closed: a socket would get its number, and what is written there."""
+    """Replace a closed standard stream by /dev/null: otherwise a socket would get its number, and its output."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest number, which is free
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # opens the lowest free number
 
 
 def _version(wanted: bool) -> None:
@@ -96,7 +96,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for what is risky, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at the settings and at all that the server needs, and tell what is well, risky or wrong, and what to do.
+    """Check the settings and everything that the server needs, and print what is right, risky or wrong, with advice.
 
     Exits with 1 if something is wrong. Nothing is changed, and no secret is shown.
     """
@@ -167,7 +167,7 @@ def schema(
 
 
 def _settings(*, host: str | None = None, port: int | None = None) -> Settings:
-    """Load the settings, or tell what is wrong with them on stderr and exit with 1."""
+    """Load the settings, or print what is wrong with them on stderr and exit with 1."""
     try:
         return load_settings(host=host, port=port)
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""Files of variables, read as the web app reads them: by the rules of Next.js' package @next/env.
+"""Dotenv files, read as the web app reads them: by the rules of Next.js' package @next/env.
 
 Source: vercel/next.js, packages/next-env/index.ts, which holds dotenv 16.3.1 and dotenv-expand 10.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-#: What JavaScript calls white space and the end of a line, which Python's `\\s`, `^` and `$` do not mean.
+#: JavaScript's white space and line ends, which differ from Python's `\\s`, `^` and `$`.
 _BLANKS: Final = "\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _BLANK: Final = re.compile(f"[{_BLANKS}]")
 _BEGIN: Final = r"(?:\A|(?<=[\n\u2028\u2029]))"
@@ -22,19 +22,19 @@ _QUOTED: Final = re.compile(rf"{_BEGIN}(['\"`])([\s\S]*)\1{_END}")
 _REFERENCE: Final = re.compile(r"(?<!\\)\$\{?(?P<name>[A-Za-z0-9_]+)(?::-(?P<default>[^}\\]*))?\}?")
 _DOLLAR: Final = re.compile(r"(?<!\\)\$")
 _SUBSTITUTION: Final = re.compile(r"\$([$&`'])")
-_MOST_REFERENCES: Final = 1000  # in one value: one that refers to itself has no end
+_MOST_REFERENCES: Final = 1000  # in one value: a value that refers to itself never ends
 
 
 def file_names(mode: str) -> tuple[str, ...]:
-    """The files of a mode, `development` or `production`, the one that wins first."""
+    """Return the files of a mode, `development` or `production`, by precedence."""
     return (f".env.{mode}.local", ".env.local", f".env.{mode}", ".env")
 
 
 def load(files: Iterable[Path], environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with the variables of files that are there: it wins over files, and a file over those after it.
+    """Return the environment plus the variables of the existing files. The environment wins, then the earlier file.
 
-    A variable of the environment that is in a file, too, has its references resolved. A file whose references have no
-    end counts as empty. Raises `UnicodeDecodeError` and `OSError`.
+    References are also resolved in a variable of the environment that a file sets too. A file with circular references
+    counts as empty. Raises `UnicodeDecodeError` and `OSError`.
     """
     process = dict(environment)
     found: dict[str, str] = {}
@@ -51,7 +51,7 @@ def load(files: Iterable[Path], environment: Mapping[str, str]) -> dict[str, str
 
 
 def parse(text: str) -> dict[str, str]:
-    """The variables of a file's text, without their quotes, references unresolved."""
+    """Return the variables in a file's text, unquoted, with references unresolved."""
     return {line["name"]: _value(line["value"] or "") for line in _LINE.finditer(re.sub(r"\r\n?", "\n", text))}
 
 
@@ -77,7 +77,7 @@ def _expanded(parsed: dict[str, str], process: Mapping[str, str]) -> dict[str, s
 
 
 def _resolved(value: str, process: Mapping[str, str], parsed: Mapping[str, str]) -> str:
-    """Resolve a value's references, the last first. Raises `RecursionError` where there is no end."""
+    """Resolve a value's references, the last first. Raises `RecursionError` for circular references."""
     for _ in range(_MOST_REFERENCES):
         last = max((found.start() for found in _DOLLAR.finditer(value)), default=len(value))
         reference = _REFERENCE.search(value, last)
@@ -90,7 +90,7 @@ def _resolved(value: str, process: Mapping[str, str], parsed: Mapping[str, str])
 
 
 def _replaced(value: str, reference: str, content: str) -> str:
-    """Replace the first such reference, as JavaScript's `replace` does: `content` may have `$&` and its like."""
+    """Replace the first such reference like JavaScript's `replace`: `content` may have patterns such as `$&`."""
     before, _, after = value.partition(reference)
     meanings = {"$": "$", "&": reference, "`": before, "'": after}
     return before + _SUBSTITUTION.sub(lambda match: meanings[match[1]], content) + after

@@ -1,4 +1,4 @@
-"""The pages beside Socket.IO."""
+"""The HTTP pages besides Socket.IO."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _CHECKS = ("GET", "OPTIONS")  # HAProxy's default health check is OPTIONS
 
 
 def make_app(instance: Instance, pages: Iterable[BaseRoute] = ()) -> Starlette:
-    """An instance's HTTP application: health at `/health` and `/`, readiness at `/ready`, `pages`, 404 for all else."""
+    """Return an instance's HTTP application: health at `/health` and `/`, readiness at `/ready`, and `pages`."""
 
     async def health(_: Request) -> JSONResponse:
         status, reason = instance.status

@@ -39,7 +39,7 @@ _NOT_ALLOWED: Final = (
     "the proxy send X-Forwarded-Host, and name the proxy in TRUSTED_PROXIES"
 )
 _SERVER_ERROR: Final = 500
-_MAX_SESSIONS: Final = 50_000  # lost ones, without a limit on clients
+_MAX_SESSIONS: Final = 50_000  # of lost clients, if clients are not limited
 
 log = structlog.get_logger(__name__)
 
@@ -52,11 +52,11 @@ class Status(NamedTuple):
 
 
 class Instance:
-    """The Socket.IO server, Synkora's events on it, the cluster, and what is counted.
+    """The Socket.IO server, Synkora's events on it, the cluster, and the counts.
 
-    As an asynchronous context manager it joins the other instances and measures the event loop, and leaves them at the
-    end. The other instances know it by its `id`. `repeats` counts the log's warnings and errors; `output` is where the
-    log's lines go, if the server itself writes them.
+    As an asynchronous context manager the instance joins the cluster and measures the event loop, and leaves the
+    cluster at the end. Other instances know it by its `id`. `repeats` counts the log's warnings and errors; `output`
+    writes the log's lines, if the server writes them itself.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Instance:
     def from_settings(
         cls, settings: Settings, *, id: str, repeats: RepeatedLines | None = None, output: Output | None = None
     ) -> Self:
-        """What the settings describe. Raises `ValueError` with a line for the operator."""
+        """Build an instance from settings. Raises `ValueError` with a line for the operator."""
         failures = FailureBackoff(settings.limit_failed_sign_ins)
         policy = access_policy(settings)
         cluster = None
@@ -98,7 +98,7 @@ class Instance:
         return cls(server, collaboration, cluster, id=id, repeats=repeats, output=output)
 
     async def __aenter__(self) -> Self:
-        """Join the other instances."""
+        """Join the cluster."""
         self.lag.__enter__()
         if self.cluster is not None:
             await self.cluster.__aenter__()
@@ -107,7 +107,7 @@ class Instance:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the other instances, and log what has only been counted so far."""
+        """Leave the cluster, and log the incidents that have only been counted."""
         if self.cluster is not None:
             await self.cluster.__aexit__(kind, error, trace)
         self.lag.__exit__(kind, error, trace)
@@ -115,13 +115,13 @@ class Instance:
         self._repeats.tell()
 
     async def drain(self, seconds: float) -> None:
-        """Send the clients to other instances, evenly over so many seconds."""
+        """Send the clients to other instances, evenly over `seconds`."""
         log.info("draining", clients=self.collaboration.connections, seconds=seconds)
         drain = self.collaboration.begin_drain()
         await drain_in_groups(self.server, seconds, drain.groups, drain.announce)
 
     async def announce_stop(self) -> None:
-        """Tell the clients and the other instances that this one stops; connections go on."""
+        """Announce the stop to clients and other instances. Connections stay open."""
         log.info("stopping", clients=self.collaboration.connections)
         self.collaboration.announce_shutdown()
         if self.cluster is not None:
@@ -129,19 +129,19 @@ class Instance:
         await self.collaboration.close()
 
     async def stop(self, within: float) -> None:
-        """Take no new clients, announce the stop, and end all connections within so many seconds."""
+        """Refuse new clients, announce the stop, and close all connections within this many seconds."""
         registry_of(self.server).stop_accepting()
         await self.announce_stop()
         await self.server.close(within)
 
     @property
     def is_closing(self) -> bool:
-        """Whether it takes no new clients any more."""
+        """Whether new clients are refused."""
         return registry_of(self.server).is_closing
 
     @property
     def problem(self) -> str | None:
-        """Why it does not serve as it should: it is not joined to the other instances, or not started."""
+        """Why the instance does not work properly: not connected to the others, or not started."""
         unavailable = registry_of(self.server).unavailable
         if unavailable is not None and unavailable[0] >= _SERVER_ERROR:
             return unavailable[1]
@@ -149,7 +149,6 @@ class Instance:
 
     @property
     def status(self) -> Status:
-        """How it is, in one word."""
         if self.is_closing:
             return Status("shutting down", None)
         problem = self.problem
@@ -157,26 +156,26 @@ class Instance:
 
     @property
     def uptime(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since the instance was created."""
         return time.monotonic() - self._started
 
     def stats(self) -> Stats:
-        """The counts of this moment."""
+        """The current counts."""
         return read_stats(self.server, self.collaboration, self.cluster)
 
     @property
     def logged(self) -> Mapping[str, int]:
-        """The log's warnings and errors so far, by their level."""
+        """The number of warnings and errors in the log, by level."""
         return self._repeats.levels
 
     @property
     def lines_lost(self) -> int:
-        """Lines of the log that could not be written."""
+        """The number of log lines that could not be written."""
         return 0 if self._output is None else self._output.lost
 
 
 def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServer:
-    """The Socket.IO server that the settings describe."""
+    """Build the Socket.IO server from settings."""
     return SocketServer(
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
@@ -225,7 +224,7 @@ def _recovery(settings: Settings, cluster: "Cluster | None") -> RecoverySettings
 def _collaboration(
     settings: Settings, server: SocketServer, policy: AccessPolicy, failures: FailureBackoff, cluster: "Cluster | None"
 ) -> Collaboration:
-    """Synkora's events on that server's main namespace."""
+    """Add Synkora's events to the server's main namespace."""
     keyring = Keyring(
         settings.secret.get_secret_value(), settings.accepted_secrets, session_cookie=settings.session_cookie
     )
@@ -257,7 +256,7 @@ class _MissingExtra(ValueError):
 
 @contextmanager
 def _asked_for_by(setting: str) -> Iterator[None]:
-    """Import what a setting needs. Raises `ValueError` with the extra to install, where it is missing."""
+    """Import a setting's libraries in the block. Raises `ValueError` with the extra to install if one is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -265,8 +264,8 @@ def _asked_for_by(setting: str) -> Iterator[None]:
 
 
 def access_policy(settings: Settings) -> AccessPolicy:
-    """Whom to ask who may join what. Raises `ValueError` with a line for who set it."""
-    # Imported where they are needed: each brings a client library, whose import costs the start time and memory.
+    """Build the access policy from settings. Raises `ValueError` with a line for the operator."""
+    # Imported only if needed: each imports a client library, which costs start time and memory.
     variable = ""
     try:
         if settings.project_access == "http" and settings.app_url is not None:
@@ -287,7 +286,7 @@ def access_policy(settings: Settings) -> AccessPolicy:
 
 
 def _session_store(settings: Settings, policy: AccessPolicy) -> SessionLookup | None:
-    """Where to look up sessions that the app keeps in its database, if it is known and PostgreSQL."""
+    """Build the lookup of sessions in the app's database, if DATABASE_URL is set and names PostgreSQL."""
     if settings.database_url is None:
         return None
     with _asked_for_by("DATABASE_URL"):
@@ -299,4 +298,4 @@ def _session_store(settings: Settings, policy: AccessPolicy) -> SessionLookup | 
     try:
         return PostgresSessions(Database(settings.database_url.get_secret_value()))
     except ValueError:
-        return None  # it is the app's own affair, in a file that is shared with it
+        return None  # in a file shared with the app, the variable may name another kind of database

@@ -1,4 +1,4 @@
-"""Synkora's server inside another web application, on its port."""
+"""Synkora's server inside another web application, on the application's port."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,8 +33,8 @@ class CollaborationServer:
 
     That application mounts `asgi` at the path of Socket.IO, and enters `lifespan`. uvicorn can be given
     `websocket_protocol`. `pages` has `/health`, `/ready` and `/metrics`, to be mounted wherever they are wanted.
-    Without `settings` they are read as `synkora serve` reads them. Log lines are written as it writes them, unless the
-    application has configured structlog. Raises `SettingsError` and `ValueError` for settings that cannot be used.
+    Without `settings`, settings are read like those of `synkora serve`. Log lines have the same form as there, unless
+    the application has configured structlog. Raises `SettingsError` and `ValueError` for settings that cannot be used.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -57,12 +57,12 @@ class CollaborationServer:
 
     @property
     def websocket_protocol(self) -> type[asyncio.Protocol]:
-        """What uvicorn takes as `ws`, to run an application that `asgi` is mounted in faster than ASGI can be."""
+        """The class for uvicorn's `ws` option: WebSockets of the mounted `asgi` then bypass ASGI and are faster."""
         return protocol_for(registry_of(self._instance.server), self._begin_to_stop)
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
-        """What Starlette and FastAPI take as `lifespan`: joins the other instances, and says goodbye at the end."""
+        """The lifespan for Starlette and FastAPI: joins the cluster, and leaves it at the end."""
         if not self._settings.is_integrated:
             log.warning("caution", text=_SWITCHED_OFF)
             yield

@@ -1,4 +1,4 @@
-"""Why a server cannot listen where its settings say, and what to do."""
+"""Explains why a server cannot listen on its address."""
 
 import errno
 import socket
@@ -7,7 +7,7 @@ from synkora.app.settings import Settings
 
 
 def listen_problem(error: OSError, settings: Settings) -> tuple[str, str]:
-    """The problem, and the advice, each without a full stop. The problem begins with the host, or with `port`."""
+    """Return the problem and advice, each without a full stop. The problem begins with the host, or with `port`."""
     host, port = settings.host, settings.port
     address = "Set WS_HOST to an address of this machine, or leave it unset"
     if isinstance(error, socket.gaierror):

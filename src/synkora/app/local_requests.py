@@ -1,4 +1,4 @@
-"""Which requests come from the machine that the server runs on."""
+"""Recognises requests from this machine and from this server's own pages."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,10 +24,10 @@ _FORWARDED: Final = (
 
 
 def is_local(request: Request) -> bool:
-    """Whether a request was made by a page of this server's, or by a program, on this machine.
+    """Whether a request is from a page of this server or from a program, on this machine.
 
-    A page of another site can have its own name resolve to this machine, and so be of the same origin as this server:
-    addresses and localhost are the names that nobody else can have.
+    Another site's host name could resolve to this machine (DNS rebinding), and then have this server's origin. So only
+    addresses and localhost count: no other site can use them as its name.
     """
     return (
         _comes_from_here(request)
@@ -38,10 +38,10 @@ def is_local(request: Request) -> bool:
 
 
 def is_of_same_origin(request: Request, *, secure: bool | None = None, is_proxied: bool = False) -> bool:
-    """Whether a request was made by a page of this server's, or by no page at all; `secure` if it came over TLS.
+    """Whether a request is from a page of this server, or from no page; `secure` says whether it used TLS.
 
-    Browsers say so by `Sec-Fetch-Site` (W3C Fetch Metadata, section 2.3), also where they send no origin. `is_proxied`
-    says that a trusted proxy has sent the request.
+    Browsers send `Sec-Fetch-Site` (W3C Fetch Metadata, section 2.3) even without an origin. `is_proxied`: a trusted
+    proxy sent the request.
     """
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         return False
@@ -71,7 +71,7 @@ def _is_local_name(host: str) -> bool:
         url = urlsplit(f"//{host}")
     except ValueError:
         return False
-    if url.netloc != host or "@" in host:  # a path, say: a host is a name and a port
+    if url.netloc != host or "@" in host:  # such as a path: Host holds only a name and a port
         return False
     name = url.hostname or ""
     return name == "localhost" or name.endswith(".localhost") or parse_address(name) is not None

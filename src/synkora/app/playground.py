@@ -1,6 +1,6 @@
-"""The playground: a project page to try the server with, and the tokens that its people sign in with.
+"""The playground: a project page for trying the server, and tokens for its users.
 
-Only for development: a token of the playground opens every project that is open to all signed-in users.
+Only for development: a playground token gives access to every project with open access.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from synkora.app.settings import Settings
 from synkora.app.static_pages import PLAYGROUND, page_routes
 from synkora.identity.tokens import sign
 
-#: The users that a browser can be. The app has no users with these ids, so that a token opens no real account.
+#: The users of the playground. The app has no users with these ids, so a token gives access to no real account.
 PEOPLE: Final = ("Alice", "Bob", "Carol", "Dave", "Frank", "Judy")
 
 _LIFETIME: Final = 3600  # seconds; the page asks for a new token whenever it connects
@@ -26,7 +26,7 @@ _ELSEWHERE: Final = (
 
 
 def playground_routes(settings: Settings, files: Path = PLAYGROUND) -> list[Route]:
-    """What answers below `/playground`: nothing in production."""
+    """Return the routes below `/playground`; an empty list in production."""
     if not settings.has_playground:
         return []
     secret = settings.secret.get_secret_value()

@@ -1,4 +1,4 @@
-"""Synkora's server, run from its settings until a signal."""
+"""Runs Synkora's server until a signal."""
 
 import socket
 import ssl
@@ -24,7 +24,7 @@ from synkora.serving.server import Server
 from synkora.serving.systemd import notify, passed_sockets
 from synkora.serving.tls import TlsError, renew, tls_context
 
-# The command imports only what the settings ask for: each import costs time at the start, and memory.
+# The command imports only what the settings require: each import costs start time and memory.
 if TYPE_CHECKING:
     from synkora.app.console.console import Console
     from synkora.app.console.log_tail import LogTail
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Exits with 1, after a line on stderr, where it cannot listen, or not with TLS."""
+    """Serve until SIGINT or SIGTERM. Exits with 1 and a line on stderr if it cannot listen, or not with TLS."""
     log_tail = _log_tail(settings)
     instance_id = new_uid()
     output = standard_output(settings.log_format, instance_id)
@@ -80,9 +80,9 @@ def run(settings: Settings) -> None:
         sockets = sockets or listen(settings.host, settings.port)
     except OSError as error:
         problem, advice = listen_problem(error, settings)
-        problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as it was set
+        problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as configured
         sys.exit(f"{problem}: {advice[0].lower()}{advice[1:]}")
-    # A single instance does not drain: clients have no other instance, and would only be away for longer.
+    # A single instance does not drain: without another instance, clients would only be disconnected for longer.
     may_drain = settings.shutdown_drain and instance.cluster is not None
     try:
         Server(
@@ -125,7 +125,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def _reload(settings: Settings, tls: ssl.SSLContext | None) -> None:
-    """Take a renewed certificate; settings are read at the start alone."""
+    """Load a renewed certificate. Settings are read only at the start."""
     if tls is None or settings.ssl_certfile is None or settings.ssl_keyfile is None:
         log.info("reloaded", text="Nothing to reload: there is no certificate, and settings take a restart")
         return

@@ -7,7 +7,7 @@ from typing import Final
 
 from synkora.app.dotenv import file_names, load, parse
 
-#: The secret's names, that of NextAuth v4 first, and those that Auth.js v5 has for former ones.
+#: The names of the secret, NextAuth v4's first, and Auth.js v5's names for former secrets.
 SECRET_NAMES: Final = ("NEXTAUTH_SECRET", "AUTH_SECRET")
 FORMER_SECRETS: Final = ("AUTH_SECRET_1", "AUTH_SECRET_2", "AUTH_SECRET_3")
 
@@ -17,9 +17,9 @@ _DEVELOPMENT: Final = "development"
 
 
 def files() -> list[Path]:
-    """The files that may hold settings, the one that wins first.
+    """Return the files that may hold settings, by precedence.
 
-    As for the app, some are for development or production alone. The mode is that of SYNKORA_ENV, or else of NODE_ENV.
+    As in the app, some are only for development or production. SYNKORA_ENV, or else NODE_ENV, sets the mode.
     Raises `UnicodeDecodeError` and `OSError`.
     """
     shared = load(map(Path, (".env.local", ".env")), _given())
@@ -28,9 +28,9 @@ def files() -> list[Path]:
 
 
 def variables() -> dict[str, str]:
-    """All variables that are not empty, as the app would read them, without quotes around those of the environment.
+    """Return all variables that are not empty, as the app would read them, with values of the environment unquoted.
 
-    One that is empty in a file is looked for in the next. Raises `UnicodeDecodeError` and `OSError`.
+    A variable that is empty in a file is taken from the next file. Raises `UnicodeDecodeError` and `OSError`.
     """
     given = _given()
     found: dict[str, str] = {}
@@ -41,7 +41,7 @@ def variables() -> dict[str, str]:
 
 
 def names() -> dict[str, set[str]]:
-    """The names of the variables of each source, the one that wins first."""
+    """Return the names of each source's variables, by precedence."""
     found = {"the environment": set(os.environ)}
     for file in files():
         if file.is_file():
@@ -50,12 +50,12 @@ def names() -> dict[str, set[str]]:
 
 
 def quoted_names() -> list[str]:
-    """The variables of the environment with quotes around their values, as `docker --env-file` leaves them."""
+    """Return the variables of the environment with quoted values, as `docker --env-file` leaves them."""
     return [name for name, value in _given().items() if unquoted(value) != value]
 
 
 def secrets_besides(found: Mapping[str, str]) -> Iterator[str]:
-    """What else the app may make its tokens with: the other names of its secret, and a secret with its quotes."""
+    """Yield other secrets that the app may use: under the secret's other names, and with quotes."""
     given = _given()
     taken = next((name for name in SECRET_NAMES if found.get(name)), "")
     for name in (*SECRET_NAMES, *FORMER_SECRETS):
@@ -64,10 +64,10 @@ def secrets_besides(found: Mapping[str, str]) -> Iterator[str]:
 
 
 def unquoted(value: str) -> str:
-    """A value without a pair of quotes around it."""
+    """Return a value without surrounding quotes."""
     return value[1:-1] if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def _given() -> dict[str, str]:
-    """The environment: an empty variable counts as one that is not set, as Compose makes them."""
+    """Return the environment. An empty variable counts as unset, since Compose sets unset variables to empty."""
     return {name: value for name, value in os.environ.items() if value}

@@ -1,4 +1,4 @@
-"""The kinds of value that settings have: what is accepted, how it is normalised, and what a refusal says is allowed."""
+"""The types of settings: validation, normalisation, and the text of a refusal."""
 
 import difflib
 import re
@@ -33,7 +33,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a value may be, in the words that end the sentence `"x" is not …`."""
+    """The allowed values, as the end of the sentence `"x" is not …`."""
 
     words: str
 
@@ -68,7 +68,7 @@ def _filled(value: SecretStr) -> SecretStr:
 
 
 def _origin(value: str) -> str:
-    """Write an origin as browsers do: its host in lower case and ASCII, no slash, no default port."""
+    """Normalise an origin like browsers: host in lower case and ASCII, no slash, no default port."""
     origin = _in_ascii(value).lower()
     if origin == "*" or origin in OPAQUE_ORIGINS:
         return origin
@@ -86,16 +86,16 @@ def _origin(value: str) -> str:
 
 
 def _is_scheme(scheme: str) -> bool:
-    """Whether pages can have it: that of an app may be any, but for a slip of the pen."""
+    """Whether a scheme is allowed: an app's scheme may be any, except for likely typing errors."""
     known = ("http", "https", "ws", "wss")
     return scheme in known or not (scheme in _NO_PAGES or difflib.get_close_matches(scheme, known, 1, 0.75))
 
 
 def _in_ascii(origin: str) -> str:
-    """An internationalised name as browsers send it (UTS 46, section 4.2: ToASCII)."""
+    """Return an internationalised name as browsers send it (UTS 46, section 4.2: ToASCII)."""
     if origin.isascii():
         return origin
-    import idna  # its tables take time to load, and few names need them
+    import idna  # its tables load slowly, and few names need them
 
     scheme, colon, rest = origin.partition("://")
     try:

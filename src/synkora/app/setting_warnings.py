@@ -1,4 +1,4 @@
-"""What a server can be started with, but should not in earnest."""
+"""Warnings about settings that work, but are not safe in production."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _ADVICE: Final = (
     "anyone who guesses the secret can sign in as any user. "
     "Make one for the app and this server: openssl rand -base64 32"
 )
-# Secrets out of example files are made of these: your-secret-here, generate_with_openssl_rand_base64_32.
+# Placeholder secrets in example files consist of these words: your-secret-here, generate_with_openssl_rand_base64_32.
 _FILLERS: Final = (
     "0123456789 1 12 123 1234 12345 123456 1234567 12345678 123456789 1234567890 128 16 24 256 32 48 512 64 "
     "a abc abcdef abcdefghijklmnopqrstuvwxyz add an and any app at auth authentication authjs bar base baz be bit byte "
@@ -28,7 +28,7 @@ _LONGEST: Final = max(map(len, _WORDS))
 
 
 def weakness(secret: str) -> str | None:
-    """Why a secret is none, in the words that follow its variable's name; None if nothing speaks against it."""
+    """Return why a secret is weak, as text after its variable's name; None for a strong secret."""
     if is_placeholder(secret):
         return f"looks like a placeholder out of an example file: {_ADVICE}"
     if len(set(secret)) <= _FEW or secret in (secret + secret)[1:-1]:
@@ -39,7 +39,7 @@ def weakness(secret: str) -> str | None:
 
 
 def is_placeholder(secret: str) -> bool:
-    """Whether a secret is nothing but words of example files, whatever is between them."""
+    """Whether a secret consists only of words of example files, with any separators."""
     text = re.sub(r"[^a-z0-9]", "", secret.lower())
     reached = {0}
     for end in range(1, len(text) + 1):
@@ -49,7 +49,7 @@ def is_placeholder(secret: str) -> bool:
 
 
 def secret_warnings(secret: str, previous: tuple[str, ...], name: str = "NEXTAUTH_SECRET") -> Iterator[str]:
-    """One line for each variable whose secret is weak, without the secret."""
+    """Yield a line for each variable with a weak secret, without the secret."""
     for variable, secrets in ((name, (secret,)), ("NEXTAUTH_SECRET_PREVIOUS", previous)):
         why = next(filter(None, map(weakness, secrets)), None)
         if why is not None:
@@ -57,7 +57,7 @@ def secret_warnings(secret: str, previous: tuple[str, ...], name: str = "NEXTAUT
 
 
 def origin_warnings(allowed: tuple[str, ...]) -> Iterator[str]:
-    """One line if every page may connect, and one for each origin that any page can have."""
+    """Yield a line if every page may connect, and a line for each origin that any page can have."""
     if "*" in allowed:
         yield (
             "ALLOWED_ORIGINS has *: every page may connect, and the cookies of pages that are not named are ignored, "

@@ -1,4 +1,4 @@
-"""What can be set, by variables of the environment, or of files like `.env.local` in the working folder."""
+"""The settings, from environment variables and files like `.env.local` in the working folder."""
 
 import difflib
 import json
@@ -49,12 +49,12 @@ from synkora.app.setting_values import (
 from synkora.app.setting_warnings import origin_warnings, secret_warnings
 
 _LONGEST_SHOWN = 100
-_OTHERS = frozenset(("SSL_CERT_DIR", "SSL_CERT_FILE"))  # OpenSSL's own, like ours by chance
-_ALIKE = 0.88  # REDIS_URI is like REDIS_URL, and the app's own REDIS_TLS_URL is not
+_OTHERS = frozenset(("SSL_CERT_DIR", "SSL_CERT_FILE"))  # OpenSSL's variables, similar to ours by chance
+_ALIKE = 0.88  # REDIS_URI is similar to REDIS_URL, and the app's REDIS_TLS_URL is not
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; each of `lines` names a variable and says what is allowed."""
+    """Invalid settings; each of `lines` names a variable and its allowed values."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -62,7 +62,7 @@ class SettingsError(Exception):
 
 
 class Variable(NamedTuple):
-    """A variable as the help and the documentation show it; `default` is None where a value is required."""
+    """A variable in the help and the documentation; `default` is None for a required variable."""
 
     name: str
     default: str | None
@@ -70,10 +70,10 @@ class Variable(NamedTuple):
 
 
 class _Variables(PydanticBaseSettingsSource):
-    """The variables that are settings, from the environment and the files."""
+    """Reads settings from the environment and the files."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Nothing: all are read at once."""
+        """Return nothing: `__call__` reads all variables at once."""
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -388,7 +388,7 @@ class Settings(BaseSettings):
         "by the name.",
     )
 
-    # Without a description, for nobody sets them: what the sources have besides.
+    # Without a description, because this is not a variable: other secrets that the sources found.
     further_secrets: SecretsValue = Field(default=(), validation_alias="further_secrets")
 
     is_integrated: FlagValue = Field(
@@ -407,36 +407,36 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed wins over every variable."""
+        """Arguments override variables."""
         return init_settings, _Variables(settings_cls)
 
     @property
     def secret_variable(self) -> str:
-        """The variable that the secret is from."""
+        """The variable that holds the secret."""
         is_v5 = self.auth_secret is not None and self.auth_secret == self.secret
         return "AUTH_SECRET" if is_v5 else "NEXTAUTH_SECRET"
 
     @property
     def has_playground(self) -> bool:
-        """Whether there is a playground: in development."""
+        """Whether the playground is served: in development only."""
         return self.environment == "development"
 
     @property
     def has_console(self) -> bool:
-        """Whether there is a console: where it has a token, and in development."""
+        """Whether the console is served: with a token, or in development."""
         return self.console_token is not None or self.environment == "development"
 
     @property
     def accepted_secrets(self) -> tuple[str, ...]:
-        """Every secret besides the present one whose tokens are accepted."""
+        """The secrets, besides the current one, whose tokens are accepted."""
         return tuple(secret.get_secret_value() for secret in (*self.previous_secrets, *self.further_secrets))
 
     def cautions(self) -> list[str]:
-        """Advice to change settings, one line each, without any secret."""
+        """Advice to change settings, one line each, without secrets."""
         return [*self._weak_secrets(), *origin_warnings(self.allowed_origins), *self._idle(), *_mistaken()]
 
     def _idle(self) -> list[str]:
-        """What is set and does nothing, one line each."""
+        """Settings without effect, one line each."""
         found: list[str] = []
         if self.shutdown_drain and self.redis_url is None:
             found.append("SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to")
@@ -447,12 +447,12 @@ class Settings(BaseSettings):
         return found
 
     def problems(self) -> list[str]:
-        """Why a server cannot be started with them, one line each, without any secret."""
+        """Reasons why a server cannot start with these settings, one line each, without secrets."""
         weak = self._weak_secrets() if self.environment == "production" else []
         return [*(f"SYNKORA_ENV is production, and {line}" for line in weak), *self.contradictions()]
 
     def contradictions(self) -> list[str]:
-        """Which settings contradict each other, one line each, without any secret."""
+        """Contradictions between settings, one line each, without secrets."""
         found: list[str] = []
         if (self.ssl_certfile is None) is not (self.ssl_keyfile is None):
             given, missing = ("SSL_CERTFILE", "SSL_KEYFILE")[:: 1 if self.ssl_certfile else -1]
@@ -481,9 +481,9 @@ def _mistaken() -> Iterator[str]:
 
 
 def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
-    """Read the settings; what is passed wins over every variable.
+    """Read the settings; arguments override variables.
 
-    Raises `SettingsError` with one line for each variable that cannot be used, or not with the others.
+    Raises `SettingsError` with one line for each invalid variable and each contradiction.
     """
     settings = read_settings(host=host, port=port)
     if problems := settings.problems():
@@ -492,7 +492,7 @@ def load_settings(*, host: str | None = None, port: int | None = None) -> Settin
 
 
 def read_settings(*, host: str | None = None, port: int | None = None) -> Settings:
-    """Read the settings, whether they can be used together or not; the rest as `load_settings` does."""
+    """Like `load_settings`, but without the check for contradictions."""
     options = {"WS_HOST": host, "WS_PORT": port}
     given: dict[str, Any] = {variable: value for variable, value in options.items() if value is not None}
     try:
@@ -506,7 +506,7 @@ def read_settings(*, host: str | None = None, port: int | None = None) -> Settin
 
 
 def describe() -> Iterator[Variable]:
-    """Every variable with its default, as it would be written, and what it is for."""
+    """Yield every variable with its default, as written in a file, and its description."""
     for field in Settings.model_fields.values():
         if field.description is None:
             continue
@@ -515,7 +515,7 @@ def describe() -> Iterator[Variable]:
 
 
 def unknown_names(found: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str, str]]:
-    """Variables that are no settings and look like one, each with its source and the setting that may be meant."""
+    """Yield variables with a name similar to a setting's, each with its source and the probable setting."""
     known = [variable.name for variable in describe()]
     for source, names in found.items():
         for name in sorted(set(names).difference(known, _OTHERS, setting_sources.FORMER_SECRETS)):
@@ -524,7 +524,7 @@ def unknown_names(found: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str
 
 
 def written(value: object) -> str:
-    """A value as a variable would have it."""
+    """Return a value as the text of a variable."""
     match value:
         case None:
             return ""
@@ -539,12 +539,12 @@ def written(value: object) -> str:
 
 
 def _refusal_text(error: ErrorDetails) -> str:
-    """Say in one line what is wrong; what a secret is, is never said."""
+    """Return the error in one line, without secrets."""
     variable = str(error["loc"][0])
     match variable:
         case "NEXTAUTH_SECRET":
             return f"{variable} is not set: put the secret of the web app into the environment or into .env.local"
-        case "REDIS_URL" | "CONSOLE_TOKEN":  # what they hold is secret
+        case "REDIS_URL" | "CONSOLE_TOKEN":  # secret values
             return f"{variable} {error['ctx']['words']}"
     value = error.get("ctx", {}).get("value", error["input"])
     shown = json.dumps(value, ensure_ascii=False, default=str)
@@ -554,6 +554,6 @@ def _refusal_text(error: ErrorDetails) -> str:
 
 
 def allowed(variable: str) -> str:
-    """What a variable's value may be, in the words that end a sentence; empty where there is more to say than a few."""
+    """Return a variable's allowed values as the end of a sentence; empty if no short text exists."""
     field = next(field for field in Settings.model_fields.values() if field.validation_alias == variable)
     return next((note.words for note in field.metadata if isinstance(note, Allowed)), "")

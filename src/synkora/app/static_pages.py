@@ -1,4 +1,4 @@
-"""The pages that `make web` has built."""
+"""The pages built by `make web`."""
 
 import gzip
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from synkora.protocol.compression import accepts_gzip
+from synkora.protocol.deflate import accepts_gzip
 
-#: Where `make web` builds them, each in a folder of its name.
+#: The folder in which `make web` builds the pages, each in a folder of its name.
 _BUILT: Final = Path(__file__).parent / "web"
 PLAYGROUND: Final = _BUILT / "playground"
 CONSOLE: Final = _BUILT / "console"
@@ -32,20 +32,20 @@ _PAGE: Final = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-_SMALL_ALREADY: Final = frozenset((".woff2",))  # formats that are compressed
-# Their names have a hash of what they hold.
+_SMALL_ALREADY: Final = frozenset((".woff2",))  # compressed formats
+# Their names contain a hash of the content.
 _ASSET: Final = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
 
 
 def is_built(files: Path) -> bool:
-    """Whether a page is there to be served."""
+    """Whether a page has been built."""
     return (files / "index.html").is_file()
 
 
 def page_routes(name: str, files: Path) -> list[Route]:
-    """The page `/name`, and its assets; 503, with what to do, where it has not been built.
+    """Return the routes of the page `/name` and its assets; 503 with advice if it has not been built.
 
-    The files are read here, once: what is asked for is never a path.
+    The files are read once, here: no request's path reaches the file system.
     """
     page = _File(files / "index.html", _PAGE) if is_built(files) else None
     assets = {file.name: _File(file, _ASSET) for file in files.glob("assets/*") if file.suffix in _TYPES}
@@ -72,7 +72,7 @@ def page_routes(name: str, files: Path) -> list[Route]:
 
 
 class _File:
-    """A file that is served as it is, or compressed; it is compressed once, when a client first asks for it so."""
+    """A file that is served plain or compressed. It is compressed once, at the first request for gzip."""
 
     def __init__(self, path: Path, headers: Mapping[str, str]) -> None:
         self._content, self._type = path.read_bytes(), _TYPES[path.suffix]
@@ -86,10 +86,10 @@ class _File:
         return Response(gzip.compress(self._content, mtime=0), 200, headers, self._type)
 
     def answer(self, request: Request) -> Response:
-        """The file in the form that the client prefers."""
+        """Answer with the file in the encoding that the client accepts."""
         return self._compressed if not self._is_small and takes_gzip(request) else self._plain
 
 
 def takes_gzip(request: Request) -> bool:
-    """Whether a client takes compressed answers (RFC 9110 section 12.5.3)."""
+    """Whether a client accepts gzip (RFC 9110 section 12.5.3)."""
     return accepts_gzip(",".join(request.headers.getlist("accept-encoding")))

@@ -1,4 +1,4 @@
-"""What an instance counts: one read model, which the pages of health and metrics, the console and the Admin UI show."""
+"""An instance's counts: one read model for health, metrics, the console and the Admin UI."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from synkora.sockets.server import SocketServer
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
 
-#: What events are counted as that are in no catalogue.
+#: The name for counted events that are not in the catalogue.
 OTHER_EVENTS = "other"
 
 
@@ -51,9 +51,9 @@ class RecoveryStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """An instance at one moment: what is there now, and totals since its start.
+    """An instance at one moment: current values, and totals since its start.
 
-    The mappings and histograms are those that the server counts in: read them at once.
+    The mappings and histograms are the server's live ones: read them immediately.
     """
 
     # Now
@@ -80,8 +80,8 @@ class Stats:
     access_checks: Mapping[AccessOutcome, int]
     incidents: Mapping[IncidentKind, int]
     limits: Mapping[Limit, int]
-    redis: RedisStats | None  # None for an instance that is alone
-    recovery: RecoveryStats | None  # None where clients cannot return
+    redis: RedisStats | None  # None without a cluster
+    recovery: RecoveryStats | None  # None without recovery
     # Durations
     turns: Histogram
     sign_in_durations: Histogram
@@ -89,7 +89,7 @@ class Stats:
 
 
 def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Cluster | None") -> Stats:
-    """The counts of this moment: plain numbers that are counted anyway."""
+    """Read the current counts."""
     registry, incidents = registry_of(server), server.incidents
     flusher = registry.flusher
     authentication, access = collaboration.authentication, collaboration.access

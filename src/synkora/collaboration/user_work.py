@@ -10,6 +10,7 @@ from synkora.engine.rate import Rate
 EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
 DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
 JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access counts as
+CONNECT_SIZE: Final = 400_000  # bytes that a further CONNECT over the same connection counts as
 _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
@@ -34,9 +35,17 @@ class UserWork:
         """Count a join, or another event that requires a question about access."""
         self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
 
+    def count_connect(self) -> None:
+        """Count a further CONNECT over the same connection; the first one counts as a handshake of the address."""
+        self.due = self._rate.after(self.due, monotonic(), CONNECT_SIZE)
+
     def count_delivery(self, size: int, receivers: int) -> None:
         """Count the delivery of an event of `size` bytes to `receivers` connections."""
         self.due = self._rate.after(self.due, monotonic(), (DELIVERY_SIZE + size) * receivers)
+
+    def count_replay(self, events: int, size: int) -> None:
+        """Count the events that a connection missed and is sent when it returns, of `size` bytes in all."""
+        self.due = self._rate.after(self.due, monotonic(), DELIVERY_SIZE * events + size)
 
 
 class UserWorks:
@@ -55,6 +64,12 @@ class UserWorks:
         if work is None:
             work = self._works[user_id] = UserWork(self._rate, self._debts.pop(user_id, 0.0))
         return work
+
+    def excess(self, user_id: str) -> float:
+        """Return the seconds until a user's next event is accepted, for a user without a connection too."""
+        work = self._works.get(user_id)
+        due = self._debts.get(user_id, 0.0) if work is None else work.due
+        return 0.0 if self._rate is None else self._rate.excess(due, monotonic())
 
     def store_debt(self, user_id: str) -> None:
         """Store a user's debt after the last connection: a new connection does not clear it."""

@@ -3,7 +3,7 @@
 The WebSocket frames are made immediately, since nearly all clients need them; other forms are made on demand.
 """
 
-from synkora.protocol import compression, engineio, websocket
+from synkora.protocol import deflate, engineio, websocket
 
 
 class Message:
@@ -15,6 +15,7 @@ class Message:
     """
 
     __slots__ = (
+        "__weakref__",
         "_base64",
         "_blocks",
         "_deflated",
@@ -113,7 +114,7 @@ class Message:
         if self._blocks is None:
             part = self.polling_part()
             is_compressed = self.compress and len(part) >= threshold
-            self._blocks = compression.compressed_blocks(part) if is_compressed else compression.stored_blocks(part)
+            self._blocks = deflate.compressed_blocks(part) if is_compressed else deflate.stored_blocks(part)
         return self._blocks
 
 

@@ -63,6 +63,26 @@ class Outbox:
         """Add a message, to be sent at the end of this turn of the event loop."""
         self._flusher.broadcast(message, (self,), None)
 
+    def put_all(self, messages: list[Message]) -> None:
+        """Add messages of this client alone. If they are many bytes, they wait in the backlog, as far as it has room.
+
+        There they stay shared with other clients, and are written a part per turn.
+        """
+        flusher = self._flusher
+        size = sum(message.size for message in messages)
+        flusher.deliveries += len(messages)
+        flusher.bytes_out += size
+        self.queue += messages
+        if FLUSH_CHUNK < size <= self._limit:
+            queue, self.queue = self.queue, []
+            flusher.dropped += (self._backlog or self._begin_backlog()).add(queue)
+        flusher.schedule(self)
+
+    def _begin_backlog(self) -> Backlog:
+        backlog = self._backlog = Backlog(self._limit)
+        self._flusher.backlogged.add(self)
+        return backlog
+
     @property
     def waiting_bytes(self) -> int:
         """Bytes in the backlog."""
@@ -105,9 +125,7 @@ class Outbox:
             elif self._failed is _ignore_failure:
                 queue.clear()  # the session has ended
             else:
-                self._backlog = Backlog(self._limit)
-                self._flusher.backlogged.add(self)
-                self._flush_backlog(self._backlog)
+                self._flush_backlog(self._begin_backlog())
 
     def _flush_backlog(self, backlog: Backlog) -> None:
         queue, self.queue = self.queue, []

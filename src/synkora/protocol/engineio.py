@@ -8,7 +8,7 @@ import binascii
 from enum import IntEnum
 from typing import Final
 
-from synkora.protocol.compression import gzip, stored_blocks
+from synkora.protocol.deflate import gzip, stored_blocks
 from synkora.protocol.errors import ProtocolError
 from synkora.protocol.json import encode
 

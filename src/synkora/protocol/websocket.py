@@ -8,7 +8,7 @@ import zlib
 from enum import IntEnum
 from typing import Final
 
-from synkora.protocol.compression import compressed_blocks
+from synkora.protocol.deflate import compressed_blocks
 from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError
 from synkora.protocol.json import is_utf8
 

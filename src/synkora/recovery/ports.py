@@ -45,6 +45,13 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return len(self.data) + sum(map(len, self.attachments)) if self.attachments else len(self.data)
 
 
+class Kept(NamedTuple):
+    """What a log keeps of one room: the number of events, and their bytes."""
+
+    events: int
+    bytes: int
+
+
 #: Sends an event to the members of its rooms. `EventLog.position` is the event's own during the call.
 Deliver = Callable[[LoggedEvent], None]
 
@@ -58,7 +65,7 @@ class Incomplete(StrEnum):
     UNAVAILABLE = "unavailable"  # the log cannot be reached
 
 
-#: Takes what a socket has missed, or the reason why that is not known.
+#: Gets the events that a socket has missed, or the reason why they are unknown.
 Answered = Callable[[list[LoggedEvent] | Incomplete], None]
 
 
@@ -87,6 +94,10 @@ class EventLog(Protocol):
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
         event is their own.
         """
+        ...
+
+    async def kept(self, room: str) -> Kept | None:
+        """Return what is kept of a room; None if a shared log cannot be reached."""
         ...
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
@@ -176,9 +187,9 @@ class RecoveryStore(Protocol):
         ...
 
     async def start(self) -> None:
-        """Load what was kept. A store that cannot be used says so in the log; the server goes on in memory."""
+        """Load the stored state. An unusable store logs an error and continues in memory."""
         ...
 
     async def close(self) -> None:
-        """Write what is left to be written."""
+        """Write the remaining changes."""
         ...

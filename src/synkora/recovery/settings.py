@@ -1,4 +1,4 @@
-"""The bounds of what is kept for recovery."""
+"""The limits of events and sessions stored for recovery."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,8 @@ class RecoverySettings:
     A room keeps its events for `max_age`, at most `room_events` of them and `room_bytes`. A namespace keeps at most
     `total_bytes` and `total_events`, of at most `max_rooms` rooms; the rooms that were quiet for the longest time are
     forgotten first. In memory an event takes up to 300 bytes more. A replay has at most `replay_events` and
-    `replay_bytes`; a client that missed more is not recovered.
+    `replay_bytes`; a client that missed more is not recovered. A read looks at `read_events` at most: a client's own
+    events are left out of its replay, and reading them takes time too.
 
     A lost session is kept for `session_age`; a namespace keeps at most `max_sessions` lost ones, of at most
     `session_bytes` in memory. The oldest ones are dropped first.
@@ -27,3 +28,8 @@ class RecoverySettings:
     session_age: float = 2 * 3600
     max_sessions: int = 10_000
     session_bytes: int = 50_000_000
+
+    @property
+    def read_events(self) -> int:
+        """Events that one read looks at."""
+        return 2 * self.replay_events

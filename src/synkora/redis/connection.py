@@ -1,4 +1,4 @@
-"""One connection to Redis: commands go out once a turn, and what comes back is handed on in Redis' order.
+"""One connection to Redis. Commands are written once per turn; replies and messages are delivered in Redis' order.
 
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/, RESP3.
 """
@@ -15,8 +15,8 @@ from synkora.redis.errors import ENDED_AT_ONCE, NO_REDIS, LinkDown, RedisRefused
 from synkora.redis.subscriptions import Receiver
 
 _PUBLISH: Final = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"  # in less than half of pack_command's time
-_LARGEST_WRITE: Final = 262_144  # bytes; what exceeds them need not wait for the end of the turn
-_MOST_CHANNELS: Final = 1000  # of one command, so that Redis is not held up by it
+_LARGEST_WRITE: Final = 262_144  # bytes; more is written before the end of the turn
+_MOST_CHANNELS: Final = 1000  # per command, so that no command blocks Redis
 _INCOMPLETE: Final = object()  # None and False are replies
 
 Command = tuple[bytes | str | int, ...]
@@ -26,7 +26,7 @@ log = Log(__name__)
 
 
 class Pending:
-    """A command whose reply somebody waits for; `otherwise` is what to send if Redis does not know its script."""
+    """A command with an awaited reply. `otherwise` is the command to send if Redis does not know its script."""
 
     __slots__ = ("_answered", "future", "otherwise")
 
@@ -42,7 +42,7 @@ class Pending:
             _hand(self._answered, reply)
 
     def fail(self, error: Exception) -> None:
-        """Hand on what was wrong; whether anybody looks is theirs to decide."""
+        """Set the error. The caller need not retrieve it."""
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()
@@ -58,11 +58,11 @@ class _Confirmations:
 
 
 class RedisConnection(asyncio.Protocol):
-    """A connection from its making to its end, which `ended` is told of once, with words that say why.
+    """A connection. `ended` is called once at its end, with the reason.
 
-    `over` is set at its end, and `gone` when nothing of it is left. It ends by itself when more than `max_waiting`
-    bytes wait to be sent, and when Redis refuses to publish or to subscribe. `before_write` is called at the end of
-    each turn in which something is to be sent, to add to it.
+    `over` is set at the end, and `gone` when the transport is closed too. The connection ends when more than
+    `max_waiting` bytes wait to be sent, and when Redis refuses to publish or to subscribe. `before_write` is called
+    before the write at the end of a turn, and may add commands.
     """
 
     def __init__(self, ended: Callable[[str], None], max_waiting: int) -> None:
@@ -86,12 +86,12 @@ class RedisConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by asyncio when either side has closed the connection."""
+        """Handle the end of the connection, by either side."""
         self.end("the connection to Redis was lost" if self._has_heard else ENDED_AT_ONCE)
         self.gone.set()
 
     def end(self, problem: str) -> None:
-        """Cut it off: what waits for replies fails with `LinkDown`, and nothing is received any more."""
+        """Abort the connection: pending commands fail with `LinkDown`, and nothing more is received."""
         if self.over.is_set():
             return
         self.over.set()
@@ -115,13 +115,12 @@ class RedisConnection(asyncio.Protocol):
         self._send(_packed(command), pending)
 
     def change(self, command: Literal["SUBSCRIBE", "UNSUBSCRIBE"], channels: list[bytes]) -> None:
-        """Change subscriptions."""
         for start in range(0, len(channels), _MOST_CHANNELS):
             some = channels[start : start + _MOST_CHANNELS]
             self._send(_packed((command, *some)), _Confirmations(len(some)))
 
     def arm(self) -> None:
-        """Have `before_write` called at the end of this turn."""
+        """Schedule a write, with `before_write`, for the end of this turn."""
         if not self._is_armed:
             self._is_armed = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -153,7 +152,7 @@ class RedisConnection(asyncio.Protocol):
         transport.write(b"".join(unsent))
 
     def data_received(self, data: bytes) -> None:
-        """Hand on all that has come."""
+        """Deliver the received replies and messages."""
         self._has_heard = True
         reader = self._reader
         try:
@@ -174,7 +173,7 @@ class RedisConnection(asyncio.Protocol):
     def _take_reply(self, reply: Any) -> None:
         is_error = isinstance(reply, hiredis.ReplyError)
         if not self._expected:
-            # A Redis that takes no further clients says so without being asked.
+            # A Redis at its client limit sends an error without a command.
             self.end(str(RedisRefused(str(reply))) if is_error else NO_REDIS)
             return
         entry = self._expected.popleft()
@@ -198,12 +197,12 @@ class RedisConnection(asyncio.Protocol):
 
 
 def _packed(command: Command) -> bytes:
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub knows commands of one word alone
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows only commands of one word
     return packed
 
 
 def _hand(receive: Callable[[Any], None], what: Any) -> None:
     try:
         receive(what)
-    except Exception as error:  # noqa: BLE001  # one receiver's fault is no other's
+    except Exception as error:  # noqa: BLE001  # one receiver's failure must not affect the others
         log.error("redis_receiver_failed", **fault(error))

@@ -1,6 +1,6 @@
-"""Failures between this instance and Redis, in words for operators.
+"""Failures of the connection to Redis, with messages for operators.
 
-No words hold a password: Redis' own words for an error may repeat a command, and with it what was sent to sign in.
+No message holds a password. Redis' own error messages may repeat a command, such as the one that signs in.
 """
 
 import re
@@ -40,14 +40,14 @@ _SHOWN: Final = 200  # characters
 
 
 class LinkDown(Exception):
-    """Redis cannot be asked now, or the link was lost before it had answered; the words say why."""
+    """Redis is not available, or the link was lost before the reply. The message gives the reason."""
 
 
 class RedisRefused(Exception):
     """Redis answered with an error.
 
     `code` is the error's first word, such as `OOM`: https://redis.io/docs/latest/develop/reference/protocol-spec/,
-    "Simple errors". Where it `is_explained` the words are ours; else they are Redis' own.
+    "Simple errors". If `is_explained`, the message is ours, otherwise Redis' own.
     """
 
     def __init__(self, error: str) -> None:
@@ -78,7 +78,7 @@ def _lacking(error: str) -> str:
 
 
 def unreachable(error: OSError) -> str:
-    """Why a connection failed, without the address: the text may reach users."""
+    """Return why a connection failed, without the address: users may see the text."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of Redis is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""The first words with Redis: who we are, and whether it is one that we can work with.
+"""The handshake with Redis: sign-in, and a check that Redis is suitable.
 
 Source: https://redis.io/docs/latest/commands/hello/.
 """
@@ -21,9 +21,9 @@ async def open_connection(connection: RedisConnection, url: RedisUrl) -> None:
 
 
 async def greet(connection: RedisConnection, url: RedisUrl, name: str) -> None:
-    """Sign in, take the client's `name`, and choose the database.
+    """Sign in, set the client's `name`, and select the database.
 
-    Raises `LinkDown` and `RedisRefused`; the words hold no password.
+    Raises `LinkDown` and `RedisRefused`; the messages hold no password.
     """
     signing_in: Command = () if url.password is None else ("AUTH", url.user or "default", url.password)
     try:
@@ -40,7 +40,7 @@ async def greet(connection: RedisConnection, url: RedisUrl, name: str) -> None:
         raise RedisRefused("READONLY")
     if url.database:
         await _ask(connection, "SELECT", url.database)
-    # While it loads its data Redis greets, but runs no script.
+    # While Redis loads its data, it answers HELLO but runs no script.
     await _ask(connection, "EVAL", "return 1", 0)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 
 class LinkHeartbeat:
-    """Sends a beat every `interval` seconds, and calls `fell_silent` when `missed` of them in a row came to nothing.
+    """Sends a beat every `interval` seconds, and calls `fell_silent` after `missed` consecutive beats without an echo.
 
-    Beats are counted rather than time, so that a process that was paused for a while does not blame Redis for it.
+    Beats are counted instead of time, so that a process that was paused does not consider Redis silent.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class LinkHeartbeat:
             self._timer.cancel()
 
     def heard(self, beat: bytes) -> None:
-        """Take a beat that came back; `round_trip` is what the newest one took, in seconds."""
+        """Handle a returned beat; `round_trip` is the newest beat's time, in seconds."""
         self._unheard = 0
         if beat == b"%d" % self._number:
-            # The loop's own time stands still within a turn.
+            # The event loop's time does not advance within a turn.
             self.round_trip = time.monotonic() - self._sent_at
 
     def _beat(self) -> None:

@@ -1,4 +1,4 @@
-"""The link to Redis: one connection for all that this instance does there, made again whenever it is lost."""
+"""The link to Redis: one connection for everything, with reconnection."""
 
 import asyncio
 import hashlib
@@ -22,9 +22,9 @@ from synkora.redis.url import RedisUrl
 __all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused", "Script"]
 
 _STOPPING: Final = "the server is stopping"
-# The connection is good, but Redis can do nothing with it now: after a failover, another may be found by the same name.
+# The connection works, but this Redis cannot be used: after a failover, the same name may lead to another Redis.
 _WRONG_REDIS: Final = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY")
-# Redis is in trouble of its own, and what needs no memory goes on.
+# Redis has a problem of its own; commands that need no memory still work.
 _TROUBLE: Final = ("BUSY", "MISCONF", "NOREPLICAS", "OOM")
 
 log = Log(__name__)
@@ -32,20 +32,20 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """How a link keeps itself; durations are in seconds, `max_waiting` is in bytes."""
+    """Settings of a link. Durations are in seconds, `max_waiting` is in bytes."""
 
     beat_interval: float = 2.0
-    missed_beats: int = 3  # in a row, after which the connection is replaced
-    timeout: float = 5.0  # for a connection to be made and greeted, and for Redis to take all when the link is closed
-    first_delay: float = 0.1  # before a new attempt; each further one waits twice as long
+    missed_beats: int = 3  # consecutive ones, after which the connection is replaced
+    timeout: float = 5.0  # for connecting and the handshake, and for the last writes before a close
+    first_delay: float = 0.1  # before a new attempt; doubled by each further attempt
     longest_delay: float = 5.0
-    steady_after: float = 1.0  # a connection that worked for so long has the delays begin again
+    steady_after: float = 1.0  # a connection that was up for this time resets the delay
     max_waiting: int = 33_554_432
 
 
 @dataclass(frozen=True)
 class Script:
-    """The text of a Lua script, and the name under which Redis remembers it."""
+    """The text of a Lua script, and its SHA-1, by which Redis stores it."""
 
     text: str
 
@@ -62,12 +62,11 @@ class Script:
 
 
 class Link:
-    """One connection to Redis, over which commands and messages go in one order, each way.
+    """One connection to Redis. Commands and messages keep their order in each direction.
 
-    Everything is written at the end of the turn, at once, in the order of the calls. `uid` names this instance, as
-    `new_uid` makes it; without one it is new for each link. `problem` says what is wrong, for operators; it holds no
-    password. What is in `on_up` is called when Redis can be used, with all subscriptions made, and what is in `on_down`
-    when it no longer can.
+    All commands of a turn are written together at its end, in the order of the calls. `uid` names this instance, by
+    default with `new_uid`. `problem` is a message for operators, without a password. The callbacks in `on_up` are
+    called when Redis becomes available, after all subscriptions; those in `on_down` when it becomes unavailable.
     """
 
     def __init__(self, url: RedisUrl, settings: LinkSettings | None = None, uid: str = "") -> None:
@@ -75,16 +74,16 @@ class Link:
         self.on_up: list[Callable[[], None]] = []
         self.on_down: list[Callable[[], None]] = []
         self.published = 0
-        self.dropped = 0  # messages that were to be published while the link was down
+        self.dropped = 0  # messages that could not be published while the link was down
         self.reconnects = 0
         self._url = url
         self._settings = settings or LinkSettings()
         self._beat_channel = b"synkora:beat:" + self.uid.encode()
         self._subscriptions = Subscriptions()
         self._subscriptions.add(self._beat_channel, self._heard)
-        self._connection: RedisConnection | None = None  # that has been greeted
-        self._up: RedisConnection | None = None  # that has also brought a beat back
-        self._up_for = -1.0  # seconds that this connection was up, once it has ended; negative where it never was
+        self._connection: RedisConnection | None = None  # after the handshake
+        self._up: RedisConnection | None = None  # after the first returned beat
+        self._up_for = -1.0  # seconds for which the ended connection was up; negative if it never was
         self._up_since = 0.0
         self._heartbeat: LinkHeartbeat | None = None
         self._received = 0  # over former connections
@@ -100,21 +99,21 @@ class Link:
 
     @property
     def problem(self) -> str | None:
-        """Why Redis cannot be used, or what troubles it though it can; None where all is well."""
+        """Why Redis cannot be used, or a problem of Redis itself; None without a problem."""
         return self._down or self._trouble
 
     @property
     def received(self) -> int:
-        """How many messages have come, heartbeats included."""
+        """Number of received messages, heartbeats included."""
         return self._received + (self._connection.received if self._connection else 0)
 
     @property
     def round_trip(self) -> float | None:
-        """What the last heartbeat took, in seconds; None while the link is down."""
+        """Round trip of the last heartbeat in seconds; None while the link is down."""
         return self._heartbeat.round_trip if self._up and self._heartbeat else None
 
     async def start(self, within: float) -> bool:
-        """Connect, and go on trying in the background; whether the link is up after `within` seconds at most."""
+        """Connect, with retries in the background; return whether the link is up within `within` seconds."""
         self._task = asyncio.get_running_loop().create_task(self._stay_connected())
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -122,9 +121,9 @@ class Link:
         return self.is_up
 
     async def close(self, within: float | None = None) -> None:
-        """Have Redis take all that was written, then end the link; `on_down` is not called.
+        """Wait until Redis has received everything, then close the link; `on_down` is not called.
 
-        Each of the two takes at most `within` seconds, by default the link's timeout.
+        Each step takes at most `within` seconds, by default the link's timeout.
         """
         if within is None:
             within = self._settings.timeout
@@ -136,7 +135,7 @@ class Link:
             await asyncio.wait((self._task,), timeout=within)
 
     def publish(self, channel: bytes, message: bytes) -> None:
-        """Send a message to all who are subscribed; dropped while the link is down."""
+        """Send a message to all subscribers; dropped while the link is down."""
         up = self._up
         if up is None:
             self.dropped += 1
@@ -147,25 +146,25 @@ class Link:
         up.publish(channel, message)
 
     def subscribe(self, channel: bytes, receive: Receiver) -> None:
-        """Have each message of a channel handed to `receive`, which replaces the channel's receiver if it has one.
+        """Call `receive` with each message of a channel, instead of the channel's earlier receiver if there is one.
 
-        Nothing is received while the link is down; the subscription is made again before `on_up`.
+        Nothing is received while the link is down; subscriptions are renewed before `on_up`.
         """
         self._subscriptions.add(channel, receive)
         if self._connection is not None:
             self._connection.arm()
 
     def unsubscribe(self, channel: bytes) -> None:
-        """Nothing of the channel is received from now on; one that is not subscribed changes nothing."""
+        """Stop receiving a channel; without effect if it is not subscribed."""
         self._subscriptions.drop(channel)
         if self._connection is not None:
             self._connection.arm()
 
     def call(self, *command: bytes | str | int, answered: Answered | None = None) -> asyncio.Future[Any]:
-        """Redis' reply to a command. The future raises `LinkDown` or `RedisRefused`; it need not be awaited.
+        """Return a future of Redis' reply. The future raises `LinkDown` or `RedisRefused`, and need not be awaited.
 
-        A future wakes its reader a turn later, when messages that came after the reply may have been received before
-        it. `answered`, if given, is called with the reply at its own place among the messages.
+        A future wakes its reader a turn later, after messages that followed the reply. `answered`, if given, is called
+        with the reply in its order among the messages.
         """
         return self._request(command, Pending(answered))
 
@@ -176,13 +175,13 @@ class Link:
         args: Sequence[bytes | str | int],
         answered: Answered | None = None,
     ) -> asyncio.Future[Any]:
-        """A script's reply; the rest as with `call`.
+        """Return a future of a script's reply, like `call`.
 
-        What the script itself publishes comes before its reply or after it, depending on Redis' version.
+        Messages that the script publishes come before or after its reply, depending on Redis' version.
         """
         rest = (len(keys), *keys, *args)
         whole: Command = ("EVAL", script.text, *rest)
-        # A script's first run brings its text, so that Redis need not ask for it after later commands have run.
+        # The first run sends the script's text: otherwise Redis would refuse it, and it would run after later commands.
         if self._up is None or script.sha not in self._up.scripts:
             future = self._request(whole, Pending(answered))
         else:
@@ -203,7 +202,7 @@ class Link:
         return pending.future
 
     def _judge(self, run: asyncio.Future[Any]) -> None:
-        """Learn from what became of a script how Redis is: unlike other commands, scripts make changes."""
+        """Update the state of Redis from a script's outcome: unlike other commands, scripts write."""
         error = None if run.cancelled() else run.exception()
         trouble = str(error) if isinstance(error, RedisRefused) and error.code in _TROUBLE else None
         if isinstance(error, RedisRefused) and error.code in _WRONG_REDIS and self._up is not None:
@@ -220,7 +219,7 @@ class Link:
             await self._one_connection()
             if self._up_for >= settings.steady_after:
                 delay = settings.first_delay
-            # Not all instances at once.
+            # Random, so that instances do not all reconnect at once.
             await asyncio.sleep(delay * secrets.SystemRandom().uniform(0.5, 1))
             delay = min(delay * 2, settings.longest_delay)
 
@@ -239,7 +238,7 @@ class Link:
             connection.end(str(error))
         except OSError as error:
             connection.end(unreachable(error))
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not end the trying
+        except Exception as error:  # noqa: BLE001  # no error may end the retries
             log.error("redis_connection_failed", **fault(error))
             connection.end(f"the connection to Redis failed: {type(error).__name__}")
         finally:
@@ -247,7 +246,7 @@ class Link:
             await connection.gone.wait()
 
     def _begin(self, connection: RedisConnection) -> None:
-        """Make the subscriptions; all is well when a beat has come back."""
+        """Subscribe. The link is up after the first returned beat."""
         settings = self._settings
         self._connection = connection
         self._heartbeat = LinkHeartbeat(
@@ -301,5 +300,5 @@ def _tell(listeners: list[Callable[[], None]]) -> None:
     for listener in listeners:
         try:
             listener()
-        except Exception as error:  # noqa: BLE001  # one listener's fault is no other's
+        except Exception as error:  # noqa: BLE001  # one callback's failure must not affect the others
             log.error("redis_listener_failed", **fault(error))

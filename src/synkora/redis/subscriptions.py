@@ -1,4 +1,4 @@
-"""The channels that this instance wants to hear, and those of which Redis has been told."""
+"""The channels that this instance receives, and those that are subscribed in Redis."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,26 +6,26 @@ Receiver = Callable[[bytes], None]
 
 
 class Subscriptions:
-    """Each channel's receiver, and what is still to be said to Redis.
+    """Each channel's receiver, and the changes that Redis has yet to get.
 
-    New channels must be asked for before the next command. Old ones can wait for the end of the turn, since their
-    messages reach nobody; one that is wanted again by then was never given up.
+    New channels must be subscribed before the next command. An unsubscription can wait for the end of the turn, since
+    the messages have no receiver; a channel that is added again by then stays subscribed.
     """
 
     def __init__(self) -> None:
         self._receivers: dict[bytes, Receiver] = {}
         self._told: set[bytes] = set()
-        # As dictionaries they keep the order in which channels came.
+        # Dictionaries, to keep the order of the channels.
         self.new: dict[bytes, None] = {}
         self._old: dict[bytes, None] = {}
 
     @property
     def receivers(self) -> Mapping[bytes, Receiver]:
-        """Who receives each channel's messages, at any time."""
+        """The current receivers, by channel."""
         return self._receivers
 
     def add(self, channel: bytes, receive: Receiver) -> None:
-        """Want a channel; a receiver that it has is replaced."""
+        """Add a channel, or replace its receiver."""
         self._receivers[channel] = receive
         self._old.pop(channel, None)
         if channel not in self._told:
@@ -38,19 +38,19 @@ class Subscriptions:
                 self._old[channel] = None
 
     def take_new(self) -> list[bytes]:
-        """The channels to subscribe; from now on Redis counts as told."""
+        """Return the channels to subscribe, and mark them as sent."""
         new, self.new = list(self.new), {}
         self._told.update(new)
         return new
 
     def take_old(self) -> list[bytes]:
-        """The channels to unsubscribe; from now on Redis counts as told."""
+        """Return the channels to unsubscribe, and mark them as sent."""
         old, self._old = list(self._old), {}
         self._told.difference_update(old)
         return old
 
     def forget_told(self) -> None:
-        """Begin with a new connection, which Redis knows nothing of."""
+        """Reset the state for a new connection, which has no subscriptions."""
         self._told.clear()
         self._old.clear()
         self.new = dict.fromkeys(self._receivers)

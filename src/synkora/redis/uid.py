@@ -9,5 +9,5 @@ _UID_SIZE: Final = 6
 
 
 def new_uid() -> str:
-    """A name for an instance, that no other has."""
+    """Return a unique name for an instance."""
     return "".join(secrets.choice(_UID_LETTERS) for _ in range(_UID_SIZE))

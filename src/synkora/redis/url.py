@@ -1,4 +1,4 @@
-"""`REDIS_URL`: where Redis is, and how to talk to it."""
+"""`REDIS_URL`: the address and options of Redis."""
 
 import ssl
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _TLS_OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """Where Redis is: a host and a port, or `path`, a Unix socket; `ssl` is None where it speaks without TLS."""
+    """The address of Redis: host and port, or `path`, a Unix socket. `ssl` is None without TLS."""
 
     host: str
     port: int
@@ -40,7 +40,7 @@ class RedisUrl:
 
         Options after a `?` are `db`, `username`, `password` and, with TLS, `ssl_cert_reqs` (required, none),
         `ssl_check_hostname`, `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`, `ssl_keyfile` and `ssl_password`; other
-        programs' options are ignored. Raises `ValueError` in words that hold nothing of the URL.
+        programs' options are ignored. Raises `ValueError` with a message that contains no part of the URL.
         """
         try:
             parts = urlsplit(url)
@@ -71,7 +71,7 @@ class RedisUrl:
 
     @property
     def address(self) -> str:
-        """Where Redis is, for the log."""
+        """The address for the log."""
         if self.path is not None:
             return self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -112,7 +112,7 @@ def _tls(scheme: str, options: Mapping[str, str]) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path"))
         if "ssl_certfile" in options:
-            # With an empty password the file's owner is not asked for one on the terminal.
+            # An empty password keeps OpenSSL from asking on the terminal.
             context.load_cert_chain(
                 options["ssl_certfile"], options.get("ssl_keyfile"), lambda: options.get("ssl_password", "")
             )
@@ -127,7 +127,7 @@ def _verify_mode(options: Mapping[str, str]) -> ssl.VerifyMode:
     value = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
     if value not in ("none", "optional", "required"):
         raise ValueError("has an ssl_cert_reqs that is neither required nor none")
-    # A server always has a certificate: for a client, optional is required.
+    # A server always sends a certificate, so `optional` means `required` for a client.
     return ssl.CERT_NONE if value == "none" else ssl.CERT_REQUIRED
 
 

@@ -1,19 +1,20 @@
 -- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, and the events.
 -- KEYS: log, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
--- replay_bytes, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
+-- replay_bytes, read_events, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
 -- number after which it is read, and whether it was joined ('1'): else events for members only are left out.
 
 local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
-local max_events, max_bytes, leaves_out = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
-local FIRST_ROOM, CHUNK = 8, 100
+local max_events, max_bytes, max_read = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local leaves_out = ARGV[8] == '1'
+local FIRST_ROOM, CHUNK = 9, 100
 local epoch = redis.call('HGET', log, 'epoch') or ''
 local last = tonumber(redis.call('HGET', log, 'number') or 0)
 if epoch ~= ARGV[1] or after > last then
   return { 'epoch', epoch, last }
 end
 local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
-local own, seen, found, size = {}, {}, {}, 0
+local own, seen, found, size, read = {}, {}, {}, 0, 0
 for position = FIRST_ROOM, #ARGV, 3 do
   own[ARGV[position]] = leaves_out
 end
@@ -38,6 +39,10 @@ for position = FIRST_ROOM, #ARGV, 3 do
   local entries
   repeat
     entries = redis.call('XRANGE', stream, string.format('%.0f-0', from + 1), '+', 'COUNT', CHUNK)
+    read = read + #entries
+    if read > max_read then
+      return { 'too_many', epoch, last }
+    end
     for _, entry in ipairs(entries) do
       from = number_of(entry)
       if from <= too_old then

@@ -1,1 +1,1 @@
-"""What an application's events are, for the writers of its clients: TypeScript declarations, and AsyncAPI."""
+"""Generates TypeScript declarations and AsyncAPI documents from an application's events."""

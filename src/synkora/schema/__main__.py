@@ -1,4 +1,4 @@
-"""Writes the events of an application: `python -m synkora.schema typescript chat:server`."""
+"""Prints the events of an application: `python -m synkora.schema typescript chat:server`."""
 
 import argparse
 import importlib
@@ -14,7 +14,7 @@ from synkora.sockets.server import SocketServer
 
 
 def main() -> None:
-    """Print the form that is asked for."""
+    """Print the requested form."""
     parser = argparse.ArgumentParser(prog="python -m synkora.schema", description=__doc__)
     parser.add_argument("form", choices=("asyncapi", "typescript"))
     parser.add_argument("server", help="a module and the name of its SocketServer, as in chat:server")

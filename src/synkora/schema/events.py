@@ -1,17 +1,18 @@
-"""The events of an application: those that its handlers take, and those that it declares to emit."""
+"""The events of an application: those of its handlers, and those that it declares to emit."""
 
 import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 from synkora.sockets.internals import declared_events, handlers_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.signatures import Parameters, result_of
 
 _WORD: Final = re.compile(r"[A-Za-z0-9]+")
-#: What stands for many characters in a pattern.
+#: Parts of a pattern that match varying text.
 _CLASS: Final = re.compile(r"\\[A-Za-z]|\[[^\]]*\]|\{[^}]*\}|\(\?(?:P<\w+>|:)")
 
 
@@ -25,39 +26,46 @@ class Argument:
     is_rest: bool = False
 
 
+#: The ack of a handler that does not say what it returns.
+ANYTHING: Final = (Argument("answer", Any, is_required=False),)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event in one direction: its arguments, and the types of its ack, none where it has no argument."""
+    """An event in one direction: its arguments, and the lists of arguments that its ack may have.
+
+    `acks` is empty if the ack has no arguments.
+    """
 
     name: str
     description: str
     arguments: tuple[Argument, ...]
-    answers: tuple[Any, ...] = ()
+    acks: tuple[tuple[Argument, ...], ...] = ()
 
     @property
     def title(self) -> str:
-        """Its name in the form of a type's: `task:create` is `TaskCreate`."""
+        """The name as a type name: `task:create` is `TaskCreate`."""
         return "".join(word[:1].upper() + word[1:] for word in _WORD.findall(self.name))
 
 
 def title_of(namespace: Namespace) -> str:
-    r"""A namespace's name in the form of a type's, empty for the main one: `/room-\d+` is `Room`."""
+    r"""Return a namespace's name as a type name, empty for the main namespace: `/room-\d+` is `Room`."""
     return Message(_CLASS.sub("", namespace.name), "", ()).title
 
 
 def received(namespace: Namespace) -> list[Message]:
-    """What clients may send to a namespace: an event for each name that has a handler."""
+    """Return the events that clients may send to a namespace: one for each name with a handler."""
     return [_message(event, functions[0], functions) for event, functions in sorted(handlers_of(namespace).items())]
 
 
 def emitted(namespace: Namespace) -> list[Message]:
-    """What a namespace declares to emit."""
+    """Return the events that a namespace declares to emit."""
     return [
         Message(
             event,
             declared.description,
             tuple(Argument(name, shape) for name, shape in declared.arguments.items()),
-            () if declared.answer is None else (declared.answer,),
+            () if declared.answer is None else ((Argument("answer", declared.answer),),),
         )
         for event, declared in sorted(declared_events(namespace).items())
     ]
@@ -71,5 +79,59 @@ def _message(event: str, function: Callable[..., Any], functions: list[Callable[
     ]
     if parameters.rest is not None:
         arguments.append(Argument("args", parameters.rest, is_required=False, is_rest=True))
-    answers = tuple(found for found in map(result_of, functions) if found is not None)
-    return Message(event, (inspect.getdoc(function) or "").partition("\n\n")[0], tuple(arguments), answers)
+    return Message(
+        event,
+        (inspect.getdoc(function) or "").partition("\n\n")[0],
+        tuple(arguments),
+        _acks([result_of(each) for each in functions]),
+    )
+
+
+def _acks(results: list[Any]) -> tuple[tuple[Argument, ...], ...]:
+    """Return the lists of arguments that an ack may have, from the result types of the handlers of an event.
+
+    The first result that is not None is the ack, and an ack without arguments if there is none. A tuple is several
+    arguments.
+    """
+    kinds = [_alternatives(result) for result in results]
+    if any(Any in kind for kind in kinds):
+        return (ANYTHING,)
+    acks = [
+        _several(each) if _is_tuple(each) else (Argument("answer", each),)
+        for kind in kinds
+        for each in kind
+        if each is not NoneType
+    ]
+    if acks and all(NoneType in kind for kind in kinds):
+        acks.append(())
+    return tuple(acks)
+
+
+def _alternatives(shape: Any) -> list[Any]:
+    """Return the types of a union; of another type, the type alone."""
+    if shape is None:
+        return [NoneType]
+    if get_origin(shape) in (Union, UnionType):
+        return [each for alternative in get_args(shape) for each in _alternatives(alternative)]
+    if get_origin(shape) is Annotated and (_is_tuple(shape.__origin__) or len(_alternatives(shape.__origin__)) > 1):
+        return _alternatives(shape.__origin__)
+    return [shape]
+
+
+def _is_tuple(shape: Any) -> bool:
+    kind = get_origin(shape) or shape
+    return isinstance(kind, type) and issubclass(kind, tuple)
+
+
+def _several(shape: Any) -> tuple[Argument, ...]:
+    """Return the arguments that a tuple becomes."""
+    names = getattr(shape, "_fields", None)
+    if names is not None:
+        hints = get_type_hints(shape, include_extras=True)
+        return tuple(Argument(name, hints.get(name, Any)) for name in names)
+    shapes = get_args(shape)
+    if not shapes and get_origin(shape) is not None:  # tuple[()]
+        return ()
+    if not shapes or shapes[-1] is Ellipsis:
+        return (Argument("answers", shapes[0] if shapes else Any, is_required=False, is_rest=True),)
+    return tuple(Argument(f"answer{index}", each) for index, each in enumerate(shapes, 1))

@@ -1,4 +1,4 @@
-"""Types as JSON Schema (draft 2020-12, and what draft 7 understands too)."""
+"""Types as JSON Schema, valid in draft 2020-12 and in draft 7."""
 
 from collections.abc import Iterable
 from inspect import cleandoc
@@ -10,14 +10,14 @@ Schema = dict[str, Any]
 
 
 def schemas_of(types: Iterable[Any], reference: str) -> tuple[list[Schema], dict[str, Schema]]:
-    """The schema of each type, and the definitions of the Structs, dataclasses and models within them, by name.
+    """Return the schema of each type, and the definitions of the Structs, dataclasses and models in them, by name.
 
-    `reference` has `{name}` in it.
+    `reference` contains `{name}`.
     """
     models: dict[str, Schema] = {}
 
     def of_model(model: Any) -> Schema:
-        """The schema of a pydantic model, whose definitions are put beside those of msgspec."""
+        """Return the schema of a pydantic model, and add its definitions to msgspec's."""
         if model is object:
             return {}
         schema: Schema = model.model_json_schema(ref_template=reference.replace("{name}", "{model}"))

@@ -1,9 +1,9 @@
-"""An application's events as TypeScript, for its clients."""
+"""An application's events as TypeScript declarations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from synkora.schema.events import Message, emitted, received, title_of
+from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, title_of
 from synkora.schema.typescript_types import Types, member
 from synkora.sockets.internals import namespaces_of
 from synkora.sockets.server import SocketServer
@@ -19,22 +19,27 @@ type MayAck<Arguments extends unknown[], Answer extends unknown[] = []> =
   | Arguments
   | [...Arguments, ack: (...answer: Answer) => void];
 """
-_REFUSED: Final = """
+#: `EventRefused(message, **details)`, as a client gets it.
+_REFUSAL: Final = "{ message: string; event: string; [detail: string]: unknown }"
+_REFUSED: Final = f"""
 /** An ack that refuses its event. */
-export interface Refused {
-  error: { message: string; event: string; [detail: string]: unknown };
-}
+export interface Refused {{
+  error: {_REFUSAL};
+}}
 """
 
 
 def typescript(server: SocketServer) -> str:
-    """Declarations of `ClientToServerEvents` and `ServerToClientEvents`, with the names of other namespaces before."""
+    """Return `ClientToServerEvents` and `ServerToClientEvents`, for other namespaces with a prefix."""
     types, parts = Types(), [_HEAD]
     namespaces = namespaces_of(server)
     if any(namespace.refusals == "ack" for namespace in namespaces):
         parts.append(_REFUSED)
     for namespace in namespaces:
-        prefix, name = title_of(namespace), namespace.name.replace("*/", "*\\/")  # a pattern may end a comment
+        prefix, name = (
+            title_of(namespace),
+            namespace.name.replace("*/", "*\\/"),
+        )  # a pattern may contain the end of a comment
         is_refused = namespace.refusals == "ack"
         parts.append(f"\n/** What a client may send to {name}. */\nexport interface {prefix}ClientToServerEvents {{\n")
         parts += (_member(message, _sent(message, types, is_refused)) for message in received(namespace))
@@ -42,7 +47,7 @@ def typescript(server: SocketServer) -> str:
             f"}}\n\n/** What a client of {name} may get. */\nexport interface {prefix}ServerToClientEvents {{\n"
         )
         parts += (_member(message, _got(message, types)) for message in emitted(namespace))
-        parts.append("  error: (refusal: { message: string; event: string }) => void;\n}\n")
+        parts.append(f"  error: (refusal: {_REFUSAL}) => void;\n}}\n")
     return "".join([*parts, *types.interfaces()])
 
 
@@ -50,8 +55,8 @@ def _member(message: Message, type: str) -> str:
     return member(message.description.replace("\n", " ") or None, message.name, type)
 
 
-def _arguments(message: Message, types: Types) -> Iterator[str]:
-    for argument in message.arguments:
+def _arguments(arguments: Iterable[Argument], types: Types) -> Iterator[str]:
+    for argument in arguments:
         written = types.of(argument.type)
         if argument.is_rest:
             yield f"...{argument.name}: Array<{written}>"
@@ -60,17 +65,33 @@ def _arguments(message: Message, types: Types) -> Iterator[str]:
 
 
 def _sent(message: Message, types: Types, is_refused: bool) -> str:
-    """An event that clients send; `is_refused` says that its ack may be a refusal."""
-    arguments = list(_arguments(message, types))
+    """Return the type of an event from clients; with `is_refused`, its ack may be a refusal."""
+    arguments = list(_arguments(message.arguments, types))
     if any(not argument.is_required for argument in message.arguments):
-        return f"({', '.join(arguments)}) => void"  # nothing may follow what may be missing
-    if message.answers:
-        answer = types.of(*message.answers) + (" | Refused" if is_refused else "")
-        return f"({', '.join([*arguments, f'ack: (answer: {answer}) => void'])}) => void"
-    answer = ", [refused?: Refused]" if is_refused else ""
-    return f"(...args: MayAck<[{', '.join(arguments)}]{answer}>) => void"
+        return f"({', '.join(arguments)}) => void"  # no parameter may follow an optional one
+    if not message.acks:
+        ack = ", [refused?: Refused]" if is_refused else ""
+    elif message.acks == (ANYTHING,):
+        ack = ", [answer?: unknown]"
+    else:
+        return f"({', '.join([*arguments, _ack(message.acks, types, is_refused)])}) => void"
+    return f"(...args: MayAck<[{', '.join(arguments)}]{ack}>) => void"
+
+
+def _ack(acks: Sequence[Sequence[Argument]], types: Types, is_refused: bool = False) -> str:
+    """Return the ack as a parameter: a function of the arguments in one of the lists."""
+    if all(len(acked) < 2 and not any(argument.is_rest for argument in acked) for acked in acks):
+        written = types.of(*(argument.type for acked in acks for argument in acked))
+        mark = "" if all(acks) else "?"
+        return f"ack: (answer{mark}: {written}{' | Refused' if is_refused else ''}) => void"
+    lists = [", ".join(_arguments(acked, types)) for acked in acks]
+    if is_refused:
+        lists.append("refused: Refused")
+    if len(lists) == 1:
+        return f"ack: ({lists[0]}) => void"
+    return f"ack: (...answer: {' | '.join(f'[{each}]' for each in lists)}) => void"
 
 
 def _got(message: Message, types: Types) -> str:
-    ack = [f"ack: (answer: {types.of(*message.answers)}) => void"] if message.answers else []
-    return f"({', '.join([*_arguments(message, types), *ack])}) => void"
+    ack = [_ack(message.acks, types)] if message.acks else []
+    return f"({', '.join([*_arguments(message.arguments, types), *ack])}) => void"

@@ -11,20 +11,20 @@ Describe = Callable[[Iterable[Any], str], tuple[list[Schema], dict[str, Schema]]
 
 
 class Types:
-    """Writes types in TypeScript, and then the interfaces that they name; `describe` makes their schemas."""
+    """Writes types in TypeScript, and the interfaces that they refer to; `describe` makes their schemas."""
 
     def __init__(self, describe: Describe = schemas_of) -> None:
         self._describe = describe
         self._definitions: dict[str, Schema] = {}
 
     def of(self, *types: Any) -> str:
-        """What is of one of some types."""
+        """Return the union of some types."""
         schemas, definitions = self._describe(types, "{name}")
         self._definitions |= definitions
         return " | ".join(dict.fromkeys(type_of(schema) for schema in schemas))
 
     def interfaces(self) -> Iterator[str]:
-        """All that have been named."""
+        """Yield the interfaces of all types that were referred to."""
         for name, schema in self._definitions.items():
             comment = f"\n/** {schema['description']} */" if "description" in schema else ""
             if "properties" not in schema:
@@ -37,13 +37,13 @@ class Types:
 
 
 def member(description: str | None, name: str, type: str, is_required: bool = True) -> str:
-    """A member of an interface."""
+    """Return a member of an interface."""
     comment = f"  /** {description} */\n" if description else ""
     return f"{comment}  {name if name.isidentifier() else json.dumps(name)}{'' if is_required else '?'}: {type};\n"
 
 
 def type_of(schema: Schema) -> str:
-    """What is valid by a schema, as far as a type can say."""
+    """Return the type of a schema's valid values, as precisely as TypeScript allows."""
     match schema:
         case {"$ref": name}:
             return str(name)

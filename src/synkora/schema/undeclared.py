@@ -1,4 +1,4 @@
-"""Events that a program emits and does not declare: they would be missing from what is written for its clients."""
+"""Finds events that a program emits but does not declare: generated declarations would lack them."""
 
 import ast
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-#: Folders of a project with the files of others.
+#: Folders of a project with files of third parties.
 _FOREIGN: Final = frozenset(("site-packages", "dist-packages"))
-#: What every namespace emits by itself.
+#: Events that every namespace emits.
 _OWN: Final = "error"
 
 
@@ -21,13 +21,13 @@ class Emit(NamedTuple):
 
 
 def imported_files(folder: Path) -> list[Path]:
-    """The files of the modules that have been imported from a folder, without installed packages."""
+    """Return the files of the modules imported from a folder, without installed packages."""
     files = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
     return sorted(file for file in files if file.is_relative_to(folder) and not _FOREIGN & set(file.parts))
 
 
 def undeclared(files: Iterable[Path], declared: Iterable[str]) -> Iterator[Emit]:
-    """The calls `….emit("name", …)` and `await ….call("name", …)` whose event is not among those that are declared."""
+    """Yield the calls `….emit("name", …)` and `await ….call("name", …)` with an undeclared event."""
     known = {_OWN, *declared}
     for file in files:
         tree = ast.parse(file.read_bytes(), str(file))

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with bounds on what a request may have and on how long it may take."""
+"""uvicorn's HTTP protocol, with limits on the size and time of requests."""
 
 import resource
 import socket
@@ -10,30 +10,32 @@ from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.transports.websocket import UNSENT
 from synkora.serving.http_pipelining import PipelineProtocol
 
-MAX_HEAD: Final = 32_768  # bytes: a session may be several cookies of 4 kB each
-MAX_HEADERS: Final = 256  # a header takes some 150 bytes of memory besides its own
-HEAD_TIME: Final = 30  # seconds for a whole head: a client without a session holds a connection no longer
+MAX_HEAD: Final = 32_768  # bytes: a session may use several cookies of 4 kB each
+MAX_HEADERS: Final = 256  # a header takes about 150 bytes of memory in addition to its text
+HEAD_TIME: Final = 30  # seconds for a whole head: a client without a session cannot keep a connection longer
 BODY_TIME: Final = 30  # seconds for the next part of a body
-#: A client that does not keep up has to read so many bytes of an answer in so many seconds.
+#: A slow client must read at least this many bytes of a response in this many seconds.
 READ_TIME: Final = 30
 READ_LEAST: Final = 16_384
-#: Bytes from which on nothing more is read of a TLS connection, until a quarter has been decrypted. The rest is more
-#: than TLS's largest record, which has to be there whole (RFC 5246, section 6.2.3). The buffer for them never shrinks.
+#: A TLS connection with this many undecrypted bytes is not read, until a quarter has been decrypted. The rest is more
+#: than TLS's largest record, which must be complete (RFC 5246, section 6.2.3). The buffer never shrinks.
 TLS_AHEAD: Final = 32_768
-#: Bytes below which a chunk of a body is small, and how many small chunks a request may have. Each costs as much as
-#: some hundred bytes, and a read of the event loop can bring tens of thousands of them.
+#: A chunk of a body below this size is small; a request may have a limited number of them. Each costs as much as
+#: some hundred bytes, and one read of the event loop can contain tens of thousands.
 SMALL_CHUNK: Final = 64
 MAX_SMALL_CHUNKS: Final = 1000
-_LAST_FILES: Final = 4  # the system gives the lowest number that is free: with these the limit is near
+_LAST_FILES: Final = (
+    4  # the system assigns the lowest free number, so that one of the last numbers means that the limit is near
+)
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
-_PER_LINE: Final = 4  # bytes: the colon and the blank after a header's name, and the end of its line
+_PER_LINE: Final = 4  # bytes: colon, space and line end of a header
 
 _TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
 _TOO_SLOW: Final = "The rest of the request did not come in time"
 
 
 class HttpTimeouts:
-    """How long a server's HTTP clients may take, each kind of wait on one timer."""
+    """The timeouts of a server's HTTP clients, with one timer per kind."""
 
     def __init__(self, incidents: Incidents) -> None:
         self.incidents = incidents
@@ -42,13 +44,13 @@ class HttpTimeouts:
         self.reads: TimeoutQueue[HttpProtocol] = TimeoutQueue(READ_TIME, lambda protocol: protocol.read_timed_out())
 
     def forget(self, protocol: "HttpProtocol") -> None:
-        """Wait for nothing of a connection any more."""
+        """Drop all timeouts of a connection."""
         self.heads.drop(protocol)
         self.bodies.drop(protocol)
         self.reads.drop(protocol)
 
     def cancel(self) -> None:
-        """Wait for nobody any more."""
+        """Cancel all timeouts."""
         self.heads.cancel()
         self.bodies.cancel()
         self.reads.cancel()
@@ -63,33 +65,34 @@ class _TooManyChunks(Exception):
 
 
 class HttpProtocol(PipelineProtocol):
-    """Answers 408 where a request does not come in time, and 431 where its head is too large.
+    """Responds with 408 to a request that is not complete in time, and with 431 to a head that is too large.
 
-    A head has its time as a whole. A body may take long over a slow line, as long as parts of the body come: silence
-    and size are bounded, and so is the number of small chunks. A body that nobody reads has its time as a whole.
-    httptools would keep what comes for as long as a head, a header or a trailer has no end (RFC 6585 section 5, RFC
-    9110 section 15.5.9).
-    Bind `timeouts` with `functools.partial` and give the result to uvicorn as `http`.
+    The time for a whole head is limited. A body may take long over a slow line, as long as parts of the body arrive:
+    silence and size are limited, and so is the number of small chunks. The time for a whole body that the application
+    does not read is limited. httptools itself would buffer a head, header or trailer without end (RFC 6585 section 5,
+    RFC 9110 section 15.5.9). Bind `timeouts` with `functools.partial` and pass the result to uvicorn as `http`.
     """
 
     def __init__(self, timeouts: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timeouts = timeouts
-        self._received = 0  # bytes since the request began, or since the last of its body
+        self._received = 0  # bytes since the start of the request, or since the latest part of its body
         self._head_size = 0
         self._headers = 0
         self._small_chunks = 0
-        self._head_came = False  # with the latest of the client's data
+        self._head_came = False  # in the latest data of the client
         self._in_body = False
         self._unread = 0
 
-    # What the event loop calls
+    # Called by the event loop
 
     def connection_made(self, transport: Any) -> None:
-        """Begin with a connection."""
+        """Start the timeouts of a connection."""
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
-        if connection is not None and connection.family in _TCP:  # else the kernel takes megabytes of an answer
+        if (
+            connection is not None and connection.family in _TCP
+        ):  # otherwise the kernel would buffer megabytes of a response
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         if transport.get_extra_info("ssl_object") is not None:
             transport.set_read_buffer_limits(high=TLS_AHEAD, low=TLS_AHEAD // 4 * 3)
@@ -98,7 +101,7 @@ class HttpProtocol(PipelineProtocol):
             self._check_files(connection.fileno())
 
     def _check_files(self, descriptor: int) -> None:
-        """Tell when files run out: the event loop closes the connections that come then, without a word."""
+        """Report that file descriptors run out: the event loop then closes new connections without a message."""
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if most != resource.RLIM_INFINITY and descriptor >= most - _LAST_FILES:
             self._timeouts.incidents.note(
@@ -106,7 +109,7 @@ class HttpProtocol(PipelineProtocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Handle received data."""
         self._head_came = False
         self._received += len(data)
         super().data_received(data)
@@ -126,17 +129,17 @@ class HttpProtocol(PipelineProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not keep up."""
+        """Handle a full write buffer: the client is slow."""
         super().pause_writing()
         self._unread = self.transport.get_write_buffer_size()
         self._timeouts.reads.add(self)
 
     def resume_writing(self) -> None:
-        """The client has read most of what was sent."""
+        """Handle a nearly empty write buffer: the client has caught up."""
         super().resume_writing()
         self._timeouts.reads.drop(self)
 
-    # What the parser calls
+    # Called by the parser
 
     def on_message_begin(self) -> None:
         """Called by httptools at the start of a request."""
@@ -144,13 +147,13 @@ class HttpProtocol(PipelineProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of a request's target."""
+        """Handle a part of a request's target."""
         self._head_size += len(url)
         self._check_size()
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer."""
+        """Handle a header or a trailer."""
         self._head_size += len(name) + len(value) + _PER_LINE
         self._headers += 1
         self._check_size()
@@ -178,22 +181,22 @@ class HttpProtocol(PipelineProtocol):
         self._timeouts.bodies.drop(self)
         super().on_message_complete()
 
-    # What uvicorn calls
+    # Called by uvicorn
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand a connection over to the WebSocket protocol."""
+        """Pass the connection to the WebSocket protocol."""
         self._in_body = False
         self._timeouts.forget(self)
         super().handle_websocket_upgrade()
 
     def on_response_complete(self) -> None:
-        """Go on with a request that waited behind the one that is answered now; its body has its time from here."""
+        """Continue with the next pipelined request; the timeout of its body starts now."""
         if self.pipeline and self in self._timeouts.bodies:
             self._timeouts.bodies.add(self)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what the parser could not read."""
+        """Respond to data that the parser could not read."""
         if self._is_overfull:
             self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "too many pipelined")
             self.transport.close()
@@ -209,18 +212,18 @@ class HttpProtocol(PipelineProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection."""
         if self.transport.get_write_buffer_size():
-            self._cut_off()  # its client has not even read what it was answered last
+            self._cut_off()  # the client has not read the last response
         else:
             super().timeout_keep_alive_handler()
 
-    # What timeouts comes to
+    # Called by the timeouts
 
     def _is_body_read(self) -> bool:
-        """Whether somebody takes a body while it comes, who bounds its size."""
+        """Whether the application reads the body as it arrives, and limits its size."""
         return not self.cycle.response_started
 
     def head_timed_out(self) -> None:
-        """End, since the head of a request did not come."""
+        """End the connection: the head of a request is not complete in time."""
         if self._received:
             self._timeouts.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "head")
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
@@ -228,8 +231,8 @@ class HttpProtocol(PipelineProtocol):
             self.transport.close()
 
     def body_timed_out(self) -> None:
-        """End, since the rest of a body did not come."""
-        if self.pipeline:  # it is not read before an earlier request is answered
+        """End the connection: the rest of a body did not arrive in time."""
+        if self.pipeline:  # the body is not read before the response to an earlier request
             self._timeouts.bodies.add(self)
             return
         self._timeouts.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "body")
@@ -241,7 +244,7 @@ class HttpProtocol(PipelineProtocol):
             self.transport.close()
 
     def read_timed_out(self) -> None:
-        """Cut a client off that reads nothing, or next to nothing."""
+        """Disconnect a client that reads too slowly."""
         unread = self.transport.get_write_buffer_size()
         if unread > self._unread - READ_LEAST:
             self._cut_off()

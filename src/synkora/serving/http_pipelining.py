@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with a bound on pipelined requests, and without memory that outlives a connection."""
+"""uvicorn's HTTP protocol, with a limit on pipelined requests, and without memory that outlives a connection."""
 
 from typing import Any, Final
 
@@ -6,21 +6,20 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from synkora.serving.upgrades import UpgradeProtocol
 
-MAX_WAITING: Final = 16  # requests of a connection behind one that is not answered yet: hardly any client pipelines
+MAX_WAITING: Final = 16  # pipelined requests per connection; hardly any client pipelines
 MAX_WAITING_SIZE: Final = 65_536  # bytes of their heads and bodies
 
 
 class _TooManyWaiting(Exception):
-    """More requests wait than a connection may have."""
+    """A connection has too many pipelined requests."""
 
 
 class PipelineProtocol(UpgradeProtocol):
-    """Takes up to `MAX_WAITING` requests, of `MAX_WAITING_SIZE` bytes in all, behind one that is not answered yet.
+    """Accepts up to `MAX_WAITING` pipelined requests, of `MAX_WAITING_SIZE` bytes in all, behind a pending one.
 
-    The protocol goes on reading while requests wait, so that the server notices at once when the client leaves.
+    The protocol continues to read while requests wait, so that it notices a disconnect immediately.
     (uvicorn pauses reading, which does not bound the requests of one read, and hides the end of the connection.)
-    When the connection is gone, the protocol holds nothing and nothing holds the protocol: no timer, and no cycle of
-    references, for which the memory would wait for the cyclic collector.
+    After the connection, no timer and no reference cycle keeps the protocol in memory until the cyclic collector runs.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -30,17 +29,17 @@ class PipelineProtocol(UpgradeProtocol):
         self._is_overfull = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the request that is being answered that its client is gone, and forget all requests."""
-        if self._answering is not None:  # uvicorn tells the last request of the pipeline instead
+        """Report the disconnect to the current request, and drop all requests."""
+        if self._answering is not None:  # uvicorn reports it to the last request of the pipeline instead
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
         self._release()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand a connection over to the WebSocket protocol; close it where an earlier request is not answered yet."""
+        """Pass the connection to the WebSocket protocol, or close it if an earlier request is pending."""
         if self._answering is not None and not self._answering.response_complete:
-            self.transport.close()  # the earlier answer would be written into the WebSocket
+            self.transport.close()  # the earlier response would be written into the WebSocket
         else:
             super().handle_websocket_upgrade()
             self._release()
@@ -52,7 +51,7 @@ class PipelineProtocol(UpgradeProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start a request, or have it wait."""
+        """Start a request, or queue it."""
         waiting = len(self.pipeline)
         super().on_headers_complete()
         if len(self.pipeline) > waiting:
@@ -67,7 +66,7 @@ class PipelineProtocol(UpgradeProtocol):
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """Forget a request, and go on with the next."""
+        """Drop a request, and continue with the next."""
         if self._waiting:
             del self._waiting[0]
         super().on_response_complete()
@@ -78,7 +77,7 @@ class PipelineProtocol(UpgradeProtocol):
             cycle.scope = {}  # type: ignore[typeddict-item]  # nobody reads it
 
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Begin to answer a request."""
+        """Start the response to a request."""
         super()._start_asgi_task(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -94,16 +93,16 @@ class PipelineProtocol(UpgradeProtocol):
         raise _TooManyWaiting
 
     def _release(self) -> None:
-        self._unset_keepalive_if_required()  # uvicorn leaves the timer where a connection ended by an error
+        self._unset_keepalive_if_required()  # uvicorn keeps the timer if the connection ended with an error
         for cycle in (self._answering, self.cycle, *(cycle for cycle, _ in self.pipeline)):
             if cycle is not None:
                 cycle.on_response = nothing
         self.pipeline.clear()
         self._waiting.clear()
         self._answering = None
-        # uvicorn declares these as always there. The connection is gone, so nothing reads them again.
+        # uvicorn declares these as never None. After the end of the connection nothing reads them.
         self.cycle = self.scope = self.headers = self.parser = None  # type: ignore[assignment]  # nobody reads it
 
 
 def nothing() -> None:
-    """Do nothing, in place of a method that would keep its object."""
+    """Do nothing; replaces a method that would keep its object in memory."""

@@ -1,20 +1,20 @@
-"""The sockets that a server listens on."""
+"""Opens the sockets that a server listens on."""
 
 import errno
 import socket
 from typing import Any, Final
 
-BACKLOG: Final = 4096  # connections: ten thousand clients may come back at once
+BACKLOG: Final = 4096  # connections: ten thousand clients may reconnect at once
 
 _LAST_PORT: Final = 65535
 
-_SocketAddress = tuple[Any, ...]  # the host, the port, and for IPv6 two more (Python's socket, "Socket families")
+_SocketAddress = tuple[Any, ...]  # host, port, and for IPv6 two more (Python's socket, "Socket families")
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Listen on `host`, or on every interface, IPv4 and IPv6, where it is empty; port 0 is any that is free.
+    """Listen on `host`, or if it is empty on every interface, IPv4 and IPv6; port 0 selects a free port.
 
-    Raises `OSError` where that is not possible: the port is in use, the address is not this machine's.
+    Raises `OSError`, for example if the port is in use or the address is not this machine's.
     """
     if not 0 <= port <= _LAST_PORT:
         raise OSError(errno.EINVAL, f"{port} is no port: a port is 0 to {_LAST_PORT}")
@@ -33,7 +33,7 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, _Socket
     if host:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except UnicodeError:  # a part of the name is empty, or too long for any
+        except UnicodeError:  # a label of the name is empty or too long
             raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
         return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     every = [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port))]  # noqa: S104  # as asked for
@@ -55,7 +55,7 @@ def _bind(family: socket.AddressFamily, address: _SocketAddress, port: int) -> s
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((address[0], port, *address[2:]))  # what follows the port is IPv6's scope
+        bound.bind((address[0], port, *address[2:]))  # flow info and scope of IPv6 follow the port
         bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError:

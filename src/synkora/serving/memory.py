@@ -1,4 +1,4 @@
-"""Gives memory back to the system when a server has become quiet after a storm."""
+"""Returns memory to the system when a server is quiet again after a load peak."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,11 @@ from typing import Final
 
 _EVERY: Final = 1.0  # seconds
 _NOTABLE: Final = 16_000_000  # bytes of growth, and
-_PART: Final = 8  # this part of what there was: a large server grows by more, and loses more, without a storm
+_PART: Final = 8  # growth by this fraction: the memory of a large server varies more without a peak
 _FEW: Final = 20  # connections that end
-_STEADY: Final = 1_000_000  # bytes in `_EVERY`: what grows faster is not at rest
-_SHARE: Final = 0.005  # of the time may go into collections: they stop the loop
-_MOST_CONNECTIONS: Final = 10_000  # with more a collection takes too long, and is left to the automatic collector
+_STEADY: Final = 1_000_000  # bytes per `_EVERY`: faster growth means that the server is busy
+_SHARE: Final = 0.005  # maximum share of time for collections, which block the event loop
+_MOST_CONNECTIONS: Final = 10_000  # with more, a collection takes too long and is left to the automatic collector
 
 _STATM: Final = Path("/proc/self/statm")  # proc_pid_statm(5): its second number is pages
 _HAS_PROC: Final = _STATM.exists()
@@ -26,24 +26,24 @@ _MAXRSS: Final = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
 class Upkeep:
-    """Has the cyclic collector run, and the allocator return free pages, once memory has grown and stopped growing.
+    """Runs the cyclic collector and returns free pages to the system, when memory has grown and stopped growing.
 
-    The automatic collector runs when objects are made. On an idle server none are, and what a storm left would stay.
-    What connections held becomes free when they end, which does not show as growth: it is looked for, too, where many
-    of `connections()` have ended while there is more memory than at the start.
+    The automatic collector runs when objects are created. On an idle server no objects are created, so garbage of a
+    load peak would stay. Memory that is freed when connections end does not show as growth. So a collection also runs
+    when many of `connections()` have ended and memory is larger than at the start.
     """
 
     def __init__(self, connections: Callable[[], int]) -> None:
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
-        self._start = self._least = self._last = 0  # bytes: the least ever, the least since a collection, the latest
+        self._start = self._least = self._last = 0  # bytes: minimum ever, minimum since a collection, latest
         self._open = 0  # connections
         self._ended = 0  # since a collection
         self._not_before = 0.0
         self._trim = malloc_trim()
 
     def start(self) -> None:
-        """Look at the memory from now on."""
+        """Start to watch the memory."""
         self._start = self._least = self._last = resident_memory()
         self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
 
@@ -80,7 +80,7 @@ def _is_notable(now: int, before: int) -> bool:
 
 
 def malloc_trim() -> Callable[[], object]:
-    """What returns the free pages of the allocator to the system; it does nothing where the C library has no such call.
+    """Return a function that returns the allocator's free pages to the system; without effect if libc has no such call.
 
     glibc has it. musl and macOS do not need it.
     """
@@ -92,8 +92,8 @@ def malloc_trim() -> Callable[[], object]:
 
 
 def resident_memory() -> int:
-    """The process's resident memory in bytes; the most that it ever was, where there is no /proc."""
+    """Return the process's resident memory in bytes; without /proc, its maximum so far."""
     if _HAS_PROC:
-        with contextlib.suppress(OSError):  # no file can be opened any more
+        with contextlib.suppress(OSError):  # no free file descriptor
             return int(_STATM.read_bytes().split()[1]) * _PAGE
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS

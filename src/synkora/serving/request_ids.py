@@ -1,4 +1,4 @@
-"""An id for each HTTP request: in its answer, and in what the log says while it is handled."""
+"""An id for each HTTP request, in its response and in its log lines."""
 
 import secrets
 from collections.abc import Iterable
@@ -10,17 +10,17 @@ from typing import Final
 from synkora.engine.request import SANE_ID
 
 HEADER: Final = b"x-request-id"
-# The ids of a process share what begins them: random bytes for each request would be a call into the kernel for each.
+# The ids of a process share a prefix: random bytes for each request would need a system call for each.
 _PREFIX: Final = secrets.token_hex(6).encode() + b"-"
 _NUMBERS: Final = count(1)
 
 
 class RequestContext:
-    """Log lines within a `with` block, and of tasks started in the block, carry the request's id.
+    """Log lines within a `with` block, and of tasks started in the block, have the request's id.
 
     Timers copy the context and outlive the request: `is_over` keeps them from logging the request's id. The id is the
-    one that came with the request, if it has only safe characters, or else a new one. It is found on first use, since
-    most polls log nothing.
+    one in the request, if it has only safe characters, or else a new one. It is computed on first use, since most polls
+    log nothing.
     """
 
     __slots__ = ("_headers", "_id", "is_over")
@@ -52,6 +52,6 @@ _CURRENT: Final[ContextVar[RequestContext | None]] = ContextVar("request", defau
 
 
 def current_request_id() -> str | None:
-    """The id of the request that is being handled, if there is one."""
+    """Return the id of the current request, or None."""
     request = _CURRENT.get()
     return None if request is None or request.is_over else request.id.decode()

@@ -1,4 +1,4 @@
-"""Runs a Socket.IO server in uvicorn, and stops it so that clients lose nothing."""
+"""Runs a Socket.IO server in uvicorn, with a graceful shutdown."""
 
 import asyncio
 import contextlib
@@ -29,35 +29,35 @@ from synkora.serving.uvicorn_polling import PollingProtocol
 from synkora.sockets.internals import polling_of, registry_of, start
 from synkora.sockets.server import SocketServer
 
-if TYPE_CHECKING:  # a server without an application beside it does not need Starlette
+if TYPE_CHECKING:  # a server without another application does not need Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = Log(__name__)
 
-TLS_TIME: Final = 30  # seconds for TLS's handshake: several ways over a slow line, each of some kilobytes
-#: Bytes that the kernel takes of a TLS connection ahead of its reader. uvloop reads all of them at once, and keeps
-#: buffers of that size for as long as the connection lives.
+TLS_TIME: Final = 30  # seconds for the TLS handshake: several round trips over a slow line, each of some kilobytes
+#: Kernel's receive buffer of a TLS connection, in bytes. uvloop reads all of it at once, and keeps
+#: buffers of this size until the end of the connection.
 TLS_WINDOW: Final = 65_536
-_LAST_STEPS: Final = 0.5  # seconds that uvicorn takes to notice and to end
+_LAST_STEPS: Final = 0.5  # seconds for uvicorn to notice and to stop
 _TLS_GOODBYE: Final = 2  # seconds
 KEEP_ALIVE: Final = 65  # seconds: longer than most load balancers keep their connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STDIN: Final = 0
-_EVERY_INTERFACE: Final = ("0.0.0.0", "::")  # noqa: S104  # told apart, not listened on
-#: Seconds in which a further SIGTERM is the same one: a supervisor sends it to a process, and to the process's group.
+_EVERY_INTERFACE: Final = ("0.0.0.0", "::")  # noqa: S104  # only compared, not listened on
+#: A further SIGTERM within this many seconds is the same one: a supervisor signals a process and its process group.
 _SAME_SIGTERM: Final = 2
-# Connections live long and are made of many objects: young collections would walk them again and again.
+# Connections are long-lived and consist of many objects: young collections would traverse them repeatedly.
 _GC_THRESHOLDS: Final = (20_000, 10, 20)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends a Socket.IO server's connections before its own.
+    """uvicorn's server, which closes a Socket.IO server's connections before its own.
 
-    `around` is entered before it listens, and left when the connections have ended. When it is to stop it takes no new
-    clients and awaits `drain`, if given; then `before_close`, before the connections of all who are left end within
-    `shutdown_timeout` seconds. Another signal cuts the drain short; one that comes later ends the process. A SIGTERM
-    within two seconds of a signal that counted does not count. `reload` is called on SIGHUP, except in a terminal,
-    whose end that is.
+    `around` is entered before it listens, and left when the connections have ended. To stop, it refuses new clients and
+    awaits `drain`, if given; then `before_close`; then the remaining connections are closed within `shutdown_timeout`
+    seconds. Another signal cuts the drain short, and a later one ends the process. A SIGTERM within two seconds of a
+    counted signal does not count. `reload` is called on SIGHUP, except in a terminal, where SIGHUP means that the
+    terminal has closed.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 _Front(server, app),
-                http=self._make_protocol,  # type: ignore[arg-type]  # called as a class would be
-                ws=functools.partial(WebSocketProtocol, registry_of(server)),  # type: ignore[arg-type]  # called as a class would be
+                http=self._make_protocol,  # type: ignore[arg-type]  # called like a class
+                ws=functools.partial(WebSocketProtocol, registry_of(server)),  # type: ignore[arg-type]  # called like a class
                 loop="uvloop",
                 lifespan="off",
                 interface="asgi3",
@@ -101,13 +101,13 @@ class Server(uvicorn.Server):
                 access_log=False,
                 backlog=BACKLOG,
                 server_header=False,
-                timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # a float does as well
-                proxy_headers=False,  # the engine has its own, which covers WebSocket too and trusts nobody unasked
+                timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # a float works too
+                proxy_headers=False,  # the engine has its own, which covers WebSocket
             )
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, then tell `started`."""
+        """Listen, then call `started`."""
         await self._entered.enter_async_context(self._around)
         await start(self._sockets_server)
         if self._tls is None:
@@ -127,7 +127,7 @@ class Server(uvicorn.Server):
         return len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
 
     async def _listen_with_tls(self, tls: ssl.SSLContext, listening: socket.socket) -> asyncio.Server:
-        """Listen as uvicorn does, but with little time for TLS's handshake and its end: uvicorn takes a minute."""
+        """Listen like uvicorn, but with shorter timeouts for the start and end of TLS: uvicorn allows a minute."""
         config = self.config
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TLS_WINDOW)  # connections inherit it
         make = functools.partial(
@@ -143,9 +143,9 @@ class Server(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no new clients, end the connections of those that are here, then uvicorn's own.
+        """Refuse new clients, close the Socket.IO connections, then uvicorn's.
 
-        It listens until all are gone, since a poll for the last messages may be a connection of its own.
+        The server listens until all clients have gone, since a poll for the last messages may use a new connection.
         """
         registry_of(self._sockets_server).stop_accepting()
         if self._drain is not None:
@@ -163,23 +163,23 @@ class Server(uvicorn.Server):
         await self._entered.aclose()
 
     async def _drain_first(self, drain: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Drain, unless somebody is in a hurry."""
+        """Drain, until another signal cuts the drain short."""
         self._draining = asyncio.get_running_loop().create_task(drain())
         if not self._is_patient:
             self._draining.cancel()
         await asyncio.wait((self._draining,))
         self._is_patient = False
         if not self._draining.cancelled() and (error := self._draining.exception()) is not None:
-            log.error("drain_failed", **fault(error))  # the remaining clients are told as without a drain
+            log.error("drain_failed", **fault(error))  # the remaining clients are told like without a drain
 
     def _give_up(self) -> None:
-        """Wait for nobody any more."""
+        """Stop waiting for clients."""
         self.force_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on a signal, without raising it again afterwards: a server that was told to stop has done well."""
-        if threading.current_thread() is not threading.main_thread():  # which alone can take signals
+        """Stop on a signal, without raising it again afterwards: the requested stop is a success."""
+        if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
@@ -187,7 +187,7 @@ class Server(uvicorn.Server):
         if self._reload is not None and not os.isatty(_STDIN):
             reload = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._reload)
             before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: reload())
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came earlier comes now
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # an earlier SIGHUP is delivered now
         try:
             yield
         finally:
@@ -196,7 +196,7 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop; cut the drain short where that has begun already, or else end at once."""
+        """Stop; on a further signal cut the drain short, or else end immediately."""
         now = time.monotonic()
         if sig == signal.SIGTERM and now - self._signalled_at < _SAME_SIGTERM:
             return
@@ -212,7 +212,7 @@ class Server(uvicorn.Server):
 
 
 class _Front:
-    """Sends each HTTP request to Socket.IO or to the application beside it."""
+    """Routes each HTTP request to Socket.IO or to the other application."""
 
     def __init__(self, server: SocketServer, app: "ASGIApp | None") -> None:
         self._settings = server.settings
@@ -232,7 +232,7 @@ async def _not_found(scope: "Scope", receive: "Receive", send: "Send") -> None:
 
 
 def _address(listening: socket.socket, *, is_tls: bool) -> str:
-    """Where programs of this machine reach what listens on a socket."""
+    """Return the URL of a listening socket for programs on this machine."""
     if listening.family == socket.AF_UNIX:
         return str(listening.getsockname())
     host, port = listening.getsockname()[:2]
@@ -264,16 +264,15 @@ def serve(
     tls: ssl.SSLContext | None = None,
     reload: Callable[[], None] | None = None,
 ) -> None:
-    """Run `server` until SIGINT or SIGTERM; `app` answers the HTTP requests that are not Socket.IO's.
+    """Run `server` until SIGINT or SIGTERM; `app` handles the HTTP requests outside Socket.IO's path.
 
-    An empty `host` is every interface, port 0 any free port; with `tls` it speaks nothing but TLS. `around` is entered
-    before clients are taken, and left when their connections have ended. `started` is called with the sockets it
-    listens on. When it is to stop, `drain` is awaited first, which another signal cuts short, while new clients are
-    refused; then `before_close`, before the remaining connections end within `shutdown_timeout` seconds.
-    `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
-    seconds. Sockets that a service manager passes take the place of `host`
-    and `port` (sd_listen_fds(3)). Without `started`, a line on stderr says where it listens. Raises `OSError` where it
-    cannot listen, and `RuntimeError` within a running event loop.
+    An empty `host` means every interface, port 0 any free port; with `tls` the server accepts only TLS. `around` is
+    entered before clients are accepted, and left when their connections have ended. `started` is called with the
+    listening sockets. To stop, the server refuses new clients and awaits `drain`, which another signal cuts short; then
+    `before_close`; then the remaining connections are closed within `shutdown_timeout` seconds. `reload` is called on
+    SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive` seconds. Sockets from a
+    service manager replace `host` and `port` (sd_listen_fds(3)). Without `started`, a line on stderr has the address.
+    Raises `OSError` if it cannot listen, and `RuntimeError` within a running event loop.
     """
     if _is_in_a_loop():
         raise RuntimeError("serve runs an event loop of its own: within one, use await serve_async(server)")
@@ -298,10 +297,10 @@ def serve(
 
 
 async def serve_async(server: SocketServer, *, host: str = "", port: int = 3000, **options: Any) -> None:
-    """Run `server` in the running event loop as `serve` does, with its options, until a signal or a cancellation.
+    """Run `server` in the running event loop, with the options of `serve`, until a signal or a cancellation.
 
-    When it is cancelled, the connections end in good order before it raises `CancelledError`. In the main thread it
-    takes SIGINT and SIGTERM. Where it listens is logged, unless `started` is given.
+    After a cancellation, a graceful shutdown precedes the `CancelledError`. In the main thread it handles SIGINT and
+    SIGTERM. The address is logged, unless `started` is given.
     """
     sockets = listen(host, port)
     running = Server(server, **options)
@@ -316,10 +315,10 @@ async def serve_async(server: SocketServer, *, host: str = "", port: int = 3000,
 
 @contextlib.contextmanager
 def serve_in_thread(server: SocketServer, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterator[int]:
-    """Run `server` in a thread of its own, with an event loop of its own, for the length of a `with` block.
+    """Run `server` in a new thread with its own event loop, for the length of a `with` block.
 
-    Gives the port, which is any free one unless `port` says which; `options` are those of `serve`. Handlers run in that
-    thread. Raises what ends the thread before the server listens.
+    The block gets the port, by default a free one; `options` are those of `serve`. Handlers run in this thread. Raises
+    the error that ends the thread before the server listens.
     """
     sockets = listen(host, port)
     ready = threading.Event()
@@ -336,7 +335,7 @@ def serve_in_thread(server: SocketServer, *, host: str = "127.0.0.1", port: int 
     def run() -> None:
         try:
             running.run(sockets)
-        except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits
+        except BaseException as error:  # noqa: BLE001  # raised again in the waiting thread
             failures.append(error)
         finally:
             ready.set()

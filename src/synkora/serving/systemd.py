@@ -1,4 +1,4 @@
-"""What systemd, or another service manager of its kind, hands to the server and is told by it."""
+"""The protocol with systemd or a similar service manager: passed sockets and notifications."""
 
 import errno
 import os
@@ -9,9 +9,9 @@ _FIRST_PASSED: Final = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 
 
 def passed_sockets() -> list[socket.socket]:
-    """The sockets that the process was started with, listening already: none where there is no socket unit.
+    """Return the listening sockets that the process was started with; an empty list without a socket unit.
 
-    They can be taken once. Raises `OSError` where one is not a TCP socket that listens. (sd_listen_fds(3))
+    A second call returns none. Raises `OSError` for a socket that is not a listening TCP socket. (sd_listen_fds(3))
     """
     pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)
@@ -32,7 +32,7 @@ def _take(number: int) -> socket.socket:
 
 
 def notify(state: str) -> None:
-    """Tell the service manager how far the server is, such as `READY=1`; nothing where none asks. (sd_notify(3))"""
+    """Send a state such as `READY=1` to the service manager, if there is one. (sd_notify(3))"""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -40,4 +40,4 @@ def notify(state: str) -> None:
         try:
             sender.sendto(state.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
         except OSError:
-            pass  # who asked is gone, and the server goes on without them
+            pass  # the service manager has gone; the server continues

@@ -1,15 +1,15 @@
-"""TLS by a certificate and its key."""
+"""TLS with a certificate and its key."""
 
 import ssl
 from pathlib import Path
 
 
 class TlsError(Exception):
-    """A certificate or key that cannot be used; its text is one line that says why."""
+    """A certificate or key cannot be used. The message is one line with the reason."""
 
 
 def tls_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
-    """What a server needs to speak TLS 1.2 and 1.3; `certfile` holds the certificate and those that it was issued by.
+    """Return a server's context for TLS 1.2 and 1.3; `certfile` holds the certificate and its chain.
 
     Both are PEM. Raises `TlsError`.
     """
@@ -21,7 +21,7 @@ def tls_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
             raise TlsError(f"{variable}: {file} cannot be read: {error.strerror}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL 1.1.1 does as many as a client asks for
+    context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL 1.1.1 does not limit a client's renegotiations
     try:
         context.load_cert_chain(certfile, keyfile, _no_password)
     except _Encrypted:
@@ -36,18 +36,18 @@ def tls_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
 
 
 def renew(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
-    """Have new connections of a server be shown what is in the files now; those that there are go on.
+    """Load the files again: new connections get the new certificate, open connections continue.
 
-    Raises `TlsError`, and changes nothing, where that cannot be used.
+    Raises `TlsError`, and changes nothing, if the files cannot be used.
     """
     tls_context(certfile, keyfile)
     context.load_cert_chain(certfile, keyfile, _no_password)
 
 
 class _Encrypted(Exception):
-    """A key asks for its passphrase."""
+    """A key is encrypted."""
 
 
 def _no_password() -> str:
-    """Refuse, where OpenSSL would ask on the terminal."""
+    """Refuse a passphrase: OpenSSL would ask on the terminal."""
     raise _Encrypted

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, which reads what a request asks to upgrade to as HTTP has it.
+"""uvicorn's HTTP protocol, with the Upgrade header handled as HTTP specifies.
 
 Sources: RFC 9110 sections 5.3 (fields that are repeated) and 7.8 (Upgrade); RFC 6455 section 4.2.1.
 """
@@ -10,16 +10,16 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _NOT_HTTP: Final = "Invalid HTTP request received."
-_CONNECT: Final = b"CONNECT"  # its target is an upgrade by itself
+_CONNECT: Final = b"CONNECT"  # the parser treats CONNECT as an upgrade
 _WEBSOCKET: Final = b"websocket"
 
 
 class UpgradeProtocol(HttpToolsProtocol):
-    """Hands a GET that asks for a WebSocket to the WebSocket protocol, with all that came behind the request.
+    """Passes a GET that asks for a WebSocket to the WebSocket protocol, with all data after the request.
 
-    Any other upgrade is ignored: the request is answered as if the client had not offered the upgrade. (uvicorn looks
-    at one of several fields alone, and drops what comes behind the request.) The parser stops behind the head of a
-    request with an upgrade, before its body: so the parser gets a head whose upgrade is ignored again, without it.
+    Any other upgrade is ignored: the response is the same as without the offer. (uvicorn reads only one of several
+    Upgrade fields, and drops the data after the request.) The parser stops after the head of a request with an upgrade,
+    before the body. So if the upgrade is ignored, the head is parsed again without it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class UpgradeProtocol(HttpToolsProtocol):
         self._is_ignoring = False
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Handle received data."""
         self._unset_keepalive_if_required()
         while True:
             try:
@@ -45,7 +45,7 @@ class UpgradeProtocol(HttpToolsProtocol):
             return
 
     def on_headers_complete(self) -> None:
-        """Start a request, unless its head is to be read again."""
+        """Start a request, unless its head has to be parsed again."""
         is_upgrade = self.parser.should_upgrade() and self.parser.get_method() != _CONNECT
         self._is_ignoring = is_upgrade and not self._should_upgrade()
         if not self._is_ignoring:
@@ -66,13 +66,13 @@ class UpgradeProtocol(HttpToolsProtocol):
         return _WEBSOCKET if is_websocket and b"upgrade" in self._tokens(b"connection") else None
 
     def _tokens(self, field: bytes) -> set[bytes]:
-        """The members of a list, in lower case, from all fields of a name."""
+        """Return the members of a list header, in lower case, from all fields with this name."""
         values = b",".join([value for name, value in self.headers if name == field])
         return {token.strip().lower() for token in values.split(b",")}
 
 
 def _hand_over(data: bytes, transport: asyncio.Transport, before: asyncio.BaseProtocol) -> None:
-    """Give `data` to the protocol that a connection has now, unless this is the protocol from before."""
+    """Pass `data` to the connection's current protocol, unless the protocol is still `before`."""
     protocol: Any = transport.get_protocol()
     while data and protocol is not before and not transport.is_closing():
         room = protocol.get_buffer(len(data))

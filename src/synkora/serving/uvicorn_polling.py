@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, which answers the polls of Socket.IO's clients without a task for each."""
+"""uvicorn's HTTP protocol, which responds to polls without a task for each."""
 
 import functools
 import weakref
@@ -14,16 +14,16 @@ from synkora.serving.http_limits import HttpProtocol, HttpTimeouts
 from synkora.serving.http_pipelining import nothing
 from synkora.serving.request_ids import HEADER, RequestContext
 
-_LARGE: Final = 65_536  # bytes, of which a copy for each client would cost more than a write does
+_LARGE: Final = 65_536  # bytes; a copy of a larger body for each client would cost more than a write
 
 log = Log(__name__)
 
 
 class PollingProtocol(HttpProtocol):
-    """Hands each GET that is for `polling` to it by a plain call, and everything else to the ASGI application.
+    """Passes each GET for `polling` on by a plain call, and all other requests to the ASGI application.
 
-    A poll hangs until there is something to say, and is answered from where that is said. A task for each, which awaits
-    an answer and the client's leaving at once, and ASGI's messages would double what a poll costs.
+    A poll waits until there are messages; the code that sends them also writes the response. A task per poll, which
+    waits for messages and for the disconnect, plus ASGI's messages would double the cost of a poll.
     """
 
     def __init__(self, polling: PollingEndpoint, timeouts: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
@@ -33,14 +33,14 @@ class PollingProtocol(HttpProtocol):
         self._has_unread: Callable[[], bool] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a connection, and end the session whose poll hangs on it."""
+        """Drop a connection, and end the session of its pending poll."""
         super().connection_lost(exc)
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand a connection over to the WebSocket protocol, which echoes the request's id."""
+        """Pass the connection to the WebSocket protocol, which echoes the request's id."""
         headers = self.scope["headers"]
         handling = RequestContext(headers)
         self.scope["headers"] = [*(header for header in headers if header[0] != HEADER), (HEADER, handling.id)]
@@ -48,27 +48,27 @@ class PollingProtocol(HttpProtocol):
             super().handle_websocket_upgrade()
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body; a poll's is not kept, since nobody reads it."""
+        """Handle a part of a body. The body of a poll is not stored, since nothing reads it."""
         super().on_body(b"" if self._is_poll(self.scope) else body)
 
     def _is_body_read(self) -> bool:
         return super()._is_body_read() and not self._is_poll(self.scope)
 
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Begin to answer a request."""
+        """Start the response to a request."""
         scope = cycle.scope
         handling = RequestContext(scope["headers"])
         is_poll = self._is_poll(scope)
         if is_poll:
             if self._has_unread is None:
                 self._has_unread = _unread(weakref.ref(self))
-            scope[HAS_UNREAD] = self._has_unread  # type: ignore[typeddict-unknown-key]  # an extension of ours
+            scope[HAS_UNREAD] = self._has_unread  # type: ignore[typeddict-unknown-key]  # our own extension
         if (
             is_poll
             and not cycle.waiting_for_100_continue
-            and not self.flow.write_paused  # its client does not read, and ASGI's `send` waits for it
+            and not self.flow.write_paused  # the client is slow, and ASGI's `send` waits for it
         ):
-            # Not from within the parser, nor from within the last answer.
+            # Outside the call of the parser, and outside the previous response.
             self.loop.call_soon(self._poll, cycle, handling)
         else:
             cycle.default_headers = [*cycle.default_headers, (HEADER, handling.id)]
@@ -96,14 +96,14 @@ class PollingProtocol(HttpProtocol):
                 self._reply(cycle, handling, PollResponse(500, [], b""))
 
     def _reply(self, cycle: RequestResponseCycle, handling: RequestContext, answer: PollResponse) -> None:
-        """Write an answer whole, and let uvicorn go on with the connection as after one of its own.
+        """Write a complete response, and let uvicorn continue like after its own response.
 
-        It has the request's id where it is no success: with each of the others that would be a tenth of a poll's cost.
+        Only an error response has the request's id: in successful ones it would add a tenth to a poll's cost.
         """
         self._leave = None
         if self.transport.is_closing():
             return
-        # No line break can have come from a request: httptools has refused those that have one in a header.
+        # No line break can come from a request: httptools refuses line breaks in headers.
         lines = [STATUS_LINE[answer.status], b"content-length: %d\r\n" % len(answer.body)]
         lines += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         lines += [b"%b: %b\r\n" % header for header in answer.headers]
@@ -125,7 +125,7 @@ class PollingProtocol(HttpProtocol):
 
 
 def _unread(reference: "weakref.ref[PollingProtocol]") -> Callable[[], bool]:
-    """What says whether something waits on a connection, without keeping it."""
+    """Return a function that says whether a connection has unread data, without keeping the connection in memory."""
 
     def has_unread() -> bool:
         protocol = reference()

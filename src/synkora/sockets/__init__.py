@@ -1,1 +1,1 @@
-"""Socket.IO's meaning: namespaces, events, acks, rooms and broadcasts, on top of sessions."""
+"""Socket.IO on top of sessions: namespaces, events, acks, rooms and broadcasts."""

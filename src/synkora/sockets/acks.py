@@ -1,4 +1,4 @@
-"""The answers that a client still owes."""
+"""The acks that a client has yet to send."""
 
 import asyncio
 from typing import Any, Final
@@ -9,7 +9,7 @@ MAX_UNANSWERED: Final = 1000  # of one socket
 
 
 class Acks:
-    """Events sent to one socket with the wish for an ack, by their ids."""
+    """The pending acks of one socket, by id."""
 
     __slots__ = ("_pending",)
 
@@ -17,13 +17,13 @@ class Acks:
         self._pending: dict[int, asyncio.Future[list[Any]]] = {}
 
     def open(self, number: int) -> None:
-        """Expect an answer to `number`, to be awaited with `wait`. Raises `TooManyCalls` past `MAX_UNANSWERED`."""
+        """Expect the ack `number`, to be awaited with `wait`. Raises `TooManyCalls` above `MAX_UNANSWERED`."""
         if len(self._pending) >= MAX_UNANSWERED:
             raise TooManyCalls(f"the client owes {MAX_UNANSWERED} acks already")
         self._pending[number] = asyncio.get_running_loop().create_future()
 
     async def wait(self, number: int, timeout: float) -> list[Any]:
-        """The arguments of the answer to `number`.
+        """Return the arguments of the ack `number`.
 
         Raises `AckTimeout` after `timeout` seconds, or when the client leaves.
         """
@@ -37,19 +37,19 @@ class Acks:
             self._pending.pop(number, None)
 
     def resolve(self, number: int, args: list[Any]) -> bool:
-        """Take an answer; return whether this socket alone was asked for it, and has not answered yet."""
+        """Handle an ack; return whether it belongs to a pending event for this socket alone."""
         if not self.is_open(number):
             return False
         self._pending[number].set_result(args)
         return True
 
     def is_open(self, number: int) -> bool:
-        """Whether an answer to `number` is awaited."""
+        """Whether the ack `number` is pending."""
         future = self._pending.get(number)
         return future is not None and not future.done()
 
     def cancel(self) -> None:
-        """Tell all who wait that the client has left."""
+        """Cancel all pending acks: the client has disconnected."""
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(AckTimeout("the client left"))

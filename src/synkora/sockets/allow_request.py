@@ -1,4 +1,4 @@
-"""The application's own decision on requests that would open a session."""
+"""The application's decision on requests that open a session."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +11,7 @@ from synkora.engine.request import Request
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.snapshot import Handshake
 
-#: Headers of the response, or True or None for no further ones; False refuses the request.
+#: Headers for the response, or True or None for no further headers; False refuses the request.
 ResponseHeaders = Mapping[str, str] | bool | None
 AllowRequest = Callable[[Handshake], Awaitable[ResponseHeaders] | ResponseHeaders]
 
@@ -19,7 +19,7 @@ log = Log(__name__)
 
 
 def asker(allow_request: AllowRequest) -> Ask:
-    """What the engine asks: `allow_request` with what came with the request, and no `auth` yet."""
+    """Return the engine's `ask` function, which calls `allow_request` with the request's handshake, without `auth`."""
 
     async def ask(request: Request) -> list[tuple[bytes, bytes]]:
         handshake = Handshake(

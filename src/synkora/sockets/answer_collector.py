@@ -1,4 +1,4 @@
-"""Waiting for many answers to one question."""
+"""Collects many answers to one request."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ from synkora.sockets.errors import AckTimeout
 
 
 class AnswerCollector:
-    """Gathers answers until all have come; how many that is may be known later than the first of them."""
+    """Collects answers until all have arrived. Their number may be set after the first answer."""
 
     __slots__ = ("_complete", "_expected", "values")
 
@@ -21,7 +21,7 @@ class AnswerCollector:
         self._check()
 
     def expect(self, count: int) -> None:
-        """Say how many there will be in all."""
+        """Set the number of answers."""
         self._expected = count
         self._check()
 
@@ -30,7 +30,10 @@ class AnswerCollector:
             self._complete.set_result(None)
 
     async def wait(self, timeout: float) -> list[Any]:
-        """All answers, in the order of arrival. Raises `AckTimeout` with those that came in `timeout` seconds."""
+        """Return all answers, in the order of arrival.
+
+        Raises `AckTimeout` with the answers within `timeout` seconds.
+        """
         try:
             async with asyncio.timeout(timeout):
                 await self._complete

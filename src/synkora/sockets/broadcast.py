@@ -1,4 +1,4 @@
-"""Broadcasts: sockets that are selected by rooms, on all servers."""
+"""Broadcasts to sockets selected by rooms, on all servers."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -75,8 +75,8 @@ class Broadcast:
     def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
         """Send an event, encoded once for all recipients.
 
-        `args` are what JSON can hold, bytes, msgspec Structs and `Raw`; `attachments` are what placeholders within a
-        `Raw` refer to. Raises `TypeError` for anything else.
+        `args` are as in `Socket.emit`, and may also be a `msgspec.Raw`: JSON text that is sent unchanged. `attachments`
+        are the bytes that placeholders in a `Raw` refer to. Raises `TypeError` for anything else.
         """
         core = self._core
         if core.outgoing:

@@ -1,11 +1,11 @@
-"""The answers that many clients owe for one event."""
+"""The acks of many clients for one event."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 
 class PendingBroadcastAck:
-    """A broadcast that wants acks, with one id for all who got it; `asked` is how many did."""
+    """A broadcast with acks, with one id for all recipients; `asked` is their number."""
 
     __slots__ = ("_answered", "_owing", "_questions", "asked", "number")
 
@@ -23,7 +23,7 @@ class PendingBroadcastAck:
         self._questions = questions
 
     def answer(self, sid: str, args: list[Any]) -> bool:
-        """Take the ack of a socket, of which the first argument counts; each is heard once, and only if asked."""
+        """Handle the ack of a socket: the first argument of the first ack counts, if the socket is a recipient."""
         if sid not in self._owing:
             return False
         self._owing.remove(sid)
@@ -33,7 +33,7 @@ class PendingBroadcastAck:
         return True
 
     def is_owed_by(self, sid: str) -> bool:
-        """Whether a socket was asked, and has not answered yet."""
+        """Whether the ack of a socket is pending."""
         return sid in self._owing
 
     def close(self) -> None:
@@ -41,9 +41,9 @@ class PendingBroadcastAck:
 
 
 class BroadcastAcks:
-    """The questions of one namespace that are open, and the ids of all its events that want an ack.
+    """The pending broadcasts with acks of one namespace, and the ids of all its events with acks.
 
-    One counter serves sockets and broadcasts, so that an ack's id says which it is for.
+    Sockets and broadcasts share one counter, so that an ack's id identifies its event.
     """
 
     __slots__ = ("_next_id", "_questions")
@@ -56,24 +56,24 @@ class BroadcastAcks:
         return len(self._questions)
 
     def next_id(self) -> int:
-        """An id that no other event of the namespace has."""
+        """Return an id that is unique in the namespace."""
         number = self._next_id
         self._next_id += 1
         return number
 
     def open(self, number: int, sids: Iterable[str], answered: Callable[[Any], None]) -> PendingBroadcastAck:
-        """Await the acks of these sockets; `answered` gets the first argument of each, None where there is none."""
+        """Expect the acks of these sockets; `answered` gets the first argument of each, or None."""
         question = PendingBroadcastAck(number, sids, answered, self._questions)
         if question.asked:
             self._questions[number] = question
         return question
 
     def is_open(self, number: int, sid: str) -> bool:
-        """Whether the ack of a socket is awaited."""
+        """Whether the ack of a socket is pending."""
         question = self._questions.get(number)
         return question is not None and question.is_owed_by(sid)
 
     def resolve(self, number: int, sid: str, args: list[Any]) -> bool:
-        """Take an ack; one that nobody waits for changes nothing. Returns whether somebody did."""
+        """Handle an ack; return whether it was pending. An unexpected ack changes nothing."""
         question = self._questions.get(number)
         return question is not None and question.answer(sid, args)

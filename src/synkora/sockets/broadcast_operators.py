@@ -1,4 +1,4 @@
-"""Methods of namespaces and servers that concern all sockets."""
+"""Methods of namespaces and servers for all sockets."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Never

@@ -1,4 +1,4 @@
-"""A session's sockets, one in each namespace it connected to."""
+"""A session's sockets, one per namespace."""
 
 from collections.abc import Awaitable
 from typing import Final, Protocol
@@ -24,41 +24,41 @@ from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_fail
 from synkora.sockets.recovery import RETURN_KEYS, NamespaceRecovery
 from synkora.sockets.socket import Socket, SocketState
 
-#: Namespaces that a connection is in: it keeps the payload of CONNECT for each.
+#: Maximum namespaces per connection: it keeps the payload of CONNECT for each.
 MAX_NAMESPACES: Final = 100
-MAX_EARLY: Final = 65_536  # bytes of a message before CONNECT has been answered: a token has 16,384
+MAX_EARLY: Final = 65_536  # bytes of a message before the reply to CONNECT: a token has up to 16,384
 
 _CONNECTING: Final = SocketState.CONNECTING
 _CONNECTED: Final = SocketState.CONNECTED
 
 
 class Host(Protocol):
-    """What clients connect to."""
+    """Finds the namespaces of clients, and runs the clients' timeouts."""
 
     max_attachments: int
     settings: EngineSettings
 
     def find(self, name: str) -> NamespaceCore | None:
-        """The namespace of this name."""
+        """Return the namespace of this name, or None."""
         ...
 
     def message_begun(self, client: "Client") -> None:
-        """Give a client's attachments their time."""
+        """Start the timeout of a client's attachments."""
         ...
 
     def message_completed(self, client: "Client") -> None: ...
 
     def client_connected(self, client: "Client") -> None:
-        """Stop the time that a client has to connect to a namespace."""
+        """Stop a client's timeout to connect to a namespace."""
         ...
 
     def client_left(self, client: "Client") -> None: ...
 
 
 class Client:
-    """Takes a session's messages, puts packets together, and gives each to the socket it is for.
+    """Assembles packets from a session's messages, and passes each to its socket.
 
-    It makes the sockets, and they become connected, refused and disconnected here.
+    The client creates its sockets, and connects, refuses and disconnects them.
     """
 
     __slots__ = ("_assembler", "_host", "_left", "_sockets", "session")
@@ -72,13 +72,13 @@ class Client:
         self._left: set[str] | None = None
 
     def on_message(self, data: bytes) -> None:
-        """Take a text message. Raises `ProtocolError`."""
-        if data.startswith(PLAIN_EVENT) and self._assembler.is_idle:  # nearly every message: it needs no packet
+        """Handle a text message. Raises `ProtocolError`."""
+        if data.startswith(PLAIN_EVENT) and self._assembler.is_idle:  # nearly every message: no packet object is needed
             main = self._sockets.get("/")
             if main is not None and main._state is _CONNECTED:
                 main._core.receive(main, None, data[1:], ())
                 return
-        if len(data) >= self.session.max_message:  # with the byte that said it is a message it is longer
+        if len(data) >= self.session.max_message:  # with its type byte, the message exceeds the limit
             raise self.session.too_large()
         packet = self._assembler.add_text(data)
         if packet is not None:
@@ -87,7 +87,7 @@ class Client:
             self._host.message_begun(self)
 
     def on_binary(self, data: bytes) -> None:
-        """Take an attachment. Raises `ProtocolError`."""
+        """Handle an attachment. Raises `ProtocolError`."""
         packet = self._assembler.add_binary(data)
         if packet is not None:
             self._host.message_completed(self)
@@ -96,7 +96,7 @@ class Client:
             self._host.message_begun(self)
 
     def message_timed_out(self) -> None:
-        """End, since attachments did not come; but not while one is on its way."""
+        """End the session: attachments did not arrive in time. Without effect while one is being received."""
         if self.session.transport.seconds_since_progress() < COMPLETION:
             self._host.message_begun(self)
             return
@@ -105,17 +105,17 @@ class Client:
     def _receive(self, packet: Packet) -> None:
         socket = self._sockets.get(packet.namespace)
         if packet.type is PacketType.CONNECT:
-            if len(packet.namespace) + len(packet.data) > MAX_EARLY:  # also behind another CONNECT
+            if len(packet.namespace) + len(packet.data) > MAX_EARLY:  # also after another CONNECT
                 raise PayloadTooLarge(f"CONNECT is larger than {MAX_EARLY} bytes")
             if socket is None:
                 self._connect(packet)
-            else:  # a page whose two hooks both connect sends a second CONNECT: the first one decides
+            else:  # a page with two hooks that connect sends a second CONNECT: the first one counts
                 self.session.count_overhead(len(packet.data))
             return
         if socket is None or socket._state is not _CONNECTED:
             if self._left is not None and packet.namespace in self._left:
                 self.session.count_overhead(_size(packet))
-                return  # sent before the client learned that it is out
+                return  # sent before the client learned of its disconnect
             raise UnexpectedPacket("not connected to this namespace")
         match packet.type:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
@@ -152,7 +152,7 @@ class Client:
         payload, brought = packet.data, None
         if core.recovery is not None and not auth.keys().isdisjoint(RETURN_KEYS):
             brought = core.recovery.take_return(auth)
-            payload = encode(auth)  # without what the client returns by, which is as good as its connection
+            payload = encode(auth)  # without pid and offset: they are a credential for the session
         socket = Socket(new_id(), core, self.session, payload, self._disconnect)
         self._sockets[name] = socket
         if self._left is not None:
@@ -189,7 +189,7 @@ class Client:
             socket._core.deciding -= 1
 
     def _settle(self, socket: Socket, error: BaseException | None = None) -> None:
-        """Answer a CONNECT whose handlers have decided; it may have been disconnected meanwhile."""
+        """Answer a CONNECT after its handlers have decided; the socket may have disconnected meanwhile."""
         if socket._state is _CONNECTING:
             if error is None:
                 socket._core.sockets[socket.id] = socket
@@ -220,7 +220,7 @@ class Client:
         self.session.send(encode_packet(PacketType.CONNECT_ERROR, namespace, {"message": INTERNAL}))
 
     def _disconnect(self, socket: Socket, close: bool) -> None:
-        """Take a socket out of its namespace, or with `close` end the whole connection, by the server's will."""
+        """Disconnect a socket from its namespace on the server's behalf; with `close`, end the whole connection."""
         reason = Reason.SERVER_NAMESPACE_DISCONNECT
         for each in list(self._sockets.values()) if close else [socket]:
             self._dismiss(each, reason)
@@ -252,7 +252,7 @@ class Client:
             core.disconnected(socket, reason)
 
     def on_close(self, reason: Reason) -> None:
-        """Take leave of all sockets."""
+        """Disconnect all sockets."""
         self._host.client_left(self)
         for socket in list(self._sockets.values()):
             self._remove(socket, reason)

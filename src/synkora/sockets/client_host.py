@@ -1,4 +1,4 @@
-"""What clients connect to, and the time limits on clients."""
+"""Creates the clients, and runs their timeouts."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ from synkora.sockets.namespace_core import NamespaceCore
 
 
 class ClientHost:
-    """Makes a client for each session. A client has `connect_timeout` seconds to connect to a namespace.
+    """Creates a client for each session. A client has `connect_timeout` seconds to connect to a namespace.
 
-    `find` returns the namespace of a name, if there is one.
+    `find` returns the namespace of a name, or None.
     """
 
     max_attachments = MAX_ATTACHMENTS
@@ -35,20 +35,20 @@ class ClientHost:
         self._incomplete = registry.partial_messages
 
     def accept(self, session: Session) -> Client:
-        """A client for a new session."""
+        """Return a client for a new session."""
         client = Client(session, self)
         self.connecting.add(client)
         return client
 
     def message_begun(self, client: Client) -> None:
-        """Give a client's attachments their time."""
+        """Start the timeout of a client's attachments."""
         self._incomplete.add(client)
 
     def message_completed(self, client: Client) -> None:
         self._incomplete.drop(client)
 
     def client_connected(self, client: Client) -> None:
-        """Stop the time that a client has to connect to a namespace."""
+        """Stop a client's timeout to connect to a namespace."""
         self.connecting.drop(client)
 
     def client_left(self, client: Client) -> None:

@@ -1,8 +1,8 @@
-"""Handlers' types with sets and dictionaries whose keys a client can choose so that all of them have the same hash.
+"""Hash collisions: types with sets and dictionaries whose keys a client can choose to have the same hash.
 
-Python gives each process other hashes of texts and bytes, but not of numbers: all multiples of 2**61 - 1 have the hash
-0 (https://docs.python.org/3/library/stdtypes.html, "Hashing of numeric types"). So have UUIDs and decimals, and tuples
-can be made to. A set of n such keys takes n² comparisons: 200 kB of UUIDs take seven seconds.
+Python randomises the hashes of str and bytes, but not of numbers: all multiples of 2**61 - 1 have the hash 0
+(https://docs.python.org/3/library/stdtypes.html, "Hashing of numeric types"). The same holds for UUIDs and decimals,
+and tuples can be chosen alike. A set of n such keys takes n² comparisons: 200 kB of UUIDs take seven seconds.
 """
 
 import re
@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from msgspec import inspect
 
-#: Bytes of an event's JSON that may become such sets and dictionaries: some ten milliseconds.
+#: Maximum bytes of an event's JSON for such sets and dictionaries: about ten milliseconds.
 MAX_SIZE: Final = 16_384
 
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{20}")  # beyond 64 bits; of smaller ones at most sixteen have the same hash
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{20}")  # beyond 64 bits; at most sixteen smaller integers have the same hash
 
 _TEXTS: Final = (inspect.StrType, inspect.BytesType, inspect.BoolType, inspect.NoneType)
 _SAFE: Final = (*_TEXTS, inspect.FloatType, inspect.EnumType, inspect.LiteralType)
@@ -26,20 +26,20 @@ _SAFE_IN_PYDANTIC: Final = ("str", "bytes", "bool", "none", "float", "enum", "li
 
 
 class Risk(IntEnum):
-    """What a client can do with keys of some type."""
+    """The collisions that a client can cause with keys of a type."""
 
     NONE = 0
-    LONG_NUMBERS = 1  # give integers of more than 64 bits the same hash
-    ANY_SIZE = 2  # give any number of keys the same hash
+    LONG_NUMBERS = 1  # integers of more than 64 bits can collide
+    ANY_SIZE = 2  # any number of keys can collide
 
 
 def risk_of(types: Iterable[Any]) -> Risk:
-    """The greatest risk of types, which msgspec describes; those that they consist of are among them."""
+    """Return the greatest risk of types, as described by msgspec, including their parts."""
     return max(map(_risk_within, types), default=Risk.NONE)
 
 
 def are_possible(risk: Risk, data: bytes) -> bool:
-    """Whether JSON may hold so many keys of the same hash that it takes long to decode."""
+    """Whether JSON may hold so many colliding keys that decoding takes long."""
     if risk is Risk.NONE or len(data) <= MAX_SIZE:
         return False
     return risk is Risk.ANY_SIZE or _LONG_NUMBER.search(data) is not None
@@ -65,7 +65,7 @@ def _risk_of_key(key: Any) -> Risk:
         has_most = key.le is not None or key.lt is not None
         return Risk.NONE if has_least and has_most else Risk.LONG_NUMBERS
     if isinstance(key, inspect.AnyType):
-        return Risk.LONG_NUMBERS  # of what JSON has, other keys have other hashes in each process
+        return Risk.LONG_NUMBERS  # the hashes of JSON's other keys are random for each process
     if isinstance(key, _TUPLES):  # (-1,) and (-2,) have the same hash
         items = key.item_types if isinstance(key, inspect.TupleType) else (key.item_type,)
         return Risk.NONE if all(isinstance(item, _TEXTS) for item in items) else Risk.ANY_SIZE
@@ -73,7 +73,7 @@ def _risk_of_key(key: Any) -> Risk:
 
 
 def _pydantic_keys(model: Any) -> Iterator[Any]:
-    """The schemas of the keys within a pydantic model (pydantic-core, core_schema.py)."""
+    """Yield the schemas of the keys within a pydantic model (pydantic-core, core_schema.py)."""
     model.model_rebuild()
     waiting = [model.__pydantic_core_schema__]
     while waiting:

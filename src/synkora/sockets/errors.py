@@ -1,9 +1,9 @@
-"""Exceptions that handlers raise to refuse, and exceptions of calls."""
+"""Exceptions that handlers raise to refuse, and exceptions of `call`."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-#: Handlers that cannot refuse.
+#: Names of handlers that cannot refuse.
 _ENDS: Final = ("disconnect", "disconnecting")
 
 
@@ -38,7 +38,7 @@ class EventRefused(Exception):
 
 
 def other_refusal(event: str, error: BaseException) -> dict[str, str]:
-    """A field of the log for an exception that was meant to refuse, and does not: which one does.
+    """Return a log field with the right exception, for an exception that does not refuse but was meant to.
 
     `ConnectionRefusedError` is the exception of python-socketio, and Python's own: the latter has an `errno` if a
     connection of the application was refused.

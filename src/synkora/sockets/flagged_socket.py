@@ -1,4 +1,4 @@
-"""A socket whose events are sent in another way."""
+"""A socket with flags for its next event."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Running an application's handlers, and telling their failures from the server's end."""
+"""Runs an application's handlers, and distinguishes their failures from the server's shutdown."""
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
@@ -6,22 +6,22 @@ from typing import Any, Final, Protocol, TypeVar
 
 P = TypeVar("P")
 
-# Of a handler that is a function. It is not cancelled itself, but may ask a future that was for its result.
+# For a plain function: it is not cancelled itself, but may read the result of a cancelled future.
 FAILURES: Final = (Exception, asyncio.CancelledError)
 
 
 class Spawn(Protocol):
-    """Runs a coroutine in a task; a `lasting` one is waited for when the server closes."""
+    """Runs a coroutine in a task. The server waits for a `lasting` task when it closes."""
 
     def __call__(self, coroutine: Coroutine[Any, Any, None], *, lasting: bool = False) -> object: ...
 
 
 class HandlerCancelled(Exception):
-    """What a handler waited for was cancelled: it has failed, and its task goes on."""
+    """A future that a handler awaited was cancelled. The handler has failed; its task continues."""
 
 
 async def outcome(result: Awaitable[P]) -> P:
-    """What a handler returns in the end. Raises what it raises, and `HandlerCancelled` where its work was cancelled."""
+    """Return a handler's result. Raises the handler's exception, or `HandlerCancelled` if its work was cancelled."""
     try:
         return await result
     except asyncio.CancelledError:

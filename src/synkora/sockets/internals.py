@@ -1,4 +1,4 @@
-"""The way for the layers above into what is private here: for Synkora's own product, not for applications.
+"""Access to this package's private parts, for Synkora's upper layers, not for applications.
 
 Names that begin with an underscore are private to this package; its modules share them.
 """
@@ -10,22 +10,21 @@ from synkora.engine.drain import drain
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
-from synkora.recovery.ports import LoggedEvent
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.namespace_core import DeclaredEvent
-from synkora.sockets.recovery import LOST, NamespaceRecovery
+from synkora.sockets.recovery import LOST, NamespaceRecovery, ReplaySize
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
 
 
 def registry_of(server: SocketServer) -> Registry:
-    """A server's sessions."""
+    """Return a server's sessions."""
     return server._registry
 
 
 def polling_of(server: SocketServer) -> PollingEndpoint:
-    """What answers a server's polls."""
+    """Return a server's endpoint for polling."""
     return server._polling
 
 
@@ -35,84 +34,78 @@ async def drain_in_groups(
     groups: Iterable[Sequence[Session]],
     tell: Callable[[Sequence[Session]], None],
 ) -> None:
-    """Drain a server as `SocketServer.drain` does, the sessions of a group together, at most a hundred of them.
+    """Drain a server like `SocketServer.drain`. The sessions of a group end together, at most a hundred of them.
 
-    `tell` is called with those that are about to be closed.
+    `tell` is called with the sessions before they end.
     """
     await drain(server._registry, seconds, groups, tell)
 
 
 async def start(server: SocketServer) -> None:
-    """Have a server connect to the others, before it takes clients."""
+    """Connect a server to the other servers, before it accepts clients."""
     await server._start()
 
 
 def adapter_of(namespace: Namespace) -> Adapter:
-    """What carries a namespace's broadcasts."""
+    """Return a namespace's adapter."""
     return namespace._core.adapter
 
 
 def refused_events(namespace: Namespace) -> int:
-    """How many events were answered with a refusal."""
+    """Return the number of refused events."""
     return namespace._core.refused
 
 
 def session_of(socket: Socket) -> Session:
-    """The connection that a socket is one of."""
+    """Return the session of a socket."""
     return socket._session
 
 
 def is_connecting(socket: Socket) -> bool:
-    """Whether its CONNECT has not been answered yet."""
+    """Whether the CONNECT of a socket is still undecided."""
     return socket._state is SocketState.CONNECTING
 
 
 def emit_once(socket: Socket, event: str, *args: object) -> None:
-    """Send an event to a client that has no use for it after a lost connection: it is not kept for recovery."""
+    """Send an event that is not kept for recovery, because it is useless after a lost connection."""
     socket._emit(event, args, keep=False)
 
 
 def recovery_of(namespace: Namespace) -> NamespaceRecovery | None:
-    """The kept events and sessions of a namespace, on a server with recovery."""
+    """Return the kept events and sessions of a namespace, on a server with recovery."""
     return namespace._core.recovery
 
 
 def returned_rooms(socket: Socket) -> frozenset[str]:
-    """The rooms that a client has returned to, before its CONNECT is answered; none for a new client."""
+    """Return the rooms of a returning client before the reply to CONNECT; an empty set for a new client."""
     return frozenset() if socket._recovery is None else socket.rooms - {socket.id}
 
 
-def missed_events(socket: Socket) -> Sequence[LoggedEvent]:
-    """What is going to be replayed to a client that has returned."""
-    return () if socket._recovery is None else socket._recovery.missed
-
-
-def decline_replay(socket: Socket) -> None:
-    """Give a client that has returned its rooms, but not the events that it missed."""
-    if socket._core.recovery is not None:
-        socket._core.recovery.decline(socket)
+def replay_size(socket: Socket) -> ReplaySize:
+    """Return the size of a returned client's replay."""
+    return ReplaySize() if socket._recovery is None else socket._recovery.size
 
 
 def may_return(socket: Socket, reason: str) -> bool:
-    """Whether a client whose connection has ended for a reason can return to its socket."""
+    """Whether a client can return to its socket after a connection that ended for this reason."""
     return socket._core.recovery is not None and reason in LOST
 
 
 def handlers_of(namespace: Namespace) -> dict[str, list[Callable[..., Any]]]:
-    """The handlers of each event, in the order that they are called in."""
+    """Return the handlers of each event, in the order of their calls."""
     return namespace._core.routes.functions()
 
 
 def namespaces_of(server: SocketServer) -> list[Namespace]:
-    """A server's namespaces in the order of their names, and those that stand for many, by a pattern or a function."""
+    """Return a server's namespaces in the order of their names, then the dynamic ones."""
     return [*(namespace for _, namespace in sorted(server.namespaces.items())), *server._patterns]
 
 
 def is_dynamic(namespace: Namespace) -> bool:
-    """Whether a namespace stands for many, by a pattern or a function of a name."""
+    """Whether a namespace is dynamic: named by a pattern or a function."""
     return namespace._pattern is not None
 
 
 def declared_events(namespace: Namespace) -> dict[str, DeclaredEvent]:
-    """The events that a namespace declares to emit."""
+    """Return the events that a namespace declares to emit."""
     return namespace._core.emits

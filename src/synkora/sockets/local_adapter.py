@@ -1,4 +1,4 @@
-"""The adapter of a server that is alone, and the part of any other adapter that is about this server."""
+"""The adapter of a single server, and the local part of any other adapter."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -15,27 +15,28 @@ from synkora.sockets.snapshot import SocketSnapshot
 
 
 class LocalSocket(Protocol):
-    """What an adapter does with a socket of this server."""
+    """The methods of a socket that an adapter uses."""
 
     def _snapshot(self) -> SocketSnapshot: ...
 
     def join(self, *rooms: str) -> None:
-        """Put it into rooms."""
+        """Add the socket to rooms."""
         ...
 
     def leave(self, *rooms: str) -> None:
-        """Take it out of rooms."""
+        """Remove the socket from rooms."""
         ...
 
     def disconnect(self, close: bool = False) -> None:
-        """Take it out of the namespace, or end its whole connection."""
+        """Disconnect the socket from the namespace, or end its whole connection."""
         ...
 
 
 class LocalAdapter:
-    """Knows the sockets of this server alone: all is done within the call, and other servers there are none.
+    """Applies operations to the sockets of this server, within the call. It knows no other servers.
 
-    An adapter to other servers has one, for its own part in what they ask: `ask`, and `server_side` to hear them by.
+    An adapter to other servers has a `LocalAdapter` to answer their requests: `ask`, and `server_side` for their
+    events.
     """
 
     __slots__ = ("_flusher", "_sockets", "acks", "rooms", "server_side")
@@ -52,13 +53,13 @@ class LocalAdapter:
         message: Message,
         rooms: Collection[str],
         except_rooms: Collection[str],
-        local: bool = False,  # not by keyword alone, as elsewhere: calls that leave such a one out cost more
+        local: bool = False,  # not keyword-only as elsewhere: calls that omit a keyword-only argument cost more
     ) -> None:
-        """Send `message` to the sockets that `Rooms.select` gives."""
+        """Send `message` to the sockets that `Rooms.select` returns."""
         if len(rooms) == 1 and len(except_rooms) == 1:
             (room,), (sid,) = rooms, except_rooms
             skip = self.rooms.members.get(sid)
-            if skip is not None:  # what a socket sends to a room: the hot path
+            if skip is not None:  # a socket's event for a room: the hot path
                 self._flusher.broadcast(message, self.rooms[room].values(), skip)
                 return
         self._flusher.broadcast(message, self.rooms.select(rooms, except_rooms).values(), None)
@@ -75,7 +76,7 @@ class LocalAdapter:
         except_rooms: Collection[str],
         answered: Callable[[Any], None],
     ) -> PendingBroadcastAck:
-        """Send an event, and give `answered` the first argument of each ack, until the question is closed."""
+        """Send an event, and pass the first argument of each ack to `answered`, until the request is closed."""
         chosen = self.rooms.select(rooms, except_rooms)
         number = self.acks.next_id()
         self._flusher.broadcast(packets.asking_for_ack(message, number), chosen.values(), None)
@@ -90,7 +91,7 @@ class LocalAdapter:
         timeout: float,
         local: bool = False,
     ) -> list[Any]:
-        """Send an event, and wait for the acks of all who got it. Raises `AckTimeout` with those that came."""
+        """Send an event, and wait for the acks of all recipients. Raises `AckTimeout` with the received ones."""
         answers = AnswerCollector()
         question = self.ask(message, rooms, except_rooms, answers.add)
         answers.expect(question.asked)
@@ -105,71 +106,72 @@ class LocalAdapter:
         return self.snapshots(rooms, except_rooms)
 
     def snapshots(self, rooms: Collection[str], except_rooms: Collection[str]) -> list[SocketSnapshot]:
-        """Describe sockets, at once."""
+        """Describe sockets, without waiting."""
         return [socket._snapshot() for socket in self._select(rooms, except_rooms)]
 
     def sockets_join(
         self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
     ) -> None:
-        """Put sockets into the rooms `joined`."""
+        """Add sockets to the rooms `joined`."""
         for socket in self._select(rooms, except_rooms):
             socket.join(*joined)
 
     def sockets_leave(
         self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
     ) -> None:
-        """Take sockets out of the rooms `left`."""
+        """Remove sockets from the rooms `left`."""
         for socket in self._select(rooms, except_rooms):
             socket.leave(*left)
 
     def disconnect_sockets(
         self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
     ) -> None:
-        """Take sockets out of the namespace; with `close`, end their whole connections."""
+        """Disconnect sockets from the namespace; with `close`, end their whole connections."""
         for socket in self._select(rooms, except_rooms):
             socket.disconnect(close)
 
     async def all_rooms(self) -> set[str]:
-        """The rooms that somebody is in, those named like a socket's id included."""
+        """Return the rooms with sockets, including the rooms named like a socket's id."""
         return self.rooms.names()
 
     def server_side_emit(self, event: bytes) -> None:
-        """Send an event to no other server."""
+        """Do nothing: there is no other server."""
 
     async def server_side_call(self, event: bytes, *, timeout: float) -> list[Any]:
-        """Send an event to no other server, and get no answer."""
+        """Return no answers: there is no other server."""
         return []
 
     async def server_count(self) -> int:
         return 1
 
     def close(self) -> None:
-        """Release nothing: there is no other server."""
+        """Do nothing: there is no other server."""
 
     def _select(self, rooms: Collection[str], except_rooms: Collection[str]) -> Iterator[LocalSocket]:
-        # A copy, since what is done with one may change who is where. One may end another: that is gone then.
+        # A copy, since an operation may change the rooms. An operation on one socket may also disconnect another, which
+        # is skipped then.
         for sid in list(self.rooms.select(rooms, except_rooms)):
             socket = self._sockets.get(sid)
             if socket is not None:
                 yield socket
 
 
-#: Makes the adapter of the namespace of this name, around the one of this server.
+#: Creates the adapter of a namespace around the namespace's local adapter.
 AdapterFactory = Callable[[str, LocalAdapter], Adapter]
 
 
 @runtime_checkable
 class AdapterConnection(Protocol):
-    """An `AdapterFactory` whose adapters share a connection: the server starts and closes it with itself."""
+    """An `AdapterFactory` whose adapters share a connection. The server starts and closes the connection."""
 
     def __call__(self, namespace: str, local: LocalAdapter, /) -> Adapter:
-        """Make the adapter of a namespace."""
+        """Create the adapter of a namespace."""
         ...
 
     async def start(self) -> None:
-        """Connect; where that takes longer than a few seconds, go on in the background."""
+        """Connect. After a few seconds, continue in the background."""
         ...
 
     async def close(self) -> None:
-        """Send what is left to be sent, and disconnect."""
+        """Send the remaining messages, and disconnect."""
         ...

@@ -1,4 +1,4 @@
-"""A namespace: where an application registers its handlers, and sends to many sockets."""
+"""A namespace: an application registers handlers in it, and broadcasts to its sockets."""
 
 import re
 from collections.abc import Callable
@@ -15,25 +15,25 @@ from synkora.sockets.socket import Socket
 
 P = TypeVar("P")
 F = TypeVar("F", bound=Callable[..., Any])
-#: Characters of a dynamic namespace's name: a pattern may take time that grows with the square of them, or faster.
+#: Maximum characters of a dynamic namespace's name: the time to match a pattern may grow with their square, or faster.
 MAX_NAME: Final = 200
-#: The names of dynamic namespaces: what they match, or a function that says whether there is one of a name.
+#: The names of dynamic namespaces: a pattern, or a function that returns whether a name is valid.
 Pattern = re.Pattern[str] | Callable[[str], bool]
 
 
 @other_names.naming(other_names.METHODS)
 class Namespace(Registration, BroadcastOperators):
-    """A part of a server that clients connect to by its name, with handlers of its own.
+    """A part of a server with its own handlers, to which clients connect by name.
 
-    `server.add(namespace)` makes it part of a server; `server.of(name)` does both. Events without a handler are
+    `server.add(namespace)` adds it to a server; `server.of(name)` creates and adds it. An event without a handler is
     answered with `error`, or with `unknown="ignore"` not at all. A refused event is answered with an `error` event, or
-    with `refusals="ack"` by its ack, where the client asks for one: `{"error": {"message", "event", ...details}}`.
-    A client may have `max_handlers` events whose asynchronous handlers have not ended, and gets a refusal for more.
-    `recovery=False` leaves the namespace out of the server's recovery.
+    with `refusals="ack"` by its ack, if the client asks for one: `{"error": {"message", "event", ...details}}`. A
+    client may have `max_handlers` events in asynchronous handlers at a time; further events are refused.
+    `recovery=False` excludes the namespace from the server's recovery.
 
-    A pattern, or a function of a name, in place of the name stands for any number of namespaces: a namespace is made
-    when a client connects to a name that matches, with the handlers registered until then. A name has at most 200
-    characters and no `#`. There are at most `max_children` of them: for a further one an empty one is given up.
+    A pattern, or a function of a name, in place of the name makes dynamic namespaces: a namespace is created when a
+    client connects to a matching name, with the handlers registered until then. A name has at most 200 characters and
+    no `#`. There are at most `max_children` dynamic namespaces: a further one replaces an empty one.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Namespace(Registration, BroadcastOperators):
 
     @property
     def name(self) -> str:
-        """The name, which begins with a slash; of dynamic namespaces the pattern."""
+        """The name, which begins with a slash; for dynamic namespaces the pattern."""
         return self._core.name
 
     @property
     def refusals(self) -> Refusals:
-        """How refused events are answered where an ack is asked for: by an `event`, or by the `ack`."""
+        """The answer to a refused event with an ack: an `event`, or the `ack`."""
         return self._core.refusals
 
     @property
@@ -79,8 +79,8 @@ class Namespace(Registration, BroadcastOperators):
         return dict(self._core.sockets)
 
     def _matches(self, name: str) -> bool:
-        """Whether it stands for the namespace of this name."""
-        if len(name) > MAX_NAME or "#" in name:  # other servers find the end of a name by the #
+        """Whether the dynamic namespace has this name."""
+        if len(name) > MAX_NAME or "#" in name:  # other servers use # as the end of a name
             return False
         if isinstance(self._pattern, re.Pattern):
             return self._pattern.fullmatch(name) is not None
@@ -92,7 +92,7 @@ class Namespace(Registration, BroadcastOperators):
         return child
 
     def _give_up_child(self) -> str | None:
-        """Forget a dynamic namespace that nobody is in, if there has to be room; return its name."""
+        """If there are too many dynamic namespaces, drop an empty one; return its name."""
         if len(self._children) < self._max_children:
             return None
         name = next((name for name, core in self._children.items() if core.is_empty), None)
@@ -100,14 +100,14 @@ class Namespace(Registration, BroadcastOperators):
             self._children.pop(name).unbind()
         return name
 
-    # What events go through before their handlers
+    # Checks before the handlers of events
 
     def route(
         self, event: str, decode: Callable[[bytes], P], handler: Callable[[Socket, P, tuple[bytes, ...]], object]
     ) -> None:
         """Register `handler(socket, payload, attachments)` for an event whose JSON array `decode` turns into `payload`.
 
-        `decode` raises `EventRefused` or `InvalidPayload` for what it does not take. Placeholders have been checked.
+        `decode` raises `EventRefused` or `InvalidPayload` for invalid data. Placeholders have been checked.
         """
 
         def route(socket: Socket, data: bytes, attachments: tuple[bytes, ...]) -> object:
@@ -163,7 +163,7 @@ class Namespace(Registration, BroadcastOperators):
         return handler
 
     def server_side_emit(self, event: str, *args: object) -> None:
-        """Send an event to the other servers themselves. Raises `TypeError` for bytes and what JSON cannot hold."""
+        """Send an event to the other servers. Raises `TypeError` for bytes and what JSON cannot hold."""
         self._core.adapter.server_side_emit(server_event(event, args))
 
     async def server_side_call(self, event: str, *args: object, timeout: float = 5) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A namespace inside: its handlers, its sockets, its adapter, and what happens when an event arrives."""
+"""The internals of a namespace: handlers, sockets, adapter, and the handling of events."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable
@@ -27,14 +27,15 @@ Refusals = Literal["event", "ack"]
 log = Log(__name__)
 
 INTERNAL: Final = "Internal server error"
-#: Bytes of events of one socket whose handlers have not ended, or one event: its objects may take twenty times as much.
+#: Maximum bytes of one socket's events in running handlers (or one larger event): the objects may take twenty times as
+#: much.
 MAX_RUNNING_SIZE: Final = 8_000_000
-MOST_RUNNING: Final = 1000  # events of one socket whose handlers have not ended
+MOST_RUNNING: Final = 1000  # events of one socket in running handlers
 _NO_DETAILS: Final[Mapping[str, object]] = {}
-_NAME_SHOWN: Final = 64  # characters of a client's own event name that go into an answer
+_NAME_SHOWN: Final = 64  # characters of a client's event name in an answer
 
 
-#: Decides on a CONNECT, at once or when awaited: returns to admit the socket, and raises to refuse it.
+#: Decides on a CONNECT, immediately or when awaited: returns to admit the socket, raises to refuse it.
 ConnectCheck = Callable[[Socket, dict[str, Any]], object]
 
 
@@ -49,7 +50,7 @@ NO_ACK: Final = NoAck()
 
 
 class _NoAdapter:
-    """Stands for the adapter of a namespace that is not part of a server yet."""
+    """The adapter of a namespace that is not part of a server yet: raises an error on use."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError("the namespace is not part of a server yet: server.add(namespace)")
@@ -68,7 +69,7 @@ _COPIED: Final = (
 
 
 class DeclaredEvent(NamedTuple):
-    """An event that a namespace emits: its arguments' types by names, and the ack's, None where none is asked for."""
+    """An event that a namespace emits: the types of its arguments by name, and the ack's type, None without an ack."""
 
     arguments: dict[str, Any]
     answer: Any
@@ -76,7 +77,7 @@ class DeclaredEvent(NamedTuple):
 
 
 class NamespaceCore:
-    """What stands behind a `Namespace`, for the modules of this package and for `internals`."""
+    """The implementation of a `Namespace`, for this package and for `internals`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -84,10 +85,10 @@ class NamespaceCore:
         self.spawn: Spawn = _not_bound
         self.server_side = ServerSide(self._spawn_later)
         self.adapter: Adapter = _NO_ADAPTER
-        self.deciding = 0  # clients whose CONNECT has not been decided yet
+        self.deciding = 0  # clients with an undecided CONNECT
         self.is_recoverable = True  # on a server with recovery
         self.recovery: NamespaceRecovery | None = None
-        self.refused = 0  # events, with an answer that says why
+        self.refused = 0  # number of refused events
         self.most_running = MOST_RUNNING
         self.unknown: Unknown = "refuse"
         self.refusals: Refusals = "event"
@@ -100,22 +101,22 @@ class NamespaceCore:
         self.on_disconnecting: Callable[[Socket, str], object] | None = None
         self.on_disconnect: DisconnectHandler | None = None
         self.emits: dict[str, DeclaredEvent] = {}
-        self.outgoing: list[Callable[..., object]] = []  # what sees each emit
+        self.outgoing: list[Callable[..., object]] = []  # watchers of each emit
 
     @property
     def is_bound(self) -> bool:
-        """Whether it is part of a server."""
+        """Whether the namespace is part of a server."""
         return self.adapter is not _NO_ADAPTER
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is in it or about to be."""
+        """Whether the namespace has no connected or connecting sockets."""
         return not self.sockets and not self.deciding
 
     def bind(
         self, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None, store: RecoveryStore | None, replay: int
     ) -> None:
-        """Make it part of a server; `store` is for recovery, with at most `replay` bytes for one client."""
+        """Add the namespace to a server; `store` is for recovery, with at most `replay` bytes for one client."""
         local = LocalAdapter(flusher, self.sockets, self.server_side)
         self.adapter = local if adapter is None else adapter(self.name, local)
         self.spawn = spawn
@@ -123,13 +124,13 @@ class NamespaceCore:
             self.recovery = NamespaceRecovery(self, store, replay)
 
     def unbind(self) -> None:
-        """Stop being part of a server, with nobody in it; nothing is kept for clients that could return."""
+        """Remove the empty namespace from its server, with everything kept for recovery."""
         self.adapter.close()
         if self.recovery is not None:
             self.recovery.forget()
 
     def child(self, name: str) -> "NamespaceCore":
-        """A namespace with the handlers that this one has now."""
+        """Return a new namespace with the current handlers of this one."""
         child = NamespaceCore(name)
         child.routes.copy(self.routes)
         child.server_side.copy(self.server_side)
@@ -139,12 +140,15 @@ class NamespaceCore:
         return child
 
     def decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[object] | None:
-        """Ask the middleware and the handler of CONNECT. They raise, at once or when awaited, to refuse the socket."""
+        """Call the middleware and the handler of CONNECT.
+
+        They raise, immediately or when awaited, to refuse the socket.
+        """
         checks = self.middleware if self.on_connect is None else [*self.middleware, self.on_connect]
         return _decide(socket, auth, checks)
 
     async def decide_return(self, socket: Socket, auth: dict[str, Any], brought: Return) -> None:
-        """Ask the middleware, give the socket what it returns to, then ask the handler of CONNECT.
+        """Call the middleware, restore the socket's session, then call the handler of CONNECT.
 
         Raises what they raise.
         """
@@ -165,7 +169,7 @@ class NamespaceCore:
             await recovery.read(socket, is_last=True)  # again: the handler may have left rooms
 
     def check_running(self, socket: Socket, size: int = 0) -> None:
-        """Make sure that one more event of a client, of `size` bytes, may be handled at a time.
+        """Check that the handlers of one more event of a client, with `size` bytes, may run.
 
         Raises `EventRefused`.
         """
@@ -192,9 +196,9 @@ class NamespaceCore:
             self.recovery.publish(packets.draft(event, args), (id,))
 
     def receive(self, socket: Socket, number: int | None, data: bytes, attachments: tuple[bytes, ...]) -> None:
-        """Handle an event: its JSON array, and the id of the ack that the client asks for, if any.
+        """Handle an event: its JSON array, and the id of the requested ack, if any.
 
-        Raises `ProtocolError` where the array is not an event.
+        Raises `ProtocolError` if the array is not an event.
         """
         name, route = self._written.get(data[: data.find(b'"', 2) + 1], ("", None))
         try:
@@ -222,12 +226,12 @@ class NamespaceCore:
             self._acknowledge(socket, name, number, result)
 
     def receive_ack(self, socket: Socket, number: int, data: bytes, attachments: tuple[bytes, ...]) -> bool:
-        """Take an ack; return whether it was asked for and could be read. Raises `ProtocolError` for a broken one."""
+        """Handle an ack; return whether it was pending and valid. Raises `ProtocolError` for a broken one."""
         try:
             if self.before_ack is not None:
                 self.before_ack(socket, len(data) + sum(map(len, attachments)))
             if not socket._owes(number):
-                return False  # before it is read: to build objects of it would cost far more than to count it
+                return False  # before decoding: building its objects would cost far more than counting it
             return socket._receive_ack(number, decode_arguments(data, attachments))
         except EventRefused as refusal:
             self.refused += 1
@@ -237,7 +241,7 @@ class NamespaceCore:
         return False
 
     def disconnecting(self, socket: Socket, reason: Reason) -> None:
-        """Tell the handler that a socket is about to leave its rooms."""
+        """Call the handler before a socket leaves its rooms."""
         if self.on_disconnecting is not None:
             try:
                 self.on_disconnecting(socket, reason.value)
@@ -245,7 +249,7 @@ class NamespaceCore:
                 handler_failed("disconnecting", socket, error)
 
     def disconnected(self, socket: Socket, reason: Reason) -> None:
-        """Tell the handler that a socket has left."""
+        """Call the handler after a socket has left."""
         if self.on_disconnect is None:
             return
         try:
@@ -263,7 +267,7 @@ class NamespaceCore:
             handler_failed("disconnect", socket, error)
 
     def _look_up(self, socket: Socket, data: bytes) -> tuple[str, Route | None]:
-        """An event's name, and its route if it has one. What `before_data` does not see is counted here."""
+        """Return an event's name, and its route, if any. Events that `before_data` does not see are counted here."""
         try:
             name = event_name(data)
         except InvalidPayload:
@@ -354,7 +358,7 @@ def _decide(socket: Socket, auth: dict[str, Any], checks: Sequence[ConnectCheck]
 
 
 async def _decide_later(socket: Socket, decision: Awaitable[object], checks: Sequence[ConnectCheck]) -> None:
-    """Await a check of CONNECT, then ask the next ones. The payload is decoded again, not kept as objects."""
+    """Await a check of CONNECT, then call the next checks. The payload is decoded again, not kept as objects."""
     check_admitted(await decision)
     for check in checks:
         result = check(socket, socket.auth)

@@ -31,11 +31,11 @@ _OF_THE_NAMESPACE: Final = {
 class NamespaceHandlers:
     """A class whose methods are handlers: `on_say` handles the event `say`.
 
-    `on_any`, `on_any_outgoing`, `on_connect`, `on_disconnect`, `on_disconnecting` and `on_unknown` are what the methods
-    of `Namespace` of these names register; a method `use` is middleware.
+    `on_any`, `on_any_outgoing`, `on_connect`, `on_disconnect`, `on_disconnecting` and `on_unknown` are registered by
+    the methods of `Namespace` with these names; a method `use` is middleware.
 
-    `event(name)` marks methods for events with other names. `namespace` is the namespace that they are registered in,
-    made with `options`; `server.add(handlers)` makes it part of a server.
+    `event(name)` marks methods for events with other names. `namespace`, created with `options`, has the handlers;
+    `server.add(handlers)` adds the namespace to a server.
     """
 
     def __init__(self, name: str | Pattern = "/", **options: Any) -> None:

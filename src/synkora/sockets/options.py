@@ -1,4 +1,4 @@
-"""Checks of a server's options, with messages that say what is wrong and what would be right."""
+"""Validates a server's options, with messages that name a correct value."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast, get_args
@@ -8,12 +8,12 @@ from synkora.engine.settings import TransportName
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_LONGEST: Final = 3600  # seconds: more is meant as milliseconds
+_LONGEST: Final = 3600  # seconds: a larger value is probably in milliseconds
 _TRANSPORTS: Final = get_args(TransportName)
 
 
 def seconds(name: str, value: object) -> float:
-    """A duration. Raises `TypeError` and `ValueError`."""
+    """Check a duration. Raises `TypeError` and `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is a number of seconds, not {value!r}")
     if value > _LONGEST:

@@ -1,4 +1,4 @@
-"""The names that python-socketio and Socket.IO on Node.js give to things of this package, for error messages.
+"""Names of python-socketio and Socket.IO on Node.js and their equivalents here, for error messages.
 
 docs/from-python-socketio.md has the same names with examples. Sources: python-socketio.readthedocs.io, "API Reference";
 socket.io/docs/v4, "Server options" and "Server API".
@@ -81,7 +81,7 @@ SOCKET: Final = {
 
 
 def unexpected(what: str, given: Mapping[str, object], names: Mapping[str, str], known: Collection[str]) -> TypeError:
-    """The error for keyword arguments that do not exist: `names` says what to write instead, `known` are the others."""
+    """Return the error for unknown keyword arguments: `names` has replacements, `known` are the valid arguments."""
     name = next(iter(given))
     instead = _instead(name, names, known)
     if instead is None:
@@ -91,7 +91,7 @@ def unexpected(what: str, given: Mapping[str, object], names: Mapping[str, str],
 
 
 class _Elsewhere:
-    """An attribute that does not exist: it raises `AttributeError` with what to write instead.
+    """An attribute that does not exist: it raises `AttributeError` with the replacement.
 
     `__getattr__` would make the access to every other attribute slower.
     """
@@ -105,7 +105,7 @@ class _Elsewhere:
 
 
 def naming(names: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
-    """Have a class say for these names, and for its own in camelCase, what to write instead."""
+    """Return a class decorator: these names, and the class's names in camelCase, raise with the replacement."""
 
     def name(kind: type[T]) -> type[T]:
         own = {_SMALL.sub(lambda found: found[1].upper(), each): each for each in dir(kind) if each[0] != "_"}

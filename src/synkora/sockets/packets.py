@@ -1,4 +1,4 @@
-"""Events and acks, ready to be sent."""
+"""Encodes events and acks."""
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -25,17 +25,17 @@ def event(
     compress: bool = True,
     attachments: tuple[bytes, ...] = (),
 ) -> Message:
-    """An event; `attachments` are what placeholders in `args` already refer to.
+    """Return an event; existing placeholders in `args` refer to `attachments`.
 
-    Raises `TypeError` for what JSON cannot hold and a name that is not a text, `ValueError` for a name that is
-    Socket.IO's own.
+    Raises `TypeError` for a value that JSON cannot represent and for a name that is not a text, `ValueError` for a
+    reserved name of Socket.IO.
     """
     data, attachments, _, _ = draft(name, args, attachments)
     return event_of_json(namespace, data, attachments, volatile=volatile, compress=compress)
 
 
 class Draft(NamedTuple):
-    """An event that gets its position when it is sent: its JSON array, and what placeholders in it refer to.
+    """An event that gets its position when it is sent: its JSON array and attachments.
 
     A newer event with the same key replaces it.
     """
@@ -52,7 +52,7 @@ class Draft(NamedTuple):
 
 
 def draft(name: str, args: Sequence[object], attachments: tuple[bytes, ...] = (), *, compress: bool = True) -> Draft:
-    """An event that has no position yet. Raises the same errors as `event`."""
+    """Return an event without a position. Raises the same errors as `event`."""
     if not isinstance(name, str):
         raise TypeError(f"the name of an event is a text, not {name!r}")
     if name in RESERVED_EVENTS:
@@ -72,13 +72,13 @@ def event_of_json(
 
 
 def asking_for_ack(message: Message, id: int) -> Message:
-    """The same event, whose ack has this id."""
+    """Return the same event with an ack id."""
     head = with_id(message.head, id)
     return Message(message.data, message.attachments, head=head, volatile=message.volatile, compress=message.compress)
 
 
 class EventWriter:
-    """Writes one event of a namespace again and again, each time with one argument: what stays the same is kept."""
+    """Encodes one event of a namespace repeatedly, each time with one argument. The constant parts are cached."""
 
     __slots__ = ("_begin", "_head", "_name", "_namespace", "_volatile")
 
@@ -90,23 +90,23 @@ class EventWriter:
         self._begin = encode([name])[:-1] + b","
 
     def write(self, argument: object, attachments: tuple[bytes, ...]) -> Message:
-        """The event with a Struct or a `Raw`; `attachments` are what placeholders in it refer to."""
+        """Return the event with a Struct or a `Raw`, whose placeholders refer to `attachments`."""
         if attachments:
             return event(self._namespace, self._name, (argument,), volatile=self._volatile, attachments=attachments)
         return Message(self._begin + encode(argument) + b"]", head=self._head, volatile=self._volatile)
 
     def draft(self, argument: object, attachments: tuple[bytes, ...], key: str | None) -> Draft:
-        """The same event before it has its position. A newer event with the same key replaces it."""
+        """Return the event without a position. A newer event with the same key replaces it."""
         key = None if key is None else f"{self._name} {key}"
         return Draft(self._begin + encode(argument) + b"]", attachments, key=key)
 
     def update(self, argument: object, subject: Subject, replaces: Hashable | None = None) -> Update:
-        """The event, without attachments, as an update about `subject`."""
+        """Return the event, without attachments, as an update about `subject`."""
         return Update(self._begin + encode(argument) + b"]", subject, replaces, head=self._head)
 
 
 def ack(namespace: str, id: int, args: Sequence[object]) -> Message:
-    """The answer to a client's event. Raises `TypeError` for what JSON cannot hold."""
+    """Return the ack to a client's event. Raises `TypeError` for a value that JSON cannot represent."""
     args, attachments = take_attachments(args)
     kind = PacketType.BINARY_ACK if attachments else PacketType.ACK
     return Message(encode_packet(kind, namespace, args, id=id, attachments=len(attachments)), attachments)

@@ -5,10 +5,12 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -39,6 +41,7 @@ LOST: Final = frozenset(
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
+_SLICE: Final = 500  # events of a replay that are encoded in one turn; a few milliseconds
 _LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
 #: What a client that returns has in the payload of CONNECT: its session's secret id, and its last event's position.
@@ -46,7 +49,7 @@ RETURN_KEYS: Final = ("pid", "offset")
 
 
 class RecoveryOutcome(StrEnum):
-    """What became of a client that brought a `pid`. The values are labels of metrics.
+    """The outcome of a return with a `pid`. The values are metric labels.
 
     After `EPOCH`, `TRIMMED`, `TOO_MANY`, `UNAVAILABLE` and `DECLINED` the client is in its rooms again, without a
     replay; after the rest nothing is restored.
@@ -70,16 +73,28 @@ class Return(NamedTuple):
     offset: object
 
 
+class ReplaySize(NamedTuple):
+    """What a client is sent that it missed: as many events, with as many bytes of data and attachments."""
+
+    events: int = 0
+    bytes: int = 0
+
+
+#: What it costs to find out that too much was missed.
+_TOO_MANY: Final = ReplaySize(events=1000)
+
+
 class SocketRecovery:
-    """What lets the client of a socket return.
+    """The state for a socket's return.
 
     `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
     number of the last event before the join, and `left` for rooms that were left that number and the last one before
-    the leave. `after` is where a replay starts; `outcome` says whether there is one. `held` has what comes for the
-    socket after the replay was read, and before the reply to CONNECT.
+    the leave. `after` is where a replay starts; `outcome` says whether there is one, and `size` what it costs.
+    `missed` is encoded as `replay`. `held` has what comes for the socket after `missed` was read, and before the reply
+    to CONNECT.
     """
 
-    __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "session")
+    __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "replay", "session", "size")
 
     def __init__(self, pid: str, began: Position) -> None:
         self.pid = pid
@@ -90,6 +105,8 @@ class SocketRecovery:
         self.after: Position | None = None
         self.outcome: RecoveryOutcome | None = None
         self.missed: list[LoggedEvent] = []
+        self.replay: list[Message] = []
+        self.size = ReplaySize()
         self.held: HeldOutbox | None = None
 
     @property
@@ -116,14 +133,17 @@ class _LoggedMessage(Message):
 class NamespaceRecovery:
     """The event log and the sessions of a namespace.
 
-    A replay has at most `max_replay` bytes. `outcomes` counts the clients that returned, and `replays` measures their
-    replays in events; `replayed_bytes` is the sum of their bytes.
+    A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `outcomes`
+    counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the sum of
+    their bytes.
     """
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
         self._core = core
         self._store = store
         self._max_replay = max_replay
+        self.may_replay: Callable[[Socket], bool] = lambda _: True
+        self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
         self._compress = True
         self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
         self._places: set[_Place] = set()  # that are being learnt
@@ -135,7 +155,7 @@ class NamespaceRecovery:
         self.replayed_bytes = 0
 
     def forget(self) -> None:
-        """Drop all that is kept, since the namespace is given up."""
+        """Drop everything: the namespace is removed."""
         self._store.forget(self._core.name)
 
     # Events
@@ -198,7 +218,7 @@ class NamespaceRecovery:
     async def resume(self, socket: "Socket", brought: Return) -> None:
         """Give a socket that the middleware has admitted the id and rooms of its session, and end the old connection.
 
-        A session is its user's alone: nobody else can use it up.
+        Only the session's own user can use the session up.
         """
         rival = self._returning.get(brought.pid)
         session = await self._sessions.take(brought.pid) if rival is None else _session_of(rival)
@@ -225,6 +245,8 @@ class NamespaceRecovery:
         offset = parse(brought.offset)
         if brought.offset is not None and offset is None:
             found.outcome = RecoveryOutcome.EPOCH  # of another server
+        elif not self.may_replay(socket):
+            found.outcome = RecoveryOutcome.DECLINED
         else:
             found.after = later(offset, session.began)
             await self.read(socket)
@@ -232,7 +254,7 @@ class NamespaceRecovery:
     async def read(self, socket: "Socket", *, is_last: bool = False) -> None:
         """Read what a socket that returns has missed in the rooms that it is in, unless its recovery was declined.
 
-        With `is_last` the socket enters its rooms: what comes after the answer is held for it.
+        With `is_last` the socket enters its rooms: later messages are held for the socket.
         """
         found = socket._recovery
         if found is None or found.after is None or found.outcome not in (None, RecoveryOutcome.RECOVERED):
@@ -246,29 +268,53 @@ class NamespaceRecovery:
         joined = {room: number for room, number in found.joined.items() if room in rooms}
         self.log.replay(socket.id, joined, found.after, partial(self._answered, found, answered))
         await answered
+        missed, found.missed = found.missed, []
+        if is_last:
+            found.replay = self._messages(missed)  # the handler of CONNECT has run: nothing may be awaited any more
+            return
+        for end in range(_SLICE, len(missed), _SLICE):
+            found.replay += self._messages(missed[end - _SLICE : end])
+            await asyncio.sleep(0)
+            if not socket._is_connecting or socket._recovery is not found:
+                return
 
     def _answered(
         self, found: SocketRecovery, answered: asyncio.Future[None], missed: list[LoggedEvent] | Incomplete
     ) -> None:
-        if isinstance(missed, list) and sum(event.size for event in missed) > self._max_replay:
-            missed = Incomplete.TOO_MANY
+        found.size = ReplaySize()
+        if isinstance(missed, list):
+            found.size = ReplaySize(len(missed), sum(event.size for event in missed))
+            if found.size.bytes > self._max_replay:
+                missed = Incomplete.TOO_MANY
+        if missed is Incomplete.TOO_MANY:
+            found.size = _TOO_MANY
         if isinstance(missed, Incomplete):
             found.missed = []
             found.outcome = RecoveryOutcome(missed.value)
         else:
-            found.missed = missed
             found.outcome = RecoveryOutcome.RECOVERED
+            found.missed = missed
         if found.held is not None:
             # What the log has delivered until now is among the missed; what it does not keep is still new.
             found.held.queue[:] = [each for each in found.held.queue if not isinstance(each, _LoggedMessage)]
         if not answered.done():
             answered.set_result(None)
 
-    def decline(self, socket: "Socket") -> None:
-        """Let a returning socket have its rooms, but no replay."""
-        if socket._recovery is not None:
-            socket._recovery.missed = []
-            socket._recovery.outcome = RecoveryOutcome.DECLINED
+    def _messages(self, missed: list[LoggedEvent]) -> list[Message]:
+        """Return missed events as messages, one for all clients that still have to be sent the same event."""
+        epoch, messages = self.log.position.epoch, []
+        for event in missed:
+            position = Position(epoch, event.number)
+            message = self._replayed.get(position)
+            if message is None:
+                data = position.after_event(event.data)
+                if event.attachments:
+                    message = packets.event_of_json(self._core.name, data, event.attachments)
+                else:
+                    message = Message(data, head=self._head)
+                self._replayed[position] = message
+            messages.append(message)
+        return messages
 
     def settled(self, socket: "Socket") -> None:
         """End the return of a socket that was admitted or refused; give the session of a refused one back."""
@@ -309,13 +355,10 @@ class NamespaceRecovery:
         self._save(socket, found)
 
     def _replay(self, socket: "Socket", found: SocketRecovery) -> None:
-        missed, found.missed = found.missed, []
-        epoch = self.log.position.epoch
-        for event in missed:
-            data = Position(epoch, event.number).after_event(event.data)
-            socket._session.outbox.put(packets.event_of_json(socket.namespace, data, event.attachments))
-        self.replays.observe(len(missed))
-        self.replayed_bytes += sum(event.size for event in missed)
+        replay, found.replay = found.replay, []
+        socket._session.outbox.put_all(replay)
+        self.replays.observe(found.size.events)
+        self.replayed_bytes += found.size.bytes
 
     # Sessions
 
@@ -370,7 +413,7 @@ class NamespaceRecovery:
         self.log.locate(located)
 
     def _save_again(self, socket: "Socket", found: SocketRecovery) -> None:
-        """Save what was learnt of a shared log, unless the socket has ended meanwhile."""
+        """Save the positions of a shared log, unless the socket has ended meanwhile."""
         if self.log.is_shared and socket.connected and socket._recovery is found:
             self._save(socket, found)
 

@@ -1,4 +1,4 @@
-"""Registering handlers."""
+"""Registration of handlers."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -104,8 +104,8 @@ class Registration:
         """Declare an event that the server emits, with the types of its arguments, for `python -m synkora.schema`.
 
         Arguments may have names, in the order of the arguments: `declare("said", name=str, text=str)`. `answer` is the
-        type of the first argument of the client's ack, for an event that `call` sends. Raises `TypeError` for what is
-        not a type.
+        type of the first argument of the client's ack, for an event that `call` sends. Raises `TypeError` for a value
+        that is not a type.
         """
         arguments = {**{f"argument{index}": each for index, each in enumerate(types, 1)}, **named}
         for name, shape in {**arguments, "answer": answer}.items():
@@ -128,7 +128,7 @@ class Registration:
         checked as annotations of events are. Raises `ValueError` for a second handler: `use` adds more.
         """
         if self._core.on_connect is not None:
-            raise ValueError("on_connect has a handler already: what else is to decide is registered with use")
+            raise ValueError("on_connect has a handler already: register further checks with use")
         self._core.on_connect = connect_caller("the handler of on_connect", handler)
         return handler
 

@@ -1,4 +1,4 @@
-"""Which sockets are in which rooms of a namespace, and which of them a broadcast reaches."""
+"""The rooms of a namespace, and the selection of a broadcast's recipients."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
@@ -9,11 +9,11 @@ _NOBODY: Final[dict[str, Outbox]] = {}
 
 
 def _tell_nobody(_: str) -> None:
-    """Ignore a change: a single server has nobody to tell."""
+    """Ignore a change: a single server has no other servers to inform."""
 
 
 def check_rooms(rooms: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names of rooms. Raises `TypeError` for one that is not a text: clients of other servers have no others."""
+    """Return names of rooms. Raises `TypeError` for one that is not a text: the adapters carry only texts."""
     for room in rooms:
         if not isinstance(room, str):
             raise TypeError(f"the name of a room is a text, not {room!r}")
@@ -23,8 +23,8 @@ def check_rooms(rooms: tuple[str, ...]) -> tuple[str, ...]:
 class Rooms:
     """Rooms and their members: the outbox of each, by the socket's id.
 
-    Every socket is also reached by a room named like its id, without being a member of one. `opened` is told of each
-    name by which somebody can be reached from now on, and `emptied` of each by which nobody can any more.
+    Each socket can also be reached by a room named like its id, without membership. `opened` is called with each name
+    that reaches its first socket, and `emptied` with each name that no longer reaches any.
     """
 
     __slots__ = ("_rooms", "emptied", "members", "opened")
@@ -42,30 +42,30 @@ class Rooms:
         return room in self._rooms
 
     def __getitem__(self, room: str) -> dict[str, Outbox]:
-        """The members of a room, none for one that is not there."""
+        """Return the members of a room; an empty dict for an unknown room."""
         found = self._rooms.get(room, _NOBODY)
         outbox = self.members.get(room)
         return found if outbox is None else {**found, room: outbox}
 
     def joined(self, room: str) -> dict[str, Outbox]:
-        """The members of a room, without the socket whose id is the name of the room."""
+        """Return the members of a room, without the socket whose id is the name of the room."""
         return self._rooms.get(room, _NOBODY)
 
     def add(self, sid: str, outbox: Outbox) -> None:
-        """Let a socket in."""
+        """Add a socket."""
         self.members[sid] = outbox
         if sid not in self._rooms:
             self.opened(sid)
 
     def remove(self, sid: str, rooms: Iterable[str]) -> None:
-        """Forget a socket, which is in `rooms`."""
+        """Remove a socket, which is in `rooms`."""
         for room in rooms:
             self.leave(sid, room)
         if self.members.pop(sid, None) is not None and sid not in self._rooms:
             self.emptied(sid)
 
     def join(self, sid: str, room: str) -> None:
-        """Put a socket into a room."""
+        """Add a socket to a room."""
         outbox = self.members[sid]
         found = self._rooms.get(room)
         if found is not None:
@@ -76,7 +76,7 @@ class Rooms:
             self.opened(room)
 
     def leave(self, sid: str, room: str) -> None:
-        """Take a socket out of a room, and the room away with its last member."""
+        """Remove a socket from a room; remove a room with its last member."""
         found = self._rooms.get(room)
         if found is not None:
             found.pop(sid, None)
@@ -86,11 +86,11 @@ class Rooms:
                     self.emptied(room)
 
     def names(self) -> set[str]:
-        """The rooms that somebody is in, and those named like a socket's id."""
+        """Return the rooms with sockets, including the rooms named like a socket's id."""
         return {*self._rooms, *self.members}
 
     def select(self, rooms: Collection[str], except_rooms: Collection[str]) -> dict[str, Outbox]:
-        """The members of any of `rooms` (of the namespace if empty), without the members of `except_rooms`."""
+        """Return the members of any of `rooms` (of the namespace if empty), without the members of `except_rooms`."""
         if not rooms:
             chosen = self.members
         elif len(rooms) == 1:

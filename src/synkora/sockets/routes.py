@@ -1,4 +1,4 @@
-"""Which handlers an event goes to."""
+"""The mapping of events to handlers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -11,7 +11,7 @@ from synkora.protocol.socketio import RESERVED_EVENTS, decode_arguments
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.socket import Socket
 
-#: What an event goes to: the socket, the event's JSON array, and its attachments.
+#: Handles an event, given the socket, the event's JSON array, and its attachments.
 Route = Callable[[Socket, bytes, tuple[bytes, ...]], object]
 #: `handler(socket, event, *args)`.
 AnyHandler = Callable[..., object]
@@ -33,7 +33,7 @@ class Handler:
 
 
 def check_name(event: object) -> str:
-    """Return an event's name. Raises `TypeError` and `ValueError` for what cannot be one."""
+    """Return an event's name. Raises `TypeError` and `ValueError` for an invalid name."""
     if callable(event):
         raise TypeError('the event has no name: @namespace.on("name"), with the name of the event')
     if not isinstance(event, str):
@@ -50,8 +50,8 @@ def check_name(event: object) -> str:
 class Routes:
     """The routes of a namespace's events, rebuilt when a handler is registered or removed.
 
-    `by_name` has them by the events' names, `written` by the bytes that an event's JSON array usually begins with:
-    `["name"`. `other` is that of all other events, if there is one.
+    `by_name` has the routes by event name, `written` by the usual first bytes of an event's JSON array: `["name"`.
+    `other` is the route of all other events, or None.
     """
 
     __slots__ = ("_handlers", "_unknown", "_watchers", "by_name", "other", "written")
@@ -65,7 +65,7 @@ class Routes:
         self._unknown: AnyHandler | None = None
 
     def add(self, event: str, function: Callable[..., Any], route: Route, *, once: bool = False) -> None:
-        """Have `route` called after those that the event has already."""
+        """Add a route, called after the event's earlier routes."""
         check_name(event)
         handlers = self._handlers.setdefault(event, [])
         if once:
@@ -81,7 +81,7 @@ class Routes:
         self._make(event)
 
     def remove(self, event: str, function: object = None) -> None:
-        """Remove one handler of an event, or all. Raises `ValueError` where there is none."""
+        """Remove one handler of an event, or all. Raises `ValueError` if there is none."""
         found = [each for each in self._handlers.get(event, ()) if function is None or each.function == function]
         if not found:
             raise ValueError(f"{event!r} has no such handler")
@@ -89,30 +89,30 @@ class Routes:
             self._drop(event, handler)
 
     def watch(self, function: AnyHandler) -> None:
-        """Have `function` called with every event, before the event's handlers."""
+        """Call `function` with every event, before the event's handlers."""
         self._watchers.append(function)
         self._make_all()
 
     def unwatch(self, function: AnyHandler) -> None:
-        """Undo `watch`. Raises `ValueError` where it has not been called."""
+        """Undo `watch`. Raises `ValueError` if `function` is not registered."""
         if function not in self._watchers:
             raise ValueError("there is no such handler")
         self._watchers.remove(function)
         self._make_all()
 
     def handle_unknown(self, function: AnyHandler) -> None:
-        """Have `function` handle the events that have no handler. Raises `ValueError` where there is one already."""
+        """Let `function` handle the events without a handler. Raises `ValueError` for a second function."""
         if self._unknown is not None:
             raise ValueError("unknown events have a handler already")
         self._unknown = function
         self._make_all()
 
     def functions(self) -> dict[str, list[Callable[..., Any]]]:
-        """The handlers of each event, in the order that they are called in."""
+        """Return the handlers of each event, in the order of their calls."""
         return {event: [handler.function for handler in handlers] for event, handlers in self._handlers.items()}
 
     def copy(self, other: "Routes") -> None:
-        """Take the handlers that another namespace has now."""
+        """Copy the current handlers of another namespace."""
         self._handlers = {event: list(handlers) for event, handlers in other._handlers.items()}
         self._watchers = list(other._watchers)
         self._unknown = other._unknown
@@ -143,7 +143,7 @@ class Routes:
             self.written.pop(key, None)
 
     def _joined(self, steps: list[tuple[Route, bool]]) -> Route:
-        """One route of several: each step begins when the one before has ended, and the first result is the ack."""
+        """Return one route of several: the steps run one after another, and the first result is the ack."""
         if len(steps) == 1 and not self._watchers:
             return steps[0][0]
         whole = (*((_caller(watcher), False) for watcher in self._watchers), *steps)
@@ -164,7 +164,7 @@ Steps = tuple[tuple[Callable[..., Any], bool], ...]
 def run(steps: Steps, args: tuple[Any, ...], at: int = 0, answer: object = None) -> object:
     """Call functions one after another; return the first counted result that is not None.
 
-    It is an awaitable if one of them returns an awaitable.
+    The result is an awaitable if one of them returns an awaitable.
     """
     while at < len(steps):
         step, counts = steps[at]
@@ -186,7 +186,7 @@ async def _run_later(
 
 
 def in_order(route: Route) -> Route:
-    """The same route, called when the client's earlier events that are handled in order have been handled."""
+    """Return the same route, called after the client's earlier events that are handled in order."""
 
     def call(socket: Socket, data: bytes, attachments: tuple[bytes, ...]) -> object:
         before = socket._last
@@ -198,7 +198,7 @@ def in_order(route: Route) -> Route:
             result = _after(before, route, socket, data, attachments)
         try:
             socket._core.check_running(socket, len(data) + sum(map(len, attachments)))
-        except EventRefused:  # before the next one waits for it
+        except EventRefused:  # before the next event waits for this one
             if isinstance(result, Coroutine):
                 result.close()
             raise

@@ -1,4 +1,4 @@
-"""A Socket.IO server: namespaces, on sessions, on transports."""
+"""The Socket.IO server."""
 
 import asyncio
 import inspect
@@ -43,7 +43,7 @@ _NOT_STARTED: Final = (
     "with serve"
 )
 _NOT_LOADED: Final = _NOT_STARTED.replace("adapter is not connected", "store for recovery is not loaded")
-_LAST_STEPS: Final = 1  # seconds that cancelled tasks have
+_LAST_STEPS: Final = 1  # seconds for cancelled tasks to end
 
 
 @other_names.naming(other_names.METHODS)
@@ -54,7 +54,7 @@ class SocketServer(Registration, BroadcastOperators):
     - `connect_timeout`: time to connect to a first namespace. `upgrade_timeout`: time for the upgrade to WebSocket.
     - `max_payload`: largest message from a client, with its attachments.
     - `max_outbox`: largest backlog of a slow consumer. A client above the limit is disconnected.
-    - `path`, `transports`: where and how clients connect, as the client's options of these names say.
+    - `path`, `transports`: where and how clients connect, like the client's options with these names.
     - `origins`: pages that may connect besides the server's own, such as `["https://app.example"]` or `["*"]`.
     - `cors`: what browsers may do on pages of these origins.
     - `allow_request`: a `def` or an `async def` that gets the `Handshake` of each new session, without `auth`. Its
@@ -69,9 +69,9 @@ class SocketServer(Registration, BroadcastOperators):
       `RecoverySettings` within its own. With an adapter of `RedisAdapter.from_url` they are in Redis, and a client may
       return to any server. A store keeps them where the store does.
 
-    Handlers that are registered with the server, and events that are sent through it, are those of its main namespace,
-    `/`. `asgi` is an ASGI application with this server alone, to be mounted in another one. `settings` has the options
-    of the engine. Raises `TypeError` and `ValueError` for options that cannot be.
+    Handlers registered with the server, and events sent through it, belong to its main namespace, `/`. `asgi` is an
+    ASGI application with only this server, which can be mounted in another one. `settings` has the options of the
+    engine. Raises `TypeError` and `ValueError` for invalid options.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class SocketServer(Registration, BroadcastOperators):
         transports: Sequence[TransportName] = ("polling", "websocket"),
         origins: Origins | Sequence[str] = (),
         allow_request: AllowRequest | None = None,
-        cors: Cors = Cors(),  # noqa: B008  # it cannot be changed
+        cors: Cors = Cors(),  # noqa: B008  # immutable
         proxies: TrustedProxies | Sequence[str] = (),
         max_outbox: int = 4_000_000,
         compression: bool = False,
@@ -146,7 +146,7 @@ class SocketServer(Registration, BroadcastOperators):
         """Return the namespace of this name, and make the namespace first if there is none.
 
         A pattern, or a function of a name, makes dynamic namespaces. Raises `ValueError` for a name that clients cannot
-        send, and `TypeError` for what is no name.
+        send, and `TypeError` for a value of another type.
         """
         found = self._namespaces.get(name) if isinstance(name, str) else None
         if found is None:
@@ -186,11 +186,11 @@ class SocketServer(Registration, BroadcastOperators):
 
     @property
     def namespaces(self) -> dict[str, Namespace]:
-        """The namespaces by their names, as a copy. A dynamic namespace is there when a client has connected to it."""
+        """A copy of the namespaces by name. It includes a dynamic namespace after a client has connected to it."""
         return dict(self._namespaces)
 
     def _find(self, name: str) -> NamespaceCore | None:
-        """The namespace that a client asks for, made if its name matches a pattern."""
+        """Return the namespace that a client asks for; create a dynamic namespace if its name matches."""
         found = self._namespaces.get(name)
         if found is None:
             parent = next((pattern for pattern in self._patterns if pattern._matches(name)), None)
@@ -205,7 +205,7 @@ class SocketServer(Registration, BroadcastOperators):
         return found._core
 
     @property
-    def _core(self) -> NamespaceCore:  # type: ignore[override]  # its handlers are those of its main namespace
+    def _core(self) -> NamespaceCore:  # type: ignore[override]  # the server's handlers are those of its main namespace
         return self.of("/")._core
 
     def start_background_task(
@@ -213,7 +213,7 @@ class SocketServer(Registration, BroadcastOperators):
     ) -> asyncio.Task[T | None]:
         """Run `function(*args, **keywords)` in a task that is cancelled when the server closes.
 
-        An exception is logged, and ends the task with None. Raises `TypeError` for a function that is no coroutine
+        An exception is logged, and ends the task with None. Raises `TypeError` for a function that is not a coroutine
         function, and for a coroutine: `start_background_task(tick, 1)`, not `start_background_task(tick(1))`.
         """
         given: object = function
@@ -270,8 +270,8 @@ class SocketServer(Registration, BroadcastOperators):
     async def drain(self, seconds: float) -> None:
         """Disconnect all clients within `seconds`, evenly and in random order, and refuse new clients.
 
-        What clients sent before they knew is still handled, except over the WebSocket of an ASGI server that is not
-        uvicorn's with `websocket_protocol`. Returns when all clients have gone, or the time is over.
+        Events that clients sent before they knew of the drain are still handled, except over WebSockets of an ASGI
+        server without `websocket_protocol`. Returns when all clients have gone, or the time is over.
         """
         await drain(self._registry, seconds)
 
@@ -313,7 +313,7 @@ class SocketServer(Registration, BroadcastOperators):
 def _recovery_store(
     recovery: bool | RecoverySettings | RecoveryStore, adapter: AdapterFactory | None
 ) -> RecoveryStore | None:
-    """Return where events and sessions are kept: in memory, or for several servers where the adapter keeps them."""
+    """Return the store of events and sessions: in memory, or for several servers the adapter's."""
     if recovery is False:
         return None
     if not isinstance(recovery, bool | RecoverySettings):

@@ -1,4 +1,4 @@
-"""Events between servers: no client gets them.
+"""Events between servers, which no client gets.
 
 Source: socket.io/docs/v4/server-api, "namespace.serverSideEmit".
 """
@@ -12,7 +12,7 @@ from synkora.protocol.json import encode
 from synkora.protocol.socketio import take_attachments
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 
-# Socket.IO on Node.js would take these for events of its own.
+# Socket.IO on Node.js reserves these names.
 _RESERVED: Final = frozenset(("connect", "connection", "new_namespace"))
 
 Handler = Callable[..., object]
@@ -22,9 +22,9 @@ log = Log(__name__)
 
 
 def server_event(name: str, args: Sequence[object]) -> bytes:
-    """The JSON array of an event between servers.
+    """Return the JSON array of an event between servers.
 
-    Raises `TypeError` for bytes and for what JSON cannot hold, `ValueError` for a name that is Socket.IO's own.
+    Raises `TypeError` for bytes and for values that JSON cannot represent, `ValueError` for a reserved name.
     """
     _check_name(name)
     if take_attachments(args)[1]:
@@ -42,18 +42,18 @@ class ServerSide:
         self._spawn = spawn
 
     def on(self, event: str, handler: Handler) -> None:
-        """Register a handler. Raises `ValueError` where there is one, or the name is Socket.IO's own."""
+        """Register a handler. Raises `ValueError` for a second handler and for a reserved name."""
         _check_name(event)
         if event in self._handlers:
             raise ValueError(f"{event!r} has a handler already")
         self._handlers[event] = handler
 
     def copy(self, other: "ServerSide") -> None:
-        """Take the handlers that another namespace has now."""
+        """Copy the current handlers of another namespace."""
         self._handlers = dict(other._handlers)
 
     def receive(self, event: Sequence[Any], answer: Answer | None) -> None:
-        """Take an event, its name and arguments; `answer` gets what the handler returns.
+        """Handle an event, its name and arguments; `answer` gets the handler's result.
 
         There is no answer to an event that has no handler, or whose handler fails.
         """

@@ -1,7 +1,7 @@
-"""Handlers by their signatures: arguments are counted and checked before a handler is called.
+"""Checks the number and types of arguments against a handler's signature, before the call.
 
-Annotations say what an argument is: builtins, msgspec Structs, dataclasses, TypedDicts, pydantic models and what
-`typing` makes of them. An argument without an annotation, or with `Any` or `object`, may be anything.
+Annotations are the types of arguments: builtins, msgspec Structs, dataclasses, TypedDicts, pydantic models and
+combinations by `typing`. An argument without an annotation, or with `Any` or `object`, may be anything.
 """
 
 import functools
@@ -21,17 +21,17 @@ from synkora.sockets import collisions
 from synkora.sockets.errors import ConnectRefused, EventRefused
 
 _PLACE: Final = re.compile(r"\[(?P<index>\d+)\](?P<rest>.*)", re.DOTALL)
-#: What begins the problem of a value that has a path of its own inside.
+#: The prefix of a problem that contains a path inside the value.
 _INSIDE: Final = "@"
 _MISSING: Final = object()
-#: Problems of a pydantic model that are looked at: to look at each would take seconds and several hundred megabytes.
+#: Maximum problems of a pydantic model to describe: very many would take seconds and several hundred megabytes.
 _MAX_PROBLEMS: Final = 100
 _TOO_MANY_KEYS: Final = f"Too large: {collisions.MAX_SIZE} bytes of JSON at most, because it has numbers or ids as keys"
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Parameters:
-    """The parameters of a handler that follow its first ones, the socket and what else Synkora gives.
+    """The parameters of a handler after its first ones, which are the socket and further arguments from Synkora.
 
     `names` and `shapes` are those of the positional parameters, of which `required` have no default. `rest` is the
     shape of `*args`, None where there is no such parameter.
@@ -49,7 +49,7 @@ class Parameters:
         except (TypeError, ValueError):
             if not callable(handler):
                 raise TypeError(f"{what} is not a function: {handler!r}") from None
-            self.rest = Any  # a function in C: it says nothing of its parameters
+            self.rest = Any  # a C function without a known signature
             return
         known = _globals_of(handler)
         positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
@@ -74,11 +74,11 @@ class Parameters:
         return all(shape is Any for shape in (*self.shapes, Any if self.rest is None else self.rest))
 
     def takes(self, count: int) -> bool:
-        """Whether there may be so many arguments."""
+        """Whether `count` arguments are allowed."""
         return self.required <= count and (self.rest is not None or count <= len(self.names))
 
     def wrong_count(self, event: str, count: int) -> EventRefused:
-        """What refuses an event with another number of arguments."""
+        """Return the refusal of an event with a wrong number of arguments."""
         least, most = self.required, len(self.names)
         if self.rest is not None:
             expected = f"at least {_arguments(least)}"
@@ -90,9 +90,9 @@ class Parameters:
 
 
 def caller(event: str, handler: Callable[..., Any]) -> Callable[[Any, bytes, tuple[bytes, ...]], object]:
-    """What calls `handler(socket, *args)` with the arguments in an event's JSON array.
+    """Return a function that calls `handler(socket, *args)` with the arguments in an event's JSON array.
 
-    It raises `EventRefused` for arguments that the handler does not take.
+    The function raises `EventRefused` for arguments that the handler does not accept.
     """
     parameters = Parameters(handler, f"the handler of {event!r}")
     if not parameters.is_untyped:
@@ -109,9 +109,9 @@ def caller(event: str, handler: Callable[..., Any]) -> Callable[[Any, bytes, tup
 
 
 def connect_caller(what: str, handler: Callable[..., Any]) -> Callable[[Any, dict[str, Any]], Any]:
-    """What calls `handler(socket, auth)` or `handler(socket)`.
+    """Return a function that calls `handler(socket, auth)` or `handler(socket)`.
 
-    It raises `ConnectRefused` for a payload of CONNECT that is not of the annotated type.
+    The function raises `ConnectRefused` for a payload of CONNECT that does not have the annotated type.
     """
     parameters = Parameters(handler, what)
     if parameters.required > 1 or "environ" in parameters.names:  # python-socketio's name for the request
@@ -139,7 +139,7 @@ def connect_caller(what: str, handler: Callable[..., Any]) -> Callable[[Any, dic
 
 
 def takes_exactly(what: str, handler: Callable[..., Any], *names: str) -> None:
-    """Make sure that a handler may be called with these arguments, the socket first. Raises `TypeError`."""
+    """Check that a handler can be called with these arguments, the socket first. Raises `TypeError`."""
     parameters = Parameters(handler, what)
     if not parameters.takes(len(names) - 1):
         found = ", ".join(map(str, inspect.signature(handler).parameters))
@@ -147,21 +147,21 @@ def takes_exactly(what: str, handler: Callable[..., Any], *names: str) -> None:
 
 
 def takes_any(what: str, handler: Callable[..., Any]) -> None:
-    """Make sure that a handler may be called as `handler(socket, event, *args)`. Raises `TypeError`."""
+    """Check that a handler can be called as `handler(socket, event, *args)`. Raises `TypeError`."""
     parameters = Parameters(handler, what, given=2)
     if parameters.rest is None or parameters.required:
         raise TypeError(f"{what} takes (socket, event, *args)")
 
 
 def takes_any_outgoing(what: str, handler: Callable[..., Any]) -> None:
-    """Make sure that a handler may be called as `handler(event, *args)`. Raises `TypeError`."""
+    """Check that a handler can be called as `handler(event, *args)`. Raises `TypeError`."""
     parameters = Parameters(handler, what, given=0)
     if parameters.rest is None or parameters.required > 1:
         raise TypeError(f"{what} takes (event, *args)")
 
 
 class _Arguments:
-    """The arguments of one event, by the types that a handler gives them."""
+    """Decodes the arguments of one event by the types in a handler's signature."""
 
     def __init__(self, event: str, parameters: Parameters) -> None:
         self._event = event
@@ -177,13 +177,13 @@ class _Arguments:
         if self._rest is not None:
             check_type(self._rest, what, "args")
         self._decoder: Decoder[Any] = Decoder(self._shape, dec_hook=_make)
-        # JSON has no bytes: they come as attachments, and msgspec would take texts in base64 for them.
+        # JSON has no bytes: they arrive as attachments. msgspec would also decode base64 texts as bytes.
         self._is_split = self._rest is not None or any(map(_may_be_bytes, parameters.shapes))
         shapes = parameters.shapes if self._rest is None else [*parameters.shapes, self._rest]
         self._risk = max(map(_risk_of, shapes), default=collisions.Risk.NONE)
 
     def decode(self, data: bytes, attachments: tuple[bytes, ...]) -> list[Any]:
-        """The arguments in an event's JSON array. Raises `EventRefused` with the place of what is wrong."""
+        """Return the arguments in an event's JSON array. Raises `EventRefused` with the path of the invalid value."""
         if collisions.are_possible(self._risk, data):
             raise EventRefused(_TOO_MANY_KEYS)
         if not attachments and not self._is_split:
@@ -216,21 +216,23 @@ class _Arguments:
 
 
 def result_of(handler: Callable[..., Any]) -> Any:
-    """The type that a handler says it returns; None where it says nothing, or that it returns nothing."""
+    """Return the annotated result type of a handler: `Any` without an annotation, None for the annotation None."""
     try:
         returned = inspect.signature(handler).return_annotation
     except (TypeError, ValueError):
-        return None
-    if returned is inspect.Signature.empty:
-        return None
+        return Any
     if isinstance(returned, str):
-        hints = get_type_hints(SimpleNamespace(__annotations__={"it": returned}), _globals_of(handler))
+        hints = get_type_hints(
+            SimpleNamespace(__annotations__={"it": returned}), _globals_of(handler), include_extras=True
+        )
         returned = hints["it"]
-    return None if returned in (None, type(None)) else Any if returned is object else returned
+    if returned in (None, type(None)):
+        return None
+    return Any if returned in (inspect.Signature.empty, object) else returned
 
 
 def _given(arguments: msgspec.Struct) -> list[Any]:
-    """The arguments that came: those after the first one that is missing have their defaults."""
+    """Return the received arguments. The arguments after the first missing one have their defaults."""
     values = list(msgspec.structs.astuple(arguments))
     while values[-1] is _MISSING:
         values.pop()
@@ -238,7 +240,7 @@ def _given(arguments: msgspec.Struct) -> list[Any]:
 
 
 def _at(name: str, rest: str, problem: str) -> str:
-    """What is wrong, behind its place: `message.text: Expected str, got int`."""
+    """Return a problem with its path: `message.text: Expected str, got int`."""
     if problem.startswith(_INSIDE):
         inside, _, problem = problem[1:].partition(": ")
         rest += f".{inside}" if inside else ""
@@ -246,11 +248,11 @@ def _at(name: str, rest: str, problem: str) -> str:
 
 
 def _make(shape: type, value: Any) -> Any:
-    """A value of a type that msgspec does not know: anything, or a pydantic model."""
+    """Convert a value to a type that msgspec does not know: anything, or a pydantic model."""
     if shape is object:
         return value
     try:
-        return shape.model_validate(value)  # type: ignore[attr-defined]  # `check_type` let nothing else pass
+        return shape.model_validate(value)  # type: ignore[attr-defined]  # `check_type` accepts no other type
     except ValueError as error:
         count = error.error_count()  # type: ignore[attr-defined]  # pydantic's ValidationError
         if count > _MAX_PROBLEMS:
@@ -260,11 +262,11 @@ def _make(shape: type, value: Any) -> Any:
 
 
 def _check_socket(parameter: inspect.Parameter, known: dict[str, Any], what: str) -> None:
-    """Make sure that the first parameter is not annotated as data. Raises `TypeError`."""
+    """Check that the first parameter is not annotated as data. Raises `TypeError`."""
     try:
         shape = _shape(parameter, known, what)
     except TypeError:
-        return  # a name for type checkers alone
+        return  # a name defined only for type checkers
     shape = get_origin(shape) or shape
     if not isinstance(shape, type) or shape is object:
         return
@@ -285,7 +287,7 @@ def _shape(parameter: inspect.Parameter, known: dict[str, Any], what: str) -> An
 
 
 def check_type(shape: Any, what: str, name: str) -> None:
-    """Make sure that values can be made of a type. Raises `TypeError`."""
+    """Check that values can be converted to a type. Raises `TypeError`."""
     try:
         found = msgspec.inspect.type_info(shape)
     except Exception as error:
@@ -309,7 +311,7 @@ def _risk_of(shape: Any) -> collisions.Risk:
 
 
 def _parts(found: Any) -> list[Any]:
-    """A type and all types within it, as msgspec describes them."""
+    """Return a type and all types within it, as described by msgspec."""
     seen: dict[int, Any] = {}
     waiting = [found]
     while waiting:

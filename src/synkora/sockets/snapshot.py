@@ -1,4 +1,4 @@
-"""A socket as it is at one moment: what one server tells another of it."""
+"""A socket's state at one moment, as sent between servers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ class Handshake:
 
     `auth` is the payload of CONNECT, and `payload` the same in JSON. `issued` is when the client connected to the
     namespace, in seconds since 1970. `address` and `secure` are those of the client if a trusted proxy passed the
-    request on. Of sockets of another server, headers, query and `auth` are empty beyond 4 MB in one answer.
+    request on. For sockets of another server, headers, query and `auth` are empty beyond 4 MB in one answer.
     """
 
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class SocketSnapshot:
-    """A socket's id, its handshake, the rooms it is in (its own included), and a copy of the application's `data`."""
+    """A socket's id, its handshake, its rooms (including its own), and a copy of the application's `data`."""
 
     id: str
     handshake: Handshake

@@ -1,4 +1,4 @@
-"""One client in one namespace."""
+"""A socket: one client in one namespace."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class SocketState(Enum):
-    """How far a socket is."""
+    """The state of a socket's connection."""
 
     CONNECTING = auto()
     CONNECTED = auto()
@@ -32,9 +32,9 @@ class SocketState(Enum):
 
 @other_names.naming(other_names.SOCKET)
 class Socket:
-    """A client in a namespace: what handlers get, and send with.
+    """A client in a namespace. Handlers get it, and send with it.
 
-    `id` is public: other clients may see it. `issued` is when it asked to connect, in seconds since the epoch. `data`
+    `id` is public: other clients may see it. `issued` is the time of its CONNECT, in seconds since the epoch. `data`
     is the application's own. Middleware may set `identity`, a name of the user: with recovery, only a client with the
     same identity returns to its socket. A socket that returns has its former id from `on_connect` on.
     """
@@ -69,14 +69,14 @@ class Socket:
         self.id = id
         self._core = core
         self._session = session
-        self._auth = auth  # as JSON: objects could take thirty times as much for as long as the connection lives
+        self._auth = auth  # as JSON: objects could take thirty times as much memory until the end of the connection
         self._state = SocketState.CONNECTING
         self._disconnect = disconnect
         self.issued = time.time()
         self._rooms: set[str] | None = None
-        self._running = 0  # handlers that have not ended
+        self._running = 0  # number of running handlers
         self._running_size = 0  # bytes of their events
-        self._last: asyncio.Future[None] | None = None  # the end of the last one that is called in order
+        self._last: asyncio.Future[None] | None = None  # completes with the last handler that is called in order
         self._pending: list[Message | packets.Draft] | None = None
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
@@ -88,12 +88,12 @@ class Socket:
 
     @property
     def namespace(self) -> str:
-        """The name of its namespace."""
+        """The name of the socket's namespace."""
         return self._core.name
 
     @property
     def auth(self) -> dict[str, Any]:
-        """The payload of CONNECT, each time as a new object; without what a client returns by, which is secret."""
+        """The payload of CONNECT, each time as a new object; without `pid` and `offset`, since `pid` is secret."""
         return decode_auth(self._auth)
 
     @property
@@ -117,7 +117,7 @@ class Socket:
         )
 
     def _snapshot(self) -> SocketSnapshot:
-        """Describe it as it is now."""
+        """Return a snapshot."""
         return SocketSnapshot(self.id, self.handshake, self.rooms, dict(self._data or {}))
 
     @property
@@ -132,7 +132,7 @@ class Socket:
 
     @property
     def _is_connecting(self) -> bool:
-        """Whether its CONNECT has not been answered yet."""
+        """Whether the CONNECT of the socket is still undecided."""
         return self._state is SocketState.CONNECTING
 
     @property
@@ -291,10 +291,10 @@ class Socket:
         """Disconnect the socket from the namespace; with `close`, end the whole connection."""
         self._disconnect(self, close)
 
-    # What the rest of this package calls
+    # Called by other modules of this package
 
     def _open(self) -> None:
-        """Answer CONNECT, and send what waited for that."""
+        """Answer CONNECT, and send the messages that waited for the answer."""
         self._state = SocketState.CONNECTED
         self._core.adapter.rooms.add(self.id, self._session.outbox)
         self._enter(self._rooms or ())
@@ -312,9 +312,9 @@ class Socket:
                 recovery.publish(message, (self.id,))
 
     def _close(self) -> None:
-        """Leave all rooms, and end all waits for acks."""
+        """Leave all rooms, and cancel all pending acks."""
         if self._state is SocketState.CONNECTING:
-            self._auth = b""  # a decision on it may still be awaited, and come to nothing
+            self._auth = b""  # a pending decision may still refer to the socket, but has no effect
         self._state = SocketState.DISCONNECTED
         self._pending = None
         self._core.adapter.rooms.remove(self.id, self._rooms or ())
@@ -323,13 +323,13 @@ class Socket:
             self._acks.cancel()
 
     def _owes(self, number: int) -> bool:
-        """Whether the client was asked for this ack, and has not sent it yet."""
+        """Whether this ack of the client is pending."""
         if self._acks is not None and self._acks.is_open(number):
             return True
         return self._core.adapter.acks.is_open(number, self.id)
 
     def _receive_ack(self, number: int, args: list[Any]) -> bool:
-        """Take the client's ack, of what was sent to it alone or to many; return whether it was asked for."""
+        """Handle the client's ack, of an emit or a broadcast; return whether it was pending."""
         if self._acks is not None and self._acks.resolve(number, args):
             return True
         return self._core.adapter.acks.resolve(number, self.id, args)

@@ -1,7 +1,9 @@
-"""A client in memory, for the tests of applications: real packets and handlers, and no network.
+"""An in-memory client for tests of applications: real packets and handlers, and no network.
 
+```py
 async with connect(server, auth={"name": "Ada"}) as ada:
     assert await ada.call("say", "Hello!") == "delivered"
+```
 """
 
 import asyncio
@@ -29,7 +31,7 @@ _ANYTHING: Final[json.Decoder[Any]] = json.Decoder(Any)
 
 
 class ConnectError(Exception):
-    """The server has refused the client; `data` is what `ConnectRefused` has."""
+    """The server has refused the client; `data` is the data of `ConnectRefused`."""
 
     def __init__(self, message: str, data: Any = None) -> None:
         super().__init__(message)
@@ -37,7 +39,7 @@ class ConnectError(Exception):
 
 
 class ClientClosed(Exception):
-    """The client is out of its namespace, so nothing more comes; `reason` is Socket.IO's word for why."""
+    """The client has left its namespace, so no more events arrive; `reason` is Socket.IO's disconnect reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -47,8 +49,8 @@ class ClientClosed(Exception):
 class Client:
     """A client in one namespace; made by `connect`.
 
-    `id` is its socket's id. `answers` has functions by the names of events: each is called with the arguments of such
-    an event of the server, and returns the ack.
+    `id` is its socket's id. `answers` maps event names to functions: each is called with the arguments of the server's
+    event, and returns the ack.
     """
 
     def __init__(self, server: SocketServer, namespace: str, request: Request) -> None:
@@ -65,17 +67,17 @@ class Client:
 
     @property
     def connected(self) -> bool:
-        """Whether it is in its namespace."""
+        """Whether the client is connected to its namespace."""
         return bool(self.id) and self.closed_by is None
 
     def emit(self, event: str, *args: object) -> None:
-        """Send an event. Raises `ClientClosed` when the client is out of its namespace."""
+        """Send an event. Raises `ClientClosed` if the client has left its namespace."""
         self._send(packets.event(self.namespace, event, args))
 
     async def call(self, event: str, *args: object, timeout: float = TIMEOUT) -> Any:
-        """Send an event; return the first argument of its ack, None where there is none.
+        """Send an event; return the first argument of its ack, or None.
 
-        Raises `TimeoutError` where no ack comes within `timeout` seconds, as for an event that is refused.
+        Raises `TimeoutError` without an ack within `timeout` seconds, for example if the event is refused.
         """
         number = len(self._acks)
         self._acks[number] = asyncio.get_running_loop().create_future()
@@ -91,9 +93,9 @@ class Client:
         return answer[0] if answer else None
 
     async def receive(self, event: str | None = None, *, timeout: float = TIMEOUT) -> list[Any]:
-        """The next event, a list of its name and arguments; with `event`, the next of this name: others are dropped.
+        """Return the next event as a list of name and arguments; with `event`, drop events of other names.
 
-        Raises `TimeoutError` where none comes within `timeout` seconds, `ClientClosed` where none will come.
+        Raises `TimeoutError` without one within `timeout` seconds, `ClientClosed` if the client has left.
         """
         others: list[list[Any]] = []
         try:
@@ -109,18 +111,26 @@ class Client:
         raise ClientClosed(self.closed_by or "")
 
     def received(self) -> list[list[Any]]:
-        """The events that have come and have not been received yet; it receives them."""
+        """Return all events that have arrived and were not received yet."""
         events = []
         while not self._events.empty():
             events.append(self._events.get_nowait())
         return [event for event in events if event is not None]
 
     async def disconnect(self) -> None:
-        """Leave: the server's handlers of the end have been called, or have begun, when this returns."""
+        """Disconnect. When this returns, the server's disconnect handlers have been called, or have started.
+
+        The handlers get the reason `client namespace disconnect`, as from a real client. The server gets the events
+        that were emitted before.
+        """
         if self.closed_by is None:
+            if self.id:
+                self._deliver("41" if self.namespace == "/" else f"41{self.namespace},")
             self._end("io client disconnect")
-            self._session.transport_closed(self._transport, Reason.TRANSPORT_CLOSE)
-        await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._session.transport_closed, self._transport, Reason.TRANSPORT_CLOSE)
+        await asyncio.sleep(0)  # the server gets what was sent
+        await asyncio.sleep(0)  # asynchronous handlers begin
 
     def _send(self, message: Message) -> None:
         if self.closed_by is not None:
@@ -129,7 +139,7 @@ class Client:
             self._deliver(part)
 
     def _deliver(self, part: str | bytes) -> None:
-        """Give the server a message in a turn of its own, as a network does."""
+        """Pass a message to the server in its own turn of the event loop, like a network."""
         loop = asyncio.get_running_loop()
         if isinstance(part, str):
             loop.call_soon(self._session.receive_text, self._transport, part.encode())
@@ -143,7 +153,7 @@ class Client:
             self.id = await self._connected
 
     def _take(self, part: str | bytes) -> None:
-        """Take a message of the server."""
+        """Handle a message of the server."""
         if isinstance(part, bytes):
             packet = self._assembler.add_binary(part)
         elif part.startswith("4"):
@@ -165,7 +175,7 @@ class Client:
             case PacketType.EVENT | PacketType.BINARY_EVENT:
                 event = decode_arguments(packet.data, packet.attachments)
                 self._events.put_nowait(event)
-                if packet.id is not None and event[0] in self.answers:
+                if packet.id is not None and event[0] in self.answers and self.closed_by is None:
                     answer = self.answers[event[0]](*event[1:])
                     args = () if answer is None else answer if isinstance(answer, tuple) else (answer,)
                     self._send(packets.ack(self.namespace, packet.id, args))
@@ -197,7 +207,7 @@ class _MemoryTransport:
     def send(self, messages: list[Message]) -> None:
         for message in messages:
             for part in message.messages():
-                self._client._take(part)  # noqa: SLF001  # the two are one
+                self._client._take(part)  # noqa: SLF001  # the two classes belong together
 
     def seconds_since_progress(self) -> float:
         return inf
@@ -250,7 +260,7 @@ async def connect(
     await _shake_hands(server, request, is_websocket=transport == "websocket")
     client = Client(server, namespace, request)
     try:
-        await client._connect(auth, timeout)  # noqa: SLF001  # the two are one
+        await client._connect(auth, timeout)  # noqa: SLF001  # the two classes belong together
         yield client
     finally:
         await client.disconnect()

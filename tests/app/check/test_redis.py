@@ -125,7 +125,7 @@ async def test_a_password_that_is_not_right(settings: MakeSettings, credentials:
     assert {found[name].status for name in ("redis-rights", "redis-memory", "redis-clock")} == {FindingStatus.SKIPPED}
 
 
-async def test_nobody_there(settings: MakeSettings) -> None:
+async def test_without_redis(settings: MakeSettings) -> None:
     found = by_name(await check_redis(settings(REDIS_URL="redis://127.0.0.1:1")))
     assert (found["redis"].status, found["redis"].message) == (
         FindingStatus.WRONG,
@@ -142,7 +142,7 @@ async def test_a_frozen_one(settings: MakeSettings) -> None:
     assert (found["redis"].status, found["redis"].message) == (FindingStatus.WRONG, "Redis did not answer within 4 s")
 
 
-async def test_what_is_no_redis(settings: MakeSettings) -> None:
+async def test_a_server_other_than_redis(settings: MakeSettings) -> None:
     """Another program's port."""
 
     async def serve(reader: object, writer: object) -> None:

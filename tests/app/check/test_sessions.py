@@ -2,7 +2,7 @@
 
 import hashlib
 
-from synkora.app.check.sessions import is_made_with, nobodys_sessions
+from synkora.app.check.sessions import is_made_with, make_test_sessions
 from synkora.identity import Keyring
 from synkora.identity.cookies import session_cookies
 
@@ -12,7 +12,7 @@ SECRET = "a-secret-of-the-tests-of-sessions"
 def test_both_kinds() -> None:
     """One of NextAuth v4 and one of Auth.js v5, good for a minute, by the names that the app reads."""
     for secure, prefix in ((False, ""), (True, "__Secure-")):
-        cookies = session_cookies("; ".join(nobodys_sessions(SECRET, secure=secure)))
+        cookies = session_cookies("; ".join(make_test_sessions(SECRET, secure=secure)))
         assert [name for name, _ in cookies] == [f"{prefix}authjs.session-token", f"{prefix}next-auth.session-token"]
         for name, token in cookies:
             claims = Keyring(SECRET).verify(token, cookie_name=name)
@@ -22,7 +22,7 @@ def test_both_kinds() -> None:
 
 def test_a_name_of_the_apps_own() -> None:
     """Both kinds come under that name, each for its own request, since either salts its key otherwise."""
-    for header in nobodys_sessions(SECRET, secure=True, name="acme.sid"):
+    for header in make_test_sessions(SECRET, secure=True, name="acme.sid"):
         ((name, token),) = session_cookies(header, ("acme.sid",))
         assert Keyring(SECRET, session_cookie=name).verify(token, cookie_name=name)["id"]
 

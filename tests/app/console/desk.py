@@ -20,8 +20,8 @@ TOKEN = "0123456789abcdef-of-the-console"
 class Desk:
     """A site with its console, which is asked as the page does."""
 
-    def __init__(self, files: Path, **given: Any) -> None:
-        self.site = Site()
+    def __init__(self, files: Path, site: Site | None = None, **given: Any) -> None:
+        self.site = site or Site()
         self.tail = LogTail()
         settings = Settings(**{"NEXTAUTH_SECRET": SECRET, "CONSOLE_TOKEN": TOKEN, **given}, _env_file=None)
         instance = Instance(self.site.server, self.site.collaboration)

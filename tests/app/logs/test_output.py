@@ -55,7 +55,7 @@ def test_lines_keep_their_order(pipe: Pipe) -> None:
     assert pipe.output.lost == 0
 
 
-def test_what_nobody_reads_is_bounded_counted_and_told(pipe: Pipe) -> None:
+def test_unread_lines_are_bounded_and_counted_and_reported(pipe: Pipe) -> None:
     """Lines past the bound are lost. Once the reader is back, a line in the place of the lost ones says how many."""
     for _ in range(1000):
         pipe.output.write(LINE)

@@ -47,7 +47,7 @@ async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: 
     assert repeats.levels == {"error": 2000, "warning": 1000}
 
 
-async def test_each_block_is_told(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_each_block_is_logged(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """What operators do is no flood: each is to be known with who it was."""
     log: Any = structlog.get_logger()
     for name in ("alice", "bob"):
@@ -68,7 +68,9 @@ async def test_each_block_is_told(repeats: RepeatedLines, capsys: pytest.Capture
     assert lines(capsys) == []
 
 
-async def test_another_window_begins_anew(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_new_window_starts_with_fresh_counts(
+    repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]
+) -> None:
     log: Any = structlog.get_logger()
     for _ in range(2):
         log.warning("odd")

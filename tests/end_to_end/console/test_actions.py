@@ -61,9 +61,7 @@ async def test_a_client_is_disconnected(server: ServerProcess, connect_by: Conne
     assert operator.console == []
 
 
-async def test_a_notice_reaches_the_project_and_nobody_else(
-    server: ServerProcess, connect_by: Connect, watch: Watch
-) -> None:
+async def test_a_notice_reaches_only_the_project(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """With the words as they were written; the page counts characters, and says how many connections it has reached."""
     alice, bob, carol = [await connect_by(person, url=server.url) for person in (ALICE, BOB, CAROL)]
     await join(alice)

@@ -251,7 +251,7 @@ async def test_an_instance_that_is_silent(world: World) -> None:
     await console.until("overview", lambda overview: len(newest(overview)) == 2)
 
 
-async def test_many_tables_silence_nobody(world: World) -> None:
+async def test_many_tables_do_not_delay_other_requests(world: World) -> None:
     """While as many are asked for as may wait, each has the rows of both, and a client of the other is reached."""
     console = world.consoles[0]
     asked = MOST_RUNNING + MOST_WAITING

@@ -150,8 +150,10 @@ async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, w
     """)
     for _ in range(30):
         await bob.emit("canvas:cursor", {"projectId": "a/b c", "position": 1})
+    await bob.emit("task:create", {"projectId": "a/b c", "task": {"id": "1"}})
     await operator.play("""
-        await until(async () => /^Bob user-bob131[1-9]/.test(await row('Bob').textContent()), 'a rate');
+        await until(async () => /^Bob user-bob132[1-9]/.test(await row('Bob').textContent()), 'a rate');
+        await page.getByText('Kept for clients that return: 1 event, 26 B.').waitFor();
         await page.reload();
         await page.getByRole('heading', { name: 'Project a/b c' }).waitFor();
         await page.getByRole('button', { name: 'Notice' }).click();

@@ -11,7 +11,7 @@ from tests.support.servers import Address, Engine, serving_engine
 from synkora.engine.message import Message
 from synkora.engine.origins import Origins
 from synkora.engine.transports import poll_responses
-from synkora.protocol import compression
+from synkora.protocol import deflate
 
 PAGE = "https://app.example.com"
 SMALL, LARGE = b"4small", b"4" + "größe ".encode() * 1000
@@ -110,13 +110,13 @@ async def test_a_broadcast_is_compressed_once(
     engine: Engine, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compressed: list[bytes] = []
-    original = compression.compressed_blocks
+    original = deflate.compressed_blocks
 
     def counted(data: bytes) -> bytes:
         compressed.append(data)
         return original(data)
 
-    for module in (compression, poll_responses):
+    for module in (deflate, poll_responses):
         monkeypatch.setattr(module, "compressed_blocks", counted)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Polling(address, GZIP)) for _ in range(5)]

@@ -9,7 +9,7 @@ from tests.support.servers import Engine, serving_engine
 from tests.support.wire import raw_websocket
 
 from synkora.engine.message import Message
-from synkora.protocol import compression, websocket
+from synkora.protocol import deflate, websocket
 
 CHROMIUM = "permessage-deflate; client_max_window_bits"
 FIREFOX = "permessage-deflate"
@@ -20,7 +20,7 @@ LARGE = b"4" + "größe ".encode() * 1000
 async def test_a_broadcast_is_compressed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """All who agreed on it get the same bytes each time; who did not, or wants another window, gets it as it is."""
     compressed: list[bytes] = []
-    original = compression.compressed_blocks
+    original = deflate.compressed_blocks
 
     def counted(data: bytes) -> bytes:
         compressed.append(data)

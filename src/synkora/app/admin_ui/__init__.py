@@ -1,1 +1,1 @@
-"""Socket.IO's admin UI, which connects to this server as to one of Node.js'."""
+"""Socket.IO's Admin UI, which connects to this server as to a Node.js server."""

@@ -1,4 +1,4 @@
-"""What has changed between two looks, in the admin UI's words."""
+"""Changes between two readings of an instance, as events of the Admin UI."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -11,11 +11,11 @@ Event = tuple[str, *tuple[object, ...]]
 #: The sockets by their namespace and their id.
 Sockets = Mapping[tuple[str, str], SocketDescription]
 
-_REASON: Final = "the reason is in the server's log"  # to keep the ends between two looks would cost each of them
+_REASON: Final = "the reason is in the server's log"  # the server does not keep the reasons of past disconnects
 
 
 def server_stats(statistics: Statistics, before: Statistics | None, time: float) -> ServerStats:
-    """How an instance is at a time, in seconds since the epoch, with what has happened there since `before`."""
+    """The statistics of an instance at `time` (seconds since the epoch), with the growth since `before`."""
     totals = statistics.totals if before is None else before.totals
     grown = {kind: count - totals.get(kind, 0) for kind, count in statistics.totals.items()}
     return ServerStats(
@@ -31,10 +31,10 @@ def server_stats(statistics: Statistics, before: Statistics | None, time: float)
 
 
 def changes(before: Sockets, after: Sockets) -> Iterator[Event]:
-    """The events that make the UI's tables of sockets those of now."""
+    """Yield the events that update the UI's table of sockets from `before` to `after`."""
     at = now()
     for key in before.keys() - after.keys():
-        for room in before[key].rooms:  # the UI does not take it out of them by itself
+        for room in before[key].rooms:  # the UI does not remove a closed socket from its rooms
             yield "room_left", key[0], room, key[1], at
         yield "socket_disconnected", *key, _REASON, at
     for key, socket in after.items():

@@ -1,4 +1,4 @@
-"""Who may use the admin UI: its password, and the session that spares people typing it again."""
+"""Credentials of the Admin UI: a password, and a session so that the UI does not ask for the password again."""
 
 import hmac
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 SESSION: Final = 86_400  # seconds
-_LONGEST: Final = 100  # characters of a session's id that may be one: those made here have 75
+_LONGEST: Final = 100  # characters of a session id; `new_session` makes 75
 
 
 class Credentials:
-    """Judges what the admin UI signs in with, where `token` is the password.
+    """Checks what the Admin UI signs in with. `token` is the password.
 
-    A session's id is the time of its end with a signature made by the token. So nothing is kept of it, every instance
-    that has the same token takes it, and with the token it ends.
+    A session id is an expiry time, signed with the token. The server stores no sessions, each instance with the same
+    token accepts the id, and a new token invalidates all ids.
     """
 
     def __init__(self, token: str, clock: Callable[[], float] = time.time) -> None:
@@ -21,16 +21,15 @@ class Credentials:
         self._clock = clock
 
     def are_password(self, given: object) -> bool:
-        """Whether this is the password."""
         return isinstance(given, str) and hmac.compare_digest(given.encode(), self._token)
 
     def new_session(self) -> str:
-        """The id of a session that begins now."""
+        """Return the id of a session that begins now."""
         end = f"{int(self._clock()) + SESSION}"
         return f"{end}.{self._sign(end)}"
 
     def are_session(self, given: object) -> bool:
-        """Whether this is the id of a session that goes on."""
+        """Whether `given` is the id of a session that has not expired."""
         if not isinstance(given, str) or len(given) > _LONGEST:
             return False
         end, _, signature = given.partition(".")

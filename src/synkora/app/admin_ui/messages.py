@@ -1,4 +1,4 @@
-"""What the admin UI is told. Source: @socket.io/admin-ui 0.5, dist/typed-events.d.ts and dist/index.js."""
+"""Messages for the Admin UI. Source: @socket.io/admin-ui 0.5, dist/typed-events.d.ts and dist/index.js."""
 
 from typing import Any, Final
 
@@ -6,27 +6,27 @@ from msgspec import Struct
 
 from synkora.app.all_instances import Nothing, Topic
 
-#: The pages of sockets, rooms and clients: without it the UI has those of figures alone.
+#: With this feature the UI shows the pages of sockets, rooms and clients; without it, statistics only.
 TABLES: Final = "ALL_EVENTS"
-#: What this server can do for the UI besides. That it does not join, leave and emit is explained in docs/admin-ui.md.
+#: The other supported features. docs/admin-ui.md explains why join, leave and emit are not supported.
 FEATURES: Final = ("DISCONNECT", "MDISCONNECT", "AGGREGATED_EVENTS")
 
 
 class Config(Struct, rename="camel"):
-    """What the UI can do with the server: `config`."""
+    """The payload of `config`: what the UI can do with the server."""
 
     supported_features: list[str]
 
 
 class NamespaceSize(Struct, rename="camel"):
-    """A namespace, and how many sockets of an instance are in it."""
+    """A namespace, and its number of sockets on an instance."""
 
     name: str
     sockets_count: int
 
 
 class Statistics(Struct, rename="camel"):
-    """How an instance is; `totals` are its counts since it started, by the UI's words for what they count."""
+    """Statistics of an instance. `totals` are counts since its start, by the UI's names."""
 
     server_id: str
     hostname: str
@@ -39,7 +39,7 @@ class Statistics(Struct, rename="camel"):
 
 
 class Growth(Struct):
-    """By how much a total has grown, and when, in milliseconds since the epoch and to the second."""
+    """The growth of a total, and its time in milliseconds since the epoch, rounded to a second."""
 
     timestamp: int
     type: str
@@ -47,7 +47,7 @@ class Growth(Struct):
 
 
 class ServerStats(Struct, rename="camel"):
-    """How an instance is, as the UI has it: `server_stats`."""
+    """The payload of `server_stats`: an instance's statistics."""
 
     server_id: str
     hostname: str
@@ -60,7 +60,7 @@ class ServerStats(Struct, rename="camel"):
 
 
 class SocketDescription(Struct, rename="camel"):
-    """A socket: an item of `all_sockets`, and what `socket_connected` tells."""
+    """A socket: an item of `all_sockets`, and the payload of `socket_connected`."""
 
     id: str
     client_id: str
@@ -72,7 +72,7 @@ class SocketDescription(Struct, rename="camel"):
 
 
 class SocketUpdate(Struct):
-    """What has changed of a socket: `socket_updated`."""
+    """The payload of `socket_updated`: a socket's changed fields."""
 
     id: str
     nsp: str
@@ -80,7 +80,7 @@ class SocketUpdate(Struct):
     data: dict[str, Any]
 
 
-#: How is an instance, and which sockets has it? Both are told without anything that somebody could sign in with.
+#: Requests for an instance's statistics and its sockets. The answers hold no credentials.
 STATISTICS: Final[Topic[Nothing, Statistics]] = Topic("admin-ui:statistics", Nothing, Statistics)
 SOCKETS: Final[Topic[Nothing, list[SocketDescription]]] = Topic(
     "admin-ui:sockets", Nothing, list[SocketDescription], keeps_halves=True

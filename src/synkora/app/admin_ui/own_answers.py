@@ -1,4 +1,4 @@
-"""What an instance tells of itself."""
+"""This instance's answers to requests of the Admin UI."""
 
 import asyncio
 import os
@@ -13,17 +13,17 @@ from synkora.app.instance import Instance
 from synkora.sockets.internals import session_of
 from synkora.sockets.socket import Socket
 
-# No others, since any may hold a secret: cookies and tokens do.
+# Other headers may hold secrets: cookies and tokens.
 _HEADERS: Final = frozenset(("accept-language", "host", "origin", "user-agent", "x-forwarded-for", "x-forwarded-proto"))
 _PARAMETERS: Final = ("EIO", "transport")
 _ID_SIZE: Final = 12  # characters
-_AT_ONCE: Final = 100  # sockets that are described in one turn of the loop
-_LONGEST: Final = 200  # characters of a header that are shown
-_ROOM_NAMES: Final = 250_000  # characters of rooms' names that are shown in all; clients choose the names
+_AT_ONCE: Final = 100  # sockets described in one turn of the loop
+_LONGEST: Final = 200  # characters of a header shown
+_ROOM_NAMES: Final = 250_000  # characters of all shown room names together; clients choose the names
 
 
 class AdminUiInstance:
-    """This instance, for the admins of this and of other instances."""
+    """Answers admins of this instance and of other instances."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
@@ -71,7 +71,7 @@ class AdminUiInstance:
         member = self._collaboration.members.get(socket.id)
         return SocketDescription(
             id=socket.id,
-            # Not the session's id itself: its owner can take the session over.
+            # Not the session's id: with the id one can take over the session.
             client_id=sha256(session_of(socket).sid.encode()).hexdigest()[:_ID_SIZE],
             transport=socket.transport,
             nsp=socket.namespace,

@@ -1,4 +1,4 @@
-"""The namespace that the admin UI connects to."""
+"""The namespace for the Admin UI."""
 
 from typing import Any, Final
 
@@ -18,17 +18,17 @@ from synkora.sockets.socket import Socket
 
 NAMESPACE: Final = "/admin"
 
-_WRONG: Final = "invalid credentials"  # the words that the UI shows its form again for
+_WRONG: Final = "invalid credentials"  # on this message the UI shows its sign-in form again
 _TOO_MANY: Final = "too many wrong passwords have come from your address: wait a minute"
 
 log = structlog.get_logger(__name__)
 
 
 def serve_admin_ui(instance: Instance, token: str, *, interval: float = INTERVAL) -> None:
-    """Let the admin UI connect, with any user name and `token` as its password.
+    """Let the Admin UI connect, with any user name and `token` as the password.
 
-    Admins are told the figures of all instances every `interval` seconds, and can disconnect sockets. An address with
-    too many wrong passwords has to wait, however it came by the right one, and loses its connection when it does not.
+    Admins get the statistics of all instances every `interval` seconds, and can disconnect sockets. An address with too
+    many wrong passwords must wait, even with the right password; an attempt before then is disconnected.
     """
     credentials, failures = Credentials(token), FailureBackoff(MOST_FAILURES)
     server = instance.server

@@ -1,4 +1,4 @@
-"""Keeps admins informed of all instances, while there are any."""
+"""Sends the state of all instances to the connected admins."""
 
 import asyncio
 import time
@@ -13,18 +13,17 @@ from synkora.engine.logs import fault
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
 
-INTERVAL: Final = 2  # seconds, as in Node.js: after ten without a word the UI takes a server for dead
-MOST_SOCKETS: Final = 500  # of all instances; the UI looks through all it has for each that it is told of
-_MOST_CHANGES: Final = 1000  # that are told one by one
+INTERVAL: Final = 2  # seconds, as in Node.js; after ten seconds of silence the UI considers a server dead
+MOST_SOCKETS: Final = 500  # of all instances; the UI searches its whole list for each socket that it gets
+_MOST_CHANGES: Final = 1000  # sent one by one
 
 log = structlog.get_logger(__name__)
 
 
 class Watch:
-    """Looks at all instances every `interval` seconds, and tells the admins who are connected to this one.
+    """Reads all instances every `interval` seconds, and sends the changes to the admins connected to this instance.
 
-    What an instance is asked it answers from what it has at hand, and keeps nothing for it: all that has to be
-    remembered between two looks is here, and forgotten with the last admin.
+    The instances keep no state for this. The watch keeps the last reading, until the last admin disconnects.
     """
 
     def __init__(self, namespace: Namespace, instances: AllInstances, interval: float = INTERVAL) -> None:
@@ -38,10 +37,10 @@ class Watch:
     def _forget(self) -> None:
         self._config: Config | None = None
         self._statistics: dict[str, Statistics] = {}
-        self._sockets: Sockets | None = None  # before they are shown, and while there are too many
+        self._sockets: Sockets | None = None  # None before the first reading, and while there are too many
 
     def enter(self, admin: Socket) -> None:
-        """Keep an admin informed from now on."""
+        """Send an admin the current state, then each change."""
         self._admins.add(admin.id)
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again())
@@ -63,7 +62,7 @@ class Watch:
                 await self._look()
             except Exception as error:  # noqa: BLE001  # it is logged
                 log.error("admin_ui_look_failed", **fault(error))
-                self._sockets = None  # which of them admins were told of is not known: the next look tells all
+                self._sockets = None  # which of them the admins know is unknown: the next reading sends all
             await asyncio.sleep(self._interval)
 
     async def _look(self) -> None:
@@ -77,7 +76,7 @@ class Watch:
         self._tell(statistics)
 
     def _show(self, sockets: Sockets | None) -> None:
-        """Tell of the sockets as they are now, or that there are too many to be told of."""
+        """Send the current sockets, or the fact that there are too many to show."""
         admins = self._namespace.local
         config = Config([*FEATURES] if sockets is None else [*FEATURES, TABLES])
         before, self._sockets = self._sockets, sockets

@@ -1,1 +1,1 @@
-"""`synkora check`: what would go well, and what would not, if the server were started here with these settings."""
+"""`synkora check`: tests whether the server would work on this machine with these settings."""

@@ -1,4 +1,4 @@
-"""The settings themselves, and where they come from."""
+"""Checks of the settings as a whole, and of their sources."""
 
 import stat
 from collections.abc import Iterable, Iterator
@@ -8,12 +8,12 @@ from synkora.app import setting_sources
 from synkora.app.check.finding import Finding, risky, well, wrong
 from synkora.app.settings import Settings, SettingsError, describe, read_settings, unknown_names
 
-#: What `read_configuration` looks at.
+#: The names of the checks in `read_configuration`.
 NAMES: Final = ("settings", "settings-files", "settings-names")
 
 
 def read_configuration(*, host: str | None = None, port: int | None = None) -> tuple[Settings | None, list[Finding]]:
-    """The settings as the server would read them, and what is to be said of them; None where they cannot be read."""
+    """Return the settings as the server would read them (None if they are invalid), and the findings."""
     try:
         settings = read_settings(host=host, port=port)
     except SettingsError as error:

@@ -26,11 +26,11 @@ _TOO_MUCH: Final = """
     FROM (VALUES (to_regclass($1)), (to_regclass($2))) AS tables (name) WHERE name IS NOT NULL
 """
 
-_Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # a generic in its stubs alone
+_Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic only in its stubs
 
 
 async def check_database(settings: Settings) -> list[Finding]:
-    """Whether the database can be asked who may join, by a user who may do nothing else."""
+    """Check that the database can answer who may join, and that its user has no other rights."""
     names = ("database", *_REST)
     if settings.project_access != "postgres":
         return [skipped(name, f"PROJECT_ACCESS is {settings.project_access}: it is not asked") for name in names]
@@ -72,7 +72,7 @@ def _unreachable(error: Exception) -> Finding:
             advice = "Name the authority that has issued it: sslrootcert=… in DATABASE_URL"
         case ConnectionRefusedError():
             why, advice = "nothing listens where DATABASE_URL says", "Start the database, or correct DATABASE_URL"
-        case asyncpg.InvalidAuthorizationSpecificationError():  # a wrong password is one
+        case asyncpg.InvalidAuthorizationSpecificationError():  # includes a wrong password
             why = f"it does not let the user in: {words}"
             advice = f"{_CORRECT}; characters like @ : / ? # in a password must be percent-encoded"
         case asyncpg.InvalidCatalogNameError():
@@ -99,12 +99,12 @@ def _reached(url: DatabaseUrl, connection: _Connection) -> Finding:
 
 
 async def _tables(url: str) -> Finding:
-    """Ask as the server will, for a project that there is not."""
+    """Run the server's query for a project that does not exist."""
     policy = PostgresAccess(url)
     try:
         await policy.role(_NOBODY, "synkora-check")
     except AccessUnavailable as error:
-        # Its own words are whole, and its context is what the advice depends on.
+        # The message says enough; the advice depends on the context.
         if isinstance(error.__context__, asyncpg.InsufficientPrivilegeError):
             advice = 'GRANT USAGE ON SCHEMA … and GRANT SELECT ON "Project", "TeamMember" to the user of DATABASE_URL'
         else:

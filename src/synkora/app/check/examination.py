@@ -1,4 +1,4 @@
-"""All checks at once."""
+"""Runs all checks concurrently."""
 
 import asyncio
 import inspect
@@ -11,16 +11,16 @@ from synkora.app.check.registry import CHECKS, Group
 from synkora.app.settings import Settings
 from synkora.extras import advice
 
-#: Seconds that what is asked over a network has.
+#: Timeout for a check over the network, in seconds.
 PATIENCE: Final = 6.0
 
 
 async def examine(
     *, host: str | None = None, port: int | None = None, groups: Sequence[Group] = CHECKS
 ) -> list[Finding]:
-    """What each check found, in their order; `host` and `port` win over the settings, as they do for `synkora serve`.
+    """Return the findings in the order of the checks. `host` and `port` override the settings, as for `synkora serve`.
 
-    A check that fails, or does not end in time, has found that. Never raises for what it finds.
+    A check that fails or times out is a finding too. Never raises because of a finding.
     """
     settings, findings = read_configuration(host=host, port=port)
     if settings is None:
@@ -44,6 +44,6 @@ async def _run(group: Group, settings: Settings) -> list[Finding]:
         failure = wrong(first, words, command)
     except TimeoutError:
         failure = wrong(first, f"no answer within {PATIENCE:g} s", "See whether what is asked is overloaded, or frozen")
-    except Exception as error:  # noqa: BLE001  # the other checks are still worth reading; its words may hold a secret
+    except Exception as error:  # noqa: BLE001  # the other checks still matter; the message may hold a secret
         failure = wrong(first, f"the check itself failed: {type(error).__name__}", "Report this: it is a fault of ours")
     return [failure, *(skipped(name, f"not looked at, since {first} was not") for name in rest)]

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Findings of the checks."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -8,7 +8,7 @@ import msgspec
 
 
 class FindingStatus(StrEnum):
-    """How it is with what was looked at, from good to bad."""
+    """The result of a check, from good to bad."""
 
     SKIPPED = "skipped"
     WELL = "well"
@@ -20,7 +20,7 @@ _GRAVITY: Final = {status: gravity for gravity, status in enumerate(FindingStatu
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What the check of that name found, in one sentence, and what to do about it; neither holds a secret."""
+    """A check's result in one sentence, and advice. Neither holds a secret."""
 
     check: str
     status: FindingStatus
@@ -49,5 +49,5 @@ def skipped(check: str, message: str) -> Finding:
 
 
 def worst(findings: Iterable[Finding]) -> FindingStatus:
-    """The worst of their statuses; `WELL` where there is none worse."""
+    """The worst status; `WELL` without findings."""
     return max((FindingStatus.WELL, *(finding.status for finding in findings)), key=_GRAVITY.__getitem__)

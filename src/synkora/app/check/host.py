@@ -1,4 +1,4 @@
-"""The machine: whether it can hold as many clients as may come."""
+"""Checks of the machine's capacity for clients."""
 
 import os
 import resource
@@ -10,15 +10,15 @@ from synkora.app.check.finding import Finding, risky, skipped, well
 from synkora.app.settings import Settings
 from synkora.serving.listen import BACKLOG
 
-_OTHER_FILES: Final = 100  # beside clients: Redis, the app or its database, libraries, sockets that listen
+_OTHER_FILES: Final = 100  # besides clients: Redis, the app or its database, libraries, listening sockets
 _SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
-# A container's own limit, of either version of control groups.
+# A container's memory limit, in cgroups v2 and v1.
 _MEMORY_LIMITS: Final = tuple(map(Path, ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")))
 _GB: Final = 1_000_000_000
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
-    """Whether each client can have its file."""
+    """Check that there are enough file descriptors for all clients."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     clients = settings.limit_clients
     if soft == resource.RLIM_INFINITY:
@@ -42,7 +42,7 @@ def check_files(settings: Settings) -> Iterator[Finding]:
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:
-    """Whether the memory lasts if all clients stop reading."""
+    """Check that the memory suffices if all clients stop reading."""
     memory, clients, outbox = _memory(), settings.limit_clients, settings.max_outbox
     if not clients:
         yield risky("memory", "LIMIT_CLIENTS is 0: clients may fill any memory", "Set it to those that you expect")
@@ -61,7 +61,7 @@ def check_memory(settings: Settings) -> Iterator[Finding]:
 
 
 def check_backlog(settings: Settings) -> Iterator[Finding]:
-    """Whether clients that come back all at once are kept waiting, or turned away."""
+    """Check that the listen backlog can hold all clients when they reconnect at once."""
     if not _SOMAXCONN.exists():
         yield skipped("backlog", "this system does not say how many connections may wait")
         return
@@ -77,7 +77,7 @@ def check_backlog(settings: Settings) -> Iterator[Finding]:
 
 
 def check_user(settings: Settings) -> Iterator[Finding]:
-    """Whether the server would run with every right there is."""
+    """Check that the server does not run as root."""
     if os.geteuid():
         yield well("user", "not root")
     elif settings.environment == "production":
@@ -87,7 +87,7 @@ def check_user(settings: Settings) -> Iterator[Finding]:
 
 
 def _memory() -> int:
-    """Bytes that the process can have."""
+    """The memory available to the process, in bytes."""
     most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [path.read_text().strip() for path in _MEMORY_LIMITS if path.exists()]
     return min([most, *(int(limit) for limit in limits if limit.isdigit())])

@@ -1,4 +1,4 @@
-"""Sessions that the web app keeps in its database, of which a cookie has nothing but the key."""
+"""Checks of sessions that the web app keeps in its database. A cookie holds only the session's key."""
 
 from secrets import token_hex
 from typing import Final
@@ -17,7 +17,7 @@ _NOT_LOOKED_UP: Final = "sessions that the app keeps in its database (NextAuth w
 
 
 async def check_kept_sessions(settings: Settings) -> list[Finding]:
-    """Whether sessions can be looked up that the app keeps in its database."""
+    """Check that the server can look up sessions in the app's database."""
     if settings.database_url is None:
         return [skipped(_NAME, f"DATABASE_URL is not set: {_NOT_LOOKED_UP}")]
     try:

@@ -1,4 +1,4 @@
-"""This machine and others: what is local, and whose clock is right."""
+"""Local addresses, and the clocks of other machines."""
 
 from ipaddress import ip_address
 from typing import Final
@@ -8,12 +8,12 @@ from synkora.app.check.finding import Finding, risky, well, wrong
 
 
 def is_local(origin: str) -> bool:
-    """Whether its pages are on this machine, rather than in an app with a scheme of its own."""
+    """Whether the origin's pages are on this machine. An origin with an app's own scheme is not local."""
     return origin.startswith(("http:", "https:")) and is_loopback(urlsplit(origin).hostname or "")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by name or address, is this machine to itself."""
+    """Whether a host name or address is a loopback one."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -22,13 +22,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-_ODD: Final = 5.0  # seconds: more than a clock that is kept is ever off
-_LARGEST: Final = 30.0  # seconds: twice what the times of a token are taken with
+_ODD: Final = 5.0  # seconds: a synchronised clock is never off by as much
+_LARGEST: Final = 30.0  # seconds: twice the tolerance for a token's times
 _ADVICE: Final = "Have both machines keep their time by NTP: timedatectl set-ntp true"
 
 
 def judge_clock(check: str, whose: str, theirs: float, before: float, after: float) -> Finding:
-    """What to say of the time `theirs` that was asked for between `before` and `after`; in seconds since 1970."""
+    """The finding about the time `theirs`, read between `before` and `after`. All are seconds since 1970."""
     ahead = theirs - min(max(theirs, before), after)
     if abs(ahead) < _ODD:
         return well(check, f"{whose} clock and this machine's agree")

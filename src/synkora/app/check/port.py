@@ -1,4 +1,4 @@
-"""The port: free, or taken by this very server."""
+"""Checks that the port is free, or in use by this server."""
 
 import errno
 import math
@@ -34,7 +34,7 @@ _DECODER: Final[Decoder[_Health]] = Decoder(_Health)
 
 
 async def check_port(settings: Settings) -> list[Finding]:
-    """Whether the server could listen where it is to."""
+    """Check that the server can listen on its address and port."""
     port = settings.port
     place = f"{settings.host or 'every interface'}, port {port}"
     try:
@@ -80,12 +80,12 @@ async def _health(settings: Settings) -> _Health:
 def _trusting(settings: Settings) -> ssl.SSLContext | bool:
     """Trust only the server's own certificate, from any issuer."""
     if settings.ssl_certfile is None:
-        return False  # there is none to be looked at
+        return False  # no certificate to verify
     own = x509.load_pem_x509_certificates(settings.ssl_certfile.read_bytes())[0]
     context = ssl.create_default_context(cadata=own.public_bytes(Encoding.DER))
-    # Without VERIFY_X509_STRICT, which is a default from Python 3.13 on.
+    # Without VERIFY_X509_STRICT, a default since Python 3.13.
     context.verify_flags = ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_TRUSTED_FIRST
-    context.check_hostname = False  # it is asked by its address
+    context.check_hostname = False  # the URL has an address
     return context
 
 

@@ -17,8 +17,8 @@ _PATIENCE: Final = 4.0  # seconds for all
 _REST: Final = ("redis-rights", "redis-memory", "redis-clock")
 _LIFETIME: Final = 60  # seconds
 _FULL: Final = 0.9  # of maxmemory
-#: What the scripts of presence and recovery ask, each with what follows its key. One by one, since a script does not
-#: say which right is lacking; in an order in which nothing is kept if one is.
+#: The commands of the scripts of presence and recovery, each with the arguments after its key. They run one by one,
+#: since a script does not say which right is missing. In this order nothing stays in Redis if a right is missing.
 PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("DEL",),
     ("EXPIRE", _LIFETIME),
@@ -59,7 +59,7 @@ PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
 
 
 async def check_redis(settings: Settings) -> list[Finding]:
-    """Whether Redis can join this instance to others."""
+    """Check that the server can use Redis."""
     if settings.redis_url is None:
         return [skipped(name, "REDIS_URL is not set: this instance is the only one") for name in ("redis", *_REST)]
     url = RedisUrl.parse(settings.redis_url.get_secret_value())
@@ -68,7 +68,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
         async with asyncio.timeout(_PATIENCE):
             await visit.begin(url)
             reached, memory, clock = await _reached(visit, url), await _memory(visit), await _clock(visit)
-            # The last, since a right that is lacking may end the connection.
+            # Last, since a missing right may end the connection.
             return [reached, await _rights(visit, settings.redis_prefix), memory, clock]
     except TimeoutError:
         return _not_asked(f"Redis did not answer within {_PATIENCE:g} s")

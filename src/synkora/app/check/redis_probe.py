@@ -1,4 +1,4 @@
-"""A connection to Redis for some questions."""
+"""A connection to Redis for the checks."""
 
 import asyncio
 from typing import Any, Final
@@ -9,11 +9,11 @@ from synkora.redis.handshake import greet, open_connection
 from synkora.redis.subscriptions import Receiver
 from synkora.redis.url import RedisUrl
 
-_MAX_WAITING: Final = 1_000_000  # bytes; no question has as many
+_MAX_WAITING: Final = 1_000_000  # bytes; no command is as long
 
 
 class RedisProbe:
-    """One connection, made and greeted as the server's own, and not made again."""
+    """One connection, opened like the server's. It does not reconnect."""
 
     def __init__(self) -> None:
         self._connection = RedisConnection(self._ended, _MAX_WAITING)
@@ -25,13 +25,13 @@ class RedisProbe:
         await greet(self._connection, url, "synkora-check")
 
     async def ask(self, *command: bytes | str | int) -> Any:
-        """Redis' reply. Raises `LinkDown` and `RedisRefused`."""
+        """Send a command and return the reply. Raises `LinkDown` and `RedisRefused`."""
         pending = Pending(None)
         self._connection.request(command, pending)
         return await pending.future
 
     async def hear_itself(self, *channels: bytes) -> None:
-        """Publish on each channel, and wait until it has come back. Raises `LinkDown` where that is refused."""
+        """Publish on each channel and wait for the message to arrive. Raises `LinkDown` if Redis refuses."""
         heard = {channel: asyncio.Event() for channel in channels}
         self._connection.receivers = {channel: _setting(event) for channel, event in heard.items()}
         self._connection.change("SUBSCRIBE", list(channels))
@@ -48,7 +48,7 @@ class RedisProbe:
 
     def _ended(self, problem: str) -> None:
         self._over.set_exception(LinkDown(problem))
-        self._over.exception()  # there need not be anybody who waits
+        self._over.exception()  # marks the exception as retrieved, even if no caller waits for it
 
 
 def _setting(event: asyncio.Event) -> Receiver:

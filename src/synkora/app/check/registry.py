@@ -1,4 +1,4 @@
-"""The checks that there are, in the order in which they are reported."""
+"""The registry of checks, in the order of the report."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple
@@ -27,14 +27,14 @@ _Found = Iterable[Finding]
 
 
 class Group(NamedTuple):
-    """Checks that are made together: each name has at least one finding, in this order."""
+    """Checks that run together. Each name gets at least one finding, in this order."""
 
     run: Callable[[Settings], _Found | Awaitable[_Found]]
     names: tuple[str, ...]
-    is_asked: Callable[[Settings], bool] = lambda _: True  # whether the settings need what is checked
+    is_asked: Callable[[Settings], bool] = lambda _: True  # whether the settings need this check
 
 
-# Imported when they are run: each needs a library of an extra.
+# Imported at run time: each needs a library of an extra.
 
 
 def _check_database(settings: Settings) -> Awaitable[_Found]:

@@ -1,4 +1,4 @@
-"""Findings, for people and for programs."""
+"""Renders findings as text and as JSON."""
 
 import io
 import sys
@@ -15,7 +15,7 @@ from synkora import __version__
 from synkora.app.check.finding import Finding, FindingStatus, worst
 from synkora.protocol.json import encode
 
-#: Those of the log.
+#: The signs of the log.
 SIGNS: Final = {FindingStatus.WELL: "✓", FindingStatus.RISKY: "!", FindingStatus.WRONG: "✗", FindingStatus.SKIPPED: "-"}
 _STYLES: Final = {
     FindingStatus.WELL: "green",
@@ -23,21 +23,21 @@ _STYLES: Final = {
     FindingStatus.WRONG: "bold red",
     FindingStatus.SKIPPED: "dim",
 }
-_LEAST: Final = 20  # characters for the text, however narrow the terminal
+_LEAST: Final = 20  # minimum text width in characters
 
 
 def standard_output() -> Console:
-    """Where the command writes; a sign that its encoding lacks becomes a question mark there."""
+    """The command's output. Characters missing in its encoding become question marks."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     return Console(file=sys.stdout)
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Write a line for each finding and one for what to do, and count them.
+    """Write a line for each finding, a line for its advice, and a summary.
 
-    On a terminal they are coloured, unless NO_COLOR is set, and wrapped beside their names. Checks that were skipped in
-    a row for one reason are one line.
+    On a terminal the lines are wrapped, and coloured unless NO_COLOR is set. Consecutive checks that were skipped for
+    one reason share a line.
     """
     indent = max(len(finding.check) for finding in findings) + len("✓  … ")
     for _, same in groupby(
@@ -56,12 +56,12 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """One object: the version, the worst status, and the findings."""
+    """Return a JSON object: the version, the worst status, and the findings."""
     return encode({"version": __version__, "status": worst(findings), "checks": findings}).decode()
 
 
 def _beside(text: str, console: Console, indent: int) -> str:
     if not console.is_terminal:
-        return text  # for programs that look for lines
+        return text  # not wrapped, for programs that search lines
     width = max(console.width - indent, _LEAST)
     return f"\n{' ' * indent}".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))

@@ -1,4 +1,4 @@
-"""Sessions as the web app makes them, of nobody."""
+"""Test sessions: made like the web app's, for a user that does not exist."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ from joserfc import jwe
 from synkora.identity.cookies import AUTHJS_V5, NEXTAUTH_V4
 from synkora.identity.keys import authjs_v5_key, key_id, nextauth_v4_key
 
-#: What an app that keeps its sessions in its database needs of this server.
+#: Message and advice for an app that keeps its sessions in its database.
 NO_DATABASE: Final = "it keeps its sessions in its database, and without DATABASE_URL nobody can sign in here"
 SET_DATABASE: Final = 'Set DATABASE_URL to the app\'s own; or have the app make tokens: session: { strategy: "jwt" }'
 
@@ -21,11 +21,11 @@ _LIFETIME: Final = 60  # seconds
 _REGISTRY: Final = jwe.JWERegistry(algorithms=("dir", "A256GCM", "A256CBC-HS512"))
 
 
-def nobodys_sessions(secret: str, *, secure: bool, name: str = "") -> list[str]:
-    """The `Cookie` headers of somebody that there is not, made with `secret`: for NextAuth v4, and for Auth.js v5.
+def make_test_sessions(secret: str, *, secure: bool, name: str = "") -> list[str]:
+    """Return `Cookie` headers for NextAuth v4 and Auth.js v5, made with `secret`, for a user that does not exist.
 
-    `secure` is whether the app is at an https address, and `name` its cookie's own name. The session is good for a
-    minute.
+    `secure` says whether the app has an https address; `name` is the app's own cookie name, if any. The session is
+    valid for a minute.
     """
     prefix = "__Secure-" if secure else ""
     now = int(time.time())
@@ -42,7 +42,7 @@ def nobodys_sessions(secret: str, *, secure: bool, name: str = "") -> list[str]:
 
 
 def is_made_with(secret: str, cookie: str) -> bool:
-    """Whether a `Set-Cookie` is NextAuth's token against forged requests, made with `secret`: a value and its hash."""
+    """Whether a `Set-Cookie` is NextAuth's CSRF token (a value and its hash), made with `secret`."""
     name, _, value = cookie.partition(";")[0].partition("=")
     token, bar, digest = unquote(value).partition("|")
     made = hashlib.sha256((token + secret).encode()).hexdigest()

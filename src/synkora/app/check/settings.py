@@ -1,4 +1,4 @@
-"""What the settings by themselves say: secrets, the mode, who may connect, join and read, and the proxy in front."""
+"""Checks that need only the settings: secrets, environment, access, origins, limits, metrics, console, proxies."""
 
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
@@ -16,12 +16,12 @@ _SESSIONS: Final = "Take out those whose last session has expired (30 days, unle
 
 
 def check_secret(settings: Settings) -> Iterator[Finding]:
-    """Whether `NEXTAUTH_SECRET` can be guessed."""
+    """Check that `NEXTAUTH_SECRET` is hard to guess."""
     yield _judged("secret", settings.secret_variable, settings.secret.get_secret_value(), settings)
 
 
 def check_previous_secrets(settings: Settings) -> Iterator[Finding]:
-    """Whether one of the secrets that are still taken can be guessed."""
+    """Check that the former secrets, which are still accepted, are hard to guess."""
     name, variable = "previous-secrets", "NEXTAUTH_SECRET_PREVIOUS"
     secrets = [secret.get_secret_value() for secret in settings.previous_secrets]
     if not secrets:
@@ -37,7 +37,7 @@ def check_previous_secrets(settings: Settings) -> Iterator[Finding]:
 
 
 def check_environment(settings: Settings) -> Iterator[Finding]:
-    """Whether a server that people reach from elsewhere is still in development."""
+    """Check that a server for remote users is in production mode."""
     if settings.environment == "production":
         yield well("environment", "production: no weak secret, no playground")
     elif elsewhere := [origin for origin in settings.allowed_origins if not is_local(origin)]:
@@ -61,10 +61,10 @@ def _judged(name: str, variable: str, secret: str, settings: Settings) -> Findin
 
 
 def check_access(settings: Settings) -> Iterator[Finding]:
-    """Whether anybody is asked who may join."""
+    """Check that an access policy restricts joins."""
     if settings.project_access != "open":
-        whom = "the web app" if settings.project_access == "http" else "the web app's database"
-        yield well("access", f"{whom} says who may join a project")
+        authority = "the web app" if settings.project_access == "http" else "the web app's database"
+        yield well("access", f"{authority} says who may join a project")
     elif settings.environment == "production":
         yield risky(
             "access",
@@ -76,7 +76,7 @@ def check_access(settings: Settings) -> Iterator[Finding]:
 
 
 def check_origins(settings: Settings) -> Iterable[Finding]:
-    """Whether `ALLOWED_ORIGINS` lets in more pages than it should."""
+    """Check that `ALLOWED_ORIGINS` is not too wide."""
     in_earnest = settings.environment == "production"
     findings: list[Finding] = []
     for origin in settings.allowed_origins:
@@ -101,7 +101,7 @@ def check_origins(settings: Settings) -> Iterable[Finding]:
 
 
 def check_limits(settings: Settings) -> Iterator[Finding]:
-    """Whether a limit is off."""
+    """Check that no limit is off."""
     off = [
         str(field.validation_alias)
         for name, field in Settings.model_fields.items()
@@ -114,7 +114,7 @@ def check_limits(settings: Settings) -> Iterator[Finding]:
 
 
 def check_metrics(settings: Settings) -> Iterator[Finding]:
-    """Whether strangers may read `/metrics`."""
+    """Check that `/metrics` is not public."""
     if settings.metrics_token is not None:
         yield well("metrics", "/metrics takes the token of METRICS_TOKEN")
     elif is_loopback(settings.host):
@@ -130,7 +130,7 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
 
 
 def check_console(settings: Settings) -> Iterator[Finding]:
-    """Whether strangers may try to open `/console`, or the Admin UI."""
+    """Check that `/console` and the Admin UI are not reachable by strangers."""
     in_earnest = settings.environment == "production"
     if settings.admin_ui:
         yield risky(
@@ -139,8 +139,8 @@ def check_console(settings: Settings) -> Iterator[Finding]:
             "Leave ADMIN_UI out while nobody uses it: /console shows more, and stays behind the proxy",
         )
     elif settings.console_token is None:
-        nobody = "there is no /console" if in_earnest else "/console is for this machine alone"
-        yield well("console", f"{nobody}: CONSOLE_TOKEN is not set")
+        state = "there is no /console" if in_earnest else "only this machine may open /console"
+        yield well("console", f"{state}: CONSOLE_TOKEN is not set")
     elif in_earnest and not is_loopback(settings.host) and settings.ssl_certfile is None:
         yield risky(
             "console",
@@ -151,11 +151,11 @@ def check_console(settings: Settings) -> Iterator[Finding]:
         yield well("console", "/console takes the token of CONSOLE_TOKEN")
 
 
-_WIDEST: Final = 8  # bits that networks of one's own have in common: 10.0.0.0/8, fd00::/8
+_WIDEST: Final = 8  # prefix length of the largest private networks: 10.0.0.0/8, fd00::/8
 
 
 def check_proxies(settings: Settings) -> Iterator[Finding]:
-    """Whether the trusted proxies are proxies."""
+    """Check that TRUSTED_PROXIES fits the address that the server listens on."""
     name = "proxies"
     proxies = settings.trusted_proxies
     wide = [proxy for proxy in proxies if proxy != UNIX and _is_wide(proxy)]

@@ -1,4 +1,4 @@
-"""The folder in which sessions and kept edits outlive the process."""
+"""Checks of `STATE_DIR`, the folder in which sessions and kept edits outlive the process."""
 
 import os
 import stat
@@ -12,14 +12,14 @@ _NAME: Final = "state"
 
 
 def check_state_folder(settings: Settings) -> list[Finding]:
-    """Whether this user can write into `STATE_DIR`, and nobody else can read there. Writes nothing."""
+    """Check that this user can write into `STATE_DIR`, and that no other user can read it. Writes nothing."""
     folder = settings.state_dir
     if settings.redis_url is not None:
         return [skipped(_NAME, "STATE_DIR is for a server alone, and REDIS_URL is set")]
     if not settings.recovery:
         return [skipped(_NAME, "with RECOVERY=false nothing is kept")]
     if folder is None:
-        return [skipped(_NAME, "STATE_DIR is not set: nobody is recovered after a restart")]
+        return [skipped(_NAME, "STATE_DIR is not set: no client is recovered after a restart")]
     if not folder.exists():
         parent = next(parent for parent in folder.absolute().parents if parent.exists())
         if not _is_usable(parent):

@@ -1,4 +1,4 @@
-"""TLS by a certificate of the server's own."""
+"""Checks of the server's own TLS certificate."""
 
 import math
 import stat
@@ -14,12 +14,12 @@ from synkora.app.check.network import is_loopback
 from synkora.app.settings import Settings
 from synkora.serving.tls import TlsError, tls_context
 
-_SOON: Final = 14  # days in which somebody has to renew it by hand, if what renews it has failed
+_SOON: Final = 14  # days: automatic renewal has probably failed, and there is time to renew by hand
 _DAY: Final = 86_400  # seconds
 
 
 def check_tls(settings: Settings) -> Iterator[Finding]:
-    """Whether clients can trust the certificate, or a proxy has one in its place."""
+    """Check that clients can trust the certificate, or that a proxy ends TLS."""
     if settings.ssl_certfile is not None and settings.ssl_keyfile is not None:
         yield from _files(settings.ssl_certfile, settings.ssl_keyfile)
     elif settings.environment == "production" and not (is_loopback(settings.host) or settings.trusted_proxies):
@@ -44,7 +44,7 @@ def _files(certfile: Path, keyfile: Path) -> Iterator[Finding]:
         yield wrong("tls", str(error), "Name the certificate with those it was issued by, and its key, both PEM")
         return
     except ValueError:
-        # What OpenSSL puts up with, and browsers may not.
+        # OpenSSL tolerates these, and browsers may not.
         yield risky(
             "tls", f"SSL_CERTFILE: {certfile} contains parts that cannot be read", "Have the certificate issued again"
         )

@@ -11,12 +11,12 @@ from synkora import __version__
 from synkora.app.check.finding import Finding, risky, well, wrong
 from synkora.app.settings import Settings
 
-#: Those that the server is built around.
+#: The libraries that the report names.
 _SHOWN: Final = ("uvicorn", "uvloop", "picows")
 
 
 def check_versions(_: Settings) -> Iterator[Finding]:
-    """Whether the libraries are those that the server was made for."""
+    """Check that the installed libraries have the required versions."""
     unfit = list(_unfit())
     for name, found, wanted in unfit:
         yield wrong(
@@ -33,7 +33,7 @@ def check_versions(_: Settings) -> Iterator[Finding]:
 
 
 def _unfit() -> Iterator[tuple[str, str, str]]:
-    """Each library whose version is not one of those that the package asks for, with what it asks for."""
+    """Yield each library with an unsuitable version: name, version, requirement."""
     extras = metadata("synkora").get_all("Provides-Extra") or ()
     for requirement in map(Requirement, requires("synkora") or ()):
         marker = requirement.marker

@@ -1,4 +1,4 @@
-"""The web app at `APP_URL`."""
+"""Checks of the web app at `APP_URL`."""
 
 import ssl
 from collections.abc import Coroutine, Sequence
@@ -12,10 +12,10 @@ import httpx
 from synkora.access.http import HttpAccess
 from synkora.app.check.finding import Finding, FindingStatus, risky, skipped, well
 from synkora.app.check.network import is_loopback, judge_clock
-from synkora.app.check.sessions import NO_DATABASE, SET_DATABASE, is_made_with, nobodys_sessions
+from synkora.app.check.sessions import NO_DATABASE, SET_DATABASE, is_made_with, make_test_sessions
 from synkora.app.settings import Settings
 
-_PATIENCE: Final = 2.5  # seconds, as a join has
+_PATIENCE: Final = 2.5  # seconds, like a join
 _REST: Final = ("app-session", "app-clock")
 _CSRF: Final = "/api/auth/csrf"
 _NO_PROJECT: Final = "/api/projects/synkora-check"
@@ -31,11 +31,11 @@ class _Answer(NamedTuple):
 
 
 async def check_app(settings: Settings) -> list[Finding]:
-    """Whether the app answers as it is asked who may join, takes sessions made with our secret, and has our time."""
+    """Check that the app answers access questions, accepts sessions made with our secret, and has the right time."""
     url = settings.app_url
     if url is None:
         return [skipped(name, "APP_URL is not set") for name in ("app", *_REST)]
-    # It may be set for this check alone.
+    # APP_URL may be set only for this check.
     bad = FindingStatus.WRONG if settings.project_access == "http" else FindingStatus.RISKY
     try:
         HttpAccess(url)
@@ -44,7 +44,7 @@ async def check_app(settings: Settings) -> list[Finding]:
         sessions = [
             session
             for secret in secrets
-            for session in nobodys_sessions(secret, secure=secure, name=settings.session_cookie)
+            for session in make_test_sessions(secret, secure=secure, name=settings.session_cookie)
         ]
         trust = ssl.create_default_context() if secure else False
         async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, verify=trust) as client:
@@ -77,19 +77,19 @@ async def _ask(client: httpx.AsyncClient, url: str, **headers: str) -> _Answer:
 
 
 async def _first_taken(questions: Sequence[Coroutine[None, None, _Answer]]) -> _Answer:
-    """The first answer to a session that the app takes, or else the last."""
+    """Return the first answer to a session that the app accepts, or else the last answer."""
     answers = [await question for question in questions]
     return next((answer for answer in answers if answer.status != _UNAUTHORIZED), answers[-1])
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """What the app may have for its secret: of two variables NextAuth v4 takes one, and Auth.js v5 the other."""
+    """The secrets that the app may have. NextAuth v4 and Auth.js v5 read different variables."""
     both = (settings.secret, settings.auth_secret)
     return list(dict.fromkeys(secret.get_secret_value() for secret in both if secret is not None))
 
 
 async def _knows_secret(client: httpx.AsyncClient, url: str, secrets: list[str]) -> bool:
-    """Whether the app has the same secret, by what NextAuth's pages sign against forged requests."""
+    """Whether the app has the same secret, by the CSRF token of NextAuth's pages."""
     try:
         async with client.stream("GET", url.rstrip("/") + _CSRF) as response:
             given = response.headers.get_list("set-cookie")
@@ -136,7 +136,7 @@ def _session(stranger: _Answer, somebody: _Answer, settings: Settings, *, knows_
             "the app does not take a session made with NEXTAUTH_SECRET: then its people cannot sign in here either",
             "Set NEXTAUTH_SECRET to the app's own; ignore this if the app looks users up, or names its cookies itself",
         )
-    message = f"asked with a session of nobody, the app fails with status {somebody.status}"
+    message = f"with a session of an unknown user, the app fails with status {somebody.status}"
     return risky("app-session", message, "See the app's log")
 
 

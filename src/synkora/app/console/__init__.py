@@ -1,1 +1,1 @@
-"""The console: what operators see of the server, and the little that they can do there."""
+"""The console: operators watch the server, disconnect and block users, and post notices."""

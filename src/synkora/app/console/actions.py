@@ -1,4 +1,4 @@
-"""What operators can do by the console."""
+"""The console's actions."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -26,13 +26,13 @@ log = structlog.get_logger(__name__)
 
 
 class Actions:
-    """Acts on all instances that this one knows, itself among them."""
+    """Runs actions on all instances."""
 
     def __init__(self, instance: Instance, guard: ConsoleSignIn) -> None:
         self._instances = instance.instances
         self._guard = guard
         self._collaboration = instance.collaboration
-        #: Each by the last part of its path.
+        #: By the last part of the path.
         self.by_name: dict[str, Callable[[Request], Awaitable[object]]] = {
             "disconnect": self._disconnect,
             "block": self._block,
@@ -84,7 +84,7 @@ class Actions:
         notice = body(await _json_body(request), NOTICE_BODY)
         message = notice.message.strip()
         if not message:
-            raise ConsoleRefused(422, "message: there is nothing in it")
+            raise ConsoleRefused(422, "message: must not be empty")
         if notice.project_id in self._collaboration.members:
             raise ConsoleRefused(422, "projectId: this is the id of a socket, and a notice is for a project")
         self._collaboration.post_notice(notice.project_id, message)
@@ -94,7 +94,7 @@ class Actions:
 
 
 async def _json_body(request: Request) -> bytes:
-    """The body of a request, which has to be JSON: a page of another site could send nothing but forms unasked."""
+    """Return a request's body. It must be JSON: without a preflight, another site's page can send only forms."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ConsoleRefused(415, "content-type has to be application/json")
     data = b""

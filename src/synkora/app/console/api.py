@@ -1,4 +1,4 @@
-"""The console's questions and actions, over HTTP."""
+"""The console's queries and actions over HTTP."""
 
 import asyncio
 import gzip
@@ -49,28 +49,30 @@ from synkora.app.instance import Instance
 from synkora.app.static_pages import takes_gzip
 from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode
+from synkora.sockets.internals import recovery_of
 
-#: Bytes of an answer that is worth it: a packet of the network holds less.
+#: Bytes from which an answer is compressed. A smaller answer takes about one network packet anyway.
 COMPRESSED_FROM: Final = 2048
 
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
-#: What answers a request with something that JSON can hold.
+#: Returns the answer to a request, as a value that can be encoded as JSON.
 Endpoint = Callable[[Request], Awaitable[object]]
 
 
 class Api:
-    """Answers below `/console/api`, for all instances that this one knows, itself among them."""
+    """The routes below `/console/api`. The answers cover all instances."""
 
     def __init__(self, instance: Instance, guard: ConsoleSignIn, settings: list[SettingInForce]) -> None:
         self._instances = instance.instances
         self._guard = guard
         self._collaboration = instance.collaboration
+        self._recovery = recovery_of(instance.server.of("/"))
         self._settings = settings
         self._actions = Actions(instance, guard)
         self._turns = ConcurrencyLimit()
         self._compressing = asyncio.Semaphore(1)
-        self._names: dict[str, str] = {}  # of instances that have ever answered
+        self._names: dict[str, str] = {}  # of all instances that have answered, by id
 
     @property
     def routes(self) -> list[Route]:
@@ -102,11 +104,11 @@ class Api:
         if len(answer.body) < COMPRESSED_FROM or not takes_gzip(request):
             return answer
         async with self._compressing:
-            # In a thread, which lets others work: 15 minutes of an instance take some milliseconds.
+            # In a thread, so that the event loop continues: 15 minutes of samples take some milliseconds.
             body = await asyncio.to_thread(gzip.compress, bytes(answer.body), 1)
         return Response(body, 200, {**answer.headers, "content-encoding": "gzip", "content-length": str(len(body))})
 
-    # Questions
+    # Queries
 
     async def _overview(self, request: Request) -> object:
         asked = parameters(request.query_params, OverviewParameters)
@@ -169,9 +171,15 @@ class Api:
             "total": self._collaboration.presence.occupancy(asked.project_id).users or len(users),
             "connections": sum(part.connections for part in parts.values()),
             "received": sum(part.received for part in parts.values()),
+            "kept": await self._kept(asked.project_id),
             "users": list(users.values())[:MOST_MEMBERS],
             "unanswered": unanswered,
         }
+
+    async def _kept(self, project_id: str) -> dict[str, int] | None:
+        """Return what is kept of a project for clients that return; None without recovery, or without its Redis."""
+        kept = None if self._recovery is None else await self._recovery.log.kept(project_id)
+        return None if kept is None else kept._asdict()
 
     async def _log(self, request: Request) -> object:
         asked = parameters(request.query_params, LogParameters)

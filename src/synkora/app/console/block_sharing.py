@@ -1,4 +1,4 @@
-"""Has an instance learn the blocks of others: those from before its start, or from while it was apart."""
+"""Fetches blocks that this instance missed: set before its start, or while it was disconnected from Redis."""
 
 import asyncio
 from typing import Final, Self
@@ -8,11 +8,11 @@ from synkora.app.console.rpc_messages import BLOCKS
 from synkora.collaboration.blocks import Blocks
 
 EVERY: Final = 2.0  # seconds
-_TRIES: Final = 3  # one without a console never answers
+_TRIES: Final = 3  # an instance without a console never answers
 
 
 class BlockSharing:
-    """Asks each other instance once, within a `with` block in a running loop, and again when it has been away."""
+    """Asks each new or returned instance once, within a `with` block in a running loop."""
 
     def __init__(self, instances: AllInstances, blocks: Blocks, *, every: float = EVERY) -> None:
         self._instances = instances

@@ -1,4 +1,4 @@
-"""Turns at what takes long: few at once, so that clients hardly notice."""
+"""Limits expensive queries, so that clients hardly notice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ class ConcurrencyLimit:
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(MOST_RUNNING)
-        self._held = 0  # by who goes ahead and who waits
+        self._held = 0  # running and waiting requests
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """A turn, for as long as the block lasts. Raises `ConsoleRefused` where too many wait."""
+        """Hold a slot within the block. Raises `ConsoleRefused` if too many requests wait."""
         if self._held >= MOST_RUNNING + MOST_WAITING:
             raise ConsoleRefused(503, _TOO_MANY, {"retry-after": "1"})
         self._held += 1

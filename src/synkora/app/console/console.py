@@ -1,4 +1,4 @@
-"""The console, wired."""
+"""Builds the console's parts."""
 
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from synkora.app.static_pages import CONSOLE, page_routes
 
 
 class Console:
-    """What the console needs of a server, which is measured within a `with` block in a running loop."""
+    """The console of an instance. It samples the instance within a `with` block in a running loop."""
 
     def __init__(self, settings: Settings, instance: Instance, *, log_tail: LogTail, files: Path = CONSOLE) -> None:
         token = None if settings.console_token is None else settings.console_token.get_secret_value()

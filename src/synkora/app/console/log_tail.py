@@ -1,4 +1,4 @@
-"""The last entries of the log, for the console."""
+"""The latest log entries, for the console."""
 
 import time
 from collections import deque
@@ -11,7 +11,7 @@ from synkora.app.logs.text import render_text
 
 KEEPS: Final = 500  # entries
 LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
-_ERRORS: Final = ("exception", "critical")  # structlog's words for what is logged as an error
+_ERRORS: Final = ("exception", "critical")  # structlog's names for errors
 
 
 class _Kept(NamedTuple):
@@ -19,13 +19,13 @@ class _Kept(NamedTuple):
     at: float
     level: Level
     fields: dict[str, Any]
-    text: str | None  # where it could not be made later
+    text: str | None  # set for errors; otherwise rendered on demand
 
 
 class LogTail:
-    """Keeps the entries that are shown, and makes their lines when somebody looks.
+    """Keeps log entries, and renders their lines on demand.
 
-    What an error holds would be kept alive with it: its line is made at once.
+    The line of an error is rendered at once: the entry would keep the error's frames alive.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class LogTail:
         return fields
 
     def after(self, number: int, level: Level, instance: str) -> LogPage:
-        """The entries after a number that are of a level or more serious, as those of `instance`."""
+        """Return the entries after a number, of this level or a more severe one, as entries of `instance`."""
         shown = LEVELS[LEVELS.index(level) :]
         entries = [_entry(kept, instance) for kept in self._kept if kept.number > number and kept.level in shown]
         return LogPage(self._last, entries)

@@ -1,4 +1,4 @@
-"""What one instance answers, whichever instance's console asks."""
+"""This instance's answers to queries of any instance's console."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ from synkora.collaboration.blocks import Block
 
 
 class ConsoleInstance:
-    """Answers for this instance; `port` is known when it listens."""
+    """Answers for this instance. `port` is None until the instance listens."""
 
     def __init__(self, instance: Instance, sampler: Sampler, log_tail: LogTail) -> None:
         self.port: int | None = None
@@ -62,7 +62,7 @@ class ConsoleInstance:
 
     @property
     def name(self) -> str:
-        """What operators know it by."""
+        """The instance's name for operators."""
         return f"{socket.gethostname()}:{self.port or '?'} {os.getpid()}"
 
     async def _news(self, news: News) -> Condition:

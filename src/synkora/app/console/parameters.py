@@ -1,4 +1,4 @@
-"""What the console's page may ask for: the parameters of its requests, checked."""
+"""The parameters of the console's requests, validated."""
 
 import re
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 
 class TableParameters(msgspec.Struct):
-    """Which rows of a table are shown."""
+    """The rows of a table to show."""
 
     search: Words = ""
     order: Order = "asc"
@@ -47,7 +47,7 @@ class TableParameters(msgspec.Struct):
 
 
 class ConnectionsParameters(TableParameters):
-    """Of `GET /console/api/connections`."""
+    """Parameters of `GET /console/api/connections`."""
 
     project: Words = ""
     transport: Transport = ""
@@ -56,13 +56,13 @@ class ConnectionsParameters(TableParameters):
 
 
 class ProjectsParameters(TableParameters):
-    """Of `GET /console/api/projects`."""
+    """Parameters of `GET /console/api/projects`."""
 
     sort: ProjectsOrder = "project"
 
 
 class LogParameters(msgspec.Struct):
-    """Of `GET /console/api/log`."""
+    """Parameters of `GET /console/api/log`."""
 
     after: str = ""
     level: Level = "debug"
@@ -70,32 +70,32 @@ class LogParameters(msgspec.Struct):
 
 
 class OverviewParameters(msgspec.Struct):
-    """Of `GET /console/api/overview`."""
+    """Parameters of `GET /console/api/overview`."""
 
     after: str = ""
 
 
 class ProjectParameters(msgspec.Struct, rename="camel"):
-    """Of `GET /console/api/project`."""
+    """Parameters of `GET /console/api/project`."""
 
     project_id: ProjectId
 
 
 class DisconnectBody(msgspec.Struct, rename="camel"):
-    """Of `POST /console/api/disconnect`."""
+    """Body of `POST /console/api/disconnect`."""
 
     socket_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
 class NoticeBody(msgspec.Struct, rename="camel"):
-    """Of `POST /console/api/notice`."""
+    """Body of `POST /console/api/notice`."""
 
     project_id: ProjectId
     message: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NOTICE)]
 
 
 class BlockBody(msgspec.Struct, rename="camel"):
-    """Of `POST /console/api/block`: a user or an address. Without seconds the connections are ended only."""
+    """Body of `POST /console/api/block`: a user or an address. Without seconds, connections are closed, not blocked."""
 
     user_id: Named = ""
     address: Named = ""
@@ -103,7 +103,7 @@ class BlockBody(msgspec.Struct, rename="camel"):
 
 
 class UnblockBody(msgspec.Struct, rename="camel"):
-    """Of `POST /console/api/unblock`."""
+    """Body of `POST /console/api/unblock`."""
 
     user_id: Named = ""
     address: Named = ""
@@ -116,7 +116,7 @@ NOTICE_BODY: Final[Decoder[NoticeBody]] = Decoder(NoticeBody)
 
 
 def parameters(given: Mapping[str, str], shape: type[P]) -> P:
-    """The parameters of a query. Raises `ConsoleRefused` for invalid ones; unknown ones are ignored."""
+    """Return the parameters of a query. Raises `ConsoleRefused` for invalid ones; unknown ones are ignored."""
     try:
         return msgspec.convert(dict(given), shape, strict=False)
     except msgspec.ValidationError as error:
@@ -125,7 +125,7 @@ def parameters(given: Mapping[str, str], shape: type[P]) -> P:
 
 
 def body(data: bytes, decoder: Decoder[P]) -> P:
-    """What a body holds. Raises `ConsoleRefused`."""
+    """Decode a body. Raises `ConsoleRefused`."""
     try:
         return decoder.decode(data)
     except (ProtocolError, InvalidPayload) as error:
@@ -133,7 +133,7 @@ def body(data: bytes, decoder: Decoder[P]) -> P:
 
 
 def blocked(user_id: str, address: str) -> tuple[BlockedKind, str]:
-    """Who a body names: a user or an address. Raises `ConsoleRefused`."""
+    """Return the user or address in a body. Raises `ConsoleRefused`."""
     if bool(user_id) == bool(address):
         raise ConsoleRefused(422, "a userId or an address is expected, and one of these alone")
     if user_id:
@@ -146,7 +146,7 @@ def blocked(user_id: str, address: str) -> tuple[BlockedKind, str]:
 
 
 def marks(text: str) -> dict[str, str]:
-    """How far the page is with each instance, written as `id:mark,id:mark`. Raises `ConsoleRefused`."""
+    """Return the page's position per instance from `id:mark,id:mark`. Raises `ConsoleRefused`."""
     found: dict[str, str] = {}
     for part in text.split(",", _MOST_INSTANCES)[:_MOST_INSTANCES] if text else ():
         mark = _MARK.fullmatch(part)
@@ -157,7 +157,7 @@ def marks(text: str) -> dict[str, str]:
 
 
 def reach(offset: int, limit: int) -> int:
-    """How many rows from the first on a page needs. Raises `ConsoleRefused` for one too far away."""
+    """Return the number of rows up to the end of a page. Raises `ConsoleRefused` beyond `REACH`."""
     if offset + limit > REACH:
         raise ConsoleRefused(
             422, f"Only the first {REACH} rows can be paged through: search for what you need, or sort it"

@@ -1,6 +1,6 @@
-"""What instances ask each other for the console, and what they answer: each a pair of shapes in JSON.
+"""Requests and answers between instances for the console, as JSON.
 
-Times are seconds since 1970, durations seconds, sizes bytes. Numbers that are called totals only grow.
+Times are seconds since 1970, durations seconds, sizes bytes. Totals only grow.
 """
 
 from typing import Annotated, Final, Generic, Literal, TypeVar
@@ -14,9 +14,9 @@ from synkora.protocol.json import Raw
 
 T = TypeVar("T")
 
-#: Of the users in a project so many are told.
+#: Users of a project in one answer.
 MOST_MEMBERS: Final = 500
-#: How far a table can be paged through: of what is behind it each instance would have to send all.
+#: Rows that can be paged through. Each instance sends all rows up to the end of the page.
 REACH: Final = 1000
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -29,13 +29,13 @@ Most = Annotated[int, msgspec.Meta(ge=1, le=REACH)]
 
 
 class News(msgspec.Struct):
-    """How is an instance, and what has it measured since? `after` has a time for each instance's id."""
+    """Requests an instance's status and its samples after the time in `after`, by instance id."""
 
     after: dict[str, float]
 
 
 class Condition(msgspec.Struct, rename="camel"):
-    """How an instance is, and its samples as JSON, the oldest first."""
+    """An instance's status, and its samples as JSON, the oldest first."""
 
     name: str
     version: str
@@ -46,7 +46,7 @@ class Condition(msgspec.Struct, rename="camel"):
 
 
 class ConnectionsSought(msgspec.Struct):
-    """Which connections are there? What is empty is no filter. Of those that fit the first `most` are told."""
+    """Requests the first `most` connections that match. An empty field does not filter."""
 
     search: Words
     project: Words
@@ -57,7 +57,7 @@ class ConnectionsSought(msgspec.Struct):
 
 
 class ProjectsSought(msgspec.Struct):
-    """Which projects have somebody in them?"""
+    """Requests the projects with members."""
 
     search: Words
     sort: ProjectsOrder
@@ -66,7 +66,7 @@ class ProjectsSought(msgspec.Struct):
 
 
 class Row(msgspec.Struct, Generic[T], array_like=True):
-    """What is `shown` of something, and where that stands: sorted by a number, then by a text, then by its id."""
+    """A row: the content `shown`, and the sort key (`number`, then `text`, then `id`)."""
 
     number: float
     text: str
@@ -75,7 +75,7 @@ class Row(msgspec.Struct, Generic[T], array_like=True):
 
 
 class Rows(msgspec.Struct, Generic[T]):
-    """How many there are, how many of them fit, and the first of those."""
+    """The number of rows, the number of matching rows, and the first matching rows."""
 
     total: Count
     matched: Count
@@ -83,7 +83,7 @@ class Rows(msgspec.Struct, Generic[T]):
 
 
 class ConnectionRow(msgspec.Struct, rename="camel"):
-    """A row of the table of connections; `received` are events, `projects` the first of so many as are counted."""
+    """A row of the table of connections. `received` counts events; `projects` has the first projects."""
 
     socket_id: str
     instance: str
@@ -99,7 +99,7 @@ class ConnectionRow(msgspec.Struct, rename="camel"):
 
 
 class ProjectRow(msgspec.Struct, rename="camel"):
-    """A row of the table of projects, its numbers those of all instances."""
+    """A row of the table of projects, with totals over all instances."""
 
     project_id: str
     users: int
@@ -108,14 +108,14 @@ class ProjectRow(msgspec.Struct, rename="camel"):
 
 
 class LogSought(msgspec.Struct):
-    """What is in the log? `after` has the number of the last known entry for each instance's id."""
+    """Requests log entries. `after` has the number of the last known entry, by instance id."""
 
     after: dict[str, int]
     level: Level
 
 
 class Entry(msgspec.Struct):
-    """An entry of the log; `text` is its line for people."""
+    """A log entry; `text` is its line for people."""
 
     at: float
     instance: str
@@ -125,26 +125,26 @@ class Entry(msgspec.Struct):
 
 
 class LogPage(msgspec.Struct):
-    """Entries, the oldest first, and the number of the last that there is, shown here or not."""
+    """Entries, the oldest first, and the number of the newest entry of the log, included or not."""
 
     last: Count
     entries: list[Entry]
 
 
 class SocketNamed(msgspec.Struct, rename="camel"):
-    """The connection to end."""
+    """The connection to close."""
 
     socket_id: str
 
 
 class ProjectNamed(msgspec.Struct, rename="camel"):
-    """The project whose connections are to be counted."""
+    """The project whose connections to count."""
 
     project_id: str
 
 
 class Blocking(msgspec.Struct):
-    """Which block to put in force, or to lift? Without a block the connections are ended only."""
+    """Requests to add or lift a block. Without a block, connections are closed only."""
 
     kind: BlockedKind
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
@@ -152,7 +152,7 @@ class Blocking(msgspec.Struct):
 
 
 class UserIn(msgspec.Struct, rename="camel"):
-    """A user in a project, with all connections of one instance; `received` are events of these connections."""
+    """A user in a project, with the user's connections to one instance. `received` counts their events."""
 
     user_id: str
     user_name: str
@@ -161,7 +161,7 @@ class UserIn(msgspec.Struct, rename="camel"):
 
 
 class ProjectPart(msgspec.Struct):
-    """Who is in a project on one instance: the first `MOST_MEMBERS` users, and the numbers of all."""
+    """A project's members on one instance: the first `MOST_MEMBERS` users, and the totals."""
 
     users: Annotated[list[UserIn], msgspec.Meta(max_length=MOST_MEMBERS)]
     connections: Count

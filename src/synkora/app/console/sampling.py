@@ -1,4 +1,4 @@
-"""What the console's charts are made of: the server's own counts, taken every two seconds."""
+"""Samples for the console's charts: the server's counts, read every two seconds."""
 
 import asyncio
 import time
@@ -25,16 +25,16 @@ class Connections(msgspec.Struct):
 
 
 class Waiting(msgspec.Struct):
-    """Clients that do not read, and the bytes that wait for them."""
+    """Slow consumers, and the bytes in their backlogs."""
 
     clients: int
     bytes: int
 
 
 class Sample(msgspec.Struct, rename="camel"):
-    """An instance at one moment: what is there now, and totals since its start.
+    """An instance at one moment: current values, and totals since its start.
 
-    `loop_lag` is the worst since the sample before, `cpu` the process's seconds of CPU, `memory` its resident bytes.
+    `loop_lag` is the maximum since the previous sample, `cpu` the process's CPU seconds, `memory` its resident bytes.
     """
 
     at: float
@@ -59,7 +59,7 @@ class Sample(msgspec.Struct, rename="camel"):
 
 
 def sample_of(instance: Instance) -> Sample:
-    """An instance at this moment."""
+    """Sample an instance now."""
     stats = instance.stats()
     return Sample(
         at=time.time(),
@@ -85,9 +85,9 @@ def sample_of(instance: Instance) -> Sample:
 
 
 class Sampler:
-    """Takes a sample every `interval` seconds within a `with` block in a running loop, and keeps those of `keeps`.
+    """Takes a sample every `interval` seconds within a `with` block in a running loop; keeps them for `keeps` seconds.
 
-    They are kept as JSON, which is all that is ever done with them.
+    Samples are stored as JSON, the only form in which they are used.
     """
 
     def __init__(self, take: Callable[[], Sample], interval: float = INTERVAL, keeps: float = KEEPS) -> None:
@@ -107,7 +107,7 @@ class Sampler:
             self._timer.cancel()
 
     def after(self, at: float) -> list[Raw]:
-        """The samples that were taken after a time, the oldest first."""
+        """Return the samples after a time, the oldest first."""
         newer = []
         for taken, sample in reversed(self._samples):
             if taken <= at:
@@ -118,7 +118,7 @@ class Sampler:
 
     def _wake(self) -> None:
         loop = asyncio.get_running_loop()
-        # What was missed while the loop stood still is not made up for.
+        # Samples missed while the event loop was blocked are not made up.
         self._due = max(self._due + self._interval, loop.time())
         self._timer = loop.call_at(self._due, self._wake)
         sample = self._take()

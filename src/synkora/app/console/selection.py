@@ -1,4 +1,4 @@
-"""The first rows of a table by some order: chosen from many here, and put together from all instances."""
+"""The first rows of a table in some order: selected on each instance, then merged."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ from synkora.app.console.rpc_messages import Row, Rows
 Item = TypeVar("Item")
 T = TypeVar("T")
 
-_TURN: Final = 0.001  # seconds of work, after which others have their turns
+_TURN: Final = 0.001  # seconds of work before other tasks get a turn
 _PLACE: Final = attrgetter("number", "text", "id")
 
 
 class Column(NamedTuple):
-    """What rows are sorted by: `key` of each, those of equal keys by their `id`, so that all instances agree on it.
+    """A sort order: by `key`, and for equal keys by `id`, so that all instances sort alike.
 
     All keys are numbers, or all are texts.
     """
@@ -34,15 +34,15 @@ async def select(
     show: Callable[[Item], T],
     fits: Callable[[Item], bool] | None = None,
 ) -> tuple[int, list[Row[T]]]:
-    """How many items fit, and the first `most` of them in order; the event loop goes on meanwhile.
+    """Return the number of matching items, and the first `most` of them in order. Yields to the event loop.
 
-    It is quickest where items come in that order.
+    It is fastest if items arrive in this order.
     """
     key, id_of, is_descending = column
     matched = 0
     first: list[tuple[Any, str, int]] = []
     new: list[tuple[Any, str, int]] = []
-    last = None  # key of a full list
+    last = None  # key of the last row, if the list is full
     over = perf_counter() + _TURN
     for index, item in enumerate(items):
         if perf_counter() >= over:
@@ -54,7 +54,7 @@ async def select(
             continue
         matched += 1
         found = key(item)
-        # Most come after the last of a full list, and cost no more than this.
+        # Most items sort after the last row of a full list, and cost only this comparison.
         if last is None or (found >= last if is_descending else found <= last):
             new.append((found, id_of(item), index))
     rows: list[Row[T]] = []
@@ -68,16 +68,16 @@ async def select(
 
 
 class Merged(NamedTuple, Generic[T]):
-    """What is shown of something, and the instances that have told of it."""
+    """A row, and the instances that sent the row."""
 
     shown: T
     instances: list[str]
 
 
 def merged(answers: Mapping[str, Rows[T]], offset: int, limit: int, *, is_descending: bool) -> list[Merged[T]]:
-    """What is in the rows from `offset` on, up to `limit` of them, from each instance's first `offset + limit` ones.
+    """Merge each instance's first `offset + limit` rows; return up to `limit` rows from `offset` on.
 
-    What several instances tell of comes once, as the first of them has it.
+    A row from several instances appears once, with the first instance's content.
     """
     told = [[(row, instance) for row in rows.rows] for instance, rows in sorted(answers.items())]
     found: dict[str, Merged[T]] = {}

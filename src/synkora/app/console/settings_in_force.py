@@ -1,4 +1,4 @@
-"""The settings in force, without what is secret in them."""
+"""The settings in force, without secrets."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,11 +9,11 @@ from pydantic import SecretStr
 from synkora.app.settings import Settings, written
 
 _SET: Final = "set"
-_URLS: Final = ("APP_URL", "DATABASE_URL", "REDIS_URL")  # of which not all is secret
+_URLS: Final = ("APP_URL", "DATABASE_URL", "REDIS_URL")  # only parts of these are secret
 
 
 class SettingInForce(msgspec.Struct, rename="camel"):
-    """A variable; `value` is None where it is not set and has no default."""
+    """A variable; `value` is None for an unset variable without a default."""
 
     variable: str
     value: str | None
@@ -22,7 +22,7 @@ class SettingInForce(msgspec.Struct, rename="camel"):
 
 
 def settings_in_force(settings: Settings) -> list[SettingInForce]:
-    """Each variable with its value; of what is secret only whether it is set."""
+    """Return each variable with its value; for a secret, only whether it is set."""
     return [
         SettingInForce(
             variable=str(field.validation_alias),
@@ -47,16 +47,16 @@ def _shown(variable: str, value: object) -> str:
 
 
 def masked(url: str) -> str:
-    """A URL without its password, and without its options, which may have one too.
+    """Return a URL without its password and its options, which may hold a password too.
 
-    Of one that cannot be taken apart for certain it says no more than that it is set.
+    For a URL that cannot be parsed with certainty, the result says only that it is set.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
         return _SET
     if "@" in parts.path + parts.query + parts.fragment or parts.fragment or not parts.scheme:
-        return _SET  # a password with an unescaped character ended too early
+        return _SET  # a password with an unescaped character was cut
     credentials, at, address = parts.netloc.rpartition("@")
     user, colon, _ = credentials.partition(":")
     options = "?…" if parts.query else ""

@@ -1,4 +1,4 @@
-"""Who may use the console."""
+"""Access to the console."""
 
 import hmac
 from typing import Final
@@ -11,7 +11,7 @@ from synkora.engine.addresses import TrustedProxies
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.request import Headers
 
-MOST_FAILURES: Final = 10  # of one address in a row, a minute from one to the next
+MOST_FAILURES: Final = 10  # per address; a minute without a failure resets the count
 RETRY_AFTER: Final = 60  # seconds
 
 _ELSEWHERE: Final = (
@@ -25,7 +25,7 @@ _TOO_MANY: Final = "Too many wrong tokens have come from your address: wait a mi
 
 
 class ConsoleRefused(Exception):
-    """An answer that says why not; `headers` go with it."""
+    """A refused request: an answer with the reason, and `headers`."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -34,10 +34,10 @@ class ConsoleRefused(Exception):
 
 
 class ConsoleSignIn:
-    """Lets in who brings the token; where there is none, who asks from this machine.
+    """Accepts requests with the token; without a configured token, requests from this machine.
 
-    An address with too many wrong tokens, however it came by the right one, has to wait. `proxies` say whose word on an
-    address counts.
+    An address with too many wrong tokens must wait, even with the right token. `proxies` are trusted to state a
+    client's address.
     """
 
     def __init__(self, token: str | None, proxies: TrustedProxies, incidents: Incidents) -> None:
@@ -47,7 +47,7 @@ class ConsoleSignIn:
         self._failures = FailureBackoff(MOST_FAILURES)
 
     def check(self, request: Request) -> None:
-        """Raises `ConsoleRefused` for who may not."""
+        """Check a request. Raises `ConsoleRefused`."""
         if self._token is None:
             if not is_local(request):
                 raise ConsoleRefused(403, _ELSEWHERE)
@@ -59,7 +59,7 @@ class ConsoleSignIn:
         self._check_token(request, self._token)
 
     def address(self, request: Request) -> str:
-        """Where a request comes from."""
+        """Return the client's address."""
         peer = request.client.host if request.client is not None else ""
         return self._proxies.address(peer, Headers(request.scope["headers"]))
 

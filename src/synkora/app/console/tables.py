@@ -1,4 +1,4 @@
-"""The tables of connections and projects: this instance's part of them."""
+"""This instance's rows of the tables of connections and projects."""
 
 import time
 from collections.abc import Callable
@@ -24,8 +24,8 @@ from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Occupancy, Presence
 from synkora.sockets.internals import session_of
 
-_FIRST_TIME: Final = time.time() - time.monotonic()  # what to add to the monotonic clock for seconds since 1970
-MOST_PROJECTS: Final = 5  # of a connection that are told by their ids
+_FIRST_TIME: Final = time.time() - time.monotonic()  # added to the monotonic clock, gives seconds since 1970
+MOST_PROJECTS: Final = 5  # project ids shown per connection
 
 CONNECTION_KEYS: Final[dict[ConnectionsOrder, Callable[[Member], float | str]]] = {
     "since": lambda member: member.since + _FIRST_TIME,  # the instances' monotonic clocks are not the same
@@ -43,7 +43,7 @@ PROJECT_KEYS: Final[dict[ProjectsOrder, Callable[[str, Occupancy], float | str]]
 
 
 async def connections(collaboration: Collaboration, instance: str, sought: ConnectionsSought) -> Rows[ConnectionRow]:
-    """The connections of this instance that somebody is signed in over."""
+    """Return the signed-in connections of this instance."""
     members = list(collaboration.members.values())  # in the order of arrival
     if sought.is_descending:
         members.reverse()
@@ -94,7 +94,7 @@ def _connection(member: Member, instance: str) -> ConnectionRow:
 
 
 async def projects(presence: Presence, sought: ProjectsSought) -> Rows[ProjectRow]:
-    """The projects that somebody here is in. Each is counted on one of the instances that tell of it."""
+    """Return the projects with members on this instance. Only one instance counts each project in `total`."""
     needle, key = sought.search.casefold(), PROJECT_KEYS[sought.sort]
     total = matched = 0
 
@@ -117,7 +117,7 @@ async def projects(presence: Presence, sought: ProjectsSought) -> Rows[ProjectRo
 
 
 def project(collaboration: Collaboration, project_id: str) -> ProjectPart:
-    """Who is in a project over connections to this instance, and how many events have come from them."""
+    """Return a project's members on this instance, with the number of their events."""
     members = collaboration.members_of(project_id)
     users: dict[str, UserIn] = {}
     for member in members:

@@ -1,1 +1,1 @@
-"""The server's log: lines for people or JSON, with repeats counted and requests named."""
+"""The server's log: text or JSON lines, with counted repeats and request ids."""

@@ -17,7 +17,7 @@ from synkora.app.setting_values import LogFormat
 from synkora.engine.logs import ROOT, Entry
 from synkora.serving.request_ids import current_request_id
 
-#: Libraries whose own words have to be in the log: what goes wrong in them is not seen elsewhere.
+#: Libraries whose errors appear only in their own log messages.
 LIBRARIES: Final = ("asyncio", "uvicorn")
 
 
@@ -31,10 +31,9 @@ def configure_logs(
 ) -> RepeatedLines:
     """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
-    Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets what is written.
-    `output` is what `standard_output` makes; without one it is made for the first line. With an `instance_id` each line
-    of JSON has it.
-    Returns what counts warnings and errors, and tells of those that are repeated.
+    Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets the written entries.
+    `output` is the result of `standard_output`; without it, the first line creates one. With an `instance_id`, each
+    JSON line has the id. Returns the counter of warnings and errors, which also reports repeated ones.
     """
     repeats = RepeatedLines()
     renderer = _renderer(form, instance_id)
@@ -55,7 +54,7 @@ def configure_logs(
 
 
 def forward_library(level: str) -> None:
-    """Have the lines of `level` and above that the library logs be lines of the server's own log."""
+    """Forward the library's log lines of `level` and above to the server's log."""
     library = logging.getLogger(ROOT)
     library.setLevel(level.upper())
     library.handlers = [_LibraryForwarder()]
@@ -63,7 +62,7 @@ def forward_library(level: str) -> None:
 
 
 def standard_output(form: LogFormat, instance_id: str = "") -> Output:
-    """What writes lines to standard output, and tells in that form of lines that were lost."""
+    """Return a writer to standard output. It reports lost lines in the given form."""
 
     def tell_lost(lines: int) -> str:
         return str(_renderer(form, instance_id)(None, "warning", {"event": "lines_lost", "lines": lines}))
@@ -80,7 +79,7 @@ def _renderer(form: LogFormat, instance_id: str) -> structlog.typing.Processor:
 
 
 def _add_request_id(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Add the id of the request that is being handled (a processor of structlog's)."""
+    """Add the id of the current request (a structlog processor)."""
     request_id = current_request_id()
     if request_id is not None:
         fields["requestId"] = request_id
@@ -88,25 +87,25 @@ def _add_request_id(_: Any, __: str, fields: structlog.typing.EventDict) -> stru
 
 
 class _LibraryForwarder(logging.Handler):
-    """Hands on what Synkora's library logs, with its event and fields."""
+    """Forwards log records of Synkora's library, with event and fields."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record as an entry of the server's own."""
+        """Log a record as an entry of the server."""
         entry = record.msg if isinstance(record.msg, Entry) else Entry(record.getMessage(), {})
         getattr(structlog.get_logger(), record.levelname.lower())(entry.event, **entry.fields)
 
 
 class _Forwarder(logging.Handler):
-    """Hands on what other libraries log."""
+    """Forwards log records of other libraries."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record as an event of the server's own."""
+        """Log a record as an event of the server."""
         error = record.exc_info[1] if record.exc_info else None
         structlog.get_logger().error("library_error", logger=record.name, message=record.getMessage(), exc_info=error)
 
 
 class _Logger:
-    """What structlog hands lines to."""
+    """The logger that structlog passes lines to."""
 
     def __init__(self, output: Output) -> None:
         self.debug = self.info = self.warning = self.error = self.exception = self.critical = output.write

@@ -1,4 +1,4 @@
-"""Tells of incidents without flooding the log: the first of a kind at once, how many there were after a minute."""
+"""Logs incidents without flooding the log: the first of a kind at once, then the number after a minute."""
 
 import asyncio
 from typing import Final
@@ -8,7 +8,7 @@ import structlog
 from synkora.engine.incidents import IncidentKind, Incidents, Tally
 
 WINDOW: Final = 60  # seconds
-#: One of a kind, and several.
+#: Singular and plural.
 _WORDS: Final = {
     IncidentKind.ORIGIN_REFUSED: ("origin refused", "origins refused"),
     IncidentKind.SIGN_IN_REFUSED: ("sign-in refused", "sign-ins refused"),
@@ -28,12 +28,12 @@ log = structlog.get_logger(__name__)
 
 
 class IncidentLog:
-    """Watches incidents for the log.
+    """Logs incidents.
 
-    The first of a kind is a line of its own, so that operators learn of it at once. So is the first of a kind from each
-    address, for programs that block addresses. The first begins a window of `window` seconds, at whose
-    end one line has the number of all that came more than once, and one line for each address what came from there more
-    than once. Without incidents there is no line, and no timer.
+    The first incident of a kind gets its own line at once, for operators. So does the first of a kind from each
+    address, for programs that block addresses. The first incident starts a window of `window` seconds. At its end, one
+    line counts the kinds that occurred more than once, and one line per address counts its repeated incidents. Without
+    incidents there is no line and no timer.
     """
 
     def __init__(self, incidents: Incidents, window: float = WINDOW) -> None:
@@ -43,7 +43,7 @@ class IncidentLog:
         incidents.on_first = self._begin
 
     def tell(self) -> None:
-        """End the window, and tell what was in it."""
+        """End the window, and log its counts."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -62,7 +62,7 @@ class IncidentLog:
 
 
 def _by_address(tallies: list[Tally]) -> dict[str, list[str]]:
-    """What came more than once from an address, in words."""
+    """Return the repeated incidents per address, as text."""
     found: dict[str, list[str]] = {}
     for tally in tallies:
         for address, times in tally.addresses.items():
@@ -72,7 +72,7 @@ def _by_address(tallies: list[Tally]) -> dict[str, list[str]]:
 
 
 def summary(tally: Tally) -> str:
-    """A tally in words: `3 origins refused (https://evil.example and 2 more)`."""
+    """A tally as text: `3 origins refused (https://evil.example and 2 more)`."""
     one, several = _WORDS[tally.kind]
     what = one if tally.times == 1 else several
     label = tally.label + (f" and {tally.other_labels} more" if tally.other_labels else "")

@@ -12,9 +12,9 @@ _LEVELS: Final = {"exception": "error", "critical": "error"}
 
 
 def render_json(_: Any, method: str, fields: structlog.typing.EventDict, instance_id: str = "") -> str:
-    """An entry as an object: when, how serious, which event, whose, and its fields (a processor of structlog's).
+    """Render an entry as an object: time, level, event, instance and fields (a structlog processor).
 
-    All but ASCII is escaped, so that nothing can forge a line or move a terminal's cursor, and every value is whole.
+    Non-ASCII characters are escaped, so that no value can forge a line or move a terminal's cursor.
     """
     error, trace = fields.pop("exc_info", None), fields.pop("exception", None)
     entry = {"timestamp": now(), "level": _LEVELS.get(method, method), "event": fields.pop("event")}

@@ -1,4 +1,4 @@
-"""Where lines are written: by a thread, so that a reader that does not read never holds up the server."""
+"""Writes log lines in a thread, so that a slow reader never blocks the server."""
 
 import atexit
 import os
@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final, TextIO
 
-MOST: Final = 1_048_576  # bytes that wait to be written
-_GOODBYE: Final = 2.0  # seconds that lines have at exit
+MOST: Final = 1_048_576  # bytes in the queue
+_GOODBYE: Final = 2.0  # seconds to write the last lines at exit
 
 
 class Output:
     """A stream, and a bounded queue of the lines that wait for a thread to write them.
 
-    A line past `most` bytes is lost, and so is each that follows until all that waits has been written: then
-    `tell_lost` makes a line of how many were lost in its place. A full disk, or a reader that has gone, costs the lines
-    and nothing else. `lost` counts all that were lost. A stream without a descriptor is written to at once; where the
-    stream is None the lines go nowhere.
+    When the queue holds `most` bytes, further lines are lost until the queue has been written. Then `tell_lost` makes a
+    line with the number of lost lines. A full disk or a closed reader costs only lines. `lost` counts all lost lines.
+    Writes to a stream without a descriptor are immediate; without a stream, lines are dropped.
     """
 
     def __init__(self, stream: TextIO | None, tell_lost: Callable[[int], str], *, most: int = MOST) -> None:
@@ -36,14 +35,14 @@ class Output:
         self._process = os.getpid()
         self._changed = threading.Condition()
         self._lines: list[bytes] = []
-        self._size = 0  # bytes of what waits and of what is being written
-        self._untold = 0  # lines that were lost since the last line that told of it
+        self._size = 0  # bytes in the queue and in the current write
+        self._untold = 0  # lost lines that are not reported yet
         self._is_full = False
         self._is_writing = False
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
-        """Have a line written."""
+        """Queue a line."""
         if self._descriptor is None:
             self._write_at_once(line)
             return
@@ -63,7 +62,7 @@ class Output:
             self._changed.notify_all()
 
     def close(self, within: float = _GOODBYE) -> bool:
-        """Wait up to `within` seconds until all has been written, or lost; return whether it has."""
+        """Wait up to `within` seconds until no line is queued; return whether the queue is empty."""
         if self._thread is None or self._process != os.getpid():
             return True
         with self._changed:
@@ -73,7 +72,7 @@ class Output:
         if self._stream is not None:
             try:
                 print(line, file=self._stream, flush=True)
-            except (OSError, ValueError):  # ValueError: it has been closed
+            except (OSError, ValueError):  # ValueError: the stream is closed
                 self.lost += 1
 
     def _count_lost(self, lines: int) -> None:
@@ -89,7 +88,7 @@ class Output:
                 self._is_writing = True
                 lines, self._lines = self._lines, []
                 untold = 0
-                if not (lines and self._is_full):  # else the lost ones come after these lines
+                if not (lines and self._is_full):  # otherwise the lost lines come after these lines
                     untold, self._untold, self._is_full = self._untold, 0, False
             told = [self._tell_lost(untold).encode(self._encoding, "backslashreplace") + b"\n"] if untold else []
             written = _write(descriptor, [*told, *lines])
@@ -103,12 +102,12 @@ class Output:
 def _descriptor(stream: TextIO | None) -> int | None:
     try:
         return None if stream is None else stream.fileno()
-    except (OSError, ValueError):  # a stream in memory, or one that is closed
+    except (OSError, ValueError):  # an in-memory or closed stream
         return None
 
 
 def _write(descriptor: int, lines: Sequence[bytes]) -> int:
-    """Write lines, waiting for as long as it takes; return how many could be written."""
+    """Write lines, without a time limit; return how many could be written."""
     data, done = memoryview(b"".join(lines)), 0
     while done < len(data):
         try:

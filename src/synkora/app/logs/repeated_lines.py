@@ -1,4 +1,4 @@
-"""Warnings and errors of the log: counted by level, and a flood of the same told once a minute."""
+"""Counts warnings and errors by level, and reports repeated ones once a minute."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,7 @@ import structlog
 WINDOW: Final = 60  # seconds
 MOST_KINDS: Final = 100
 _SERIOUS: Final = {"warning": "warning", "error": "error", "exception": "error", "critical": "error"}
-#: What is no flood by its making, and what operators do, which is written each time.
+#: Entries that are never counted as repeats: summaries, and actions of operators.
 _COUNTED: Final = frozenset(
     (
         *("incident", "incidents", "incidents_from", "caution", "repeated", "admin_ui_disconnected"),
@@ -17,15 +17,15 @@ _COUNTED: Final = frozenset(
         *("console_noticed", "console_unblocked"),
     )
 )
-_TELLING: Final = ("eventName", "problem", "logger")  # fields without which two of an event are not the same
+_TELLING: Final = ("eventName", "problem", "logger")  # entries of an event that differ in these fields are not repeats
 
 log = structlog.get_logger(__name__)
 
 
 class RepeatedLines:
-    """Lets the first of each warning or error through, and tells after `window` seconds how many more there were.
+    """Passes the first of each warning or error, and reports the number of repeats after `window` seconds.
 
-    `levels` counts them all, as `warning` or `error`. Where no event loop runs every one goes through.
+    `levels` counts all of them, as `warning` or `error`. Without a running event loop, all pass.
     """
 
     def __init__(self, window: float = WINDOW) -> None:
@@ -35,7 +35,7 @@ class RepeatedLines:
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self, _: Any, method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        """Take an entry of the log (a processor of structlog's). Raises `DropEvent` for one that is counted only."""
+        """Count an entry (a structlog processor). Raises `DropEvent` for a repeat."""
         level = _SERIOUS.get(method)
         if level is None or fields["event"] == "repeated":
             return fields
@@ -56,7 +56,7 @@ class RepeatedLines:
         return self._seen[kind] > 1
 
     def tell(self) -> None:
-        """End the window, and tell what was in it."""
+        """End the window, and log the repeats."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -67,7 +67,7 @@ class RepeatedLines:
 
 
 def _kind(fields: structlog.typing.EventDict) -> str:
-    """What equal entries have in common, in words: `handler_failed (task:create)`."""
+    """Return the text that identifies equal entries: `handler_failed (task:create)`."""
     details = [str(fields[name])[:100] for name in _TELLING if name in fields]
     error = fields.get("exc_info")
     if "errorType" in fields:

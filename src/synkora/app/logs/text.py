@@ -1,4 +1,4 @@
-"""The log as lines for people, which nothing that clients write can forge."""
+"""Renders the log as text lines, which no client's data can forge."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -43,14 +43,14 @@ _LINES: Final = {
 }
 _WITHOUT_REASON: Final = {"incident": "! {what}"}
 _SHOWN: Final = 200  # characters of one value
-_OWN_WORDS: Final = frozenset(("counts", "problem", "text"))  # fields that are the server's own, and bounded
-#: What a line begins with, and its colour (ECMA-48 section 8.3.117).
+_OWN_WORDS: Final = frozenset(("counts", "problem", "text"))  # fields written by the server, and bounded
+#: The first sign of a line, and its colour (ECMA-48 section 8.3.117).
 _COLORS: Final = {"✓": 32, "→": 36, "✗": 33, "!": 31}
 _ERROR: Final = 31
 
 
 def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
-    """An entry as its line, with the traceback of an error below it (a processor of structlog's)."""
+    """Render an entry as a line, with an error's traceback below it (a structlog processor)."""
     event = str(fields.pop("event"))
     error, trace = fields.pop("exc_info", None), fields.pop("exception", None)
     fields.pop("errorType", None)
@@ -71,7 +71,7 @@ def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
 
 
 def render_colored(logger: Any, method: str, fields: structlog.typing.EventDict) -> str:
-    """The same for a terminal: the sign, or the level, that a line begins with has a colour."""
+    """Like `render_text`, for a terminal: the sign or level at the start is coloured."""
     sign, blank, rest = render_text(logger, method, fields).partition(" ")
     return f"\x1b[{_COLORS.get(sign, _ERROR)}m{sign}\x1b[0m{blank}{rest}"
 

@@ -1,1 +1,1 @@
-"""What Prometheus is told about a server."""
+"""Prometheus metrics of the server."""

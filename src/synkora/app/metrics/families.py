@@ -1,4 +1,4 @@
-"""Metrics as Prometheus' client library has them, from plain numbers."""
+"""Builds metrics of Prometheus' client library from plain numbers."""
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
@@ -17,7 +17,7 @@ def gauge(name: str, words: str, value: float) -> Metric:
 
 
 def gauges(name: str, words: str, label: str, values: Mapping[str, int]) -> Metric:
-    """Such a number for each value of a label."""
+    """A gauge for each value of a label."""
     family = GaugeMetricFamily(name, words, labels=(label,))
     for value, number in values.items():
         family.add_metric((value,), number)
@@ -30,7 +30,7 @@ def counter(name: str, words: str, value: float) -> Metric:
 
 
 def counters(name: str, words: str, label: str, known: Iterable[L], counts: Mapping[L, int]) -> Metric:
-    """Such a number for each of the `known` values of a label, and no others."""
+    """A counter for each of the `known` values of a label, and for no others."""
     family = CounterMetricFamily(name, words, labels=(label,))
     for value in known:
         family.add_metric((value,), counts.get(value, 0))
@@ -38,7 +38,7 @@ def counters(name: str, words: str, label: str, known: Iterable[L], counts: Mapp
 
 
 def histogram(name: str, words: str, histogram: Histogram) -> Metric:
-    """Durations by their bounds."""
+    """A histogram with its bounds."""
     bounds = [*map(str, histogram.bounds), "+Inf"]
     buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
     return HistogramMetricFamily(name, words, buckets=buckets, sum_value=histogram.sum)

@@ -1,4 +1,4 @@
-"""How late the event loop is: what everybody waits for when something in it takes long."""
+"""Measures the event loop's lag: the delay of all clients while a callback runs too long."""
 
 import asyncio
 from time import monotonic
@@ -7,14 +7,14 @@ from typing import Final, Self
 from synkora.engine.histogram import Histogram
 
 INTERVAL: Final = 0.25  # seconds
-#: Seconds. uvloop's timers are exact to a millisecond, so that less would say nothing.
+#: Seconds. uvloop's timers have millisecond resolution, so smaller bounds would be meaningless.
 LAG_BOUNDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class LoopLag:
     """Measures, within a `with` block in a running loop, by how much a timer of `interval` seconds is late each time.
 
-    Times that were missed while the loop stood still are counted too, each with what it would have waited.
+    Timers that were missed while the loop was blocked count too, each with its own delay.
     """
 
     def __init__(self, interval: float = INTERVAL) -> None:
@@ -34,7 +34,7 @@ class LoopLag:
             self._timer.cancel()
 
     def take_worst(self) -> float:
-        """The longest since this was asked last, in seconds."""
+        """Return the maximum lag since the last call, in seconds."""
         worst, self._worst = self._worst, 0.0
         return worst
 

@@ -1,4 +1,4 @@
-"""The page that Prometheus reads."""
+"""The page `/metrics`."""
 
 import hmac
 from time import monotonic
@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-KEPT: Final = 1.0  # seconds that a page is answered with again
+KEPT: Final = 1.0  # seconds that a page is cached
 
 _OPEN_METRICS: Final = "application/openmetrics-text"
 
 
 def metrics_route(collector: Collector, token: SecretStr | None) -> Route:
-    """`/metrics`: what `collector` has, and the process itself, for clients with the token, or for all without one."""
+    """`/metrics`: the metrics of `collector` and of the process. Without a `token` the page is public."""
     registry = CollectorRegistry()
     registry.register(collector)
     ProcessCollector(registry=registry)
@@ -38,15 +38,15 @@ def metrics_route(collector: Collector, token: SecretStr | None) -> Route:
 
 
 def _format(accept: str) -> str:
-    """The one of the two formats that is asked for: with the versions that clients name there would be many pages."""
+    """Return one of two formats. The versions that clients may name would multiply the cached pages."""
     try:
         _, content_type = choose_encoder(accept)
-    except TypeError:  # by a version that is no number
+    except TypeError:  # for an invalid version
         return ""
     return _OPEN_METRICS if content_type.startswith(_OPEN_METRICS) else ""
 
 
 def _has_token(request: Request, token: str) -> bool:
-    """Whether a request has the token as its bearer's (RFC 6750 section 2.1)."""
+    """Whether a request has this bearer token (RFC 6750 section 2.1)."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())

@@ -62,7 +62,7 @@ _HANDSHAKE: Final = {
 
 
 def document() -> Node:
-    """The server as AsyncAPI 3.0.0 sees it: it receives what clients send, and sends what they get."""
+    """Return the AsyncAPI 3.0.0 document, from the server's view: it receives clients' events and sends its own."""
     sent, got = list(from_clients()), list(to_clients())
     payloads, schemas = payload_schemas([*sent, *got], _SCHEMA)
     messages = {message.title: _message(message, payloads.get(message.title)) for message in (*sent, *got)}
@@ -139,7 +139,7 @@ def _operation(action: str, message: Message) -> Node:
 
 
 def _reply(message: Message, got: Iterable[Message]) -> Node:
-    """What may answer a client's event: the ack, events, and the refusal."""
+    """The possible answers to a client's event: the ack, events, and the refusal."""
     events = [each.title for each in got if each.name in (*message.replies, "error")]
     return {"reply": {"channel": {"$ref": _CHANNEL}, "messages": _references([_ack(message), *events])}}
 

@@ -19,9 +19,9 @@ _CANNOT_SAY: Final = (
 
 
 def document() -> Schema:
-    """The schema of an event as it is on the wire: a Socket.IO array of its name and its argument.
+    """Return the schema of an event on the wire: a Socket.IO array of name and argument.
 
-    `$defs` has the payload of each event, and `ClientEvent` and `ServerEvent`, which say which event has which. Further
+    `$defs` has the payload of each event; `ClientEvent` and `ServerEvent` connect events and payloads. Further
     arguments and further fields of objects are ignored.
     """
     sent, got = list(from_clients()), list(to_clients())
@@ -41,10 +41,10 @@ def document() -> Schema:
 
 
 def payload_schemas(messages: Iterable[Message], reference: str) -> tuple[dict[str, Schema], dict[str, Schema]]:
-    """References to the payloads of messages, by the messages' titles, and the definitions that they lead to, by name.
+    """Return references to the messages' payloads, by message title, and the referenced definitions, by name.
 
-    `reference` has `{name}` in it. A message without an argument has none. What is written is understood by draft 7 as
-    well, which AsyncAPI goes by.
+    `reference` contains `{name}`. A message without an argument has no reference. The schemas are also valid in draft
+    7, which AsyncAPI uses.
     """
     having = [message for message in messages if message.payload is not None]
     schemas, definitions = schemas_of([message.payload for message in having], reference)
@@ -59,7 +59,7 @@ def payload_schemas(messages: Iterable[Message], reference: str) -> tuple[dict[s
 
 
 def schemas_of(types: Iterable[Any], reference: str) -> tuple[list[Schema], dict[str, Schema]]:
-    """The schema of each type, and the definitions of the Structs that they lead to, by name."""
+    """Return the schema of each type, and the definitions of the Structs in them, by name."""
     schemas, definitions = types_to_schemas(types, reference)
     for definition in definitions.values():
         definition["properties"] = {
@@ -69,7 +69,7 @@ def schemas_of(types: Iterable[Any], reference: str) -> tuple[list[Schema], dict
 
 
 def _left_out(schema: Schema) -> Schema:
-    """A field's schema, without the null that stands in a Struct for what is left out of its JSON."""
+    """Return a field's schema without null, which marks an omitted field in a Struct."""
     if "default" not in schema:
         return schema
     value: Schema

@@ -1,4 +1,4 @@
-"""Every event in each direction, with the type of its payload: what all forms of the schema are made from."""
+"""Every event in each direction with its payload type: the input of all forms of the schema."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ _Field = tuple[str, Any] | tuple[str, Any, UnsetType]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event in one direction. `title` is its name in the form of a type's, and no other message's.
+    """An event in one direction. `title` is its name as a type name, unique among the messages.
 
-    `payload` is the type of its argument, None where it has none, and `example` is one. The ack to it has one argument,
-    of one of the types `answers`, or none; `replies` are the events that answer it, by name.
+    `payload` is the type of its argument, or None, and `example` is an example. Its ack has one argument, of one of the
+    types `answers`, or none; `replies` are the names of the events that answer it.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Message:
 
 
 def from_clients() -> Iterator[Message]:
-    """What a client may send."""
+    """Yield the events that a client may send."""
     for ask in CLIENT_EVENTS:
         yield Message(ask.name, title(ask.name), ask.description, ask.payload, ask.example, ask.answers, ask.replies)
     for event in CATALOGUE:
@@ -45,7 +45,7 @@ def from_clients() -> Iterator[Message]:
 
 
 def to_clients() -> Iterator[Message]:
-    """What a client may get."""
+    """Yield the events that a client may get."""
     for notice in SERVER_EVENTS:
         yield Message(notice.name, title(notice.name), notice.description, notice.payload, notice.example)
     for event in CATALOGUE:
@@ -54,12 +54,12 @@ def to_clients() -> Iterator[Message]:
 
 
 def title(name: str) -> str:
-    """An event's name as the name of a type: `task:create` is `TaskCreate`."""
+    """Return an event's name as a type name: `task:create` is `TaskCreate`."""
     return "".join(word.capitalize() for word in name.replace("-", ":").split(":"))
 
 
 def describe(event: Event) -> str:
-    """What an event says, and what follows from its row for who sends it and who gets it."""
+    """Return an event's description, with the consequences of its row for sender and recipients."""
     return " ".join([event.description, *([EDIT] if event.edits else []), *([VOLATILE] if event.volatile else [])])
 
 
@@ -77,7 +77,7 @@ def _delivered(event: Event) -> Any:
 
 
 def _own(event: Event, names: tuple[str, ...]) -> list[_Field]:
-    """The app's own fields, each with its example: of any type, and left out where the sender left them out."""
+    """Return the app's own fields with examples: of any type, and omitted if the sender omitted them."""
     return [
         (
             name,

@@ -8,7 +8,7 @@ from synkora.app.schema.messages import Message, from_clients, to_clients
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.schema.typescript_types import Types, member
 
-# An optional ack would do for `emit`, but `emitWithAck` would then take any arguments.
+# An optional ack would suffice for `emit`, but `emitWithAck` would then accept any arguments.
 _HEAD: Final = f"""\
 /*
  * The events of Synkora's WebSocket server {__version__}, for socket.io-client.
@@ -40,7 +40,7 @@ _RELAYED: Final = {event.name: event for event in CATALOGUE}
 
 
 def document() -> str:
-    """The declarations: `ClientToServerEvents` and `ServerToClientEvents`, and the payloads of the server's own."""
+    """Return `ClientToServerEvents`, `ServerToClientEvents`, and the payloads of the server's own events."""
     types = Types(schemas_of)
     parts = [
         _HEAD,

@@ -11,7 +11,7 @@ from synkora.engine.message import Message
 from synkora.engine.origins import is_same_origin
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
-from synkora.protocol.compression import accepts_gzip, compressed_blocks
+from synkora.protocol.deflate import accepts_gzip, compressed_blocks
 from synkora.protocol.engineio import gzip_payload, join_payload
 
 HeaderPairs = list[tuple[bytes, bytes]]

@@ -50,11 +50,11 @@ class ChangeBatch:
         self._left[socket_id] = update
         self.size += update.size
 
-    def send(self, pending: "PendingUpdates", members: Mapping[str, Outbox]) -> None:
+    def send(self, unsent: "UnsentPresence", members: Mapping[str, Outbox]) -> None:
         """Send the changes to the members, once each, except a member's own changes."""
         if not self._all:
             return
-        all_changes, departures = Bundle(self._all, pending), Bundle(list(self._left.values()), pending)
+        all_changes, departures = Bundle(self._all, unsent), Bundle(list(self._left.values()), unsent)
         for socket_id, outbox in members.items():
             if socket_id not in self._joined:
                 outbox.put(all_changes)
@@ -63,10 +63,10 @@ class ChangeBatch:
                     outbox.put(departures)
             elif len(self._left) > 1:
                 others = [update for gone, update in self._left.items() if gone != socket_id]
-                outbox.put(Bundle(others, pending))
+                outbox.put(Bundle(others, unsent))
 
 
-class PendingUpdates:
+class UnsentPresence:
     """The updates that members of one project have yet to get."""
 
     __slots__ = (
@@ -88,8 +88,8 @@ class PendingUpdates:
     def __init__(
         self,
         id: str,
-        full_state: Callable[["PendingUpdates", object], list[Message]],
-        has_recipient: Callable[["PendingUpdates", object], bool],
+        full_state: Callable[["UnsentPresence", object], list[Message]],
+        has_recipient: Callable[["UnsentPresence", object], bool],
     ) -> None:
         self.id = id
         self.roster_recipients: dict[str, bool] = {}  # by socket id: whether the socket gets the count too

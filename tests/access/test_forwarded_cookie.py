@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.access.world import authjs_v5, nextauth_v4, signed
 
-from synkora.access.cookie_header import CHUNK, session_cookie
+from synkora.access.forwarded_cookie import CHUNK, session_cookie
 from synkora.identity import SignedIn, User
 from synkora.identity.cookies import SESSION_COOKIES, session_cookies
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.protocol.compression import accepts_gzip, compressed_blocks, gzip, stored_blocks
+from synkora.protocol.deflate import accepts_gzip, compressed_blocks, gzip, stored_blocks
 
 PARTS = st.lists(st.tuples(st.binary(max_size=300), st.booleans()))
 
