@@ -12,8 +12,10 @@ import pytest
 from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, Way, join
+from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
 from tests.support.server_process import StartServer
+from tests.support.servers import until
 
 JS_WAYS = [way for way in WAYS.values() if way.language == "js"]
 #: Two seconds until a half-open connection is noticed; the grace is the default.
@@ -126,6 +128,39 @@ async def test_fault_08_a_restart_loses_nothing(
         await alice.close()
         await bob.close()
         assert await asyncio.to_thread(again.stop) == 0
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+async def test_fault_08_a_page_misses_nothing_when_its_instance_ends(
+    start_server: StartServer, connect_by: Connect, redis: RedisServer, ending: signal.Signals
+) -> None:
+    """It reconnects to another instance, with the socket that it had. The other user sees neither a leave nor a join."""
+    first, second = (start_server(**SETTINGS, REDIS_URL=redis.url) for _ in range(2))
+    async with relaying(first.port) as relay:
+        alice, bob = await both(connect_by, relay, WAYS["js-websocket"], second.url)
+        sid = alice.id
+        await create(bob, 0)
+        await until_created(alice, 0)
+        await create(alice, 1)
+        await until_created(bob, 1)
+        relay.is_stuck = True
+        relay.target = second.port
+        if ending is signal.SIGKILL:
+            first.kill()
+        else:
+            first.signal()
+        await create(bob, 2)
+        relay.is_stuck = False
+        relay.cut()
+        await reconnected(alice, sid)
+        await create(bob, 3)
+        await until_created(alice, 0, 2, 3)
+        await create(alice, 4)
+        await until_created(bob, 1, 4)
+        await until(lambda: redis.do("ZCARD", "synkora:socket.io:instances") == 1, 20)  # the first one has ended
+        await create(bob, 5)
+        await until_created(alice, 0, 2, 3, 5)
+        assert told(bob, "user:left", "user:joined") == []
 
 
 async def test_fault_12_a_client_that_does_not_return_leaves_once(
