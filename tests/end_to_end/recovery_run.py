@@ -4,12 +4,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from tests.recovery.checker import Client, Edit
+from tests.recovery.checker import Client, Edit, violations
 from tests.support.node_process import Message, NodeProcess
 from tests.support.people import Person
 from tests.support.processes import PATIENCE, free_port
@@ -30,6 +30,7 @@ _SETTINGS: Final = {
 }
 _OPTIONS: Final = {**APP_OPTIONS, "reconnectionDelay": 50, "reconnectionDelayMax": 500, "timeout": 2000}
 _TRANSPORTS: Final = (["websocket"], ["polling"], ["polling", "websocket"])
+_RETURNED: Final = 10  # seconds within which everyone is back, on a busy machine
 _KEYS: Final = 5  # tasks that are edited again and again
 
 
@@ -172,10 +173,18 @@ class Run:
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until everyone is connected, and nothing comes any more."""
+        """Wait until everyone is connected and has got everything, for a while at most, and nothing comes any more.
+
+        A page whose connection was cut at the end does not know of the cut yet.
+        """
         async with asyncio.timeout(PATIENCE):
             while not all(page.has_all for page in self.pages):
                 await asyncio.sleep(0.05)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RETURNED):
+                while violations([page.client for page in self.pages]):
+                    await asyncio.sleep(0.5)
+        async with asyncio.timeout(PATIENCE):
             count = -1
             while count != (count := sum(len(ids) for page in self.pages for ids in page.client.received.values())):
                 await asyncio.sleep(1)

@@ -134,7 +134,7 @@ async def test_fault_08_a_restart_loses_nothing(
 async def test_fault_08_a_page_misses_nothing_when_its_instance_ends(
     start_server: StartServer, connect_by: Connect, redis: RedisServer, ending: signal.Signals
 ) -> None:
-    """It reconnects to another instance, with the socket that it had. The other user sees neither a leave nor a join."""
+    """It returns to its socket on another instance. The other user sees neither a leave nor a join."""
     first, second = (start_server(**SETTINGS, REDIS_URL=redis.url) for _ in range(2))
     async with relaying(first.port) as relay:
         alice, bob = await both(connect_by, relay, WAYS["js-websocket"], second.url)
