@@ -44,7 +44,7 @@ async def event_of(events: asyncio.Queue[Any]) -> Any:
     return await asyncio.wait_for(events.get(), PATIENCE)
 
 
-async def test_people_chat(chat: str) -> None:
+async def test_users_chat(chat: str) -> None:
     async with (
         chatting(chat, "Ada", "lobby") as (ada, heard_by_ada),
         chatting(chat, "Eve", "attic") as (_, heard_by_eve),

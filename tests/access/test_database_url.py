@@ -45,7 +45,7 @@ def test_an_address_may_have_any_form(address: str, host: str, port: int) -> Non
     assert (url.host, url.port) == (host, port)
 
 
-def test_parameters_that_mean_something_are_taken_and_others_dropped() -> None:
+def test_known_parameters_are_used_and_others_dropped() -> None:
     """Prisma's own parameters, which PostgreSQL would refuse, do no harm."""
     url = DatabaseUrl.parse(
         PLAIN + "?schema=my%20app&connection_limit=3&pgbouncer=true&host=/var/run/postgresql&sslmode=disable"
@@ -97,7 +97,7 @@ def test_the_password_is_not_shown() -> None:
     assert "password" not in repr(DatabaseUrl.parse(PLAIN))
 
 
-def test_a_certificate_file_that_holds_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_certificate_is_refused(tmp_path: Path) -> None:
     """The server does not start with checks that would always fail."""
     empty = tmp_path / "ca.pem"
     empty.touch()

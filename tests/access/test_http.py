@@ -94,7 +94,7 @@ async def test_sessions_of_any_length_are_understood(app: App, v5_app: App, size
     await v5_policy.close()
 
 
-async def test_a_session_that_the_app_does_not_take_opens_nothing(app: App) -> None:
+async def test_a_session_that_the_app_rejects_gives_no_access(app: App) -> None:
     """What this server accepts and the app does not, as a signed token here, is no way in."""
     policy = HttpAccess(app.url)
     assert await policy.role(signed("owner"), TEAM_PROJECT) is None
@@ -247,7 +247,7 @@ async def test_refusals_of_the_app_are_refusals(status: str) -> None:
         _response({**PROJECT, "team": {"members": {"owner": "OWNER"}}}),
     ],
 )
-async def test_any_other_answer_is_none(answer: bytes) -> None:
+async def test_any_other_answer_is_unavailable(answer: bytes) -> None:
     """What is no project lets nobody in, and is told as the app's failure, in words of this server alone."""
     with pytest.raises(AccessUnavailable, match=r"the app[\w' ]+(: \w+)?$") as unavailable:
         await _answered(answer)
@@ -424,7 +424,7 @@ def test_a_policy_is_made_before_there_is_a_loop() -> None:
         "http://app.example.com/\n",
     ],
 )
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     """The server does not start with it, and says what it should be."""
     with pytest.raises(ValueError, match="must be the app's address") as refused:
         HttpAccess(url)

@@ -59,7 +59,7 @@ async def test_connections_are_few_and_shared(policy: PostgresAccess, database: 
         assert 1 <= await database.clients() <= 5
 
 
-async def test_closing_lets_go_of_the_connections(policy: PostgresAccess, database: Database) -> None:
+async def test_closing_releases_the_connections(policy: PostgresAccess, database: Database) -> None:
     """A server that has stopped is no client of the database any more."""
     await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
     assert await database.clients() == 1
@@ -148,7 +148,7 @@ async def waiting(database: Database) -> int:
     return count
 
 
-async def test_a_locked_table_ends_in_time_and_leaves_nothing_behind(
+async def test_a_query_on_a_locked_table_times_out_and_leaves_nothing_behind(
     policy: PostgresAccess, database: Database
 ) -> None:
     """Questions that are not answered are given up in time, by the database as well, which keeps its clients."""
@@ -169,7 +169,7 @@ async def test_a_locked_table_ends_in_time_and_leaves_nothing_behind(
     assert set(await pids(database)) == known
 
 
-async def test_a_database_that_accepts_and_says_nothing_ends_in_time() -> None:
+async def test_a_silent_database_times_out() -> None:
     """Its joins are refused after 3 s, and however many there are, few connections are tried and none is kept."""
     async with listening(lambda reader, _: reader.read()) as listener:
         policy = PostgresAccess(f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode=disable")
@@ -187,7 +187,7 @@ async def test_a_database_that_accepts_and_says_nothing_ends_in_time() -> None:
     "answer", [b"", b"N", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"E\0\0\0\x05\0", bytes(range(256))]
 )
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
-async def test_what_is_no_database_is_unavailable(answer: bytes, sslmode: str) -> None:
+async def test_an_invalid_database_is_unavailable(answer: bytes, sslmode: str) -> None:
     """Whatever listens at the address, the failure is told, in words without the password."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -203,7 +203,7 @@ async def test_what_is_no_database_is_unavailable(answer: bytes, sslmode: str) -
     assert unavailable.value.__cause__ is None
 
 
-async def test_a_wrong_password_and_missing_tables_are_told_without_the_password(database: Database) -> None:
+async def test_errors_do_not_contain_the_password(database: Database) -> None:
     """The log says what to change, and nothing that is secret."""
     url = database.server.url()
     password = quote(database.server.password, safe="")

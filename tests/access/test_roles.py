@@ -16,7 +16,7 @@ def test_an_unknown_role_may_only_look(name: str) -> None:
     assert member_role(name) is Role.VIEWER
 
 
-def test_what_no_database_keeps_is_no_id() -> None:
+def test_an_id_that_no_database_can_store_is_invalid() -> None:
     """Nobody need be asked about these."""
     assert not any(map(is_valid_project_id, ["", "\0", "a\0b", "\ud800", "\udc00\ud800"]))
     assert all(map(is_valid_project_id, ["a", "..", "é", "😀", "\x01", " "]))

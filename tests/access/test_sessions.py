@@ -55,7 +55,7 @@ async def test_the_time_zone_of_the_database_does_not_matter(sessions: PostgresS
 
 
 @pytest.mark.parametrize("key", ["another", "", "'; --", "\0", "\ud800", "é" * 300])
-async def test_what_is_no_sessions_key(sessions: PostgresSessions, database: Database, key: str) -> None:
+async def test_an_invalid_session_key(sessions: PostgresSessions, database: Database, key: str) -> None:
     await database.keep_session(KEY, "owner")
     assert await sessions.find(key) is None
 

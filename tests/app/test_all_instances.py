@@ -56,7 +56,7 @@ async def test_one_is_asked(fleets: list[AllInstances]) -> None:
     assert await first.ask(COUNT, ASKED, "nobody") == ({}, ["nobody"])
 
 
-async def test_one_that_has_no_console_is_left_out(fleets: list[AllInstances]) -> None:
+async def test_an_instance_without_a_console_is_skipped(fleets: list[AllInstances]) -> None:
     first, second, third = fleets
 
     async def disconnect(_: SocketNamed) -> bool:
@@ -139,7 +139,7 @@ def test_answers_as_they_ought_to_be() -> None:
         (COUNT, 10**100),
     ],
 )
-def test_answers_that_make_no_sense_are_not_taken(topic: Topic[Any, Any], answer: Any) -> None:
+def test_invalid_answers_are_ignored(topic: Topic[Any, Any], answer: Any) -> None:
     """They count as none, and the rest is shown."""
     with pytest.raises((ProtocolError, InvalidPayload)):
         topic.answers.decode(json.dumps(answer).encode())
@@ -161,7 +161,7 @@ PROJECTS_SOUGHT = {"search": "", "sort": "users", "is_descending": False, "most"
         (PROJECTS, {**PROJECTS_SOUGHT, "search": "x" * 201}),
     ],
 )
-def test_questions_that_make_no_sense_are_not_answered(topic: Topic[Any, Any], question: Any) -> None:
+def test_invalid_requests_are_not_answered(topic: Topic[Any, Any], question: Any) -> None:
     topic.questions.decode(json.dumps(CONNECTIONS_SOUGHT if topic is CONNECTIONS else PROJECTS_SOUGHT).encode())
     with pytest.raises(InvalidPayload):
         topic.questions.decode(json.dumps(question).encode())

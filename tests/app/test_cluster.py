@@ -12,7 +12,7 @@ def cluster_on(redis: RedisServer) -> Cluster:
     return Cluster(redis.url, "socket.io", FailureBackoff(3))
 
 
-async def test_a_redis_that_answers_but_does_not_do_what_it_is_asked_is_a_problem(redis: RedisServer) -> None:
+async def test_a_redis_that_refuses_commands_is_a_problem(redis: RedisServer) -> None:
     """Until it does: its memory may be full, though its channels work."""
     redis.do("CONFIG", "SET", "maxmemory", 1)
     async with cluster_on(redis) as cluster:
@@ -23,7 +23,7 @@ async def test_a_redis_that_answers_but_does_not_do_what_it_is_asked_is_a_proble
         await cluster.leave()
 
 
-async def test_nothing_is_left_in_redis_of_one_that_has_gone(redis: RedisServer) -> None:
+async def test_nothing_remains_in_redis_of_a_stopped_instance(redis: RedisServer) -> None:
     async with cluster_on(redis) as cluster:
         cluster.presence.add_connection("p", PresenceEntry("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
         await until(lambda: len(redis.do("KEYS", "synkora:socket.io:*")) == 3)
@@ -32,7 +32,7 @@ async def test_nothing_is_left_in_redis_of_one_that_has_gone(redis: RedisServer)
     assert redis.do("PUBSUB", "CHANNELS") == []
 
 
-async def test_it_goes_though_redis_does_not_answer(redis: RedisServer) -> None:
+async def test_it_stops_without_an_answer_of_redis(redis: RedisServer) -> None:
     """The server stops without Redis; Redis does what it was sent once it continues."""
     async with cluster_on(redis) as cluster:
         redis.pause()

@@ -141,7 +141,7 @@ def test_the_values_of_one_file() -> None:
     assert parse("A='x # y' # z\nexport B=\"a\\nb\"\nC=a#b\n") == {"A": "x # y", "B": "a\nb", "C": "a"}
 
 
-def test_a_reference_without_end_makes_a_file_count_as_empty(tmp_path: Path) -> None:
+def test_a_circular_reference_makes_a_file_count_as_empty(tmp_path: Path) -> None:
     """As for the app, whose reader fails there; other files count."""
     (tmp_path / ".env.local").write_text("A=1\nB=$B")
     (tmp_path / ".env").write_text("A=2")

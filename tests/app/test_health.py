@@ -60,7 +60,7 @@ async def test_health(site: Site, path: str) -> None:
     assert health == {"status": "healthy", "service": "Synkora WebSocket Server", "connections": 0, "rooms": 0}
 
 
-async def test_health_counts_people_and_projects(site: Site) -> None:
+async def test_health_counts_users_and_projects(site: Site) -> None:
     """`connections` are clients signed in, `rooms` projects with somebody in them."""
 
     async def counts() -> tuple[int, int]:
@@ -81,7 +81,7 @@ async def test_health_counts_people_and_projects(site: Site) -> None:
     assert await counts() == (0, 0)
 
 
-async def test_uptime_goes_on(site: Site) -> None:
+async def test_uptime_continues(site: Site) -> None:
     """It is in seconds and never goes back."""
     first, second = [(await ask(site.address, "/health")).json()["uptime"] for _ in range(2)]
     assert 0 <= first <= second < 60
@@ -109,7 +109,7 @@ async def test_other_methods(site: Site, method: str) -> None:
     "path", ["/health/", "/healthz", "/ready/", "/socket.iox", "/socket.ioo/", "/.env", "//", "/health/../x"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_anything_else_is_not_found(site: Site, path: str, method: str) -> None:
+async def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
     """Every other path is 404, one with a slash too many as well."""
     assert (await ask(site.address, path, method)).status_code == 404
 

@@ -128,13 +128,13 @@ async def see_it_freed(address: Address, sent: bytes, tls: ssl.SSLContext | None
 @pytest.mark.usefixtures("without_collector")
 class TestWhenTheClientIsGone:
     @pytest.mark.parametrize("sent", WHAT_IS_SENT.values(), ids=WHAT_IS_SENT)
-    async def test_nothing_stays_after_a_reset(self, server: SocketServer, sent: bytes) -> None:
+    async def test_no_memory_remains_after_a_reset(self, server: SocketServer, sent: bytes) -> None:
         """No timer and no cycle of references keeps a connection that ended by a RST."""
         async with serving(server, app=app) as address:
             await see_it_freed(address, sent)
 
     @pytest.mark.parametrize("sent", WHAT_IS_SENT.values(), ids=WHAT_IS_SENT)
-    async def test_nothing_stays_after_a_reset_over_tls(
+    async def test_no_memory_remains_after_a_reset_over_tls(
         self, server: SocketServer, sent: bytes, certificate: tuple[Path, Path]
     ) -> None:
         """The same holds over TLS."""

@@ -50,7 +50,7 @@ async def test_an_applications_own_log_is_left_alone(configuration: dict[str, ob
     assert structlog.get_config() == configuration
 
 
-def test_settings_that_cannot_be_used_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unusable_settings_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As by `synkora serve`, by the lines of an exception."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXTAUTH_SECRET", "")

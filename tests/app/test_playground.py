@@ -102,7 +102,7 @@ async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
     assert "Node.js" in answer.text
 
 
-async def test_a_token_signs_in_as_one_of_the_playgrounds_people(app: Starlette) -> None:
+async def test_a_token_signs_in_as_a_user_of_the_playground(app: Starlette) -> None:
     """As the first, where none is named; it lasts an hour, and its id is none that the app gives its users."""
     for query, name in (("", PEOPLE[0]), (f"?as={PEOPLE[1]}", PEOPLE[1])):
         answer = await ask(app, "POST", f"/playground/token{query}", origin=HERE)
@@ -115,7 +115,7 @@ async def test_a_token_signs_in_as_one_of_the_playgrounds_people(app: Starlette)
         assert SECRET not in answer.text
 
 
-async def test_a_token_comes_with_how_to_connect(files: Path) -> None:
+async def test_a_token_comes_with_connection_options(files: Path) -> None:
     """The page learns the path and the transports that the server has been set to."""
     app = app_of(files, WS_PATH="/live/", WS_TRANSPORTS="websocket")
     answer = (await ask(app, "POST", "/playground/token")).json()
@@ -197,7 +197,7 @@ async def test_its_own_page_gets_tokens(app: Starlette, site: str) -> None:
         "",
     ],
 )
-async def test_a_host_that_is_none_gets_no_token(app: Starlette, host: str) -> None:
+async def test_a_request_with_an_invalid_host_gets_no_token(app: Starlette, host: str) -> None:
     """The header is a name and a port, and nothing else of an address (RFC 9110 section 7.2)."""
     assert (await ask(app, "POST", "/playground/token", host=host)).status_code == 403
 

@@ -114,7 +114,7 @@ def test_redis_of_a_kind_that_is_not_supported(tmp_path: Path) -> None:
     assert "hunter2" not in said
 
 
-def test_it_starts_without_redis_and_says_what_is_wrong(tmp_path: Path) -> None:
+def test_it_starts_without_redis_and_reports_the_problem(tmp_path: Path) -> None:
     """Its own clients are served meanwhile; the password is not shown."""
     port = free_port()
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}

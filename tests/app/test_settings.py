@@ -136,7 +136,7 @@ def test_files_of_a_mode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("'single quotes' # comment", "single quotes"),
     ],
 )
-def test_a_secret_is_what_the_app_reads(folder: Path, spelling: str, secret: str) -> None:
+def test_a_secret_is_read_like_the_app_does(folder: Path, spelling: str, secret: str) -> None:
     """Comments, escapes, references and quotes in a file mean what they mean for Next.js."""
     (folder / ".env").write_text("WS_PATH=/io/\n")
     (folder / ".env.local").write_text(f"WS_PATH=/io/\nNEXTAUTH_SECRET={spelling}\n")
@@ -215,7 +215,7 @@ def test_secret_is_required(value: str | None, monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
-def test_secrets_are_taken_as_they_are_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_used_unchanged_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several previous secrets are split at commas, and no secret is in what is printed of the settings."""
     monkeypatch.setenv("NEXTAUTH_SECRET", " now$1# ")
     monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "before+/=, ,long ago")
@@ -388,7 +388,7 @@ def test_right_values(name: str, value: str, field: str, expected: object, monke
     assert getattr(load_settings(), field) == expected
 
 
-def test_a_message_must_fit_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_largest_message_must_fit_into_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the first large message would disconnect all who are sent it; just as much is enough."""
     monkeypatch.setenv("WS_MAX_PAYLOAD", "200000")
     monkeypatch.setenv("WS_MAX_OUTBOX", "199999")
@@ -411,7 +411,9 @@ def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     ("access", "variable", "value"),
     [("http", "APP_URL", "http://localhost:3000"), ("postgres", "DATABASE_URL", "postgresql://u:p@localhost/app")],
 )
-def test_access_needs_somebody_to_ask(monkeypatch: pytest.MonkeyPatch, access: str, variable: str, value: str) -> None:
+def test_an_access_policy_needs_its_address(
+    monkeypatch: pytest.MonkeyPatch, access: str, variable: str, value: str
+) -> None:
     """Who may join is asked at an address; a password in it is never shown."""
     monkeypatch.setenv("PROJECT_ACCESS", access)
     assert refusals() == [f"PROJECT_ACCESS is {access}, but {variable} is not set: it is where to ask"]
@@ -424,7 +426,7 @@ def test_access_needs_somebody_to_ask(monkeypatch: pytest.MonkeyPatch, access: s
     "url",
     ["redis://:p4ss@redis.test:6380/2", "rediss://ann:p4ss@redis.test", "unix://:p4ss@/run/redis.sock?db=1"],
 )
-def test_redis_is_taken_in_each_way_that_it_can_be_reached(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_urls_of_all_kinds_are_accepted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over TCP, TLS or a Unix socket; a password in it is never shown."""
     monkeypatch.setenv("REDIS_URL", url)
     settings = load_settings()
@@ -475,7 +477,7 @@ def test_names_of_instances_that_a_proxy_could_mistake_are_refused(name: str, mo
     assert refusal.endswith(" is not up to 63 letters, digits, _ and -")
 
 
-def test_production_takes_no_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_refuses_a_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is a caution in development is a refusal in production, and neither tells the secret."""
     (caution,) = load_settings().cautions()
     monkeypatch.setenv("SYNKORA_ENV", "production")

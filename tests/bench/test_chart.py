@@ -33,7 +33,7 @@ def test_it_can_be_heard() -> None:
     assert "200 in 20 projects, 4 in flight: synkora 5.00, Node.js 22.50 · 4.5 ×, floor 2.50 · 0.5 ×." in description
 
 
-def test_what_is_not_to_be_quoted_has_no_bar() -> None:
+def test_unreliable_figures_have_no_bar() -> None:
     """Of a run with a fault the chart says so, and shows nothing."""
     faulty = run_of(NODE, **{PER_DELIVERY: 99.0, "lost": 1})
     texts, bars = drawn(Measured([*relays(SYNKORA, 5.0), *relays(FLOOR, 2.5), faulty]))

@@ -87,7 +87,7 @@ def test_members_send_at_a_rate(load: Load, senders: int, sending: int) -> None:
         pytest.param(node, "polling", id="polling"),
     ],
 )
-def test_what_comes_compressed_is_read(load: Load, server: Callable[..., Server], transport: str) -> None:
+def test_compressed_messages_are_read(load: Load, server: Callable[..., Server], transport: str) -> None:
     """Large messages of a server that compresses count as others do, and take less of the wire."""
     said: list[str] = []
     assert server is synkora or prepare_peers(["Node.js"], said.append), said
@@ -105,7 +105,7 @@ def test_text_is_compressed_like_a_document(load: Load) -> None:
     assert 20_000 < figures["wire_bytes_per_delivery"] < 20_200
 
 
-def test_those_who_are_stuck_are_not_waited_for(load: Load) -> None:
+def test_stuck_clients_are_not_awaited(load: Load) -> None:
     patient, strict = (
         synkora(),
         Server("strict", synkora().command, synkora().environment | {"WS_MAX_OUTBOX": "1000000"}),
@@ -251,7 +251,7 @@ def test_a_server_that_does_not_listen_is_told(folder: Path) -> None:
         (["--event=nothing"], "no such event"),
     ],
 )
-def test_options_that_make_no_sense_are_told(folder: Path, options: list[str], why: str) -> None:
+def test_invalid_options_are_reported(folder: Path, options: list[str], why: str) -> None:
     given = ["--port=1", "--pids=1", f"--tokens={folder / 'tokens.txt'}", *options]
     done = subprocess.run([folder / "load", *given], capture_output=True, text=True)
     assert done.returncode == 1

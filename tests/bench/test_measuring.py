@@ -33,7 +33,7 @@ def test_a_storm_among_a_thousand_takes_a_peer_long() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0, "about 1 s"), (89, "about 89 s"), (150, "about 2 min")])
-def test_time_is_told_roughly(seconds: float, told: str) -> None:
+def test_times_are_shown_roughly(seconds: float, told: str) -> None:
     assert told_time(seconds) == told
 
 

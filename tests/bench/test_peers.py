@@ -102,7 +102,7 @@ async def person(address: Address, name: str) -> AsyncIterator[Person]:
         ({"token": token(name="Nobody")}, "Invalid token"),
     ],
 )
-async def test_who_does_not_sign_in_is_refused(address: Address, auth: object, message: str) -> None:
+async def test_a_client_that_does_not_sign_in_is_refused(address: Address, auth: object, message: str) -> None:
     """The token is verified, and names a user."""
     async with websocket(address) as client:
         await client.send("40" + ("" if auth is None else json.dumps(auth)))
@@ -112,7 +112,7 @@ async def test_who_does_not_sign_in_is_refused(address: Address, auth: object, m
         assert json.loads(answer[2:])["message"] == message
 
 
-async def test_presence_is_told(address: Address) -> None:
+async def test_presence_is_announced(address: Address) -> None:
     """Who joins gets the list, and the others hear of it; those left behind get it when somebody leaves or is gone."""
     async with person(address, "alice") as alice, person(address, "bob") as bob:
         assert (await alice.join())["count"] == 1
@@ -148,7 +148,7 @@ async def test_events_are_relayed(address: Address, event: Event) -> None:
         assert await bob.next(event.name) == (forwarded[event.whole] if event.whole else signed)
 
 
-async def test_what_makes_no_sense_is_refused(address: Address) -> None:
+async def test_invalid_events_are_refused(address: Address) -> None:
     """The payload and the membership are checked, and the connection goes on."""
     async with person(address, "alice") as alice:
         await alice.emit("task:create")

@@ -27,7 +27,7 @@ def test_publishes_of_one_turn_are_written_together(redis: RedisServer) -> None:
     assert figures_of(redis, "scattered")["reads_per_turn"] < 5
 
 
-def test_replies_keep_their_place_among_messages(redis: RedisServer) -> None:
+def test_replies_keep_their_order_among_messages(redis: RedisServer) -> None:
     """What Redis replies comes between the messages that it was written between."""
     figures = figures_of(redis, "order")
     assert figures["replies"] > 10

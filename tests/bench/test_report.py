@@ -13,7 +13,7 @@ from tests.bench.sample_runs import RELAY, run_of, sample
 MADE = Sitting("2026-01-31", {"cores": "2", "Node.js": "20.1"})
 
 
-def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+def test_a_written_report_can_be_read(tmp_path: Path) -> None:
     """Every run comes back with its workload and its targets, faults included, and so does what it was made on."""
     runs = [*sample().runs, Run(NODE, RELAY, {}, "load: refused"), *(run_of(SYNKORA, workload) for workload in FULL)]
     write(tmp_path / "figures.json", Measured(runs), MADE)
@@ -32,7 +32,7 @@ def test_a_run_is_a_line(tmp_path: Path) -> None:
     assert written["figures"] == {"lost": 1, "closed": 0}
 
 
-def test_it_says_what_it_was_made_on() -> None:
+def test_the_report_names_the_machine() -> None:
     """Figures are comparable only with the machine and the versions."""
     machine = sitting().machine
     assert all(machine.values())

@@ -6,7 +6,7 @@ from bench.restart import Load, measure
 from bench.servers import prepare_peers, synkora
 
 
-def test_everyone_moves_and_what_they_are_due_is_counted() -> None:
+def test_every_client_moves_and_due_messages_are_counted() -> None:
     """Each client moves at least once, nobody fails to come back, and what was sent was due to the others."""
     said: list[str] = []
     assert prepare_peers({"Node.js"}, said.append), said

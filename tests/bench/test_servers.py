@@ -20,7 +20,7 @@ def test_a_server_that_does_not_start_is_told(folder: Path) -> None:
         pass
 
 
-def test_a_server_is_gone_when_it_has_been_measured(folder: Path) -> None:
+def test_a_server_is_stopped_after_its_measurement(folder: Path) -> None:
     """It runs on the core that it was given, and is stopped when that is over."""
     _, core = cores()
     with running(floor(folder / "floor"), folder, core) as (pid, _):

@@ -69,7 +69,7 @@ def test_a_missed_target_is_told() -> None:
     assert "✗ missed: ≤ 1.25 × calm, is 1.50" in markdown(measured)
 
 
-def test_what_was_not_run_is_left_empty() -> None:
+def test_missing_runs_are_empty() -> None:
     """A server that was not given a workload has an empty cell, and one that failed has not."""
     measured = Measured([run_of(SYNKORA, IDLE, rss_kb_per_client=9.5), Run(NODE, RELAY, {}, "load: refused")])
     rows = [[cell.strip() for cell in line.split("|")] for line in markdown(measured).splitlines()]

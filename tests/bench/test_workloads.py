@@ -65,7 +65,7 @@ def test_a_refused_client_is_told(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "10/2", "10/3/1", "0/1/1", "10/0/1", "10/2/-1", "10/10/1", "a/b/c"])
-def test_a_workload_that_makes_no_sense_is_refused(text: str) -> None:
+def test_an_invalid_workload_is_refused(text: str) -> None:
     """The clients are shared out evenly, and have someone to send to, so that what has to be delivered is known."""
     with pytest.raises(ValueError):  # noqa: PT011  # the command line words it
         Workload.parse(text)
@@ -90,5 +90,5 @@ def test_a_workload_that_makes_no_sense_is_refused(text: str) -> None:
     ],
     ids=str,
 )
-def test_workloads_are_named_by_what_they_do(workload: Workload, told: str) -> None:
+def test_workloads_are_named_by_their_traffic(workload: Workload, told: str) -> None:
     assert str(workload) == told

@@ -30,7 +30,7 @@ CALM = 20
 SHOWN = 25  # of what is wrong
 
 
-async def test_people_are_served_through_a_storm(tmp_path: Path) -> None:
+async def test_users_are_served_through_a_storm(tmp_path: Path) -> None:
     """Messages come once, in order, and all but those that a fault excuses; in a calm all are told who is there."""
     sys.stdout.write(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}\n")
     chance = random.Random(SEED)

@@ -36,7 +36,7 @@ def faults() -> Faults:
     return Faults()
 
 
-def test_all_is_well_where_all_came(book: Book, faults: Faults) -> None:
+def test_no_fault_is_reported_if_all_messages_arrived(book: Book, faults: Faults) -> None:
     """What came once, in order, is neither lost nor misdelivered, and was owed."""
     alice, bob = page(book, "alice"), page(book, "bob", 1)
     for message in (alice.send(20), alice.send(20)):
@@ -45,7 +45,7 @@ def test_all_is_well_where_all_came(book: Book, faults: Faults) -> None:
     assert owed(book, faults) == (0, 2)
 
 
-def test_what_comes_twice_is_seen(book: Book) -> None:
+def test_duplicates_are_found(book: Book) -> None:
     """A message that comes to one client for the second time is misdelivered."""
     alice, bob = page(book, "alice"), page(book, "bob")
     message = alice.send(20)
@@ -55,7 +55,7 @@ def test_what_comes_twice_is_seen(book: Book) -> None:
     assert "twice" in next(misdelivered(book))
 
 
-def test_what_overtakes_is_seen(book: Book) -> None:
+def test_reordering_is_found(book: Book) -> None:
     """A message that comes after a later one of the same connection is misdelivered."""
     alice, bob = page(book, "alice"), page(book, "bob")
     first, second = alice.send(20), alice.send(20)
@@ -64,7 +64,7 @@ def test_what_overtakes_is_seen(book: Book) -> None:
     assert "after" in next(misdelivered(book))
 
 
-def test_what_strays_is_seen(book: Book) -> None:
+def test_misdirected_messages_are_found(book: Book) -> None:
     """A message of another project is a fault at once, and so is one of a project that the client has left."""
     alice, bob, carol = (page(book, name) for name in ("alice", "bob", "carol"))
     message = alice.send(20)
@@ -81,13 +81,13 @@ def test_what_strays_is_seen(book: Book) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_what_does_not_come_is_seen(book: Book, faults: Faults, place: int) -> None:
+def test_missing_messages_are_found(book: Book, faults: Faults, place: int) -> None:
     alice, bob = page(book, "alice"), page(book, "bob", place)
     alice.send(20)
     assert str(bob) in next(lost(book, faults))
 
 
-def test_who_comes_or_goes_is_owed_nothing(book: Book, faults: Faults) -> None:
+def test_a_joining_or_leaving_client_is_owed_nothing(book: Book, faults: Faults) -> None:
     """What is sent before somebody is let in, or just before they or the sender end, may be lost."""
     alice, bob, carol = (page(book, name) for name in ("alice", "bob", "carol"))
     alice.send(0.5)
@@ -110,7 +110,7 @@ def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: in
     assert [*lost(book, faults)]
 
 
-def test_a_fault_elsewhere_excuses_nothing(book: Book, faults: Faults) -> None:
+def test_a_fault_elsewhere_excuses_no_loss(book: Book, faults: Faults) -> None:
     """What is wrong with a third instance is no reason, nor is what is long over."""
     send_to_bob(book, 40)
     faults.begin("cut off", 2, 39)
@@ -118,7 +118,7 @@ def test_a_fault_elsewhere_excuses_nothing(book: Book, faults: Faults) -> None:
     assert [*lost(book, faults)]
 
 
-def test_an_instance_that_stands_still_loses_nothing(book: Book, faults: Faults) -> None:
+def test_a_frozen_instance_loses_nothing(book: Book, faults: Faults) -> None:
     """What is sent to or by an instance that is frozen for a while has to come when it goes on."""
     send_to_bob(book, 20)
     faults.begin(PAUSE, 1, 19).ended = 27

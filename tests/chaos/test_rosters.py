@@ -64,7 +64,7 @@ def room() -> Room:
     return Room()
 
 
-def test_all_is_well_where_all_was_told(room: Room) -> None:
+def test_no_fault_is_reported_if_all_changes_were_announced(room: Room) -> None:
     """Who came and went as was told, once each, is no fault."""
     room.enter("bob", 0)
     room.tell(users("alice", "bob"), count(2))
@@ -98,7 +98,7 @@ CASES: dict[str, list[list[Any]]] = {
 
 
 @pytest.mark.parametrize("fault", CASES)
-def test_what_is_wrong_is_seen(room: Room, fault: str) -> None:
+def test_wrong_presence_is_found(room: Room, fault: str) -> None:
     """Each wrong thing that is told, or not told, is seen."""
     room.tell(users("alice"), count(1))
     room.enter("bob", 3)
@@ -108,7 +108,7 @@ def test_what_is_wrong_is_seen(room: Room, fault: str) -> None:
     assert any(fault in wrong for wrong in room.wrong), room.wrong
 
 
-def test_who_was_silent_may_leave_and_come_back(room: Room) -> None:
+def test_a_connection_that_was_silent_may_leave_and_return(room: Room) -> None:
     """An instance that was silent for long is taken for dead: its people leave, and join again."""
     bob = room.enter("bob", 3, 1)
     room.tell(users("alice"), count(1))
@@ -140,7 +140,7 @@ def test_a_short_silence_is_no_reason_to_leave(room: Room) -> None:
     assert len(room.wrong) == 2
 
 
-def test_a_connection_that_leaves_for_a_moment_need_not_be_told_of_again(room: Room) -> None:
+def test_a_short_leave_need_not_be_announced(room: Room) -> None:
     """A second page of a listed user joined before Alice's list: leaving and joining again at once is no news."""
     room.alice.confirmed = 5
     room.enter("bob", 1)

@@ -54,7 +54,7 @@ def make(make_link: MakeLink) -> Make:
     return make_instance
 
 
-async def test_what_one_has_counts_for_all(make: Make) -> None:
+async def test_counts_of_one_instance_apply_to_all(make: Make) -> None:
     """Connections of users and addresses, as they come and as they go."""
     a, b, c = [await make() for _ in range(3)]
     a.tallies.users.add("ann")
@@ -121,7 +121,7 @@ async def test_an_instance_that_dies_counts_no_longer(make: Make) -> None:
     await until(lambda: a.users("ann") == b.users("ann") == 2)
 
 
-async def test_one_that_stops_counts_no_longer_at_once(make: Make) -> None:
+async def test_a_stopped_instance_no_longer_counts(make: Make) -> None:
     """Nobody waits for its silence, and what ends there afterwards is told nobody."""
     a, leaving = [await make() for _ in range(2)]
     leaving.tallies.users.add("ann")
@@ -136,7 +136,9 @@ async def test_one_that_stops_counts_no_longer_at_once(make: Make) -> None:
     assert a.tallies.users._elsewhere == {}
 
 
-async def test_one_that_was_taken_for_dead_counts_again(make: Make, make_link: MakeLink, redis: RedisServer) -> None:
+async def test_an_instance_that_was_considered_dead_counts_again(
+    make: Make, make_link: MakeLink, redis: RedisServer
+) -> None:
     a = await make(beat=0.05, silence=0.4)
     async with relaying(redis.port) as relay:
         late = await make(make_link(f"redis://127.0.0.1:{relay.port}", SLOW), beat=0.05, silence=0.4)
@@ -169,7 +171,7 @@ async def test_without_redis_one_counts_its_own_alone_and_all_again_when_it_is_b
     await until(lambda: a.failures.counts == b.failures.counts == {ADDRESS: 1})
 
 
-async def test_what_ended_while_an_instance_was_cut_off_counts_no_longer(
+async def test_connections_that_ended_during_an_outage_no_longer_count(
     make: Make, make_link: MakeLink, redis: RedisServer
 ) -> None:
     """Though it was back before anybody took it for dead."""
@@ -187,7 +189,7 @@ async def test_what_ended_while_an_instance_was_cut_off_counts_no_longer(
         assert a.users("bob") == 1
 
 
-async def test_a_failure_that_is_told_twice_counts_once(make: Make) -> None:
+async def test_a_failure_that_is_reported_twice_counts_once(make: Make) -> None:
     """In the turn in which it happens an instance may have to tell all that it counts."""
     a, b = [await make() for _ in range(2)]
     a.failures.note(ADDRESS)
@@ -218,7 +220,7 @@ async def test_changes_of_one_turn_are_one_message(make: Make, link: Link) -> No
 
 
 @pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b'{"instance":1}', b'{"instance":"x","users":{"ann":"1"}}'])
-async def test_what_is_no_report_counts_for_nothing(make: Make, link: Link, message: bytes) -> None:
+async def test_an_invalid_report_is_ignored(make: Make, link: Link, message: bytes) -> None:
     a = await make()
     link.publish(b"synkora:tallies", message)
     await until(lambda: a.tallies.unreadable == 1)

@@ -39,7 +39,7 @@ def test_a_total_is_the_sum_over_all_instances(changes: list[tuple[str, str, boo
     assert all(counts.total(name) == truth["here"][name] for name in NAMES)
 
 
-def test_what_has_changed_is_told_once() -> None:
+def test_a_change_is_reported_once() -> None:
     """By the first change after it was taken; each name with what it has then, nought as well."""
     calls: list[None] = []
     counts = InstanceCounts(lambda: calls.append(None))
@@ -55,7 +55,7 @@ def test_what_has_changed_is_told_once() -> None:
     assert counts.take() == {"ann": 1}
 
 
-def test_nothing_is_left_of_names_that_have_nothing() -> None:
+def test_names_with_zero_connections_are_removed() -> None:
     """Neither here nor elsewhere; to ask for a name does not make it known."""
     counts = InstanceCounts(nothing)
     counts.add("ann")

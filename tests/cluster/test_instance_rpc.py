@@ -75,7 +75,7 @@ async def test_one_alone_is_asked(gather: Gather) -> None:
     assert c.link.received == heard
 
 
-async def test_who_says_nothing_is_waited_for_no_longer_than_is_said(gather: Gather) -> None:
+async def test_a_silent_instance_is_awaited_only_for_the_given_time(gather: Gather) -> None:
     a, b, c = await gather(3)
     c.questions.close()
     await settle([c.link])
@@ -84,7 +84,7 @@ async def test_who_says_nothing_is_waited_for_no_longer_than_is_said(gather: Gat
     assert await a.ask(to=b) == ["b"]
 
 
-async def test_who_has_no_answer_says_so(gather: Gather, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_instance_without_an_answer_replies_so(gather: Gather, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for one that does not know the topic, that fails, or whose answer is too large."""
     a, b, c = await gather(3)
 
@@ -132,7 +132,7 @@ async def test_a_flood_of_questions_is_not_answered_whole(gather: Gather) -> Non
     assert await a.ask("slow") == ["b"]
 
 
-async def test_a_flood_of_one_topic_takes_no_answers_from_another(gather: Gather) -> None:
+async def test_a_flood_of_one_topic_does_not_block_another(gather: Gather) -> None:
     a, b = await gather(2)
     may_answer = asyncio.Event()
 
@@ -197,7 +197,7 @@ async def test_no_request_is_sent_without_known_instances_or_without_redis(gathe
     assert await a.ask() == []
 
 
-async def test_servers_of_nodejs_hear_nothing_of_it(gather: Gather, redis: RedisServer) -> None:
+async def test_nodejs_servers_do_not_get_the_messages(gather: Gather, redis: RedisServer) -> None:
     """Their adapter listens to channels that begin with its key, and to no other."""
     a, _ = await gather(2)
     assert await a.ask() == ["b"]
@@ -228,7 +228,7 @@ async def test_an_unexpected_answer_is_ignored(gather: Gather, redis: RedisServe
     assert a.questions.unreadable == 0
 
 
-async def test_after_its_end_nothing_is_answered(gather: Gather) -> None:
+async def test_after_close_no_request_is_answered(gather: Gather) -> None:
     a, b = await gather(2)
 
     async def never(_: bytes) -> bytes:

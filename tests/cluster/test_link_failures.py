@@ -51,7 +51,7 @@ async def is_whole(link: Link, story: Story) -> None:
     assert link.problem is None
 
 
-async def test_a_redis_that_dies_and_comes_back_is_found_again(link: Link, redis: RedisServer) -> None:
+async def test_a_redis_that_dies_and_returns_is_found_again(link: Link, redis: RedisServer) -> None:
     """While it is away nothing is queued; after, the subscriptions are there again before `on_up` is called."""
     story = Story(link)
     at_up: list[asyncio.Future[int]] = []
@@ -92,9 +92,7 @@ async def test_subscriptions_made_and_ended_while_redis_is_away_count_when_it_is
     assert redis.do("PUBSUB", "NUMSUB", "old", "new") == [b"old", 0, b"new", 1]
 
 
-async def test_a_redis_that_is_away_at_the_start_is_found_when_it_comes(
-    make_link: MakeLink, redis: RedisServer
-) -> None:
+async def test_a_redis_that_is_down_at_the_start_is_connected_later(make_link: MakeLink, redis: RedisServer) -> None:
     """`start` returns when its time is over, and the trying goes on."""
     redis.kill()
     link = make_link()
@@ -170,7 +168,7 @@ async def test_a_connection_that_redis_ends_for_not_being_read_is_made_again(
     await is_whole(relayed, story)
 
 
-async def test_what_waits_for_a_redis_that_does_not_read_is_bounded(relay: Relay, make_link: MakeLink) -> None:
+async def test_the_backlog_for_a_redis_that_does_not_read_is_bounded(relay: Relay, make_link: MakeLink) -> None:
     """Past the limit the connection is given up, and what is published from then on is dropped."""
     settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
     link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
@@ -187,7 +185,7 @@ async def test_what_waits_for_a_redis_that_does_not_read_is_bounded(relay: Relay
     assert link.dropped == 1
 
 
-async def test_what_is_written_in_one_turn_is_bounded_too(relay: Relay, make_link: MakeLink) -> None:
+async def test_the_backlog_within_one_turn_is_bounded_too(relay: Relay, make_link: MakeLink) -> None:
     """A turn that writes without end does not gather it all before anything is looked at."""
     settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
     link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
@@ -277,7 +275,7 @@ async def test_a_link_that_never_came_up_closes(make_link: MakeLink, redis: Redi
     redis.resume()
 
 
-async def test_redis_in_trouble_is_told_of_while_the_link_stays_up(link: Link, redis: RedisServer) -> None:
+async def test_problems_of_redis_are_reported_while_the_link_stays_up(link: Link, redis: RedisServer) -> None:
     """Its memory is full: what needs none goes on, and the trouble is over with the first change that is taken."""
     change = Script("return redis.call('SET', KEYS[1], ARGV[1])")
     await link.run(change, ["a"], ["x"])

@@ -69,7 +69,7 @@ class TestPresenceSyncWhileRedisIsAway(PresenceContract):
         return PresenceSync(make_link())
 
 
-async def test_everyone_hears_of_everyone_once(gather: Gather) -> None:
+async def test_every_join_is_announced_once_to_every_member(gather: Gather) -> None:
     one, two = await gather()
     one.join("p", "a1")
     await until(lambda: one.presence.is_complete("p"))
@@ -83,7 +83,7 @@ async def test_everyone_hears_of_everyone_once(gather: Gather) -> None:
     assert two.witness.take() == ["+b1", "+c1", "-a1"]
 
 
-async def test_who_comes_gets_the_list_of_all(gather: Gather) -> None:
+async def test_a_new_member_gets_the_complete_list(gather: Gather) -> None:
     """It is complete when Redis has answered, and lists the users of all instances once, in the order of coming."""
     one, two = await gather()
     for socket in ("x1", "a1", "x2"):
@@ -155,7 +155,7 @@ async def test_an_instance_that_dies_is_noticed(gather: Gather, redis: RedisServ
     assert f"synkora:instance:{dead.link.uid}" not in lifetimes(redis)
 
 
-async def test_a_dead_instance_is_taken_out_bit_by_bit(
+async def test_a_dead_instance_is_removed_in_batches(
     gather: Gather, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much it had, Redis is never held up for all of it; who dies while doing so is followed by others."""
@@ -172,7 +172,7 @@ async def test_a_dead_instance_is_taken_out_bit_by_bit(
     await until(lambda: redis.do("ZCARD", "synkora:instances") == 1)
 
 
-async def test_who_was_taken_for_dead_is_found_again(gather: Gather, redis: RedisServer) -> None:
+async def test_an_instance_that_was_considered_dead_is_found_again(gather: Gather, redis: RedisServer) -> None:
     """The others hear of its users' going and coming; its own clients hear nothing of that."""
     one, paused = await gather()
     await met(one, paused)
@@ -183,7 +183,7 @@ async def test_who_was_taken_for_dead_is_found_again(gather: Gather, redis: Redi
     assert paused.witness.take() == []
 
 
-async def test_stopping_takes_all_out_at_once(gather: Gather, redis: RedisServer) -> None:
+async def test_stopping_removes_all_connections_at_once(gather: Gather, redis: RedisServer) -> None:
     """The others need not wait until the instance is taken for dead; its own clients are not told."""
     one, stopping = await gather()
     await met(one, stopping)
@@ -194,7 +194,7 @@ async def test_stopping_takes_all_out_at_once(gather: Gather, redis: RedisServer
     assert redis.do("ZCARD", "synkora:instances") == 1
 
 
-async def test_redis_that_loses_its_memory_is_told_again(gather: Gather, redis: RedisServer) -> None:
+async def test_a_redis_that_lost_its_memory_gets_the_presence_again(gather: Gather, redis: RedisServer) -> None:
     """Nobody leaves, since all instances are there."""
     one, two = await gather()
     await met(one, two)
@@ -205,7 +205,7 @@ async def test_redis_that_loses_its_memory_is_told_again(gather: Gather, redis: 
     assert one.witness.take() == two.witness.take() == ["+c1"]
 
 
-async def test_redis_that_comes_back_empty_is_told_again(gather: Gather, redis: RedisServer) -> None:
+async def test_a_redis_that_returns_empty_gets_the_presence_again(gather: Gather, redis: RedisServer) -> None:
     """What happened on each instance meanwhile is told at once there, and to the others afterwards."""
     one, two = await gather(timing=Timing(beat=0.05, silence=1.5, absence=30, doubt=0.6))
     await met(one, two)
@@ -222,7 +222,7 @@ async def test_redis_that_comes_back_empty_is_told_again(gather: Gather, redis: 
     await until(lambda: redis.do("EXISTS", "synkora:project:alone") == 1)
 
 
-async def test_redis_that_stays_away_takes_the_others_along(gather: Gather, redis: RedisServer) -> None:
+async def test_the_others_are_removed_if_redis_stays_away(gather: Gather, redis: RedisServer) -> None:
     """They are listed for a while, then taken for gone, and found again when Redis is back."""
     one, two = await gather()
     await met(one, two)
@@ -272,7 +272,7 @@ async def test_no_instance_is_considered_dead_after_an_outage_of_redis(gather: G
     assert one.witness.take() == two.witness.take() == ["-c1"]
 
 
-async def test_who_left_unheard_leaves_when_redis_is_back(gather: Gather, redis: RedisServer) -> None:
+async def test_a_leave_during_an_outage_is_announced_after_the_outage(gather: Gather, redis: RedisServer) -> None:
     """Redis still has the old members, and is corrected, also for projects that are empty now."""
     one, two = await gather(timing=Timing(beat=0.05, silence=5, absence=30, doubt=0.3))
     await met(one, two)
@@ -288,7 +288,7 @@ async def test_who_left_unheard_leaves_when_redis_is_back(gather: Gather, redis:
     await until(lambda: redis.do("HLEN", "synkora:project:p") == 2)
 
 
-async def test_nothing_is_left_behind(gather: Gather, redis: RedisServer) -> None:
+async def test_nothing_remains(gather: Gather, redis: RedisServer) -> None:
     """Every key has a lifetime, which is renewed as long as it is needed and no longer."""
     one, dead = await gather(timing=Timing(beat=0.1, silence=30, lifetime=2))
     await met(one, dead)
@@ -301,7 +301,7 @@ async def test_nothing_is_left_behind(gather: Gather, redis: RedisServer) -> Non
     assert lifetimes(redis).keys() == expected
 
 
-async def test_what_redis_has_thrown_away_is_told_again(gather: Gather, redis: RedisServer) -> None:
+async def test_evicted_presence_is_written_again(gather: Gather, redis: RedisServer) -> None:
     """A key that is gone, as under memory pressure, is missed when its lifetime is renewed."""
     one, two = await gather(timing=Timing(beat=0.05, silence=5, lifetime=1, doubt=1))
     await met(one, two)
@@ -310,7 +310,7 @@ async def test_what_redis_has_thrown_away_is_told_again(gather: Gather, redis: R
     assert one.witness.take() == two.witness.take() == []
 
 
-async def test_what_redis_refuses_is_tried_again(gather: Gather, redis: RedisServer) -> None:
+async def test_refused_changes_are_retried(gather: Gather, redis: RedisServer) -> None:
     """Nobody waits for their list, the reason is told, and other projects go on."""
     one, two = await gather(timing=Timing(beat=0.05, silence=1.5, timeout=30))
     redis.do("SET", "synkora:project:p", "in the way")
@@ -324,7 +324,7 @@ async def test_what_redis_refuses_is_tried_again(gather: Gather, redis: RedisSer
     await until(lambda: one.presence.problem is None)
 
 
-async def test_what_redis_refuses_does_not_pile_up(gather: Gather, redis: RedisServer) -> None:
+async def test_refused_changes_do_not_accumulate(gather: Gather, redis: RedisServer) -> None:
     """Empty projects are forgotten; leaves of that time are made when Redis accepts changes again."""
     one, two = await gather()
     await met(one, two)

@@ -71,7 +71,7 @@ async def scripts(link: Link, redis: RedisServer) -> Redis:
     return scripts
 
 
-async def test_who_is_not_registered_is_refused(scripts: Redis) -> None:
+async def test_an_unregistered_instance_is_refused(scripts: Redis) -> None:
     """Nothing of an instance that nobody would take out is put in."""
     assert await scripts.change("stranger", "s1") is None
     assert await scripts.enter("stranger", "s1") is None
@@ -122,7 +122,7 @@ async def test_entering_without_connections_leaves(scripts: Redis) -> None:
     assert scripts.server.do("EXISTS", KEYS.project(PROJECT), KEYS.instance("one")) == 0
 
 
-async def test_entering_takes_out_who_belongs_to_no_instance(scripts: Redis) -> None:
+async def test_entering_removes_connections_without_an_instance(scripts: Redis) -> None:
     """As when the list of instances was lost: nobody else would."""
     await scripts.change("two", "s2")
     scripts.server.do("ZREM", KEYS.instances, "two")
@@ -150,7 +150,7 @@ async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: Make
     assert scripts.server.do("ZRANGE", KEYS.instances, 0, -1) == [b"one"]
 
 
-async def test_who_is_heard_of_again_is_not_reaped(scripts: Redis) -> None:
+async def test_an_instance_that_renews_its_lease_is_not_reaped(scripts: Redis) -> None:
     """A beat that comes before the reaper counts."""
     await scripts.change("two", "s1")
     assert await scripts.reap("two") == 0
@@ -201,7 +201,7 @@ async def test_every_key_has_a_lifetime(scripts: Redis) -> None:
     assert all(0 < scripts.server.do("TTL", key) <= LIFETIME for key in keys)
 
 
-async def test_entering_adopts_who_has_returned_from_another_instance(scripts: Redis) -> None:
+async def test_entering_adopts_connections_that_returned_from_another_instance(scripts: Redis) -> None:
     """Its entry stays as it is; the instance that it came from can no longer take it out."""
     await scripts.change("one", "s1", "s2")
     await scripts.take()
@@ -213,7 +213,7 @@ async def test_entering_adopts_who_has_returned_from_another_instance(scripts: R
     assert await scripts.take() == [(["s2"], [])]
 
 
-async def test_who_is_held_is_not_taken_back_from_another_instance(scripts: Redis) -> None:
+async def test_a_held_connection_is_not_taken_back_from_another_instance(scripts: Redis) -> None:
     """Its client has returned to that one; else it stays."""
     await scripts.change("one", "s1", "s2")
     await scripts.enter("two", "s1")

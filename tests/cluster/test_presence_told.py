@@ -49,7 +49,7 @@ async def arrive(site: Site, name: str) -> Person:
     return person
 
 
-async def test_coming_and_going_is_told_as_on_one_instance(sites: Pair) -> None:
+async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) -> None:
     """The same events in the same order, wherever somebody is connected; and users once however many tabs they have."""
     alice, bob = await arrive(sites[0], "Alice"), await arrive(sites[1], "Bob")
     alice.emit("join-project", PROJECT)

@@ -38,13 +38,13 @@ def sees(replica: Replica) -> set[str]:
     return {each.socketId for each in replica.attendance.entries}
 
 
-def test_what_is_announced_is_told_once(replica: Replica) -> None:
+def test_an_announcement_is_reported_once(replica: Replica) -> None:
     assert told(replica.heed(announced(10, 11, left=("x", "never"), joined=("y",)))) == "-x +y"
     assert told(replica.heed(announced(11, 12, left=("x",), joined=("y",)))) == ""
     assert sees(replica) == {"o", "y"}
 
 
-def test_a_connection_that_left_and_came_back_is_told_of_as_both(replica: Replica) -> None:
+def test_a_connection_that_left_and_rejoined_is_reported_as_both(replica: Replica) -> None:
     """Whether that is announced, or only seen from its having joined at another time."""
     assert told(replica.heed(announced(10, 11, left=("x",), joined=("x",)))) == "-x +x"
     assert told(replica.restore(ReplicaSnapshot(12, [somebody("x", 1)]))) == "-x +x"
@@ -57,7 +57,7 @@ def test_its_own_are_its_own_business(replica: Replica) -> None:
     assert sees(replica) == {"o", "x"}
 
 
-def test_one_of_its_own_that_is_gone_does_not_come_back(replica: Replica) -> None:
+def test_an_own_connection_that_has_left_does_not_return(replica: Replica) -> None:
     """It has left before its join was confirmed; if Redis still lists it, Redis gets the members again."""
     replica.join(somebody("p"))
     replica.leave("p")
@@ -70,7 +70,7 @@ def test_a_lost_announcement_is_noticed(replica: Replica) -> None:
     assert told(replica.heed(announced(11, 12, joined=("y",)))) == "+y ?"
 
 
-def test_an_announcement_of_what_the_snapshot_has_is_no_gap(replica: Replica) -> None:
+def test_an_announcement_contained_in_the_snapshot_is_not_a_gap(replica: Replica) -> None:
     """One's own may come after the reply that it belongs to."""
     assert told(replica.heed(announced(8, 10, joined=("o",), author=OURS))) == ""
 
@@ -82,13 +82,13 @@ def test_while_a_snapshot_is_awaited_nothing_is_missing(replica: Replica) -> Non
     assert replica.agrees_with(21)
 
 
-def test_an_audit_finds_what_was_lost(replica: Replica) -> None:
+def test_an_audit_finds_lost_changes(replica: Replica) -> None:
     """Redis' version is another than the one that is known."""
     assert replica.agrees_with(10)
     assert not replica.agrees_with(11)
 
 
-def test_who_is_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
+def test_a_connection_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
     """They stay until it is settled, and are told of then, once."""
     replica.heed(announced(10, 11, joined=("y", "z")))
     assert told(replica.restore(ReplicaSnapshot(12, [somebody("z"), somebody("new")]))) == "+new"
@@ -99,13 +99,13 @@ def test_who_is_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
     assert told(replica.settle()) == ""
 
 
-def test_who_is_in_doubt_may_be_announced_to_have_left(replica: Replica) -> None:
+def test_a_connection_in_doubt_may_be_announced_as_left(replica: Replica) -> None:
     replica.restore(ReplicaSnapshot(12, []))
     assert told(replica.heed(announced(12, 13, left=("x",)))) == "-x"
     assert not replica.is_in_doubt
 
 
-def test_a_snapshot_is_told_in_the_order_of_coming(replica: Replica) -> None:
+def test_a_snapshot_is_reported_in_order_of_arrival(replica: Replica) -> None:
     """By the time of joining, since Redis keeps no order."""
     assert told(replica.restore(ReplicaSnapshot(11, [somebody("c", 3), somebody("x"), somebody("b", 2)]))) == "+b +c"
 
@@ -133,14 +133,14 @@ def test_messages_are_read_as_they_are_written() -> None:
     )
 
 
-def test_who_returns_from_another_instance_is_no_news(replica: Replica) -> None:
+def test_a_return_from_another_instance_is_not_reported(replica: Replica) -> None:
     """Its entry stays as the others know it."""
     assert replica.join(somebody("x", 30)) == somebody("x")
     assert sees(replica) == {"o", "x"}
     assert told(replica.heed(announced(10, 11, joined=("x",), author=OURS))) == ""
 
 
-def test_who_returns_to_another_instance_is_no_news(replica: Replica) -> None:
+def test_a_return_to_another_instance_is_not_reported(replica: Replica) -> None:
     """Its connection was held, and is another instance's from then on: that alone lets it out."""
     replica.hold("o")
     assert told(replica.heed(announced(10, 11, joined=("o",)))) == ""
@@ -149,7 +149,7 @@ def test_who_returns_to_another_instance_is_no_news(replica: Replica) -> None:
     assert told(replica.heed(announced(11, 12, left=("o",)))) == "-o"
 
 
-def test_a_snapshot_tells_who_has_returned_to_another_instance(replica: Replica) -> None:
+def test_a_snapshot_contains_connections_that_returned_to_another_instance(replica: Replica) -> None:
     replica.hold("o")
     replica.await_snapshot()
     assert told(replica.restore(ReplicaSnapshot(12, [somebody("o"), somebody("x")]))) == ""
@@ -157,7 +157,7 @@ def test_a_snapshot_tells_who_has_returned_to_another_instance(replica: Replica)
     assert sees(replica) == {"o", "x"}
 
 
-def test_who_has_moved_may_return(replica: Replica) -> None:
+def test_a_moved_connection_may_return(replica: Replica) -> None:
     """It is this instance's own again."""
     replica.hold("o")
     replica.heed(announced(10, 11, joined=("o",)))

@@ -49,7 +49,7 @@ def test_answers_are_remembered_for_30_seconds_and_refusals_for_5(role: Role | N
         assert runner.run(ask()) == [1, 1, 2]
 
 
-def test_what_is_remembered_is_known_without_asking_until_it_is_too_old() -> None:
+def test_a_cached_answer_is_used_until_it_expires() -> None:
     """That is how a second tab of a page joins at once; a refusal is never an answer that lets somebody in."""
     loop = MovedClock()
 
@@ -92,7 +92,7 @@ def test_a_policy_has_three_seconds() -> None:
         runner.run(ask())
 
 
-async def test_a_hundred_who_ask_at_once_ask_once() -> None:
+async def test_a_hundred_simultaneous_questions_are_one_question() -> None:
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
     access = Access(roles)
@@ -156,7 +156,7 @@ async def test_a_fresh_question_ignores_and_replaces_the_cached_answer() -> None
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_whatever_a_policy_raises_is_that_it_is_unavailable(error: BaseException) -> None:
+async def test_any_error_of_a_policy_means_unavailable(error: BaseException) -> None:
     """All who asked learn the same, nothing is remembered, and once it is back it answers."""
     roles = Roles(ann=Role.OWNER)
     roles.error = error
@@ -207,7 +207,7 @@ async def test_lifetimes_can_be_chosen() -> None:
     await until(lambda: access.cached(ANN, "p") is None)
 
 
-async def test_closing_lets_go_of_the_policys_connections() -> None:
+async def test_closing_releases_the_policys_connections() -> None:
     roles = Roles()
     await Access(roles).close()
     assert roles.closed
@@ -267,7 +267,7 @@ async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.M
     assert roles.asked.total() == 1
 
 
-async def test_whether_somebody_may_stay_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_recheck_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many questions of theirs wait, the same one among them: else nobody would learn that they may not."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 1)
     roles = Roles()

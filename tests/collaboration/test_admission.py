@@ -58,7 +58,7 @@ def task(number: int) -> dict[str, Any]:
 # Joining
 
 
-async def test_who_has_access_joins_as_ever() -> None:
+async def test_a_user_with_access_joins() -> None:
     """The joiner gets the list and the count, in this order."""
     site = Guarded(Roles(ann=Role.OWNER))
     ann = site.come("Ann")
@@ -84,7 +84,7 @@ async def test_a_user_without_access_gets_a_message_and_stays_invisible() -> Non
     assert site.collaboration.presence.count("p") == 1
 
 
-async def test_a_remembered_answer_lets_a_second_tab_in_at_once() -> None:
+async def test_a_cached_answer_admits_a_second_tab_immediately() -> None:
     site = Guarded(Roles(ann=Role.OWNER))
     await site.join("Ann")
     site.roles.gate.clear()
@@ -107,7 +107,7 @@ async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
     assert all(names(tab)[-1] == "users:count" for tab in tabs)
 
 
-async def test_a_policy_that_takes_too_long_is_answered_for() -> None:
+async def test_a_join_is_refused_if_the_policy_takes_too_long() -> None:
     """The client learns that it may try again, and does so with success when there are answers again."""
     site = waiting("ann", answer_timeout=0.02)
     ann = site.come("Ann")
@@ -125,7 +125,7 @@ async def test_a_policy_that_takes_too_long_is_answered_for() -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
-async def test_a_policy_that_fails_is_answered_for(failure: BaseException) -> None:
+async def test_a_join_is_refused_if_the_policy_fails(failure: BaseException) -> None:
     site = Guarded(Roles(ann=Role.OWNER))
     site.roles.error = failure
     ann = site.come("Ann")
@@ -145,7 +145,7 @@ async def test_joining_is_acknowledged_once_it_is_done() -> None:
     assert (acks(ann), acks(eve)) == ([[]], [])
 
 
-async def test_the_room_of_somebodys_connection_is_no_project() -> None:
+async def test_a_sockets_own_room_is_not_a_project() -> None:
     """Not even where a policy says that it is: what is sent to one person is not for others."""
     site = Guarded(Roles())
     ann, eve = site.come("Ann"), site.come("Eve")
@@ -159,7 +159,7 @@ async def test_the_room_of_somebodys_connection_is_no_project() -> None:
 # What is sent while the answer is awaited
 
 
-async def test_what_is_sent_right_behind_the_join_arrives_in_its_order_once_joined() -> None:
+async def test_events_sent_right_after_the_join_arrive_in_order() -> None:
     """A page does not wait for an answer before its first edit; here all comes in one turn, and after it."""
     site, bob, ann = await ann_waits_for_bob()
     for number in range(5):
@@ -188,7 +188,7 @@ async def test_attachments_are_held_as_well() -> None:
 
 
 @pytest.mark.parametrize("failure", [None, AccessUnavailable()])
-async def test_what_is_sent_right_behind_a_refused_join_goes_nowhere(failure: AccessUnavailable | None) -> None:
+async def test_events_sent_right_after_a_refused_join_are_dropped(failure: AccessUnavailable | None) -> None:
     """Whether there is no access or no answer; the sender learns that the join and the edit are refused."""
     site = Guarded(Roles(bob=Role.OWNER))
     bob = await site.join("Bob")
@@ -263,7 +263,7 @@ async def test_connections_of_one_user_hold_so_much_together() -> None:
     assert not site.collaboration._admission._buffered_memory
 
 
-async def test_small_events_that_are_held_count_with_what_they_take() -> None:
+async def test_buffered_events_count_with_their_memory() -> None:
     """A held event takes two kilobytes however small it is: a user's crowd could hold a hundred times what counted."""
     site = waiting("ann")
     crowd = [site.come("Ann") for _ in range(50)]
@@ -276,7 +276,7 @@ async def test_small_events_that_are_held_count_with_what_they_take() -> None:
     assert 0.9 * MAX_BUFFERED_PER_USER < 2_100 * held < 1.1 * MAX_BUFFERED_PER_USER
 
 
-async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
+async def test_buffered_bytes_are_limited_over_all_projects() -> None:
     """Large messages to many projects that are being joined do not fill the server's memory."""
     site = waiting("ann")
     ann = site.come("Ann")
@@ -290,7 +290,7 @@ async def test_what_is_held_is_bounded_in_bytes_over_all_projects() -> None:
 # Leaving while the answer is awaited
 
 
-async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
+async def test_a_member_that_leaves_before_the_answer_is_not_admitted() -> None:
     """Nobody hears of them. An edit that waits for the answer is relayed for a writer and refused for a stranger."""
     site, bob = await waiting_with_bob()
     ann, eve = site.come("Ann"), site.come("Eve")
@@ -307,7 +307,7 @@ async def test_who_leaves_before_the_answer_is_not_let_in() -> None:
     assert site.collaboration.presence.count("p") == 1
 
 
-async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
+async def test_a_member_that_leaves_later_but_before_the_answer_is_not_admitted() -> None:
     site = waiting("ann")
     ann = site.come("Ann")
     ann.emit("join-project", "p")
@@ -320,7 +320,7 @@ async def test_who_leaves_later_but_before_the_answer_is_not_let_in() -> None:
     assert site.collaboration.presence.project_count == 0
 
 
-async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> None:
+async def test_a_member_that_joins_again_while_the_answer_is_awaited_is_admitted_once() -> None:
     """Two hooks of a page join, or one leaves and joins again: the others see one person come."""
     site, bob = await waiting_with_bob()
     ann = site.come("Ann")
@@ -342,7 +342,7 @@ async def test_who_joins_again_while_the_answer_is_awaited_is_let_in_once() -> N
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) -> None:
+async def test_a_member_that_disconnects_before_the_answer_is_not_admitted(at_once: bool) -> None:
     site, bob, ann = await ann_waits_for_bob()
     ann.emit("task:create", task(1))
     if not at_once:
@@ -359,7 +359,7 @@ async def test_who_disconnects_before_the_answer_is_not_let_in(at_once: bool) ->
 # The most projects
 
 
-async def test_a_connection_may_be_in_so_many_projects_and_no_more() -> None:
+async def test_a_connection_may_be_in_a_limited_number_of_projects() -> None:
     """One more is refused in words, joining again is none, and leaving makes room."""
     site = Guarded(Roles(), limits=Limits(projects=3))
     site.roles.roles = {("ann", project): Role.OWNER for project in "abcd"}
@@ -400,7 +400,7 @@ async def test_refused_joins_do_not_count() -> None:
     assert site.collaboration.presence.count("p") == 1
 
 
-async def test_an_edit_that_takes_a_question_counts_as_a_join() -> None:
+async def test_an_edit_that_requires_a_question_counts_as_a_join() -> None:
     """Who edits in ever more projects that they are not in asks no faster than who joins them."""
     roles = Roles()
     site = Guarded(roles, limits=replace(UNLIMITED, other_rate=1))

@@ -121,7 +121,7 @@ async def test_a_cookie_without_an_origin_does_not_count(running: Site) -> None:
 
 
 @pytest.mark.parametrize("auth", NO_TOKENS)
-async def test_a_connect_by_polling_is_judged_by_what_its_upgrade_brings(
+async def test_a_connect_over_polling_is_decided_by_the_cookie_of_its_upgrade(
     patience: None, running: Site, auth: object
 ) -> None:
     """The cookie comes with the WebSocket handshake: then, and only then, is the CONNECT answered."""
@@ -146,7 +146,7 @@ async def test_a_connect_by_polling_is_judged_by_what_its_upgrade_brings(
     ("headers", "message"),
     [({}, "Authentication failed"), ({"Cookie": f"{COOKIE}={expired()}"}, "Authentication failed")],
 )
-async def test_an_upgrade_that_brings_no_good_cookie(
+async def test_an_upgrade_without_a_valid_cookie(
     patience: None, running: Site, headers: dict[str, str], message: str
 ) -> None:
     """The CONNECT is refused as soon as the WebSocket handshake has come."""
@@ -157,7 +157,7 @@ async def test_an_upgrade_that_brings_no_good_cookie(
             assert refused((await polling.poll())[0]) == message
 
 
-async def test_an_upgrade_without_an_origin_brings_no_cookie(patience: None, running: Site) -> None:
+async def test_the_cookie_of_an_upgrade_without_an_origin_is_ignored(patience: None, running: Site) -> None:
     """A cookie that comes with the WebSocket handshake counts only if its page does."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with Polling(running.address, {"Origin": PAGE}) as polling:
@@ -191,7 +191,7 @@ async def test_a_client_that_does_not_upgrade_is_judged_in_the_end(
         (None, {"Origin": PAGE, "Cookie": "theme=dark"}, "Authentication required"),
     ],
 )
-async def test_what_an_upgrade_would_not_change_is_judged_at_once(
+async def test_a_decision_that_an_upgrade_cannot_change_is_immediate(
     patience: None, running: Site, auth: object, headers: dict[str, str], message: str
 ) -> None:
     """A token that looks like one, a Bearer header or a cookie: the client has shown what it has."""
@@ -209,7 +209,7 @@ async def test_what_an_upgrade_would_not_change_is_judged_at_once(
         ({"token": "user-1"}, {"Origin": PAGE, "Cookie": f"{COOKIE}={token_of('Alice')}"}),
     ],
 )
-async def test_a_good_token_by_polling_comes_in_at_once(
+async def test_a_valid_token_over_polling_is_admitted_immediately(
     patience: None, running: Site, auth: object, headers: dict[str, str]
 ) -> None:
     """Nothing waits where there is a token that can be verified; `connected` follows the reply to CONNECT."""
@@ -322,7 +322,7 @@ async def test_a_good_token_does_not_wait_where_others_fail(wary: Address, monke
                 await client.receive()
 
 
-async def test_judgements_are_counted_by_what_came_of_them(site: Site) -> None:
+async def test_sign_ins_are_counted_by_outcome(site: Site) -> None:
     nobody = sign({"name": "Nobody"}, SECRET, expires_in=3600)
     for token in (token_of("Alice"), token_of("Bob"), nobody, "no-token-at-all", ""):
         Person(site.server, token, MemoryTransport(), request_of())

@@ -57,7 +57,7 @@ def test_the_last_change_counts(order: tuple[int, ...]) -> None:
     assert blocks.remaining("alice", "192.0.2.1") > 0
 
 
-def test_there_is_room_for_so_many() -> None:
+def test_blocks_are_limited() -> None:
     """One more is not taken, until one has ended; a known one can still be changed."""
     blocks = Blocks()
     for number in range(MAX_BLOCKS - 1):

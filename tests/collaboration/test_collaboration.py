@@ -152,7 +152,7 @@ async def test_an_unknown_event_is_answered(running: Site) -> None:
             assert await error_of(client) == {"message": f"Unknown event: {event}", "event": event}
 
 
-async def test_who_is_connected_is_counted(running: Site) -> None:
+async def test_connected_members_are_counted(running: Site) -> None:
     """`connections` counts clients that have signed in, and no others; all is back to nothing when they have gone."""
     async with socketio(running.address, {"token": token_of("Alice")}) as alice, websocket(running.address) as bob:
         await alice.event()
@@ -164,7 +164,7 @@ async def test_who_is_connected_is_counted(running: Site) -> None:
     assert running.collaboration.presence.project_count == 0
 
 
-async def test_everyone_is_told_that_the_server_stops(running: Site) -> None:
+async def test_the_shutdown_is_announced_to_every_member(running: Site) -> None:
     """`server:shutdown` reaches those in a project and those in none."""
     async with (
         socketio(running.address, {"token": token_of("Alice")}) as alice,
@@ -178,7 +178,7 @@ async def test_everyone_is_told_that_the_server_stops(running: Site) -> None:
             assert await client.event() == ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
 
-async def test_what_happens_is_logged(site: Site) -> None:
+async def test_joins_and_leaves_are_logged(site: Site) -> None:
     """Coming, joining, leaving and going are logged with who and where, changes for debugging, cursors not at all."""
     with capture_logs() as logs:
         (alice,) = await site.meet("Alice", project=PROJECT)

@@ -27,7 +27,7 @@ def told(person: Person, event: str) -> list[Any]:
     return [args[0] for name, *args in person.take_events() if name == event]
 
 
-async def test_those_of_a_project_go_together(site: Site) -> None:
+async def test_members_of_a_project_are_drained_together(site: Site) -> None:
     """A client of several projects leaves with the first one's group; one without a project is in no group."""
     alice, bob, carol, _ = await site.meet("Alice", "Bob", "Carol", "Dave")
     for person, projects in ((alice, [PROJECT, OTHER]), (bob, [PROJECT]), (carol, [OTHER])):
@@ -38,7 +38,7 @@ async def test_those_of_a_project_go_together(site: Site) -> None:
     assert groups == [[alice.session, bob.session], [carol.session]]
 
 
-async def test_who_goes_is_told_and_those_left_behind_see_it(site: Site) -> None:
+async def test_a_drained_member_gets_the_announcement_and_others_see_the_leave(site: Site) -> None:
     """Each who goes leaves once, with one list for all of them; of each other they are told nothing."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     await part(site.collaboration.begin_drain(), alice, bob)
@@ -65,7 +65,7 @@ async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: 
     assert bob.take_events() == [["task:create", 1]]
 
 
-async def test_who_signs_in_meanwhile_is_told_too(site: Site) -> None:
+async def test_a_member_that_signs_in_during_the_drain_gets_the_announcement(site: Site) -> None:
     """Over a session that was there before, and may go alone."""
     parting = site.collaboration.begin_drain()
     (alice,) = await site.meet("Alice", project=PROJECT)
@@ -73,7 +73,7 @@ async def test_who_signs_in_meanwhile_is_told_too(site: Site) -> None:
     assert told(alice, "server:shutdown") == [{"message": SHUTDOWN_MESSAGE}]
 
 
-async def test_who_never_signed_in_is_told_nothing(site: Site) -> None:
+async def test_a_client_that_never_signed_in_gets_no_announcement(site: Site) -> None:
     (alice,) = await site.meet("Alice")
     parting = site.collaboration.begin_drain()
     alice.send("41")
@@ -83,7 +83,7 @@ async def test_who_never_signed_in_is_told_nothing(site: Site) -> None:
     assert alice.take_events() == []
 
 
-async def test_who_goes_does_not_come_in_again() -> None:
+async def test_a_drained_member_cannot_rejoin() -> None:
     """Neither by a join whose answer is awaited, nor by one that comes now: others see one leaving, and no coming."""
     roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
     site = Guarded(roles)
@@ -106,7 +106,7 @@ async def test_who_goes_does_not_come_in_again() -> None:
     assert [site.collaboration.presence.count(project) for project in ("p", "q")] == [1, 0]
 
 
-async def test_who_signs_in_while_going_comes_in_nowhere(site: Site) -> None:
+async def test_a_drained_client_that_signs_in_joins_nothing(site: Site) -> None:
     """Their session was told to go before they signed in over it."""
     (bob,) = await site.meet("Bob", project=PROJECT)
     (alice,) = await site.meet("Alice")

@@ -71,7 +71,7 @@ def test_further_fields_and_arguments_are_ignored(event: Event) -> None:
 
 
 @every_event
-def test_what_is_missing_is_null_or_left_out(event: Event) -> None:
+def test_a_missing_value_is_null_or_omitted(event: Event) -> None:
     """A missing value is null where it is the whole delivery, and left out where it is a field of it."""
     sender = {"socketId": SENDER.socketId, "userId": SENDER.userId, "userName": SENDER.userName}
     expected: Any = None if event.whole else {name: sender[name] for name in event.sender}
@@ -112,14 +112,14 @@ JSON = st.recursive(
 
 
 @given(value=JSON, event=st.sampled_from(CATALOGUE))
-def test_any_json_goes_on_as_the_same_bytes(value: str, event: Event) -> None:
+def test_any_json_is_relayed_as_the_same_bytes(value: str, event: Event) -> None:
     """No number is rounded, no escape rewritten, no space dropped, no key put in order or taken for a double."""
     delivery = relayed(event, f'"{event.whole or event.fields[-1]}": {value}')
     assert delivery == value if event.whole else delivery.endswith(f":{value}}}")
 
 
 @every_event
-def test_half_a_surrogate_pair_goes_on_as_it_came(event: Event) -> None:
+def test_a_lone_surrogate_is_relayed_unchanged(event: Event) -> None:
     """JavaScript can send half a character as an escape; the others get that escape."""
     assert relayed(event, r'"other": "\ud800"') == relayed(event, '"other": 1')
     name = event.whole or event.fields[-1]
@@ -151,7 +151,7 @@ def test_data_nested_too_deeply_is_refused(event: Event) -> None:
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "01", "'a'", "{a: 1}", "[1,]", "", '"\\x"', "\x00"])
 @every_event
-def test_what_is_no_json_breaks_the_protocol(event: Event, value: str) -> None:
+def test_invalid_json_is_a_protocol_error(event: Event, value: str) -> None:
     """Nothing that is no JSON is passed on, even within the app's own data."""
     name = event.whole or event.fields[-1]
     with pytest.raises(ProtocolError):
@@ -171,7 +171,7 @@ def test_the_longest_project_id() -> None:
         check_project_id("é" * (MAX_PROJECT_ID + 1))
 
 
-def test_only_what_the_next_one_outdates_is_volatile() -> None:
+def test_only_events_that_the_next_one_replaces_are_volatile() -> None:
     """Cursors, selections and typing may be dropped for a slow client; changes may not."""
     volatile = {event.name for event in CATALOGUE if event.volatile}
     assert volatile == {

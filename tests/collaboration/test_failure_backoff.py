@@ -10,7 +10,7 @@ TIMED = (failures_module,)
 ADDRESS = "192.0.2.1"
 
 
-def test_the_first_failures_cost_nothing_and_each_further_one_twice_as_much(clock: Clock) -> None:
+def test_the_first_failures_are_not_delayed_and_each_further_delay_doubles(clock: Clock) -> None:
     """From half a second to ten, and then no longer however many there are."""
     failures = FailureBackoff(3)
     delays = [failures.note(ADDRESS) for _ in range(12)]
@@ -55,7 +55,7 @@ def test_zero_means_unlimited(clock: Clock) -> None:
     assert not failures._counts
 
 
-def test_each_failure_is_told_with_what_it_counts_for() -> None:
+def test_each_failure_is_reported_with_its_address() -> None:
     told: list[str] = []
     for failures in (FailureBackoff(1), FailureBackoff(0)):
         failures.on_failure = told.append
@@ -93,7 +93,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     assert failures.note("10.0.0.1") == 0
 
 
-def test_who_has_failed_enough_is_known_without_another_failure(clock: Clock) -> None:
+def test_an_address_with_many_failures_is_delayed_without_another_failure(clock: Clock) -> None:
     """It is so once the next failure would cost something, for a minute; nought is never enough."""
     failures = FailureBackoff(2)
     for _ in range(2):

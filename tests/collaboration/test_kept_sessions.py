@@ -99,7 +99,7 @@ async def test_a_token_needs_no_database() -> None:
 
 
 @pytest.mark.parametrize("cookie", ["next-auth.session-token=no-such-session-key", "next-auth.session-token=short"])
-async def test_who_has_no_session_is_refused(cookie: str) -> None:
+async def test_a_client_without_a_session_is_refused(cookie: str) -> None:
     """As with a token that is not good, and the log says why."""
     office = Office(Kept())
     assert "Authentication failed" in await said(office.come_by(cookie), "44")
@@ -182,7 +182,7 @@ async def test_an_app_without_such_sessions() -> None:
     assert "Authentication failed" in await said(Office(kept).come_by(), "44")
 
 
-async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
+async def test_a_client_that_disconnects_meanwhile_is_not_signed_in() -> None:
     office = Office(Kept())
     transport = office.come_by()
     (session,) = office.server._registry
@@ -192,7 +192,7 @@ async def test_a_client_that_leaves_meanwhile_is_not_signed_in() -> None:
     assert office.collaboration.connections == 0
 
 
-async def test_a_session_that_is_gone_ends_the_connection() -> None:
+async def test_a_deleted_session_ends_the_connection() -> None:
     kept = Kept()
     office = Office(kept, recheck=0.02)
     transport = office.come_by()
@@ -215,7 +215,7 @@ async def test_members_stay_while_the_database_is_unavailable() -> None:
     assert office.collaboration.connections == 1
 
 
-async def test_a_session_that_the_app_renews_goes_on() -> None:
+async def test_a_session_that_the_app_renews_continues() -> None:
     """Its new end counts; without one it ends when it was to."""
     for renewed in (True, False):
         kept = Kept()
@@ -231,7 +231,7 @@ async def test_a_session_that_the_app_renews_goes_on() -> None:
             await said(transport, "Session expired")
 
 
-async def test_without_a_database_the_log_says_what_to_do() -> None:
+async def test_without_a_database_the_log_has_advice() -> None:
     """Once, however many come; each is refused."""
     office = Office(None)
     with capture_logs() as logs:

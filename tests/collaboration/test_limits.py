@@ -14,6 +14,7 @@ from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration.access import Role
+from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import Limit
@@ -72,9 +73,7 @@ def test_steady_traffic_at_the_rate_is_never_refused(per_second: float, burst: f
 
 
 @given(WHOLE_RATES, PAUSES)
-def test_steady_traffic_is_never_refused_after_a_quiet_time_whatever_came_before(
-    rate: Rate, pauses: list[float]
-) -> None:
+def test_steady_traffic_is_never_refused_after_a_quiet_time(rate: Rate, pauses: list[float]) -> None:
     """A refused client is accepted again after a pause as long as its burst takes."""
     quiet = rate.burst / rate.per_second
     before = len(times_taken(rate, pauses))
@@ -82,13 +81,13 @@ def test_steady_traffic_is_never_refused_after_a_quiet_time_whatever_came_before
 
 
 @given(WHOLE_RATES)
-def test_a_whole_burst_may_come_at_once_and_no_more(rate: Rate) -> None:
+def test_a_burst_is_accepted_at_once(rate: Rate) -> None:
     """A browser that was busy sends what it kept back."""
     assert len(times_taken(rate, [0.0] * (int(rate.burst) + 5))) == rate.burst
 
 
 @given(RATES, PAUSES)
-def test_who_waits_as_long_as_they_are_told_is_taken(rate: Rate, pauses: list[float]) -> None:
+def test_an_event_after_the_stated_wait_is_accepted(rate: Rate, pauses: list[float]) -> None:
     """The wait is neither too short nor, by a tenth, too long."""
     now, due = 1000.0, 0.0
     for pause in pauses:
@@ -135,7 +134,7 @@ def test_each_kind_has_an_allowance_of_its_own(kind: EventClass, clock: Clock) -
             rate_limiter.take(other)
 
 
-def test_three_seconds_worth_may_come_at_once(clock: Clock) -> None:
+def test_the_burst_is_three_seconds(clock: Clock) -> None:
     """Less than one event a second is one at a time."""
     rate_limiter = RateLimiter(Limits(volatile_rate=10, edit_rate=0.1))
     for _ in range(30):
@@ -156,7 +155,7 @@ def test_zero_means_unlimited(kind: EventClass, clock: Clock) -> None:
         rate_limiter.take(kind)
 
 
-def test_the_defaults_are_five_times_what_the_app_sends(clock: Clock) -> None:
+def test_the_defaults_are_five_times_the_apps_rates(clock: Clock) -> None:
     """A minute of a busy page: ten cursors, three signs of typing and four edits a second, with joins and pings."""
     rate_limiter = RateLimiter(Limits())
     for _ in range(60):
@@ -166,7 +165,7 @@ def test_the_defaults_are_five_times_what_the_app_sends(clock: Clock) -> None:
         clock.now += 1
 
 
-def test_who_keeps_on_loses_patience(clock: Clock) -> None:
+def test_endless_refused_events_disconnect_the_client(clock: Clock) -> None:
     """Two hundred refusals at once, or more than twenty a second, are too many; a pause resets the count."""
     rate_limiter = RateLimiter(Limits(edit_rate=1))
     for _ in range(3):
@@ -180,7 +179,7 @@ def test_who_keeps_on_loses_patience(clock: Clock) -> None:
     rate_limiter.take(EventClass.EDIT)
 
 
-def test_who_is_a_little_too_fast_is_refused_and_not_lost(clock: Clock) -> None:
+def test_a_client_slightly_above_the_rate_is_refused_and_stays(clock: Clock) -> None:
     """Nineteen refusals a second for an hour are borne."""
     rate_limiter = RateLimiter(Limits(edit_rate=1))
     refused = 0
@@ -196,7 +195,7 @@ def test_who_is_a_little_too_fast_is_refused_and_not_lost(clock: Clock) -> None:
 # Bytes
 
 
-def test_bytes_have_a_rate_of_their_own(clock: Clock) -> None:
+def test_bytes_have_their_own_rate(clock: Clock) -> None:
     """Three seconds' worth may come at once; one message may go beyond, and its bytes are owed."""
     rate_limiter = RateLimiter(replace(UNLIMITED, byte_rate=1000))
     rate_limiter.take(EventClass.EDIT, 2900)
@@ -286,7 +285,7 @@ async def test_acks_count_too(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("event", ["ping", "auth:refresh", "join-project"])
-async def test_what_is_decoded_as_a_whole_is_small(event: str) -> None:
+async def test_only_small_events_are_decoded_completely(event: str) -> None:
     """An event that is not relayed, and one with attachments, has little JSON; attachments may be large."""
     site = limited()
     ann, _ = await site.join_both()
@@ -330,7 +329,7 @@ async def test_one_too_many_of_a_kind_is_refused_with_the_events_name(limit: str
 
 
 @pytest.mark.parametrize("limit", SENT)
-async def test_the_other_kinds_are_taken_meanwhile(limit: str, clock: Clock) -> None:
+async def test_other_classes_are_accepted_meanwhile(limit: str, clock: Clock) -> None:
     site = limited(**{limit: 1.0})
     ann = site.come("Ann")
     for _ in range(10):
@@ -368,7 +367,7 @@ async def test_a_refused_event_is_not_acknowledged(clock: Clock) -> None:
     assert len(errors(ann)) == 1
 
 
-async def test_who_keeps_on_is_told_and_disconnected(clock: Clock) -> None:
+async def test_endless_refused_events_disconnect_the_member_with_a_message(clock: Clock) -> None:
     """In Socket.IO's words by the server, so that the client comes back by itself; nobody else is."""
     site = limited(edit_rate=1.0)
     ann, bob = await site.join_both()
@@ -410,7 +409,20 @@ async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(
     assert names(ann) == ["connected", "error"]
 
 
-async def test_who_connects_again_and_again_is_disconnected(clock: Clock) -> None:
+async def test_a_connect_above_the_rate_is_refused_before_its_token_is_verified(clock: Clock) -> None:
+    """To verify a token costs more than to refuse it; a wrong one counts as well."""
+    site = limited(other_rate=1.0)
+    ann = site.come("Ann")
+    await settle()
+    outcomes = site.collaboration.authentication.outcomes
+    ann.send("41")
+    for _ in range(10):
+        ann.send("40" + json.dumps({"token": "wrong"}))
+    await settle()
+    assert outcomes == {SignInOutcome.OK: 1, SignInOutcome.NOT_VERIFIED: 3}
+
+
+async def test_a_client_that_connects_repeatedly_is_disconnected(clock: Clock) -> None:
     """Refusals end with the connection's end; a new connection starts with a new count."""
     site = limited(other_rate=1.0)
     ann = site.come("Ann")
@@ -428,7 +440,7 @@ async def test_who_connects_again_and_again_is_disconnected(clock: Clock) -> Non
     assert names(again) == ["connected"]
 
 
-async def test_allowances_end_with_their_connections() -> None:
+async def test_limits_end_with_their_connections() -> None:
     site = limited(other_rate=1.0)
     people = [site.come("Ann") for _ in range(5)]
     await settle()
@@ -448,7 +460,7 @@ def refusals(person: Person) -> list[dict[str, Any]]:
     return [json.loads(packet[2:]) for packet in person.transport.packets if packet.startswith(b"44")]
 
 
-async def test_a_user_may_have_so_many_connections_and_no_more() -> None:
+async def test_a_users_connections_are_limited() -> None:
     """One more is refused in words; other users are not affected, and a disconnect makes room."""
     site = limited(connections=2)
     first, second, third = (site.come("Ann") for _ in range(3))
@@ -467,7 +479,7 @@ async def test_a_user_may_have_so_many_connections_and_no_more() -> None:
     assert not site.collaboration._connections
 
 
-async def test_a_refused_connection_is_none_of_the_users() -> None:
+async def test_a_refused_connection_does_not_count_for_the_user() -> None:
     """However often it is tried, nothing is counted and nothing left over."""
     site = limited(connections=1)
     ann = site.come("Ann")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from synkora.collaboration.pace import Pace
 
 
-def test_what_costs_little_is_done_at_once() -> None:
+def test_cheap_work_is_done_immediately() -> None:
     """Within the burst nothing waits; past it the next is due when the rest has been paid for."""
     pace = Pace(1.0)
     for _ in range(8):
@@ -17,7 +17,7 @@ def test_what_costs_little_is_done_at_once() -> None:
     assert pace.due == pytest.approx(100.5)
 
 
-def test_what_costs_much_is_paid_for_afterwards() -> None:
+def test_the_next_work_waits_after_expensive_work() -> None:
     """The first is due at once whatever it costs; the next waits for as long as that takes, but for the burst."""
     pace = Pace(0.5)
     assert pace.due <= 0
@@ -26,7 +26,7 @@ def test_what_costs_much_is_paid_for_afterwards() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0.001, 3)), max_size=50))
-def test_what_is_spent_is_bounded_by_the_time_that_has_gone_by(steps: list[tuple[float, float]]) -> None:
+def test_the_total_cost_is_bounded_by_the_elapsed_time(steps: list[tuple[float, float]]) -> None:
     """Who spends only when it is due spends no more than the time, the burst, and the one that went past them."""
     pace, time, spent = Pace(0.5), 100.0, 0.0
     for wait, cost in steps:

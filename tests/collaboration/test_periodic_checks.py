@@ -28,7 +28,7 @@ def task(number: int) -> dict[str, Any]:
     return {"projectId": "p", "task": number}
 
 
-async def test_who_loses_access_is_told_and_is_out_of_the_project(guarded: MakeGuarded) -> None:
+async def test_a_member_that_loses_access_is_informed_and_removed(guarded: MakeGuarded) -> None:
     """The others see them leave; what they send is refused, and they get nothing more."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
@@ -49,7 +49,7 @@ async def test_who_loses_access_is_told_and_is_out_of_the_project(guarded: MakeG
     assert bob.session.is_live
 
 
-async def test_who_has_lost_access_and_gets_it_back_may_join_again(guarded: MakeGuarded) -> None:
+async def test_a_user_that_regains_access_may_rejoin(guarded: MakeGuarded) -> None:
     """Once the refusal is forgotten; no restart is needed, and their stay is checked again from then on."""
     site = guarded(Roles(ann=Role.OWNER), recheck=0.02)
     ann = await site.join("Ann")
@@ -63,7 +63,7 @@ async def test_who_has_lost_access_and_gets_it_back_may_join_again(guarded: Make
     await first_error(ann)
 
 
-async def test_who_becomes_a_viewer_can_no_longer_write_and_stays(guarded: MakeGuarded) -> None:
+async def test_a_member_that_becomes_a_viewer_stays_without_writing(guarded: MakeGuarded) -> None:
     site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     member = next(each for each in site.collaboration._members.values() if each.user.id == "bob")
@@ -99,7 +99,7 @@ async def test_members_stay_while_the_policy_is_unavailable(guarded: MakeGuarded
     assert (await first_error(bob))["message"] == "You no longer have access to this project"
 
 
-async def test_those_who_left_are_not_asked_about_again(guarded: MakeGuarded) -> None:
+async def test_members_that_left_are_not_rechecked(guarded: MakeGuarded) -> None:
     site = guarded(Roles(ann=Role.OWNER, bob=Role.OWNER, carol=Role.OWNER), recheck=0.02)
     ann, bob, _ = await site.join("Ann"), await site.join("Bob"), await site.join("Carol")
     ann.emit("leave-project", "p")
@@ -111,7 +111,7 @@ async def test_those_who_left_are_not_asked_about_again(guarded: MakeGuarded) ->
 
 
 @pytest.mark.parametrize("how", ["leave", "disconnect"])
-async def test_who_leaves_during_a_check_is_left_alone(guarded: MakeGuarded, how: str) -> None:
+async def test_a_leave_during_a_check_is_not_undone(guarded: MakeGuarded, how: str) -> None:
     """The answer comes too late: no error, and no second leave."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")

@@ -46,7 +46,7 @@ async def lose_track(person: Person) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_coming_and_going_again_and_again_causes_few_lists(site: Site) -> None:
+async def test_repeated_joins_and_leaves_cause_few_lists(site: Site) -> None:
     """Who came and went is told each time, the list seldom, and in the end it is right."""
     alice, other, *_ = await crowd(site, 20)
     mallory = site.come("Mallory")
@@ -69,7 +69,7 @@ async def test_coming_and_going_again_and_again_causes_few_lists(site: Site) -> 
             pass
 
 
-async def test_a_small_project_is_told_of_each_leave_at_once(site: Site) -> None:
+async def test_a_leave_is_announced_immediately_in_a_small_project(site: Site) -> None:
     """What costs little never waits, also where it comes often."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     bob = site.come("Bob")
@@ -82,7 +82,7 @@ async def test_a_small_project_is_told_of_each_leave_at_once(site: Site) -> None
         assert names(alice.take_events()) == ["user:left", "users:active", "users:count"]
 
 
-async def test_who_joins_gets_the_list_while_others_wait_for_theirs(site: Site) -> None:
+async def test_a_new_member_gets_the_list_while_others_wait(site: Site) -> None:
     alice, bob, *_ = await crowd(site, 20)
     for person in (alice, bob):
         for event in ("leave-project", "join-project", "leave-project"):
@@ -96,7 +96,7 @@ async def test_who_joins_gets_the_list_while_others_wait_for_theirs(site: Site) 
     assert len(events[0][1]["users"]) == 19
 
 
-async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_lists_are_sent_over_several_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all together are too much for one turn some get theirs later; each gets one, and it is right."""
     monkeypatch.setattr(presence_updates, "ROSTER_CHUNK", 1000)
     monkeypatch.setattr(presence_updates, "ROSTER_RATE", 200_000)
@@ -108,7 +108,7 @@ async def test_many_lists_go_out_over_several_turns(site: Site, monkeypatch: pyt
             assert len(await newest_list(person)) == 30
 
 
-async def test_changes_that_cost_too_much_are_told_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come later, in one message for all, in order; nobody is told of itself, and a new member gets the list."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 2)
@@ -154,7 +154,7 @@ async def test_changes_that_cost_too_much_are_told_together(site: Site, monkeypa
         assert count == ["users:count", {"count": 5}]
 
 
-async def test_a_client_that_reads_nothing_stays_and_gets_the_list_in_the_end(site: Site) -> None:
+async def test_a_client_that_does_not_read_stays_and_finally_gets_the_list(site: Site) -> None:
     """What it missed of who came and went is made good by one list and one count, which are the present ones."""
     alice, sloth = await site.meet("Alice", "Sloth", project=PROJECT)
     sloth.transport.writable = False
@@ -174,7 +174,7 @@ async def test_a_client_that_reads_nothing_stays_and_gets_the_list_in_the_end(si
     assert sloth.session.is_live
 
 
-async def test_who_has_left_meanwhile_gets_no_list(site: Site) -> None:
+async def test_a_member_that_has_left_gets_no_list(site: Site) -> None:
     """What was missed of a project that one is no longer in is of no use."""
     (sloth,) = await site.meet("Sloth", project=PROJECT)
     sloth.transport.writable = False
@@ -187,9 +187,7 @@ async def test_who_has_left_meanwhile_gets_no_list(site: Site) -> None:
     assert not [event for event in names(sloth.take_events()) if str(event).startswith("user")]
 
 
-async def test_changes_are_told_more_seldom_the_more_bytes_they_have(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_larger_changes_are_sent_less_often(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few connections that come and go again and again do not cause a message to everyone for each time."""
     alice, *_ = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_BYTES", 1_000)
@@ -204,9 +202,7 @@ async def test_changes_are_told_more_seldom_the_more_bytes_they_have(
             await asyncio.sleep(0.01)
 
 
-async def test_changes_that_would_be_more_than_the_list_are_told_by_the_list(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_list_replaces_larger_changes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crowd that comes and goes while it waits to be told of takes no memory, and its members no message each."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 4)

@@ -16,7 +16,7 @@ def test_a_user_is_listed_since_the_earliest_of_their_connections() -> None:
     assert user["joinedAt"] == "2026-01-02T03:04:05.000Z"
 
 
-def test_one_that_is_there_stays_as_it_is() -> None:
+def test_adding_an_existing_entry_changes_nothing() -> None:
     """A second join of a connection changes nothing."""
     attendance = ProjectPresence()
     first = PresenceEntry("s1", "u", "Ann", "2026-01-02T03:04:05.000Z")
@@ -26,7 +26,7 @@ def test_one_that_is_there_stays_as_it_is() -> None:
     assert attendance.get("s1") is first
 
 
-def test_one_that_is_gone_can_be_told_of() -> None:
+def test_a_removed_entry_is_returned() -> None:
     """What is taken out is returned, once."""
     attendance = ProjectPresence()
     entry = PresenceEntry("s1", "u", "Ann", "2026-01-02T03:04:05.000Z")

@@ -25,7 +25,7 @@ def active(person: Person) -> list[list[str]]:
     return [[user["userName"] for user in event[1]["users"]] for event in events if event[0] == "users:active"]
 
 
-async def test_a_join_is_told_in_order(site: Site) -> None:
+async def test_a_join_is_sent_in_order(site: Site) -> None:
     alice, bob = await site.meet("Alice", "Bob")
     alice.emit("join-project", PROJECT)
     await turn()
@@ -39,7 +39,7 @@ async def test_a_join_is_told_in_order(site: Site) -> None:
     assert names(bob) == ["users:active", "users:count"]
 
 
-async def test_a_leave_is_told_in_order(site: Site) -> None:
+async def test_a_leave_is_sent_in_order(site: Site) -> None:
     """The remaining members get the leave, the list and the count; the one that left gets nothing."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
@@ -100,7 +100,7 @@ async def test_a_leave_that_waits_is_announced_when_its_connection_ends(end: str
     assert len(site.collaboration.projects._leaving) == 0
 
 
-async def test_a_picture_comes_with_who_joins(site: Site) -> None:
+async def test_a_join_contains_the_picture(site: Site) -> None:
     """`userImage` is there where the user has one."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     site.come("Bob", picture="https://example.com/b.png").emit("join-project", PROJECT)
@@ -137,7 +137,7 @@ async def test_many_leaves_in_one_turn_make_one_list(site: Site) -> None:
     assert [id(message) for message in first] == [id(message) for message in second]
 
 
-async def test_projects_of_one_turn_are_told_apart(site: Site) -> None:
+async def test_projects_of_one_turn_are_separate(site: Site) -> None:
     """Two projects that change in one turn each get their own list and count."""
     alice, bob = await site.meet("Alice", "Bob")
     alice.emit("join-project", "p1")
@@ -172,7 +172,7 @@ async def test_joining_twice_in_one_turn(site: Site) -> None:
     assert names(alice) == ["user:joined", "users:count"]
 
 
-async def test_leaving_what_was_not_joined_says_nothing(site: Site) -> None:
+async def test_leaving_without_a_join_announces_nothing(site: Site) -> None:
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("leave-project", PROJECT)
     bob.emit("leave-project", "nobody is here")
@@ -211,7 +211,7 @@ async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
     assert site.collaboration.presence.count(PROJECT) == 1
 
 
-async def test_the_last_to_leave_leaves_nothing_behind(site: Site) -> None:
+async def test_nothing_remains_after_the_last_leave(site: Site) -> None:
     """A project, and its room, are forgotten with the last of its people."""
     people = await site.meet("Alice", "Bob", project=PROJECT)
     people[0].emit("leave-project", PROJECT)
@@ -237,7 +237,7 @@ async def test_a_project_named_like_a_connection_is_refused(site: Site, whose: s
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["join", "leave", "go", "turn"])), max_size=25))
-async def test_everyone_ends_with_the_true_count(steps: list[tuple[int, str]]) -> None:
+async def test_every_member_ends_with_the_true_count(steps: list[tuple[int, str]]) -> None:
     """However people and turns mix, the last count that each got is right, and so is the list if they ask for it."""
     site = Site()
     people: dict[int, Person] = {}
@@ -310,7 +310,7 @@ async def test_a_list_that_is_not_known_is_waited_for() -> None:
     assert names(alice) == ["user:left", "users:active", "users:count"]
 
 
-async def test_who_has_left_does_not_wait_for_the_list() -> None:
+async def test_a_member_that_has_left_does_not_wait_for_the_list() -> None:
     (alice, bob), _, complete = await meet_partially("Alice", "Bob")
     alice.emit("join-project", PROJECT)
     bob.emit("join-project", PROJECT)
@@ -323,7 +323,7 @@ async def test_who_has_left_does_not_wait_for_the_list() -> None:
     assert (names(alice), names(bob)) == (["users:active", "users:count"], [])
 
 
-async def test_those_of_other_servers_are_told_of_in_the_same_way(site: Site) -> None:
+async def test_members_of_other_servers_are_announced_in_the_same_way(site: Site) -> None:
     """To whom they are the events are the same, in the same order."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     elsewhere = PresenceEntry("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")

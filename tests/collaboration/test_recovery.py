@@ -14,6 +14,7 @@ from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.blocks import Block
 from synkora.collaboration.keyed_limit import MAX_PER_KEY
 from synkora.collaboration.limits import Limits
+from synkora.engine.close_reasons import Reason
 from synkora.identity.tokens import sign
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.recovery import RecoveryOutcome
@@ -93,7 +94,7 @@ class TestEvents:
         expected = [f"{when} {number}" for number in range(5) for when in ("while away", "after that")]
         assert ann.edits() == [["task:create", {"id": task}] for task in expected]
 
-    async def test_own_edits_do_not_come_back(self, site: Site) -> None:
+    async def test_own_edits_are_not_replayed(self, site: Site) -> None:
         ann, bob = await two(site)
         ann.create("mine")
         await ann.lose()
@@ -113,7 +114,7 @@ class TestEvents:
         (message,) = [m for write in ann.transport.writes for m in write if m.attachments]
         assert message.attachments == (b"\x01\x02",)
 
-    async def test_an_hour_away_costs_what_has_changed(self, site: Site) -> None:
+    async def test_an_hour_away_replays_only_changes(self, site: Site) -> None:
         """Of each thing the last state is kept; what describes no state is kept as it is."""
         ann, bob = await two(site)
         await ann.lose()
@@ -212,7 +213,7 @@ class TestPresence:
         (active,) = ann.take("users:active")
         assert [user["userName"] for user in active[1]["users"]] == ["Ann", "Bob"]
 
-    async def test_who_returns_learns_who_came_and_left_meanwhile(self, site: Site) -> None:
+    async def test_a_returning_client_learns_of_joins_and_leaves(self, site: Site) -> None:
         ann, bob = await two(site)
         await ann.lose()
         await Tab(site, "Carl").open()
@@ -246,7 +247,7 @@ class TestPresence:
         assert bob.take("user:left", "user:joined") == []
         assert ann.edits() == [["task:create", {"id": "missed"}], ["task:create", {"id": "next"}]]
 
-    async def test_fault_12_who_does_not_come_back_leaves_once(self) -> None:
+    async def test_fault_12_a_client_that_does_not_return_leaves_once(self) -> None:
         """After the grace period, not before, and the same connection can return later."""
         site = Site(recovery=True, presence_grace=0.05)
         ann, bob = await two(site)
@@ -268,7 +269,7 @@ class TestPresence:
         assert ann.edits() == [["task:create", {"id": "missed"}]]
 
     @pytest.mark.parametrize("way", ["no grace", "client disconnect", "kicked", "parse error", "no recovery"])
-    async def test_who_leaves_is_gone_at_once(self, way: str) -> None:
+    async def test_a_leave_takes_effect_immediately(self, way: str) -> None:
         site = Site(recovery=way != "no recovery", presence_grace=0 if way == "no grace" else 5)
         ann, bob = await two(site)
         match way:
@@ -427,7 +428,7 @@ class TestAccess:
         assert other.refusal == "Too many connections"
         await site.close()
 
-    async def test_a_user_who_causes_too_much_gets_no_replay(self) -> None:
+    async def test_a_user_above_the_work_limit_gets_no_replay(self) -> None:
         """A replay counts as what is sent for the user, as joins do; the projects are restored."""
         site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
         ann, bob = await two(site)
@@ -466,6 +467,27 @@ class TestAccess:
             await ann.back()
             await ann.lose()
         assert outcomes(site) == {RecoveryOutcome.TOO_MANY: 1, RecoveryOutcome.DECLINED: 2}
+
+
+@pytest.mark.parametrize("turns", range(1, 20))
+async def test_who_is_lost_again_while_returning_leaves_nothing(site: Site, turns: int) -> None:
+    """At whatever turn of the loop the connection ends, also while a long replay is encoded."""
+    ann, _ = await two(site)
+    await ann.lose()
+    for number in range(2000):
+        site.server.to("p").emit("n", number)
+    coming = asyncio.create_task(ann.back())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    await coming
+    await settle()
+    assert site.collaboration.connections == 1
+    assert site.collaboration.users == 1
+    await ann.back()
+    assert ann.recovered
+    assert site.collaboration.connections == 2
+    assert site.collaboration.presence.connections("p") == 2
 
 
 async def test_an_announced_shutdown_is_not_replayed(site: Site) -> None:

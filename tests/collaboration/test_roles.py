@@ -46,7 +46,7 @@ async def told_of(event: Event, role: Role) -> tuple[list[str], list[dict[str, A
     return names(bob), errors(ann)
 
 
-def test_the_edits_are_what_changes_a_project() -> None:
+def test_edits_are_the_events_that_change_a_project() -> None:
     """The app's eight events that change data; cursors, selections and typing change none."""
     assert [event.name for event in EDITS] == [
         "task:create",
@@ -115,7 +115,7 @@ async def test_a_role_in_one_project_counts_for_that_one_alone(event: Event) -> 
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_everyone_sees_who_is_there_and_is_seen(role: Role) -> None:
+async def test_members_see_each_other(role: Role) -> None:
     """Presence is the same for every role: on coming, while there, and on leaving."""
     site = site_with(role)
     bob = await site.join("Bob")
@@ -132,7 +132,7 @@ async def test_everyone_sees_who_is_there_and_is_seen(role: Role) -> None:
 
 @pytest.mark.parametrize("role", WRITERS)
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
-async def test_a_writer_who_has_not_joined_edits(event: Event, role: Role) -> None:
+async def test_a_writer_can_edit_without_a_join(event: Event, role: Role) -> None:
     """A page that joins on mount only is no member after a reconnect; its edits reach the members all the same."""
     site = site_with(role)
     bob = await site.join("Bob")
@@ -146,7 +146,7 @@ async def test_a_writer_who_has_not_joined_edits(event: Event, role: Role) -> No
     assert site.collaboration.presence.count("p") == 1
 
 
-async def test_edits_of_a_writer_who_has_not_joined_keep_their_order() -> None:
+async def test_edits_without_a_join_keep_their_order() -> None:
     """Those that wait for the answer come first, then the later ones; a join among them changes nothing."""
     site = site_with(Role.EDITOR)
     bob = await site.join("Bob")
@@ -167,13 +167,13 @@ async def test_edits_of_a_writer_who_has_not_joined_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
-async def test_a_viewer_who_has_not_joined_is_refused(event: Event) -> None:
+async def test_a_viewer_without_a_join_is_refused(event: Event) -> None:
     message = f"{event.name}: viewers may not change the project"
     assert await refused_outside(event, Role.VIEWER) == [{"message": message, "event": event.name, "projectId": "p"}]
 
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
-async def test_a_stranger_edits_nothing(event: Event) -> None:
+async def test_a_user_without_access_cannot_edit(event: Event) -> None:
     """Somebody without access to the project is told to join first, each time."""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
@@ -210,6 +210,6 @@ async def test_an_edit_that_waits_is_acknowledged_when_it_is_decided() -> None:
 
 
 @pytest.mark.parametrize("event", SIGNS, ids=name_of)
-async def test_who_is_not_in_a_project_sends_no_cursor_into_it(event: Event) -> None:
+async def test_a_cursor_without_a_join_is_refused(event: Event) -> None:
     error = {"message": f"{event.name}: join the project first", "event": event.name}
     assert await refused_outside(event, Role.OWNER) == [error]

@@ -35,14 +35,14 @@ def emitted() -> Iterator[str]:
                     yield getattr(module, constant)
 
 
-def test_whatever_is_emitted_has_a_row() -> None:
+def test_every_emitted_event_has_a_row() -> None:
     """No module sends an event of the server's own that is not in the table of notices."""
     names = set(emitted())
     assert "connected" in names
     assert names <= {notice.name for notice in SERVER_EVENTS}
 
 
-def test_whatever_the_server_takes_has_a_row(site: Site) -> None:
+def test_every_handled_event_has_a_row(site: Site) -> None:
     """There is a handler for each event that a client may send, and for no other."""
     assert site.server.of("/")._core.routes.by_name.keys() == {ask.name for ask in CLIENT_EVENTS} | {
         event.name for event in CATALOGUE

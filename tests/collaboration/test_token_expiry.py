@@ -109,7 +109,7 @@ async def test_it_does_not_end_before(site: Site) -> None:
     assert time.time() >= ends_at - 0.01  # as finely as a timer is set
 
 
-async def test_the_others_see_who_has_expired_leave(site: Site) -> None:
+async def test_the_leave_of_an_expired_member_is_announced(site: Site) -> None:
     """Presence is told as of any other disconnect."""
     (bob,) = await site.meet("Bob", project="p")
     ann = come(site, "Ann", SOON)
@@ -120,7 +120,7 @@ async def test_the_others_see_who_has_expired_leave(site: Site) -> None:
 
 
 @pytest.mark.parametrize("ends_in", [None, 3600])
-async def test_a_token_without_an_end_and_one_that_is_far_end_nothing(site: Site, ends_in: float | None) -> None:
+async def test_a_token_without_an_early_expiry_ends_nothing(site: Site, ends_in: float | None) -> None:
     ann = come(site, "Ann", ends_in)
     await asyncio.sleep(0.05)
     assert has_timer(site) is (ends_in is not None)
@@ -129,7 +129,7 @@ async def test_a_token_without_an_end_and_one_that_is_far_end_nothing(site: Site
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
-async def test_a_token_that_is_taken_after_its_end_lasts_as_long_as_it_is_taken(site: Site) -> None:
+async def test_an_expired_token_within_the_tolerance_lasts_until_its_end(site: Site) -> None:
     """Clocks differ: one that has ended a moment ago lets its user in, not for ever, and not out again at once."""
     ann = come(site, "Ann", SOON - TOLERANCE)
     await settle()
@@ -149,7 +149,7 @@ async def test_a_far_end_is_waited_for_in_stretches(site: Site, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("ends_in", [1e12, 1e15, 1e300])
-async def test_an_end_beyond_all_calendars_is_as_good_as_none(site: Site, ends_in: float) -> None:
+async def test_an_expiry_outside_the_calendar_counts_as_none(site: Site, ends_in: float) -> None:
     """Some who make tokens count in milliseconds; both coming and refreshing go well."""
     ann = come(site, "Ann", ends_in)
     await settle()
@@ -159,7 +159,7 @@ async def test_an_end_beyond_all_calendars_is_as_good_as_none(site: Site, ends_i
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
-async def test_who_has_left_is_not_watched_any_more(site: Site) -> None:
+async def test_a_member_that_has_left_is_no_longer_watched(site: Site) -> None:
     """Nothing of a connection is kept for its token's end."""
     ann = come(site, "Ann", 3600)
     await settle()
@@ -179,7 +179,7 @@ async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
     assert not ended(late)
 
 
-async def test_a_websocket_client_is_told_and_closed() -> None:
+async def test_a_websocket_client_gets_a_message_and_is_closed() -> None:
     """Over a real connection: the error, the disconnect packet, and a close frame."""
     async with running_site() as site, websocket(site.address) as client:
         await client.connect(auth={"token": token("Ann", SOON)})
@@ -189,7 +189,7 @@ async def test_a_websocket_client_is_told_and_closed() -> None:
         assert await client.closed() == 1000
 
 
-async def test_a_polling_client_is_told_and_its_session_is_over() -> None:
+async def test_a_polling_client_gets_a_message_and_its_session_ends() -> None:
     """Over a real connection: what it is told comes with its last poll."""
     async with running_site() as site, Polling(site.address) as client:
         await client.open()
@@ -249,7 +249,7 @@ async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site
     assert not has_timer(site)
 
 
-async def test_a_refresh_without_an_acknowledgement_is_taken_too(site: Site) -> None:
+async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
     """A client that does not ask for one gets nothing, and stays."""
     ann = come(site, "Ann", 3600)
     await settle()
@@ -307,7 +307,7 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
         ({"token": {"token": "a"}}, "Authentication failed"),
     ],
 )
-async def test_a_bad_token_is_refused_in_the_words_of_signing_in(
+async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
     site: Site, clock: Clock, payload: object, message: str
 ) -> None:
     """Nothing else happens: no error event, no disconnect, no longer session."""

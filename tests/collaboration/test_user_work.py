@@ -1,10 +1,12 @@
 """What all connections of one user cause is bounded together."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, errors, names, settle
+from tests.collaboration.site import token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
@@ -12,7 +14,7 @@ from synkora.collaboration import user_work as spending_module
 from synkora.collaboration.access import Role
 from synkora.collaboration.collaboration import HALF_SIZE
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
-from synkora.collaboration.user_work import DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
+from synkora.collaboration.user_work import CONNECT_SIZE, DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
 from synkora.engine.incidents import Limit
 
 TIMED = (limits_module, spending_module)
@@ -48,7 +50,7 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
     assert names(bob) == ["task:create"]
 
 
-async def test_a_delivery_counts_for_each_who_gets_it(clock: Clock) -> None:
+async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
     """An event into a large project costs more than one that nobody gets."""
     site = limited(user_byte_rate=10_000_000)
     ann = await site.join("Ann")
@@ -88,7 +90,27 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
     assert await cost("join-project", "p") > JOIN_SIZE
 
 
-def test_what_is_owed_is_not_paid_by_connecting_again(clock: Clock) -> None:
+async def test_to_connect_again_and_again_counts_too(clock: Clock) -> None:
+    """The first CONNECT of a connection does not: a user may open many tabs at once."""
+    site = limited(user_byte_rate=1_000_000)
+    tabs = [site.come("Ann") for _ in range(10)]
+    await settle()
+    work = site.collaboration.members[tabs[0].id].rate_limiter.work
+    assert work is not None
+    assert work.due <= clock.now
+    for tab in tabs[:3]:
+        tab.send("41")
+        tab.send("40" + json.dumps({"token": token_of("Ann")}))
+    await settle()
+    assert (work.due - clock.now) * 1_000_000 == pytest.approx(3 * CONNECT_SIZE, rel=0.1)
+    tabs[0].take()
+    tabs[0].send("41")
+    tabs[0].send("40" + json.dumps({"token": token_of("Ann")}))
+    await settle()
+    assert "Too much for one user: slow down" in str(tabs[0].transport.packets)
+
+
+def test_reconnecting_does_not_clear_a_debt(clock: Clock) -> None:
     works = UserWorks(1000)
     work = works.of("ann")
     assert work is not None
@@ -117,7 +139,7 @@ def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest
     assert list(works._debts) == ["bob", "eve"]
 
 
-def test_the_default_is_more_than_what_the_app_sends(clock: Clock) -> None:
+def test_the_default_is_above_the_apps_traffic(clock: Clock) -> None:
     """Five tabs of a user, busy among 250 others, with a document of 20 kB once a second each, are never refused."""
     limits = Limits()
     work = UserWorks(limits.user_byte_rate).of("ann")

@@ -148,7 +148,7 @@ class AccessContract:
         await backend.start()
         assert await backend.policy.role(editor, TEAM_PROJECT) is Role.EDITOR
 
-    async def test_what_is_closed_says_so(self, backend: Backend) -> None:
+    async def test_a_closed_policy_is_unavailable(self, backend: Backend) -> None:
         """A question that comes while the server stops is refused, and opens nothing."""
         await backend.policy.close()
         with pytest.raises(AccessUnavailable, match="stopping"):

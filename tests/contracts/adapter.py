@@ -86,7 +86,7 @@ class AdapterContract:
         beside = [name for name in crowd.beside(crowd.server("alice")) if name != "alice"]
         assert await crowd.who_gets(["x"], crowd.server("alice")) == beside
 
-    async def test_what_is_sent_arrives_as_it_was(self, crowd: Crowd) -> None:
+    async def test_events_arrive_unchanged(self, crowd: Crowd) -> None:
         """Every kind of JSON value, with whatever text."""
         values: list[object] = [
             None,
@@ -142,7 +142,7 @@ class AdapterContract:
                 server.to("red").emit("y")
                 assert await crowd.who_gets(["y"], server) == ["alice", "bob"]
 
-    async def test_who_has_left_gets_nothing(self, crowd: Crowd) -> None:
+    async def test_a_socket_that_has_left_gets_nothing(self, crowd: Crowd) -> None:
         bob = crowd.sockets["bob"]
         bob.leave("red")
         await crowd.cluster.settle()
@@ -215,7 +215,7 @@ class AdapterContract:
                 assert len(sockets) == len(expected)
                 assert crowd.names({socket.id for socket in sockets}) == expected
 
-    async def test_a_fetched_socket_says_what_it_is(self, crowd: Crowd) -> None:
+    async def test_a_fetched_socket_describes_itself(self, crowd: Crowd) -> None:
         """Its id, its rooms, the application's data, and its handshake, the same from each server."""
         bob = crowd.sockets["bob"]
         bob.data.update(name="Bob", tags=["a", 1])
@@ -304,7 +304,7 @@ class AdapterContract:
         for namespace in cluster.namespaces:
             assert await namespace._core.adapter.server_count() == len(cluster.servers)
 
-    async def test_the_other_servers_hear_of_an_event(self, cluster: Cluster) -> None:
+    async def test_the_other_servers_get_an_event(self, cluster: Cluster) -> None:
         heard: list[tuple[int, tuple[object, ...]]] = []
         for number, namespace in enumerate(cluster.namespaces):
             namespace.on_server_side("hello", lambda *args, number=number: heard.append((number, args)))

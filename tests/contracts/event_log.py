@@ -82,7 +82,7 @@ class EventLogContract:
         trial = await Trial.start(make)
         assert await trial.missed(trial.log.position) == []
 
-    async def test_what_comes_after_a_position_is_read(self, make: MakeStore) -> None:
+    async def test_events_after_a_position_are_read(self, make: MakeStore) -> None:
         """In its order, with all that belongs to an event."""
         trial = await Trial.start(make)
         began = await trial.append("a")
@@ -214,7 +214,7 @@ class EventLogContract:
         assert await trial.missed(first) == ["b", "c", "d"]
         assert await trial.missed(began) is Incomplete.TOO_MANY
 
-    async def test_a_read_looks_at_so_many_events(self, make: MakeStore) -> None:
+    async def test_a_read_examines_a_limited_number_of_events(self, make: MakeStore) -> None:
         """A client's own events are left out, and take time all the same, in one room or in many."""
         trial = await Trial.start(make, RecoverySettings(replay_events=3))
         began = trial.log.position

@@ -65,7 +65,7 @@ class PresenceContract:
         assert listed(presence, "p1") == []
         assert presence.project_count == 0
 
-    async def test_an_entry_has_what_the_app_shows(self, presence: Presence) -> None:
+    async def test_an_entry_has_the_apps_fields(self, presence: Presence) -> None:
         """Id, name, time and picture of a user; without a picture there is no `userImage`."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         presence.add_connection("p1", entry("s2", BOB, moment(2)))
@@ -74,7 +74,7 @@ class PresenceContract:
             {"userId": "u-bob", "userName": "Bob", "joinedAt": moment(2)},
         ]
 
-    async def test_users_are_listed_in_the_order_of_their_coming(self, presence: Presence) -> None:
+    async def test_users_are_listed_in_order_of_arrival(self, presence: Presence) -> None:
         """A member that leaves and comes back is the last."""
         for second, user in enumerate((*USERS, *USERS)):
             presence.remove_connection("p1", user.id)
@@ -99,7 +99,7 @@ class PresenceContract:
         presence.remove_connection("p1", "s1")
         assert presence.project_count == 0
 
-    async def test_leaving_what_was_not_joined_changes_nothing(self, presence: Presence) -> None:
+    async def test_leaving_without_a_join_changes_nothing(self, presence: Presence) -> None:
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         presence.remove_connection("p1", "s2")
         presence.remove_connection("p2", "s1")
@@ -124,7 +124,7 @@ class PresenceContract:
         presence.remove_connection("p1", "s1")
         assert [user["userId"] for user in json.loads(encode(roster))["users"]] == ["u-alice"]
 
-    async def test_each_change_is_told_at_once_and_once(self, presence: Presence) -> None:
+    async def test_each_change_is_reported_immediately_and_once(self, presence: Presence) -> None:
         """Of its own connections presence tells within the call, with all that there is to say of them."""
         diary = Diary()
         presence.listen(diary)

@@ -22,7 +22,7 @@ def lost(pid: str, at: float = NOW) -> SavedSession:
 class SessionStoreContract:
     """To be inherited by a test class with a fixture `make`, a `MakeStore`."""
 
-    async def test_a_session_is_what_was_saved(self, make: MakeStore) -> None:
+    async def test_a_session_is_returned_as_saved(self, make: MakeStore) -> None:
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(SESSION)
         sessions.save(lost("pid-2"))
@@ -54,7 +54,7 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") == lost("pid-1")
         assert await sessions.take("pid-1") is None
 
-    async def test_a_forgotten_session_is_gone(self, make: MakeStore) -> None:
+    async def test_a_forgotten_session_is_removed(self, make: MakeStore) -> None:
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(SESSION)
         sessions.save(lost("pid-2"))

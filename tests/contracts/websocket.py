@@ -66,24 +66,24 @@ class WebSocketContract:
     # Messages
 
     @pytest.mark.parametrize("size", [1, 124, 125, 126, 2_000, 65_535, 65_536, MAX])
-    async def test_a_message_of_any_size_comes_back(self, raw: WebSocket, size: int) -> None:
+    async def test_a_message_of_any_size_is_echoed(self, raw: WebSocket, size: int) -> None:
         """All three lengths of a frame's header are read and written, up to the largest payload."""
         payload = b"4" + b"x" * (size - 1)
         await raw.send(client_frame(TEXT, payload))
         assert (await raw.frame()).data == payload
 
-    async def test_a_binary_message_comes_back(self, raw: WebSocket) -> None:
+    async def test_a_binary_message_is_echoed(self, raw: WebSocket) -> None:
         payload = bytes(range(256))
         await raw.send(client_frame(BINARY, payload))
         frame = await raw.frame()
         assert (frame.opcode, frame.data) == (Opcode.BINARY, payload)
 
-    async def test_many_messages_in_one_segment_are_all_taken(self, raw: WebSocket) -> None:
+    async def test_many_messages_in_one_segment_are_all_handled(self, raw: WebSocket) -> None:
         """Frames that arrive together are handled one by one, and answered in one write."""
         await raw.send(*(client_frame(TEXT, b"4%d" % number) for number in range(100)))
         assert [await raw.text() for _ in range(100)] == [f"4{number}" for number in range(100)]
 
-    async def test_a_message_may_come_byte_by_byte(self, raw: WebSocket) -> None:
+    async def test_a_message_may_arrive_byte_by_byte(self, raw: WebSocket) -> None:
         """A frame that is torn apart by the network is put together."""
         for byte in client_frame(TEXT, b"4torn"):
             await raw.send(bytes([byte]))
@@ -106,7 +106,7 @@ class WebSocketContract:
                 assert await client.recv() == "b" + base64.b64encode(data).decode()
         assert engine.recorders[0].messages == [b"\x00\xff", bytes(5_000)]
 
-    async def test_base64_that_is_none_is_closed(self, raw: WebSocket, engine: Engine) -> None:
+    async def test_invalid_base64_closes_the_connection(self, raw: WebSocket, engine: Engine) -> None:
         """Only what base64 can be is taken."""
         await raw.send(client_frame(TEXT, b"b!!!!"))
         assert (await raw.closed()).code == 1002
@@ -132,7 +132,7 @@ class WebSocketContract:
         frame = await raw.frame()
         assert (frame.opcode, frame.data) == (Opcode.BINARY, b"\x01\x02")
 
-    async def test_control_frames_may_come_between(self, raw: WebSocket) -> None:
+    async def test_control_frames_may_arrive_between_fragments(self, raw: WebSocket) -> None:
         """A ping between two parts is answered at once, and the message is whole nevertheless."""
         await raw.send(
             client_frame(TEXT, b"4a", fin=False), client_frame(PING, b"are you there"), client_frame(PONG, b"unasked")
@@ -150,17 +150,17 @@ class WebSocketContract:
 
     # Errors
 
-    async def test_what_was_answered_before_takes_no_code_away(self, raw: WebSocket) -> None:
+    async def test_earlier_messages_do_not_change_the_close_code(self, raw: WebSocket) -> None:
         """A fault right behind a message that is answered is told as if it stood alone."""
         await raw.send(client_frame(TEXT, b"4hello"), client_frame(TEXT, b"4" + bytes(MAX)))
         assert (await raw.closed()).code == 1009
 
     @pytest.mark.parametrize("case", ERRORS)
-    async def test_what_is_no_message_is_closed_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
+    async def test_an_invalid_message_closes_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
         await expect_refused_frames(raw, engine, *ERRORS[case])
 
-    async def test_another_client_notices_nothing(self, raw: WebSocket, address: Address) -> None:
+    async def test_another_client_is_not_affected(self, raw: WebSocket, address: Address) -> None:
         async with websocket(address) as other:
             await raw.send(client_frame(TEXT, b"4\xff"))
             await raw.closed()

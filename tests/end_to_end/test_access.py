@@ -274,7 +274,7 @@ async def test_the_apps_own_client_is_told_what_it_may_not(
         await client.hears_nothing()
 
 
-async def test_who_is_removed_from_the_team_is_out_of_the_project(authority: Authority, come: Come) -> None:
+async def test_a_user_removed_from_the_team_leaves_the_project(authority: Authority, come: Come) -> None:
     """They are told, and hear and send nothing there any more; the others see them leave."""
     async with serving_guarded(authority, recheck=RECHECK) as (address, _):
         owner, editor = await come(address, "owner"), await come(address, "editor")

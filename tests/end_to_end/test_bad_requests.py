@@ -182,7 +182,7 @@ BYTES = {
 
 
 @pytest.mark.parametrize("sent", BYTES.values(), ids=list(BYTES))
-async def test_what_is_no_request_is_refused(server: ServerProcess, bystanders: Bystanders, sent: bytes) -> None:
+async def test_an_invalid_request_is_refused(server: ServerProcess, bystanders: Bystanders, sent: bytes) -> None:
     connection = await Connection.open(server.port)
     with contextlib.suppress(ConnectionError):  # it may be closed before all is sent
         await connection.send(sent)

@@ -84,7 +84,7 @@ async def edits_arrive(sender: Colleague, receiver: Colleague) -> None:
     assert await receiver.play(f"return card('{title}').count();") == 1
 
 
-async def test_two_people_edit_one_board(server: ServerProcess, come: Come) -> None:
+async def test_two_users_edit_one_board(server: ServerProcess, come: Come) -> None:
     """What one does arrives at the other; each is listed once, though two hooks join, twice each in StrictMode."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     for colleague in (owner, editor):

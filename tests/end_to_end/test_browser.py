@@ -60,7 +60,7 @@ async def test_one_origin_behind_a_proxy_works(synkora: ServerProcess, visitors:
             await visitor.evaluate("void socket.disconnect()")
 
 
-async def test_without_its_cookie_a_page_is_not_let_in(
+async def test_without_its_cookie_a_page_is_not_admitted(
     app: WebApp, synkora: ServerProcess, visitors: list[AppVisitor]
 ) -> None:
     """Nobody is signed in by a user's id alone, nor by polling where the browser keeps the cookie back."""

@@ -108,7 +108,7 @@ async def relayed(sender: Client, receiver: Client, task: Any, project: str = PR
     assert await receiver.next() == ["task:create", task]
 
 
-async def test_half_a_character_goes_on_as_it_came(
+async def test_a_lone_surrogate_is_relayed_unchanged(
     servers: tuple[ServerProcess, ServerProcess], connect_by: Connect
 ) -> None:
     """What JavaScript writes of a character that was cut reaches the clients of another server, and so does a name."""
@@ -182,7 +182,7 @@ async def test_a_stopping_server_removes_only_its_own_members(pair: Pair) -> Non
     await expect_health(second, status="healthy", connections=1, rooms=1)
 
 
-async def test_who_was_on_a_server_that_died_leaves(quick_pair: Pair) -> None:
+async def test_members_of_a_dead_server_leave(quick_pair: Pair) -> None:
     """Within ten seconds, once; the log names the instance as it named itself."""
     first, second = quick_pair.servers
     (name,) = [line.rpartition(" ")[2] for line in lines(first, "✓ One of several instances: ")]

@@ -112,7 +112,7 @@ def web(tmp_path: Path) -> Iterator[StartWeb]:
 
 
 @pytest.mark.parametrize("command", ["uvicorn-fast", "hypercorn"])
-async def test_people_work_in_an_integrated_server(web: StartWeb, connect_by: Connect, command: str) -> None:
+async def test_users_work_in_an_integrated_server(web: StartWeb, connect_by: Connect, command: str) -> None:
     """It signs them in, shows who is there and relays what they do; its own pages count them."""
     server = web(command)
     alice = await connect_by(ALICE, url=server.url, way=WAYS["js-upgrade"])

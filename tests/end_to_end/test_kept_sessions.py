@@ -38,7 +38,7 @@ async def database(postgres: Postgres) -> AsyncIterator[Database]:
 
 
 @pytest.mark.parametrize("way", [WAYS["js-upgrade"], WAYS["js-polling"], WAYS["js-websocket"]])
-async def test_people_work_by_the_sessions_of_the_database(
+async def test_users_work_with_sessions_of_the_database(
     database: Database, start_server: StartServer, connect_by: Connect, way: object
 ) -> None:
     """The page passes the user's id for a token, and its cookie comes along: an owner edits, a viewer may not."""
@@ -59,9 +59,7 @@ async def test_people_work_by_the_sessions_of_the_database(
     assert not any(key in server.output for key in KEYS.values())
 
 
-async def test_who_has_signed_out_is_refused(
-    database: Database, start_server: StartServer, connect_by: Connect
-) -> None:
+async def test_a_signed_out_user_is_refused(database: Database, start_server: StartServer, connect_by: Connect) -> None:
     """Their browser may still have the cookie."""
     server = start_server(NEXTAUTH_SECRET=SECRET, DATABASE_URL=database.server.url())
     await database.end_session(KEYS["owner"])

@@ -81,7 +81,7 @@ async def test_what_a_request_leads_to_has_its_id(start_server: StartServer) -> 
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-async def test_nothing_that_people_send_is_written(start_server: StartServer, form: str) -> None:
+async def test_nothing_that_users_send_is_written(start_server: StartServer, form: str) -> None:
     """Neither the app's data, nor tokens, cookies and ids of sessions, be they taken or refused, in any log."""
     server = start_server(
         LOG_FORMAT=form, LOG_LEVEL="debug", METRICS_TOKEN=METRICS_TOKEN, LIMIT_OTHER_RATE="5", LIMIT_EDIT_RATE="5"

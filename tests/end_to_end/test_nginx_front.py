@@ -36,7 +36,7 @@ async def test_nothing_of_an_instance_but_socketio_is_public(start_server: Start
                 assert "<title>A project</title>" in answer.text, path
 
 
-async def test_clients_are_told_apart_by_their_addresses(start_server: StartServer) -> None:
+async def test_clients_are_distinguished_by_their_addresses(start_server: StartServer) -> None:
     """The server counts the clients of nginx, whatever headers they send, and not nginx."""
     server = start_server(**BEHIND_PROXY, LIMIT_CONNECTIONS_PER_ADDRESS="1")
     with running_nginx([server.port]) as nginx:
@@ -51,7 +51,7 @@ async def test_clients_are_told_apart_by_their_addresses(start_server: StartServ
         assert await knock("127.0.0.3") == 200
 
 
-async def test_the_names_own_pages_are_let_in(start_server: StartServer) -> None:
+async def test_pages_of_the_servers_own_name_are_accepted(start_server: StartServer) -> None:
     """The server sees the name and the port that people use, so that pages of that origin need not be listed."""
     server = start_server(**BEHIND_PROXY)
     with running_nginx([server.port]) as nginx:

@@ -45,7 +45,7 @@ async def test_a_variable_that_looks_like_a_setting_is_a_warning(start_server: S
     await expect_line(server, "! REDIS_URI, from the environment, .*REDIS_URL.*")
 
 
-async def test_the_log_has_a_line_for_what_people_do(start_server: StartServer, connect_by: Connect) -> None:
+async def test_the_log_has_a_line_for_each_action_of_a_user(start_server: StartServer, connect_by: Connect) -> None:
     """Connects, joins, and disconnects with their reasons, and for debugging each change; no cursors or canvases."""
     server = start_server(LOG_LEVEL="debug")
     alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url)

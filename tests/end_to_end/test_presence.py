@@ -50,7 +50,7 @@ async def expect_count(client: Client, count: int) -> None:
     assert await client.expect("users:count") == {"count": count}
 
 
-async def test_a_join_is_told_in_order(connect: Connect) -> None:
+async def test_a_join_is_sent_in_order(connect: Connect) -> None:
     """The joiner gets the list, then the count; the others who joined, then the count. No picture, no `userImage`."""
     alice, bob = await connect(ALICE), await connect(BOB)
     await alice.emit("join-project", PROJECT)
@@ -73,7 +73,7 @@ async def test_a_join_is_told_in_order(connect: Connect) -> None:
         await client.hears_nothing()
 
 
-async def test_a_leave_is_told_in_order(connect: Connect) -> None:
+async def test_a_leave_is_sent_in_order(connect: Connect) -> None:
     """Those left behind get who left, the list and the count; who left hears nothing, and may come back."""
     alice, bob = await join_both(connect)
     await alice.emit("leave-project", PROJECT)

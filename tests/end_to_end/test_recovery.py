@@ -128,7 +128,9 @@ async def test_fault_08_a_restart_loses_nothing(
         assert await asyncio.to_thread(again.stop) == 0
 
 
-async def test_fault_12_who_does_not_come_back_leaves_once(start_server: StartServer, connect_by: Connect) -> None:
+async def test_fault_12_a_client_that_does_not_return_leaves_once(
+    start_server: StartServer, connect_by: Connect
+) -> None:
     """After the grace period."""
     server = start_server(**{**SETTINGS, "PRESENCE_GRACE": "1"})
     async with relaying(server.port) as relay:

@@ -62,7 +62,7 @@ VALUES: tuple[Any, ...] = (
 )
 
 
-async def test_the_apps_own_data_goes_on_as_it_came(connect: Connect) -> None:
+async def test_the_apps_data_is_relayed_unchanged(connect: Connect) -> None:
     """Whatever JSON a value is - null, a number or text for a timestamp -, it arrives as the same."""
     alice, bob = await join_both(connect)
     for event, sent_as, got_as in OWN_DATA:
@@ -72,7 +72,7 @@ async def test_the_apps_own_data_goes_on_as_it_came(connect: Connect) -> None:
             assert (got[got_as] if got_as else got) == value
 
 
-async def test_binary_data_goes_on_as_it_came(connect: Connect) -> None:
+async def test_binary_data_is_relayed_unchanged(connect: Connect) -> None:
     """Attachments of a canvas change arrive in their places, and what comes after them arrives after them."""
     alice, bob = await join_both(connect)
     large = bytes(range(256)) * 256

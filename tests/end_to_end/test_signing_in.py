@@ -53,7 +53,7 @@ async def test_a_session_cookie_of_an_app_signs_in(
 
 
 @pytest.mark.parametrize("origin", ["null", "file://"])
-async def test_a_cookie_of_a_page_that_anybody_can_have_does_not_count(
+async def test_the_cookie_of_an_opaque_origin_does_not_count(
     start_server: StartServer, connect_by: Connect, tokens: dict[str, str], origin: str
 ) -> None:
     """Such a page may connect, with a token."""
@@ -133,7 +133,7 @@ async def test_a_cookie_from_elsewhere_does_not_sign_in(connect: Connect, tokens
         await connect(ALICE, auth=None, headers={"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}"})
 
 
-async def test_a_page_of_elsewhere_is_not_let_in(connect: Connect) -> None:
+async def test_a_page_of_another_origin_is_refused(connect: Connect) -> None:
     """Even a good token does not open the server to an origin that is not allowed."""
     with pytest.raises(Refused):
         await connect(ALICE, headers={"Origin": "https://evil.example"})
@@ -203,7 +203,7 @@ async def test_cookies_may_come_in_several_fields(
     await client.carrier.close()
 
 
-async def test_who_leaves_while_waiting_for_the_upgrade_was_never_here(start_server: StartServer) -> None:
+async def test_a_client_that_disconnects_before_the_upgrade_is_never_announced(start_server: StartServer) -> None:
     """A client that goes before it is known who it is is not counted, even if its cookie came at the last moment."""
     server = start_server()
     cookie = f"next-auth.session-token={ALICE.token}"

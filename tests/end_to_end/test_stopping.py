@@ -26,7 +26,7 @@ async def expect_farewell(client: Client) -> None:
         assert reason == "transport close"  # after `io server disconnect` it would not come back
 
 
-async def test_every_client_is_told_and_comes_back(start_server: StartServer, connect_by: Connect) -> None:
+async def test_every_client_is_informed_and_reconnects(start_server: StartServer, connect_by: Connect) -> None:
     """Over every transport; the server ends in peace, and started again has everyone back and working."""
     server = start_server()
     everyone = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
@@ -139,7 +139,7 @@ async def test_new_clients_are_refused_while_stopping(start_server: StartServer)
     assert await asyncio.to_thread(server.wait) == 0
 
 
-async def test_who_has_gone_is_not_counted(start_server: StartServer, connect_by: Connect) -> None:
+async def test_a_disconnected_client_is_not_counted(start_server: StartServer, connect_by: Connect) -> None:
     """`connections` and `rooms` follow the clients of every transport as they come and go."""
     server = start_server()
     clients = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]

@@ -98,7 +98,7 @@ async def test_a_server_with_unread_output_continues(tmp_path: Path, pipe: tuple
         await last.close()
 
 
-async def test_a_reader_that_comes_back_gets_what_waited(tmp_path: Path, pipe: tuple[int, int]) -> None:
+async def test_a_reader_that_continues_gets_the_queued_lines(tmp_path: Path, pipe: tuple[int, int]) -> None:
     """Nothing within the bound is lost, the banner is the first, and the lines keep their order."""
     reader, writer = pipe
     with running(tmp_path, SERVE, stdout=writer) as server:

@@ -95,7 +95,7 @@ async def test_new_sessions_are_refused() -> None:
     draining.cancel()
 
 
-async def test_an_upgrade_goes_on() -> None:
+async def test_an_upgrade_continues() -> None:
     """A session that is still to part moves to WebSocket as at any time."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:

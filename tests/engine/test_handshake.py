@@ -96,14 +96,14 @@ def test_the_answer_is_a_number_and_words() -> None:
 @pytest.mark.parametrize(
     "name", ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js", "socket.io.js.map"]
 )
-def test_who_looks_for_the_client_is_told_where_it_is(name: str) -> None:
+def test_a_request_for_the_client_files_gets_advice(name: str) -> None:
     """A server on Node.js hands out the client's files; this one answers 404, and in words."""
     with pytest.raises(HandshakeRefused, match="install socket") as refused:
         check(replace(request_of(""), path=f"/socket.io/{name}"), EngineSettings(), websocket=False)
     assert refused.value.status == 404
 
 
-def test_jsonp_is_refused_in_words() -> None:
+def test_jsonp_is_refused_with_a_message() -> None:
     """A client that wants scripts for answers cannot read any other; over WebSocket the parameter means nothing."""
     with pytest.raises(HandshakeRefused, match="JSONP is not supported") as refused:
         check(request_of("EIO=4&transport=polling&j=0"), EngineSettings(), websocket=False)

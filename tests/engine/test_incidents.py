@@ -25,7 +25,7 @@ def test_take_resets_the_counts() -> None:
     assert incidents.take() == []
 
 
-def test_the_first_of_each_kind_is_told_at_once() -> None:
+def test_the_first_of_each_kind_is_reported_immediately() -> None:
     """So it is once for each kind, until the counts are taken."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()
@@ -39,7 +39,7 @@ def test_the_first_of_each_kind_is_told_at_once() -> None:
     assert told[2:] == [("limit hit", "edit")]
 
 
-def test_the_first_of_each_kind_from_each_address_is_told_at_once() -> None:
+def test_the_first_of_each_kind_from_each_address_is_reported_immediately() -> None:
     """Programs that block addresses see each of them, however many other addresses do the same."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()

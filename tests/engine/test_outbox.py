@@ -145,6 +145,15 @@ async def test_many_messages_of_one_client_go_out_in_parts() -> None:
     assert client.outbox.is_empty
 
 
+async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> None:
+    """Their client reads, and is not cut off for them."""
+    client = Client(Flusher(), limit=300_000)
+    client.outbox.put_all([message(str(number), size=10_000) for number in range(31)])
+    await turn()
+    assert names(client) == [*map(str, range(31))]
+    assert client.failures == []
+
+
 async def test_few_bytes_of_one_client_are_one_write() -> None:
     """Nothing waits for another turn."""
     flusher = Flusher()
@@ -413,7 +422,7 @@ async def test_what_a_turn_leaves_for_the_next_does_not_shorten_it(monkeypatch: 
     assert flusher.turns.sum == 3
 
 
-async def test_who_does_not_read_is_known() -> None:
+async def test_slow_consumers_are_counted() -> None:
     """Their outboxes are among those that hold something, until all has gone out, is dropped, or is handed over."""
     flusher = Flusher()
     clients = [Client(flusher) for _ in range(4)]

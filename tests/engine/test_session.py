@@ -155,7 +155,7 @@ async def test_an_open_session_has_sent_its_handshake() -> None:
 
 class TestControlPackets:
     @pytest.mark.parametrize("packet", [b"5", b"6", b"0{}", b"3", b"3probe"])
-    async def test_what_means_nothing_now_is_passed_over(self, packet: bytes) -> None:
+    async def test_packets_without_meaning_in_this_state_are_ignored(self, packet: bytes) -> None:
         """An upgrade, a noop, an open or a stray pong over the session's transport changes nothing."""
         connection = Connection()
         connection.session.receive_text(connection.first, packet)
@@ -502,7 +502,7 @@ class TestClosing:
         assert connection.first.closed_with is not None
         assert isinstance(connection.first.closed_with[1], OutboxFull)
 
-    async def test_nothing_is_kept_of_a_session_that_has_ended(self) -> None:
+    async def test_nothing_is_stored_of_a_session_that_has_ended(self) -> None:
         connection = Connection()
         connection.start_probe()
         connection.session.outbox.put(Message(b"x"))

@@ -343,6 +343,18 @@ async def _session(a: Attacker, socket: WebSocket, pid: str | None = None) -> st
     return found
 
 
+async def connects_without_end(a: Attacker) -> None:
+    """Several connections of one user that leave the namespace and come back, with a token to verify each time."""
+    connect = client_frame(TEXT, b"40" + json.dumps({"token": a.token}).encode())
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.websocket()) for _ in range(4)]
+        for _ in range(40):
+            for socket in crowd:
+                a.count()
+                await socket.send(connect, client_frame(TEXT, b"41"))
+            await asyncio.sleep(0.01)
+
+
 async def returns_without_reading(a: Attacker) -> None:
     """Many sessions of one user, lost and brought back again, whose replays nobody reads."""
     pids = []

@@ -77,6 +77,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.floods_of_large_edits,
     by_events.crowds_that_write,
     by_events.halves_of_pairs,
+    by_events.connects_without_end,
     by_events.returns_without_reading,
     by_events.returns_past_own_events,
     by_events.bad_attachments,

@@ -40,7 +40,7 @@ def test_a_token_without_times_is_good() -> None:
 
 @pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
 @pytest.mark.parametrize("value", ["null", '"1900000000"', "true", "[]", "{}", "NaN", "Infinity", "1e999", "9" * 400])
-def test_a_time_that_is_no_number_is_refused(claim: str, value: str) -> None:
+def test_a_time_that_is_not_a_number_is_refused(claim: str, value: str) -> None:
     """A time that cannot be compared does not make a token eternal."""
     assert reason(f'{{"{claim}": {value}}}') == "claims malformed"
 
@@ -48,6 +48,6 @@ def test_a_time_that_is_no_number_is_refused(claim: str, value: str) -> None:
 @pytest.mark.parametrize(
     "payload", [b"", b"[]", b"null", b'"user-1"', b"{", b"\xff", b'{"id": "\xff"}', b"[" * 100_000, b"1" * 10_000]
 )
-def test_a_payload_that_is_no_json_object_is_refused(payload: bytes) -> None:
+def test_a_payload_that_is_not_a_json_object_is_refused(payload: bytes) -> None:
     """A signature does not turn anything but a JSON object into claims."""
     assert reason(payload) == "claims malformed"

@@ -55,7 +55,7 @@ def test_what_makes_no_key_is_refused(secret: str) -> None:
     assert error.value.__suppress_context__ or error.value.__context__ is None
 
 
-def test_a_public_key_is_no_secret() -> None:
+def test_a_public_key_is_not_a_secret() -> None:
     """A key that everybody may know makes no signatures."""
     public_key = (
         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"

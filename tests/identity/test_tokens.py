@@ -184,7 +184,7 @@ class TestHeaders:
         assert Keyring(SECRET).verify(signed(CLAIMS, SECRET, {"tenant": "a"}))["id"] == "user-1"
 
     @pytest.mark.parametrize("header", [b"[]", b'"HS256"', b"", b"{", b"\xff\xfe", b"[" * 5000, b"null", b"1" * 5000])
-    def test_a_header_that_is_no_json_object_is_malformed(self, header: bytes) -> None:
+    def test_a_header_that_is_not_a_json_object_is_malformed(self, header: bytes) -> None:
         assert reason(Keyring(SECRET), f"{segment(header)}.e30.AAAA") == "malformed"
 
     def test_a_deeply_nested_header_is_refused(self) -> None:

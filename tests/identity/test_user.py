@@ -55,7 +55,7 @@ def test_id_or_else_sub_names_the_user(claims: dict[str, object], expected: str)
 @pytest.mark.parametrize(
     "value", [None, "", "  ", True, False, 1.5, [], ["a"], {}, "x" * 201, 10**300, "a\x00b", "a\nb", "\x85", "\ud800"]
 )
-def test_what_is_no_id_names_no_user(value: object) -> None:
+def test_an_invalid_id_names_no_user(value: object) -> None:
     """An id that is empty, too long, of another type, or would not survive a log or a database, is none."""
     assert user_from_claims({"id": value}) is None
     assert user_from_claims({"sub": value}) is None
@@ -66,7 +66,7 @@ def test_no_claims_name_no_user() -> None:
 
 
 @pytest.mark.parametrize("name", [None, "", "  \t", 5, ["Alice"], {"first": "Alice"}])
-def test_a_name_that_is_none_is_anonymous(name: object) -> None:
+def test_an_invalid_name_is_anonymous(name: object) -> None:
     assert user(name=name).name == "Anonymous"
 
 
@@ -83,7 +83,7 @@ def test_half_a_character_in_a_name_stays() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 1025, "\ud800"])
-def test_what_is_no_image_or_email_is_left_out(value: object) -> None:
+def test_an_invalid_image_or_email_is_left_out(value: object) -> None:
     """An image or email of another type or of too great length is none at all."""
     assert user(email=value).email is None
     assert user(picture=value).image is None

@@ -127,6 +127,6 @@ def test_an_offer_without_a_server_window_is_accepted(offers: str) -> None:
         ",;,",
     ],
 )
-def test_an_offer_that_limits_the_server_or_is_wrong_is_passed_over(offers: str) -> None:
+def test_an_invalid_offer_or_one_that_limits_the_server_is_skipped(offers: str) -> None:
     """All get the same bytes, so none may ask for another window; unknown, doubled and wrong parameters decline."""
     assert not accepts_compression(offers)

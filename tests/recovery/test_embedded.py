@@ -234,7 +234,7 @@ async def test_namespaces_that_are_never_used_again_leave_the_files(tmp_path: Pa
     assert _rows(tmp_path, "numbers") == 0
 
 
-async def test_what_grows_too_old_while_the_server_is_away_is_gone(tmp_path: Path) -> None:
+async def test_entries_that_expire_while_the_server_is_down_are_dropped(tmp_path: Path) -> None:
     """Events and sessions, from the files too."""
     clock = Clock()
     store = await started(tmp_path, clock=clock)
@@ -433,7 +433,7 @@ async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptu
     await store.close()
 
 
-async def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+async def test_a_name_that_is_not_a_text_is_refused(tmp_path: Path) -> None:
     """A lone surrogate has no bytes. Nothing is delivered or kept, and what comes later is."""
     store = await started(tmp_path)
     delivered: list[LoggedEvent] = []

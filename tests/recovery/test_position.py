@@ -39,7 +39,7 @@ def test_a_position_is_read_from_its_text(number: int) -> None:
         f"k.{'1' * 16}",
     ],
 )
-def test_what_is_no_position_is_none(text: object) -> None:
+def test_an_invalid_position_is_none(text: object) -> None:
     """A client may send anything, of any length."""
     assert parse(text) is None
 

@@ -41,7 +41,7 @@ def test_an_error_is_put_into_words(answer: str, code: str, words: str) -> None:
     assert "alice" not in str(error)
 
 
-def test_an_answer_without_end_is_shortened() -> None:
+def test_an_endless_answer_is_shortened() -> None:
     assert len(str(RedisRefused("ERR " + "x" * 10_000))) < 300
 
 

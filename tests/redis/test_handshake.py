@@ -221,7 +221,7 @@ async def test_a_full_redis_is_told_of(make_link: MakeLink, redis: RedisServer) 
         (b"%0\r\n:1\r\n:2\r\n:3\r\n", "what answers where REDIS_URL says is no Redis"),
     ],
 )
-async def test_what_is_no_redis_is_told_of(make_link: MakeLink, answer: bytes, words: str) -> None:
+async def test_a_server_other_than_redis_is_reported(make_link: MakeLink, answer: bytes, words: str) -> None:
     """A web server behind the port, or one that closes."""
 
     async def serve(reader: object, writer: object) -> None:

@@ -115,7 +115,7 @@ async def test_the_flags_of_an_emit_reach_the_other_server(
         assert isinstance(calling.exception(), AckTimeout)
 
 
-async def test_without_redis_each_server_goes_on(crowd: Crowd, redis: RedisServer) -> None:
+async def test_without_redis_each_server_continues(crowd: Crowd, redis: RedisServer) -> None:
     """With its own clients; what needs the others fails at once and says why; and all is whole again after."""
     first, second = crowd.cluster.servers
     redis.kill()
@@ -161,7 +161,7 @@ async def test_a_server_that_does_not_answer_is_told_of(crowd: Crowd, spy: Link)
         await server.of("/").all_rooms()
 
 
-async def test_who_listens_to_all_channels_is_no_server(crowd: Crowd, redis: RedisServer) -> None:
+async def test_a_subscriber_of_all_channels_is_not_a_server(crowd: Crowd, redis: RedisServer) -> None:
     """What operators watch Redis with subscribes by a pattern, and no answer of theirs is waited for."""
     with socket.create_connection(("127.0.0.1", redis.port)) as observer:
         observer.sendall(b"PSUBSCRIBE *\r\n")

@@ -98,7 +98,7 @@ async def test_all_get_one_order(servers: list[SocketServer]) -> None:
     assert all(order == orders[0] for order in orders)
 
 
-async def test_own_events_do_not_come_back(servers: list[SocketServer]) -> None:
+async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
     """A sender gets what the others say alone."""
     ann, ben = await joined(servers[0]), await joined(servers[1])
     ann.emit("say", "r", 1)

@@ -203,7 +203,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("message", HOSTILE, ids=[str(message[:16]) for message in HOSTILE])
-async def test_what_is_no_message_is_refused(message: bytes) -> None:
+async def test_an_invalid_message_is_refused(message: bytes) -> None:
     """Malformed, of another shape, or nested a hundred thousand deep."""
     for read in (read_broadcast, read_request, read_response):
         with pytest.raises(InvalidMessage):

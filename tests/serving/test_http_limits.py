@@ -215,7 +215,7 @@ class TestFiles:
 
 
 class TestKeepAlive:
-    async def test_an_idle_connection_is_closed_when_its_time_is_over(self, server: SocketServer) -> None:
+    async def test_an_idle_connection_is_closed_when_its_time_expires(self, server: SocketServer) -> None:
         """How long it stays open after a request can be set."""
         async with serving(server, app=app, keep_alive=0.1) as address, raw(address) as client:
             await client.send(HEALTH)

@@ -72,7 +72,7 @@ def test_a_port_in_use(opened: ExitStack, host: str) -> None:
     assert refused.value.errno == errno.EADDRINUSE
 
 
-def test_a_port_that_only_one_family_can_have_is_let_go(opened: ExitStack) -> None:
+def test_a_port_that_only_one_family_can_have_is_released(opened: ExitStack) -> None:
     """Where IPv6 cannot have the port, IPv4 is not left listening on it."""
     sockets = listening(opened, "")
     if len(sockets) == 2:

@@ -94,7 +94,7 @@ def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="-".join)
-async def test_people_collaborate(program: Program, transports: list[str], trust: ssl.SSLContext) -> None:
+async def test_users_collaborate(program: Program, transports: list[str], trust: ssl.SSLContext) -> None:
     """Two Socket.IO clients join a project over wss and https, and one sees the other's edit, large or small."""
     origin = origin_of(program)
     seen: asyncio.Queue[object] = asyncio.Queue()

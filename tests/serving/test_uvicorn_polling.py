@@ -57,7 +57,7 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
         assert await polling.poll() == ["4two"]
 
 
-async def test_who_polls_again_without_reading_the_last_answer_is_ended(server: SocketServer, address: Address) -> None:
+async def test_a_poll_before_the_last_response_is_read_ends_the_session(server: SocketServer, address: Address) -> None:
     """Each connection would hold another large answer; the kernel takes little of one, so that it can be noticed."""
     async with Polling(address) as polling, raw(address, slow=True) as deaf, raw(address) as other:
         await polling.open()

@@ -50,7 +50,7 @@ def test_each_namespace_has_an_adapter_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("is_local", [False, True])
-async def test_who_is_meant_is_said_with_everything(is_local: bool) -> None:
+async def test_every_operation_passes_its_selection(is_local: bool) -> None:
     """Whatever is done to a broadcast is done on this server alone where it is local, however it was narrowed since."""
     watching = Watching()
     server = SocketServer(adapter=watching)

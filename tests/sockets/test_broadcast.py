@@ -98,7 +98,7 @@ async def test_a_socket_is_a_room_of_its_own(crowd: Crowd) -> None:
     assert await crowd.who_gets("x") == ["bob"]
 
 
-async def test_emit_reaches_everybody(crowd: Crowd) -> None:
+async def test_emit_reaches_everyone(crowd: Crowd) -> None:
     """From the server, from the namespace, and from a socket only itself."""
     crowd.server.emit("x")
     assert await crowd.who_gets("x") == NAMES
@@ -192,7 +192,7 @@ async def test_rooms_are_joined_and_left(crowd: Crowd) -> None:
     assert await crowd.who_gets("x") == ["alice", "bob"]
 
 
-async def test_who_has_left_gets_nothing_and_empty_rooms_are_gone(crowd: Crowd) -> None:
+async def test_a_left_socket_gets_nothing_and_empty_rooms_are_removed(crowd: Crowd) -> None:
     """A disconnect leaves every room."""
     rooms = crowd.server.of("/")._core.adapter.rooms
     crowd.sockets["alice"].disconnect()

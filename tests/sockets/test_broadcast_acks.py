@@ -16,7 +16,7 @@ def test_each_is_heard_once_and_only_if_asked() -> None:
     assert heard == ["b", None]
 
 
-def test_nothing_is_kept_of_a_question_that_is_over() -> None:
+def test_nothing_is_stored_of_a_closed_request() -> None:
     acks, heard = BroadcastAcks(), list[Any]()
     acks.open(1, ["a"], heard.append)
     acks.resolve(1, "a", [1])

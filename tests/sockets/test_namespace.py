@@ -313,7 +313,7 @@ class TestErrors:
             '["disconnect"]',
         ],
     )
-    async def test_what_is_no_json_or_no_event_closes_the_connection(self, address: Address, event: str) -> None:
+    async def test_invalid_json_or_an_invalid_event_closes_the_connection(self, address: Address, event: str) -> None:
         """NaN, broken arrays, a missing name and reserved ones break the protocol."""
         async with socketio(address) as client:
             await client.send("42" + event)

@@ -75,7 +75,7 @@ class Unfinished(NamespaceHandlers):
     ],
     ids=["class", "namespace", "name", "unfinished"],
 )
-def test_what_is_no_namespace_is_not_added(added: Any, words: str) -> None:
+def test_an_invalid_namespace_is_not_added(added: Any, words: str) -> None:
     with pytest.raises(TypeError, match=re.escape(words)):
         SocketServer().add(added)
 
@@ -90,7 +90,7 @@ def test_what_is_no_namespace_is_not_added(added: Any, words: str) -> None:
     ],
     ids=["class", "number", "namespace", "handlers"],
 )
-def test_what_is_no_name_makes_no_namespace(name: Any, words: str) -> None:
+def test_an_invalid_name_makes_no_namespace(name: Any, words: str) -> None:
     with pytest.raises(TypeError, match=re.escape(words)):
         SocketServer().of(name)
 
@@ -217,7 +217,7 @@ async def test_a_namespace_that_decides_on_a_client_is_not_empty() -> None:
         assert client.connected
 
 
-async def test_nothing_is_kept_of_a_namespace_that_is_given_up() -> None:
+async def test_nothing_is_stored_of_a_dropped_namespace() -> None:
     """Recovery would keep a log and sessions for each name otherwise."""
     server = SocketServer(recovery=True)
     server.add(Namespace(re.compile(r"/\d+"), max_children=1))

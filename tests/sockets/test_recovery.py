@@ -139,7 +139,7 @@ class TestReturning:
         assert without_offsets(page.events) == [["seen", 0], ["missed", 1], ["missed", 3]]
         assert outcomes(server) == {RecoveryOutcome.RECOVERED: 1}
 
-    async def test_it_goes_on_after_that(self, server: SocketServer) -> None:
+    async def test_it_continues_afterwards(self, server: SocketServer) -> None:
         """In its rooms, once each, however often it returns."""
         page = await joined(server)
         for number in range(5):
@@ -272,7 +272,7 @@ class TestReturning:
         assert without_offsets(page.events) == [["welcome", False], ["n", 1], ["n", 2], ["welcome", True]]
 
     @pytest.mark.parametrize("reason", ["close", "parse error"])
-    async def test_who_left_does_not_return(self, server: SocketServer, reason: str) -> None:
+    async def test_a_client_that_left_does_not_return(self, server: SocketServer, reason: str) -> None:
         page = await joined(server)
         page.send("41" if reason == "close" else "4x")
         await page.lose()
@@ -284,7 +284,7 @@ class TestReturning:
         assert outcomes(server) == {RecoveryOutcome.UNKNOWN: 1}
 
     @pytest.mark.parametrize("reason", [Reason.PING_TIMEOUT, Reason.TRANSPORT_ERROR, Reason.SERVER_SHUTTING_DOWN])
-    async def test_who_was_lost_does(self, server: SocketServer, reason: Reason) -> None:
+    async def test_a_lost_client_does(self, server: SocketServer, reason: Reason) -> None:
         page = await joined(server)
         page.session.close(reason)
         assert (await page.come()).recovered

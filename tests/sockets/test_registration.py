@@ -299,7 +299,7 @@ class TestMistakes:
         ],
     )
     @pytest.mark.parametrize("register", ["on", "once"])
-    def test_what_is_no_event_is_refused(
+    def test_an_invalid_event_is_refused(
         self, server: SocketServer, register: str, event: Any, error: type[Exception], words: str
     ) -> None:
         with pytest.raises(error, match=words):

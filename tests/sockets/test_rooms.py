@@ -55,7 +55,7 @@ def test_everyone_is_reached_by_a_room_named_like_their_id() -> None:
     assert len(rooms) == 1
 
 
-def test_joining_a_room_named_like_somebodys_id_takes_nothing_from_them() -> None:
+def test_joining_a_room_named_like_a_sockets_id_does_not_affect_the_socket() -> None:
     """What is sent to an id reaches its owner even if others are in that room; excepting the id excepts the owner."""
     rooms = rooms_of(a="b")
     assert set(rooms["a"]) == {"a", "b"}
@@ -63,7 +63,7 @@ def test_joining_a_room_named_like_somebodys_id_takes_nothing_from_them() -> Non
     assert "a" not in rooms.select((), ("a",))
 
 
-def test_an_empty_room_is_gone() -> None:
+def test_an_empty_room_is_removed() -> None:
     """A room lives as long as it has members; leaving one where one is not changes nothing."""
     rooms = rooms_of(one="ab")
     rooms.leave("a", "one")
@@ -75,7 +75,7 @@ def test_an_empty_room_is_gone() -> None:
     assert len(rooms) == 0
 
 
-def test_who_is_removed_is_in_no_room() -> None:
+def test_a_removed_socket_is_in_no_room() -> None:
     """Nothing of a socket that has left remains."""
     rooms = rooms_of(one="a", two="ab")
     rooms.remove("a", ["one", "two"])
@@ -148,7 +148,7 @@ def test_the_first_member_and_the_last_are_told_of() -> None:
     assert told == ["-one", "-b"]
 
 
-def test_a_room_named_like_somebodys_id_is_open_while_anybody_is_reached_by_it() -> None:
+def test_a_room_named_like_a_sockets_id_is_open_while_it_reaches_a_socket() -> None:
     """Its owner and its members count alike, in whatever order they go."""
     for first in ("owner", "member"):
         rooms, told = _telling()

@@ -159,7 +159,7 @@ class TestGoodbyes:
         assert ends == ["cancelled"]
 
 
-async def test_a_post_to_a_session_that_is_over_is_passed_over(server: SocketServer, address: Address) -> None:
+async def test_a_post_to_an_ended_session_is_ignored(server: SocketServer, address: Address) -> None:
     """While its last messages wait for a poll, a POST under way is answered `ok`, and nobody hears of it."""
     seen: list[object] = []
     server.of("/").on("note", lambda socket, value: seen.append(value))

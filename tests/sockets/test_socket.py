@@ -175,7 +175,7 @@ class TestServerSide:
             assert watched.server.of("/").sockets == {}
             assert await client.connect() != socket.id
 
-    async def test_events_that_were_under_way_are_passed_over(self, watched: Watched) -> None:
+    async def test_events_that_were_under_way_are_ignored(self, watched: Watched) -> None:
         """A client may send before it knows that it is out."""
         async with socketio(watched.address) as client:
             watched.socket.disconnect()
@@ -244,7 +244,7 @@ class TestShutdown:
             assert await stopping
         assert watched.reasons == ["server shutting down"] * 2
 
-    async def test_a_client_that_does_not_come_back_is_not_waited_for(self) -> None:
+    async def test_a_client_that_does_not_return_is_not_awaited(self) -> None:
         """Closing ends within its time, and says that somebody was left."""
         server = SocketServer()
         server.of("/")

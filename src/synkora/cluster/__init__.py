@@ -1,1 +1,1 @@
-"""Several servers as one, over Redis."""
+"""A cluster of instances over Redis."""

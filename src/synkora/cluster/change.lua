@@ -1,7 +1,7 @@
--- Take connections out of a project, then put others in. False if the instance is not registered.
+-- Remove connections from a project, then add others. False if the instance is not registered.
 -- KEYS: instances, the instance's projects, the project.
--- ARGV: instance, project id, channel, lifetime (s), whether some of its connections stay ('1'), how many leave,
--- the socket ids of those, then socket id and JSON of each that comes.
+-- ARGV: instance, project id, channel, lifetime (s), whether some of its connections stay ('1'), number of leaves,
+-- their socket ids, then socket id and JSON of each join.
 
 local instance, id, channel, lifetime, stays, leaving = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 if not is_registered(KEYS[1], instance) then
@@ -9,7 +9,7 @@ if not is_registered(KEYS[1], instance) then
 end
 local left, joined = {}, {}
 for index = 7, 6 + leaving do
-  if is_owner(KEYS[3], ARGV[index], instance) then -- else its client has returned to another instance
+  if is_owner(KEYS[3], ARGV[index], instance) then -- otherwise its client has returned to another instance
     redis.call('HDEL', KEYS[3], ARGV[index])
     left[#left + 1] = ARGV[index]
   end

@@ -1,9 +1,9 @@
--- What the other scripts begin with.
+-- Shared functions: the beginning of each other script.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) -- ms
 
--- An instance that is being taken out of everything has the score 0.
+-- An instance that is being removed has the score 0.
 local function is_registered(instances, instance)
   local beat = redis.call('ZSCORE', instances, instance)
   return beat and tonumber(beat) > 0
@@ -26,19 +26,19 @@ local function connections(project)
   end
 end
 
--- Whether a connection is in a project, and an instance's.
+-- Whether a connection is in a project and belongs to an instance.
 local function is_owner(project, socket, instance)
   local value = redis.call('HGET', project, socket)
   return value and string.sub(value, 1, #instance + 1) == instance .. ':'
 end
 
--- Give what has changed in a project a version, and tell of it: `left` are socket ids, `joined` are JSON.
+-- Give a project's change a version, and announce the change: `left` are socket ids, `joined` are JSON.
 local function announce(project, channel, author, lifetime, left, joined)
   if #left == 0 and #joined == 0 then
     return
   end
   local before = redis.call('HGET', project, '') or '0'
-  -- The clock goes on where a version was forgotten with a project; the sum, where the clock was set back.
+  -- With the clock, versions grow even after a project was deleted; with the sum, even after the clock was set back.
   local version = string.format('%.0f', math.max(time[1] * 1000000 + time[2], before + 1))
   redis.call('HSET', project, '', version)
   redis.call('EXPIRE', project, lifetime)

@@ -39,11 +39,11 @@ _REPORT: Final[Decoder[Report]] = Decoder(Report)
 
 
 class CountSync:
-    """Counts of this instance that know of those of all others that share a Redis.
+    """Counts of this instance and of all others that share a Redis.
 
-    Nothing is kept in Redis: each instance tells the others of its changes once a turn, and of all that it counts when
-    it, or another, has come or come back. Of an instance that is not heard of for `silence` seconds nothing counts.
-    Without Redis there are, after so long, this instance's own counts alone.
+    Nothing is stored in Redis. Each instance publishes its changes once a turn, and all its counts when an instance, or
+    Redis, has started or returned. The counts of an instance that is silent for `silence` seconds are dropped. So after
+    `silence` seconds without Redis, only this instance's counts remain.
     """
 
     def __init__(
@@ -74,18 +74,18 @@ class CountSync:
 
     @property
     def others(self) -> Collection[str]:
-        """The ids of the other instances that have been heard of within the silence."""
+        """The ids of the live other instances."""
         return self.users.others
 
     def start(self) -> None:
-        """Begin to tell others, in the running loop; the link may be up before or come up later."""
+        """Start to publish, in the running loop. The link may come up before or after."""
         self._link.on_up.append(self._introduce)
         if self._link.is_up:
             self._introduce()
         self._beat()
 
     def close(self) -> None:
-        """Tell the others that nothing counts here any more, and tell and hear no more."""
+        """Publish that this instance stops, and unsubscribe."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -95,7 +95,7 @@ class CountSync:
             self._link.unsubscribe(channel)
         self._send(self._everyone, Report(self._link.uid, last=True))
 
-    # What others are told
+    # Publishing
 
     def _note_failure(self, site: str) -> None:
         self._failed[site] += 1
@@ -116,7 +116,7 @@ class CountSync:
         self._send(self._everyone, self._news())
 
     def _introduce(self) -> None:
-        self._failed.clear()  # all are among those that are told now
+        self._failed.clear()  # the whole report contains them
         self._send(self._everyone, self._everything(asks=True))
 
     def _news(self) -> Report:
@@ -129,13 +129,13 @@ class CountSync:
         )
 
     def _send(self, channel: bytes, report: Report) -> None:
-        if self._link.is_up:  # else this is lost: all is told when it is up again
+        if self._link.is_up:  # otherwise the report would be lost: a whole one is published when the link is up
             self._link.publish(channel, encode(report))
 
     def _channel(self, instance: str) -> bytes:
         return self._everyone + b":" + instance.encode()
 
-    # What others tell
+    # Receiving
 
     def _receive(self, message: bytes) -> None:
         if message.startswith(self._from_here):
@@ -152,12 +152,12 @@ class CountSync:
             return
         if report.whole:
             self._drop(instance)
-        elif instance not in self._heard:  # it was taken for dead
+        elif instance not in self._heard:  # it was considered dead
             self._send(self._channel(instance), Report(self._link.uid, asks=True))
         self._heard.add(instance)
         self._take(report)
         if report.asks:
-            self._tell_changes()  # before what has them already
+            self._tell_changes()  # before the whole report, which contains the changes
             self._send(self._channel(instance), self._everything())
 
     def _take(self, report: Report) -> None:

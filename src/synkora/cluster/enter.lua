@@ -1,9 +1,9 @@
--- Make an instance's connections in a project those that are given and no others, and return the connections of the
--- other instances as JSON, and those that it has adopted: their clients have returned to it from another instance.
--- False if the instance is not registered.
+-- Replace an instance's connections in a project by the given ones. Returns the connections of the other
+-- instances as JSON, and the adopted connections, whose clients have returned from another instance. False
+-- if the instance is not registered.
 -- KEYS: instances, the instance's projects, the project.
 -- ARGV: instance, project id, channel, lifetime (s), then socket id and JSON of each of its connections, and whether it
--- is held ('1'): its client is away, and may have returned to another instance.
+-- is held ('1'): its client is disconnected, and may have returned to another instance.
 
 local instance, id, channel, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not is_registered(KEYS[1], instance) then

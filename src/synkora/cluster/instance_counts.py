@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 
 
 class InstanceCounts:
-    """Counts what each name has here, and remembers what it has on each other instance.
+    """Counts per name on this instance, with the counts of each other instance.
 
-    `changed` is called whenever the first of some names has changed here: `take` returns all of them.
+    `changed` is called at the first change since `take`, which returns all changes.
     """
 
     __slots__ = ("_changed", "_elsewhere", "_here", "_news")
@@ -22,38 +22,38 @@ class InstanceCounts:
         return len(self._here)
 
     def add(self, name: str) -> None:
-        """One more, here."""
+        """Count one more on this instance."""
         self._here[name] += 1
         self._note(name)
 
     def remove(self, name: str) -> None:
-        """One less, here; a name that has none is forgotten."""
+        """Count one less on this instance; remove a name with the count zero."""
         self._here[name] -= 1
         if not self._here[name]:
             del self._here[name]
         self._note(name)
 
     def total(self, name: str) -> int:
-        """How many there are, here and elsewhere."""
+        """Return the count on all instances."""
         return self._here[name] + sum(counts.get(name, 0) for counts in self._elsewhere.values())
 
     @property
     def others(self) -> Collection[str]:
-        """The other instances that have told of theirs."""
+        """The other instances with known counts."""
         return self._elsewhere.keys()
 
     @property
     def here(self) -> dict[str, int]:
-        """What each name has here."""
+        """The counts of this instance."""
         return dict(self._here)
 
     def take(self) -> dict[str, int]:
-        """What each name has here that has changed since the last time."""
+        """Return the changed counts of this instance since the last call."""
         news, self._news = self._news, set()
         return {name: self._here[name] for name in news}
 
     def set(self, instance: str, counts: Mapping[str, int]) -> None:
-        """Names have so many on another instance, from now on."""
+        """Set counts of another instance."""
         known = self._elsewhere.setdefault(instance, {})
         for name, count in counts.items():
             if count > 0:
@@ -62,7 +62,7 @@ class InstanceCounts:
                 known.pop(name, None)
 
     def drop(self, instance: str) -> None:
-        """There is nothing on another instance any more."""
+        """Drop all counts of another instance."""
         self._elsewhere.pop(instance, None)
 
     def _note(self, name: str) -> None:

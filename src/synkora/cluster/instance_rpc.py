@@ -1,4 +1,4 @@
-"""What our instances ask each other, beside what adapters do: servers of Node.js neither see nor hear of it."""
+"""Requests between instances, apart from the adapters'. Node.js servers do not get these messages."""
 
 import asyncio
 import secrets
@@ -16,24 +16,24 @@ from synkora.protocol.json import Decoder, Raw, encode
 from synkora.redis.link import Link
 
 PREFIX: Final = "synkora:"
-MOST_AT_ONCE: Final = 16  # questions of one topic that are being answered; further ones are not
-MOST_BYTES: Final = 8_000_000  # of an answer: what is more is not sent
+MOST_AT_ONCE: Final = 16  # requests of one topic at a time; further ones get no answer
+MOST_BYTES: Final = 8_000_000  # of an answer; a larger one is not sent
 
 log = structlog.get_logger(__name__)
 
-#: What answers a question of some topic: both are JSON.
+#: Answers a request of a topic; request and answer are JSON.
 Answerer = Callable[[bytes], Awaitable[bytes]]
 
 
-_NO_BODY: Final = Raw()  # a Raw cannot be one of several types
+_NO_BODY: Final = Raw()  # a Raw cannot be part of a union
 
-#: An instance's id: it is part of a channel's name here, and of what pages ask for.
+#: An instance's id. It is part of channel names and of the console's requests.
 InstanceId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9]{1,40}\Z")]
 Within = Annotated[float, msgspec.Meta(ge=0, le=60)]
 
 
 class InstanceRequest(msgspec.Struct):
-    """A question of the instance `asker`, which waits for its answer `within` so many seconds."""
+    """A request of the instance `asker`, which waits `within` seconds for the answer."""
 
     id: str
     asker: InstanceId
@@ -43,7 +43,7 @@ class InstanceRequest(msgspec.Struct):
 
 
 class InstanceReply(msgspec.Struct, omit_defaults=True):
-    """The answer of `instance` to the question with that `id`; one without a body says that there is none to come."""
+    """The answer of `instance` to the request `id`. Without a body: the instance will not answer."""
 
     id: str
     instance: InstanceId
@@ -55,7 +55,7 @@ _ANSWER: Final[Decoder[InstanceReply]] = Decoder(InstanceReply)
 
 
 class _Asked:
-    """A question that waits for some instances."""
+    """A request that waits for the answers of some instances."""
 
     def __init__(self, expected: Collection[str]) -> None:
         self.answers: dict[str, bytes] = {}
@@ -63,7 +63,7 @@ class _Asked:
         self._missing = set(expected)
 
     def take(self, answer: InstanceReply) -> None:
-        """Take an answer; one of an instance that nobody knew yet is welcome too."""
+        """Store an answer, also of an instance that was unknown before."""
         body = bytes(answer.body)
         if body:
             self.answers[answer.instance] = body
@@ -73,9 +73,9 @@ class _Asked:
 
 
 class InstanceRpc:
-    """Asks other instances, and answers what they ask.
+    """Sends requests to other instances, and answers theirs.
 
-    `known` says which other instances there are. Nothing is kept in Redis, and nothing is sent that nobody asked for.
+    `known` returns the other instances. Nothing is stored in Redis, and nothing is sent without a request.
     """
 
     def __init__(self, link: Link, known: Callable[[], Collection[str]], *, prefix: str = PREFIX) -> None:
@@ -98,18 +98,18 @@ class InstanceRpc:
 
     @property
     def others(self) -> Collection[str]:
-        """The ids of the other instances that are known."""
+        """The ids of the known other instances."""
         return self._known()
 
     def on(self, topic: str, answerer: Answerer) -> None:
-        """Have `answerer` answer the questions of a topic. What it raises is logged, and then there is no answer."""
+        """Answer the requests of a topic with `answerer`. Its exceptions are logged, and there is no answer then."""
         self._answerers[topic] = answerer
 
     async def ask(self, topic: str, question: bytes, *, to: str | None = None, within: float) -> dict[str, bytes]:
-        """The answers of all other instances, or of the one that is named, by their ids.
+        """Return the answers of all other instances, or of the instance `to`, by id.
 
-        It ends when all that are known have answered, or after `within` seconds with what there is by then. There is
-        nothing to wait for where Redis is away.
+        Returns when all known instances have answered, or after `within` seconds with the received answers; at once
+        without Redis.
         """
         expected = self._known() if to is None else (to,)
         if not expected or not self._link.is_up:
@@ -128,7 +128,7 @@ class InstanceRpc:
         return asked.answers
 
     def close(self) -> None:
-        """Hear and answer nothing any more."""
+        """Stop receiving requests and answers."""
         for channel in self._channels:
             self._link.unsubscribe(channel)
         self._tasks.cancel()
@@ -157,7 +157,7 @@ class InstanceRpc:
                 log.warning("answer_too_large", eventName=question.topic, size=len(body))
                 body = None
         except TimeoutError:
-            pass  # nobody waits for it any more
+            pass  # the asker no longer waits
         except (ProtocolError, InvalidPayload):  # of another version of the server
             self.unreadable += 1
         except Exception as error:  # noqa: BLE001  # it is logged
@@ -178,7 +178,7 @@ class InstanceRpc:
         except (ProtocolError, InvalidPayload):
             self.unreadable += 1
             return
-        if answer.instance == self._link.uid:  # nobody else may speak for this one
+        if answer.instance == self._link.uid:  # no other instance may use this one's id
             self.unreadable += 1
             return
         asked = self._asked.get(answer.id)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from synkora.cluster.presence_scripts import REAP, RENEW_LEASE, Keys
 from synkora.redis.link import Link
 
-_REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not held up
+_REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not blocked
 _RENEWALS: Final = 3  # within a lifetime
 
 
@@ -17,11 +17,13 @@ _RENEWALS: Final = 3  # within a lifetime
 class Timing:
     """Durations of presence over several instances, in seconds.
 
-    An instance beats every `beat`, and is taken for dead after a `silence`. Each key in Redis lives for a `lifetime`
-    that is renewed about three times within it. A list is told after `timeout` though Redis has not answered.
+    An instance sends a heartbeat every `beat`, and is considered dead after `silence`. Each key in Redis expires after
+    `lifetime`, and is renewed about three times within it. A list is sent after `timeout` even without an answer of
+    Redis.
 
-    When Redis has been away for `absence`, others are taken for gone. When it is back, they have as long to come back
-    too: for `watch` nobody is taken for dead, and for `doubt` those stay listed of whom Redis no longer knows.
+    When Redis has been unavailable for `absence`, the members of other instances are removed. When Redis is back, other
+    instances need time to reconnect: for `watch` no instance is considered dead, and for `doubt` members that Redis no
+    longer knows stay listed.
     """
 
     beat: float = 2.0
@@ -34,14 +36,14 @@ class Timing:
 
     @property
     def beats_between_renewals(self) -> int:
-        """In so many beats each project has its turn."""
+        """The number of beats in which all projects are renewed once."""
         return max(int(self.lifetime / self.beat / _RENEWALS), 1)
 
 
 class InstanceLease:
-    """The lease of one instance, `is_valid` as far as is known here.
+    """The lease of one instance. `is_valid` is the state that this instance knows.
 
-    What it asks raises `LinkDown` and `RedisRefused`.
+    Its methods raise `LinkDown` and `RedisRefused`.
     """
 
     def __init__(self, link: Link, keys: Keys, timing: Timing) -> None:
@@ -50,17 +52,17 @@ class InstanceLease:
         self._keys = keys
         self._timing = timing
         self._own_keys = (keys.instances, keys.instance(link.uid))
-        self._since = 0.0  # by the loop's clock, when it was last registered
+        self._since = 0.0  # time of the last registration, by the loop's clock
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it is so new that other instances may not have come back yet, after Redis has."""
+        """Whether the lease is so new that other instances may not have reconnected to Redis yet."""
         return asyncio.get_running_loop().time() - self._since < self._timing.watch
 
     async def renew(self, projects: Sequence[str], audit: Callable[[str, int], None]) -> list[str] | None:
-        """Beat, and have some projects live on; `audit` gets the version of each, at its place among the messages.
+        """Send a heartbeat, and renew some projects; `audit` gets the version of each, in order among the messages.
 
-        Returns the instances that no longer beat; None if this one is taken for dead itself.
+        Returns the instances with an expired lease; None if this instance's own lease has expired.
         """
 
         def answered(reply: Any) -> None:
@@ -75,9 +77,9 @@ class InstanceLease:
         return None if reply is None else _names(reply[0])
 
     async def register(self, registered: Callable[[list[str]], None]) -> list[str]:
-        """Take the lease; `registered` gets the ids of the projects that Redis takes this instance to be in.
+        """Take the lease; `registered` gets the ids of this instance's projects according to Redis.
 
-        Returns the instances that no longer beat.
+        Returns the instances with an expired lease.
         """
 
         def listed(reply: Any) -> None:
@@ -94,12 +96,12 @@ class InstanceLease:
         return (self._link.uid, round(timing.silence * 1000), ceil(timing.lifetime), int(registers))
 
     async def give_up(self) -> None:
-        """Take this instance out of all its projects."""
+        """Remove this instance from all its projects."""
         self.is_valid = False
         await self._take_out(self._link.uid, silence=0)
 
     async def reap(self, instance: str) -> None:
-        """Take an instance that no longer beats out of all its projects."""
+        """Remove an instance with an expired lease from all its projects."""
         await self._take_out(instance, silence=self._timing.silence)
 
     async def _take_out(self, instance: str, *, silence: float) -> None:

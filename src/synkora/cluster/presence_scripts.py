@@ -1,4 +1,4 @@
-"""The state of presence in Redis: its keys, and the Lua scripts that alone change it, each at one moment."""
+"""The state of presence in Redis: its keys, and the Lua scripts that change it atomically."""
 
 from typing import Final
 
@@ -11,9 +11,9 @@ REAP: Final = Script.load(__package__, "common", "reap")
 
 
 class Keys:
-    """The names of what is in Redis, all beginning with `prefix`.
+    """The names of the keys and channels in Redis, all beginning with `prefix`.
 
-    A project's id is the end of its names, so that it may be any text.
+    A project's id is the end of its names, so it may be any text.
     """
 
     __slots__ = ("_prefix",)
@@ -23,7 +23,7 @@ class Keys:
 
     @property
     def instances(self) -> bytes:
-        """A sorted set: each instance, with the time of its last beat in ms."""
+        """A sorted set: the instances by the time of their last heartbeat in ms."""
         return f"{self._prefix}instances".encode()
 
     def instance(self, uid: str) -> bytes:

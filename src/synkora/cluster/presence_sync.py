@@ -23,53 +23,53 @@ from synkora.redis.link import Link, LinkDown, RedisRefused
 
 PREFIX: Final = "synkora:"
 _CALLS_AT_ONCE: Final = 64
-_CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not held up
+_CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not blocked
 _GOODBYE_WITHIN: Final = 2.0  # seconds
 
 log = structlog.get_logger(__name__)
 
 
 class PresenceSync:
-    """Knows the connections of all instances, and keeps Redis informed of this instance's own.
+    """Presence of all instances. Writes the connections of this instance to Redis.
 
-    Of its own connections it tells the listener at once, of the others' as Redis announces them. A list is complete
-    when Redis has answered, or has failed to. While Redis is away it goes on with this instance's own, as `Timing`
-    says.
+    The listener gets changes of this instance's connections at once, and changes of others when Redis announces them. A
+    list is complete when Redis has answered or failed. While Redis is unavailable, presence continues with this
+    instance's connections, as `Timing` describes.
 
-    Each project follows the table of `SyncState`, and has one call to Redis under way at most: changes made meanwhile
-    go into the next call. All calls need a valid lease.
+    Each project follows the table of `SyncState`, and has at most one pending call to Redis: later changes go into the
+    next call. All calls need a valid lease.
     """
 
     def __init__(self, link: Link, *, prefix: str = PREFIX, timing: Timing | None = None) -> None:
-        self.problem: str | None = None  # why Redis does not do what it is asked, though it answers
+        self.problem: str | None = None  # why Redis refuses commands, although it answers
         self._link = link
         self._keys = keys = Keys(prefix)
         self._timing = timing = timing or Timing()
         self._lease = InstanceLease(link, keys, timing)
         self._listener: PresenceListener | None = None
         self._projects: dict[str, ProjectSync] = {}
-        self._inhabited = 0  # of them: counted, since many ask
+        self._inhabited = 0  # projects with a connection; counted, since it is read often
         self._incomplete = TimeoutQueue(timing.timeout, self._completed)
         self._doubts = TimeoutQueue(timing.doubt, self._settle)
         self._absence: asyncio.TimerHandle | None = None
         # Calls
         self._due: dict[str, None] = {}  # in this order
-        self._refused: set[str] = set()  # tried again with the next beat
-        self._calls = 0  # under way
-        # Beats
+        self._refused: set[str] = set()  # retried with the next beat
+        self._calls = 0  # pending
+        # Heartbeat
         self._unaudited: list[str] = []
         self._was_refused = False  # since the last beat
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to beat, in the running loop; the link may be up before or come up later."""
+        """Start the heartbeat, in the running loop. The link may come up before or after."""
         self._link.on_up.append(self._went_up)
         self._link.on_down.append(self._went_down)
         self._task = asyncio.get_running_loop().create_task(self._keep_beating())
 
     async def close(self) -> None:
-        """Tell all other instances that those of this one have left; here they stay until they leave."""
+        """Remove this instance's connections from Redis. Locally they stay until they leave."""
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
         self._lease.is_valid = False
@@ -84,20 +84,20 @@ class PresenceSync:
         if self._absence is not None:
             self._absence.cancel()
 
-    # What is known
+    # Reading
 
     @property
     def project_count(self) -> int:
-        """How many projects have a connection of this instance in them."""
+        """The number of projects with a connection of this instance."""
         return self._inhabited
 
     @property
     def local_projects(self) -> list[str]:
-        """The ids of those projects."""
+        """The ids of the projects with a connection of this instance."""
         return [project.id for project in self._projects.values() if project.replica.own]
 
     def occupancy(self, project_id: str) -> Occupancy:
-        """How many are in a project, on all instances."""
+        """Return the number of users and connections in a project, on all instances."""
         project = self._projects.get(project_id)
         if project is None:
             return Occupancy(0, 0, False)
@@ -105,33 +105,33 @@ class PresenceSync:
         return Occupancy(attendance.count, len(attendance), attendance.smallest_id in own)
 
     def roster(self, project_id: str) -> Roster:
-        """The users in a project, each once, ordered by arrival."""
+        """Return the users in a project, each once, in order of arrival."""
         return self._attendance(project_id).roster
 
     def count(self, project_id: str) -> int:
-        """How many users are in a project."""
+        """Return the number of users in a project."""
         return self._attendance(project_id).count
 
     def connections(self, project_id: str) -> int:
-        """How many connections are in a project, on all instances."""
+        """Return the number of connections in a project, on all instances."""
         return len(self._attendance(project_id))
 
     def is_complete(self, project_id: str) -> bool:
-        """Whether Redis has told of the others, or cannot."""
+        """Whether Redis has answered with the other connections, or has failed."""
         return project_id not in self._incomplete
 
     def _attendance(self, project_id: str) -> ProjectPresence:
         project = self._projects.get(project_id)
         return EMPTY if project is None else project.replica.attendance
 
-    # What clients of this instance do
+    # Changes of this instance
 
     def listen(self, listener: PresenceListener) -> None:
-        """Tell `listener` of all that changes."""
+        """Report all changes to `listener`."""
         self._listener = listener
 
     def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
-        """Note that a connection of this instance has joined."""
+        """Add a connection of this instance."""
         project = self._projects.get(project_id) or self._open(project_id)
         own = project.replica.own
         was_empty = not own
@@ -144,13 +144,13 @@ class PresenceSync:
                 self._listener.joined(project_id, entry)
 
     def hold_connection(self, project_id: str, socket_id: str) -> None:
-        """Note that the client of a connection may return, to this instance or to another one."""
+        """Mark a connection as lost: its client may return to this or another instance."""
         project = self._projects.get(project_id)
         if project is not None:
             project.replica.hold(socket_id)
 
     def remove_connection(self, project_id: str, socket_id: str) -> None:
-        """Note that it has left."""
+        """Remove a connection of this instance."""
         project = self._projects.get(project_id)
         if project is None:
             return
@@ -164,7 +164,7 @@ class PresenceSync:
         if has_moved:
             if not own:
                 self._drop(project)
-                self._plan_call(project_id)  # nobody is in it here any more
+                self._plan_call(project_id)  # no connection of this instance is left
             return
         if self._listener is not None:
             self._listener.left(project_id, entry)
@@ -186,7 +186,7 @@ class PresenceSync:
         del self._projects[project.id]
         self._link.unsubscribe(self._keys.channel(project.id))
 
-    # What Redis tells
+    # Messages of Redis
 
     def _heard(self, project: ProjectSync, message: bytes) -> None:
         try:
@@ -210,7 +210,7 @@ class PresenceSync:
             self._plan_call(project.id)
 
     def _entered(self, project: ProjectSync, reply: Any) -> None:
-        """Take a snapshot, at its place among the announcements."""
+        """Apply a snapshot, in order among the announcements."""
         self._changed(reply)
         if reply is None or self._projects.get(project.id) is not project:
             return
@@ -223,10 +223,10 @@ class PresenceSync:
         if reply is None:
             self._lease.is_valid = False
 
-    # What the listener is told
+    # Reports to the listener
 
     def _tell(self, project: ProjectSync, changes: Changes) -> None:
-        """Tell of others; before a list is complete, the list will."""
+        """Report changes of other instances, unless the list is incomplete: the complete list will contain them."""
         if self._listener is None or not self.is_complete(project.id):
             return
         for entry in changes.left:
@@ -235,7 +235,7 @@ class PresenceSync:
             self._listener.joined(project.id, entry)
 
     def _complete(self, project_id: str) -> None:
-        """Wait no longer for the others of a project."""
+        """Stop waiting for the other connections of a project."""
         if project_id in self._incomplete:
             self._incomplete.drop(project_id)
             self._completed(project_id)
@@ -249,10 +249,10 @@ class PresenceSync:
         project = self._projects[project_id]
         self._tell(project, project.replica.settle())
 
-    # What Redis is told
+    # Calls to Redis
 
     def _plan_call(self, project_id: str) -> None:
-        """Tell Redis of a project at the end of the turn, or as soon as can be."""
+        """Schedule a call for a project, at the end of the turn or as soon as possible."""
         if not self._due:
             asyncio.get_running_loop().call_soon(self._call_all)
         self._due[project_id] = None
@@ -263,7 +263,7 @@ class PresenceSync:
             del self._due[project_id]
             project = self._projects.get(project_id)
             if project is None:
-                self._call(ProjectSync(project_id, self._link.uid))  # nobody is in it
+                self._call(ProjectSync(project_id, self._link.uid))  # without connections
             elif project.has_news and not project.is_calling:
                 self._call(project)
 
@@ -295,7 +295,7 @@ class PresenceSync:
             if project.replica.own or not is_open:
                 self._refused.add(project.id)
             else:
-                self._lease.is_valid = False  # to learn later, from Redis, of what is to be taken out of it
+                self._lease.is_valid = False  # the next registration returns the projects to leave
         elif project.has_news and is_open:
             self._plan_call(project.id)
         if is_open and not isinstance(error, LinkDown):
@@ -310,7 +310,7 @@ class PresenceSync:
             self.problem = str(error)
             log.warning("presence_refused", problem=self.problem)
 
-    # Beats
+    # Heartbeat
 
     async def _keep_beating(self) -> None:
         while True:
@@ -319,10 +319,10 @@ class PresenceSync:
                 try:
                     await self._beat()
                 except LinkDown:
-                    pass  # of which the link tells
+                    pass  # the link reports it
                 except RedisRefused as error:
                     self._note_refusal(error)
-                except Exception as error:  # noqa: BLE001  # a fault of ours: without beats all clients would leave
+                except Exception as error:  # noqa: BLE001  # a bug: without heartbeats all members would be removed
                     log.error("beat_failed", **fault(error))
                 if not self._was_refused:
                     self.problem = None
@@ -347,7 +347,7 @@ class PresenceSync:
                 await lease.reap(instance)
 
     def _take_share(self) -> list[str]:
-        """Some of the projects: all of them have had their turn before the keys of the first expire."""
+        """Return the next projects to renew. All projects are renewed before the keys of the first expire."""
         if not self._unaudited:
             self._unaudited = list(self._projects)
         size = ceil(len(self._projects) / self._timing.beats_between_renewals)
@@ -355,7 +355,7 @@ class PresenceSync:
         return [project_id for project_id in share if project_id in self._projects]
 
     def _begin_again(self, entered: Iterable[str]) -> None:
-        """Tell Redis of all projects, and of those that it takes this instance to be in without reason."""
+        """Schedule calls for all projects, and for the `entered` ones in which this instance has no connection."""
         self._lose_track()
         for project_id in (*self._projects, *entered):
             self._plan_call(project_id)

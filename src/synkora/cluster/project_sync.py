@@ -1,4 +1,4 @@
-"""A project with a connection of this instance, and how far Redis and this instance agree on it."""
+"""The synchronisation of one project between this instance and Redis."""
 
 from enum import Enum, auto
 from itertools import islice
@@ -10,23 +10,23 @@ from synkora.protocol.json import encode
 
 
 class SyncState(Enum):
-    """What this instance and Redis know of each other in one project."""
+    """The sync state of one project."""
 
-    NEW = auto()  # Redis has not been told that this instance is in it
-    ENTERING = auto()  # a snapshot is on its way: `enter.lua` has been called
+    NEW = auto()  # Redis does not know that this instance is in the project
+    ENTERING = auto()  # a snapshot is pending: `enter.lua` has been called
     SYNCED = auto()  # the replica follows the announcements
-    CHANGING = auto()  # changes are on their way: `change.lua` has been called
-    OVERTAKEN = auto()  # one of these calls is under way, and its reply will not be enough
+    CHANGING = auto()  # changes are pending: `change.lua` has been called
+    OVERTAKEN = auto()  # one of these calls is pending, and its reply will not suffice
     OUTDATED = auto()  # a snapshot is needed
 
 
 class SyncEvent(Enum):
-    """What moves a project from state to state."""
+    """Events that change the sync state."""
 
-    ENTER = auto()  # a snapshot is asked for
+    ENTER = auto()  # a snapshot is requested
     CHANGE = auto()  # changes are reported
-    ANSWER = auto()  # the call that is under way has done what it should
-    FAIL = auto()  # it has not: Redis is gone, refused it, or does not know this instance
+    ANSWER = auto()  # the pending call has succeeded
+    FAIL = auto()  # the pending call has failed: Redis is unavailable, refused it, or does not know this instance
     LOSE_TRACK = auto()  # a gap in the announcements, another version in Redis, or a lost link
 
 
@@ -52,7 +52,7 @@ _CALLING: Final = (SyncState.ENTERING, SyncState.CHANGING, SyncState.OVERTAKEN)
 
 
 class ProjectSync:
-    """Its replica, and the changes that Redis has not been told of: `joined` have come after those in `left` went."""
+    """A project's replica, and the changes that Redis has yet to get: first those in `left`, then those in `joined`."""
 
     __slots__ = ("id", "joined", "left", "replica", "state")
 
@@ -64,26 +64,26 @@ class ProjectSync:
         self.joined: dict[str, bytes] = {}
 
     def move(self, event: SyncEvent) -> None:
-        """Follow the table. Raises `KeyError` for an event that the state does not have."""
+        """Change the state by the table. Raises `KeyError` for an event that the state does not have."""
         self.state = TRANSITIONS[self.state, event]
 
     @property
     def needs_snapshot(self) -> bool:
-        """Whether a snapshot is to be asked for, now or after the call that is under way."""
+        """Whether a snapshot is needed, now or after the pending call."""
         return self.state in _WITHOUT_SNAPSHOT
 
     @property
     def is_calling(self) -> bool:
-        """Whether a call is under way: there is one at most."""
+        """Whether a call is pending; there is at most one."""
         return self.state in _CALLING
 
     @property
     def has_news(self) -> bool:
-        """Whether Redis is to be told something."""
+        """Whether there are changes or a request for Redis."""
         return self.needs_snapshot or bool(self.left or self.joined)
 
     def join(self, entry: PresenceEntry) -> bool:
-        """Let a connection in; False if it is in already."""
+        """Add a connection; return False if it has joined already."""
         told = self.replica.join(entry)
         if told is None:
             return False
@@ -92,7 +92,7 @@ class ProjectSync:
         return True
 
     def leave(self, socket_id: str) -> PresenceEntry | None:
-        """Let a connection out; None if it was not in."""
+        """Remove and return a connection; None if it has not joined."""
         has_moved = socket_id in self.replica.moved
         entry = self.replica.leave(socket_id)
         if has_moved:
@@ -102,7 +102,7 @@ class ProjectSync:
         return entry
 
     def enter(self) -> list[PresenceEntry]:
-        """Ask for a snapshot: the connections that Redis is to know of, without those that have moved."""
+        """Request a snapshot; return the connections for Redis, without those that have moved."""
         self.left.clear()
         self.joined.clear()
         self.replica.await_snapshot()
@@ -111,7 +111,7 @@ class ProjectSync:
         return [entry for socket_id, entry in replica.own.items() if socket_id not in replica.moved]
 
     def change(self, most: int) -> tuple[list[str], list[tuple[str, bytes]]]:
-        """Report changes: some connections that have left, and then some that have joined."""
+        """Take up to `most` changes: some connections that have left, then some that have joined."""
         left = list(islice(self.left, most))
         for socket_id in left:
             del self.left[socket_id]

@@ -1,13 +1,13 @@
--- Take an instance that has not been heard of for too long out of its projects, some of them at a time: to be called
+-- Remove an instance with an expired lease from its projects, some of them at a time: to be called
 -- until it returns 0.
 -- KEYS: instances, the instance's projects.
--- ARGV: instance, how long is too long (ms), lifetime (s), who does this, prefix of a project's key, prefix of its
--- channel, how many connections to look at before it is enough.
+-- ARGV: instance, maximum silence (ms), lifetime (s), the calling instance, prefix of a project's key, prefix of its
+-- channel, maximum number of connections to process.
 
 local instance, silence, lifetime, author, key, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local beat = redis.call('ZSCORE', KEYS[1], instance)
 if not beat or tonumber(beat) > now - silence then
-  return 0 -- somebody else has done it, or it is back
+  return 0 -- another instance has removed it, or it is back
 end
 redis.call('ZADD', KEYS[1], 0, instance)
 local looked_at = 0

@@ -1,8 +1,7 @@
--- Say that an instance is alive, and give some of its projects a new lifetime. Returns the instances that have not been
--- heard of for too long, and the versions of those projects. False if the instance is not registered, unless that is
--- what is asked for.
+-- Renew an instance's lease and the lifetime of some of its projects. Returns the instances with an expired
+-- lease, and the versions of the renewed projects. False if the instance is not registered and the call does not register it.
 -- KEYS: instances, the instance's projects, then some of these projects.
--- ARGV: instance, how long is too long (ms), lifetime (s), whether to register ('1').
+-- ARGV: instance, maximum silence (ms), lifetime (s), whether to register ('1').
 
 local instance, silence, lifetime = ARGV[1], ARGV[2], ARGV[3]
 if ARGV[4] ~= '1' and not is_registered(KEYS[1], instance) then

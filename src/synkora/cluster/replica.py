@@ -1,4 +1,4 @@
-"""What an instance knows of who is in one project: pure state."""
+"""An instance's copy of one project's presence, as pure state."""
 
 from collections.abc import Collection
 from typing import Final
@@ -11,9 +11,9 @@ from synkora.protocol.json import Decoder
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """A change that Redis has made: those in `left` went first, then those in `joined` came.
+    """A change in Redis: first those in `left` left, then those in `joined` joined.
 
-    `before` and `version` are the project's versions, 0 where it had nobody in it.
+    `before` and `version` are the project's versions before and after, 0 for a project without connections.
     """
 
     author: str
@@ -24,9 +24,9 @@ class Announcement(msgspec.Struct, frozen=True):
 
 
 class ReplicaSnapshot(msgspec.Struct, frozen=True):
-    """Whom Redis knows of in a project, but for one instance's own.
+    """The connections in a project according to Redis, without those of one instance.
 
-    The `adopted` are own ones that Redis knew as those of other instances: their clients have returned to this one.
+    `adopted` are own connections that Redis knew as other instances': their clients have returned to this instance.
     """
 
     version: int
@@ -41,7 +41,7 @@ SNAPSHOT: Final[Decoder[ReplicaSnapshot]] = Decoder(ReplicaSnapshot, keeps_halve
 class Changes:
     """Changes to announce: first the entries that `left`, then the entries that `joined`.
 
-    `has_gap` is whether Redis and this instance have lost track of each other, so that a snapshot is needed.
+    `has_gap`: an announcement is missing, so a snapshot is needed.
     """
 
     __slots__ = ("has_gap", "joined", "left")
@@ -53,13 +53,14 @@ class Changes:
 
 
 class Replica:
-    """The connections in a project: this instance's `own`, of which it alone decides, and the others' as Redis tells.
+    """The connections in a project: this instance's `own`, and the others' from Redis.
 
-    Redis tells by snapshots and announcements, in the order of its changes. A connection that is missing in a snapshot
-    may come back, when Redis has lost its memory and the others find it: it is in doubt until `settle`.
+    Only this instance changes `own`. Redis sends snapshots and announcements, in the order of its changes. A connection
+    that is missing in a snapshot may return, when Redis has lost its memory and other instances reconnect: the
+    connection is in doubt until `settle`.
 
-    A client whose connection was lost may return to any instance. Its connection is `held` for a while, and `moved`
-    once another instance has it.
+    A client whose connection was lost may return to any instance. Its connection is `held` at first, and `moved` when
+    another instance has it.
     """
 
     __slots__ = ("_doubtful", "_instance", "_version", "attendance", "held", "moved", "own")
@@ -71,15 +72,15 @@ class Replica:
         self._doubtful: set[str] = set()
         self.held: set[str] = set()
         self.moved: set[str] = set()
-        self._version: int | None = None  # None while a snapshot is awaited
+        self._version: int | None = None  # None while a snapshot is pending
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether there is something to `settle`."""
+        """Whether a connection is in doubt."""
         return bool(self._doubtful)
 
     def join(self, entry: PresenceEntry) -> PresenceEntry | None:
-        """Let one of its own in, and return what Redis is to know of it; None if it is in already.
+        """Add an own connection; return its entry for Redis, or None if it has joined already.
 
         A connection that was another instance's keeps its entry: its client has returned to this one.
         """
@@ -98,12 +99,15 @@ class Replica:
         return entry
 
     def hold(self, socket_id: str) -> None:
-        """Note that the connection of one of its own is lost, and that its client may return to another instance."""
+        """Mark an own connection as lost: its client may return to another instance."""
         if socket_id in self.own:
             self.held.add(socket_id)
 
     def leave(self, socket_id: str) -> PresenceEntry | None:
-        """Let one of its own out; None if it was not in. One that has moved stays, as another instance's."""
+        """Remove and return an own connection; None if it had not joined.
+
+        A moved connection stays, as another instance's.
+        """
         entry = self.own.pop(socket_id, None)
         self.held.discard(socket_id)
         if socket_id in self.moved:
@@ -117,27 +121,27 @@ class Replica:
             self.moved.add(socket_id)
 
     def await_snapshot(self) -> None:
-        """Redis has been asked for a snapshot: what it announces until then is older."""
+        """Await a snapshot: announcements before the snapshot are older, and ignored."""
         self._version = None
 
     def agrees_with(self, version: int) -> bool:
-        """Whether it has the version that Redis has now, or awaits a snapshot."""
+        """Whether the replica has Redis' version, or awaits a snapshot."""
         return self._version is None or self._version == version
 
     def heed(self, announcement: Announcement) -> Changes:
-        """Follow a change that Redis has made."""
+        """Apply a change in Redis."""
         changes = Changes()
         for socket_id in announcement.left:
             if socket_id not in self.own or socket_id in self.moved:
                 self._remove(socket_id, changes)
             elif announcement.author != self._instance:
-                changes.has_gap = True  # this instance has been taken for dead
+                changes.has_gap = True  # this instance has been considered dead
         for entry in announcement.joined:
             if announcement.author != self._instance:
                 self._note_moved(entry.socketId)
                 self._add(entry, changes)
             elif entry.socketId not in self.own:
-                changes.has_gap = True  # it has left meanwhile, or Redis believes what was said long ago
+                changes.has_gap = True  # the connection has left meanwhile, or Redis has an outdated state
         if self._version is not None and announcement.version > self._version:
             if announcement.before != self._version:
                 changes.has_gap = True
@@ -145,7 +149,7 @@ class Replica:
         return changes
 
     def restore(self, snapshot: ReplicaSnapshot) -> Changes:
-        """Take a snapshot."""
+        """Apply a snapshot."""
         changes = Changes()
         self._version = snapshot.version
         self._doubtful = self._others() - {entry.socketId for entry in snapshot.presentees}
@@ -160,11 +164,11 @@ class Replica:
         return changes
 
     def settle(self) -> Changes:
-        """Take those in doubt for gone."""
+        """Remove the connections in doubt."""
         return self._forget(self._doubtful)
 
     def forget_others(self) -> Changes:
-        """Take all others for gone."""
+        """Remove the connections of all other instances."""
         return self._forget(self._others())
 
     def _others(self) -> set[str]:
@@ -184,7 +188,7 @@ class Replica:
         known = self.attendance.get(socket_id)
         if known == entry:
             return
-        if known is not None:  # it has left and come back unheard
+        if known is not None:  # it has left and rejoined without an announcement
             self._remove(socket_id, changes)
         self.attendance.add(entry)
         changes.joined.append(entry)

@@ -155,6 +155,7 @@ class Collaboration:
         recovery = recovery_of(namespace)
         if recovery is not None:
             recovery.may_replay = self._may_replay
+        namespace.use(self._limit_connects)
         namespace.use(self.authentication.authenticate)
         namespace.on_connect(self._welcome)
         namespace.on_disconnect(self._dismiss)
@@ -294,7 +295,6 @@ class Collaboration:
             self._incidents.note_limit(Limit.USER_CONNECTIONS, _address(socket))
             raise ConnectRefused("Too many connections", {"retryAfter": RETRY_AFTER})
         member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
-        self._rate_limiters.pop(session_of(socket), None)
         self._members[socket.id] = member
         self._connections.add(user.id)
         self._expiry.start(member)
@@ -306,13 +306,11 @@ class Collaboration:
         emit_once(socket, "connected", Connected(socket.id, user.id, now()))
         log.info("client_connected", socketId=socket.id, userName=user.name, userId=user.id)
 
-    def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
-        """Return a connection's rate limiter. A second CONNECT over the same connection continues with its state."""
+    def _limit_connects(self, socket: Socket, _: object) -> None:
+        """Count a further CONNECT over the same connection, before its token is verified. Raises `ConnectRefused`."""
         rate_limiter = self._rate_limiters.get(session_of(socket))
-        work = self._works.of(user_id)
         if rate_limiter is None:
-            return RateLimiter(self._limits, work)
-        rate_limiter.work = work
+            return
         try:
             rate_limiter.take(EventClass.OTHER)
         except EventRefused as refusal:
@@ -320,6 +318,16 @@ class Collaboration:
         except TooManyRefusals:
             socket.disconnect(close=True)
             raise ConnectRefused("disconnected") from None
+
+    def _rate_limiter(self, socket: Socket, user_id: str) -> RateLimiter:
+        """Return a connection's rate limiter. A further CONNECT over the same connection continues with its state."""
+        work = self._works.of(user_id)
+        rate_limiter = self._rate_limiters.pop(session_of(socket), None)
+        if rate_limiter is None:
+            return RateLimiter(self._limits, work)
+        if work is not None:
+            work.count_connect()
+        rate_limiter.work = work
         return rate_limiter
 
     def _dismiss(self, socket: Socket, reason: str) -> None:

@@ -10,6 +10,7 @@ from synkora.engine.rate import Rate
 EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
 DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
 JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access counts as
+CONNECT_SIZE: Final = 400_000  # bytes that a further CONNECT over the same connection counts as
 _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
@@ -33,6 +34,10 @@ class UserWork:
     def count_join(self) -> None:
         """Count a join, or another event that requires a question about access."""
         self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
+
+    def count_connect(self) -> None:
+        """Count a further CONNECT over the same connection; the first one counts as a handshake of the address."""
+        self.due = self._rate.after(self.due, monotonic(), CONNECT_SIZE)
 
     def count_delivery(self, size: int, receivers: int) -> None:
         """Count the delivery of an event of `size` bytes to `receivers` connections."""

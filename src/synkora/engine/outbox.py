@@ -64,7 +64,7 @@ class Outbox:
         self._flusher.broadcast(message, (self,), None)
 
     def put_all(self, messages: list[Message]) -> None:
-        """Add messages of this client alone. If they are many bytes, they wait in the backlog.
+        """Add messages of this client alone. If they are many bytes, they wait in the backlog, as far as it has room.
 
         There they stay shared with other clients, and are written a part per turn.
         """
@@ -73,7 +73,7 @@ class Outbox:
         flusher.deliveries += len(messages)
         flusher.bytes_out += size
         self.queue += messages
-        if size > FLUSH_CHUNK:
+        if FLUSH_CHUNK < size <= self._limit:
             queue, self.queue = self.queue, []
             flusher.dropped += (self._backlog or self._begin_backlog()).add(queue)
         flusher.schedule(self)

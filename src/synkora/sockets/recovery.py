@@ -49,7 +49,7 @@ RETURN_KEYS: Final = ("pid", "offset")
 
 
 class RecoveryOutcome(StrEnum):
-    """What became of a client that brought a `pid`. The values are labels of metrics.
+    """The outcome of a return with a `pid`. The values are metric labels.
 
     After `EPOCH`, `TRIMMED`, `TOO_MANY`, `UNAVAILABLE` and `DECLINED` the client is in its rooms again, without a
     replay; after the rest nothing is restored.
@@ -85,7 +85,7 @@ _TOO_MANY: Final = ReplaySize(events=1000)
 
 
 class SocketRecovery:
-    """What lets the client of a socket return.
+    """The state for a socket's return.
 
     `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
     number of the last event before the join, and `left` for rooms that were left that number and the last one before
@@ -149,7 +149,7 @@ class NamespaceRecovery:
         self.replayed_bytes = 0
 
     def forget(self) -> None:
-        """Drop all that is kept, since the namespace is given up."""
+        """Drop everything: the namespace is removed."""
         self._store.forget(self._core.name)
 
     # Events
@@ -212,7 +212,7 @@ class NamespaceRecovery:
     async def resume(self, socket: "Socket", brought: Return) -> None:
         """Give a socket that the middleware has admitted the id and rooms of its session, and end the old connection.
 
-        A session is its user's alone: nobody else can use it up.
+        Only the session's own user can use the session up.
         """
         rival = self._returning.get(brought.pid)
         session = await self._sessions.take(brought.pid) if rival is None else _session_of(rival)
@@ -248,7 +248,7 @@ class NamespaceRecovery:
     async def read(self, socket: "Socket", *, is_last: bool = False) -> None:
         """Read what a socket that returns has missed in the rooms that it is in, unless its recovery was declined.
 
-        With `is_last` the socket enters its rooms: what comes after the answer is held for it.
+        With `is_last` the socket enters its rooms: later messages are held for the socket.
         """
         found = socket._recovery
         if found is None or found.after is None or found.outcome not in (None, RecoveryOutcome.RECOVERED):
@@ -262,8 +262,15 @@ class NamespaceRecovery:
         joined = {room: number for room, number in found.joined.items() if room in rooms}
         self.log.replay(socket.id, joined, found.after, partial(self._answered, found, answered))
         await answered
+        missed, found.missed = found.missed, []
         if is_last:
-            await self._encode(socket, found)
+            found.replay = self._messages(missed)  # the handler of CONNECT has run: nothing may be awaited any more
+            return
+        for end in range(_SLICE, len(missed), _SLICE):
+            found.replay += self._messages(missed[end - _SLICE : end])
+            await asyncio.sleep(0)
+            if not socket._is_connecting or socket._recovery is not found:
+                return
 
     def _answered(
         self, found: SocketRecovery, answered: asyncio.Future[None], missed: list[LoggedEvent] | Incomplete
@@ -280,25 +287,27 @@ class NamespaceRecovery:
             found.outcome = RecoveryOutcome(missed.value)
         else:
             found.outcome = RecoveryOutcome.RECOVERED
+            found.missed = missed
         if found.held is not None:
             found.held.queue.clear()  # these are among the missed
-            if isinstance(missed, list):
-                found.missed = missed  # not earlier: many clients may wait for a decision
         if not answered.done():
             answered.set_result(None)
 
-    async def _encode(self, socket: "Socket", found: SocketRecovery) -> None:
-        """Encode what a client has missed, and yield to other clients after each slice."""
-        missed, found.missed = found.missed, []
-        epoch = self.log.position.epoch
-        for start in range(0, len(missed), _SLICE):
-            if start:
-                await asyncio.sleep(0)
-                if not socket._is_connecting or socket._recovery is not found:
-                    return
-            found.replay += [
-                self._message(Position(epoch, event.number), event) for event in missed[start : start + _SLICE]
-            ]
+    def _messages(self, missed: list[LoggedEvent]) -> list[Message]:
+        """Return missed events as messages, one for all clients that still have to be sent the same event."""
+        epoch, messages = self.log.position.epoch, []
+        for event in missed:
+            position = Position(epoch, event.number)
+            message = self._replayed.get(position)
+            if message is None:
+                data = position.after_event(event.data)
+                if event.attachments:
+                    message = packets.event_of_json(self._core.name, data, event.attachments)
+                else:
+                    message = Message(data, head=self._head)
+                self._replayed[position] = message
+            messages.append(message)
+        return messages
 
     def settled(self, socket: "Socket") -> None:
         """End the return of a socket that was admitted or refused; give the session of a refused one back."""
@@ -343,18 +352,6 @@ class NamespaceRecovery:
         socket._session.outbox.put_all(replay)
         self.replays.observe(found.size.events)
         self.replayed_bytes += found.size.bytes
-
-    def _message(self, position: Position, event: LoggedEvent) -> Message:
-        """Return a missed event, one message for all clients that still have to be sent it."""
-        message = self._replayed.get(position)
-        if message is None:
-            data = position.after_event(event.data)
-            if event.attachments:
-                message = packets.event_of_json(self._core.name, data, event.attachments)
-            else:
-                message = Message(data, head=self._head)
-            self._replayed[position] = message
-        return message
 
     # Sessions
 
@@ -409,7 +406,7 @@ class NamespaceRecovery:
         self.log.locate(located)
 
     def _save_again(self, socket: "Socket", found: SocketRecovery) -> None:
-        """Save what was learnt of a shared log, unless the socket has ended meanwhile."""
+        """Save the positions of a shared log, unless the socket has ended meanwhile."""
         if self.log.is_shared and socket.connected and socket._recovery is found:
             self._save(socket, found)
 

@@ -71,7 +71,7 @@ def test_changes_lead_from_one_state_to_the_other(before: Any, after: Any) -> No
 
 
 @given(sockets)
-def test_where_nothing_has_changed_nothing_is_told(given: Any) -> None:
+def test_without_changes_there_are_no_events(given: Any) -> None:
     assert list(changes(described(given), described(given))) == []
 
 

@@ -23,7 +23,7 @@ def test_the_password_is_the_token(credentials: Credentials) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "pässwörd", 7, True, [TOKEN], {}])
-def test_anything_else_is_no_password(credentials: Credentials, given: object) -> None:
+def test_any_other_password_is_invalid(credentials: Credentials, given: object) -> None:
     assert not credentials.are_password(given)
 
 
@@ -49,7 +49,7 @@ def test_a_session_cannot_be_made_up(credentials: Credentials, clock: Clock) -> 
         assert not credentials.are_session(given)
 
 
-def test_what_is_too_long_is_no_session(credentials: Credentials, clock: Clock) -> None:
+def test_a_too_long_id_is_not_a_session(credentials: Credentials, clock: Clock) -> None:
     """It is refused before its signature is made, be it a right one: what clients send costs next to nothing."""
     for zeros, holds in ((0, True), (20, True), (100, False)):
         end = "0" * zeros + str(int(clock.now) + SESSION)
@@ -57,5 +57,5 @@ def test_what_is_too_long_is_no_session(credentials: Credentials, clock: Clock) 
 
 
 @pytest.mark.parametrize("given", [None, "", ".", 7, ["a"], {}, "é.é", TOKEN])
-def test_anything_else_is_no_session(credentials: Credentials, given: object) -> None:
+def test_any_other_session_is_invalid(credentials: Credentials, given: object) -> None:
     assert not credentials.are_session(given)

@@ -51,7 +51,7 @@ async def admin_of(address: Address) -> AsyncIterator[Admin]:
         yield someone
 
 
-async def test_admins_of_one_are_told_of_all(redis: RedisServer) -> None:
+async def test_admins_get_the_statistics_of_all_instances(redis: RedisServer) -> None:
     """They get the earlier and the later clients, with their rooms; a session is valid on each instance."""
     async with instance(redis) as first, instance(redis) as second, admin_of(first) as someone:
         (session,) = await someone.told("session")
@@ -111,7 +111,7 @@ def fails(rpc: InstanceRpc) -> None:
         pytest.param(fails, 2, id="fails"),
     ],
 )
-async def test_one_that_does_not_answer_keeps_nothing_from_admins(
+async def test_a_silent_instance_does_not_delay_admins(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, other: Callable[[InstanceRpc], object], told: int
 ) -> None:
     monkeypatch.setattr("synkora.app.all_instances.WITHIN", 0.2)
@@ -126,7 +126,7 @@ async def test_one_that_does_not_answer_keeps_nothing_from_admins(
         assert len(seen) == told
 
 
-async def test_without_redis_admins_are_told_of_their_own_instance(redis: RedisServer) -> None:
+async def test_without_redis_admins_get_their_own_instance(redis: RedisServer) -> None:
     async with instance(redis) as first:
         redis.kill()
         async with admin_of(first) as someone:

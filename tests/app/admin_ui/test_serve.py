@@ -60,7 +60,7 @@ async def test_other_clients_are_refused(site: AdminSite, auth: dict[str, object
     assert site.server.incidents.totals[IncidentKind.CONSOLE_SIGN_IN_REFUSED] == 1
 
 
-async def test_the_password_opens_nothing_but_the_admin_namespace(site: AdminSite) -> None:
+async def test_the_password_gives_access_only_to_the_admin_namespace(site: AdminSite) -> None:
     async with admin(site.address) as someone:
         await someone.told("server_stats")
         await someone.client.send('40{"password":"' + TOKEN + '"}')
@@ -84,7 +84,7 @@ async def test_after_too_many_wrong_passwords_the_right_one_has_to_wait(site: Ad
     assert site.server.incidents.totals[IncidentKind.CONSOLE_SIGN_IN_REFUSED] == MOST_FAILURES + 1
 
 
-async def test_who_goes_on_guessing_is_cut_off(site: AdminSite) -> None:
+async def test_further_guesses_are_disconnected(site: AdminSite) -> None:
     """With the words why: each further guess costs a connection. An operator's own goes on."""
     async with admin(site.address) as someone, visitor(site.address) as guesser:
         for _ in range(MOST_FAILURES):
@@ -99,7 +99,7 @@ async def test_who_goes_on_guessing_is_cut_off(site: AdminSite) -> None:
         await someone.told("server_stats")
 
 
-async def test_guesses_that_come_together_are_not_all_judged(site: AdminSite) -> None:
+async def test_simultaneous_guesses_are_limited(site: AdminSite) -> None:
     """Of the many in one request those after the one that is too many are dropped with the connection."""
     async with Polling(site.address) as guesser:
         await guesser.open()
@@ -167,7 +167,7 @@ async def test_an_invalid_request_disconnects_no_socket(site: AdminSite, argumen
 
 
 @pytest.mark.parametrize("command", ["join", "leave", "emit"])
-async def test_admins_do_not_change_who_is_in_a_project(site: AdminSite, command: str) -> None:
+async def test_admins_cannot_change_the_members_of_a_project(site: AdminSite, command: str) -> None:
     """Joins and leaves are the server's own matter, and so is what a project is told: such commands are refused."""
     (alice,) = await site.meet("Alice", project="p")
     async with admin(site.address) as someone:
@@ -178,7 +178,7 @@ async def test_admins_do_not_change_who_is_in_a_project(site: AdminSite, command
     assert alice.take() == []
 
 
-async def test_clients_are_not_sent_what_admins_are(site: AdminSite) -> None:
+async def test_clients_do_not_get_the_admins_events(site: AdminSite) -> None:
     async with socketio(site.address, {"token": token_of("Alice")}) as alice, admin(site.address) as someone:
         await alice.event()
         for _ in range(3):

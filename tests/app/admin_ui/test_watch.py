@@ -41,7 +41,7 @@ async def enter(client: WebSocket, project: str = "p") -> str:
     return sid
 
 
-async def test_who_is_there_is_told_first(site: AdminSite) -> None:
+async def test_an_admin_first_gets_the_current_sockets(site: AdminSite) -> None:
     """What the UI can do, then all sockets with their rooms and their users, admins too, and the figures."""
     async with socketio(site.address, {"token": token_of("Alice")}) as alice, Polling(site.address) as polling:
         sid = await enter(alice)
@@ -65,7 +65,7 @@ async def test_who_is_there_is_told_first(site: AdminSite) -> None:
     assert stats["aggregatedEvents"] == []
 
 
-async def test_secrets_are_not_told(site: AdminSite) -> None:
+async def test_secrets_are_not_sent(site: AdminSite) -> None:
     """Neither tokens nor cookies, wherever they came, nor what opens the session itself."""
     token, cookie = token_of("Alice"), "next-auth.session-token=" + token_of("Alice", image="cookie")
     headers = {"authorization": f"Bearer {token}", "cookie": cookie, "x-secret": "hush", "user-agent": "a browser"}
@@ -83,7 +83,7 @@ async def test_secrets_are_not_told(site: AdminSite) -> None:
         assert secret not in str(sockets)
 
 
-async def test_changes_are_told(site: AdminSite) -> None:
+async def test_changes_are_sent(site: AdminSite) -> None:
     async with admin(site.address) as someone:
         await someone.told("all_sockets")
         async with Polling(site.address) as alice:
@@ -100,7 +100,7 @@ async def test_changes_are_told(site: AdminSite) -> None:
             assert (await someone.told("socket_disconnected"))[:2] == ["/", sid]
 
 
-async def test_growth_is_told(site: AdminSite) -> None:
+async def test_growth_is_sent(site: AdminSite) -> None:
     """Connections, messages and bytes, since the last look."""
     async with admin(site.address) as someone:
         await someone.told("server_stats")
@@ -115,7 +115,7 @@ async def test_growth_is_told(site: AdminSite) -> None:
         assert (grown["rawConnection"], grown["rawDisconnection"]) == (1, 1)
 
 
-async def test_one_who_comes_later_is_told_what_is_known(site: AdminSite) -> None:
+async def test_a_later_admin_gets_the_known_state(site: AdminSite) -> None:
     async with socketio(site.address, {"token": token_of("Alice")}) as alice, admin(site.address) as first:
         sid = await enter(alice)
         await first.told("server_stats")
@@ -129,7 +129,7 @@ async def test_one_who_comes_later_is_told_what_is_known(site: AdminSite) -> Non
             assert (await second.told("room_joined"))[:3] == ["/", "q", sid]
 
 
-async def test_too_many_sockets_are_not_told(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_sockets_are_not_sent(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """The UI shows figures alone then, and tables again when there are fewer."""
     monkeypatch.setattr(watch, "MOST_SOCKETS", 3)
     async with admin(site.address) as someone:
@@ -148,7 +148,7 @@ async def test_too_many_sockets_are_not_told(site: AdminSite, monkeypatch: pytes
         assert len(sockets) == 3
 
 
-async def test_many_changes_are_told_as_one(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_changes_are_sent_as_one(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_MOST_CHANGES", 0)  # a look may come between two of them
     async with admin(site.address) as someone:
         await someone.told("all_sockets")

@@ -50,7 +50,7 @@ def test_quotes_that_docker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert GOOD not in str(findings)
 
 
-def test_a_file_that_is_no_text(folder: Path) -> None:
+def test_a_file_that_is_not_text(folder: Path) -> None:
     (folder / ".env.local").write_bytes(b"NEXTAUTH_SECRET=\xff\xfe")
     settings, findings = read_configuration()
     assert settings is None
@@ -75,7 +75,9 @@ def test_settings_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("mode", "status"), [(0o600, FindingStatus.WELL), (0o640, FindingStatus.WELL), (0o644, FindingStatus.RISKY)]
 )
-def test_who_may_read_the_file(monkeypatch: pytest.MonkeyPatch, folder: Path, mode: int, status: FindingStatus) -> None:
+def test_a_file_that_other_users_can_read_is_risky(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, mode: int, status: FindingStatus
+) -> None:
     """A file with the secret is for the server's user, and for its group at most."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
     (folder / ".env.local").write_text("WS_PORT=4000\n")

@@ -105,7 +105,7 @@ async def test_another_schema(settings: MakeSettings, database: Database) -> Non
     assert found["database-tables"].status is FindingStatus.WRONG
 
 
-async def test_what_cannot_be_asked(settings: MakeSettings, database: Database) -> None:
+async def test_invalid_queries_are_refused(settings: MakeSettings, database: Database) -> None:
     """Why it cannot be asked is told, without a password, and nothing else is looked at."""
     url = database.server.url()
     for bad, words in (
@@ -123,7 +123,7 @@ async def test_what_cannot_be_asked(settings: MakeSettings, database: Database) 
         assert {finding.status for name, finding in found.items() if name != "database"} == {FindingStatus.SKIPPED}
 
 
-async def test_a_database_that_says_nothing(settings: MakeSettings) -> None:
+async def test_a_silent_database(settings: MakeSettings) -> None:
     async with listening(lambda reader, _: reader.read()) as listener:
         found = await look(settings, f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode=disable")
     assert found["database"].message == "the database cannot be asked: it did not answer within 2.5 s"

@@ -138,7 +138,7 @@ async def test_a_frozen_one(settings: MakeSettings) -> None:
     assert (found["redis"].status, found["redis"].message) == (FindingStatus.WRONG, "Redis did not answer within 4 s")
 
 
-async def test_what_is_no_redis(settings: MakeSettings) -> None:
+async def test_a_server_other_than_redis(settings: MakeSettings) -> None:
     """Another program's port."""
 
     async def serve(reader: object, writer: object) -> None:

@@ -10,7 +10,7 @@ from synkora.app.check.finding import FindingStatus
 from synkora.app.check.versions import check_versions
 
 
-def test_what_is_installed(settings: MakeSettings) -> None:
+def test_the_installed_versions(settings: MakeSettings) -> None:
     (finding,) = check_versions(settings())
     assert finding.status is FindingStatus.WELL
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}." in finding.message

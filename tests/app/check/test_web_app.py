@@ -89,7 +89,7 @@ async def test_an_app_that_keeps_its_sessions_in_its_database(settings: MakeSett
     assert ("Set DATABASE_URL" in session.advice) is not bool(database_url)
 
 
-async def test_a_page_for_everyone(settings: MakeSettings) -> None:
+async def test_a_page_without_a_session(settings: MakeSettings) -> None:
     async with WebApp().running() as page:
         found = await look(settings, page.origin)
     assert found["app"].status is FindingStatus.WRONG
@@ -138,7 +138,7 @@ async def test_an_app_that_cannot_be_asked(settings: MakeSettings, url: str, wor
 
 
 @pytest.mark.parametrize("words", ["the app did not answer: ", "the app did not answer within 2.5 s"])
-async def test_an_app_that_says_nothing(settings: MakeSettings, words: str) -> None:
+async def test_a_silent_app(settings: MakeSettings, words: str) -> None:
     """Whether it hangs up or stays silent."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -75,7 +75,7 @@ async def test_each_is_logged(desk: Desk) -> None:
     ]
 
 
-async def test_there_is_room_for_so_many_blocks(desk: Desk) -> None:
+async def test_the_number_of_blocks_is_limited(desk: Desk) -> None:
     """One more is refused, and disconnects nobody."""
     for number in range(MAX_BLOCKS):
         desk.site.collaboration.blocks.add(Block("user", f"user-{number}", 9e9, 0))
@@ -99,7 +99,7 @@ async def test_there_is_room_for_so_many_blocks(desk: Desk) -> None:
         ({"address": "2001:db8::/32", "seconds": 60}, "address"),
     ],
 )
-async def test_who_cannot_be_blocked(desk: Desk, body: Any, named: str) -> None:
+async def test_an_invalid_block_is_refused(desk: Desk, body: Any, named: str) -> None:
     """The refusal names what is wrong, and nothing is done."""
     status, words = await desk.refusal("POST", "block", json=body)
     assert status == 422

@@ -43,7 +43,7 @@ async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*QUESTIONS, *ACTIONS])
-async def test_nothing_without_the_token(desk: Desk, path: str) -> None:
+async def test_without_the_token_there_is_no_access(desk: Desk, path: str) -> None:
     method = "POST" if path in ACTIONS else "GET"
     status, words = await desk.refusal(method, path, headers={"authorization": ""}, json={})
     assert status == 401
@@ -225,7 +225,7 @@ async def test_what_is_kept_of_a_project(tmp_path: Path) -> None:
         ("overview", {"after": "a:inf"}, "after"),
     ],
 )
-async def test_what_cannot_be_asked(desk: Desk, path: str, parameters: dict[str, str], named: str) -> None:
+async def test_invalid_queries_are_refused(desk: Desk, path: str, parameters: dict[str, str], named: str) -> None:
     """The refusal names what is wrong."""
     status, words = await desk.refusal("GET", path, params=parameters)
     assert status == 422
@@ -254,7 +254,7 @@ async def test_the_log(desk: Desk) -> None:
     assert (await desk.ask("log", instance="other"))["entries"] == []
 
 
-async def test_a_cursor_of_a_server_that_is_gone(desk: Desk) -> None:
+async def test_a_cursor_of_an_ended_server(desk: Desk) -> None:
     """One that has been started again has another id: all that it has is new, and the old one is forgotten."""
     structlog.get_logger().info("first")
     page = await desk.ask("log", after="gone:17")
@@ -330,7 +330,7 @@ async def test_a_notice_is_for_a_project(desk: Desk) -> None:
         ("disconnect", [], "object"),
     ],
 )
-async def test_what_cannot_be_done(desk: Desk, path: str, body: Any, named: str) -> None:
+async def test_invalid_actions_are_refused(desk: Desk, path: str, body: Any, named: str) -> None:
     """The refusal names what is wrong, and nothing is done."""
     (alice,) = await desk.site.meet("Alice", project="p1")
     status, words = await desk.refusal("POST", path, json=body)
@@ -358,6 +358,6 @@ async def test_bodies_are_json_and_small(desk: Desk) -> None:
     ("method", "path"),
     [("POST", "/api/overview"), ("GET", "/api/notice"), ("GET", "/api/other"), ("GET", "/api"), ("PUT", "")],
 )
-async def test_nothing_else_is_there(desk: Desk, method: str, path: str) -> None:
+async def test_other_paths_are_not_found(desk: Desk, method: str, path: str) -> None:
     """Other paths and methods are 404."""
     assert (await desk.send(method, path)).status_code == 404

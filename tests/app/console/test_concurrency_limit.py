@@ -9,7 +9,7 @@ from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING, Co
 from synkora.app.console.sign_in import ConsoleRefused
 
 
-async def test_few_go_ahead_and_the_others_follow_in_their_order() -> None:
+async def test_few_run_at_once_and_the_others_wait_in_order() -> None:
     """A refused request takes no place; a finished or cancelled one frees its place."""
     turns = ConcurrencyLimit()
     begun: list[int] = []

@@ -32,7 +32,7 @@ def say(count: int = 1) -> None:
 
 
 @pytest.mark.parametrize("form", get_args(LogFormat))
-def test_lines_are_those_for_people(form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_like_text_lines(form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without colour, whatever the log itself is written in."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     tail = LogTail()
@@ -43,14 +43,14 @@ def test_lines_are_those_for_people(form: LogFormat, monkeypatch: pytest.MonkeyP
         assert (entry.instance, entry.level, entry.event) == ("i", "info", "project_left")
 
 
-def test_the_log_itself_is_what_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_itself_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     """The tail takes nothing from what is written."""
     with configured_logs("info", "json", LogTail()):
         say()
     assert '"event":"project_left","userName":"Person 0","projectId":"p"}' in capsys.readouterr().out
 
 
-def test_what_is_not_shown_is_not_kept(tail: LogTail) -> None:
+def test_hidden_entries_are_not_stored(tail: LogTail) -> None:
     """The level that is set is that of the tail too, and of repeated warnings the first is all there is."""
     log = structlog.get_logger()
     log.debug("detail")
@@ -75,7 +75,7 @@ def test_levels(tail: LogTail) -> None:
     assert {entry.level for entry in tail.after(0, "error", "i").entries} == {"error"}
 
 
-def test_only_what_has_come_since_is_told(tail: LogTail) -> None:
+def test_only_newer_entries_are_returned(tail: LogTail) -> None:
     """After the number that came with the last page; the number moves on where nothing of that level came."""
     say(3)
     page = tail.after(0, "info", "i")
@@ -103,7 +103,7 @@ class Held:
     """Something that an error's frames have in hand."""
 
 
-def test_what_an_error_holds_is_let_go(tail: LogTail) -> None:
+def test_the_frames_of_an_error_are_released(tail: LogTail) -> None:
     """Its line, with the traceback, is there; what was in its frames is not kept alive by the tail."""
 
     def fail() -> weakref.ref[Held]:

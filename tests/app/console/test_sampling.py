@@ -27,7 +27,7 @@ def taken(site: Site) -> dict[str, Any]:
     return sample
 
 
-async def test_a_sample_is_what_clients_did() -> None:
+async def test_a_sample_counts_the_clients_actions() -> None:
     """The figures are those of what happened, by the names that the page knows."""
     site = Site()
     alice, _, bob = await site.meet("Alice", "Alice", "Bob", project="p1")

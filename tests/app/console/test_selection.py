@@ -79,7 +79,7 @@ async def test_rows_of_several_instances_are_rows_of_the_whole(
 
 
 @given(tables(), st.data(), ORDERS, st.integers(0, 50), st.integers(1, 50))
-async def test_a_row_that_several_instances_tell_of_comes_once(
+async def test_a_row_of_several_instances_appears_once(
     items: list[Item], data: st.DataObject, is_descending: bool, offset: int, limit: int
 ) -> None:
     homes = {item.id: data.draw(st.sets(st.sampled_from("0123"), min_size=1)) for item in items}
@@ -96,7 +96,7 @@ async def test_a_row_that_several_instances_tell_of_comes_once(
     ]
 
 
-async def test_the_loop_goes_on_while_a_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_event_loop_continues_while_a_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others have their turns whenever a millisecond is over, be it over few items or over many."""
     clock = 0.0
     turns_of_others = 0
@@ -126,7 +126,7 @@ async def test_the_loop_goes_on_while_a_table_is_made(monkeypatch: pytest.Monkey
     assert turns_of_others == 9 + 5  # after every second item, and after every fourth row
 
 
-def test_rows_that_make_no_sense_are_put_together_all_the_same() -> None:
+def test_inconsistent_rows_are_merged() -> None:
     answers = {
         "a": Rows(2, 2, [Row(2, "", "x", "x of a"), Row(1, "", "y", "y")]),
         "b": Rows(2, 2, [Row(0, "one", "z", "z"), Row(1, "", "x", "x of b"), Row(0, "", "z", "z again")]),

@@ -17,7 +17,7 @@ def shown(**given: Any) -> dict[str, SettingInForce]:
     return {setting.variable: setting for setting in settings_in_force(settings)}
 
 
-def test_every_variable_is_there() -> None:
+def test_every_variable_is_listed() -> None:
     """In the order of the documentation, with its description; one that is not set has its default."""
     settings = shown()
     assert list(settings) == [variable.name for variable in describe()]
@@ -28,7 +28,7 @@ def test_every_variable_is_there() -> None:
             assert (setting.value, setting.is_default) == (variable.default or None, True)
 
 
-def test_what_is_set_is_shown_as_it_is_written() -> None:
+def test_set_values_are_shown_as_written() -> None:
     """Lists with commas, flags as words; that it has been set is said, though it be to the default."""
     settings = shown(ALLOWED_ORIGINS="https://a.example, https://b.example", WS_COMPRESSION="true", WS_PORT="3001")
     assert settings["ALLOWED_ORIGINS"].value == "https://a.example,https://b.example"
@@ -61,7 +61,7 @@ def test_secrets_are_only_said_to_be_set(variable: str) -> None:
         ("http://[hunter2", "set"),
     ],
 )
-def test_urls_without_what_is_secret(url: str, words: str) -> None:
+def test_urls_are_shown_without_secrets(url: str, words: str) -> None:
     """Where it leads is shown, and the user; a password that is written wrongly hides the whole."""
     assert masked(url) == words
 

@@ -41,12 +41,12 @@ def refusal(guard: ConsoleSignIn, request: Request) -> ConsoleRefused:
 
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN} "])
-def test_who_brings_the_token(given: str) -> None:
+def test_a_request_with_the_token_is_accepted(given: str) -> None:
     guard_of().check(request_of(authorization=given))
 
 
 @pytest.mark.parametrize("given", ["Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, ""])
-def test_who_brings_none_is_asked_to_sign_in(given: str) -> None:
+def test_a_request_without_a_token_is_asked_to_sign_in(given: str) -> None:
     """That is no failure: so a page begins."""
     guard = guard_of()
     for _ in range(MOST_FAILURES + 1):
@@ -83,7 +83,7 @@ def test_guessing_is_over_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     guard.check(request_of(authorization=f"Bearer {TOKEN}"))
 
 
-def test_behind_a_proxy_each_client_has_its_own_count() -> None:
+def test_failures_are_counted_per_client_behind_a_proxy() -> None:
     """The address is the one that a trusted proxy names; what others write counts nothing."""
     guard = guard_of(proxies=("10.0.0.1",))
     for _ in range(MOST_FAILURES):
@@ -136,7 +136,7 @@ def test_old_http_is_a_proxys(version: str) -> None:
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
-def test_what_a_browser_says_of_the_page(token: str | None) -> None:
+def test_the_browsers_fetch_metadata_decides(token: str | None) -> None:
     """Other pages are refused where they have no origin to be known by, those on other ports of this machine too."""
     guard = guard_of(token)
     given = {"host": "localhost:3001", "authorization": f"Bearer {TOKEN}"}

@@ -74,7 +74,7 @@ async def test_orders() -> None:
         assert sorted(await names(site, sort=sort)) == ["Bob", "alice", "carol", "Äda"]
 
 
-async def test_the_slowest_come_first() -> None:
+async def test_the_slowest_clients_come_first() -> None:
     site = Site()
     people = await site.meet("Alice", "Bob", "Carol")
     for person, times in zip(people, (1, 3, 2), strict=True):

@@ -156,7 +156,7 @@ def test_uvicorn_reports_only_errors(log: Any) -> None:
     assert logging.getLogger("uvicorn.error").isEnabledFor(logging.ERROR)
 
 
-def test_what_a_request_left_behind_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_of_a_request_logs_the_requests_id(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Its own event without a line has the id of the request that it came with; people's lines are as ever."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.error("odd")

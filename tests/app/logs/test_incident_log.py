@@ -88,7 +88,7 @@ async def test_quiet(incidents: Incidents, patterns: IncidentLog, capsys: pytest
     assert capsys.readouterr().out.splitlines() == ["! Limit hit: join"] * 2
 
 
-async def test_what_came_before_the_end_is_told(
+async def test_lines_before_the_end_are_written(
     incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A server that stops tells what it has counted."""

@@ -46,7 +46,7 @@ def test_an_entry_is_an_object(log: Any, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("name", ["Eve\n{}", "\x1b[2K\r\x00\x07", "\x9b1m\u2028\u202e", "\ud800", 'Ève 🚀 "\\'])
-def test_values_are_whole_and_forge_nothing(log: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_values_are_complete_and_cannot_forge_a_line(log: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """Every character is back when the line is read as JSON, and none but ASCII's own is on it."""
     log.info("project_joined", userName=name)
     text = capsys.readouterr().out
@@ -55,7 +55,7 @@ def test_values_are_whole_and_forge_nothing(log: Any, capsys: pytest.CaptureFixt
     assert json.loads(text)["userName"] == name
 
 
-def test_what_is_too_long_is_cut(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_long_values_are_cut(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Clients cannot fill the log with a name."""
     log.info("project_joined", userName="x" * 100_000)
     assert len(capsys.readouterr().out) < 2000

@@ -47,7 +47,7 @@ async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: 
     assert repeats.levels == {"error": 2000, "warning": 1000}
 
 
-async def test_each_block_is_told(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_each_block_is_logged(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """What operators do is no flood: each is to be known with who it was."""
     log: Any = structlog.get_logger()
     for name in ("alice", "bob"):

@@ -79,7 +79,7 @@ async def join(site: MeasuredSite, *clients: WebSocket) -> None:
                 await other.event()
 
 
-async def test_figures_are_what_clients_did(site: MeasuredSite) -> None:
+async def test_metrics_count_the_clients_actions(site: MeasuredSite) -> None:
     async with socketio(site.address, {"token": token_of("Alice")}) as alice:
         async with (
             socketio(site.address, {"token": token_of("Alice")}) as tab,
@@ -125,7 +125,7 @@ async def test_figures_are_what_clients_did(site: MeasuredSite) -> None:
         assert ended["synkora_connections_opened_total{polling}"] == 1
 
 
-async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> None:
+async def test_failures_are_counted_from_zero(site: MeasuredSite) -> None:
     """Kinds and limits are there before anything happens; what clients choose is never a label."""
     before = await site.read()
     assert {name for name in before if name.startswith("synkora_incidents")} == {
@@ -146,12 +146,12 @@ async def test_what_goes_wrong_is_counted_from_zero_on(site: MeasuredSite) -> No
     assert "evil" not in (await site.ask()).text
 
 
-def test_the_kinds_are_those_of_the_documents() -> None:
+def test_the_kinds_are_documented() -> None:
     """The table of what should not happen has each, in the same order."""
     assert [kind for kind, _ in table(ROOT / "docs" / "security-details.md", "kind")] == [*IncidentKind]
 
 
-async def test_what_waits_for_clients_is_told(site: MeasuredSite) -> None:
+async def test_backlogs_are_reported(site: MeasuredSite) -> None:
     async with Polling(site.address) as slow, Polling(site.address) as idle:
         for client in (slow, idle):
             await client.open()

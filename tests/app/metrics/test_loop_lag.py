@@ -27,7 +27,7 @@ async def test_it_ends_with_its_block() -> None:
     assert sum(lag.durations.counts) == seen
 
 
-async def test_the_worst_is_told_once() -> None:
+async def test_the_maximum_is_returned_once() -> None:
     """The figure is the longest standstill since the last reading."""
     with LoopLag(interval=0.02) as lag:
         await asyncio.sleep(0.03)

@@ -63,7 +63,7 @@ async def looks(app: Starlette, accept: str = TEXT) -> float:
         ("", TEXT),
     ],
 )
-async def test_whatever_is_accepted_there_is_a_page(app: Starlette, accept: str, kind: str) -> None:
+async def test_any_accept_header_gets_a_page(app: Starlette, accept: str, kind: str) -> None:
     answer = await ask(app, accept)
     assert answer.status_code == 200
     version = "1.0.0" if kind == OPEN_METRICS else "0.0.4"

@@ -41,7 +41,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert done.stderr == "nowhere/asyncapi.json cannot be written: No such file or directory\n"
 
 
-def test_a_form_that_there_is_none_of(tmp_path: Path) -> None:
+def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
     """It is a usage error, which names those that there are."""
     done = schema(tmp_path, "xml")
     assert done.returncode == 2

@@ -48,12 +48,12 @@ def test_every_reference_leads_to_a_definition() -> None:
 
 
 @pytest.mark.parametrize("message", SENT, ids=lambda message: message.name)
-def test_examples_of_what_clients_send(message: Message) -> None:
+def test_examples_of_client_events_are_valid(message: Message) -> None:
     CLIENT_EVENT.validate([message.name] if message.payload is None else [message.name, message.example])
 
 
 @pytest.mark.parametrize("message", GOT, ids=lambda message: message.name)
-def test_examples_of_what_clients_get(message: Message) -> None:
+def test_examples_of_server_events_are_valid(message: Message) -> None:
     SERVER_EVENT.validate([message.name, message.example])
 
 
@@ -93,7 +93,7 @@ def is_taken(event: list[Any]) -> bool:
 
 
 @given(event=EVENTS)
-def test_the_schema_takes_what_the_server_takes(event: list[Any]) -> None:
+def test_the_schema_accepts_the_events_that_the_server_accepts(event: list[Any]) -> None:
     """An event is refused by the decoder if and only if the schema refuses it."""
     assert CLIENT_EVENT.is_valid(event) == is_taken(event)
 
@@ -108,7 +108,7 @@ def test_both_agree_at_the_edges(name: str, project_id: object) -> None:
 
 
 @given(event=st.sampled_from(CATALOGUE), fields=st.dictionaries(st.sampled_from(["task", "taskId", "fileId"]), VALUES))
-def test_the_schema_takes_what_the_server_delivers(event: Event, fields: dict[str, Any]) -> None:
+def test_the_schema_accepts_the_events_that_the_server_delivers(event: Event, fields: dict[str, Any]) -> None:
     codec = Codec(event)
     payload = codec.decode(json.dumps([event.name, {**event.example, **fields, "projectId": "p"}]).encode())
     bare = codec.decode(json.dumps([event.name, {"projectId": "p"}]).encode())
@@ -129,7 +129,7 @@ def test_the_schema_takes_what_the_server_delivers(event: Event, fields: dict[st
         {"projectId": "p"},
     ],
 )
-def test_what_the_server_does_not_send_is_refused(event: object) -> None:
+def test_events_that_the_server_does_not_send_are_invalid(event: object) -> None:
     """An unknown event is invalid, and so is one without the server's fields about the sender."""
     assert not SERVER_EVENT.is_valid(event)
 

@@ -25,7 +25,7 @@ def exactly(definition: str) -> Draft202012Validator:
     return Draft202012Validator({**schema, "anyOf": [{"$ref": f"#/$defs/{definition}"}]})
 
 
-def test_every_event_is_there_once_in_each_direction() -> None:
+def test_every_event_appears_once_in_each_direction() -> None:
     """The catalogue's in both, the server's own in one; no two messages have one title."""
     sent, got = list(from_clients()), list(to_clients())
     relayed = [event.name for event in CATALOGUE]
@@ -53,7 +53,7 @@ async def ask(person: Person, *event: object) -> list[Any]:
     return answer
 
 
-async def test_whatever_the_server_says_is_in_the_schema(site: Site) -> None:
+async def test_every_event_of_the_server_is_in_the_schema(site: Site) -> None:
     """All that two people get who do everything, rightly and wrongly, is as the schema has it; nothing is left out."""
     alice, bob = site.come("Alice", picture="https://a.test/a.png"), site.come("Bob")
     for person in (alice, bob, alice):

@@ -155,7 +155,7 @@ async def test_an_instance_that_does_not_answer_is_named(
     second.kill()
 
 
-async def test_who_does_not_read_is_seen(start_server: StartServer, connect_by: Connect, watch: Watch) -> None:
+async def test_slow_consumers_are_shown(start_server: StartServer, connect_by: Connect, watch: Watch) -> None:
     """How many they are, what waits for them, what they have lost, and in the table who it is."""
     server = start_server(LIMIT_VOLATILE_RATE="0")
     alice = await connect_by(ALICE, url=server.url)

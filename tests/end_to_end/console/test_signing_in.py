@@ -40,7 +40,7 @@ async def test_a_token_that_is_not_the_right_one_any_more_signs_out(start_server
     assert await operator.play("return page.evaluate('sessionStorage.length');") == 0
 
 
-async def test_who_tries_tokens_is_told_to_wait(start_server: StartServer, chromium: NodeProcess) -> None:
+async def test_a_client_that_tries_tokens_has_to_wait(start_server: StartServer, chromium: NodeProcess) -> None:
     """Ten wrong ones, and the right one is not looked at either."""
     operator = Operator(chromium)
     await operator.load(start_server(CONSOLE_TOKEN=TOKEN))

@@ -99,7 +99,7 @@ class TestRefusal:
             assert await wire.sent() == {"type": "websocket.close"}
         assert engine.recorders == []
 
-    async def test_who_is_to_come_later_is_told_when(self, endpoint: AsgiEndpoint, engine: Engine) -> None:
+    async def test_a_refusal_has_retry_after(self, endpoint: AsgiEndpoint, engine: Engine) -> None:
         """A connection limiter's refusal has Retry-After."""
         engine.registry._connection_limiter = full = ConnectionLimiter(ConnectionLimits(clients=1))
         full.add("192.0.2.1")
@@ -139,14 +139,14 @@ class TestWebSocket:
             seen.append(len(received))
         assert max(after - before for before, after in itertools.pairwise([0, *seen])) <= 100
 
-    async def test_text_that_is_none_is_closed(self, wire: Wire, engine: Engine) -> None:
+    async def test_invalid_text_closes_the_connection(self, wire: Wire, engine: Engine) -> None:
         """A lone surrogate, which a server may have let through, has no place in UTF-8 (RFC 6455 section 8.1)."""
         wire.receive({"type": "websocket.receive", "text": "4\ud800"})
         close = await wire.sent()
         assert (close["type"], close["code"]) == ("websocket.close", 1007)
         assert engine.recorders[0].messages == []
 
-    async def test_a_client_that_does_not_answer_the_close_is_let_go(
+    async def test_a_client_that_does_not_answer_the_close_is_released(
         self, wire: Wire, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After its time the application returns, and leaves the connection to the server."""

@@ -184,7 +184,7 @@ class TestHandshake:
     @pytest.mark.parametrize(
         ("header", "status"), [("Sec-WebSocket-Version: 8", 426), ("Sec-WebSocket-Key: short", 400)]
     )
-    async def test_a_handshake_that_is_none_is_refused(
+    async def test_an_invalid_handshake_is_refused(
         self, address: Address, engine: Engine, header: str, status: int
     ) -> None:
         """Another version, or a bad key, opens no session."""

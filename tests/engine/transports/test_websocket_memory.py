@@ -62,7 +62,7 @@ class TestBuffers:
         assert room(protocols[0]) <= USUAL_BUFFER
         assert not protocols[0]._is_watched
 
-    async def test_messages_of_all_sizes_come_back_in_order(self, raw: WebSocket) -> None:
+    async def test_messages_of_all_sizes_are_echoed_in_order(self, raw: WebSocket) -> None:
         """A new parser goes on where the old one ended, in the middle of a frame too."""
         sizes = [1, 300_000, 2, 60_000, 60_001, 5, 28_672, 16_384, 900_000, 900_000, 130, 57_344, 57_345, 3]
         frames = b"".join(client_frame(TEXT, b"4" + b"%c" % (97 + i) * size) for i, size in enumerate(sizes))
@@ -155,7 +155,7 @@ class TestFloods:
         await until(lambda: engine.recorders[0].messages)
         assert engine.recorders[0].messages == [b"x" * SMALL * 15_000 + b"end"]
 
-    async def test_who_has_been_sent_away_is_not_read_for_ever(
+    async def test_a_closed_client_is_not_read_endlessly(
         self, raw: WebSocket, protocols: list[WebSocketProtocol], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What a client sends instead of its answer to the close frame is soon left to the kernel."""
