@@ -29,6 +29,8 @@ export class Connection {
   readonly attempt = signal(0);
   /** How long the connection was away, in seconds, for a while after its return. */
   readonly wasAwayFor = signal<number | null>(null);
+  /** How many events the server had kept for this page while it was away; null if the server no longer knew the page. */
+  readonly missed = signal<number | null>(null);
   /** Seconds without an answer to a ping, once that is longer than it should be. */
   readonly quietFor = signal(0);
   readonly isConnected = computed(() => this.state.value === "connected");
@@ -36,6 +38,7 @@ export class Connection {
 
   private goodbye = "";
   private lostAt: number | null = null;
+  private arrived = 0; // since the connection was lost
   private pingedAt = 0;
   private ponged = true;
   private forgetting: ReturnType<typeof setTimeout> | undefined;
@@ -68,6 +71,8 @@ export class Connection {
     this.socket.io.on("reconnect_attempt", (attempt) => (this.attempt.value = attempt));
     this.socket.on("server:shutdown", ({ message }: { message: string }) => (this.goodbye = message));
     this.socket.on("pong", () => this.onPong());
+    // What was missed arrives before `connect`.
+    this.socket.onAny(() => (this.arrived += 1));
     setInterval(() => this.ping(), PING_EVERY);
   }
 
@@ -97,6 +102,7 @@ export class Connection {
     this.why.value = "";
     this.attempt.value = 0;
     this.wasAwayFor.value = this.lostAt === null ? null : (performance.now() - this.lostAt) / 1_000;
+    this.missed.value = this.socket.recovered ? this.arrived : null;
     this.lostAt = null;
     clearTimeout(this.forgetting); // else one that an earlier connection has set would hide it too soon
     this.forgetting = setTimeout(() => (this.wasAwayFor.value = null), RETURN_SHOWN);
@@ -112,6 +118,7 @@ export class Connection {
     this.quietFor.value = 0;
     this.wasAwayFor.value = null;
     this.lostAt = performance.now();
+    this.arrived = 0;
     // The client does not come back by itself when it was the server that said goodbye.
     if (reason === "io server disconnect") this.returning = setTimeout(() => this.socket.connect(), 1_000);
   }

@@ -19,8 +19,9 @@ export function Footer({ passed }: { passed: Signal<readonly Passed[]> }) {
         </ol>
       </div>
       <p>
-        The server passes on what each page sends, and stores nothing: the board, the canvas, the document and the sheet
-        live in the pages that are open. Who comes gets them from one of those; when the last is closed, they are gone.
+        The server passes on what each page sends, and keeps the latest changes for pages whose connection is lost. The
+        board, the canvas, the document and the sheet live in the open pages. A new page gets them from an open page; when
+        the last page is closed, they are gone.
       </p>
     </footer>
   );

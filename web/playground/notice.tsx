@@ -47,7 +47,7 @@ const BUTTONS: Partial<Record<State, (connection: Connection) => Button>> = {
 };
 
 function describe(connection: Connection): [kind: string, words: string] {
-  const { state, why, attempt, wasAwayFor } = connection;
+  const { state, why, attempt, wasAwayFor, missed } = connection;
   switch (state.value) {
     case "lost": {
       const tries = attempt.value > 0 ? ` (attempt ${attempt.value})` : "";
@@ -58,10 +58,16 @@ function describe(connection: Connection): [kind: string, words: string] {
     case "connected":
       return wasAwayFor.value === null
         ? ["", ""]
-        : ["good", `Connected again after ${wasAwayFor.value.toFixed(1)} s. The others have what you did meanwhile.`];
+        : ["good", `Connected again after ${wasAwayFor.value.toFixed(1)} s.${arrived(missed.value)} The others have what you did meanwhile.`];
     case "connecting":
       return ["", ""];
   }
+}
+
+function arrived(missed: number | null): string {
+  if (missed === null) return "";
+  if (missed === 0) return " Nothing was missed.";
+  return missed === 1 ? " 1 missed event has arrived." : ` ${missed} missed events have arrived.`;
 }
 
 function sentence(words: string): string {

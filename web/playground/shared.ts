@@ -1,4 +1,4 @@
-/** What the people of a project have made. The server relays and stores nothing: it lives in their pages. */
+/** What the people of a project have made. The server only relays it: it lives in their pages. */
 
 import { type ReadonlySignal, computed, signal } from "@preact/signals";
 

@@ -1,4 +1,4 @@
-"""The bounds of what is kept for recovery."""
+"""The limits of events and sessions stored for recovery."""
 
 from dataclasses import dataclass
 

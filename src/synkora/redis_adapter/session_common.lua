@@ -1,4 +1,4 @@
--- What the scripts of the session store begin with.
+-- Shared functions of the session store's scripts.
 
 -- Drop the sessions that have been lost for too long.
 local function drop_old(lost, times, now, session_age)

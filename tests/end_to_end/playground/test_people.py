@@ -1,9 +1,12 @@
 """Who is here, and the connection."""
 
 import asyncio
+from pathlib import Path
 
 from tests.end_to_end.playground.visitors import Visit, Visitor
 from tests.support.node_process import NodeProcess
+from tests.support.people import BOB
+from tests.support.real_clients import Connect, join
 from tests.support.server_process import ServerProcess, StartServer
 
 
@@ -32,7 +35,7 @@ async def test_the_members_are_shown(visit: Visit, two: tuple[Visitor, Visitor])
 
 
 async def test_a_new_member_gets_the_current_state(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
-    """From one of the pages that are open, since the server stores nothing; when all are gone, so is it."""
+    """A newcomer gets the state from an open page, since the server does not store it."""
     alice, bob = two
     await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
     await bob.play("await cell('D7').fill('here'); await text.fill('# Other words');")
@@ -80,6 +83,33 @@ async def test_a_lost_connection_and_its_return(visit: Visit, start_server: Star
     coming_back = asyncio.gather(*(visitor.play(back) for visitor in (alice, bob)))
     await asyncio.to_thread(start_server, WS_PORT=str(server.port))
     await coming_back
+
+
+async def test_a_page_that_returns_tells_what_it_has_missed(
+    visit: Visit, connect_by: Connect, start_server: StartServer, project: str, tmp_path: Path
+) -> None:
+    """The server is killed, and keeps the page's session over its restart."""
+    state = {"STATE_DIR": str(tmp_path / "state")}
+    server = start_server(**state)
+    alice = await visit("Alice", server=server)
+    await alice.play("await page.clock.install(); await page.reload(); await status.getByText('Connected').waitFor();")
+    await alice.play("await until(async () => await here.count() === 1, 'in the project');")
+    server.kill()
+    await alice.play("""
+        await page.getByText('The connection is lost.').waitFor();
+        await page.clock.pauseAt(Date.now() + 60_000);
+    """)
+    restarted = await asyncio.to_thread(start_server, WS_PORT=str(server.port), **state)
+    bob = await connect_by(BOB, url=restarted.url)
+    await join(bob, project=project)
+    await bob.emit("markdown:update", {"projectId": project, "fileId": "notes", "content": "# Kept"})
+    await bob.hears_nothing()
+    await alice.play("""
+        await page.getByRole('button', { name: 'Try now' }).click();
+        await page.getByText(/^Connected again after .* 1 missed event has arrived\\./).waitFor();
+        await page.clock.resume();
+        await preview.getByRole('heading', { name: 'Kept' }).waitFor();
+    """)
 
 
 async def test_it_connects_at_once_when_told_to(visit: Visit, start_server: StartServer) -> None:
