@@ -23,7 +23,7 @@ async def test_a_client_connects_and_gets_an_id_of_its_own(server: SocketServer,
         assert sid != client.handshake["sid"]
 
 
-async def test_what_the_handler_emits_comes_after_the_reply(server: SocketServer, address: Address) -> None:
+async def test_emits_of_the_handler_follow_the_reply(server: SocketServer, address: Address) -> None:
     """In order, whether the handler is a coroutine or not, and rooms joined there count."""
     main = server.of("/")
 
@@ -93,9 +93,7 @@ def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awa
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
-async def test_a_refusal_is_answered_with_its_words_and_data(
-    server: SocketServer, address: Address, late: bool
-) -> None:
+async def test_a_refusal_has_its_message_and_data(server: SocketServer, address: Address, late: bool) -> None:
     """CONNECT_ERROR carries both; nothing that was emitted goes out, and the client may try again."""
     seen: list[Socket] = []
 
@@ -133,7 +131,7 @@ async def test_disconnecting_instead_of_welcoming_is_a_refusal(
         assert server.of("/").sockets == {}
 
 
-async def test_a_refusal_without_data_has_words_alone(server: SocketServer, address: Address) -> None:
+async def test_a_refusal_without_data_has_only_a_message(server: SocketServer, address: Address) -> None:
     """`data` is left out where there is none."""
 
     @server.of("/").on_connect
@@ -295,7 +293,7 @@ async def test_events_before_the_reply_close_the_connection(server: SocketServer
         await client.closed()
 
 
-async def test_the_handshake_is_there_for_the_application(server: SocketServer, address: Address) -> None:
+async def test_the_application_can_read_the_handshake(server: SocketServer, address: Address) -> None:
     """Headers, query, address, auth and the time of connecting."""
     sockets: list[Socket] = []
 
