@@ -227,9 +227,7 @@ async def test_an_invalid_report_is_ignored(make: Make, link: Link, message: byt
     assert a.users("ann") == 0
 
 
-async def test_deployments_with_prefixes_of_their_own_do_not_count_for_each_other(
-    make: Make, make_link: MakeLink
-) -> None:
+async def test_deployments_with_different_prefixes_count_separately(make: Make, make_link: MakeLink) -> None:
     a = await make()
     other = make_link()
     tallies = CountSync(other, FailureBackoff(3), prefix="synkora:staging:")

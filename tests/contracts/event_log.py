@@ -297,7 +297,7 @@ class EventLogContract:
         assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
         assert await trial.missed(Position(epoch, number + 1)) is Incomplete.EPOCH
 
-    async def test_namespaces_have_logs_of_their_own(self, make: MakeStore) -> None:
+    async def test_namespaces_have_separate_logs(self, make: MakeStore) -> None:
         store = await make(RecoverySettings(), Clock())
         delivered: list[LoggedEvent] = []
         one, other = store.log("/", delivered.append), store.log("/other", delivered.append)

@@ -81,7 +81,7 @@ class SessionStoreContract:
         kept = [await sessions.take(f"pid-{number}") for number in range(4)]
         assert [session.pid for session in kept if session is not None] == ["pid-2", "pid-3"]
 
-    async def test_namespaces_have_sessions_of_their_own(self, make: MakeStore) -> None:
+    async def test_namespaces_have_separate_sessions(self, make: MakeStore) -> None:
         store = await make(RecoverySettings(), Clock())
         store.sessions("/").save(SESSION)
         assert await store.sessions("/other").take("pid-1") is None

@@ -74,7 +74,7 @@ async def test_the_ui_shows_clients_and_rooms_and_disconnects(
     """)
 
 
-async def test_a_wrong_password_is_told_from_a_right_one(watched: ServerProcess, page: AdminPage) -> None:
+async def test_a_wrong_password_is_distinguished_from_a_right_one(watched: ServerProcess, page: AdminPage) -> None:
     """The form says so, and takes another."""
     await page.sign_in(watched, "a wrong password")
     await page.play("await page.getByText('Invalid credentials').waitFor();")
@@ -82,7 +82,7 @@ async def test_a_wrong_password_is_told_from_a_right_one(watched: ServerProcess,
     await page.play("await count('Clients', 'WebSocket').filter({ hasText: '1' }).waitFor();")
 
 
-async def test_there_is_none_unless_it_is_turned_on(start_server: StartServer, page: AdminPage, origin: str) -> None:
+async def test_it_is_off_by_default(start_server: StartServer, page: AdminPage, origin: str) -> None:
     """With the console alone the server has no such namespace."""
     await page.sign_in(start_server(CONSOLE_TOKEN=TOKEN, ALLOWED_ORIGINS=origin))
     await page.play("await page.getByText('Invalid namespace').waitFor();")

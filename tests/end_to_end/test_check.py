@@ -65,7 +65,7 @@ def redis() -> Iterator[RedisServer]:
         yield redis
 
 
-def test_all_is_there(place: Place, redis: RedisServer, postgres: Postgres, app: App) -> None:
+def test_every_check_is_listed(place: Place, redis: RedisServer, postgres: Postgres, app: App) -> None:
     """With Redis, the database and the app, nothing is wrong, but that a database lacks the tables of the app."""
     variables = {
         "NEXTAUTH_SECRET": SECRET,

@@ -133,7 +133,7 @@ async def test_users_work_in_an_integrated_server(web: StartWeb, connect_by: Con
         await person.close()
 
 
-async def test_clients_are_told_when_the_application_stops(web: StartWeb, connect_by: Connect) -> None:
+async def test_clients_are_informed_when_the_application_stops(web: StartWeb, connect_by: Connect) -> None:
     """Under uvicorn with `--ws` a goodbye reaches everyone, and nobody keeps it from stopping."""
     server = web("uvicorn-fast")
     alice = await connect_by(ALICE, url=server.url, way=WAYS["js-websocket"])

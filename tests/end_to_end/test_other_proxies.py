@@ -115,7 +115,7 @@ async def test_a_session_of_a_dead_instance_is_refused(kind: Kind, start_server:
             assert (await http.get("", params=HANDSHAKE)).status_code == 200
 
 
-async def test_what_is_public_and_who_is_who(kind: Kind, start_server: StartServer) -> None:
+async def test_public_paths_and_client_addresses(kind: Kind, start_server: StartServer) -> None:
     """All but Socket.IO's path is the web app's; clients are told apart by their addresses, whatever they say; and
     pages of the name's own origin are let in.
     """

@@ -150,7 +150,7 @@ async def test_a_repeated_leave_is_not_announced(connect: Connect) -> None:
     await bob.hears_nothing()
 
 
-async def test_a_project_forgets_who_has_gone(connect: Connect) -> None:
+async def test_a_project_drops_members_that_have_left(connect: Connect) -> None:
     alice = await connect(ALICE)
     await join(alice)
     await alice.close()

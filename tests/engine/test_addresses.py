@@ -48,7 +48,7 @@ def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> No
     hops=st.lists(inside, max_size=3),
     form=written,
 )
-def test_what_a_client_writes_before_its_address_changes_nothing(
+def test_forged_entries_before_the_address_are_ignored(
     peer: str, lies: list[str], client: str, hops: list[str], form: str
 ) -> None:
     """Behind any number of trusted proxies the address is the last untrusted one, in any notation."""
@@ -156,7 +156,7 @@ def test_networks(name: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "localhost", "10.0.0.0/33", "10.0.0", "*", "::ffff:10.0.0.7/x"])
-def test_what_is_no_network(name: str) -> None:
+def test_an_invalid_network(name: str) -> None:
     """Anything else is refused when the server starts, and not when somebody connects."""
     with pytest.raises(ValueError, match=r".*"):
         TrustedProxies([name])

@@ -48,7 +48,7 @@ async def test_the_last_messages_wait_for_the_client_to_move(reason: Reason) -> 
     assert upgrading.reasons == [reason]
 
 
-async def test_a_long_backlog_goes_out_whole_when_the_client_moves() -> None:
+async def test_a_long_backlog_is_sent_complete_after_an_upgrade() -> None:
     upgrading = Upgrading()
     for number in range(100):
         upgrading.session.send(b"%d" % number + b"." * 10_000)

@@ -69,7 +69,7 @@ async def test_they_part_one_after_the_other() -> None:
     assert all(time - begun > number * pace - 0.01 for number, time in enumerate(crowd.times))
 
 
-async def test_those_of_a_group_part_together() -> None:
+async def test_sessions_of_a_group_end_together() -> None:
     crowd = Crowd(30)
     groups = [crowd.sessions[:10], crowd.sessions[10:20]]
     await drain(crowd.registry, 0.1, groups, crowd.tell)
@@ -141,7 +141,7 @@ async def test_nothing_is_sent_after_the_close_frame() -> None:
     assert crowd.engine.recorders[0].reasons == [PARTED]
 
 
-async def test_what_others_send_to_one_that_parts_does_not_pile_up() -> None:
+async def test_messages_for_a_draining_session_do_not_accumulate() -> None:
     """However much it is, nobody is cut off for it, and the session ends for the reason that it parted for."""
     crowd = Crowd(1)
     (session,) = crowd.sessions
@@ -159,7 +159,7 @@ async def test_what_others_send_to_one_that_parts_does_not_pile_up() -> None:
 
 
 @pytest.mark.parametrize("name", ["polling", "websocket"])
-async def test_one_that_parts_ends_for_that_reason_whatever_else_happens(name: TransportName) -> None:
+async def test_a_draining_session_ends_with_its_first_reason(name: TransportName) -> None:
     """It has been sent away: that no pong comes any more is no news."""
     engine = Engine()
     session = engine.registry.open(request_of(), MemoryTransport(name))
@@ -196,7 +196,7 @@ async def polled() -> AsyncIterator[tuple[Engine, Polling, Session]]:
         yield engine, client, engine.recorders[0].session
 
 
-async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
+async def test_messages_before_a_websocket_client_knows_of_the_drain_are_handled() -> None:
     """Up to its answer to the close frame, which says that the service restarts."""
     engine = Engine()
     async with serving_engine(engine) as address, websocket(address) as client:
@@ -210,7 +210,7 @@ async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
     assert engine.recorders[0].reasons == [PARTED]
 
 
-async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
+async def test_posts_before_a_polling_client_knows_of_the_drain_are_handled() -> None:
     """Until the poll that comes after its last messages is answered with the end."""
     async with polled() as (engine, client, session):
         session.send(b"last")

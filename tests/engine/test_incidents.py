@@ -92,7 +92,7 @@ def test_labels_are_bounded() -> None:
     assert len(tally.label) <= 200
 
 
-def test_totals_are_never_taken() -> None:
+def test_totals_are_never_reset() -> None:
     """Totals continue when the counts are reset: by kind, and by limit."""
     incidents = Incidents()
     for _ in range(2):

@@ -95,7 +95,7 @@ def test_a_request_without_an_origin_is_admitted_but_not_trusted() -> None:
     assert not origins.trusts(asked(None, HOST))
 
 
-def test_a_refusal_names_the_origin_and_what_to_do() -> None:
+def test_a_refusal_has_the_origin_and_advice() -> None:
     """The words show the origin, shortened, and the server's hint."""
     origins = Origins(hint=": add it to ALLOWED_ORIGINS")
     assert origins.refusal(APP) == f"Origin {APP} is not allowed: add it to ALLOWED_ORIGINS"
@@ -194,7 +194,7 @@ def test_an_origin_that_any_page_can_have_is_never_trusted(origin: str) -> None:
 
 
 @pytest.mark.parametrize("forwarded", ["app.example.com", "app.example.com:443", "app.example.com, inner:8080"])
-def test_the_host_is_what_a_trusted_proxy_was_addressed_as(forwarded: str) -> None:
+def test_the_host_is_the_one_sent_to_a_trusted_proxy(forwarded: str) -> None:
     """`X-Forwarded-Host` takes the place of the Host of a trusted proxy, and of nobody else."""
     origins = Origins()
     headers = {"origin": APP, "host": "127.0.0.1:3001", "x_forwarded_host": forwarded}

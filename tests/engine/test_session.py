@@ -111,7 +111,7 @@ async def test_every_transition_of_the_table_happens(entry: tuple[State, Session
     [entry for entry in product(State, SessionEvent) if entry not in TRANSITIONS],
     ids=lambda item: item.name,
 )
-async def test_every_other_event_moves_nothing(state: State, event: SessionEvent) -> None:
+async def test_every_other_event_is_an_error(state: State, event: SessionEvent) -> None:
     """What the table does not name leaves the state as it is."""
     session = connection_in(state).session
     assert not session._move(event)
@@ -129,7 +129,7 @@ async def test_messages_are_handed_over_in_live_states_alone(state: State) -> No
 
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
-async def test_the_listener_hears_of_one_end(state: State) -> None:
+async def test_the_listener_gets_one_end(state: State) -> None:
     """However often and from whichever side a session is ended, its listener is told once, the first reason."""
     connection = connection_in(state)
     for _ in range(2):
@@ -169,7 +169,7 @@ class TestControlPackets:
             *((packet, Reason.TRANSPORT_ERROR) for packet in (b"2", b"2probe")),
         ],
     )
-    async def test_what_no_client_may_send_ends_the_session(self, packet: bytes, reason: Reason) -> None:
+    async def test_a_forbidden_packet_ends_the_session(self, packet: bytes, reason: Reason) -> None:
         """An empty packet and an unknown type cannot be read; a ping can, but the server alone sends them."""
         connection = Connection()
         connection.session.receive_text(connection.first, packet)
@@ -296,7 +296,7 @@ class TestUpgrade:
         connection.poll()
         assert connection.first.packets[1:] == [b"6", b"6"]
 
-    async def test_what_waited_for_a_poll_goes_out_by_websocket(self) -> None:
+    async def test_messages_that_waited_for_a_poll_are_sent_over_websocket(self) -> None:
         """Messages sent during the switch are kept, in order."""
         connection = Connection()
         await turn()
@@ -353,7 +353,7 @@ class TestUpgrade:
         connection.poll()
         assert connection.first.packets[-1] == b"4still here"
 
-    async def test_an_upgrade_that_takes_too_long_is_given_up(self) -> None:
+    async def test_an_upgrade_that_takes_too_long_is_cancelled(self) -> None:
         """The probe is closed after the upgrade's time, and the next one may come."""
         connection = Connection(upgrade_timeout=0.02)
         connection.start_probe()
@@ -369,7 +369,7 @@ class TestUpgrade:
         assert connection.probe.closed_with is None
         assert connection.session.is_live
 
-    async def test_closing_takes_the_probe_along(self) -> None:
+    async def test_closing_closes_the_probe_too(self) -> None:
         connection = Connection()
         connection.start_probe()
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -378,7 +378,7 @@ class TestUpgrade:
 
 
 class TestUpgradeRequest:
-    async def test_it_is_there_once_a_websocket_has_come(self) -> None:
+    async def test_it_is_returned_after_a_websocket_has_connected(self) -> None:
         """Who waits is woken by the probe, before it is answered; afterwards nobody waits."""
         connection = Connection()
         waiting = asyncio.gather(*(connection.session.upgrade_request() for _ in range(3)))
@@ -427,7 +427,7 @@ class TestCredentials:
         assert self.opened(None).session.cookie_request is None
         assert self.opened("https://evil.net").session.cookie_request is None
 
-    async def test_the_upgrades_request_brings_newer_ones(self) -> None:
+    async def test_the_upgrades_request_has_newer_cookies(self) -> None:
         """The WebSocket's cookies replace those of the polling, and only if its page is trusted."""
         connection = self.opened(None)
         upgrade = request_of("transport=websocket", cookie="b=2", origin=self.TRUSTED)
@@ -452,7 +452,7 @@ class TestCredentials:
 
 
 class TestClosing:
-    async def test_what_was_sent_before_goes_out_first(self) -> None:
+    async def test_earlier_messages_are_sent_first(self) -> None:
         """The last messages are written before the connection is closed."""
         connection = Connection(MemoryTransport("websocket"))
         connection.session.send(b"last words")
@@ -460,7 +460,7 @@ class TestClosing:
         assert connection.first.packets[1:] == [b"4last words"]
         assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
 
-    async def test_a_poll_that_hangs_is_answered_with_the_farewell(self) -> None:
+    async def test_a_pending_poll_gets_the_announcement(self) -> None:
         """Where nothing else waits the client is told at once, and the session is gone."""
         connection = Connection()
         await turn()

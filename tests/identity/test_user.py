@@ -96,7 +96,7 @@ def test_a_name_is_cut_where_it_is_too_long_in_json(name: str, kept: int) -> Non
 
 
 @pytest.mark.parametrize("image", ["é" * 513, "\x01" * 200, '"' * 513, "data:image/png;base64,AAAA", " DATA:,x"])
-def test_an_image_that_everyone_would_pay_for_is_left_out(image: str) -> None:
+def test_an_embedded_image_is_dropped(image: str) -> None:
     """More than 1,024 bytes in JSON are left out, and so is a picture within the token itself."""
     assert user(picture=image).image is None
     assert user(picture=image, image="https://example.com/a.png").image == "https://example.com/a.png"
@@ -122,7 +122,7 @@ def test_a_user_cannot_be_changed() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["id", "sub", "name", "email", "picture", "image"]), JSON))
-def test_any_claims_make_a_sound_user_or_none(claims: dict[str, object]) -> None:
+def test_any_claims_make_a_valid_user_or_none(claims: dict[str, object]) -> None:
     """Whatever JSON the claims hold, a user's fields are bounded text that UTF-8 can carry."""
     found = user_from_claims(claims)
     if found is None:

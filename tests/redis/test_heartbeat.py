@@ -60,7 +60,7 @@ async def test_a_beat_that_comes_late_is_a_sign_of_life() -> None:
     echo.heartbeat.stop()
 
 
-async def test_a_pause_of_this_process_is_not_taken_for_silence() -> None:
+async def test_a_pause_of_this_process_is_not_silence() -> None:
     echo = Echo()
     echo.heartbeat.start()
     await until(lambda: len(echo.sent) == 2)

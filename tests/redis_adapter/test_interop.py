@@ -167,7 +167,7 @@ async def test_large_events_arrive_everywhere(running: World, speaker: str, name
 
 
 @pytest.mark.parametrize("speaker", SERVERS)
-async def test_what_a_socket_sends_reaches_the_others(world: World, speaker: str) -> None:
+async def test_a_sockets_events_reach_the_others(world: World, speaker: str) -> None:
     await world.guests[speaker].say("tell", ["red"], "x", 1)
     assert await world.who_gets(speaker, ["x", 1]) == [name for name in RED if name != speaker]
 
@@ -246,7 +246,7 @@ async def test_clients_acknowledge_broadcasts(world: World, asker: str) -> None:
 
 
 @pytest.mark.parametrize("asker", SERVERS)
-async def test_acks_that_do_not_come_end_the_wait(world: World, asker: str) -> None:
+async def test_missing_acks_end_the_wait(world: World, asker: str) -> None:
     asking = asyncio.create_task(world.server(asker).call(Target(("red",)), "ask", timeout=0.5))
     await world.guests["py1"].acknowledge("p")
     await world.guests["js1"].acknowledge("j")

@@ -157,7 +157,7 @@ async def test_messages_are_read_as_they_were_written() -> None:
     assert read_response(write(ACK)) == ACK
 
 
-async def test_an_emitter_may_leave_out_what_is_usual() -> None:
+async def test_an_emitter_may_omit_defaults() -> None:
     """No namespace is the main one, and no options are everyone."""
     read = read_broadcast(msgpack.encode(["emitter", {"type": 2, "data": ["x"], "more": 1}, {}]))
     assert read == BroadcastMessage("emitter", PublishedEvent(2, ["x"], "/"), Options([], []))

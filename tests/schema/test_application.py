@@ -359,7 +359,7 @@ def test_payloads_of_asyncapi_are_schemas_of_draft_7(
     assert [validator.is_valid(each) for each in invalid] == [False] * len(invalid)
 
 
-def test_asyncapis_own_schema_takes_it(server: SocketServer) -> None:
+def test_it_is_valid_by_asyncapis_own_schema(server: SocketServer) -> None:
     Draft7Validator(json.loads(SPECIFICATION.read_text(encoding="utf-8"))).validate(asyncapi(server))
 
 

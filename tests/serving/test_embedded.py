@@ -71,7 +71,7 @@ def test_a_server_in_a_thread_ends_with_its_block() -> None:
     assert "synkora" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_what_ends_a_thread_early_is_raised() -> None:
+def test_an_error_that_ends_the_thread_early_is_raised() -> None:
     """So that nobody waits for a server that never listens."""
 
     class Broken:
@@ -84,7 +84,7 @@ def test_what_ends_a_thread_early_is_raised() -> None:
         pass
 
 
-def test_a_chosen_port_is_taken() -> None:
+def test_a_chosen_port_is_used() -> None:
     port = free_port()
     with serve_in_thread(SocketServer(), port=port) as taken:
         assert taken == port

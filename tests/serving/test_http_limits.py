@@ -69,7 +69,7 @@ class TestSlowRequests:
             assert end.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert counted(server) == [("slow request cut off", 1, "head")]
 
-    async def test_a_slow_body_is_taken(self, server: SocketServer, hasty: Address) -> None:
+    async def test_a_slow_body_is_accepted(self, server: SocketServer, hasty: Address) -> None:
         """An upload that makes progress goes on, with a length or in chunks."""
         packet = b'42["hello","' + b"x" * 20 + b'"]'
         bodies = {
@@ -171,7 +171,7 @@ class TestSlowRequests:
             await client.send(b"0")
             assert await client.status() == 200
 
-    async def test_what_is_answered_late_is_not_slow(self, server: SocketServer, hasty: Address) -> None:
+    async def test_a_late_response_does_not_make_the_client_slow(self, server: SocketServer, hasty: Address) -> None:
         """A poll waits for as long as there is nothing to say, and a WebSocket is no request."""
         async with Polling(hasty) as polling, websocket(hasty) as client:
             await polling.open()
@@ -199,7 +199,7 @@ class TestSlowRequests:
 
 
 class TestFiles:
-    async def test_running_out_of_files_is_told(
+    async def test_running_out_of_files_is_reported(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Connections with the last numbers that there are count as an incident; others do not."""
@@ -288,7 +288,7 @@ class TestLargeHeads:
         words = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
         assert answer.endswith(b'{"message":"%b"}' % words.encode())
 
-    async def test_as_many_headers_as_there_may_be(self, address: Address) -> None:
+    async def test_the_maximum_of_headers_is_accepted(self, address: Address) -> None:
         """The bound on headers counts for each request of a connection by itself."""
         async with raw(address) as client:
             for _ in range(2):
@@ -332,7 +332,7 @@ class TestSmallChunks:
             await client.ended()
         assert counted(server) == [("request refused", 1, "too many small chunks")]
 
-    async def test_as_many_as_there_may_be(self, server: SocketServer, address: Address) -> None:
+    async def test_the_maximum_is_accepted(self, server: SocketServer, address: Address) -> None:
         """They count for each request by itself; of larger ones count only the few that a read cuts in two."""
         large = b"%x\r\n%b\r\n" % (2 * SMALL_CHUNK, b"x" * 2 * SMALL_CHUNK)
         chunks = b"1\r\nx\r\n" * (MAX_SMALL_CHUNKS - 100) + large * 2000

@@ -201,7 +201,7 @@ def test_it_runs_in_a_thread() -> None:
     assert not thread.is_alive()
 
 
-async def test_an_application_answers_what_is_not_socketio() -> None:
+async def test_an_application_handles_other_requests_than_socketio() -> None:
     """Requests outside the path of Socket.IO go to `app`; that path is the server's own."""
     server = SocketServer(path="/live/")
     server.of("/")
@@ -269,7 +269,7 @@ def test_a_port_in_use_is_an_error() -> None:
             serve(SocketServer(), host="127.0.0.1", port=taken.getsockname()[1])
 
 
-async def test_what_is_around_it_begins_before_it_and_ends_after_its_clients() -> None:
+async def test_around_is_entered_before_it_and_left_after_its_clients() -> None:
     """It is entered before anybody can connect, and left when the last connection has ended."""
     steps: list[str] = []
 

@@ -175,7 +175,7 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
         writer.transport.abort()
 
 
-async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -> None:
+async def test_the_read_buffer_over_tls_is_small(files: tuple[Path, Path]) -> None:
     """uvloop's buffers never shrink, so they must not grow with a message; and what is large arrives all the same."""
     server = SocketServer()
     server.of("/").on("size", lambda socket, text: len(text))
@@ -242,7 +242,7 @@ async def test_a_client_without_tls_affects_no_other(program: Program, trust: ss
 
 
 class TestFiles:
-    def test_what_belongs_together(self, files: tuple[Path, Path]) -> None:
+    def test_matching_settings_are_required_together(self, files: tuple[Path, Path]) -> None:
         """A certificate and its key give a context without the versions that are no longer safe."""
         assert tls_context(*files).minimum_version is ssl.TLSVersion.TLSv1_2
 

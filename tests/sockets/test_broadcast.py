@@ -206,7 +206,7 @@ async def test_a_left_socket_gets_nothing_and_empty_rooms_are_removed(crowd: Cro
     assert await crowd.who_gets("x") == ["carol"]
 
 
-async def test_namespaces_have_rooms_of_their_own(server: SocketServer, address: Address) -> None:
+async def test_namespaces_have_separate_rooms(server: SocketServer, address: Address) -> None:
     server.of("/admin").on_connect(lambda socket, auth: socket.join("room"))
     async with socketio(address) as client:
         await client.connect("/admin")
@@ -215,7 +215,7 @@ async def test_namespaces_have_rooms_of_their_own(server: SocketServer, address:
         assert await client.receive() == '42/admin,["admin"]'
 
 
-async def test_what_is_sent_in_one_turn_keeps_its_order(crowd: Crowd) -> None:
+async def test_messages_of_one_turn_keep_their_order(crowd: Crowd) -> None:
     """Emits to a socket, to rooms and to everyone arrive in the order in which they were made."""
     alice = crowd.sockets["alice"]
     for number in range(20):

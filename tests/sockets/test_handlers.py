@@ -208,7 +208,7 @@ class TestCancelledWork:
 
 class TestEmitting:
     @pytest.mark.parametrize("name", ["connect", "connect_error", "disconnect", "disconnecting"])
-    async def test_socketios_own_words_are_no_events(self, server: SocketServer, address: Address, name: str) -> None:
+    async def test_reserved_names_are_not_events(self, server: SocketServer, address: Address, name: str) -> None:
         """The emit raises; clients would take the event for something else."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()

@@ -162,7 +162,7 @@ class TestAnyEvent:
             assert await client.call("say") == "said"
             assert client.received() == []
 
-    async def test_what_is_emitted_can_be_watched(self, server: SocketServer) -> None:
+    async def test_emits_can_be_watched(self, server: SocketServer) -> None:
         """What this server emits to one socket or to many, once for each emit."""
         seen: list[Any] = []
         server.on_any_outgoing(lambda event, *args: seen.append((event, *args)))
@@ -314,7 +314,7 @@ class TestMistakes:
         ],
         ids=["too few", "too many"],
     )
-    def test_a_handler_of_the_end_takes_a_socket_and_a_reason(
+    def test_a_disconnect_handler_takes_a_socket_and_a_reason(
         self, server: SocketServer, register: str, handler: Any, found: str
     ) -> None:
         with pytest.raises(TypeError, match=rf"the handler of {register} takes \(socket, reason\), not {found}"):
@@ -405,7 +405,7 @@ class TestOrder:
             assert await ada.call("quick", "e") == "e"
         assert steps == ["a begins", "c", "a ends", "b", "d begins", "d ends", "e"]
 
-    async def test_a_failure_does_not_hold_up_what_follows(self, server: SocketServer) -> None:
+    async def test_a_failure_does_not_delay_later_work(self, server: SocketServer) -> None:
         @server.on("fail", ordered=True)
         async def fail(socket: Socket) -> None:
             await asyncio.sleep(0)

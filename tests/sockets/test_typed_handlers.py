@@ -109,7 +109,7 @@ def server() -> SocketServer:
         ("status", ["on", 10], "on"),
     ],
 )
-async def test_arguments_come_as_their_types_and_results_go_as_json(
+async def test_arguments_have_their_types_and_results_are_json(
     server: SocketServer, event: str, args: list[object], ack: object
 ) -> None:
     async with connect(server) as client:
@@ -218,7 +218,7 @@ async def test_a_payload_of_connect_with_a_default_may_be_missing() -> None:
         ("not a function", "the handler of 'x' is not a function"),
     ],
 )
-def test_what_cannot_be_called_is_refused_at_once(handler: Any, words: str) -> None:
+def test_a_value_that_cannot_be_called_is_refused_immediately(handler: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):
         SocketServer().on("x", handler)
 
@@ -290,7 +290,7 @@ async def test_a_handler_may_give_no_ack() -> None:
         assert await client.call("echo", 1) == 1
 
 
-def test_what_json_cannot_hold_raises_where_it_is_emitted() -> None:
+def test_values_that_json_cannot_represent_raise_in_emit() -> None:
     with pytest.raises(TypeError, match="an object of type object cannot be sent"):
         SocketServer().emit("x", object())
 

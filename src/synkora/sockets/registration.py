@@ -191,6 +191,7 @@ class Registration:
     def on_disconnect(self, handler: DisconnectHandler) -> DisconnectHandler:
         """Register `handler(socket, reason)`, called after a socket has left its rooms; not for a refused CONNECT.
 
+        A client that is lost while `on_connect` runs has left when `on_connect` has ended.
         `reason` is a text of Socket.IO, such as `transport close`. Raises `ValueError` for a second handler.
         """
         takes_exactly("the handler of on_disconnect", handler, "socket", "reason")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Never
 
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.session import Session
 from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
@@ -45,7 +46,9 @@ class Socket:
         "_core",
         "_data",
         "_disconnect",
+        "_is_greeted",
         "_last",
+        "_lost_for",
         "_pending",
         "_recovery",
         "_rooms",
@@ -82,6 +85,8 @@ class Socket:
         self._data: dict[str, Any] | None = None
         self._recovery: SocketRecovery | None = None
         self.identity = ""
+        self._is_greeted = False  # the handler of CONNECT has been called
+        self._lost_for: Reason | None = None  # why the connection ended before CONNECT was answered
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"

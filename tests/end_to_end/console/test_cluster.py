@@ -103,7 +103,7 @@ async def test_figures_of_both(world: World) -> None:
         assert {instance["status"] for instance in overview["instances"]} == {"healthy"}
 
 
-async def test_only_newer_samples_are_told(world: World) -> None:
+async def test_only_newer_samples_are_returned(world: World) -> None:
     """A page that says how far it is with each instance gets what has come since then, and no more."""
     console = world.consoles[0]
     overview = await console.until("overview", lambda overview: len(newest(overview)) == 2)
@@ -278,7 +278,7 @@ async def test_without_redis_each_shows_itself(world: World, redis: RedisServer)
     await console.until("connections", lambda table: table["total"] == 4)
 
 
-async def test_no_secret_is_told(world: World) -> None:
+async def test_no_secret_is_shown(world: World) -> None:
     """Settings name what is set, and nothing that the console answers has a secret, a token or a password in it."""
     console = world.consoles[0]
     settings = {row["variable"]: row for row in (await console.ask("settings"))["settings"]}

@@ -100,7 +100,7 @@ async def test_no_text_ends_the_preview(
     await alice.close()
 
 
-async def test_values_that_are_none_do_nothing(beside: tuple[Visitor, Client], project: str) -> None:
+async def test_values_of_none_do_nothing(beside: tuple[Visitor, Client], project: str) -> None:
     """A status that only objects have, ids that are no text, times that never come: no card is lost, nothing fails."""
     alice, mallory = beside
     odd = {"toString": 1, "valueOf": 1}

@@ -30,7 +30,7 @@ async def test_fragments_that_never_end(engine: Engine, raw: WebSocket) -> None:
 
 
 @pytest.mark.parametrize("is_fragmented", [False, True])
-async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: WebSocket, is_fragmented: bool) -> None:
+async def test_a_message_that_makes_progress_is_accepted(engine: Engine, raw: WebSocket, is_fragmented: bool) -> None:
     """A large frame, and fragments, may take several times what there is for silence."""
     engine.registry.partial_messages.length = SOON
     message = b"4" + b"x" * 200_000
@@ -47,7 +47,7 @@ async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: WebSo
     assert not len(engine.registry.partial_messages)
 
 
-async def test_a_large_frame_whose_rest_does_not_come(engine: Engine, raw: WebSocket) -> None:
+async def test_an_incomplete_large_frame(engine: Engine, raw: WebSocket) -> None:
     """What has come of a frame gives the connection no more time than for its next part."""
     engine.registry.partial_messages.length = SOON
     await raw.send(client_frame(TEXT, b"4" + b"x" * 200_000)[:100_000])

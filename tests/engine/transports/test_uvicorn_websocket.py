@@ -126,7 +126,7 @@ async def test_a_refusal_is_an_answer(address: Address, server: uvicorn.Server) 
     await until(lambda: not server.server_state.connections)
 
 
-async def test_uvicorn_stops_when_its_clients_have_been_told(server: uvicorn.Server, site: Site) -> None:
+async def test_uvicorn_stops_after_the_announcement_to_clients(server: uvicorn.Server, site: Site) -> None:
     """It asks once for each, they are closed as by a server that restarts, and it waits for nobody."""
     async with running(server, "/engine.io/") as address:
         clients = [await connect(address.url("websocket"), proxy=None) for _ in range(2)]

@@ -118,9 +118,7 @@ ERRORS = {
 
 class TestErrors:
     @pytest.mark.parametrize("case", ERRORS)
-    async def test_what_breaks_the_protocol_is_closed_with_its_code(
-        self, raw: WebSocket, engine: Engine, case: str
-    ) -> None:
+    async def test_a_protocol_error_closes_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
         await expect_refused_frames(raw, engine, *ERRORS[case])
 
@@ -151,7 +149,7 @@ class TestClosing:
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_what_came_before_a_bad_frame_is_answered(self, raw: WebSocket, engine: Engine) -> None:
+    async def test_messages_before_a_bad_frame_are_answered(self, raw: WebSocket, engine: Engine) -> None:
         """A message in the same segment counts, and its answer is sent before the close frame."""
         await raw.send(client_frame(TEXT, b"4good"), client_frame(3, b"4bad"), client_frame(TEXT, b"4after"))
         assert await raw.text() == "4good"
@@ -271,7 +269,7 @@ class TestCompression:
             assert await client.receive() == "4" + "large " * 5000
 
 
-async def test_the_words_of_an_error_of_ours_are_not_the_clients(
+async def test_messages_of_internal_errors_are_not_sent_to_clients(
     raw: WebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an unexpected error says is for the log: the close frame tells that there was one."""

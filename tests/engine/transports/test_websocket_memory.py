@@ -139,7 +139,7 @@ class TestFloods:
         assert [(tally.kind, tally.times) for tally in tallies] == [("flooding client cut off", 1)]
 
     @pytest.mark.parametrize("flood", FLOODS)
-    async def test_a_burst_is_taken(self, raw: WebSocket, engine: Engine, flood: str) -> None:
+    async def test_a_burst_is_accepted(self, raw: WebSocket, engine: Engine, flood: str) -> None:
         """As many as may come at once end nothing."""
         first, last = [], [client_frame(TEXT, b"4end")]
         if "fragments" in flood:
@@ -177,7 +177,7 @@ class TestFloods:
         )
 
 
-async def test_others_have_their_turns_while_a_flood_is_read(engine: Engine) -> None:
+async def test_other_tasks_run_while_a_flood_is_read(engine: Engine) -> None:
     """A read is followed by a turn of the event loop, so that nobody waits for all that one client has sent."""
     async with serving_engine(engine) as address, raw_websocket(address) as raw:
         await raw.text()
