@@ -106,7 +106,7 @@ def test_token(tmp_path: Path, environment: dict[str, str]) -> None:
 
 
 def test_token_for_a_month(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Without `--expires-in` a token lasts thirty days, and what is not given is not claimed."""
+    """Without `--expires-in` a token lasts thirty days; options that are not given are not claims."""
     done = run(
         tmp_path, "token", "--id", "u1", "--name", "Alice", environment=environment | {"NEXTAUTH_SECRET": "s3cret"}
     )

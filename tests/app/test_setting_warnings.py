@@ -57,7 +57,7 @@ def test_short_ones() -> None:
 
 @given(st.randoms(use_true_random=False), st.integers(32, 64))
 def test_random_secrets_are_good(random: secrets.SystemRandom, size: int) -> None:
-    """Neither base64 nor hexadecimal digits are ever taken for words."""
+    """Base64 and hexadecimal digits never count as words."""
     for alphabet in ("0123456789abcdef", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"):
         text = "".join(random.choices(alphabet, k=size))
         assert not is_placeholder(text) or len(set(text)) < 8

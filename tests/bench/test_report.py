@@ -44,7 +44,7 @@ def test_the_report_names_the_machine() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": [{}], "runs": []}', '{"workloads": [], "runs": [{}]}'])
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
-    """A file that is no report is named, with what is wrong."""
+    """An invalid report is named, with the error."""
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(NoReport, match=r"other\.json holds no figures: "):

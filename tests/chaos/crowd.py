@@ -51,7 +51,7 @@ class Crowd:
 
     @property
     def resting_since(self) -> float:
-        """When the last one has come where they are, and of all who have gone it can be known."""
+        """The time when the last client has arrived, and when all ends are known."""
         return max(max(client.since, client.vanished and client.vanished + _NOTICED) for client in self._clients)
 
     def work(self) -> None:

@@ -122,7 +122,7 @@ async def test_an_instance_that_dies_counts_no_longer(make: Make) -> None:
 
 
 async def test_a_stopped_instance_no_longer_counts(make: Make) -> None:
-    """Nobody waits for its silence, and what ends there afterwards is told nobody."""
+    """Other instances do not wait for its silence, and later changes there are not published."""
     a, leaving = [await make() for _ in range(2)]
     leaving.tallies.users.add("ann")
     leaving.tallies.users.add("bob")

@@ -184,7 +184,7 @@ async def test_an_instance_that_was_considered_dead_is_found_again(gather: Gathe
 
 
 async def test_stopping_removes_all_connections_at_once(gather: Gather, redis: RedisServer) -> None:
-    """The others need not wait until the instance is taken for dead; its own clients are not told."""
+    """The others need not wait until the instance is considered dead; its own clients get no announcement."""
     one, stopping = await gather()
     await met(one, stopping)
     await stopping.presence.close()
@@ -223,7 +223,7 @@ async def test_a_redis_that_returns_empty_gets_the_presence_again(gather: Gather
 
 
 async def test_the_others_are_removed_if_redis_stays_away(gather: Gather, redis: RedisServer) -> None:
-    """They are listed for a while, then taken for gone, and found again when Redis is back."""
+    """They stay listed for a time, are then removed, and rejoin when Redis is back."""
     one, two = await gather()
     await met(one, two)
     redis.kill()
@@ -427,7 +427,7 @@ async def test_the_last_client_of_an_instance_may_move(gather: Gather, redis: Re
 
 
 async def test_a_client_of_a_dead_instance_is_adopted(gather: Gather) -> None:
-    """It returned before the instance was taken for dead: nobody hears of it."""
+    """It returned before the instance was considered dead, so nothing is announced."""
     one, two, dead = await gather(3)
     await met(one, two, dead)
     two.witness.take()

@@ -44,7 +44,7 @@ async def hears(person: Person, *expected: str) -> list[object]:
 
 
 async def arrive(site: Site, name: str) -> Person:
-    """Somebody who is connected, and has heard so."""
+    """A connected client."""
     (person,) = await site.meet(name)
     return person
 

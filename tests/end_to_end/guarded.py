@@ -28,7 +28,7 @@ from synkora.sockets.server import SocketServer
 
 
 class Authority(Protocol):
-    """The app or its database, which can be away for a while."""
+    """The app or its database, which can be stopped for a time."""
 
     @property
     def variables(self) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Member(Client):
 
     @property
     def sees(self) -> set[str]:
-        """The ids of the users whom it has been told to be in the project, itself among them."""
+        """The ids of the project's users that it knows, including its own."""
         users: set[str] = set()
         for name, *args in self.events.items:
             if name == "users:active":

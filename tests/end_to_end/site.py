@@ -1,4 +1,4 @@
-"""Several instances behind nginx, and the people who are there."""
+"""Several instances behind nginx, and their clients."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _CALM: Final = 20
 
 
 class Site:
-    """Some instances, what joins and what balances them, and the people who are there."""
+    """Some instances, Redis, nginx, and the clients."""
 
     def __init__(self, folder: Path, redis: RedisServer, node: NodeProcess) -> None:
         self.instances: list[ServerProcess] = []

@@ -82,7 +82,7 @@ def address(process: ServerProcess) -> Address:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def come() -> AsyncIterator[Come]:
-    """Connects people of the small world, who are disconnected when the test is over."""
+    """Connects users of the test data, and disconnects them after the test."""
     async with AsyncExitStack() as connections:
 
         async def connect(address: Address, user_id: str) -> Guest:
@@ -125,7 +125,7 @@ async def test_viewers_see_and_are_seen_and_change_nothing(address: Address, com
 
 @pytest.mark.parametrize("project", [TEAM_PROJECT, "proj_unknown"])
 async def test_users_without_access_are_refused_and_get_nothing(address: Address, come: Come, project: str) -> None:
-    """A project that is not theirs and one that does not exist are the same to them; nobody inside notices them."""
+    """A foreign project and a missing one look the same; members do not notice the attempt."""
     owner, editor, stranger = [await come(address, name) for name in ("owner", "editor", "stranger")]
     await owner.join()
     await stranger.is_refused(NO_ACCESS, project)
@@ -253,7 +253,7 @@ class Member(Person):
 
 
 async def test_the_apps_client_learns_of_refusals(app: App, start_server: StartServer, connect_by: Connect) -> None:
-    """In JavaScript, beginning with polling, as the app's pages do: nobody is disconnected for a refusal."""
+    """In JavaScript, starting with polling like the app's pages: a refusal does not disconnect."""
     server = start_server(NEXTAUTH_SECRET=SECRET, **AppAuthority(app).variables)
 
     async def connect(name: str) -> Any:

@@ -142,7 +142,7 @@ async def test_after_a_restart_of_the_server_the_board_continues_to_send(
 
 
 async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Come) -> None:
-    """It shows what was edited before; the person is listed once, and edits go both ways."""
+    """It shows earlier edits; the user is listed once, and edits go both ways."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     title = next(_titles)
     await owner.play(f"await make('{title}'); await move('{title}', 'DONE');")

@@ -41,7 +41,7 @@ def test_spaces_and_quotes_around_a_value_are_no_part_of_it() -> None:
 
 
 def test_two_cookies_with_one_name_are_both_offered() -> None:
-    """Browsers send the cookie of the more specific path first; which of them the app means nobody can tell."""
+    """Browsers send the cookie of the more specific path first; which one the app means is unknown."""
     header = "authjs.session-token=first; authjs.session-token=second; authjs.session-token=first"
     assert session_cookies(header) == [("authjs.session-token", "first"), ("authjs.session-token", "second")]
 

@@ -109,7 +109,7 @@ class TestMessages:
 
     @pytest.mark.parametrize("auth", [{"token": "cmabc123"}, {"token": FORGED}, {"token": 5}, {"token": {"a": []}}])
     def test_an_unverifiable_token_is_reported(self, auth: object) -> None:
-        """Who offers what cannot be verified is told that it failed."""
+        """A client with an unverifiable token gets `Authentication failed`."""
         assert refused(auth).message == "Authentication failed"
 
     def test_an_expired_token_is_reported(self, keyring: Keyring, vectors: dict[str, Any]) -> None:

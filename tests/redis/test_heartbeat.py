@@ -9,7 +9,7 @@ from synkora.redis.heartbeat import LinkHeartbeat
 
 
 class Echo:
-    """What brings beats back while it `is_there`."""
+    """Returns beats while it `is_there`."""
 
     def __init__(self) -> None:
         self.is_there = True

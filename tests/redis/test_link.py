@@ -1,4 +1,4 @@
-"""The link, with a real Redis: what is said over it, and in which order."""
+"""The link with a real Redis: messages, commands and their order."""
 
 import asyncio
 import re
@@ -198,7 +198,7 @@ async def test_all_that_is_written_in_a_turn_is_one_write(link: Link) -> None:
     transport = connection._transport
 
     class Recording:
-        """The transport, which keeps what is written to it."""
+        """A transport that records writes."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(transport, name)
@@ -257,7 +257,7 @@ async def test_closing_has_redis_take_all_that_was_written(make_link: MakeLink, 
 
 
 async def test_it_counts_what_it_does(link: Link) -> None:
-    """What was published, what came (heartbeats too), what was dropped, and how long a beat takes."""
+    """Published, received (heartbeats included) and dropped messages, and the round trip."""
     before = link.received
     heard: list[bytes] = []
     link.subscribe(b"a", heard.append)

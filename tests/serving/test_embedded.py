@@ -72,7 +72,6 @@ def test_a_server_in_a_thread_ends_with_its_block() -> None:
 
 
 def test_an_error_that_ends_the_thread_early_is_raised() -> None:
-    """So that nobody waits for a server that never listens."""
 
     class Broken:
         async def __aenter__(self) -> None:

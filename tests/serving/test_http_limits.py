@@ -118,7 +118,7 @@ class TestSlowRequests:
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
 
     async def test_blank_lines_keep_no_connection_open(self, hasty: Address) -> None:
-        """The blank lines that may come before a request (RFC 9112 section 2.2) are none."""
+        """Blank lines before a request (RFC 9112 section 2.2) do not count."""
         async with raw(hasty) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -182,7 +182,7 @@ class TestSlowRequests:
             await client.connect()
 
     async def test_hundreds_of_half_open_requests(self, server: SocketServer, hasty: Address) -> None:
-        """All are let go, and somebody else is served meanwhile."""
+        """All are disconnected, and another client is served meanwhile."""
         count = 300
         opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", hasty.port) for _ in range(count)))
         for _, writer in opened:

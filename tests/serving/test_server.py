@@ -86,7 +86,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @asynccontextmanager
 async def talking(address: Address) -> AsyncIterator[WebSocket]:
-    """A client for whom the server works."""
+    """A client that the server serves."""
     async with socketio(address) as client:
         await client.emit("echo", 1)
         assert await client.event() == ["echo", 1]
@@ -104,7 +104,7 @@ async def told_of_the_end(program: Program, number: signal.Signals, address: Add
 
 @both_signals
 async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
-    """Clients get what is said last and are let go, `serve` returns, and the program ends well."""
+    """Clients get the last messages and are disconnected, `serve` returns, and the program exits with 0."""
     program, address = start(False)
     async with told_of_the_end(program, number, address) as client:
         assert await client.closed() == 1012

@@ -157,6 +157,6 @@ def test_a_users_application_passes_strict_checks(folder: Path) -> None:
 
 
 def test_mistakes_are_seen_without_running_the_application(folder: Path) -> None:
-    """Names that are not among the known ones, a wrong kind of function, a room that is no text, foreign names."""
+    """Unknown names, a wrong kind of function, a room that is not text, names of other libraries."""
     lines = [line.partition("app.py:")[2].partition(":")[0] for line in checked(folder, BAD).splitlines()[:-1]]
     assert lines == ["4", "5", "8", *map(str, range(13, 17)), "19", "20", "23"]

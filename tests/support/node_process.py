@@ -35,7 +35,7 @@ class NodeProcess:
         )
 
     def listen(self, listener: Callable[[Message], None]) -> str:
-        """A fresh name, and whom to tell what is said of it."""
+        """Return a new name, and register its receiver."""
         name = f"client {next(self._ids)}"
         self._listeners[name] = listener
         return name

@@ -37,7 +37,6 @@ async def look(settings: MakeSettings, url: str, secret: str = SECRET, access: s
 
 
 async def test_no_app(settings: MakeSettings) -> None:
-    """Without its address nobody is asked."""
     assert {finding.status for finding in await check_app(settings())} == {FindingStatus.SKIPPED}
 
 

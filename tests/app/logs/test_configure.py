@@ -104,7 +104,7 @@ def test_other_events(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_values_cannot_forge_lines(log: Any, capsys: pytest.CaptureFixture[str], name: str, shown: str) -> None:
-    """Line ends, terminal controls and changes of writing direction are shown as escapes; what is too long is cut."""
+    """Line ends, terminal controls and changes of writing direction are escaped; too long values are cut."""
     log.info("project_joined", userName=name, projectId="p")
     log.info("other", userName=name)
     assert capsys.readouterr().out == f"✓ {shown} joined project p\ninfo: other userName={shown}\n"

@@ -65,7 +65,7 @@ async def test_a_flood(incidents: Incidents, patterns: IncidentLog, capsys: pyte
 
 
 async def test_addresses(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each address has a line at once for each kind, and one at the end with what came from it more than once."""
+    """Each address gets a line at once per kind, and one at the end with its repeated incidents."""
     for _ in range(3):
         incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (expired)", "192.0.2.1")
         incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address="192.0.2.1")

@@ -189,7 +189,7 @@ async def test_histograms_add_up(site: MeasuredSite) -> None:
     ],
 )
 async def test_both_formats(site: MeasuredSite, accept: str, content_type: str, parse: Callable[[str], Any]) -> None:
-    """Prometheus' text, and OpenMetrics for who asks for it, with the version and the process itself."""
+    """Prometheus' text format, and OpenMetrics on request, with the version and the process's metrics."""
     answer = await site.ask(Accept=accept)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(content_type)

@@ -12,7 +12,7 @@ from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """By level, by what is searched for, and not while it is paused."""
+    """By level, by search text, and not while paused."""
     operator = await watch("Log")
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)

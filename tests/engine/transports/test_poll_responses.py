@@ -62,7 +62,7 @@ async def test_many_small_messages_are_a_large_answer(engine: Engine, address: A
 
 
 async def test_a_small_answer_is_not_gzipped(engine: Engine, address: Address) -> None:
-    """Below the threshold nobody is asked what they accept; at it they are."""
+    """Below the threshold the Accept-Encoding is not read; at the threshold it is."""
     async with Polling(address, {"accept-encoding": "gzip"}) as client:
         await client.open()
         for size, encoding in ((1023, None), (1024, "gzip")):

@@ -133,7 +133,7 @@ async def test_a_post_that_the_client_gives_up_ends_the_session(
 async def test_a_post_that_breaks_the_protocol_ends_the_session(
     client: Polling, engine: Engine, body: bytes, reason: Reason
 ) -> None:
-    """It is answered 400 with Engine.IO's error, and the session is gone once its client has what was queued."""
+    """The answer is 400 with Engine.IO's error, and the session ends after its queued messages."""
     answer = await client.post(body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert engine.recorders[0].reasons == [reason]
@@ -161,7 +161,7 @@ async def test_packets_after_an_error_in_a_post_are_ignored(client: Polling, eng
 async def test_queued_messages_precede_the_end_after_an_error(
     client: Polling, engine: Engine, body: str, is_polling: bool
 ) -> None:
-    """A POST that breaks the protocol ends the session; the poll that waits, or the next, has what was sent before."""
+    """A POST with a protocol error ends the session; the pending or next poll gets the earlier messages."""
     session = engine.recorders[0].session
     poll = await hanging_poll(client, engine) if is_polling else None
     session.send(b"queued")

@@ -209,7 +209,7 @@ def deflate(payload: bytes) -> bytes:
 
 class TestCompression:
     async def test_a_real_client_sends_and_receives_compressed_messages(self, address: Address) -> None:
-        """The websockets library negotiates it, and large and small messages come back whole, again and again."""
+        """The websockets library negotiates it, and echoes large and small messages correctly."""
         async with websocket(address, compression="deflate") as client:
             assert client.connection.response is not None
             assert client.connection.response.headers["Sec-WebSocket-Extensions"] == EXTENSION
