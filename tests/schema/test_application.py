@@ -390,9 +390,19 @@ def test_it_is_a_command(tmp_path: Path) -> None:
     assert "  say: (...args: MayAck<[text: string]>) => void;\n" in done.stdout, done.stderr
     assert json.loads(run("asyncapi", "chat", "--title", "A chat").stdout)["info"]["title"] == "A chat"
     assert done.stderr == ""
-    done = run("typescript", "chat:Socket")
-    assert done.returncode == 2
-    assert "chat:Socket is no SocketServer" in done.stderr
+    for server, words in (
+        ("chat:Socket", "chat:Socket is no SocketServer"),
+        ("chat:nope", "the module chat has no nope"),
+        ("nope:server", "there is no module nope in this folder or on sys.path"),
+        ("chat.nope:server", "there is no module chat.nope in this folder or on sys.path"),
+        ("chat.py:server", "'chat.py' is no module: the server in chat.py is chat:server"),
+        ("./chat", "'./chat' is no module: the server in chat.py is chat:server"),
+    ):
+        done = run("typescript", server)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert words in done.stderr
+    (tmp_path / "broken.py").write_text("import nowhere\n")
+    assert "No module named 'nowhere'" in run("typescript", "broken").stderr
 
 
 PROGRAM = """

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from tests.support.servers import Address, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from synkora import SocketServer, serve
+from synkora import SocketServer, serve, serve_async, serve_in_thread
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
 
@@ -218,6 +219,45 @@ async def test_without_an_application_the_rest_is_not_found() -> None:
         for method in ("GET", "POST"):
             answer = await http.request(method, address.http + "/")
             assert (answer.status_code, answer.content) == (404, b"")
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda server: server.of("/"), "a Namespace"),
+        (lambda server: server.asgi, "a AsgiEndpoint"),
+        (type, "the class SocketServer"),
+    ],
+    ids=["namespace", "asgi", "class"],
+)
+async def test_only_a_server_is_served(make: Callable[[SocketServer], Any], found: str) -> None:
+    """In each of the three ways."""
+    wrong = make(SocketServer())
+    with pytest.raises(TypeError, match=f"serve takes a SocketServer, not {found}: "):
+        await serve_async(wrong)
+    with pytest.raises(TypeError, match=f"serve takes a SocketServer, not {found}: "), serve_in_thread(wrong):
+        pass
+    with pytest.raises(TypeError, match=f"serve takes a SocketServer, not {found}: "):
+        await asyncio.to_thread(serve, wrong)
+
+
+@asynccontextmanager
+async def around_it() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("around", "words"),
+    [
+        (around_it, r"around is an asynchronous context manager: around=around_it\(\), with parentheses"),
+        (nullcontext, r"around is an asynchronous context manager: around=nullcontext\(\), with parentheses"),
+        (5, "around is an asynchronous context manager, not 5"),
+    ],
+)
+def test_around_is_a_context_manager(around: Any, words: str) -> None:
+    """A function that makes one was not called."""
+    with pytest.raises(TypeError, match=words):
+        serve(SocketServer(), host="127.0.0.1", port=0, around=around)
 
 
 def test_a_port_in_use_is_an_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.clients import WebSocket, socketio
 from tests.support.servers import Address
 
-from synkora import Socket, SocketServer
+from synkora import AckTimeout, Socket, SocketServer
 from synkora.engine.message import Message
 
 NAMES = ["alice", "bob", "carol", "dave"]
@@ -157,6 +157,11 @@ async def test_messages_are_marked_as_not_to_be_compressed(crowd: Crowd) -> None
     await asyncio.sleep(0)
     assert [message.compress for message in alice._session.outbox.queue] == [False, False]
     await asyncio.wait(calls)
+
+
+async def test_a_timeout_names_the_event(crowd: Crowd) -> None:
+    with pytest.raises(AckTimeout, match=r"'question': 0 of \d answers within 0\.01 s"):
+        await crowd.server.to("red").call("question", timeout=0.01)
 
 
 @pytest.mark.parametrize("value", [None, 1, "no"])

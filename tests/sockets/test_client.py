@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.clients import Polling, websocket
 from tests.support.logs import capture_logs
+from tests.support.page import Page
 from tests.support.servers import Address, serving, until
 
 from synkora import ConnectRefused, Socket, SocketServer
@@ -253,7 +254,7 @@ async def test_a_client_that_was_refused_has_not_connected() -> None:
 
 
 async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer, address: Address) -> None:
-    """A late decision admits no socket, and on_disconnect is not called for a socket that was never connected."""
+    """A late decision admits no socket, and on_disconnect is called after the decision."""
     decided = asyncio.Event()
     judged: list[Socket] = []
     gone: list[Socket] = []
@@ -272,11 +273,12 @@ async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer,
         await client.send("40")
         await until(lambda: judged)
     await until(lambda: len(server._registry) == 0)
+    assert gone == []
     decided.set()
     await until(lambda: not server._tasks)
     assert not judged[0].connected
     assert main.sockets == {}
-    assert gone == []
+    assert gone == judged
     assert len(main._core.adapter.rooms.members) == 0
 
 
@@ -327,3 +329,35 @@ async def test_a_client_connects_by_polling(server: SocketServer, address: Addre
         reply, hello = await client.poll()
         assert set(json.loads(reply[2:])) == {"sid"}
         assert hello == '42["hello","polling"]'
+
+
+@pytest.mark.parametrize("way", ["in the middleware", "in on_connect", "in on_connect, and refused"])
+async def test_who_is_lost_while_connecting_leaves_if_it_came(way: str) -> None:
+    """What `on_connect` has noted of a client `on_disconnect` forgets, or clients could leave something behind."""
+    server = SocketServer()
+    goes_on, calls = asyncio.Event(), list[str]()
+
+    @server.use
+    async def check(socket: Socket, _: object) -> None:
+        if way == "in the middleware":
+            await goes_on.wait()
+
+    @server.on_connect
+    async def come(socket: Socket, _: object) -> None:
+        await goes_on.wait()
+        calls.append("came")
+        if way == "in on_connect, and refused":
+            raise ConnectRefused("no")
+
+    @server.on_disconnect
+    def leave(socket: Socket, reason: str) -> None:
+        calls.append(reason)
+
+    page = await Page(server).come()
+    await page.lose()
+    assert calls == []
+    goes_on.set()
+    await page.read()
+    expected = {"in on_connect": ["came", "transport close"], "in on_connect, and refused": ["came"]}
+    assert calls == expected.get(way, [])
+    assert not server.of("/")._core.sockets

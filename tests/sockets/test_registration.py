@@ -1,7 +1,9 @@
 """How handlers are registered: several of an event, for all events, before CONNECT, in order, and never by mistake."""
 
 import asyncio
+import functools
 import inspect
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -510,6 +512,33 @@ class TestBackgroundTasks:
         with pytest.raises(TypeError, match="the first argument of start_background_task is an async def, not 5"):
             server.start_background_task(5)  # type: ignore[arg-type]  # that is the mistake
 
+    async def test_a_def_is_refused_before_it_runs(self, server: SocketServer) -> None:
+        """It could stop the event loop. One that says that it makes a coroutine is called."""
+        calls: list[str] = []
+
+        def tick(name: str):  # type: ignore[no-untyped-def]  # that is the case
+            calls.append(name)
+
+        async def answer() -> int:
+            return 5
+
+        def later() -> Coroutine[Any, Any, int]:
+            return answer()
+
+        for function in (tick, functools.partial(tick), print):
+            with pytest.raises(TypeError, match=r"takes an async def, and .* is a def"):
+                server.start_background_task(function, "a")  # type: ignore[arg-type]  # that is the mistake
+        assert calls == []
+        assert await server.start_background_task(later) == 5
+
+    def test_it_needs_a_running_loop(self, server: SocketServer) -> None:
+        """The error says where to start a task with the server."""
+
+        async def tick() -> None: ...
+
+        with pytest.raises(RuntimeError, match=r"needs a running event loop: .* serve\(server, around=…\)"):
+            server.start_background_task(tick)
+
     async def test_wrong_arguments_are_seen_at_once(self, server: SocketServer) -> None:
         async def tick(seconds: int) -> None: ...
 
@@ -527,3 +556,25 @@ class TestBackgroundTasks:
             return a + b
 
         assert await server.start_background_task(add, 1, b=2) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["use", "on_connect", "on_any", "on_unknown", "on_any_outgoing", "on_disconnect", "on_disconnecting"]
+)
+def test_a_decorator_with_empty_parentheses_says_that_it_has_none(name: str) -> None:
+    """By its public name, of a server and of a namespace."""
+    for target in (SocketServer(), Namespace("/chat")):
+        with pytest.raises(TypeError, match=rf"^{name} takes a handler: .* no parentheses, @server\.{name}$"):
+            getattr(target, name)()
+
+
+def test_an_event_is_declared_once(server: SocketServer) -> None:
+    server.declare("said", str)
+    with pytest.raises(ValueError, match="'said' is declared already"):
+        server.declare("said", str)
+
+
+def test_a_description_is_no_argument(server: SocketServer) -> None:
+    """A type under this name was meant as an argument."""
+    with pytest.raises(TypeError, match=r"declare\('said'\): description is a text, and no name of an argument"):
+        server.declare("said", description=str)  # type: ignore[arg-type]  # that is the mistake

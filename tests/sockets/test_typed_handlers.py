@@ -229,11 +229,21 @@ def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
     class Odd:
         pass
 
+    class Part(msgspec.Struct):
+        odd: Odd | None
+
+    class Whole(msgspec.Struct):
+        fine: int
+        parts: dict[str, list[Part]]
+
+    def inside(socket: Socket, message: Whole) -> None: ...
     def odd(socket: Socket, value: list[Odd]) -> None: ...
     def unknown(socket: Socket, value: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821  # the mistake
     def keyword(socket: Socket, *, value: int) -> None: ...
 
     server = SocketServer()
+    with pytest.raises(TypeError, match=r"the handler of 'x': message\.parts\.odd cannot be a Odd"):
+        server.on("x", inside)
     with pytest.raises(TypeError, match="the handler of 'x': value cannot be a Odd"):
         server.on("x", odd)
     with pytest.raises(TypeError, match="the annotation of value, Nowhere, is not defined"):

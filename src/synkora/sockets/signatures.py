@@ -292,12 +292,12 @@ def check_type(shape: Any, what: str, name: str) -> None:
         found = msgspec.inspect.type_info(shape)
     except Exception as error:
         raise TypeError(f"{what}: {name} cannot be checked: {error}") from error
-    for each in _parts(found):
+    for place, each in _placed_parts(found):
         is_unknown = isinstance(each, msgspec.inspect.CustomType) and each.cls is not object
         if is_unknown and not hasattr(each.cls, "model_validate"):
             raise TypeError(
-                f"{what}: {name} cannot be a {each.cls.__name__}: take a builtin, a dataclass, a TypedDict, a msgspec "
-                "Struct or a pydantic model"
+                f"{what}: {name}{place} cannot be a {each.cls.__name__}: take a builtin, a dataclass, a TypedDict, a "
+                "msgspec Struct or a pydantic model"
             )
 
 
@@ -312,15 +312,22 @@ def _risk_of(shape: Any) -> collisions.Risk:
 
 def _parts(found: Any) -> list[Any]:
     """Return a type and all types within it, as described by msgspec."""
-    seen: dict[int, Any] = {}
-    waiting = [found]
+    return [each for _, each in _placed_parts(found)]
+
+
+def _placed_parts(found: Any) -> list[tuple[str, Any]]:
+    """Return a type and all types within it, as described by msgspec, each after its place: `.user.name`."""
+    seen: dict[int, tuple[str, Any]] = {}
+    waiting = [("", found)]
     while waiting:
-        each = waiting.pop()
+        place, each = waiting.pop()
         if isinstance(each, tuple):
-            waiting.extend(each)
+            waiting.extend((place, item) for item in each)
         elif isinstance(each, msgspec.Struct) and id(each) not in seen:
-            seen[id(each)] = each
-            waiting.extend(getattr(each, name) for name in each.__struct_fields__)
+            if isinstance(each, msgspec.inspect.Field):
+                place = f"{place}.{each.name}"
+            seen[id(each)] = (place, each)
+            waiting.extend((place, getattr(each, name)) for name in each.__struct_fields__)
     return list(seen.values())
 
 
