@@ -214,7 +214,7 @@ async def test_the_role_is_read_from_the_answer(project: object, user_id: str, r
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
 async def test_refusals_of_the_app_are_refusals(status: str) -> None:
-    """Nobody gets in with these, and nothing is wrong with the app; its words may be anything."""
+    """These grant no access, and are not a failure of the app, whatever its message."""
     assert await _answered(_response(b"<html>", status=status)) is None
 
 

@@ -151,7 +151,7 @@ async def waiting(database: Database) -> int:
 async def test_a_query_on_a_locked_table_times_out_and_leaves_nothing_behind(
     policy: PostgresAccess, database: Database
 ) -> None:
-    """Questions that are not answered are given up in time, by the database as well, which keeps its clients."""
+    """Unanswered queries time out, in the database as well, and its clients stay connected."""
     access = Access(policy)
     async with database.connection.transaction():
         await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
@@ -188,7 +188,7 @@ async def test_a_silent_database_times_out() -> None:
 )
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
 async def test_an_invalid_database_is_unavailable(answer: bytes, sslmode: str) -> None:
-    """Whatever listens at the address, the failure is told, in words without the password."""
+    """Whatever listens at the address, the failure has a message without the password."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

@@ -83,7 +83,7 @@ async def test_a_slash_too_many(app: Starlette) -> None:
 
 @pytest.mark.parametrize("path", ["..%2findex.html", "%2e%2e/index.html", "%2fetc%2fpasswd", "..%5cindex.html"])
 async def test_no_path_leads_out_of_the_assets(app: Starlette, path: str) -> None:
-    """The name of an asset is looked up among those that there are, and never opened."""
+    """The name of an asset is looked up among the built ones, and never opened as a file."""
     assert (await ask(app, "GET", f"/playground/assets/{path}")).status_code == 404
 
 

@@ -87,13 +87,13 @@ def test_open_origins() -> None:
 
 
 def test_origins_that_any_page_can_have() -> None:
-    """Each is told of, and that cookies do not count."""
+    """Each is reported, with the fact that cookies do not count."""
     lines = list(origin_warnings(("null", "file://")))
     assert [line.partition(":")[0] for line in lines] == ["ALLOWED_ORIGINS has null", "ALLOWED_ORIGINS has file"]
 
 
 def started(folder: Path, **variables: str) -> list[str]:
-    """What a server writes after its banner until it is told to stop."""
+    """The output of a server after its banner until its stop."""
     with Synkora(folder, "serve", WS_HOST="127.0.0.1", WS_PORT="0", **variables) as program:
         program.line(lambda line: "Ready" in line)
         program.signal(signal.SIGTERM)

@@ -194,7 +194,7 @@ def test_unknown_variables_in_files_are_ignored(folder: Path) -> None:
 
 
 def test_empty_is_unset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable counts as unset, wherever it stands: the next source, or else the default, applies."""
+    """An empty variable counts as unset in any source: the next source, or the default, applies."""
     for name in VARIABLES:
         if name != "NEXTAUTH_SECRET":
             monkeypatch.setenv(name, "")
@@ -226,7 +226,7 @@ def test_secrets_are_used_unchanged_and_never_shown(monkeypatch: pytest.MonkeyPa
 
 
 def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where another setting is refused, or the address of Redis is, no secret and no password is told."""
+    """If another setting or the address of Redis is refused, no secret and no password is shown."""
     monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "s3cret-of-before")
     monkeypatch.setenv("REDIS_URL", "redis://:s3cret/too@localhost")
     monkeypatch.setenv("WS_PORT", "abc")

@@ -166,7 +166,7 @@ async def test_invalid_events_are_refused(address: Address) -> None:
 
 
 async def test_limits_are_checked(strict: Address) -> None:
-    """Who sends more than their share is told so."""
+    """A client above its rate gets an error."""
     async with socketio(strict, {"token": token(id="mallory")}) as mallory:
         someone = Person("mallory", mallory, "")
         for _ in range(20):

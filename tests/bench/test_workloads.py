@@ -47,7 +47,7 @@ def test_each_kind_of_workload_has_its_figures(folder: Path, workload: Workload,
 
 @pytest.mark.parametrize("make", [synkora, node])
 def test_instances_are_one_server(folder: Path, make: Callable[[], Server]) -> None:
-    """What is sent on one reaches members on the other; what Redis and a spare instance cost is told apart."""
+    """Events on one instance reach members on the other; the costs of Redis and of a spare instance are separate."""
     said: list[str] = []
     assert make is synkora or prepare_peers(["Node.js"], said.append), said
     figures = measure(make(), Workload("joined", 40, 4, rate=5, instances=2, spare=True, seconds=1), folder)

@@ -89,7 +89,7 @@ async def crowd(site: Site, chance: random.Random) -> AsyncIterator[Crowd]:
 
 
 async def until(condition: Callable[[], object], within: float) -> None:
-    """Wait until `condition()` holds, or for so many seconds."""
+    """Wait until `condition()` holds, at most for the given seconds."""
     until = time.monotonic() + within
     while not condition() and time.monotonic() < until:
         await asyncio.sleep(0.1)

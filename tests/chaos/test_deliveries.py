@@ -22,7 +22,7 @@ def send_to_bob(book: Book, at: float) -> None:
 
 
 def deliver(receiver: Connection, id: str, at: float = 21) -> None:
-    """Have a message come."""
+    """Deliver a message."""
     receiver.take(["canvas:update", {"id": id}], at)
 
 
@@ -100,7 +100,7 @@ def test_a_joining_or_leaving_client_is_owed_nothing(book: Book, faults: Faults)
 
 @pytest.mark.parametrize("place", [0, 1, None])
 def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: int | None) -> None:
-    """What is sent while an instance is cut off, or Redis is down, may be lost; but not what need not travel."""
+    """Messages to other instances may be lost during an outage; local ones may not."""
     alice, bob = page(book, "alice"), page(book, "bob", 1)
     alice.send(20)
     fault = faults.begin("cut off", place, 19)

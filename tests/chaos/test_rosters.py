@@ -99,7 +99,7 @@ CASES: dict[str, list[list[Any]]] = {
 
 @pytest.mark.parametrize("fault", CASES)
 def test_wrong_presence_is_found(room: Room, fault: str) -> None:
-    """Each wrong thing that is told, or not told, is seen."""
+    """Each wrong or missing event is found."""
     room.tell(users("alice"), count(1))
     room.enter("bob", 3)
     room.enter("carol", 3, 1).connection.end(4)

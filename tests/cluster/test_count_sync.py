@@ -70,7 +70,7 @@ async def test_counts_of_one_instance_apply_to_all(make: Make) -> None:
 
 
 async def test_a_gate_counts_an_address_over_all(make: Make) -> None:
-    """It has its connections wherever they are; what leaves one makes room on the other."""
+    """Connections on all instances count; a leave on one makes room on the other."""
     a, b = [await make() for _ in range(2)]
     limiters = [
         ConnectionLimiter(ConnectionLimits(connections_per_address=2), each.tallies.addresses) for each in (a, b)

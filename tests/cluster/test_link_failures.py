@@ -228,7 +228,7 @@ async def test_a_redis_that_drops_connections_at_once_is_not_asked_without_a_pau
 
 
 async def test_messages_are_not_received_before_the_link_is_up(make_link: MakeLink) -> None:
-    """A listener that is told that the link is up has got nothing since it went down."""
+    """Before `on_up`, no messages are delivered after the outage."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # No Redis can be made to send a message just then, so that this one is the test's own.
@@ -256,7 +256,7 @@ def fail() -> None:
 
 
 async def test_a_listener_that_fails_harms_no_other(make_link: MakeLink) -> None:
-    """Its error is logged; the next one is told."""
+    """Its error is logged; the next one is called."""
     link = make_link()
     told: list[str] = []
     link.on_up.append(fail)

@@ -70,7 +70,7 @@ class Guarded(Site):
         await self.collaboration.close()
 
     async def join(self, name: str, project: str = "p") -> Person:
-        """Connect somebody who joins a project; what they are told of that is forgotten."""
+        """Connect a member who joins a project, and clear its events."""
         person = self.come(name)
         person.emit("join-project", project)
         await heard(person, lambda events: any(event[0] == "users:count" for event in events))

@@ -226,7 +226,7 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
 
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:
-    """The next ones are refused in words; those that were held arrive."""
+    """Further ones are refused with a message; the buffered ones arrive."""
     site, bob, ann = await ann_waits_for_bob()
     for number in range(103):
         ann.emit("task:create", task(number))

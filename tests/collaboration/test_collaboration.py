@@ -25,7 +25,7 @@ every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: even
 
 
 async def join(client: WebSocket, project: str = PROJECT) -> None:
-    """Join a project, and take what one is told of that oneself."""
+    """Join a project, and consume the events about the own join."""
     await client.emit("join-project", project)
     assert (await client.event())[0] == "users:active"
     assert (await client.event())[0] == "users:count"
@@ -209,7 +209,7 @@ async def test_joins_and_leaves_are_logged(site: Site) -> None:
 
 
 async def test_a_refused_sign_in_is_counted_without_the_token(site: Site) -> None:
-    """The count says why, in words that hold nothing of what the client sent; nothing is logged for each."""
+    """The count has the reason, without data of the client; failures are not logged one by one."""
     with capture_logs() as logs:
         person = site.come("Alice")
         person.send("41")
@@ -239,7 +239,7 @@ async def test_leaves_during_shutdown_are_not_announced(site: Site) -> None:
 
 
 async def test_an_operator_ends_a_connection() -> None:
-    """The client is told by Socket.IO's own packet; there is no such connection twice, and others stay."""
+    """The client gets DISCONNECT; a second call finds no connection, and others stay."""
     site = Site()
     alice, bob = await site.meet("Alice", "Bob")
     assert site.collaboration.disconnect(alice.id)

@@ -142,7 +142,7 @@ def test_a_project_id_is_required(event: Event, field: str) -> None:
 
 @every_event
 def test_data_nested_too_deeply_is_refused(event: Event) -> None:
-    """Ten thousand nested arrays are answered, wherever they are."""
+    """Ten thousand nested arrays get an answer, in any place."""
     nested = "[" * 10_000 + "]" * 10_000
     for name in (event.whole or event.fields[-1], "further"):
         text = f'["{event.name}", {{"projectId": "p", "{name}": {nested}}}]'

@@ -240,7 +240,7 @@ def test_a_document_of_20_kb_ten_times_a_second_is_never_refused(clock: Clock) -
 
 
 def test_large_refusals_weigh_more(clock: Clock) -> None:
-    """Who sends 13 MB/s against a rate of 1 MB/s is cut off within three seconds."""
+    """A client with 13 MB/s at a rate of 1 MB/s is disconnected within three seconds."""
     rate_limiter, outcomes = RateLimiter(Limits()), []
     for _ in range(13 * 3):
         try:
@@ -461,7 +461,7 @@ def refusals(person: Person) -> list[dict[str, Any]]:
 
 
 async def test_a_users_connections_are_limited() -> None:
-    """One more is refused in words; other users are not affected, and a disconnect makes room."""
+    """One more is refused with a message; other users are not affected, and a disconnect makes room."""
     site = limited(connections=2)
     first, second, third = (site.come("Ann") for _ in range(3))
     bob = site.come("Bob")

@@ -47,7 +47,7 @@ async def lose_track(person: Person) -> None:
 
 
 async def test_repeated_joins_and_leaves_cause_few_lists(site: Site) -> None:
-    """Who came and went is told each time, the list seldom, and in the end it is right."""
+    """Joins and leaves are announced each time, the list rarely, and the final state is right."""
     alice, other, *_ = await crowd(site, 20)
     mallory = site.come("Mallory")
     began, got = asyncio.get_running_loop().time(), []

@@ -53,7 +53,7 @@ async def test_a_leave_is_sent_in_order(site: Site) -> None:
 
 
 async def test_a_leave_is_announced_after_a_delay() -> None:
-    """Who left gets nothing more from that moment on; the others are told later."""
+    """A member that left gets no more events; the others are informed later."""
     site = Site(leave_delay=1)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
@@ -201,7 +201,7 @@ async def test_joining_and_leaving_in_one_turn(site: Site) -> None:
 
 
 async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
-    """Nothing is left of a disconnected member, and the others are told."""
+    """Nothing remains of a disconnected member, and its leave is announced."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
     bob.send("41")

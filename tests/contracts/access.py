@@ -16,7 +16,7 @@ class Backend(Protocol):
     policy: AccessPolicy
 
     async def show(self, world: World) -> None:
-        """Have the world be like this from now on."""
+        """Set the state of the test data."""
         ...
 
     async def stop(self) -> None:

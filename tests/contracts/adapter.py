@@ -229,7 +229,7 @@ class AdapterContract:
             assert found.handshake.issued == pytest.approx(bob.handshake.issued, abs=0.001)
 
     async def test_a_fetched_socket_is_reached(self, crowd: Crowd) -> None:
-        """It gets events, acknowledges, joins, leaves, and is disconnected, wherever it is."""
+        """It gets events, acknowledges, joins, leaves, and is disconnected, on any server."""
         carol = crowd.sockets["carol"]
         for server in crowd.cluster.servers:
             (found,) = await server.to(carol.id).fetch_sockets()

@@ -40,7 +40,7 @@ class Member(Client):
 
     @property
     def counted(self) -> int:
-        """How many users it has been told that there are."""
+        """The number of users that it knows."""
         return next((int(args[0]["count"]) for name, *args in reversed(self.events.items) if name == "users:count"), 0)
 
     def got(self, name: str) -> list[Any]:

@@ -158,7 +158,7 @@ async def test_answers_have_the_shape_of_nodes(watched: ServerProcess, node_serv
 
 
 async def seen(address: Address, auth: dict[str, str]) -> dict[str, Any]:
-    """The shapes of what an admin is told while somebody comes, joins, and leaves."""
+    """The shapes of an admin's events while a user connects, joins and leaves."""
     told: dict[str, Any] = {}
     async with visitor(address) as stranger:
         told["invalid"] = await stranger.sign_in(username="ann", password="wrong")

@@ -233,7 +233,7 @@ async def settle(pair: Pair) -> None:
 
 
 async def test_a_users_connections_are_limited_over_all_instances(quick_pair: Pair, connect_by: Connect) -> None:
-    """With a limit of three, the fourth is refused wherever it comes; one that goes makes room on either."""
+    """With a limit of three, the fourth is refused on either instance; a leave makes room on both."""
     first, second = quick_pair.servers
     clients = [await connect_by(CAROL, url=server.url) for server in (first, second, first)]
     await settle(quick_pair)

@@ -61,7 +61,7 @@ async def people(example: AsgiServer, node: NodeProcess) -> AsyncIterator[list[C
 
 
 async def announce(example: AsgiServer, text: str) -> str:
-    """Have an application tell everyone something; return what it says of it."""
+    """Let an application send an event to all clients; return"""
     async with httpx.AsyncClient(base_url=example.url, timeout=PATIENCE, trust_env=False) as http:
         return (await http.post("/announce", params={"text": text})).text
 

@@ -35,7 +35,7 @@ async def create(client: Client, task: int) -> None:
 
 
 def created(client: Client) -> list[int]:
-    """The tasks that a client has been told of."""
+    """The tasks in a client's received events."""
     return [event[1]["id"] for event in client.events.items if event[0] == "task:create"]
 
 

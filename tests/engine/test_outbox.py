@@ -146,7 +146,7 @@ async def test_many_messages_of_one_client_go_out_in_parts() -> None:
 
 
 async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> None:
-    """Their client reads, and is not cut off for them."""
+    """The client reads, and is not disconnected for them."""
     client = Client(Flusher(), limit=300_000)
     client.outbox.put_all([message(str(number), size=10_000) for number in range(31)])
     await turn()
@@ -204,7 +204,7 @@ async def test_volatile_messages_are_dropped_before_the_client_is_disconnected()
 
 
 async def test_messages_dropped_for_slow_clients_are_counted() -> None:
-    """Each volatile message once for each client that loses it, and each client that is given up."""
+    """Each volatile message once per client that loses it, and each disconnected client."""
     flusher = Flusher()
     slow, slower, fast = (Client(flusher, limit=100_000) for _ in range(3))
     everyone = [client.outbox for client in (slow, slower, fast)]
@@ -222,7 +222,7 @@ async def test_messages_dropped_for_slow_clients_are_counted() -> None:
 
 
 async def test_above_its_limit_one_client_fails_and_others_continue() -> None:
-    """The client that does not read is given up with all that waits for it; the next one has lost nothing."""
+    """The slow client is disconnected with its backlog; the next one has lost nothing."""
     flusher = Flusher()
     slow, other = Client(flusher), Client(flusher)
     slow.carrier.writable = False

@@ -43,7 +43,7 @@ async def test_ids_tell_whose_they_are() -> None:
 
 
 async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
-    """All sessions are told that the server shuts down; later handshakes get 503."""
+    """All sessions end with the server's shutdown; later handshakes get 503."""
     engine = Engine()
     for _ in range(3):
         engine.registry.open(request_of(), MemoryTransport())

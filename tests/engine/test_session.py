@@ -130,7 +130,7 @@ async def test_messages_are_handed_over_in_live_states_alone(state: State) -> No
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 async def test_the_listener_gets_one_end(state: State) -> None:
-    """However often and from whichever side a session is ended, its listener is told once, the first reason."""
+    """The listener gets the end once, with the first reason."""
     connection = connection_in(state)
     for _ in range(2):
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -461,7 +461,7 @@ class TestClosing:
         assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
 
     async def test_a_pending_poll_gets_the_announcement(self) -> None:
-        """Where nothing else waits the client is told at once, and the session is gone."""
+        """Without waiting messages the client learns at once, and the session ends."""
         connection = Connection()
         await turn()
         connection.poll()
@@ -486,7 +486,7 @@ class TestClosing:
         assert len(connection.engine.registry) == 0
 
     async def test_an_outbox_that_overflows_ends_the_session_once(self) -> None:
-        """A client that does not read is cut off as a transport error, also when it is being closed already."""
+        """A slow client is disconnected with a transport error, also during a close."""
         connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
         connection.session.send(bytes(2000))
         connection.session.close(Reason.FORCED_SERVER_CLOSE)

@@ -114,7 +114,7 @@ async def large_packets_without_use(a: Attacker) -> None:
 
 
 async def unknown_namespaces(a: Attacker) -> None:
-    """CONNECT to namespaces that there are not, and events for them."""
+    """CONNECT to unknown namespaces, and events for them."""
     a.count(106)
     async with a.websocket() as socket:
         for name in ("/admin", "/" + "n" * 5000, "/..", "/\u202e", "/%2f", *(f"/n{number}" for number in range(100))):

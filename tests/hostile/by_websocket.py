@@ -195,7 +195,7 @@ async def idle_engine_packets(a: Attacker) -> None:
 
 
 async def resets(a: Attacker) -> None:
-    """Connections that are cut off in the middle of something."""
+    """Connections that are aborted in the middle of a message."""
     for _ in range(_FEW):
         async with a.member() as socket:
             a.count()

@@ -22,7 +22,7 @@ def test_a_header_without_a_session_has_none() -> None:
 
 
 def test_the_best_cookie_is_first() -> None:
-    """Prefixed names go before plain ones, and v5 before v4, wherever they stand in the header."""
+    """Prefixed names precede plain ones, and v5 precedes v4, in any order of the header."""
     header = "; ".join(f"{name}=value-of-{name}" for name in reversed(SESSION_COOKIES))
     assert [name for name, _ in session_cookies(header)] == list(SESSION_COOKIES)
     assert SESSION_COOKIES[0].startswith("__Host-authjs")

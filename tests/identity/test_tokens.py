@@ -59,7 +59,7 @@ class TestVectors:
         assert reason(keyring, token, cookie_name="authjs.session-token") == "wrong key or tampered with"
 
     def test_an_expired_session_is_refused(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
-        """An encrypted token that is past its time is told from one that cannot be opened."""
+        """An expired encrypted token is distinguished from an undecipherable one."""
         assert reason(keyring, vectors["tokens"]["nextauth_v4_expired"]) == "expired"
 
     def test_a_token_of_another_secret_is_refused(self, keyring: Keyring, vectors: dict[str, Any]) -> None:

@@ -118,7 +118,7 @@ async def become_a_viewer(office: Office) -> None:
 
 
 async def lose_access(office: Office) -> None:
-    """A former member is told within a minute, and gets nothing."""
+    """A former member is informed within a minute, and gets no events."""
     await office.stack.give_role(office.bob.email, None)
     await office.bob.until_told("You no longer have access to this project")
     created, written = "→ Task created in project-of-two by alice", office.stack.server.stdout

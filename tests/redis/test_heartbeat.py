@@ -38,7 +38,7 @@ async def test_it_continues_while_beats_return() -> None:
 
 
 async def test_consecutive_missed_beats_are_silence() -> None:
-    """It is told once, and nothing is sent any more."""
+    """Silence is reported once, and no further beats are sent."""
     echo = Echo()
     echo.is_there = False
     echo.heartbeat.start()

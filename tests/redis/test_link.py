@@ -42,7 +42,7 @@ async def test_messages_are_received_in_the_order_of_publication(link: Link) -> 
 
 
 async def test_an_unsubscribed_channel_delivers_nothing(link: Link, redis: RedisServer) -> None:
-    """From the call on nothing is received, and Redis is told."""
+    """After the call nothing is received, and Redis gets UNSUBSCRIBE."""
     heard: list[bytes] = []
     link.subscribe(b"news", heard.append)
     await link.call("PING")
@@ -54,7 +54,7 @@ async def test_an_unsubscribed_channel_delivers_nothing(link: Link, redis: Redis
 
 
 async def test_subscriptions_of_a_turn_are_one_command_and_their_net_effect(link: Link, redis: RedisServer) -> None:
-    """Redis is not told of a channel that is subscribed and unsubscribed in one turn, or the other way round."""
+    """Redis gets no command for a channel that is subscribed and unsubscribed in one turn, or vice versa."""
     heard: list[bytes] = []
     link.subscribe(b"kept", heard.append)
     await link.call("PING")
@@ -179,7 +179,7 @@ def fail(_: bytes) -> None:
 
 
 async def test_a_receiver_that_fails_harms_no_other(link: Link) -> None:
-    """Its error is logged; the messages and replies around it are handed on."""
+    """Its error is logged; other messages and replies are delivered."""
     heard: list[bytes] = []
     link.subscribe(b"bad", fail)
     link.subscribe(b"good", heard.append)

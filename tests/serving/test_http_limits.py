@@ -202,7 +202,7 @@ class TestFiles:
     async def test_running_out_of_files_is_reported(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Connections with the last numbers that there are count as an incident; others do not."""
+        """Connections with the last descriptor numbers count as an incident; others do not."""
         async with raw(address) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -225,7 +225,7 @@ class TestKeepAlive:
 
 class TestSlowReaders:
     async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:
-        """What was to be sent to it is given up, and it is counted."""
+        """Its pending data is dropped, and the client is counted."""
         async with raw(hasty, slow=True) as client:
             await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: len(server.incidents))

@@ -69,7 +69,7 @@ async def test_another_upgrade_of_a_get_is_ignored(address: Address, protocol: s
 
 
 async def test_a_body_after_an_ignored_upgrade_may_arrive_in_parts(address: Address) -> None:
-    """The head is read as one, and a chunked body as well, wherever the segments end."""
+    """Head and chunked body are parsed correctly for any segmentation."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         target = address.url(sid=polling.sid).removeprefix(address.http)

@@ -41,7 +41,7 @@ class NodeProcess:
         return name
 
     def order(self, do: str, **details: Any) -> None:
-        """Have it do something."""
+        """Let it do something."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(pack({"do": do, **details})).encode() + b"\n")
 

@@ -133,7 +133,7 @@ class Slowly:
 
 
 async def test_too_many_tables_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few are made at a time; so many wait, further ones are refused in words, and afterwards all is as before."""
+    """Few run at a time; a limited number waits, and further ones are refused with a message."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     asked = MOST_RUNNING + MOST_WAITING + 3
     answers = await asyncio.gather(*(desk.send("GET", "/api/connections") for _ in range(asked)))

@@ -157,7 +157,7 @@ def test_uvicorn_reports_only_errors(log: Any) -> None:
 
 
 def test_a_task_of_a_request_logs_the_requests_id(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its own event without a line has the id of the request that it came with; people's lines are as ever."""
+    """An event without a text line has the id of its request; text lines do not change."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.error("odd")
         log.info("stopped")

@@ -81,7 +81,7 @@ async def test_addresses(incidents: Incidents, patterns: IncidentLog, capsys: py
 
 
 async def test_quiet(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """A window in which nothing came twice has no line, and the next first is told again."""
+    """A window without repeats has no line, and the next first entry is written again."""
     for _ in range(2):
         incidents.note(IncidentKind.LIMIT_HIT, "join")
         await asyncio.sleep(0.3)

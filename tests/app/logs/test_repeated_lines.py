@@ -96,7 +96,7 @@ async def test_kinds_are_bounded(repeats: RepeatedLines, capsys: pytest.CaptureF
 
 
 async def test_incidents_are_not_held_back(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """Those are the first of their kind already, and cautions are told once."""
+    """Each of these is the first of its kind, and cautions are written once."""
     log: Any = structlog.get_logger()
     for text in ("a", "b"):
         log.warning("caution", text=text)

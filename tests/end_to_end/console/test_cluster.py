@@ -155,7 +155,7 @@ async def test_projects_of_both(world: World) -> None:
 
 
 async def test_a_client_is_disconnected_from_either_console(world: World) -> None:
-    """It is told so by Socket.IO's own packet, whichever instance it is on; there is no second time."""
+    """It gets DISCONNECT, on any instance; a second call finds no connection."""
     for client, console in ((world.bob, world.consoles[0]), (world.carol, world.consoles[0])):
         assert await console.act("disconnect", socketId=client.id) == {"disconnected": True, "unanswered": []}
         assert (await client.changes.next())[:2] == ["disconnect", "io server disconnect"]

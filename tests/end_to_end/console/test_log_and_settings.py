@@ -72,7 +72,7 @@ async def test_the_log_follows_its_end_until_it_is_scrolled(
 
 
 async def test_secrets_are_nowhere_on_the_page(redis: RedisServer, start_server: StartServer, watch: Watch) -> None:
-    """Settings are told with their values, and of secrets only that they are set."""
+    """Settings are shown with their values, secrets only as set or not set."""
     secrets = {
         "NEXTAUTH_SECRET_PREVIOUS": "an-older-secret-of-the-tests-77aa01",
         "METRICS_TOKEN": "the-token-of-metrics-2f4e",

@@ -88,7 +88,7 @@ async def test_a_message_that_is_not_to_be_compressed_is_sent_as_it_is(
 
 @pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "deflate"])
 async def test_a_client_that_does_not_accept_gzip_gets_none(engine: Engine, address: Address, accepted: str) -> None:
-    """It has its answer as it is, and caches are told that others may get another."""
+    """It gets its response uncompressed, and `Vary` is set."""
     async with Polling(address, {"accept-encoding": accepted}) as client:
         await client.open()
         packets, headers, size = await sent(client, engine, LARGE)

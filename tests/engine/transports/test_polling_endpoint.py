@@ -260,7 +260,7 @@ async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
 
 class TestCors:
     async def test_an_allowed_page_may_read_the_answers(self, address: Address) -> None:
-        """Its origin is named, with credentials, in successes and refusals, and caches are told."""
+        """Successes and refusals name its origin, allow credentials, and have `Vary`."""
         async with Polling(address, {"origin": PAGE}) as client:
             await client.open()
             unknown = await client.http.get(address.url(sid="unknown"))
