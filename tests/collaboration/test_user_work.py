@@ -51,7 +51,7 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
 
 
 async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
-    """An event into a large project costs more than one that nobody gets."""
+    """An event for a large project costs more than one without recipients."""
     site = limited(user_byte_rate=10_000_000)
     ann = await site.join("Ann")
     await settle()

@@ -63,7 +63,7 @@ class SessionStoreContract:
             assert await sessions.take(pid) is None
 
     async def test_fault_12_a_lost_session_expires(self, make: MakeStore) -> None:
-        """After its time nobody gets it; a connected one stays."""
+        """An expired session is not returned; a connected one stays."""
         clock = Clock()
         sessions = (await make(RecoverySettings(session_age=60), clock)).sessions("/")
         sessions.save(SESSION)

@@ -58,7 +58,7 @@ def test_the_pages_are_built_as_make_does() -> None:
 
 
 def test_the_process_is_not_root() -> None:
-    """It is a number that is not 0, of whom no file is."""
+    """It is a number other than 0 that owns no files."""
     assert [user.split(":") for user in texts(IMAGE, "USER")] == [["10001", "10001"]]
     assert not any("--chown" in text for text in texts(IMAGE, "COPY"))
 

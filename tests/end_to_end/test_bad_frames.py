@@ -1,4 +1,4 @@
-"""What may come over a WebSocket, or in its place, from somebody who is no WebSocket client."""
+"""Data on a WebSocket connection from a client that does not speak WebSocket."""
 
 import json
 
@@ -55,7 +55,7 @@ def carrier(mallory: RawClient) -> RawWebSocket:
 async def test_broken_frames_end_only_their_connection(
     carrier: RawWebSocket, mallory: RawClient, bystanders: Bystanders, frames: bytes, codes: set[int | None]
 ) -> None:
-    """The close code says what was wrong (RFC 6455 section 7.4.1)."""
+    """The close code names the error"""
     await carrier.send_bytes(frames)
     assert (await mallory.is_closed()).code in codes
     await bystanders.notice_the_leave()

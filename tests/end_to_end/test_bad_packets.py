@@ -1,4 +1,4 @@
-"""Bytes that break the protocol: they end the connection that they come over, and nobody else notices more."""
+"""Bytes that violate the protocol end only their own connection."""
 
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders

@@ -1,4 +1,4 @@
-"""HTTP requests that nobody well-behaved sends: each gets the status of its fault, and nobody else notices."""
+"""Invalid HTTP requests: each gets the status of its error, and no other client is affected."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ BODIES = {
 async def test_a_broken_body_ends_its_session_alone(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders, body: bytes, status: int
 ) -> None:
-    """The POST is answered with what was wrong, and the session is over."""
+    """The POST is answered with the error, and the session ends."""
     answer = await carrier.post(body)
     assert answer.status_code == status
     assert answer.json()["message"]
@@ -153,7 +153,7 @@ REQUESTS = {
 async def test_a_bad_request_is_answered_with_its_code(
     http: httpx.AsyncClient, bystanders: Bystanders, method: str, path: str, status: int, code: int
 ) -> None:
-    """Engine.IO's numbers say what is wrong, and words beside them."""
+    """The answer has Engine.IO's error code and a message."""
     answer = await http.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["message"]

@@ -142,7 +142,7 @@ async def test_after_a_restart_of_the_server_the_board_continues_to_send(
 
 
 async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Come) -> None:
-    """It shows what was edited before; the person is listed once, and edits go both ways."""
+    """It shows earlier edits; the user is listed once, and edits go both ways."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     title = next(_titles)
     await owner.play(f"await make('{title}'); await move('{title}', 'DONE');")
@@ -181,7 +181,7 @@ async def test_a_change_of_the_tab_is_no_leave(server: ServerProcess, come: Come
 async def test_edits_are_refused_after_access_is_revoked(
     board: App, origin: str, come: Come, role: str | None, why: str
 ) -> None:
-    """The page is told why, and the others see nothing of the edit."""
+    """The page gets the reason, and the edit is not relayed."""
     async with serving_guarded(AppAuthority(board), recheck=RECHECK, origins=[origin]) as (address, _):
         (owner, _), (editor, _) = await come("owner", address.port), await come("editor", address.port)
         await edits_arrive(editor, owner)

@@ -93,7 +93,7 @@ def test_every_check_is_listed(place: Place, redis: RedisServer, postgres: Postg
 
 
 def test_nothing_is_there(place: Place, redis: RedisServer, postgres: Postgres) -> None:
-    """Closed ports and wrong passwords are wrong, and each is told with what to do."""
+    """Closed ports and wrong passwords are wrong, with advice."""
     closed = {"APP_URL": "http://127.0.0.1:1", "REDIS_URL": f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:1"}
     code, found = place.report(NEXTAUTH_SECRET=SECRET, PROJECT_ACCESS="http", WS_PORT="0", **closed)
     assert code == 1

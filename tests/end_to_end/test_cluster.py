@@ -84,7 +84,7 @@ async def listed(client: Client) -> set[str]:
 
 
 async def expect_left(client: Client, person: Person, *remaining: Person) -> None:
-    """Check that somebody's leaving is told next, and who is left."""
+    """Check that the next events are a user's leave and the remaining users."""
     assert (await client.expect("user:left"))["userId"] == person.id
     assert await listed(client) == {other.id for other in remaining}
     assert await client.expect("users:count") == {"count": len(remaining)}
@@ -195,7 +195,7 @@ async def test_members_of_a_dead_server_leave(quick_pair: Pair) -> None:
 async def test_instances_continue_without_redis_and_reconnect_later(
     quick_pair: Pair, redis: RedisServer, connect_by: Connect
 ) -> None:
-    """Health and log say why; clients stay connected; nobody is told of anybody who never left."""
+    """Health and log have the reason; clients stay connected, and no false leave is announced."""
     alice, bob, servers = quick_pair.alice, quick_pair.bob, quick_pair.servers
     redis.kill()
     for server in servers:
@@ -233,7 +233,7 @@ async def settle(pair: Pair) -> None:
 
 
 async def test_a_users_connections_are_limited_over_all_instances(quick_pair: Pair, connect_by: Connect) -> None:
-    """With a limit of three, the fourth is refused wherever it comes; one that goes makes room on either."""
+    """With a limit of three, the fourth is refused on either instance; a leave makes room on both."""
     first, second = quick_pair.servers
     clients = [await connect_by(CAROL, url=server.url) for server in (first, second, first)]
     await settle(quick_pair)
@@ -274,7 +274,7 @@ async def test_an_address_has_one_measure_for_all_instances(
 async def test_a_server_that_starts_without_redis_connects_later(
     redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """It serves meanwhile; who was there first is found by those on the other."""
+    """It serves meanwhile; the first users are found by those on the other instance."""
     redis.kill()
     first, second = start_server(REDIS_URL=redis.url), start_server(REDIS_URL=redis.url)
     await expect_health(first, status="degraded")

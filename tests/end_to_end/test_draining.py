@@ -88,7 +88,7 @@ async def expect_gone(halfway: Halfway) -> None:
 
 
 async def expect_shut(server: ServerProcess) -> None:
-    """Check that nobody new is taken, and that a load balancer can see it."""
+    """Check that new clients are refused, and that a load balancer can see it."""
     async with client_of(server.url) as http:
         refused = await http.get("", params=HANDSHAKE)
         assert (refused.status_code, refused.json()["message"]) == (503, "Server is shutting down")
@@ -114,7 +114,7 @@ async def test_it_ends_when_the_last_client_has_gone(redis: RedisServer, start_s
 
 
 async def test_a_single_instance_announces_immediately(start_server: StartServer) -> None:
-    """Since there is nobody to send them to, and says at its start that it will."""
+    """Since there is no other instance, and it says so at its start."""
     server = start_server(SHUTDOWN_DRAIN=HOURS)
     server.line(lambda line: line.startswith("! SHUTDOWN_DRAIN does nothing without REDIS_URL"))
     both = [await RawWebSocket.open(server), await RawWebSocket.open(server)]

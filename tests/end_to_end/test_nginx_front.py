@@ -1,4 +1,4 @@
-"""What people meet at nginx, as deploy/nginx/synkora.conf has it: addresses, origins, TLS, and what is not public."""
+"""nginx with deploy/nginx/synkora.conf: addresses, origins, TLS, and private paths."""
 
 import json
 import re

@@ -73,7 +73,7 @@ async def test_the_apps_data_is_relayed_unchanged(connect: Connect) -> None:
 
 
 async def test_binary_data_is_relayed_unchanged(connect: Connect) -> None:
-    """Attachments of a canvas change arrive in their places, and what comes after them arrives after them."""
+    """Attachments of a canvas change arrive in their places, and later events arrive afterwards."""
     alice, bob = await join_both(connect)
     large = bytes(range(256)) * 256
     changes = {"layers": [{"pixels": b"\x00\xff\x1e"}, {"pixels": large}], "empty": b"", "count": 2}

@@ -120,7 +120,7 @@ async def expect_relays(members: list[Member]) -> None:
 
 
 async def expect_again(members: list[Member], times: int) -> None:
-    """Wait until each has connected so many times."""
+    """Wait until each has connected this many times."""
     await calm(lambda: {len(member.ids) for member in members} == {times}, lambda: [each.ids for each in members])
 
 

@@ -1,4 +1,4 @@
-"""Clients that stop reading while their project is busy: what they lose, what it costs, and that nobody else does."""
+"""Slow consumers in a busy project: their losses, their cost, and no effect on others."""
 
 import asyncio
 import base64

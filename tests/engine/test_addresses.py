@@ -33,7 +33,7 @@ def as_written(address: str, form: str) -> str:
 
 @given(peer=outside, header=st.text(st.characters(codec="latin-1", exclude_characters="\n\r")))
 def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> None:
-    """Whatever a peer that is no trusted proxy sends, its address is its own, and TLS is what it speaks."""
+    """Headers of an untrusted peer are ignored: its own address and TLS state count."""
     headers = Headers([(b"x-forwarded-for", header.encode("latin-1")), (b"x-forwarded-proto", b"https")])
     expected = str(parse_address(peer))
     assert TRUSTED.address(peer, headers) == expected
@@ -99,7 +99,7 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
     ],
 )
 def test_addresses(peer: str, header: str, expected: str) -> None:
-    """The address is read from the end of the header, and what is none ends the reading."""
+    """The address is read from the end of the header, up to an invalid entry."""
     assert TRUSTED.address(peer, forwarded(header)) == expected
 
 

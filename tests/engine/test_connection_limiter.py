@@ -106,7 +106,7 @@ def test_an_ipv6_prefix_counts_as_one_address(first: str, second: str, same: boo
 
 @pytest.mark.parametrize("rate", [0.5, 1, 10])
 def test_handshakes_of_an_address_have_a_rate_and_ten_seconds_worth_at_once(rate: float, clock: Clock) -> None:
-    """An office whose clients all come back after a restart is let in; one more is told to wait, and others are not."""
+    """Many clients of one address reconnect after a restart; one more has to wait, other addresses do not."""
     limiter = limiter_of(handshakes_per_address=rate)
     for _ in range(int(10 * rate) + 1):
         limiter.check(ADDRESS)

@@ -1,4 +1,4 @@
-"""Parting with all sessions over a time: whom, when, and what they may still send."""
+"""Draining: the order and time of the ends, and late messages."""
 
 import asyncio
 from collections import Counter
@@ -54,7 +54,7 @@ async def test_each_session_ends_once_and_none_remains() -> None:
 
 
 async def test_they_part_in_another_order_than_they_came() -> None:
-    """So that it is not always the same who are first."""
+    """So that the order differs."""
     crowd = Crowd(50)
     await drain(crowd.registry, 0, before_end=crowd.tell)
     assert crowd.order != crowd.sessions
@@ -78,7 +78,7 @@ async def test_sessions_of_a_group_end_together() -> None:
 
 
 async def test_a_large_group_parts_in_pieces() -> None:
-    """A project of thousands is not to come back at once."""
+    """Thousands of members must not reconnect at once."""
     crowd = Crowd(2 * MAX_BATCH + 1)
     await drain(crowd.registry, 0.1, [crowd.sessions], crowd.tell)
     assert sorted(map(len, crowd.batches)) == [1, MAX_BATCH, MAX_BATCH]
@@ -120,7 +120,7 @@ async def test_it_ends_without_remaining_sessions() -> None:
 
 
 async def test_it_ends_after_its_time_with_remaining_sessions() -> None:
-    """A client that answers nothing keeps nobody waiting."""
+    """A silent client does not delay the drain."""
     crowd = Crowd(3)
     async with asyncio.timeout(PATIENCE):
         await drain(crowd.registry, 0.1)
@@ -142,7 +142,7 @@ async def test_nothing_is_sent_after_the_close_frame() -> None:
 
 
 async def test_messages_for_a_draining_session_do_not_accumulate() -> None:
-    """However much it is, nobody is cut off for it, and the session ends for the reason that it parted for."""
+    """Any amount is accepted, and the session ends with the drain's reason."""
     crowd = Crowd(1)
     (session,) = crowd.sessions
     flusher = crowd.registry.flusher

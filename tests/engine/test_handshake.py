@@ -97,7 +97,7 @@ def test_the_answer_has_a_code_and_a_message() -> None:
     "name", ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js", "socket.io.js.map"]
 )
 def test_a_request_for_the_client_files_gets_advice(name: str) -> None:
-    """A server on Node.js hands out the client's files; this one answers 404, and in words."""
+    """A Node.js server serves the client's files; this one answers 404 with a message."""
     with pytest.raises(HandshakeRefused, match="install socket") as refused:
         check(replace(request_of(""), path=f"/socket.io/{name}"), EngineSettings(), websocket=False)
     assert refused.value.status == 404

@@ -1,4 +1,4 @@
-"""Incidents: counts that nobody can make grow."""
+"""Incidents: counts with bounded memory."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -108,7 +108,7 @@ async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
 
 
 async def test_the_backlog_is_sent_in_parts() -> None:
-    """A long backlog takes several turns, in which others have theirs; what comes meanwhile keeps its place."""
+    """A long backlog takes several turns, with other clients' turns in between; later messages keep their place."""
     flusher = Flusher()
     client, other = Client(flusher, limit=10_000_000), Client(flusher)
     client.carrier.writable = False
@@ -131,7 +131,7 @@ async def test_the_backlog_is_sent_in_parts() -> None:
 
 
 async def test_many_messages_of_one_client_go_out_in_parts() -> None:
-    """They keep their place behind what waits already, and before what comes next."""
+    """They keep their place after waiting messages, and before later ones."""
     client = Client(Flusher(), limit=10_000_000)
     client.outbox.put(message("before"))
     client.outbox.put_all([message(str(number), size=10_000) for number in range(100)])
@@ -146,7 +146,7 @@ async def test_many_messages_of_one_client_go_out_in_parts() -> None:
 
 
 async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> None:
-    """Their client reads, and is not cut off for them."""
+    """The client reads, and is not disconnected for them."""
     client = Client(Flusher(), limit=300_000)
     client.outbox.put_all([message(str(number), size=10_000) for number in range(31)])
     await turn()
@@ -204,7 +204,7 @@ async def test_volatile_messages_are_dropped_before_the_client_is_disconnected()
 
 
 async def test_messages_dropped_for_slow_clients_are_counted() -> None:
-    """Each volatile message once for each client that loses it, and each client that is given up."""
+    """Each volatile message once per client that loses it, and each disconnected client."""
     flusher = Flusher()
     slow, slower, fast = (Client(flusher, limit=100_000) for _ in range(3))
     everyone = [client.outbox for client in (slow, slower, fast)]
@@ -222,7 +222,7 @@ async def test_messages_dropped_for_slow_clients_are_counted() -> None:
 
 
 async def test_above_its_limit_one_client_fails_and_others_continue() -> None:
-    """The client that does not read is given up with all that waits for it; the next one has lost nothing."""
+    """The slow client is disconnected with its backlog; the next one has lost nothing."""
     flusher = Flusher()
     slow, other = Client(flusher), Client(flusher)
     slow.carrier.writable = False
@@ -276,7 +276,7 @@ async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None
 
 
 async def test_clear_drops_waiting_messages() -> None:
-    """After clear nothing goes out, from neither the queue nor what was held."""
+    """After clear nothing is sent, from neither the queue nor the backlog."""
     client = Client(Flusher())
     client.carrier.writable = False
     client.outbox.put(message("held"))
@@ -347,7 +347,7 @@ async def test_the_newest_volatile_message_is_kept_however_large() -> None:
 @pytest.mark.parametrize("writable", [True, False])
 @pytest.mark.parametrize("flushed", [True, False])
 async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed: bool) -> None:
-    """What was held, then what came since: in order, once, and nothing stays behind."""
+    """Held messages, then later ones: in order, once, and none remains."""
 
     class Patient(MemoryTransport):
         def send(self, messages: list[Message]) -> None:
@@ -512,7 +512,7 @@ async def test_each_subject_is_sent_in_its_own_write() -> None:
 
 
 async def test_the_full_state_is_sent_with_the_backlog_in_one_poll() -> None:
-    """Between two polls everything is held; a poll that comes gets the state of what was dropped as well."""
+    """Between two polls all messages wait; the next poll also gets the full state of dropped subjects."""
     client, project = Client(Flusher()), Project("p")
     client.carrier.name = "polling"
     client.carrier.writable = False

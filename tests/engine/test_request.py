@@ -24,7 +24,7 @@ def test_headers_are_returned_unchanged(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_a_header_is_found_by_its_name() -> None:
-    """Its value is returned whole, colons included; none where there is none."""
+    """Its whole value is returned, colons included; None for a missing header."""
     headers = Headers([(b"host", b"localhost:3001"), (b"cookie", b" a=1 "), (b"x-empty", b"")])
     assert headers.get("host") == "localhost:3001"
     assert headers.get("cookie") == "a=1"

@@ -130,7 +130,7 @@ async def test_messages_are_handed_over_in_live_states_alone(state: State) -> No
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 async def test_the_listener_gets_one_end(state: State) -> None:
-    """However often and from whichever side a session is ended, its listener is told once, the first reason."""
+    """The listener gets the end once, with the first reason."""
     connection = connection_in(state)
     for _ in range(2):
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -178,7 +178,7 @@ class TestControlPackets:
         assert isinstance(connection.first.closed_with[1], ProtocolError)
 
     async def test_invalid_utf8_ends_the_session(self) -> None:
-        """A text that is no UTF-8 is never handed over."""
+        """Invalid UTF-8 is never passed on."""
         connection = Connection()
         connection.session.receive_text(connection.first, b"4\xff")
         assert connection.recorder.messages == []
@@ -379,7 +379,7 @@ class TestUpgrade:
 
 class TestUpgradeRequest:
     async def test_it_is_returned_after_a_websocket_has_connected(self) -> None:
-        """Who waits is woken by the probe, before it is answered; afterwards nobody waits."""
+        """The wait ends with the probe, before its answer."""
         connection = Connection()
         waiting = asyncio.gather(*(connection.session.upgrade_request() for _ in range(3)))
         await asyncio.sleep(0)
@@ -391,13 +391,13 @@ class TestUpgradeRequest:
         assert await connection.session.upgrade_request()
 
     async def test_it_is_not_there_in_time(self) -> None:
-        """After its time the wait says so; a later WebSocket disturbs nobody."""
+        """The wait ends with False after the timeout; a later WebSocket has no effect."""
         connection = Connection(upgrade_timeout=0.01)
         assert not await connection.session.upgrade_request()
         assert connection.start_probe()
 
     async def test_the_end_of_the_session_ends_the_wait(self) -> None:
-        """Who waits for a client that leaves is told at once, and nobody waits for one that has left."""
+        """A wait ends at once when the client disconnects, and immediately for an ended session."""
         connection = Connection()
         waiting = asyncio.create_task(connection.session.upgrade_request())
         await asyncio.sleep(0)
@@ -461,7 +461,7 @@ class TestClosing:
         assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
 
     async def test_a_pending_poll_gets_the_announcement(self) -> None:
-        """Where nothing else waits the client is told at once, and the session is gone."""
+        """Without waiting messages the client learns at once, and the session ends."""
         connection = Connection()
         await turn()
         connection.poll()
@@ -486,7 +486,7 @@ class TestClosing:
         assert len(connection.engine.registry) == 0
 
     async def test_an_outbox_that_overflows_ends_the_session_once(self) -> None:
-        """A client that does not read is cut off as a transport error, also when it is being closed already."""
+        """A slow client is disconnected with a transport error, also during a close."""
         connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
         connection.session.send(bytes(2000))
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -528,7 +528,7 @@ async def test_a_transport_that_was_left_is_not_listened_to() -> None:
 
 
 async def test_the_bytes_of_messages_are_counted() -> None:
-    """Text and binary, as they come; a pong, and what comes when the session has ended, are none."""
+    """Text and binary messages; pongs and messages after the end do not count."""
     connection = Connection(MemoryTransport())
     session, flusher = connection.session, connection.engine.registry.flusher
     session.receive_text(connection.first, b"4hello")

@@ -103,13 +103,13 @@ class TestCookies:
 class TestMessages:
     @pytest.mark.parametrize("auth", [None, {}, {"token": None}, {"token": ""}, {"Token": "x"}, "token", 5, [], ["x"]])
     def test_no_token_is_shown(self, auth: object) -> None:
-        """Who offers nothing is told that signing in is required."""
+        """Without a token, the message is `Authentication required`."""
         assert refused(auth).message == "Authentication required"
         assert refused(auth, "Basic dTpw", "theme=dark").message == "Authentication required"
 
     @pytest.mark.parametrize("auth", [{"token": "cmabc123"}, {"token": FORGED}, {"token": 5}, {"token": {"a": []}}])
     def test_an_unverifiable_token_is_reported(self, auth: object) -> None:
-        """Who offers what cannot be verified is told that it failed."""
+        """A client with an unverifiable token gets `Authentication failed`."""
         assert refused(auth).message == "Authentication failed"
 
     def test_an_expired_token_is_reported(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ class TestMessages:
 
     @pytest.mark.parametrize("claims", [{}, {"name": "Alice"}, {"id": ""}, {"id": True}, {"id": None, "sub": []}])
     def test_a_token_without_a_user_is_reported(self, claims: dict[str, object]) -> None:
-        """Who brings a good token that names no user is told that the token is invalid."""
+        """A verified token without a user gets `Invalid token`."""
         token = signed(claims, SECRET)
         assert refused({"token": token}).message == "Invalid token"
         assert refused(None, f"Bearer {token}").message == "Invalid token"

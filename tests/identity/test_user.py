@@ -56,7 +56,7 @@ def test_id_or_else_sub_names_the_user(claims: dict[str, object], expected: str)
     "value", [None, "", "  ", True, False, 1.5, [], ["a"], {}, "x" * 201, 10**300, "a\x00b", "a\nb", "\x85", "\ud800"]
 )
 def test_an_invalid_id_names_no_user(value: object) -> None:
-    """An id that is empty, too long, of another type, or would not survive a log or a database, is none."""
+    """An id that is empty, too long, of another type, or unsafe for logs or databases is invalid."""
     assert user_from_claims({"id": value}) is None
     assert user_from_claims({"sub": value}) is None
 
@@ -84,7 +84,7 @@ def test_half_a_character_in_a_name_stays() -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 1025, "\ud800"])
 def test_an_invalid_image_or_email_is_left_out(value: object) -> None:
-    """An image or email of another type or of too great length is none at all."""
+    """An image or email of another type or of too great length is dropped."""
     assert user(email=value).email is None
     assert user(picture=value).image is None
 

@@ -15,6 +15,6 @@ def test_an_invalid_payload_is_no_protocol_error() -> None:
 
 
 def test_an_invalid_payload_says_where_it_is_wrong() -> None:
-    """The path comes before the problem, and nothing does where there is none."""
+    """The path comes before the problem; without a path, only the problem."""
     assert str(InvalidPayload("Expected string", "task.id")) == "task.id: Expected string"
     assert str(InvalidPayload("Expected string")) == "Expected string"

@@ -216,7 +216,7 @@ class TestAuth:
 class TestAttachments:
     @given(st.lists(VALUES, max_size=4))
     def test_extracted_attachments_are_filled_in_again(self, values: list[Any]) -> None:
-        """Binary values anywhere in the arguments come back in their places after the wire."""
+        """Binary values anywhere in the arguments return to their places after decoding."""
         replaced, attachments = take_attachments(values)
         wire = json.dumps(replaced).encode()
         assert decode_arguments(wire, attachments) == values
@@ -241,7 +241,7 @@ class TestAttachments:
         ids=["twice", "twice beside the other", "one twice and one not", "one missing", "none"],
     )
     def test_each_attachment_is_named_exactly_once(self, placeholders: list[int]) -> None:
-        """A repeated placeholder would make a message larger than what was received."""
+        """A repeated placeholder would make the message larger than the received one."""
         attachments = (b"x", b"y") if len(placeholders) != 2 or 1 in placeholders else (b"x",)
         data = json.dumps(["a", *({"_placeholder": True, "num": number} for number in placeholders)]).encode()
         for check in (decode_arguments, check_placeholders):
@@ -249,7 +249,7 @@ class TestAttachments:
                 check(data, attachments)
 
     def test_an_omitted_one_may_be_allowed(self) -> None:
-        """For what is passed on in part; used twice it is refused there too."""
+        """For partly relayed payloads; a repeated placeholder is refused there too."""
         assert decode_arguments(b'["a"]', (b"x",), may_leave_out=True) == ["a"]
         with pytest.raises(ProtocolError, match="illegal attachments"):
             decode_arguments(b"[" + PLACEHOLDER + b"," + PLACEHOLDER + b"]", (b"x", b"y"), may_leave_out=True)

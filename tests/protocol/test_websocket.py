@@ -36,7 +36,7 @@ def test_frames_are_read_back_by_another_library(text: bytes, binary: bytes) -> 
 
 @given(st.binary(max_size=2000) | st.sampled_from(SIZES).map(bytes), st.booleans())
 def test_compressed_frames_are_read_back_by_another_library(payload: bytes, binary: bool) -> None:
-    """A compressed message sets the first reserved bit alone and inflates to what was sent, without earlier context."""
+    """A compressed message sets only the first reserved bit, and inflates without earlier context."""
     wire = compressed_frame(payload, binary=binary)
     assert wire[0] & 0x70 == 0x40
     assert parse_frames(wire, [deflate_extension()]) == [Frame(Opcode.BINARY if binary else Opcode.TEXT, payload)]

@@ -1,4 +1,4 @@
-"""The first words with Redis: each kind of Redis that there is, and what is said of one that will not do."""
+"""The handshake with Redis: each kind of Redis, and the messages for unsuitable ones."""
 
 import subprocess
 from pathlib import Path
@@ -86,7 +86,7 @@ async def test_a_right_that_a_user_lacks_is_named(make_link: MakeLink, redis: Re
 
 
 async def test_a_channel_without_rights_is_reported(make_link: MakeLink, redis: RedisServer) -> None:
-    """At the start, or when it is first subscribed or published to: half a link is none."""
+    """At the start, or at the first subscription or publication."""
     redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~*", "&else*", *NEEDED)
     url = f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}"
     assert "lack a channel that is needed" in await problem_of(make_link(url))
@@ -250,7 +250,7 @@ async def test_an_address_that_cannot_be_looked_up_does_not_end_the_trying(make_
 
 
 async def test_a_password_is_in_no_text(make_link: MakeLink) -> None:
-    """Not in what is printed of a URL or of a link either."""
+    """Nor in the `repr` of a URL or of a link."""
     url = RedisUrl.parse(f"redis://alice:{ESCAPED}@127.0.0.1:1")
     link = Link(url, QUICK)
     for text in (repr(url), str(url), repr(link), url.address):

@@ -9,7 +9,7 @@ from synkora.redis.heartbeat import LinkHeartbeat
 
 
 class Echo:
-    """What brings beats back while it `is_there`."""
+    """Returns beats while it `is_there`."""
 
     def __init__(self) -> None:
         self.is_there = True
@@ -38,7 +38,7 @@ async def test_it_continues_while_beats_return() -> None:
 
 
 async def test_consecutive_missed_beats_are_silence() -> None:
-    """It is told once, and nothing is sent any more."""
+    """Silence is reported once, and no further beats are sent."""
     echo = Echo()
     echo.is_there = False
     echo.heartbeat.start()

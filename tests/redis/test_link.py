@@ -1,4 +1,4 @@
-"""The link, with a real Redis: what is said over it, and in which order."""
+"""The link with a real Redis: messages, commands and their order."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ async def test_messages_are_received_in_the_order_of_publication(link: Link) -> 
 
 
 async def test_an_unsubscribed_channel_delivers_nothing(link: Link, redis: RedisServer) -> None:
-    """From the call on nothing is received, and Redis is told."""
+    """After the call nothing is received, and Redis gets UNSUBSCRIBE."""
     heard: list[bytes] = []
     link.subscribe(b"news", heard.append)
     await link.call("PING")
@@ -54,7 +54,7 @@ async def test_an_unsubscribed_channel_delivers_nothing(link: Link, redis: Redis
 
 
 async def test_subscriptions_of_a_turn_are_one_command_and_their_net_effect(link: Link, redis: RedisServer) -> None:
-    """Redis is not told of a channel that is subscribed and unsubscribed in one turn, or the other way round."""
+    """Redis gets no command for a channel that is subscribed and unsubscribed in one turn, or vice versa."""
     heard: list[bytes] = []
     link.subscribe(b"kept", heard.append)
     await link.call("PING")
@@ -179,7 +179,7 @@ def fail(_: bytes) -> None:
 
 
 async def test_a_receiver_that_fails_harms_no_other(link: Link) -> None:
-    """Its error is logged; the messages and replies around it are handed on."""
+    """Its error is logged; other messages and replies are delivered."""
     heard: list[bytes] = []
     link.subscribe(b"bad", fail)
     link.subscribe(b"good", heard.append)
@@ -198,7 +198,7 @@ async def test_all_that_is_written_in_a_turn_is_one_write(link: Link) -> None:
     transport = connection._transport
 
     class Recording:
-        """The transport, which keeps what is written to it."""
+        """A transport that records writes."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(transport, name)
@@ -257,7 +257,7 @@ async def test_closing_has_redis_take_all_that_was_written(make_link: MakeLink, 
 
 
 async def test_it_counts_what_it_does(link: Link) -> None:
-    """What was published, what came (heartbeats too), what was dropped, and how long a beat takes."""
+    """Published, received (heartbeats included) and dropped messages, and the round trip."""
     before = link.received
     heard: list[bytes] = []
     link.subscribe(b"a", heard.append)

@@ -1,4 +1,4 @@
-"""What `REDIS_URL` may be, and what is said of one that will not do."""
+"""Valid values of `REDIS_URL`, and the messages for invalid ones."""
 
 import re
 import ssl

@@ -38,14 +38,14 @@ async def crowd(make_link: MakeLink) -> AsyncIterator[Crowd]:
 
 @pytest.fixture
 async def spy(make_link: MakeLink) -> Link:
-    """A link of nobody's server."""
+    """A link without a server."""
     link = make_link()
     assert await link.start(PATIENCE)
     return link
 
 
 async def reached(crowd: Crowd) -> list[list[str]]:
-    """Whom each server reaches with an event, if nobody has got anything before."""
+    """The clients that each server reaches with an event, if none has received anything before."""
     got = []
     for server in crowd.cluster.servers:
         server.emit("x")
@@ -215,7 +215,7 @@ async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Lin
 
 
 async def test_an_invalid_answer_is_skipped(crowd: Crowd, spy: Link) -> None:
-    """A socket without an id is none; the others are."""
+    """A socket without an id is skipped; the others are returned."""
 
     def answer(message: bytes) -> None:
         request = json.decode(message)

@@ -46,7 +46,7 @@ async def test_two_servers_are_one(redis: RedisServer) -> None:
 
 
 async def test_a_namespace_that_is_given_up_is_no_longer_subscribed(redis: RedisServer) -> None:
-    """Clients choose the names of dynamic namespaces, one after another; a name may come back."""
+    """Clients choose the names of dynamic namespaces; a name may be used again."""
     server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
     server.add(Namespace(re.compile(r"/\d"), max_children=1))
     async with serving(server):

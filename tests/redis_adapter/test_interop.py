@@ -42,7 +42,7 @@ def rooms_of(name: str) -> list[str]:
 
 
 class World:
-    """The four servers and the emitter, with a guest on each server: `RED` and `BLUE` say who is in which room."""
+    """The four servers and the emitter, with a client on each server: `RED` and `BLUE` list the rooms' members."""
 
     def __init__(self, speakers: dict[str, Speaker], redis: RedisServer) -> None:
         self.speakers = speakers
@@ -288,7 +288,7 @@ async def test_servers_and_rooms_are_counted(world: World, asker: str) -> None:
 
 @pytest.mark.parametrize("asker", SERVERS)
 async def test_servers_talk_to_each_other(world: World, asker: str) -> None:
-    """Events between servers reach all others, and their answers come back."""
+    """Events between servers reach all others, and their answers return."""
     others = sorted(name for name in SERVERS if name != asker)
     assert sorted(await world.server(asker).ask({"a": ["é", None]})) == [[name, {"a": ["é", None]}] for name in others]
     await world.server(asker).note("n", {"a": 1})

@@ -38,7 +38,7 @@ def received(data: list[Any], nsp: str = "/") -> PublishedEvent:
 
 @given(st.lists(VALUES), st.sampled_from(["/", "/other", "/é"]))
 def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) -> None:
-    """An event that has been to another server and back is what was sent, attachments included."""
+    """An event after a round trip to another server is unchanged, attachments included."""
     sent = packets.event(namespace, "x", values)
     assume(len(sent.attachments) <= MAX_ATTACHMENTS)
     message = write(BroadcastMessage("abcdef", published_event_of(sent, namespace), Options()))

@@ -56,7 +56,7 @@ JSON = st.recursive(
 
 
 def written(text: str, *attachments: bytes) -> bytes:
-    """An event's JSON array as it goes to other servers, without what is around it."""
+    """An event's JSON array for other servers, without the envelope."""
     event = published_event_of(Message(text.encode(), attachments), "/")
     message = write(BroadcastMessage("", event, Options()))
     whole = write(BroadcastMessage("", PublishedEvent(2, [], "/"), Options()))

@@ -430,7 +430,7 @@ async def say(socket: Socket, text: str) -> None:
 
 
 def test_an_event_that_is_emitted_and_not_declared_is_named(tmp_path: Path) -> None:
-    """With its place, in all modules of the program; what is written is complete nevertheless."""
+    """With its place, in all modules of the program; the output is complete nevertheless."""
     (tmp_path / "chat.py").write_text(PROGRAM)
     (tmp_path / "rooms.py").write_text("def tell(server):\n    server.emit('told')\n    server.emit('told')\n")
     done = subprocess.run(

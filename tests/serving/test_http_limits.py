@@ -118,7 +118,7 @@ class TestSlowRequests:
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
 
     async def test_blank_lines_keep_no_connection_open(self, hasty: Address) -> None:
-        """The blank lines that may come before a request (RFC 9112 section 2.2) are none."""
+        """Blank lines before a request (RFC 9112 section 2.2) do not count."""
         async with raw(hasty) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -182,7 +182,7 @@ class TestSlowRequests:
             await client.connect()
 
     async def test_hundreds_of_half_open_requests(self, server: SocketServer, hasty: Address) -> None:
-        """All are let go, and somebody else is served meanwhile."""
+        """All are disconnected, and another client is served meanwhile."""
         count = 300
         opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", hasty.port) for _ in range(count)))
         for _, writer in opened:
@@ -202,7 +202,7 @@ class TestFiles:
     async def test_running_out_of_files_is_reported(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Connections with the last numbers that there are count as an incident; others do not."""
+        """Connections with the last descriptor numbers count as an incident; others do not."""
         async with raw(address) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -225,7 +225,7 @@ class TestKeepAlive:
 
 class TestSlowReaders:
     async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:
-        """What was to be sent to it is given up, and it is counted."""
+        """Its pending data is dropped, and the client is counted."""
         async with raw(hasty, slow=True) as client:
             await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: len(server.incidents))

@@ -33,7 +33,7 @@ def logged() -> dict[str, object]:
 
 @pytest_asyncio.fixture
 async def address() -> AsyncIterator[Address]:
-    """A server whose page tells what is logged while it is asked for."""
+    """A server with a page that logs."""
 
     async def page(_: Request) -> PlainTextResponse:
         await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def test_an_invalid_id_is_replaced(address: Address, given: str) -> None:
 
 
 async def test_each_request_has_its_own_id(address: Address) -> None:
-    """Requests without an id get one each: pages, posts, and what is refused, on one connection too."""
+    """Requests without an id get one each: pages, posts and refusals, also on one connection."""
     async with Polling(address) as client:
         opening = await client.http.get(address.url())
         client.sid = json.loads(opening.text[1:])["sid"]

@@ -87,7 +87,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @asynccontextmanager
 async def talking(address: Address) -> AsyncIterator[WebSocket]:
-    """A client for whom the server works."""
+    """A client that the server serves."""
     async with socketio(address) as client:
         await client.emit("echo", 1)
         assert await client.event() == ["echo", 1]
@@ -96,7 +96,7 @@ async def talking(address: Address) -> AsyncIterator[WebSocket]:
 
 @asynccontextmanager
 async def told_of_the_end(program: Program, number: signal.Signals, address: Address) -> AsyncIterator[WebSocket]:
-    """A client that has been told of the signal that the server got."""
+    """A client that got the announcement after a signal."""
     async with talking(address) as client:
         program.signal(number)
         assert await client.event() == ["server:shutdown"]
@@ -105,7 +105,7 @@ async def told_of_the_end(program: Program, number: signal.Signals, address: Add
 
 @both_signals
 async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
-    """Clients get what is said last and are let go, `serve` returns, and the program ends well."""
+    """Clients get the last messages and are disconnected, `serve` returns, and the program exits with 0."""
     program, address = start(False)
     async with told_of_the_end(program, number, address) as client:
         assert await client.closed() == 1012
@@ -127,7 +127,7 @@ async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Sign
 
 
 async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> None:
-    """A supervisor, and what it runs the program by, may each send one: clients are told all the same."""
+    """A supervisor and its wrapper may each send one: clients get the announcement all the same."""
     program, address = start(False)
     async with talking(address) as client:
         for _ in range(5):
@@ -187,7 +187,7 @@ async def test_signals_mean_what_they_did_before() -> None:
 
 
 def test_it_runs_in_a_thread() -> None:
-    """Beside the main thread, which alone can take signals, it runs until it is told to stop."""
+    """Outside the main thread, where signals are not handled, it runs until stopped."""
     server = Server(SocketServer())
     sockets = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=(sockets,))

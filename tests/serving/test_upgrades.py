@@ -45,7 +45,7 @@ async def test_repeated_fields_are_one_list(address: Address, fields: str) -> No
 
 @pytest.mark.parametrize("upgrade", [H2C, "Connection: Upgrade\r\nUpgrade: websocket\r\n"], ids=["h2c", "websocket"])
 async def test_an_upgrade_of_a_post_is_ignored(address: Address, upgrade: str) -> None:
-    """The packets of the POST are taken, and the connection goes on, also with what came in the same segment."""
+    """The packets of the POST are handled, and the connection continues, also with data of the same segment."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         target = address.url(sid=polling.sid).removeprefix(address.http)
@@ -69,7 +69,7 @@ async def test_another_upgrade_of_a_get_is_ignored(address: Address, protocol: s
 
 
 async def test_a_body_after_an_ignored_upgrade_may_arrive_in_parts(address: Address) -> None:
-    """The head is read as one, and a chunked body as well, wherever the segments end."""
+    """Head and chunked body are parsed correctly for any segmentation."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         target = address.url(sid=polling.sid).removeprefix(address.http)

@@ -20,7 +20,7 @@ async def test_an_answer_reaches_the_asker() -> None:
 
 
 async def test_no_answer_in_time_is_a_timeout() -> None:
-    """The wait ends after its time and leaves nothing behind; a late answer disturbs nobody."""
+    """The wait times out and leaves nothing behind; a late answer has no effect."""
     acks = Acks()
     acks.open(1)
     with pytest.raises(AckTimeout, match=r"no ack within 0\.01 s"):

@@ -1,4 +1,4 @@
-"""Rooms and broadcasts: who gets what."""
+"""Rooms and broadcasts: recipients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -127,7 +127,7 @@ async def test_volatile_emits_reach_clients_that_read(crowd: Crowd) -> None:
 
 
 async def test_volatile_messages_are_marked_as_such(crowd: Crowd) -> None:
-    """What may be dropped is what was emitted as volatile, and nothing else."""
+    """Only volatile events may be dropped."""
     queue = crowd.sockets["alice"]._session.outbox.queue
     alice = crowd.sockets["alice"]
     alice.emit("a")

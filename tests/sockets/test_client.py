@@ -1,4 +1,4 @@
-"""CONNECT, its refusal, and what comes before and after it."""
+"""CONNECT, its refusal, and messages before and after it."""
 
 import asyncio
 import json
@@ -132,7 +132,7 @@ async def test_disconnecting_instead_of_welcoming_is_a_refusal(
 
 
 async def test_a_refusal_without_data_has_only_a_message(server: SocketServer, address: Address) -> None:
-    """`data` is left out where there is none."""
+    """`data` is omitted if not given."""
 
     @server.of("/").on_connect
     def refuse(socket: Socket, auth: dict[str, Any]) -> None:
@@ -254,7 +254,7 @@ async def test_a_client_that_was_refused_has_not_connected() -> None:
 
 
 async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer, address: Address) -> None:
-    """A decision that comes too late admits nobody, and on_disconnect is called when it has come."""
+    """A late decision admits no socket, and on_disconnect is called after the decision."""
     decided = asyncio.Event()
     judged: list[Socket] = []
     gone: list[Socket] = []

@@ -113,7 +113,7 @@ async def test_acks_that_are_never_answered(server: SocketServer) -> None:
 )
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 async def test_the_address_behind_a_proxy(transport: str, proxies: list[str], expected: tuple[str, bool]) -> None:
-    """A trusted proxy is believed over both transports, and nobody else is, not even on this machine."""
+    """A trusted proxy is trusted over both transports; no other peer is, not even on this machine."""
     server = SocketServer(proxies=proxies)
     seen: list[tuple[str, bool]] = []
     server.of("/").on_connect(lambda socket, auth: seen.append((socket.handshake.address, socket.handshake.secure)))

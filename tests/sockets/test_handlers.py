@@ -239,7 +239,7 @@ class TestEmitting:
             assert await other.event() == ["news"]
 
     async def test_sockets_is_a_copy(self, server: SocketServer, address: Address) -> None:
-        """A loop over it may disconnect whom it finds, and changing it changes nothing."""
+        """A loop over it may disconnect sockets, and changes to it have no effect."""
         main = server.of("/")
         async with socketio(address), socketio(address), socketio(address):
             main.sockets.clear()

@@ -80,7 +80,7 @@ class TestHandlers:
     async def test_a_handlers_result_is_the_ack(
         self, server: SocketServer, address: Address, returned: object, ack: str, late: bool
     ) -> None:
-        """A tuple is several arguments, None is none, anything else is one."""
+        """A tuple is several arguments, None no argument, any other value one."""
 
         async def answer_later(socket: Socket) -> object:
             return returned
@@ -167,7 +167,7 @@ class TestCalls:
     async def test_the_clients_ack_is_returned(
         self, server: SocketServer, address: Address, args: str, value: object
     ) -> None:
-        """Its first argument, None where there is none; ids count from 0."""
+        """Its first argument, or None; ids count from 0."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             for number in range(2):
@@ -177,7 +177,7 @@ class TestCalls:
                 assert await asking == value
 
     async def test_no_ack_in_time_is_a_timeout(self, server: SocketServer, address: Address) -> None:
-        """The wait ends, and an ack that comes later disturbs nobody."""
+        """The wait ends, and a later ack has no effect."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             with pytest.raises(AckTimeout, match=r"'ask': no ack within 0\.01 s"):
@@ -187,7 +187,7 @@ class TestCalls:
             await still_works(client)
 
     async def test_a_client_that_leaves_ends_the_wait(self, server: SocketServer, address: Address) -> None:
-        """Who waits for its ack is told at once, and so is who asks afterwards."""
+        """A pending `call` ends at once, and so does a later one."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             asking = asyncio.create_task(socket.call("ask"))

@@ -1,4 +1,4 @@
-"""A server's options: what cannot be is refused when the server is made, with words that help."""
+"""A server's options: invalid ones are refused in the constructor, with helpful messages."""
 
 import re
 from typing import Any

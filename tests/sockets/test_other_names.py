@@ -101,7 +101,7 @@ def test_a_namespace_knows_the_names_too() -> None:
     "handler", [lambda sid, environ: None, lambda sid, environ, auth: None, lambda socket, auth, more: None]
 )
 def test_the_request_is_no_argument(register: str, handler: Any) -> None:
-    """A payload under the name of the request would be taken for the request."""
+    """A payload under the name of the request would be mistaken for the request."""
     with pytest.raises(TypeError, match=re.escape("takes (socket) or (socket, auth): the request is socket.handshake")):
         getattr(SocketServer(), register)(handler)
 

@@ -385,7 +385,7 @@ async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: Soc
 
 @pytest.mark.parametrize("way", ["another user", "a refused token", "a kicked client"])
 async def test_fault_02_a_pid_is_no_way_in(server: SocketServer, way: str) -> None:
-    """Middleware decides on each return, the user is the same, and who was disconnected by the server stays out."""
+    """Middleware decides on each return, the user must be the same, and a disconnected client is a new one."""
     page = await joined(server, user="ann")
     pid = page.pid
     if way == "a kicked client":

@@ -238,7 +238,7 @@ class TestConnecting:
         "register", ["on_connect", "on_disconnect", "on_disconnecting", "before_event", "before_ack", "on_unknown"]
     )
     def test_a_second_handler_is_refused(self, server: SocketServer, register: str) -> None:
-        """It would replace the first, and nobody would notice."""
+        """It would silently replace the first one."""
         main = server.of("/")
         getattr(main, register)(lambda *args: None)
         with pytest.raises(ValueError, match="already"):
@@ -358,7 +358,7 @@ class TestMistakes:
         server.on_any_outgoing(lambda *args: None)
 
     async def test_a_room_is_a_text(self, server: SocketServer) -> None:
-        """A number would be a room that nobody on another server can name."""
+        """A number would be a room that other servers cannot name."""
         main = server.of("/")
         async with connect(server):
             (socket,) = main.sockets.values()
@@ -495,7 +495,7 @@ class TestBackgroundTasks:
         assert entry["exception"].endswith("RuntimeError: of the test")
 
     async def test_a_coroutine_is_refused(self, server: SocketServer) -> None:
-        """It is closed, so that Python does not say that nobody awaited it."""
+        """It is closed, so that Python does not warn that it was never awaited."""
 
         async def tick(seconds: int) -> None: ...
 

@@ -164,7 +164,7 @@ async def test_an_event_after_leaving_closes_the_connection(watched: Watched) ->
 
 class TestServerSide:
     async def test_disconnect_removes_the_client_from_the_namespace(self, watched: Watched) -> None:
-        """It is told by a DISCONNECT after what was sent before, and may connect again over the same connection."""
+        """It gets DISCONNECT after earlier messages, and may reconnect over the same connection."""
         async with socketio(watched.address) as client:
             socket = watched.socket
             socket.emit("last words")
@@ -227,7 +227,7 @@ class TestServerSide:
 
 class TestShutdown:
     async def test_the_shutdown_is_announced_to_every_client(self, watched: Watched) -> None:
-        """Each client gets what was sent last, over either transport, and its connection is ended."""
+        """Each client gets the last messages, over either transport, and its connection ends."""
         server = watched.server
         async with socketio(watched.address) as client, Polling(watched.address) as polling:
             await polling.open()

@@ -148,7 +148,7 @@ async def test_arguments_have_their_types_and_results_are_json(
 async def test_other_arguments_are_refused_with_their_place(
     server: SocketServer, event: str, args: list[object], words: str
 ) -> None:
-    """The client learns what is wrong and where, the log has nothing, and the connection goes on."""
+    """The client gets the error with its place, the log has nothing, and the connection stays."""
     with capture_logs() as logs:
         async with connect(server) as client:
             assert await refusal_of(client, event, *args) == words
@@ -261,7 +261,7 @@ def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
 
 
 async def test_a_refusal_may_be_the_ack() -> None:
-    """With `refusals="ack"`, for who asks for an ack; others get `error` as ever. Failures are answered alike."""
+    """With `refusals="ack"`, if the client asks for an ack; otherwise `error`. Failures are answered alike."""
     from synkora import Namespace
 
     server = SocketServer()
@@ -288,7 +288,7 @@ async def test_a_refusal_may_be_the_ack() -> None:
 
 
 async def test_a_handler_may_give_no_ack() -> None:
-    """`NO_ACK` is for what is acknowledged by somebody else, or never."""
+    """`NO_ACK` is for events that are acknowledged elsewhere, or never."""
     server = SocketServer()
     server.on("quiet", lambda socket: NO_ACK)
     server.on("echo", lambda socket, value: value)

@@ -194,6 +194,6 @@ def test_a_users_application_passes_strict_checks(folder: Path) -> None:
 
 
 def test_mistakes_are_seen_without_running_the_application(folder: Path) -> None:
-    """Unknown names, a wrong kind of function, a room that is no text, foreign names, wrong handlers."""
+    """Unknown names, a wrong kind of function, a room that is not text, names of other libraries, wrong handlers."""
     lines = [line.partition("app.py:")[2].partition(":")[0] for line in checked(folder, BAD).splitlines()[:-1]]
     assert lines == ["4", "5", "8", *map(str, range(13, 17)), "19", "20", "23", *map(str, range(32, 40))]

@@ -54,7 +54,7 @@ async def test_a_client_has_the_handshakes_values(server: SocketServer) -> None:
 
 
 async def test_a_refused_client_raises(server: SocketServer) -> None:
-    """With the words and the data of the refusal, and nobody is connected."""
+    """With the message and data of the refusal; no socket is connected."""
 
     @server.on_connect
     async def refuse(socket: Socket, auth: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from tests.support.server_process import StartServer
 
 
 async def test_signing_in_and_out(start_server: StartServer, chromium: NodeProcess) -> None:
-    """A wrong token is refused in words; the right one holds for the tab, until one signs out."""
+    """A wrong token is refused with a message; the right one holds for the tab until sign-out."""
     server = start_server(CONSOLE_TOKEN=TOKEN)
     operator = Operator(chromium)
     await operator.load(server)

@@ -12,7 +12,7 @@ from tests.support.server_process import ServerProcess
 
 
 async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
-    """Text, preview, who is typing and where; the others' own place in the text stays theirs."""
+    """Text, preview, and typing users with their positions; other users' cursors stay."""
     alice, bob = two
     await bob.play("""
         await text.focus();

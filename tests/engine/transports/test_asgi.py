@@ -121,7 +121,7 @@ async def wire(endpoint: AsgiEndpoint) -> AsyncIterator[Wire]:
 
 class TestWebSocket:
     async def test_messages_may_have_both_kinds_of_payload(self, wire: Wire, engine: Engine) -> None:
-        """Servers leave out the one that there is not, or say that it is none."""
+        """Servers omit the missing one, or set it to None."""
         for message in ({"text": "4a"}, {"text": "4b", "bytes": None}, {"bytes": b"c"}, {"bytes": b"d", "text": None}):
             wire.receive({"type": "websocket.receive", **message})
         await until(lambda: engine.recorders[0].messages == [b"a", b"b", b"c", b"d"])
@@ -157,7 +157,7 @@ class TestWebSocket:
         assert engine.registry.open_websockets == 0
 
     async def test_a_disconnect_during_a_send_ends_the_session(self, wire: Wire, engine: Engine) -> None:
-        """Servers raise when they are to send to nobody: that is no error of ours."""
+        """Servers raise after a disconnect: this is not our error."""
         wire.fails_with = OSError("gone")
         with capture_logs() as logs:
             engine.recorders[0].session.send(b"hello?")
@@ -166,7 +166,7 @@ class TestWebSocket:
         assert logs == []
 
     async def test_a_fault_of_ours_ends_its_connection_and_is_in_the_log(self, wire: Wire, engine: Engine) -> None:
-        """What cannot be sent, such as text that is none, costs the others nothing."""
+        """A message that cannot be sent, such as invalid text, does not affect other clients."""
         with capture_logs() as logs:
             engine.recorders[0].session.send(b"\xff")
             await wire.returned()

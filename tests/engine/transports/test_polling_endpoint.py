@@ -133,7 +133,7 @@ async def test_a_post_that_the_client_gives_up_ends_the_session(
 async def test_a_post_that_breaks_the_protocol_ends_the_session(
     client: Polling, engine: Engine, body: bytes, reason: Reason
 ) -> None:
-    """It is answered 400 with Engine.IO's error, and the session is gone once its client has what was queued."""
+    """The answer is 400 with Engine.IO's error, and the session ends after its queued messages."""
     answer = await client.post(body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert engine.recorders[0].reasons == [reason]
@@ -161,7 +161,7 @@ async def test_packets_after_an_error_in_a_post_are_ignored(client: Polling, eng
 async def test_queued_messages_precede_the_end_after_an_error(
     client: Polling, engine: Engine, body: str, is_polling: bool
 ) -> None:
-    """A POST that breaks the protocol ends the session; the poll that waits, or the next, has what was sent before."""
+    """A POST with a protocol error ends the session; the pending or next poll gets the earlier messages."""
     session = engine.recorders[0].session
     poll = await hanging_poll(client, engine) if is_polling else None
     session.send(b"queued")
@@ -260,7 +260,7 @@ async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
 
 class TestCors:
     async def test_an_allowed_page_may_read_the_answers(self, address: Address) -> None:
-        """Its origin is named, with credentials, in successes and refusals, and caches are told."""
+        """Successes and refusals name its origin, allow credentials, and have `Vary`."""
         async with Polling(address, {"origin": PAGE}) as client:
             await client.open()
             unknown = await client.http.get(address.url(sid="unknown"))

@@ -209,7 +209,7 @@ def deflate(payload: bytes) -> bytes:
 
 class TestCompression:
     async def test_a_real_client_sends_and_receives_compressed_messages(self, address: Address) -> None:
-        """The websockets library negotiates it, and large and small messages come back whole, again and again."""
+        """The websockets library negotiates it, and echoes large and small messages correctly."""
         async with websocket(address, compression="deflate") as client:
             assert client.connection.response is not None
             assert client.connection.response.headers["Sec-WebSocket-Extensions"] == EXTENSION
@@ -247,7 +247,7 @@ class TestCompression:
     async def test_bad_compressed_data_is_closed_with_its_code(
         self, address: Address, engine: Engine, payload: bytes, code: int
     ) -> None:
-        """A bomb is given up at the largest payload; garbage and bad text are what they are uncompressed."""
+        """A compression bomb is refused at the largest payload; invalid data and text fail as if uncompressed."""
         async with raw_websocket(address, extensions="permessage-deflate") as raw:
             await raw.frame()
             await raw.send(client_frame(TEXT, payload, rsv=4))

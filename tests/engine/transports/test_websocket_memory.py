@@ -125,7 +125,7 @@ FLOODS = {
 class TestFloods:
     @pytest.mark.parametrize("flood", FLOODS)
     async def test_frames_without_use_end_the_connection(self, raw: WebSocket, engine: Engine, flood: str) -> None:
-        """Some hundreds at once are taken; who goes on is cut off, and counted."""
+        """Some hundreds at once are accepted; more are disconnected, and counted."""
         if "fragments" in flood:
             await raw.send(client_frame(TEXT, b"4" + bytes(SMALL), fin=False))
         try:
@@ -178,7 +178,7 @@ class TestFloods:
 
 
 async def test_other_tasks_run_while_a_flood_is_read(engine: Engine) -> None:
-    """A read is followed by a turn of the event loop, so that nobody waits for all that one client has sent."""
+    """Each read is followed by a turn of the event loop, so that one client's data does not delay others."""
     async with serving_engine(engine) as address, raw_websocket(address) as raw:
         await raw.text()
         turns = await _turns_while(raw, engine, address)
