@@ -141,7 +141,7 @@ class Host:
         await asyncio.to_thread(self._process.kill)
 
     async def stop(self) -> None:
-        """Have it stop as a service manager does."""
+        """Stop it like a service manager."""
         assert self._process is not None
         code = await asyncio.to_thread(self._process.stop)
         assert code == 0, self._process.output
@@ -250,7 +250,7 @@ class Run:
         await host.start()
 
     async def stop(self) -> None:
-        """Have a server stop, and start it again."""
+        """Restart a server by SIGTERM."""
         host = self._leave()
         await host.stop()
         await host.start()

@@ -1,4 +1,4 @@
-"""Several instances behind nginx, and the people who are there."""
+"""Several instances behind nginx, and their clients."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _PREFIX: Final = "socket.io"  # of the keys in Redis, by default
 
 
 class Site:
-    """Some instances, what joins and what balances them, and the people who are there."""
+    """Some instances, Redis, nginx, and the clients."""
 
     def __init__(self, folder: Path, redis: RedisServer, node: NodeProcess) -> None:
         self.instances: list[ServerProcess] = []
@@ -103,18 +103,18 @@ class Site:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everyone is told that everyone is there."""
+        """Whether all clients know all users."""
         everyone = {member.person.id for member in self.members}
         return all(member.sees == everyone and member.counted == len(everyone) for member in self.members)
 
     async def expect_whole(self) -> None:
-        """Wait until everyone is told that everyone is there."""
+        """Wait until all clients know all users."""
         await calm(
             lambda: self.is_whole, lambda: [(member.person.id, member.counted, member.sees) for member in self.members]
         )
 
     async def expect_recovered(self, members: list[Member], instances: int) -> None:
-        """Wait until they have their sockets again, and Redis knows only so many instances: nobody is seen to leave."""
+        """Wait until members have their sockets again and Redis has so many instances. No leave is announced."""
         await self.expect_back(members)
         assert [len({*member.ids}) for member in members] == [1] * len(members)
         registered = f"synkora:{_PREFIX}:instances"

@@ -86,7 +86,7 @@ async def crowded(site: Site) -> tuple[ServerProcess, list[Member], list[Member]
 
 
 async def test_an_instance_is_killed(site: Site) -> None:
-    """Its clients return to their sockets on others, and miss nothing of the others' work. Nobody is seen to leave."""
+    """Its clients return to their sockets on other instances, and miss no edit. No leave is announced."""
     dead, moving, staying = await crowded(site)
     async with working(*staying, *moving):
         await asyncio.to_thread(dead.kill)
@@ -96,9 +96,9 @@ async def test_an_instance_is_killed(site: Site) -> None:
 
 
 async def test_an_instance_is_drained(site: Site) -> None:
-    """Its clients return to their sockets on others, and miss nothing. Nobody is seen to leave.
+    """Its clients return to their sockets on other instances, and miss no edit. No leave is announced.
 
-    Newcomers do not notice, while the instance waits for a client that is late.
+    New clients do not notice, while the instance waits for a late one.
     """
     stopping, moving, staying = await crowded(site)
     polling = await RawPolling.open(stopping)
@@ -118,7 +118,7 @@ async def test_an_instance_is_drained(site: Site) -> None:
 
 
 async def test_an_instance_is_added(site: Site) -> None:
-    """After a reload of nginx newcomers are with it too; nobody has to move for it, whatever they are connected by."""
+    """After a reload of nginx, new clients reach it too; existing clients need not move."""
     nginx = site.balance(2)
     await site.enter(*CROWD)
     added = site.instances[2]

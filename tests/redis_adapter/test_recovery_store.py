@@ -99,7 +99,7 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
     assert await log.read(("p",), before) is Incomplete.EPOCH
 
 
-async def test_an_event_is_kept_for_its_age_after_a_quiet_time(redis: RedisServer, link: Link) -> None:
+async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
     """Each event renews what expires, not only every so many events."""
     settings = RecoverySettings()
     log = Followed(link, settings, Clock()).log("/", lambda _: None)
@@ -111,8 +111,8 @@ async def test_an_event_is_kept_for_its_age_after_a_quiet_time(redis: RedisServe
             redis.do("EXPIRE", name, 60)  # hours later
 
 
-async def test_nothing_stays_for_ever(redis: RedisServer, link: Link) -> None:
-    """Also of rooms that are forgotten."""
+async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
+    """Also when rooms have been forgotten."""
     store = Followed(link, RecoverySettings(max_rooms=1), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):
@@ -123,7 +123,7 @@ async def test_nothing_stays_for_ever(redis: RedisServer, link: Link) -> None:
     assert [key for key in redis.do("KEYS", "*") if redis.do("TTL", key) < 0] == []
 
 
-async def test_what_redis_refuses_is_delivered_here(redis: RedisServer, link: Link) -> None:
+async def test_events_refused_by_redis_are_delivered_locally(redis: RedisServer, link: Link) -> None:
     """Its memory is full: the clients of this instance go on, and the loss is counted."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
@@ -133,7 +133,7 @@ async def test_what_redis_refuses_is_delivered_here(redis: RedisServer, link: Li
     assert log.lost == 1
 
 
-async def test_what_waits_for_redis_is_bounded(redis: RedisServer, link: Link) -> None:
+async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) -> None:
     """The oldest events are lost for the other instances."""
     log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
     redis.kill()

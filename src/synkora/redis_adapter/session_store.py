@@ -118,7 +118,7 @@ class RedisSessions:
         if session is None:
             return self._link.run(_TAKE, names, (pid, now, age))
         lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
-        bounds = (age, self._settings.max_sessions, self._lifetime)
+        bounds = (age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
         return self._link.run(_SAVE, names, (pid, _encode(session), lost_at, now, *bounds))
 
     def _went_up(self) -> None:
