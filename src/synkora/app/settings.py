@@ -442,8 +442,6 @@ class Settings(BaseSettings):
             found.append("SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to")
         if self.state_dir is not None and not self.recovery:
             found.append("STATE_DIR does nothing with RECOVERY=false: nothing is kept")
-        elif self.state_dir is not None and self.redis_url is not None:
-            found.append("STATE_DIR does nothing with REDIS_URL: edits and sessions are kept in Redis")
         return found
 
     def problems(self) -> list[str]:

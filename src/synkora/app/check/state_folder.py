@@ -15,7 +15,7 @@ def check_state_folder(settings: Settings) -> list[Finding]:
     """Check that this user can write into `STATE_DIR`, and that no other user can read it. Writes nothing."""
     folder = settings.state_dir
     if settings.redis_url is not None:
-        return [skipped(_NAME, "STATE_DIR is for a server alone, and REDIS_URL is set")]
+        return [skipped(_NAME, "REDIS_URL is set: sessions and kept edits are in Redis")]
     if not settings.recovery:
         return [skipped(_NAME, "with RECOVERY=false nothing is kept")]
     if folder is None:
