@@ -232,11 +232,17 @@ def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
     class Part(msgspec.Struct):
         odd: Odd | None
 
+    @dataclass
+    class Choice:
+        fine: int
+        either: list[Say | Receipt]
+
     class Whole(msgspec.Struct):
         fine: int
         parts: dict[str, list[Part]]
 
     def inside(socket: Socket, message: Whole) -> None: ...
+    def choice(socket: Socket, message: dict[str, Choice]) -> None: ...
     def odd(socket: Socket, value: list[Odd]) -> None: ...
     def unknown(socket: Socket, value: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821  # the mistake
     def keyword(socket: Socket, *, value: int) -> None: ...
@@ -244,6 +250,8 @@ def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
     server = SocketServer()
     with pytest.raises(TypeError, match=r"the handler of 'x': message\.parts\.odd cannot be a Odd"):
         server.on("x", inside)
+    with pytest.raises(TypeError, match=r"the handler of 'x': message\.either cannot be checked: .* Struct types"):
+        server.on("x", choice)
     with pytest.raises(TypeError, match="the handler of 'x': value cannot be a Odd"):
         server.on("x", odd)
     with pytest.raises(TypeError, match="the annotation of value, Nowhere, is not defined"):

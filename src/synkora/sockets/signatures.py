@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from types import SimpleNamespace
-from typing import Any, Final, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -291,7 +291,7 @@ def check_type(shape: Any, what: str, name: str) -> None:
     try:
         found = msgspec.inspect.type_info(shape)
     except Exception as error:
-        raise TypeError(f"{what}: {name} cannot be checked: {error}") from error
+        raise TypeError(f"{what}: {name}{_unsupported_place(shape)} cannot be checked: {error}") from error
     for place, each in _placed_parts(found):
         is_unknown = isinstance(each, msgspec.inspect.CustomType) and each.cls is not object
         if is_unknown and not hasattr(each.cls, "model_validate"):
@@ -299,6 +299,23 @@ def check_type(shape: Any, what: str, name: str) -> None:
                 f"{what}: {name}{place} cannot be a {each.cls.__name__}: take a builtin, a dataclass, a TypedDict, a "
                 "msgspec Struct or a pydantic model"
             )
+
+
+def _unsupported_place(shape: Any, seen: tuple[Any, ...] = ()) -> str:
+    """Return the place of what msgspec does not support within a type, `.user.name`; empty for the type itself."""
+    try:
+        fields = get_type_hints(shape, include_extras=True) if isinstance(shape, type) and not get_origin(shape) else {}
+    except NameError:
+        fields = {}
+    inside = [("", each) for each in get_args(shape)] + [(f".{name}", each) for name, each in fields.items()]
+    for step, each in inside:
+        if each in seen:
+            continue
+        try:
+            msgspec.inspect.type_info(each)
+        except Exception:  # noqa: BLE001  # msgspec's errors have several types
+            return step + _unsupported_place(each, (*seen, shape))
+    return ""
 
 
 def _may_be_bytes(shape: Any) -> bool:
