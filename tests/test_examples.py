@@ -60,7 +60,7 @@ async def test_users_chat(chat: str) -> None:
 
 
 async def test_a_nameless_client_is_refused(chat: str) -> None:
-    """It is told what to do, and one that sends what is no text is told so."""
+    """It gets advice, and a client that sends other data than text gets an error."""
     client = socketio.AsyncClient(reconnection=False)
     refusals: asyncio.Queue[Any] = asyncio.Queue()
     client.on("connect_error", refusals.put_nowait)

@@ -73,6 +73,15 @@ def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
     assert done.returncode == 1
 
 
+def test_all_names_can_be_imported_without_an_extra() -> None:
+    """`import *` leaves out the names of the extra, and each of these names its extra."""
+    code = "from synkora import *\nprint(SocketServer.__name__, 'RedisAdapter' in globals())"
+    assert run_without("hiredis", code).stdout == "SocketServer False\n"
+    assert run_without("nothing", code).stdout == "SocketServer True\n"
+    done = run_without("hiredis", "from synkora import RedisAdapter")
+    assert "synkora.RedisAdapter needs hiredis, which is not installed: pip install 'synkora[redis]'" in done.stderr
+
+
 def test_another_missing_module_is_no_matter_of_extras() -> None:
     done = run_without("uvicorn", "from synkora import serve")
     assert done.returncode == 1

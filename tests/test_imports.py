@@ -41,7 +41,7 @@ def loaded_by(code: str) -> set[str]:
         ("from synkora import serve", [*PRODUCT, "rich", "starlette", "structlog"]),
     ],
 )
-def test_a_library_loads_nothing_of_the_product(code: str, unused: list[str]) -> None:
+def test_the_library_imports_nothing_of_the_product(code: str, unused: list[str]) -> None:
     assert loaded_by(code).isdisjoint(unused)
 
 

@@ -4,6 +4,7 @@ A name is imported when it is first used, so that a program loads no more than i
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from synkora.extras import advice
@@ -73,6 +74,8 @@ _MODULES: Final = {
 
 
 if not TYPE_CHECKING:  # a type checker knows which names there are
+    if find_spec("hiredis") is None:  # the extra `redis` is not installed
+        __all__.remove("RedisAdapter")  # or `from synkora import *` would fail
 
     def __getattr__(name: str) -> Any:
         """Import a public name (PEP 562)."""

@@ -127,7 +127,7 @@ class Postgres:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Have it cut off its clients and end."""
+        """Make it disconnect its clients and end."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(PATIENCE)

@@ -214,7 +214,7 @@ async def test_the_role_is_read_from_the_answer(project: object, user_id: str, r
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
 async def test_refusals_of_the_app_are_refusals(status: str) -> None:
-    """Nobody gets in with these, and nothing is wrong with the app; its words may be anything."""
+    """These grant no access, and are not a failure of the app, whatever its message."""
     assert await _answered(_response(b"<html>", status=status)) is None
 
 
@@ -248,7 +248,7 @@ async def test_refusals_of_the_app_are_refusals(status: str) -> None:
     ],
 )
 async def test_any_other_answer_is_unavailable(answer: bytes) -> None:
-    """What is no project lets nobody in, and is told as the app's failure, in words of this server alone."""
+    """An invalid project grants no access, and is reported as the app's failure with a message of this server."""
     with pytest.raises(AccessUnavailable, match=r"the app[\w' ]+(: \w+)?$") as unavailable:
         await _answered(answer)
     assert unavailable.value.__cause__ is None
@@ -363,7 +363,7 @@ async def test_connections_are_used_again(app: App) -> None:
 async def test_an_app_with_tls_is_asked_if_its_certificate_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At an https address the session goes into the secure cookie, and to nobody whose certificate is not known."""
+    """At an https address the session is in the secure cookie, and an unknown certificate is refused."""
     certificate = _certificate(tmp_path)
     app = App(tmp_path, cookie="__Secure-next-auth.session-token")
     app.tls = {"certificate": str(certificate), "key": str(certificate)}
@@ -432,7 +432,7 @@ def test_an_invalid_address_is_refused(url: str) -> None:
 
 
 def _certificate(folder: Path) -> Path:
-    """A certificate for the loopback address that nobody knows, with its key, in one file."""
+    """A self-signed certificate for the loopback address, with its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app")])
     now = dt.datetime.now(dt.UTC)

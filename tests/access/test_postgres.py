@@ -110,7 +110,7 @@ async def test_a_unix_socket_is_found_where_prisma_looks(database: Database) -> 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 async def test_an_id_that_the_databases_encoding_lacks_is_no_projects(database: Database, encoding: str) -> None:
-    """A database that is not in UTF-8 has no such project, and that is no failure."""
+    """A database with another encoding than UTF-8 has no such project; this is not a failure."""
     name = f"in_{encoding.lower()}"
     await database.connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
     connection = await asyncpg.connect(database.server.url(name), statement_cache_size=0)
@@ -151,7 +151,7 @@ async def waiting(database: Database) -> int:
 async def test_a_query_on_a_locked_table_times_out_and_leaves_nothing_behind(
     policy: PostgresAccess, database: Database
 ) -> None:
-    """Questions that are not answered are given up in time, by the database as well, which keeps its clients."""
+    """Unanswered queries time out, in the database as well, and its clients stay connected."""
     access = Access(policy)
     async with database.connection.transaction():
         await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
@@ -188,7 +188,7 @@ async def test_a_silent_database_times_out() -> None:
 )
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
 async def test_an_invalid_database_is_unavailable(answer: bytes, sslmode: str) -> None:
-    """Whatever listens at the address, the failure is told, in words without the password."""
+    """Whatever listens at the address, the failure has a message without the password."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -222,7 +222,7 @@ async def test_errors_do_not_contain_the_password(database: Database) -> None:
 
 
 async def test_tables_may_change_while_it_runs(policy: PostgresAccess, database: Database) -> None:
-    """A migration of the app, after which what was prepared no longer fits, is not noticed."""
+    """A migration of the app that invalidates prepared statements is not noticed."""
     owner = nextauth_v4("owner")
     assert await policy.role(owner, TEAM_PROJECT) is Role.OWNER
     await database.connection.execute('ALTER TABLE "Project" ADD COLUMN "color" TEXT')

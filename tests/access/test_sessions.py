@@ -38,7 +38,7 @@ async def test_a_session_tells_whose_it_is(sessions: PostgresSessions, database:
 
 
 async def test_the_time_zone_of_the_database_does_not_matter(sessions: PostgresSessions, database: Database) -> None:
-    """Prisma's times are in UTC wherever the database is; times with a zone say so themselves."""
+    """Prisma's times are in UTC in any time zone of the database; times with a zone keep their zone."""
     await database.connection.execute("ALTER ROLE app SET timezone = 'Pacific/Kiritimati'")
     try:
         await database.keep_session(KEY, "owner", seconds=60)
@@ -70,7 +70,7 @@ async def test_a_session_that_has_ended(sessions: PostgresSessions, database: Da
 
 
 async def test_a_database_without_sessions(sessions: PostgresSessions, database: Database) -> None:
-    """That of an app with tokens is told apart from one that cannot be asked."""
+    """A database of an app with tokens is distinguished from an unreachable one."""
     await database.connection.execute('DROP TABLE "Session"')
     with pytest.raises(SessionsNotStored, match="DATABASE_URL leads to no sessions"):
         await sessions.find(KEY)

@@ -49,7 +49,7 @@ async def test_all_are_asked(fleets: list[AllInstances]) -> None:
 
 
 async def test_one_is_asked(fleets: list[AllInstances]) -> None:
-    """Itself, or another; of one that nobody knows there is no answer."""
+    """This instance, or another one; an unknown instance does not answer."""
     first, second, _ = fleets
     assert await first.ask(COUNT, ASKED, first.id) == ({first.id: 0}, [])
     assert await first.ask(COUNT, ASKED, second.id) == ({second.id: 1}, [])

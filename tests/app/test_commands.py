@@ -60,7 +60,7 @@ def test_help_of_serve_lists_the_settings(tmp_path: Path, environment: dict[str,
 
 @pytest.mark.parametrize("arguments", [(), ("serve",), ("token", "--id", "u1", "--name", "Alice")])
 def test_wrong_settings(tmp_path: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
-    """Whatever the command, wrong settings are told line by line on stderr, and the exit status is 1."""
+    """For any command, wrong settings are listed on stderr, and the exit status is 1."""
     done = run(tmp_path, *arguments, environment=environment | {"WS_PORT": "abc"})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
@@ -106,7 +106,7 @@ def test_token(tmp_path: Path, environment: dict[str, str]) -> None:
 
 
 def test_token_for_a_month(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Without `--expires-in` a token lasts thirty days, and what is not given is not claimed."""
+    """Without `--expires-in` a token lasts thirty days; options that are not given are not claims."""
     done = run(
         tmp_path, "token", "--id", "u1", "--name", "Alice", environment=environment | {"NEXTAUTH_SECRET": "s3cret"}
     )

@@ -149,7 +149,7 @@ async def test_apart_from_the_other_instances(site: TroubledSite) -> None:
 
 
 async def test_health_and_readiness_while_the_server_stops(site: Site) -> None:
-    """They say so as long as there are clients to wait for, so that nobody new is sent here."""
+    """They say so until the last client has gone, so that load balancers send no new clients."""
     async with Polling(site.address) as late:
         await late.open()
         stopping = asyncio.create_task(site.server.close(5))

@@ -50,7 +50,7 @@ async def ask(app: Starlette, method: str, path: str, *, peer: str = "127.0.0.1"
 
 
 async def test_the_page(app: Starlette) -> None:
-    """It may load what is this server's own and nothing else, no other site may frame it, and it is never stale."""
+    """It may load only this server's files, no other site may frame it, and it is never cached."""
     answer = await ask(app, "GET", "/playground")
     assert (answer.status_code, answer.text) == (200, "<!doctype html><title>Playground</title>")
     assert answer.headers["content-type"].startswith("text/html")
@@ -61,7 +61,7 @@ async def test_the_page(app: Starlette) -> None:
 
 
 async def test_assets(app: Starlette) -> None:
-    """They have their type, and are kept by browsers for good: their names change with what they hold."""
+    """They have their type, and browsers cache them permanently: their names contain a hash."""
     answer = await ask(app, "GET", "/playground/assets/main-1a2b.js")
     assert (answer.status_code, answer.text) == (200, "start();")
     assert answer.headers["content-type"].startswith("text/javascript")
@@ -83,7 +83,7 @@ async def test_a_slash_too_many(app: Starlette) -> None:
 
 @pytest.mark.parametrize("path", ["..%2findex.html", "%2e%2e/index.html", "%2fetc%2fpasswd", "..%5cindex.html"])
 async def test_no_path_leads_out_of_the_assets(app: Starlette, path: str) -> None:
-    """The name of an asset is looked up among those that there are, and never opened."""
+    """The name of an asset is looked up among the built ones, and never opened as a file."""
     assert (await ask(app, "GET", f"/playground/assets/{path}")).status_code == 404
 
 
@@ -95,7 +95,7 @@ async def test_it_is_not_there_in_production(files: Path) -> None:
 
 
 async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
-    """It says what is missing, and how to come by it."""
+    """The answer names the missing build, and the command."""
     answer = await ask(app_of(tmp_path), "GET", "/playground")
     assert answer.status_code == 503
     assert "make web" in answer.text
@@ -103,7 +103,7 @@ async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
 
 
 async def test_a_token_signs_in_as_a_user_of_the_playground(app: Starlette) -> None:
-    """As the first, where none is named; it lasts an hour, and its id is none that the app gives its users."""
+    """Without a name the first user; the token lasts an hour, and its id does not exist in the app."""
     for query, name in (("", PEOPLE[0]), (f"?as={PEOPLE[1]}", PEOPLE[1])):
         answer = await ask(app, "POST", f"/playground/token{query}", origin=HERE)
         assert answer.status_code == 200
@@ -125,7 +125,7 @@ async def test_a_token_comes_with_connection_options(files: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Mallory", "alice", "", "user-1"])
 async def test_other_names_get_no_token(app: Starlette, name: str) -> None:
-    """A name is one of the playground's people, or there is none: no token is anybody's whom the app knows."""
+    """Only names of the playground get a token: no token belongs to a user of the app."""
     answer = await ask(app, "POST", f"/playground/token?as={name}")
     assert answer.status_code == 404
     assert PEOPLE[0] in answer.text

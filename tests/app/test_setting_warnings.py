@@ -57,7 +57,7 @@ def test_short_ones() -> None:
 
 @given(st.randoms(use_true_random=False), st.integers(32, 64))
 def test_random_secrets_are_good(random: secrets.SystemRandom, size: int) -> None:
-    """Neither base64 nor hexadecimal digits are ever taken for words."""
+    """Base64 and hexadecimal digits never count as words."""
     for alphabet in ("0123456789abcdef", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"):
         text = "".join(random.choices(alphabet, k=size))
         assert not is_placeholder(text) or len(set(text)) < 8
@@ -87,13 +87,13 @@ def test_open_origins() -> None:
 
 
 def test_origins_that_any_page_can_have() -> None:
-    """Each is told of, and that cookies do not count."""
+    """Each is reported, with the fact that cookies do not count."""
     lines = list(origin_warnings(("null", "file://")))
     assert [line.partition(":")[0] for line in lines] == ["ALLOWED_ORIGINS has null", "ALLOWED_ORIGINS has file"]
 
 
 def started(folder: Path, **variables: str) -> list[str]:
-    """What a server writes after its banner until it is told to stop."""
+    """The output of a server after its banner until its stop."""
     with Synkora(folder, "serve", WS_HOST="127.0.0.1", WS_PORT="0", **variables) as program:
         program.line(lambda line: "Ready" in line)
         program.signal(signal.SIGTERM)

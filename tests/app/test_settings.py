@@ -194,7 +194,7 @@ def test_unknown_variables_in_files_are_ignored(folder: Path) -> None:
 
 
 def test_empty_is_unset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable counts as unset, wherever it stands: the next source, or else the default, applies."""
+    """An empty variable counts as unset in any source: the next source, or the default, applies."""
     for name in VARIABLES:
         if name != "NEXTAUTH_SECRET":
             monkeypatch.setenv(name, "")
@@ -216,7 +216,7 @@ def test_secret_is_required(value: str | None, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_secrets_are_used_unchanged_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several previous secrets are split at commas, and no secret is in what is printed of the settings."""
+    """Several previous secrets are split at commas, and printed settings contain no secret."""
     monkeypatch.setenv("NEXTAUTH_SECRET", " now$1# ")
     monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "before+/=, ,long ago")
     settings = load_settings()
@@ -226,7 +226,7 @@ def test_secrets_are_used_unchanged_and_never_shown(monkeypatch: pytest.MonkeyPa
 
 
 def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where another setting is refused, or the address of Redis is, no secret and no password is told."""
+    """If another setting or the address of Redis is refused, no secret and no password is shown."""
     monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "s3cret-of-before")
     monkeypatch.setenv("REDIS_URL", "redis://:s3cret/too@localhost")
     monkeypatch.setenv("WS_PORT", "abc")
@@ -235,7 +235,7 @@ def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPat
     assert "s3cret" not in f"{caught.value}{caught.value.__cause__}{caught.value.lines}"
     assert caught.value.lines == [
         'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',
-        "REDIS_URL has a port that is no number; characters like @ : / ? # in a user or password must be "
+        "REDIS_URL has a port that is not a number; characters like @ : / ? # in a user or password must be "
         "percent-encoded",
     ]
 
@@ -300,7 +300,7 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
     ],
 )
 def test_wrong_values(name: str, value: str, shown: str, allowed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong value is one line: the variable, the value, and what is allowed."""
+    """A wrong value is one line: the variable, the value, and the allowed values."""
     monkeypatch.setenv(name, value)
     assert refusals() == [f'{name}: "{shown}" is not {allowed}']
 
@@ -389,7 +389,7 @@ def test_right_values(name: str, value: str, field: str, expected: object, monke
 
 
 def test_the_largest_message_must_fit_into_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the first large message would disconnect all who are sent it; just as much is enough."""
+    """Otherwise the first large message would disconnect all recipients; an equal size is enough."""
     monkeypatch.setenv("WS_MAX_PAYLOAD", "200000")
     monkeypatch.setenv("WS_MAX_OUTBOX", "199999")
     assert refusals() == [

@@ -47,7 +47,7 @@ async def test_a_file_is_compressed(browser: httpx.AsyncClient, path: str, encod
 @pytest.mark.parametrize("encodings", ["identity", "", "gzip;q=0, *", "br, zstd"])
 @pytest.mark.parametrize("path", FILES)
 async def test_a_file_is_plain_for_others(browser: httpx.AsyncClient, path: str, encodings: str) -> None:
-    """Caches are told that it depends on what the client takes."""
+    """`Vary` says that it depends on Accept-Encoding."""
     answer = await browser.get(path, headers={"accept-encoding": encodings})
     assert (answer.status_code, answer.text) == (200, FILES[path])
     assert "content-encoding" not in answer.headers

@@ -1,4 +1,4 @@
-"""What is quoted of what was measured."""
+"""The quoted figures of measurements."""
 
 import pytest
 from bench.figures import Measured, Quote, Run

@@ -120,14 +120,14 @@ def test_stuck_clients_are_not_awaited(load: Load) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_a_storm_joins_and_leaves(load: Load, transport: str) -> None:
-    """Joining and leaving are told apart from connecting."""
+    """Joins and leaves are distinguished from connects."""
     figures = load("--clients=50", "--rooms=1", "--storm", f"--transport={transport}")
     assert min(figures["connect_cpu_ms"], figures["join_cpu_ms"], figures["leave_cpu_ms"]) > 0
     assert (figures["sent"], figures["idle_cpu_percent"], figures["cpu_us_per_delivery"]) == (0, None, None)
 
 
 def test_idle_clients_send_nothing(load: Load) -> None:
-    """Without a load, what idle clients cost is told."""
+    """Without a load, the cost of idle clients is reported."""
     figures = load("--clients=20", "--rooms=4", "--window=0", server=synkora())  # which has no memory to spare yet
     assert (figures["sent"], figures["delivered"]) == (0, 0)
     assert figures["idle_cpu_percent"] >= 0

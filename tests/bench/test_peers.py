@@ -21,7 +21,7 @@ SERVERS = {"synkora": synkora, "Node.js": node, "python-socketio": python_socket
 
 
 def token(**claims: Any) -> str:
-    """A token that the servers take for good."""
+    """A token that the servers accept."""
     return sign(claims, SECRET, expires_in=3600)
 
 
@@ -44,7 +44,7 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(params=list(SERVERS))
 def strict(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
-    """Each of the servers, with a limit on what is no event of the app."""
+    """Each of the servers, with a limit on other events than the app's."""
     yield from started(request.param, tmp_path, LIMIT_OTHER_RATE="1")
 
 
@@ -69,7 +69,7 @@ class Person:
         return event[1]
 
     async def join(self, *others: "Person") -> Any:
-        """Join the project, which the others notice; the list of who is there."""
+        """Join the project, which is announced to the others; return the list of users."""
         await self.emit("join-project", "p")
         for other in others:
             assert (await other.next("user:joined"))["socketId"] == self.sid
@@ -113,7 +113,7 @@ async def test_a_client_that_does_not_sign_in_is_refused(address: Address, auth:
 
 
 async def test_presence_is_announced(address: Address) -> None:
-    """Who joins gets the list, and the others hear of it; those left behind get it when somebody leaves or is gone."""
+    """A new member gets the list, and the others an announcement; the remaining members get the list after a leave."""
     async with person(address, "alice") as alice, person(address, "bob") as bob:
         assert (await alice.join())["count"] == 1
         present = await bob.join(alice)
@@ -129,7 +129,7 @@ async def test_presence_is_announced(address: Address) -> None:
 
 
 async def left_alone(alice: Person, bob: Person) -> None:
-    """Alice is told that Bob has left, and who is there."""
+    """Alice learns that Bob has left, and gets the list."""
     assert (await alice.next("user:left"))["socketId"] == bob.sid
     assert [user["userId"] for user in (await alice.next("users:active"))["users"]] == [alice.id]
     assert await alice.next("users:count") == {"count": 1}
@@ -166,7 +166,7 @@ async def test_invalid_events_are_refused(address: Address) -> None:
 
 
 async def test_limits_are_checked(strict: Address) -> None:
-    """Who sends more than their share is told so."""
+    """A client above its rate gets an error."""
     async with socketio(strict, {"token": token(id="mallory")}) as mallory:
         someone = Person("mallory", mallory, "")
         for _ in range(20):

@@ -16,7 +16,7 @@ def figures_of(redis: RedisServer, work: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("work", ["scattered", "together", "receive"])
 def test_messages_are_counted(redis: RedisServer, work: str) -> None:
-    """Each kind of traffic gives a rate, and a cost that is no more than the time there was."""
+    """Each kind of traffic has a rate, and a cost that does not exceed the elapsed time."""
     figures = figures_of(redis, work)
     assert figures["messages_per_s"] > 0
     assert 0 < figures["cpu_us"] * figures["messages_per_s"] <= 1.2e6

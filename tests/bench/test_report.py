@@ -23,7 +23,7 @@ def test_a_written_report_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_run_is_a_line(tmp_path: Path) -> None:
-    """The file of two sittings can be compared line by line; a fault is told, and what does not apply is left out."""
+    """Reports of two runs can be compared line by line; faults are listed, and inapplicable lines omitted."""
     run = Run(NODE, RELAY, {"lost": 1, "closed": 0, "join_cpu_ms": None})
     write(tmp_path / "figures.json", Measured([run, run]), MADE)
     lines = (tmp_path / "figures.json").read_text().splitlines()
@@ -44,7 +44,7 @@ def test_the_report_names_the_machine() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": [{}], "runs": []}', '{"workloads": [], "runs": [{}]}'])
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
-    """A file that is no report is named, with what is wrong."""
+    """An invalid report is named, with the error."""
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(NoReport, match=r"other\.json holds no figures: "):

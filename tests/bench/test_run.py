@@ -83,7 +83,7 @@ def test_the_limit_on_open_files_is_raised() -> None:
 
 
 def test_too_few_open_files_are_told() -> None:
-    """A hard limit that is too low is told before anything is measured, with what is needed and what to do."""
+    """A hard limit that is too low is reported before the measurement, with the required limit and advice."""
     with Program(with_limit("-n 250", "--workload", "100/10/0"), ROOT) as program:
         assert program.wait() == 1
     assert program.stdout == []

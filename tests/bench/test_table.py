@@ -17,7 +17,7 @@ def printed(measured: Measured) -> str:
 
 
 def test_the_table_has_medians_spreads_ratios_and_verdicts() -> None:
-    """Beside each median stand its spread, its ratio to synkora's, and what came of the targets."""
+    """Each median has its spread, its ratio to synkora's, and the result of the targets."""
     text = printed(sample())
     for expected in (
         "200 in 20 projects, 4 in flight",

@@ -47,7 +47,7 @@ def test_each_kind_of_workload_has_its_figures(folder: Path, workload: Workload,
 
 @pytest.mark.parametrize("make", [synkora, node])
 def test_instances_are_one_server(folder: Path, make: Callable[[], Server]) -> None:
-    """What is sent on one reaches members on the other; what Redis and a spare instance cost is told apart."""
+    """Events on one instance reach members on the other; the costs of Redis and of a spare instance are separate."""
     said: list[str] = []
     assert make is synkora or prepare_peers(["Node.js"], said.append), said
     figures = measure(make(), Workload("joined", 40, 4, rate=5, instances=2, spare=True, seconds=1), folder)
@@ -66,7 +66,7 @@ def test_a_refused_client_is_told(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "10", "10/2", "10/3/1", "0/1/1", "10/0/1", "10/2/-1", "10/10/1", "a/b/c"])
 def test_an_invalid_workload_is_refused(text: str) -> None:
-    """The clients are shared out evenly, and have someone to send to, so that what has to be delivered is known."""
+    """The clients are distributed evenly, and each has recipients, so that the number of deliveries is known."""
     with pytest.raises(ValueError):  # noqa: PT011  # the command line words it
         Workload.parse(text)
 

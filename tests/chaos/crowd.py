@@ -51,7 +51,7 @@ class Crowd:
 
     @property
     def resting_since(self) -> float:
-        """When the last one has come where they are, and of all who have gone it can be known."""
+        """The time when the last client has arrived, and when all ends are known."""
         return max(max(client.since, client.vanished and client.vanished + _NOTICED) for client in self._clients)
 
     def work(self) -> None:
@@ -89,7 +89,7 @@ async def crowd(site: Site, chance: random.Random) -> AsyncIterator[Crowd]:
 
 
 async def until(condition: Callable[[], object], within: float) -> None:
-    """Wait until `condition()` holds, or for so many seconds."""
+    """Wait until `condition()` holds, at most for the given seconds."""
     until = time.monotonic() + within
     while not condition() and time.monotonic() < until:
         await asyncio.sleep(0.1)

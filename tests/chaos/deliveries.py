@@ -26,7 +26,7 @@ def misdelivered(book: Book) -> Iterator[str]:
 
 
 def lost(book: Book, faults: Faults) -> Iterator[str]:
-    """What did not come to somebody who was there, though nothing was wrong on the way."""
+    """Messages that did not reach a connected member without a fault on the way."""
     received = {visit: {message.id for _, message in visit.received} for visit in book.visits}
     for message, visit in _pairs(book):
         if message.id not in received[visit] and _ought_to_come(message, visit, faults):

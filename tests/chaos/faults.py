@@ -67,7 +67,7 @@ class Faults:
         return sum(fault.ended - fault.began for fault in silences if fault.kind == SILENCE) >= OUTLIVED
 
     def settled(self, places: Iterable[int], at: float, margin: float) -> float:
-        """When what was sent at `at` has come, if it comes: after `margin` seconds, and what was wrong meanwhile."""
+        """The time by which a message sent at `at` has arrived: after `margin` seconds, plus the faults meanwhile."""
         deadline = at + margin
         for fault in sorted(self.all, key=lambda fault: fault.began):
             if fault.touches(places, at, deadline):

@@ -55,7 +55,7 @@ class Place:
             self._outputs.append(process.output)
 
     async def stop(self) -> None:
-        """Have it stop as a service manager does."""
+        """Stop it like a service manager."""
         self.life.stopping = time.monotonic()
         process, self.process = self.process, None
         if process is not None:
@@ -64,7 +64,7 @@ class Place:
             assert code == 0, process.output
 
     def pause(self) -> None:
-        """Have it stand still."""
+        """Freeze it."""
         assert self.process is not None
         self.is_paused = True
         self.process.process.send_signal(signal.SIGSTOP)

@@ -103,7 +103,7 @@ class Connection:
         return message
 
     def take(self, event: list[Any], now: float) -> None:
-        """Note what has come."""
+        """Record received messages."""
         name = event[0]
         payload: Any = event[1] if len(event) > 1 else None
         visit = self.visit
@@ -153,7 +153,7 @@ class Book:
                 self.announced[key] = ""  # two at the same moment
 
     def forget_past(self) -> None:
-        """Drop what has been looked at, except the records of connected clients."""
+        """Drop checked records, except"""
         self.messages.clear()
         self.visits = [visit for visit in self.visits if visit.over == math.inf]
         for visit in self.visits:

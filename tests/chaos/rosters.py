@@ -15,7 +15,7 @@ AFTERMATH = 15.0
 
 
 class View:
-    """What a client knows of who is in its project: `users` as a page shows them, `present` by connection."""
+    """A client's view of its project: `users` as a page shows them, `present` by connection."""
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
@@ -27,7 +27,7 @@ class View:
         self._is_listed = False
 
     def replay(self, book: Book, faults: Faults) -> Iterator[str]:
-        """Take all that was told, and say what was wrong with it."""
+        """Apply all received events, and return the faults."""
         steps = {
             "user:joined": self._join,
             "user:left": self._leave,

@@ -19,7 +19,7 @@ _RECOVERY = 60.0  # seconds: more than all that can go wrong one after the other
 
 
 class Site:
-    """Some places, and one Redis; what is done to them is noted in `faults`; `mended` is when it was last undone."""
+    """Some instances and one Redis; faults are recorded in `faults`; `mended` is the end of the last fault."""
 
     def __init__(self, folder: Path, places: int) -> None:
         self.book = Book()
@@ -74,7 +74,7 @@ class Site:
         await self._recover(fault, place)
 
     async def pause(self, place: Place, seconds: float) -> None:
-        """Have an instance stand still for a while."""
+        """Freeze an instance for a time."""
         fault = self._begin(PAUSE, place)
         place.pause()
         await asyncio.sleep(seconds)
@@ -88,7 +88,7 @@ class Site:
         await self._recover(fault, place)
 
     async def stick(self, place: Place, seconds: float) -> None:
-        """Have nothing come through between an instance and Redis for a while; then all of it comes."""
+        """Delay all data between an instance and Redis for a time; then deliver it."""
         fault = self._begin("stuck" if seconds >= OUTLIVED else SILENCE, place)
         place.relay.is_stuck = True
         await asyncio.sleep(seconds)
@@ -96,7 +96,7 @@ class Site:
         await self._recover(fault, *([place] if fault.loses else []))
 
     async def deafen(self, place: Place, seconds: float) -> None:
-        """Have nothing come from Redis to an instance for a while, after which the connection is no good any more."""
+        """Drop all data from Redis to an instance for a time, and end the connection."""
         fault = self._begin("deaf", place)
         place.relay.is_deaf = True
         await asyncio.sleep(seconds)
@@ -105,7 +105,7 @@ class Site:
         await self._recover(fault, place)
 
     async def pause_redis(self, seconds: float) -> None:
-        """Have Redis stand still for a while."""
+        """Freeze Redis for a time."""
         fault = self._begin("frozen" if seconds >= OUTLIVED else SILENCE, None)
         self.redis.pause()
         await asyncio.sleep(seconds)

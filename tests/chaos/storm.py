@@ -50,7 +50,7 @@ class Storm:
         await self._strikes.__aexit__(kind, error, trace)
 
     async def rage(self, seconds: float, kinds: list[str]) -> None:
-        """Have things of these kinds go wrong for so long; the last ones go on for a while."""
+        """Cause faults of these kinds for this time; the last ones last longer."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._begun.append(self._strikes.create_task(self._strike(self._chance.choice(kinds))))

@@ -31,7 +31,7 @@ SHOWN = 25  # of what is wrong
 
 
 async def test_users_are_served_through_a_storm(tmp_path: Path) -> None:
-    """Messages come once, in order, and all but those that a fault excuses; in a calm all are told who is there."""
+    """Messages arrive once and in order, except those that a fault excuses; in a calm all clients know the members."""
     sys.stdout.write(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}\n")
     chance = random.Random(SEED)
     begun = time.monotonic()
@@ -53,7 +53,7 @@ async def test_users_are_served_through_a_storm(tmp_path: Path) -> None:
 
 
 async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -> None:
-    """Let a storm pass, then look at everything; what comes after it is told as it should be too."""
+    """Run a storm, then check everything, including messages afterwards."""
     await storm.rage(STORM, kinds)
     people.rest()
     await storm.pass_over()

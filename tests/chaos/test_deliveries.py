@@ -7,7 +7,7 @@ from tests.chaos.record import Book, Connection, Instance
 
 
 def page(book: Book, name: str, place: int = 0) -> Connection:
-    """Somebody who is in a project, and stays."""
+    """A member that stays in a project."""
     connection = Connection(book, f"user-{name}", Instance(place), name)
     connection.enter("project", 0)
     connection.take(["users:active", {"users": [], "count": 0}], 1)
@@ -15,14 +15,14 @@ def page(book: Book, name: str, place: int = 0) -> Connection:
 
 
 def send_to_bob(book: Book, at: float) -> None:
-    """Have Alice send something to Bob, who is on another instance."""
+    """Let Alice send a message to Bob, who is on another instance."""
     alice = page(book, "alice")
     page(book, "bob", 1)
     alice.send(at)
 
 
 def deliver(receiver: Connection, id: str, at: float = 21) -> None:
-    """Have a message come."""
+    """Deliver a message."""
     receiver.take(["canvas:update", {"id": id}], at)
 
 
@@ -100,7 +100,7 @@ def test_a_joining_or_leaving_client_is_owed_nothing(book: Book, faults: Faults)
 
 @pytest.mark.parametrize("place", [0, 1, None])
 def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: int | None) -> None:
-    """What is sent while an instance is cut off, or Redis is down, may be lost; but not what need not travel."""
+    """Messages to other instances may be lost during an outage; local ones may not."""
     alice, bob = page(book, "alice"), page(book, "bob", 1)
     alice.send(20)
     fault = faults.begin("cut off", place, 19)
@@ -111,7 +111,7 @@ def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: in
 
 
 def test_a_fault_elsewhere_excuses_no_loss(book: Book, faults: Faults) -> None:
-    """What is wrong with a third instance is no reason, nor is what is long over."""
+    """A fault of a third instance, or one long ago, is no excuse."""
     send_to_bob(book, 40)
     faults.begin("cut off", 2, 39)
     faults.begin("cut off", 1, 10).ended = 20
@@ -119,7 +119,7 @@ def test_a_fault_elsewhere_excuses_no_loss(book: Book, faults: Faults) -> None:
 
 
 def test_a_frozen_instance_loses_nothing(book: Book, faults: Faults) -> None:
-    """What is sent to or by an instance that is frozen for a while has to come when it goes on."""
+    """Messages to or from a frozen instance must arrive when it continues."""
     send_to_bob(book, 20)
     faults.begin(PAUSE, 1, 19).ended = 27
     assert [*lost(book, faults)]

@@ -1,4 +1,4 @@
-"""That each kind of wrong word on who is there is seen, and only that."""
+"""The checker finds each kind of wrong presence, and nothing else."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.chaos.rosters import View, untrue
 
 
 def users(*names: str) -> list[Any]:
-    """A list of who is there; everyone came at the same time."""
+    """A list of users, who all joined at the same time."""
     return [
         "users:active",
         {"users": [{"userId": f"user-{name}", "joinedAt": "then"} for name in names], "count": len(names)},
@@ -32,7 +32,7 @@ def left(name: str) -> list[Any]:
 
 
 class Room:
-    """Alice, who is in a project from the beginning, and others."""
+    """Alice, a member from the start, and others."""
 
     def __init__(self) -> None:
         self.book = Book()
@@ -47,7 +47,7 @@ class Room:
         return visit
 
     def tell(self, *events: list[Any]) -> None:
-        """Tell Alice, a second after what was told before."""
+        """Send an event to Alice, a second after the previous one."""
         self.now += 1
         for event in events:
             self.alice.connection.take(event, self.now)
@@ -99,7 +99,7 @@ CASES: dict[str, list[list[Any]]] = {
 
 @pytest.mark.parametrize("fault", CASES)
 def test_wrong_presence_is_found(room: Room, fault: str) -> None:
-    """Each wrong thing that is told, or not told, is seen."""
+    """Each wrong or missing event is found."""
     room.tell(users("alice"), count(1))
     room.enter("bob", 3)
     room.enter("carol", 3, 1).connection.end(4)
@@ -109,7 +109,7 @@ def test_wrong_presence_is_found(room: Room, fault: str) -> None:
 
 
 def test_a_connection_that_was_silent_may_leave_and_return(room: Room) -> None:
-    """An instance that was silent for long is taken for dead: its people leave, and join again."""
+    """An instance that was silent for long is considered dead: its members leave and rejoin."""
     bob = room.enter("bob", 3, 1)
     room.tell(users("alice"), count(1))
     room.tell(joined("bob"), count(2))

@@ -88,7 +88,7 @@ class Instance:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still beats."""
+        """Whether it still sends heartbeats."""
         task = self.presence._task
         return task is not None and not task.done()
 

@@ -70,7 +70,7 @@ async def test_counts_of_one_instance_apply_to_all(make: Make) -> None:
 
 
 async def test_a_gate_counts_an_address_over_all(make: Make) -> None:
-    """It has its connections wherever they are; what leaves one makes room on the other."""
+    """Connections on all instances count; a leave on one makes room on the other."""
     a, b = [await make() for _ in range(2)]
     limiters = [
         ConnectionLimiter(ConnectionLimits(connections_per_address=2), each.tallies.addresses) for each in (a, b)
@@ -122,7 +122,7 @@ async def test_an_instance_that_dies_counts_no_longer(make: Make) -> None:
 
 
 async def test_a_stopped_instance_no_longer_counts(make: Make) -> None:
-    """Nobody waits for its silence, and what ends there afterwards is told nobody."""
+    """Other instances do not wait for its silence, and later changes there are not published."""
     a, leaving = [await make() for _ in range(2)]
     leaving.tallies.users.add("ann")
     leaving.tallies.users.add("bob")
@@ -227,9 +227,7 @@ async def test_an_invalid_report_is_ignored(make: Make, link: Link, message: byt
     assert a.users("ann") == 0
 
 
-async def test_deployments_with_prefixes_of_their_own_do_not_count_for_each_other(
-    make: Make, make_link: MakeLink
-) -> None:
+async def test_deployments_with_different_prefixes_count_separately(make: Make, make_link: MakeLink) -> None:
     a = await make()
     other = make_link()
     tallies = CountSync(other, FailureBackoff(3), prefix="synkora:staging:")

@@ -40,7 +40,7 @@ def test_a_total_is_the_sum_over_all_instances(changes: list[tuple[str, str, boo
 
 
 def test_a_change_is_reported_once() -> None:
-    """By the first change after it was taken; each name with what it has then, nought as well."""
+    """At the first change after `take`; each name has its current count, including zero."""
     calls: list[None] = []
     counts = InstanceCounts(lambda: calls.append(None))
     counts.add("ann")

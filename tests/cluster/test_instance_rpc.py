@@ -110,7 +110,7 @@ async def test_an_instance_without_an_answer_replies_so(gather: Gather, monkeypa
 
 
 async def test_a_flood_of_questions_is_not_answered_whole(gather: Gather) -> None:
-    """So many are answered at once; who asks more is told at once that there is no answer to come."""
+    """The number of simultaneous requests is limited; a further asker gets an empty answer at once."""
     a, b = await gather(2)
     asked = 0
     may_answer = asyncio.Event()
@@ -172,7 +172,7 @@ async def test_an_answer_that_is_no_longer_awaited_is_cancelled(gather: Gather) 
 async def test_answers_under_the_askers_id_or_an_invalid_id_are_ignored(
     gather: Gather, redis: RedisServer, forged: str
 ) -> None:
-    """Such an answer is not taken: what has an instance's id is shown, and is part of what is asked next."""
+    """Such an answer is ignored: instance ids are shown, and are part of further requests."""
     a, b = await gather(2)
 
     async def forge(_: bytes) -> bytes:

@@ -32,7 +32,7 @@ async def relayed(relay: Relay, make_link: MakeLink) -> Link:
 
 
 class Story:
-    """What a link told of itself, in order, and what came over its channel."""
+    """A link's reports in order, and the messages of its channel."""
 
     def __init__(self, link: Link) -> None:
         self.told: list[str] = []
@@ -43,7 +43,7 @@ class Story:
 
 
 async def is_whole(link: Link, story: Story) -> None:
-    """Wait until what is published comes back over the link's subscription."""
+    """Wait until a published message returns over the link's subscription."""
     await until(lambda: link.is_up)
     story.heard.clear()
     link.publish(b"news", b"hello again")
@@ -80,7 +80,7 @@ async def test_a_redis_that_dies_and_returns_is_found_again(link: Link, redis: R
 async def test_subscriptions_made_and_ended_while_redis_is_away_count_when_it_is_back(
     link: Link, redis: RedisServer
 ) -> None:
-    """What is wanted at the time of the reconnect is what is subscribed."""
+    """A reconnect subscribes the channels that are current at this time."""
     link.subscribe(b"old", lambda _: None)
     await link.call("PING")
     redis.kill()
@@ -121,7 +121,7 @@ async def test_a_frozen_redis_is_noticed(link: Link, redis: RedisServer) -> None
 
 
 async def test_a_deaf_link_is_replaced(relay: Relay, relayed: Link) -> None:
-    """Redis takes what is sent, but nothing comes from it any more."""
+    """Redis receives data, but sends none."""
     story = Story(relayed)
     await relayed.call("PING")
     relay.is_deaf = True
@@ -169,7 +169,7 @@ async def test_a_connection_that_redis_ends_for_not_being_read_is_made_again(
 
 
 async def test_the_backlog_for_a_redis_that_does_not_read_is_bounded(relay: Relay, make_link: MakeLink) -> None:
-    """Past the limit the connection is given up, and what is published from then on is dropped."""
+    """Above the limit the connection is closed, and further messages are dropped."""
     settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
     link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
     assert await link.start(PATIENCE)
@@ -228,7 +228,7 @@ async def test_a_redis_that_drops_connections_at_once_is_not_asked_without_a_pau
 
 
 async def test_messages_are_not_received_before_the_link_is_up(make_link: MakeLink) -> None:
-    """A listener that is told that the link is up has got nothing since it went down."""
+    """Before `on_up`, no messages are delivered after the outage."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # No Redis can be made to send a message just then, so that this one is the test's own.
@@ -256,7 +256,7 @@ def fail() -> None:
 
 
 async def test_a_listener_that_fails_harms_no_other(make_link: MakeLink) -> None:
-    """Its error is logged; the next one is told."""
+    """Its error is logged; the next one is called."""
     link = make_link()
     told: list[str] = []
     link.on_up.append(fail)

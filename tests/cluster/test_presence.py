@@ -184,7 +184,7 @@ async def test_an_instance_that_was_considered_dead_is_found_again(gather: Gathe
 
 
 async def test_stopping_removes_all_connections_at_once(gather: Gather, redis: RedisServer) -> None:
-    """The others need not wait until the instance is taken for dead; its own clients are not told."""
+    """The others need not wait until the instance is considered dead; its own clients get no announcement."""
     one, stopping = await gather()
     await met(one, stopping)
     await stopping.presence.close()
@@ -206,7 +206,7 @@ async def test_a_redis_that_lost_its_memory_gets_the_presence_again(gather: Gath
 
 
 async def test_a_redis_that_returns_empty_gets_the_presence_again(gather: Gather, redis: RedisServer) -> None:
-    """What happened on each instance meanwhile is told at once there, and to the others afterwards."""
+    """Changes are announced immediately on their own instance, and on others afterwards."""
     one, two = await gather(timing=Timing(beat=0.05, silence=1.5, absence=30, doubt=0.6))
     await met(one, two)
     redis.kill()
@@ -223,7 +223,7 @@ async def test_a_redis_that_returns_empty_gets_the_presence_again(gather: Gather
 
 
 async def test_the_others_are_removed_if_redis_stays_away(gather: Gather, redis: RedisServer) -> None:
-    """They are listed for a while, then taken for gone, and found again when Redis is back."""
+    """They stay listed for a time, are then removed, and rejoin when Redis is back."""
     one, two = await gather()
     await met(one, two)
     redis.kill()
@@ -237,7 +237,7 @@ async def test_the_others_are_removed_if_redis_stays_away(gather: Gather, redis:
 
 
 async def test_a_frozen_redis_delays_no_client(gather: Gather, redis: RedisServer) -> None:
-    """A list is told without the others after a while; when Redis goes on, all know each other."""
+    """The list is sent without the others after the timeout; when Redis continues, all know each other."""
     one, two = await gather()
     await met(one, two)
     redis.pause()
@@ -311,7 +311,7 @@ async def test_evicted_presence_is_written_again(gather: Gather, redis: RedisSer
 
 
 async def test_refused_changes_are_retried(gather: Gather, redis: RedisServer) -> None:
-    """Nobody waits for their list, the reason is told, and other projects go on."""
+    """Lists are sent, the reason is reported, and other projects continue."""
     one, two = await gather(timing=Timing(beat=0.05, silence=1.5, timeout=30))
     redis.do("SET", "synkora:project:p", "in the way")
     one.join("p", "a1")
@@ -427,7 +427,7 @@ async def test_the_last_client_of_an_instance_may_move(gather: Gather, redis: Re
 
 
 async def test_a_client_of_a_dead_instance_is_adopted(gather: Gather) -> None:
-    """It returned before the instance was taken for dead: nobody hears of it."""
+    """It returned before the instance was considered dead, so nothing is announced."""
     one, two, dead = await gather(3)
     await met(one, two, dead)
     two.witness.take()

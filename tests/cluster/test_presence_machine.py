@@ -242,7 +242,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
 
 def test_everyone_hears_of_everyone_once_and_knows_the_truth(redis: RedisServer) -> None:
-    """Whatever is sent, delivered, lost, cut off, taken for dead or forgotten in whatever order."""
+    """Any sequence of sends, deliveries, losses, disconnects, expired leases and lost data."""
     machine = type("Machine", (PresenceMachine,), {"redis": redis})
     run_state_machine_as_test(
         machine,

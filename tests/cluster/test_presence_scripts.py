@@ -72,7 +72,7 @@ async def scripts(link: Link, redis: RedisServer) -> Redis:
 
 
 async def test_an_unregistered_instance_is_refused(scripts: Redis) -> None:
-    """Nothing of an instance that nobody would take out is put in."""
+    """An instance without a lease could not be removed, so its connections are not added."""
     assert await scripts.change("stranger", "s1") is None
     assert await scripts.enter("stranger", "s1") is None
     assert await scripts.beat("stranger") is None
@@ -123,7 +123,7 @@ async def test_entering_without_connections_leaves(scripts: Redis) -> None:
 
 
 async def test_entering_removes_connections_without_an_instance(scripts: Redis) -> None:
-    """As when the list of instances was lost: nobody else would."""
+    """For example after the list of instances was lost: no other script removes them."""
     await scripts.change("two", "s2")
     scripts.server.do("ZREM", KEYS.instances, "two")
     entered = await scripts.enter("one", "s1")
@@ -168,7 +168,7 @@ async def test_others_stay_where_one_is_reaped(scripts: Redis) -> None:
 
 
 async def test_an_instance_that_returns_while_it_is_reaped_starts_again(scripts: Redis) -> None:
-    """It is told so by whatever it asks, and once it is registered nobody goes on with reaping it."""
+    """Each call tells the instance, and after its registration the reaping stops."""
     for number in range(3):
         await scripts.enter("two", f"s{number}", project=f"p{number}")
     scripts.age("two")

@@ -44,13 +44,13 @@ async def hears(person: Person, *expected: str) -> list[object]:
 
 
 async def arrive(site: Site, name: str) -> Person:
-    """Somebody who is connected, and has heard so."""
+    """A connected client."""
     (person,) = await site.meet(name)
     return person
 
 
 async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) -> None:
-    """The same events in the same order, wherever somebody is connected; and users once however many tabs they have."""
+    """The same events in the same order on any instance; each user appears once, with any number of tabs."""
     alice, bob = await arrive(sites[0], "Alice"), await arrive(sites[1], "Bob")
     alice.emit("join-project", PROJECT)
     await hears(alice, "users:active", "users:count")
@@ -93,7 +93,7 @@ def joined_at(site: Site, person: Person) -> str:
 
 
 async def test_a_crowd_on_another_instance_is_counted_a_few_times(sites: Pair) -> None:
-    """Each of them is told of once, and the counts and lists are as few as the messages that tell of them."""
+    """Each is announced once, with as few counts and lists as messages."""
     here = await arrive(sites[0], "Alice")
     here.emit("join-project", PROJECT)
     await hears(here, "users:active", "users:count")
@@ -115,7 +115,7 @@ async def test_a_crowd_on_another_instance_is_counted_a_few_times(sites: Pair) -
 
 
 async def told_until(person: Person, count: int) -> list[object]:
-    """The names of what a member is told, up to the first count of so many users."""
+    """The names of a member's events, up to the first count"""
     seen: list[list[object]] = []
 
     def came() -> bool:

@@ -76,7 +76,7 @@ def test_an_announcement_contained_in_the_snapshot_is_not_a_gap(replica: Replica
 
 
 def test_while_a_snapshot_is_awaited_nothing_is_missing(replica: Replica) -> None:
-    """What is announced meanwhile is older than the snapshot, and is told."""
+    """Announcements before the snapshot are older, and are reported."""
     replica.await_snapshot()
     assert told(replica.heed(announced(20, 21, joined=("y",)))) == "+y"
     assert replica.agrees_with(21)
@@ -89,7 +89,7 @@ def test_an_audit_finds_lost_changes(replica: Replica) -> None:
 
 
 def test_a_connection_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
-    """They stay until it is settled, and are told of then, once."""
+    """They stay until `settle`, and are then reported once."""
     replica.heed(announced(10, 11, joined=("y", "z")))
     assert told(replica.restore(ReplicaSnapshot(12, [somebody("z"), somebody("new")]))) == "+new"
     assert sees(replica) == {"o", "x", "y", "z", "new"}

@@ -35,7 +35,7 @@ class Walk:
             await asyncio.sleep(0)
 
     async def exchange(self) -> None:
-        """Have Redis do what it is asked to, and hand on its replies."""
+        """Let Redis execute the commands, and deliver its replies."""
         self.link.send()
         self.link.deliver()
         await self.turn()

@@ -70,14 +70,14 @@ class Guarded(Site):
         await self.collaboration.close()
 
     async def join(self, name: str, project: str = "p") -> Person:
-        """Connect somebody who joins a project; what they are told of that is forgotten."""
+        """Connect a member who joins a project, and clear its events."""
         person = self.come(name)
         person.emit("join-project", project)
         await heard(person, lambda events: any(event[0] == "users:count" for event in events))
         return person
 
     async def join_both(self) -> tuple[Person, Person]:
-        """Ann and Bob, who have joined; what they are told of each other is forgotten."""
+        """Ann and Bob have joined; their received events are cleared."""
         ann, bob = await self.join("Ann"), await self.join("Bob")
         await settle()
         ann.take()
@@ -123,13 +123,13 @@ async def first_error(person: Person) -> dict[str, Any]:
 
 
 async def settle() -> None:
-    """Let everything happen that waits for nothing but its turn: a question, its answer, and what is told of it."""
+    """Let all ready callbacks run: a question, its answer, and the resulting events."""
     for _ in range(4):
         await turn()
 
 
 async def sent_while_waiting(site: Guarded, packet: str) -> tuple[Person, Person]:
-    """Ann and Eve, who have sent a packet before the policy answered, and had no ack until then."""
+    """Ann and Eve have sent a packet before the answer of the policy, and got no ack yet."""
     ann, eve = site.come("Ann"), site.come("Eve")
     ann.send(packet)
     eve.send(packet)

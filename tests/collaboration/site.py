@@ -80,7 +80,7 @@ class Site:
         return Person(self.server, token_of(name, **claims), MemoryTransport(), request_of())
 
     async def meet(self, *names: str, project: str | None = None) -> list[Person]:
-        """Connect people one after the other, let them join a project, and forget what they were told of that."""
+        """Connect users one after the other, let them join a project, and clear their events."""
         people = []
         for name in names:
             people.append(self.come(name))
@@ -92,7 +92,7 @@ class Site:
         return people
 
     async def crowd(self, size: int, project: str) -> list[Person]:
-        """Connect so many people, who join a project in one turn; what they were told before is forgotten."""
+        """Connect users who join a project in one turn, and clear their earlier events."""
         crowd = [self.come(f"User {number}") for number in range(size)]
         await turn()
         for person in crowd:

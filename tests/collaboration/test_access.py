@@ -1,4 +1,4 @@
-"""May this user join a project: what is asked, what is remembered, and what is made of a policy's failures."""
+"""Access checks: questions, cached answers, and failures of the policy."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ async def test_open_access_lets_every_user_write_without_a_question() -> None:
     ("role", "kept", "over"), [(Role.EDITOR, 29.5, 30.5), (Role.VIEWER, 29.5, 30.5), (None, 4.5, 5.5)]
 )
 def test_answers_are_remembered_for_30_seconds_and_refusals_for_5(role: Role | None, kept: float, over: float) -> None:
-    """Until then nobody is asked again; after that somebody is."""
+    """Until then the policy is not asked again."""
     loop = MovedClock()
 
     async def ask() -> list[int]:
@@ -104,7 +104,7 @@ async def test_a_hundred_simultaneous_questions_are_one_question() -> None:
 
 
 async def test_each_user_and_each_project_is_a_question_of_its_own() -> None:
-    """Nobody gets what was answered about somebody, or something, else."""
+    """An answer applies only to its user and project."""
     roles = Roles(ann=Role.OWNER)
     access = Access(roles)
     questions = ((ANN, "p"), (EVE, "p"), (ANN, "q"))
@@ -214,7 +214,7 @@ async def test_closing_releases_the_policys_connections() -> None:
 
 
 async def test_answers_are_counted_and_timed() -> None:
-    """By what they are; what is remembered, and who waits for an answer that is under way, ask nobody."""
+    """By outcome; cached answers and shared questions are not counted."""
 
     class Away(Roles):
         async def role(self, *_: Any) -> Role | None:
@@ -268,7 +268,7 @@ async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.M
 
 
 async def test_a_recheck_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many questions of theirs wait, the same one among them: else nobody would learn that they may not."""
+    """Even if many of the user's questions wait: otherwise a revocation would not be noticed."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 1)
     roles = Roles()
     roles.gate.clear()

@@ -44,7 +44,7 @@ async def waiting_with_bob() -> tuple[Guarded, Person]:
 
 
 async def ann_waits_for_bob() -> tuple[Guarded, Person, Person]:
-    """The same, with Ann, who has asked to join."""
+    """The same, with Ann's pending join."""
     site, bob = await waiting_with_bob()
     ann = site.come("Ann")
     ann.emit("join-project", "p")
@@ -146,7 +146,7 @@ async def test_joining_is_acknowledged_once_it_is_done() -> None:
 
 
 async def test_a_sockets_own_room_is_not_a_project() -> None:
-    """Not even where a policy says that it is: what is sent to one person is not for others."""
+    """Not even if the policy allows it: events for one socket are not for others."""
     site = Guarded(Roles())
     ann, eve = site.come("Ann"), site.come("Eve")
     await settle()
@@ -226,7 +226,7 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
 
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:
-    """The next ones are refused in words; those that were held arrive."""
+    """Further ones are refused with a message; the buffered ones arrive."""
     site, bob, ann = await ann_waits_for_bob()
     for number in range(103):
         ann.emit("task:create", task(number))
@@ -242,7 +242,7 @@ async def test_no_more_than_a_hundred_events_are_held() -> None:
 
 
 async def test_connections_of_one_user_hold_so_much_together() -> None:
-    """Each may hold a megabyte while nobody answers, and very many may not: another user's are held all the same."""
+    """Each user may buffer a megabyte during an outage of the policy; other users' events are buffered all the same."""
     site = waiting("ann", "bob")
     large = {"projectId": "p", "task": "x" * 900_000}
     crowd = [site.come("Ann") for _ in range(6)]
@@ -360,7 +360,7 @@ async def test_a_member_that_disconnects_before_the_answer_is_not_admitted(at_on
 
 
 async def test_a_connection_may_be_in_a_limited_number_of_projects() -> None:
-    """One more is refused in words, joining again is none, and leaving makes room."""
+    """One more is refused with a message, a repeated join does not count, and a leave makes room."""
     site = Guarded(Roles(), limits=Limits(projects=3))
     site.roles.roles = {("ann", project): Role.OWNER for project in "abcd"}
     ann = site.come("Ann")

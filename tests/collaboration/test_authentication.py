@@ -30,7 +30,7 @@ NO_TOKENS: list[Any] = [None, {}, {"token": ""}, {"token": None}, {"token": "use
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CONNECTs that wait do so for longer than any test: what is answered was judged at once."""
+    """A waiting CONNECT would exceed the test's time: answered ones were decided immediately."""
     monkeypatch.setattr("tests.collaboration.site.SocketServer", functools.partial(SocketServer, upgrade_timeout=3600))
 
 
@@ -246,7 +246,7 @@ async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(patience: Non
 
 
 async def test_a_client_that_disconnects_while_waiting_is_not_admitted(patience: None, site: Site) -> None:
-    """A session that ends just when its upgrade brings the cookie leaves nobody behind."""
+    """A session that ends at the moment of its upgrade leaves no member behind."""
     polling, probe = MemoryTransport("polling"), MemoryTransport()
     session = site.server._registry.open(request_of(origin=PAGE), polling)
     session.receive_text(polling, b"40")

@@ -16,7 +16,7 @@ def lifted(name: str = "alice", *, ends: float = 600, changed: float = 1) -> Blo
 
 
 def test_a_user_is_blocked_until_the_end() -> None:
-    """From wherever they come, and nobody else is; one that has ended keeps nobody out."""
+    """From any address, and only this user; an ended block has no effect."""
     blocks = Blocks()
     assert blocks.remaining("alice", "192.0.2.1") == 0
     blocks.add(block())

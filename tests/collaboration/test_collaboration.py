@@ -25,7 +25,7 @@ every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: even
 
 
 async def join(client: WebSocket, project: str = PROJECT) -> None:
-    """Join a project, and take what one is told of that oneself."""
+    """Join a project, and consume the events about the own join."""
     await client.emit("join-project", project)
     assert (await client.event())[0] == "users:active"
     assert (await client.event())[0] == "users:count"
@@ -86,7 +86,7 @@ async def test_a_bad_project_id_is_answered(running: Site, event: str, project: 
 
 @pytest.mark.parametrize("event", [event for event in CATALOGUE if event.volatile], ids=lambda event: event.name)
 async def test_a_project_that_was_not_joined_gets_no_cursors(site: Site, event: Event) -> None:
-    """A stranger's and a former member's event is refused, and nobody else gets it."""
+    """The event of a user without access, or of a former member, is refused and not relayed."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
     (carol,) = await site.meet("Carol")
@@ -144,7 +144,7 @@ async def test_an_event_is_acknowledged(running: Site) -> None:
 
 
 async def test_an_unknown_event_is_answered(running: Site) -> None:
-    """Its sender learns that nobody takes it; events that only the server sends are such."""
+    """Its sender gets an error; this includes events that only the server sends."""
     async with socketio(running.address, {"token": token_of("Alice")}) as client:
         await client.event()
         for event in ("tasks:create", "users:active", "server:shutdown"):
@@ -209,7 +209,7 @@ async def test_joins_and_leaves_are_logged(site: Site) -> None:
 
 
 async def test_a_refused_sign_in_is_counted_without_the_token(site: Site) -> None:
-    """The count says why, in words that hold nothing of what the client sent; nothing is logged for each."""
+    """The count has the reason, without data of the client; failures are not logged one by one."""
     with capture_logs() as logs:
         person = site.come("Alice")
         person.send("41")
@@ -229,7 +229,7 @@ async def test_presence_may_be_kept_elsewhere() -> None:
 
 
 async def test_leaves_during_shutdown_are_not_announced(site: Site) -> None:
-    """Everyone leaves at once: N farewells to each of N would be N squared messages for nobody."""
+    """All leave at once: N announcements to N members would be useless and quadratic."""
     people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     site.collaboration.announce_shutdown()
     site.server._registry.close()
@@ -239,7 +239,7 @@ async def test_leaves_during_shutdown_are_not_announced(site: Site) -> None:
 
 
 async def test_an_operator_ends_a_connection() -> None:
-    """The client is told by Socket.IO's own packet; there is no such connection twice, and others stay."""
+    """The client gets DISCONNECT; a second call finds no connection, and others stay."""
     site = Site()
     alice, bob = await site.meet("Alice", "Bob")
     assert site.collaboration.disconnect(alice.id)
@@ -251,7 +251,7 @@ async def test_an_operator_ends_a_connection() -> None:
 
 
 async def test_an_operator_has_something_to_say() -> None:
-    """Everyone in the project gets the words and the time, and nobody else does."""
+    """Every member of the project gets message and time, other clients do not."""
     site = Site()
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     (carol,) = await site.meet("Carol", project="another")

@@ -1,4 +1,4 @@
-"""Sending people to another server: who goes with whom, what is told of it, and what they may still send."""
+"""Draining members to another server: groups, announcements, and late events."""
 
 import json
 from typing import Any
@@ -39,7 +39,7 @@ async def test_members_of_a_project_are_drained_together(site: Site) -> None:
 
 
 async def test_a_drained_member_gets_the_announcement_and_others_see_the_leave(site: Site) -> None:
-    """Each who goes leaves once, with one list for all of them; of each other they are told nothing."""
+    """Each drained member leaves once, with one list for all; the drained members get no events about each other."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     await part(site.collaboration.begin_drain(), alice, bob)
     assert alice.take_events() == bob.take_events() == [SHUTDOWN]
@@ -55,7 +55,7 @@ async def test_a_drained_member_gets_the_announcement_and_others_see_the_leave(s
 
 
 async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: Site) -> None:
-    """An edit must not be lost; a cursor would come back where it has just been taken away."""
+    """An edit must not be lost; a cursor would reappear after its removal."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     await part(site.collaboration.begin_drain(), alice)
     bob.take()

@@ -80,7 +80,7 @@ def test_a_missing_value_is_null_or_omitted(event: Event) -> None:
 
 @every_event
 def test_null_stays_null(event: Event) -> None:
-    """A null that the app sent is passed on, not taken for missing."""
+    """A null from the app is relayed, and does not count as missing."""
     names = (event.whole,) if event.whole else event.fields
     delivery = json.loads(relayed(event, ", ".join(f'"{name}": null' for name in names)))
     assert delivery is None if event.whole else all(delivery[name] is None for name in names)
@@ -113,7 +113,7 @@ JSON = st.recursive(
 
 @given(value=JSON, event=st.sampled_from(CATALOGUE))
 def test_any_json_is_relayed_as_the_same_bytes(value: str, event: Event) -> None:
-    """No number is rounded, no escape rewritten, no space dropped, no key put in order or taken for a double."""
+    """Numbers, escapes, spaces, key order and duplicate keys stay unchanged."""
     delivery = relayed(event, f'"{event.whole or event.fields[-1]}": {value}')
     assert delivery == value if event.whole else delivery.endswith(f":{value}}}")
 
@@ -142,7 +142,7 @@ def test_a_project_id_is_required(event: Event, field: str) -> None:
 
 @every_event
 def test_data_nested_too_deeply_is_refused(event: Event) -> None:
-    """Ten thousand nested arrays are answered, wherever they are."""
+    """Ten thousand nested arrays get an answer, in any place."""
     nested = "[" * 10_000 + "]" * 10_000
     for name in (event.whole or event.fields[-1], "further"):
         text = f'["{event.name}", {{"projectId": "p", "{name}": {nested}}}]'
@@ -152,7 +152,7 @@ def test_data_nested_too_deeply_is_refused(event: Event) -> None:
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "01", "'a'", "{a: 1}", "[1,]", "", '"\\x"', "\x00"])
 @every_event
 def test_invalid_json_is_a_protocol_error(event: Event, value: str) -> None:
-    """Nothing that is no JSON is passed on, even within the app's own data."""
+    """Invalid JSON is not relayed, even within the app's own data."""
     name = event.whole or event.fields[-1]
     with pytest.raises(ProtocolError):
         relayed(event, f'"{name}": {value}')

@@ -94,7 +94,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
 
 
 def test_an_address_with_many_failures_is_delayed_without_another_failure(clock: Clock) -> None:
-    """It is so once the next failure would cost something, for a minute; nought is never enough."""
+    """From the failure whose successor would be delayed, for a minute; zero disables it."""
     failures = FailureBackoff(2)
     for _ in range(2):
         assert not failures.is_delayed("192.0.2.1")

@@ -22,7 +22,7 @@ ANN = User("ann", "Ann")
 
 
 class Kept:
-    """What the app keeps; `trouble` is why nobody can say."""
+    """The app's sessions; `trouble` is the reason for an outage."""
 
     def __init__(self, **sessions: User) -> None:
         self.sessions = {KEY: ANN, **sessions}
@@ -84,14 +84,14 @@ async def test_a_key_signs_in(cookie: str) -> None:
 
 
 async def test_a_key_that_the_page_passes_signs_in() -> None:
-    """Where a route of the app hands the session's key to the page; the user's id in its place finds nobody."""
+    """If a route of the app gives the session's key to the page; a user's id in its place finds no session."""
     kept = Kept()
     await said(Office(kept).come_by("", '{"token":"' + KEY + '"}'), '"connected"')
     await said(Office(kept).come_by("", '{"token":"clh1a2b3c0000user0id00000"}'), "Authentication failed")
 
 
 async def test_a_token_needs_no_database() -> None:
-    """The app's tokens are judged as ever, and nobody is asked."""
+    """The app's tokens are verified as usual, without the database."""
     kept = Kept()
     token = sign({"id": "bob"}, SECRET, expires_in=60)
     assert '"userId":"bob"' in await said(Office(kept).come_by(f"next-auth.session-token={token}"), '"connected"')
@@ -162,7 +162,7 @@ async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monke
 
 
 async def test_without_an_answer_of_the_database_the_client_has_to_reconnect() -> None:
-    """The connection ends without a refusal, after which a client would not come back by itself."""
+    """The connection ends without a refusal: after a refusal, a client would not reconnect."""
     kept = Kept()
     kept.trouble = AccessUnavailable("the database is away")
     office = Office(kept)
@@ -205,7 +205,7 @@ async def test_a_deleted_session_ends_the_connection() -> None:
 
 
 async def test_members_stay_while_the_database_is_unavailable() -> None:
-    """A database that is away for a while ends nobody's work."""
+    """A short outage of the database ends no session."""
     kept = Kept()
     office = Office(kept, recheck=0.02)
     await said(office.come_by(), '"connected"')

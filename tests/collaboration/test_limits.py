@@ -240,7 +240,7 @@ def test_a_document_of_20_kb_ten_times_a_second_is_never_refused(clock: Clock) -
 
 
 def test_large_refusals_weigh_more(clock: Clock) -> None:
-    """Who sends 13 MB/s against a rate of 1 MB/s is cut off within three seconds."""
+    """A client with 13 MB/s at a rate of 1 MB/s is disconnected within three seconds."""
     rate_limiter, outcomes = RateLimiter(Limits()), []
     for _ in range(13 * 3):
         try:
@@ -253,7 +253,7 @@ def test_large_refusals_weigh_more(clock: Clock) -> None:
 
 
 async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(clock: Clock) -> None:
-    """Attachments and acks count; nobody gets what is refused, and it is taken after the wait."""
+    """Attachments and acks count; a refused event is not relayed, and is accepted after the wait."""
     site = limited(byte_rate=1000)
     ann, bob = await site.join_both()
     ann.emit("task:create", {"projectId": "p", "task": "x" * 6000})
@@ -307,7 +307,7 @@ async def test_only_small_events_are_decoded_completely(event: str) -> None:
 
 @pytest.mark.parametrize("limit", SENT)
 async def test_one_too_many_of_a_kind_is_refused_with_the_events_name(limit: str, clock: Clock) -> None:
-    """Whatever the event, and even if its payload or its name is none; the connection goes on."""
+    """For any event, even with an invalid payload or name; the connection stays open."""
     site = limited(**{limit: 1.0})
     ann = site.come("Ann")
     for index in range(3):
@@ -368,7 +368,7 @@ async def test_a_refused_event_is_not_acknowledged(clock: Clock) -> None:
 
 
 async def test_endless_refused_events_disconnect_the_member_with_a_message(clock: Clock) -> None:
-    """In Socket.IO's words by the server, so that the client comes back by itself; nobody else is."""
+    """With a reason after which the client reconnects by itself; other clients stay."""
     site = limited(edit_rate=1.0)
     ann, bob = await site.join_both()
     for _ in range(1000):
@@ -385,7 +385,7 @@ async def test_endless_refused_events_disconnect_the_member_with_a_message(clock
 
 
 def connect_again(person: Person) -> None:
-    """Leave the namespace and come back over the same connection."""
+    """Leave the namespace and rejoin over the same connection."""
     person.send("41")
     person.send("40" + json.dumps({"token": token_of("Ann")}))
 
@@ -461,7 +461,7 @@ def refusals(person: Person) -> list[dict[str, Any]]:
 
 
 async def test_a_users_connections_are_limited() -> None:
-    """One more is refused in words; other users are not affected, and a disconnect makes room."""
+    """One more is refused with a message; other users are not affected, and a disconnect makes room."""
     site = limited(connections=2)
     first, second, third = (site.come("Ann") for _ in range(3))
     bob = site.come("Bob")

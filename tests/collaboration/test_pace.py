@@ -1,4 +1,4 @@
-"""What may be done now, and what has to wait."""
+"""Work that is allowed now, and work that has to wait."""
 
 import pytest
 from hypothesis import given

@@ -47,7 +47,7 @@ async def lose_track(person: Person) -> None:
 
 
 async def test_repeated_joins_and_leaves_cause_few_lists(site: Site) -> None:
-    """Who came and went is told each time, the list seldom, and in the end it is right."""
+    """Joins and leaves are announced each time, the list rarely, and the final state is right."""
     alice, other, *_ = await crowd(site, 20)
     mallory = site.come("Mallory")
     began, got = asyncio.get_running_loop().time(), []
@@ -109,7 +109,7 @@ async def test_many_lists_are_sent_over_several_turns(site: Site, monkeypatch: p
 
 
 async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They come later, in one message for all, in order; nobody is told of itself, and a new member gets the list."""
+    """They are sent later, in one message and in order; no member gets its own, and a new member gets the list."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 2)
     first, second, third = [site.come(f"New {number}") for number in range(3)]
@@ -155,7 +155,7 @@ async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pyte
 
 
 async def test_a_client_that_does_not_read_stays_and_finally_gets_the_list(site: Site) -> None:
-    """What it missed of who came and went is made good by one list and one count, which are the present ones."""
+    """Missed joins and leaves are replaced by one current list and one count."""
     alice, sloth = await site.meet("Alice", "Sloth", project=PROJECT)
     sloth.transport.writable = False
     for person in await crowd(site, 100):

@@ -1,4 +1,4 @@
-"""Joining and leaving: who is told what, in which order, and how often."""
+"""Joins and leaves: recipients, order and number of events."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ async def test_a_join_is_sent_in_order(site: Site) -> None:
 
 
 async def test_a_leave_is_sent_in_order(site: Site) -> None:
-    """The remaining members get the leave, the list and the count; the one that left gets nothing."""
+    """The others get the leave, the list and the count; the member that left gets nothing, and may rejoin."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
     await turn()
@@ -53,7 +53,7 @@ async def test_a_leave_is_sent_in_order(site: Site) -> None:
 
 
 async def test_a_leave_is_announced_after_a_delay() -> None:
-    """Who left gets nothing more from that moment on; the others are told later."""
+    """A member that left gets no more events; the others are informed later."""
     site = Site(leave_delay=1)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
@@ -201,7 +201,7 @@ async def test_joining_and_leaving_in_one_turn(site: Site) -> None:
 
 
 async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
-    """Nothing is left of a disconnected member, and the others are told."""
+    """Nothing remains of a disconnected member, and its leave is announced."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
     bob.send("41")
@@ -324,7 +324,7 @@ async def test_a_member_that_has_left_does_not_wait_for_the_list() -> None:
 
 
 async def test_members_of_other_servers_are_announced_in_the_same_way(site: Site) -> None:
-    """To whom they are the events are the same, in the same order."""
+    """The recipients get the same events in the same order."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     elsewhere = PresenceEntry("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")
     site.collaboration.presence.add_connection(PROJECT, elsewhere)

@@ -61,7 +61,7 @@ class Tab(Page):
 
 
 async def two(site: Site, *projects: str) -> tuple[Tab, Tab]:
-    """Ann and Bob, who have joined; what they are told of each other is forgotten."""
+    """Ann and Bob have joined; their received events are cleared."""
     ann, bob = await Tab(site, "Ann").open(*projects), await Tab(site, "Bob").open(*projects)
     await ann.read()
     ann.events.clear()
@@ -429,7 +429,7 @@ class TestAccess:
         await site.close()
 
     async def test_a_user_above_the_work_limit_gets_no_replay(self) -> None:
-        """A replay counts as what is sent for the user, as joins do; the projects are restored."""
+        """A replay counts like deliveries for the user, as joins do; the projects are restored."""
         site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
         ann, bob = await two(site)
         await ann.lose()

@@ -174,7 +174,7 @@ async def test_a_viewer_without_a_join_is_refused(event: Event) -> None:
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_user_without_access_cannot_edit(event: Event) -> None:
-    """Somebody without access to the project is told to join first, each time."""
+    """A user without access to the project is told to join first"""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     eve = site.come("Eve")

@@ -110,7 +110,7 @@ async def test_it_does_not_end_before(site: Site) -> None:
 
 
 async def test_the_leave_of_an_expired_member_is_announced(site: Site) -> None:
-    """Presence is told as of any other disconnect."""
+    """The leave is announced like any other."""
     (bob,) = await site.meet("Bob", project="p")
     ann = come(site, "Ann", SOON)
     ann.emit("join-project", "p")
@@ -190,7 +190,7 @@ async def test_a_websocket_client_gets_a_message_and_is_closed() -> None:
 
 
 async def test_a_polling_client_gets_a_message_and_its_session_ends() -> None:
-    """Over a real connection: what it is told comes with its last poll."""
+    """Over a real connection: the message comes with its last poll."""
     async with running_site() as site, Polling(site.address) as client:
         await client.open()
         await client.post("40" + json.dumps({"token": token("Ann", SOON)}))

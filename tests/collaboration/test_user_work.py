@@ -51,7 +51,7 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
 
 
 async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
-    """An event into a large project costs more than one that nobody gets."""
+    """An event for a large project costs more than one without recipients."""
     site = limited(user_byte_rate=10_000_000)
     ann = await site.join("Ann")
     await settle()
@@ -90,7 +90,7 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
     assert await cost("join-project", "p") > JOIN_SIZE
 
 
-async def test_to_connect_again_and_again_counts_too(clock: Clock) -> None:
+async def test_repeated_connects_count_too(clock: Clock) -> None:
     """The first CONNECT of a connection does not: a user may open many tabs at once."""
     site = limited(user_byte_rate=1_000_000)
     tabs = [site.come("Ann") for _ in range(10)]

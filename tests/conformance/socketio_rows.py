@@ -30,7 +30,7 @@ MAIN: list[Step] = [Dial(), OPENED, Send(["40"]), Expect(connected())]
 
 
 def exchange(name: str, sent: list[str | bytes], expected: list[Check]) -> Row:
-    """A row for what is answered in the main namespace."""
+    """A row for an answer in the main namespace."""
     return Row(name, [*MAIN, Send(sent), Expect(expected)])
 
 

@@ -16,7 +16,7 @@ class Backend(Protocol):
     policy: AccessPolicy
 
     async def show(self, world: World) -> None:
-        """Have the world be like this from now on."""
+        """Set the state of the test data."""
         ...
 
     async def stop(self) -> None:
@@ -24,7 +24,7 @@ class Backend(Protocol):
         ...
 
     async def start(self) -> None:
-        """Have it come back, at the same address."""
+        """Restart it, at the same address."""
         ...
 
 
@@ -134,7 +134,7 @@ class AccessContract:
         assert roles == [role for _, role in people]
 
     async def test_recovery_needs_no_restart(self, backend: Backend) -> None:
-        """While nobody can be asked that is what is said, and as soon as somebody can the answers are there again."""
+        """During an outage the policy is unavailable, and afterwards it answers again."""
         editor = nextauth_v4("editor")
         assert await backend.policy.role(editor, TEAM_PROJECT) is Role.EDITOR
         await backend.stop()

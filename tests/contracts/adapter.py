@@ -21,7 +21,7 @@ class AdapterContract:
     # Broadcasts
 
     async def test_a_broadcast_reaches_rooms_on_all_servers(self, crowd: Crowd) -> None:
-        """From whichever server, all members get it, once each, and nobody else."""
+        """From any server, all members get it once, and no other socket does."""
         for server in crowd.cluster.servers:
             server.to("red").emit("x", 1)
             assert await crowd.who_gets(["x", 1], server) == ["alice", "bob"]
@@ -160,7 +160,7 @@ class AdapterContract:
     # Broadcasts with acks
 
     async def test_a_call_gathers_the_acks_of_all(self, crowd: Crowd) -> None:
-        """The first argument of each, None where there is none, in the order of their coming."""
+        """The first argument of each ack or None, in order of arrival."""
         for server in crowd.cluster.servers:
             asking = asyncio.create_task(server.to("red", "blue").call("ask", {"why": 1}, timeout=5))
             await crowd.answer("carol", "ask", "c", "more")
@@ -176,7 +176,7 @@ class AdapterContract:
             assert await server.to("nowhere").call("ask", timeout=5) == []
 
     async def test_a_call_ends_with_the_answers_that_came(self, crowd: Crowd) -> None:
-        """One does not answer and one leaves: `AckTimeout` has what the third said, and late acks disturb nobody."""
+        """One does not answer and one leaves: `AckTimeout` has the third's ack, and late acks have no effect."""
         server = crowd.cluster.servers[0]
         asking = asyncio.create_task(server.to("red", "blue").call("ask", timeout=1))
         await crowd.answer("bob", "ask", "b")
@@ -229,7 +229,7 @@ class AdapterContract:
             assert found.handshake.issued == pytest.approx(bob.handshake.issued, abs=0.001)
 
     async def test_a_fetched_socket_is_reached(self, crowd: Crowd) -> None:
-        """It gets events, acknowledges, joins, leaves, and is disconnected, wherever it is."""
+        """It gets events, acknowledges, joins, leaves, and is disconnected, on any server."""
         carol = crowd.sockets["carol"]
         for server in crowd.cluster.servers:
             (found,) = await server.to(carol.id).fetch_sockets()
@@ -251,7 +251,7 @@ class AdapterContract:
             await found.call("ask", timeout=5)
 
     async def test_sockets_are_put_into_rooms_from_all_servers(self, crowd: Crowd) -> None:
-        """The selected sockets join and leave, no others, and what is sent into the rooms reaches them."""
+        """Only the selected sockets join and leave, and events for the rooms reach them."""
         for server in crowd.cluster.servers:
             server.to("red", "blue").except_(crowd.sockets["alice"].id).sockets_join("green", "yellow")
             await crowd.cluster.settle()
@@ -337,7 +337,7 @@ class AdapterContract:
             assert sorted(answers) == [[other, 7] for other in others]
 
     async def test_a_server_that_does_not_answer_is_waited_for(self, cluster: Cluster) -> None:
-        """For so long, where it has no handler or that fails; a server that is alone waits for nobody."""
+        """It waits for `timeout` seconds without a handler or if it fails; a single server does not wait."""
         first, *others = cluster.namespaces
 
         def fail() -> None:

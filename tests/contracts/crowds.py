@@ -1,4 +1,4 @@
-"""Servers that form a cluster, and people who are connected to them, for the suite that every adapter is run by."""
+"""Servers of a cluster and their clients, for the suite of all adapters."""
 
 import json
 import re
@@ -16,7 +16,7 @@ NAMES = ["alice", "bob", "carol", "dave"]
 
 
 async def _at_once() -> None:
-    """Wait for nothing: a server that is alone has told all whom it tells."""
+    """Do nothing: a single server delivers immediately."""
 
 
 @dataclass(frozen=True)

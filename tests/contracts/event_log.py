@@ -141,7 +141,7 @@ class EventLogContract:
         assert await trial.missed(began, "r") == ["all"]
 
     async def test_events_leave_out_the_members_of_their_except_rooms(self, make: MakeStore) -> None:
-        """So that nobody gets what they sent themselves."""
+        """A sender does not get its own events."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("mine", but=("me",))
@@ -152,7 +152,7 @@ class EventLogContract:
         assert await trial.missed(began, "q", "others") == ["for all but us"]
 
     async def test_a_newer_event_replaces_the_one_with_its_key(self, make: MakeStore) -> None:
-        """In the same room; what has no key stays."""
+        """In the same room; events without a key stay."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("old", key="k")
@@ -297,7 +297,7 @@ class EventLogContract:
         assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
         assert await trial.missed(Position(epoch, number + 1)) is Incomplete.EPOCH
 
-    async def test_namespaces_have_logs_of_their_own(self, make: MakeStore) -> None:
+    async def test_namespaces_have_separate_logs(self, make: MakeStore) -> None:
         store = await make(RecoverySettings(), Clock())
         delivered: list[LoggedEvent] = []
         one, other = store.log("/", delivered.append), store.log("/other", delivered.append)

@@ -58,7 +58,7 @@ class Diary:
 
 
 class PresenceContract:
-    """To be inherited by a test class with a fixture `presence`, a new keeper with nobody in it."""
+    """Base class for tests with a fixture `presence`, an empty implementation."""
 
     async def test_a_project_without_joins_is_empty(self, presence: Presence) -> None:
         """It has an empty list and counts none, and asking for it does not make it."""
@@ -125,7 +125,7 @@ class PresenceContract:
         assert [user["userId"] for user in json.loads(encode(roster))["users"]] == ["u-alice"]
 
     async def test_each_change_is_reported_immediately_and_once(self, presence: Presence) -> None:
-        """Of its own connections presence tells within the call, with all that there is to say of them."""
+        """Changes of own connections are reported completely within the call."""
         diary = Diary()
         presence.listen(diary)
         first, second = entry("s1", ALICE, moment(1)), entry("s2", ALICE, moment(2))
@@ -160,7 +160,7 @@ class PresenceMachine(RuleBasedStateMachine):
     """
 
     def make(self) -> Presence:
-        """A new keeper with nobody in it."""
+        """A new, empty implementation."""
         raise NotImplementedError
 
     @initialize()

@@ -63,7 +63,7 @@ class SessionStoreContract:
             assert await sessions.take(pid) is None
 
     async def test_fault_12_a_lost_session_expires(self, make: MakeStore) -> None:
-        """After its time nobody gets it; a connected one stays."""
+        """An expired session is not returned; a connected one stays."""
         clock = Clock()
         sessions = (await make(RecoverySettings(session_age=60), clock)).sessions("/")
         sessions.save(SESSION)
@@ -81,7 +81,27 @@ class SessionStoreContract:
         kept = [await sessions.take(f"pid-{number}") for number in range(4)]
         assert [session.pid for session in kept if session is not None] == ["pid-2", "pid-3"]
 
-    async def test_namespaces_have_sessions_of_their_own(self, make: MakeStore) -> None:
+    async def test_lost_sessions_are_bounded_in_bytes(self, make: MakeStore) -> None:
+        """In many rooms with long names: the oldest are dropped, and what is taken, or connected again, makes room."""
+        sessions = (await make(RecoverySettings(session_bytes=100_000), Clock())).sessions("/")
+        large = msgspec.structs.replace(SESSION, rooms=tuple(f"{number:0200}" for number in range(50)))
+
+        async def save(*numbers: int) -> list[int]:
+            """Save lost sessions, and take them; return the numbers of those that were kept."""
+            for number in numbers:
+                sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}", lost_at=NOW + number))
+            return [number for number in numbers if await sessions.take(f"pid-{number}") is not None]
+
+        kept = await save(*range(20))
+        assert 3 <= len(kept) <= 10
+        assert kept == [*range(20 - len(kept), 20)]
+        for number in range(20, 23):
+            assert await save(number) == [number]
+            sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}", lost_at=NOW + number))
+            sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}"))
+        assert await save(*range(30, 33)) == [30, 31, 32]
+
+    async def test_namespaces_have_separate_sessions(self, make: MakeStore) -> None:
         store = await make(RecoverySettings(), Clock())
         store.sessions("/").save(SESSION)
         assert await store.sessions("/other").take("pid-1") is None

@@ -189,7 +189,7 @@ class WebSocketContract:
         assert (await raw.closed()).code == 1000
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_the_servers_close_comes_after_what_was_sent(self, raw: WebSocket, engine: Engine) -> None:
+    async def test_the_servers_close_follows_earlier_messages(self, raw: WebSocket, engine: Engine) -> None:
         """Last words arrive before the close frame, whose code says that the server restarts."""
         session = engine.recorders[0].session
         session.send(b"last words")
@@ -198,7 +198,7 @@ class WebSocketContract:
         closed = await raw.closed()
         assert (closed.code, closed.reason) == (1012, "server shutting down")
 
-    async def test_what_comes_after_the_servers_close_is_not_taken(self, raw: WebSocket, engine: Engine) -> None:
+    async def test_frames_after_the_servers_close_are_ignored(self, raw: WebSocket, engine: Engine) -> None:
         """A session that is over listens no more, though its client may still talk."""
         engine.recorders[0].session.close(Reason.FORCED_SERVER_CLOSE)
         await raw.send(client_frame(TEXT, b"4too late"), client_frame(PING, b"x"))

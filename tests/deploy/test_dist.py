@@ -43,7 +43,7 @@ def test_the_wheel_has_the_whole_package_and_nothing_else(built: tuple[Path, Pat
 
 
 def test_the_sdist_makes_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """To the byte, without Node.js: what that builds is in it; secrets and what has been installed are not."""
+    """Byte for byte, without Node.js: the built pages are included; secrets and installed files are not."""
     with tarfile.open(built[1]) as sdist:
         names = [Path(*Path(name).parts[1:]) for name in sdist.getnames()]
         sdist.extractall(tmp_path, filter="data")

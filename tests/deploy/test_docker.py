@@ -57,13 +57,13 @@ def test_the_pages_are_built_as_make_does() -> None:
     assert "npm run --prefix web --silent build" in makefile
 
 
-def test_what_runs_is_not_root() -> None:
-    """It is a number that is not 0, of whom no file is."""
+def test_the_process_is_not_root() -> None:
+    """It is a number other than 0 that owns no files."""
     assert [user.split(":") for user in texts(IMAGE, "USER")] == [["10001", "10001"]]
     assert not any("--chown" in text for text in texts(IMAGE, "COPY"))
 
 
-def test_what_is_copied_is_not_ignored() -> None:
+def test_copied_files_are_not_ignored() -> None:
     """Each file that the stages copy is let through to the builder, and nothing that is secret is."""
     ignored = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     let_through = {line[1:] for line in ignored if line.startswith("!")}

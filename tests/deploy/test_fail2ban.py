@@ -57,6 +57,6 @@ def test_a_client_cannot_get_another_address_blocked(found: Found, forged: str) 
 
 
 @pytest.mark.parametrize("counts", ["12 sign-ins refused", "3 limits hit, 2 flooding clients cut off"])
-def test_an_address_that_goes_on_is_found_each_minute(found: Found, counts: str) -> None:
+def test_a_persistent_address_is_found_each_minute(found: Found, counts: str) -> None:
     assert found("incidents_from", address="192.0.2.7", counts=counts) == "192.0.2.7"
     assert found("incidents_from", address="192.0.2.7", counts="3 limits hit") is None

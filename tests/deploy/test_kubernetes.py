@@ -85,7 +85,7 @@ def test_it_may_do_nothing_but_serve() -> None:
     }
 
 
-def test_the_autoscaler_asks_for_what_is_told() -> None:
+def test_the_autoscaler_uses_an_existing_metric() -> None:
     """Its metric is one of the server's, and the adapter hands it on."""
     name = MANIFESTS["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]["metric"]["name"]
     assert f"`{name}`" in {row[0] for row in table(ROOT / "docs" / "metrics.md", "metric")}

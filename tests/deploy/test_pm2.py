@@ -88,7 +88,7 @@ def pm2(tmp_path: Path) -> Iterator[Pm2]:
 
 
 def ask(url: str) -> str:
-    """What is answered there, or nothing while nobody is there."""
+    """The response there, or None without a listener."""
     try:
         return httpx.get(url, trust_env=False).text
     except httpx.TransportError:

@@ -61,6 +61,6 @@ def test_every_alert_is_tried(complaints: str, alert: str) -> None:
     assert re.search(rf'exp: {{alertname="{alert}"}} 1E\+00\s+got: nil', complaints), complaints
 
 
-def test_every_alert_is_told_in_the_documents() -> None:
+def test_every_alert_is_documented() -> None:
     """The table of alerts has each of them, in the file's order."""
     assert [row[0] for row in table(ROOT / "docs" / "metrics.md", "alert")] == [f"`{name}`" for name in ALERTS]

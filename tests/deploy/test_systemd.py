@@ -47,7 +47,7 @@ def units(tmp_path: Path, port: int) -> list[Path]:
     return made
 
 
-def test_systemd_finds_nothing_wrong(units: list[Path]) -> None:
+def test_systemd_accepts_the_unit(units: list[Path]) -> None:
     """`systemd-analyze verify` has no word to say of any unit."""
     assert [unit.suffix for unit in units] == [".service", ".socket"]
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=one", *map(str, units)]

@@ -143,6 +143,7 @@ async def test_library_testing() -> None:
     for block in blocks(LIBRARY, "python"):
         exec(compile(block.text, str(LIBRARY), "exec"), made)  # noqa: S102  # as above
     await made["test_say"]()
+    await made["test_greeting"]()
     async with AsyncExitStack() as clients:
 
         async def connect_client(server: SocketServer, **options: Any) -> Client:

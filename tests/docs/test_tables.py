@@ -98,7 +98,7 @@ def test_bounds() -> None:
 
 
 def test_refused_requests() -> None:
-    """The table of Engine.IO's errors has each number with its words; one may have several rows."""
+    """The table of Engine.IO's errors has each code with its messages; a code may have several rows."""
     rows = [(row[0], row[1]) for row in table(DOCS / "protocol.md", "code")]
     assert list(dict.fromkeys(rows)) == [(str(int(code)), f"`{message}`") for code, message in MESSAGES.items()]
 

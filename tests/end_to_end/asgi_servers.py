@@ -64,7 +64,7 @@ class AsgiServer(Program):
         return True
 
     def stop(self) -> None:
-        """Have it stop as a service manager does."""
+        """Stop it like a service manager."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         self.wait()

@@ -148,7 +148,7 @@ async def newcomer(request: pytest.FixtureRequest, server: ServerProcess) -> Asy
 async def mallory(
     request: pytest.FixtureRequest, server: ServerProcess, bystanders: Bystanders
 ) -> AsyncIterator[RawClient]:
-    """Somebody who is signed in and in the bystanders' project, and sends whatever the test wants."""
+    """A signed-in member of the bystanders' project, who sends the test's messages."""
     carrier = await request.param.open(server)
     try:
         mallory = RawClient(carrier)

@@ -28,7 +28,7 @@ from synkora.sockets.server import SocketServer
 
 
 class Authority(Protocol):
-    """The app or its database, which can be away for a while."""
+    """The app or its database, which can be stopped for a time."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -44,7 +44,7 @@ class Authority(Protocol):
         ...
 
     def go_away(self) -> None:
-        """Take no connections any more, and cut off those that there are."""
+        """Refuse new connections, and abort the open ones."""
         ...
 
     def freeze(self) -> None:
@@ -83,7 +83,7 @@ class DatabaseAuthority:
         await connection.close()
 
     def go_away(self) -> None:
-        """Take no connections any more, and cut off those that there are."""
+        """Refuse new connections, and abort the open ones."""
         self._postgres.stop()
         self._is_away = True
 
@@ -127,7 +127,7 @@ class AppAuthority:
         self._app.show(world)
 
     def go_away(self) -> None:
-        """Take no connections any more, and cut off those that there are."""
+        """Refuse new connections, and abort the open ones."""
         self._app.stop()
         self._is_away = True
 

@@ -29,7 +29,7 @@ class Member(Client):
 
     @property
     def sees(self) -> set[str]:
-        """The ids of the users whom it has been told to be in the project, itself among them."""
+        """The ids of the project's users that it knows, including its own."""
         users: set[str] = set()
         for name, *args in self.events.items:
             if name == "users:active":
@@ -40,7 +40,7 @@ class Member(Client):
 
     @property
     def counted(self) -> int:
-        """How many users it has been told that there are."""
+        """The number of users that it knows."""
         return next((int(args[0]["count"]) for name, *args in reversed(self.events.items) if name == "users:count"), 0)
 
     def got(self, name: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Somebody who is moved from instance to instance, and a record of what they miss."""
+"""A client that moves between instances, and a record of its missed messages."""
 
 import asyncio
 import itertools

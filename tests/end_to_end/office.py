@@ -1,4 +1,4 @@
-"""People who work on their projects for a while, so that the console has something to show."""
+"""Users at work, for the console's screenshots and tests."""
 
 import asyncio
 import itertools
@@ -53,7 +53,7 @@ class Worker:
 
 
 async def work(people: list[Worker]) -> None:
-    """Have all who are there work, now more and now less, until it is cancelled."""
+    """Let all users work, with varying load, until cancelled."""
     chance = random.Random(7)
     for turn in itertools.count():
         busy = 0.55 + 0.35 * math.sin(turn * _TURN / 14) + 0.1 * chance.random()

@@ -41,7 +41,7 @@ class Carrier(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
         ...
 
 
@@ -84,7 +84,7 @@ class RawWebSocket:
         )
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send bytes; that the server has closed already is no failure."""
+        """Send bytes; a connection that the server has closed is not an error."""
         with contextlib.suppress(ConnectionError):
             await self.connection.send(data)
 
@@ -104,7 +104,7 @@ class RawWebSocket:
         return data.decode() if frame.opcode is Opcode.TEXT else data
 
     async def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
         if self._is_slow:
             self.connection.abort()
         else:
@@ -149,7 +149,7 @@ class RawPolling:
         return Closed(None) if packet == "1" else packet
 
     async def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
         await self.http.post("", params=self.query, content=b"1")
         await self.http.aclose()
 

@@ -140,7 +140,7 @@ class Host:
         await asyncio.to_thread(self._process.kill)
 
     async def stop(self) -> None:
-        """Have it stop as a service manager does."""
+        """Stop it like a service manager."""
         assert self._process is not None
         code = await asyncio.to_thread(self._process.stop)
         assert code == 0, self._process.output
@@ -221,7 +221,7 @@ class Run:
         await self.host.start()
 
     async def stop(self) -> None:
-        """Have the server stop, and start it again."""
+        """Restart the server."""
         await self.host.stop()
         await self.host.start()
 

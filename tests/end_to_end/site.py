@@ -1,4 +1,4 @@
-"""Several instances behind nginx, and the people who are there."""
+"""Several instances behind nginx, and their clients."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _CALM: Final = 20
 
 
 class Site:
-    """Some instances, what joins and what balances them, and the people who are there."""
+    """Some instances, Redis, nginx, and the clients."""
 
     def __init__(self, folder: Path, redis: RedisServer, node: NodeProcess) -> None:
         self.instances: list[ServerProcess] = []
@@ -96,12 +96,12 @@ class Site:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everyone is told that everyone is there."""
+        """Whether all clients know all users."""
         everyone = {member.person.id for member in self.members}
         return all(member.sees == everyone and member.counted == len(everyone) for member in self.members)
 
     async def expect_whole(self) -> None:
-        """Wait until everyone is told that everyone is there."""
+        """Wait until all clients know all users."""
         await calm(lambda: self.is_whole, lambda: [(member.person.id, member.sees) for member in self.members])
 
     async def expect_back(self, members: list[Member]) -> None:

@@ -82,7 +82,7 @@ def address(process: ServerProcess) -> Address:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def come() -> AsyncIterator[Come]:
-    """Connects people of the small world, who are disconnected when the test is over."""
+    """Connects users of the test data, and disconnects them after the test."""
     async with AsyncExitStack() as connections:
 
         async def connect(address: Address, user_id: str) -> Guest:
@@ -109,7 +109,7 @@ async def test_owners_editors_and_creators_join_and_edit(
 
 
 async def test_viewers_see_and_are_seen_and_change_nothing(address: Address, come: Come) -> None:
-    """They are in the list, get the others' edits, send cursors and typing; their own edits are refused in words."""
+    """They are in the list, get edits, send cursors and typing; their own edits are refused with a message."""
     owner, viewer = await come(address, "owner"), await come(address, "viewer")
     await owner.join()
     assert await viewer.join(owner) == ["owner", "viewer"]
@@ -124,8 +124,8 @@ async def test_viewers_see_and_are_seen_and_change_nothing(address: Address, com
 
 
 @pytest.mark.parametrize("project", [TEAM_PROJECT, "proj_unknown"])
-async def test_strangers_are_refused_and_hear_nothing(address: Address, come: Come, project: str) -> None:
-    """A project that is not theirs and one that does not exist are the same to them; nobody inside notices them."""
+async def test_users_without_access_are_refused_and_get_nothing(address: Address, come: Come, project: str) -> None:
+    """A foreign project and a missing one look the same; members do not notice the attempt."""
     owner, editor, stranger = [await come(address, name) for name in ("owner", "editor", "stranger")]
     await owner.join()
     await stranger.is_refused(NO_ACCESS, project)
@@ -182,7 +182,7 @@ async def test_a_start_without_an_answer_is_a_start(
     assert await owner.join() == ["owner"]
 
 
-async def test_the_log_says_who_is_asked_and_what_failed_without_a_secret(
+async def test_the_log_names_the_policy_and_failures_without_a_secret(
     process: ServerProcess, address: Address, come: Come, authority: Authority
 ) -> None:
     """Neither a password nor a token is in the most talkative log, whatever went wrong."""
@@ -202,10 +202,10 @@ async def test_the_log_says_who_is_asked_and_what_failed_without_a_secret(
     assert process.stderr == []
 
 
-async def test_a_wrong_password_is_told_in_the_log_and_not_quoted(
+async def test_a_wrong_password_is_logged_and_not_quoted(
     postgres: Postgres, start_server: StartServer, come: Come
 ) -> None:
-    """The database's refusal is no answer: users are told to try again, and the log has the reason."""
+    """A refusal by the database is not an answer: users are asked to try again, and the log has the reason."""
     url = postgres.url().replace(quote(Postgres.password, safe=""), "outdated")
     server = start_server(NEXTAUTH_SECRET=SECRET, LOG_LEVEL="debug", PROJECT_ACCESS="postgres", DATABASE_URL=url)
     owner = await come(Address(server.port, "/socket.io/"), "owner")
@@ -229,7 +229,7 @@ async def test_a_wrong_password_is_told_in_the_log_and_not_quoted(
         ("APP_URL", "https://app.example.com/?key=hidden"),
     ],
 )
-async def test_what_cannot_be_asked_is_told_in_one_line(tmp_path: Path, variable: str, value: str | None) -> None:
+async def test_an_unreachable_service_is_reported_in_one_line(tmp_path: Path, variable: str, value: str | None) -> None:
     """The process exits with 1 before it listens, names the variable, and does not quote it."""
     kind = "postgres" if variable == "DATABASE_URL" else "http"
     given = {} if value is None else {variable: value}
@@ -252,10 +252,8 @@ class Member(Person):
         return token_of(self.id)
 
 
-async def test_the_apps_own_client_is_told_what_it_may_not(
-    app: App, start_server: StartServer, connect_by: Connect
-) -> None:
-    """In JavaScript, beginning with polling, as the app's pages do: nobody is disconnected for a refusal."""
+async def test_the_apps_client_learns_of_refusals(app: App, start_server: StartServer, connect_by: Connect) -> None:
+    """In JavaScript, starting with polling like the app's pages: a refusal does not disconnect."""
     server = start_server(NEXTAUTH_SECRET=SECRET, **AppAuthority(app).variables)
 
     async def connect(name: str) -> Any:
@@ -275,7 +273,7 @@ async def test_the_apps_own_client_is_told_what_it_may_not(
 
 
 async def test_a_user_removed_from_the_team_leaves_the_project(authority: Authority, come: Come) -> None:
-    """They are told, and hear and send nothing there any more; the others see them leave."""
+    """They get a message and no further events; the others see them leave."""
     async with serving_guarded(authority, recheck=RECHECK) as (address, _):
         owner, editor = await come(address, "owner"), await come(address, "editor")
         await owner.join()

@@ -27,7 +27,7 @@ def origin() -> Iterator[str]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(chromium: NodeProcess, origin: str) -> AsyncIterator[AdminPage]:
-    """The page, on which nobody has signed in."""
+    """The page before sign-in."""
     page = AdminPage(chromium)
     await page.open(origin)
     yield page
@@ -74,7 +74,7 @@ async def test_the_ui_shows_clients_and_rooms_and_disconnects(
     """)
 
 
-async def test_a_wrong_password_is_told_from_a_right_one(watched: ServerProcess, page: AdminPage) -> None:
+async def test_a_wrong_password_is_distinguished_from_a_right_one(watched: ServerProcess, page: AdminPage) -> None:
     """The form says so, and takes another."""
     await page.sign_in(watched, "a wrong password")
     await page.play("await page.getByText('Invalid credentials').waitFor();")
@@ -82,7 +82,7 @@ async def test_a_wrong_password_is_told_from_a_right_one(watched: ServerProcess,
     await page.play("await count('Clients', 'WebSocket').filter({ hasText: '1' }).waitFor();")
 
 
-async def test_there_is_none_unless_it_is_turned_on(start_server: StartServer, page: AdminPage, origin: str) -> None:
+async def test_it_is_off_by_default(start_server: StartServer, page: AdminPage, origin: str) -> None:
     """With the console alone the server has no such namespace."""
     await page.sign_in(start_server(CONSOLE_TOKEN=TOKEN, ALLOWED_ORIGINS=origin))
     await page.play("await page.getByText('Invalid namespace').waitFor();")
@@ -133,7 +133,7 @@ async def node_server() -> AsyncIterator[NodeProcess]:
 
 
 async def test_a_server_of_nodes_is_shown_beside_ours(start_server: StartServer, node_server: NodeProcess) -> None:
-    """Its figures, which it tells everyone's admins; that it does not answer questions holds nobody up for long."""
+    """Its statistics are sent to all admins; its missing answers do not delay others for long."""
     with running_redis() as redis:
         server = start_server(**ON, REDIS_URL=redis.url)
         await node_server.ask("serve", password=TOKEN, redis=redis.url)
@@ -158,7 +158,7 @@ async def test_answers_have_the_shape_of_nodes(watched: ServerProcess, node_serv
 
 
 async def seen(address: Address, auth: dict[str, str]) -> dict[str, Any]:
-    """The shapes of what an admin is told while somebody comes, joins, and leaves."""
+    """The shapes of an admin's events while a user connects, joins and leaves."""
     told: dict[str, Any] = {}
     async with visitor(address) as stranger:
         told["invalid"] = await stranger.sign_in(username="ann", password="wrong")
@@ -180,7 +180,7 @@ async def seen(address: Address, auth: dict[str, str]) -> dict[str, Any]:
 
 
 async def take(admin: Admin, told: dict[str, Any]) -> list[Any]:
-    """The next event, which is put to what has been told."""
+    """Return the next event, and add it to the received ones."""
     event = await admin.event()
     if event[0] != "server_stats" or not grown(told.get("server_stats")):
         told[event[0]] = event[1:]

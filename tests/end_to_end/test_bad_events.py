@@ -1,4 +1,4 @@
-"""Well-formed JSON that is not what is due: its sender gets an `error` event, and nobody else notices anything."""
+"""Well-formed JSON with invalid content: its sender gets an `error` event, and no other client is affected."""
 
 from typing import Any
 
@@ -127,7 +127,7 @@ async def test_an_unknown_event_is_answered(mallory: RawClient, bystanders: Byst
     await bystanders.notice_nothing()
 
 
-async def test_events_of_the_server_are_none_of_a_client(mallory: RawClient, bystanders: Bystanders) -> None:
+async def test_events_of_the_server_are_refused_from_clients(mallory: RawClient, bystanders: Bystanders) -> None:
     """What the server says itself cannot be said by a client to others."""
     for event in ("connected", "users:active", "user:left", "server:shutdown", "error", "pong"):
         await mallory.emit(event, {"projectId": PROJECT, "message": "forged"})
@@ -155,7 +155,7 @@ NESTED = (
 
 @pytest.mark.parametrize("packet", NESTED, ids=range(len(NESTED)))
 async def test_ten_thousand_nested_arrays_are_refused(mallory: RawClient, bystanders: Bystanders, packet: str) -> None:
-    """They are answered, and reach nobody, whose decoder might give up over them."""
+    """They are answered, and not relayed, since a recipient's decoder might fail."""
     await mallory.carrier.send("42" + packet)
     await expect_error(mallory, "")
     await mallory.goes_on()
@@ -170,8 +170,8 @@ async def test_a_ping_with_arguments_is_a_ping(mallory: RawClient, bystanders: B
     await bystanders.notice_nothing()
 
 
-async def test_numbers_go_on_digit_for_digit(mallory: RawClient, bystanders: Bystanders) -> None:
-    """Numbers that no JavaScript program could have written are relayed, or refused, and break nobody."""
+async def test_numbers_are_relayed_digit_for_digit(mallory: RawClient, bystanders: Bystanders) -> None:
+    """Numbers that JavaScript cannot write are relayed or refused, and break no client."""
     for number in ("12345678901234567890123", "1e400", "-0.0", "0." + "1" * 400):
         await mallory.carrier.send(f'42["canvas:update",{{"projectId":"{PROJECT}","changes":{number}}}]')
         await mallory.goes_on()

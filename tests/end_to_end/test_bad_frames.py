@@ -1,4 +1,4 @@
-"""What may come over a WebSocket, or in its place, from somebody who is no WebSocket client."""
+"""Data on a WebSocket connection from a client that does not speak WebSocket."""
 
 import json
 
@@ -52,10 +52,10 @@ def carrier(mallory: RawClient) -> RawWebSocket:
 
 @pytest.mark.parametrize("mallory", [RawWebSocket], indirect=True, ids=[""])
 @pytest.mark.parametrize(("frames", "codes"), FRAMES.values(), ids=FRAMES.keys())
-async def test_broken_frames_end_their_connection_alone(
+async def test_broken_frames_end_only_their_connection(
     carrier: RawWebSocket, mallory: RawClient, bystanders: Bystanders, frames: bytes, codes: set[int | None]
 ) -> None:
-    """The close code says what was wrong (RFC 6455 section 7.4.1)."""
+    """The close code names the error"""
     await carrier.send_bytes(frames)
     assert (await mallory.is_closed()).code in codes
     await bystanders.notice_the_leave()
@@ -80,7 +80,7 @@ async def test_a_message_in_fragments_is_a_message(
 
 
 @pytest.mark.parametrize("mallory", [RawWebSocket], indirect=True, ids=[""])
-async def test_a_message_of_the_limit_is_taken(mallory: RawClient, bystanders: Bystanders) -> None:
+async def test_a_message_of_the_limit_is_accepted(mallory: RawClient, bystanders: Bystanders) -> None:
     head, tail = '42["no such event","', '"]'
     await mallory.carrier.send(head + "x" * (LIMIT - len(head) - len(tail)) + tail)
     assert "nknown event" in (await mallory.expect("error"))["message"]
@@ -120,7 +120,7 @@ async def test_a_broken_handshake_is_refused(server: ServerProcess, bystanders: 
     await bystanders.notice_nothing()
 
 
-async def test_a_session_takes_no_second_websocket(server: ServerProcess, bystanders: Bystanders) -> None:
+async def test_a_session_refuses_a_second_websocket(server: ServerProcess, bystanders: Bystanders) -> None:
     first = await RawWebSocket.shake_hands(server, "")
     opening = await first.receive()
     assert isinstance(opening, str)

@@ -1,4 +1,4 @@
-"""Bytes that break the protocol: they end the connection that they come over, and nobody else notices more."""
+"""Bytes that violate the protocol end only their own connection."""
 
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders
@@ -86,7 +86,7 @@ CLOSING: dict[str, list[str | bytes]] = {
 
 
 @pytest.mark.parametrize("packets", CLOSING.values(), ids=CLOSING.keys())
-async def test_broken_packets_end_their_connection_alone(
+async def test_broken_packets_end_only_their_connection(
     mallory: RawClient, bystanders: Bystanders, packets: list[str | bytes]
 ) -> None:
     """Nothing of them reaches the others, who learn only that somebody has left."""
@@ -105,7 +105,7 @@ HARMLESS: dict[str, list[str | bytes]] = {
 
 
 @pytest.mark.parametrize("packets", HARMLESS.values(), ids=HARMLESS.keys())
-async def test_what_is_out_of_time_is_let_pass(
+async def test_an_unexpected_packet_is_tolerated(
     mallory: RawClient, bystanders: Bystanders, packets: list[str | bytes]
 ) -> None:
     """A packet that may be late, or is for an unknown namespace, does not end the connection."""
@@ -136,7 +136,7 @@ SOUND = {
 
 
 @pytest.mark.parametrize(("head", "value", "attachments"), SOUND.values(), ids=SOUND.keys())
-async def test_what_is_odd_but_sound_reaches_the_others_whole(
+async def test_odd_but_valid_events_reach_the_others_complete(
     mallory: RawClient, bystanders: Bystanders, head: str, value: str, attachments: list[bytes]
 ) -> None:
     await mallory.carrier.send(head + relay(value), *attachments)
@@ -146,7 +146,7 @@ async def test_what_is_odd_but_sound_reaches_the_others_whole(
     await bystanders.notice_nothing()
 
 
-async def test_what_is_sent_before_signing_in_ends_the_connection(bystanders: Bystanders, newcomer: RawClient) -> None:
+async def test_messages_before_sign_in_end_the_connection(bystanders: Bystanders, newcomer: RawClient) -> None:
     """An event needs a CONNECT before it."""
     await newcomer.carrier.send(f"42{relay('1')}")
     await newcomer.is_closed()

@@ -1,4 +1,4 @@
-"""HTTP requests that nobody well-behaved sends: each gets the status of its fault, and nobody else notices."""
+"""Invalid HTTP requests: each gets the status of its error, and no other client is affected."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ BODIES = {
 async def test_a_broken_body_ends_its_session_alone(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders, body: bytes, status: int
 ) -> None:
-    """The POST is answered with what was wrong, and the session is over."""
+    """The POST is answered with the error, and the session ends."""
     answer = await carrier.post(body)
     assert answer.status_code == status
     assert answer.json()["message"]
@@ -77,7 +77,7 @@ async def test_a_body_without_a_length_has_the_same_limit(
 
 
 @polling
-async def test_a_body_of_the_limit_is_taken(carrier: RawPolling, mallory: RawClient, bystanders: Bystanders) -> None:
+async def test_a_body_of_the_limit_is_accepted(carrier: RawPolling, mallory: RawClient, bystanders: Bystanders) -> None:
     head, tail = b'42["no such event","', b'"]'
     answer = await carrier.post(head + b"x" * (LIMIT - len(head) - len(tail)) + tail)
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -86,7 +86,7 @@ async def test_a_body_of_the_limit_is_taken(carrier: RawPolling, mallory: RawCli
 
 
 @polling
-async def test_packets_after_a_broken_one_are_not_taken(
+async def test_packets_after_a_broken_one_are_ignored(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
 ) -> None:
     """What came before it in the same body was taken; nothing after it is."""
@@ -153,7 +153,7 @@ REQUESTS = {
 async def test_a_bad_request_is_answered_with_its_code(
     http: httpx.AsyncClient, bystanders: Bystanders, method: str, path: str, status: int, code: int
 ) -> None:
-    """Engine.IO's numbers say what is wrong, and words beside them."""
+    """The answer has Engine.IO's error code and a message."""
     answer = await http.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["message"]
@@ -203,7 +203,7 @@ async def test_other_paths_are_not_found(http: httpx.AsyncClient, server: Server
 
 
 @pytest.mark.parametrize("path", ["/health", "/"])
-async def test_health_tells_who_is_here(http: httpx.AsyncClient, bystanders: Bystanders, path: str) -> None:
+async def test_health_counts_clients(http: httpx.AsyncClient, bystanders: Bystanders, path: str) -> None:
     """Clients connected now, projects with someone in them, and the seconds since the start."""
     answer = await http.get(path)
     assert answer.status_code == 200

@@ -110,7 +110,7 @@ async def test_two_connects_at_once_are_one_connection(server: ServerProcess, co
     assert editor.console == []
 
 
-async def test_after_a_reset_connection_the_board_goes_on_sending(server: ServerProcess, come: Come) -> None:
+async def test_after_a_reset_connection_the_board_continues_to_send(server: ServerProcess, come: Come) -> None:
     """Each edit that is made once the page is back arrives, though the page has not joined again."""
     (owner, _), (editor, relay) = await come("owner", server.port), await come("editor", server.port)
     for _ in range(2):
@@ -120,7 +120,7 @@ async def test_after_a_reset_connection_the_board_goes_on_sending(server: Server
     assert not [line for line in owner.console + editor.console if "refused" in line]
 
 
-async def test_after_a_restart_of_the_server_the_board_goes_on_sending(
+async def test_after_a_restart_of_the_server_the_board_continues_to_send(
     server: ServerProcess, come: Come, start_server: StartServer, origin: str, board: App
 ) -> None:
     """Each edit arrives at a page that has been opened since."""
@@ -142,7 +142,7 @@ async def test_after_a_restart_of_the_server_the_board_goes_on_sending(
 
 
 async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Come) -> None:
-    """It shows what was edited before; the person is listed once, and edits go both ways."""
+    """It shows earlier edits; the user is listed once, and edits go both ways."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     title = next(_titles)
     await owner.play(f"await make('{title}'); await move('{title}', 'DONE');")
@@ -178,10 +178,10 @@ async def test_a_change_of_the_tab_is_no_leave(server: ServerProcess, come: Come
     [("VIEWER", "viewers may not change the project"), (None, "join the project first")],
     ids=["a viewer now", "no member now"],
 )
-async def test_edits_are_refused_once_access_is_taken_away(
+async def test_edits_are_refused_after_access_is_revoked(
     board: App, origin: str, come: Come, role: str | None, why: str
 ) -> None:
-    """The page is told why, and the others see nothing of the edit."""
+    """The page gets the reason, and the edit is not relayed."""
     async with serving_guarded(AppAuthority(board), recheck=RECHECK, origins=[origin]) as (address, _):
         (owner, _), (editor, _) = await come("owner", address.port), await come("editor", address.port)
         await edits_arrive(editor, owner)

@@ -65,7 +65,7 @@ def redis() -> Iterator[RedisServer]:
         yield redis
 
 
-def test_all_is_there(place: Place, redis: RedisServer, postgres: Postgres, app: App) -> None:
+def test_every_check_is_listed(place: Place, redis: RedisServer, postgres: Postgres, app: App) -> None:
     """With Redis, the database and the app, nothing is wrong, but that a database lacks the tables of the app."""
     variables = {
         "NEXTAUTH_SECRET": SECRET,
@@ -93,7 +93,7 @@ def test_all_is_there(place: Place, redis: RedisServer, postgres: Postgres, app:
 
 
 def test_nothing_is_there(place: Place, redis: RedisServer, postgres: Postgres) -> None:
-    """Closed ports and wrong passwords are wrong, and each is told with what to do."""
+    """Closed ports and wrong passwords are wrong, with advice."""
     closed = {"APP_URL": "http://127.0.0.1:1", "REDIS_URL": f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:1"}
     code, found = place.report(NEXTAUTH_SECRET=SECRET, PROJECT_ACCESS="http", WS_PORT="0", **closed)
     assert code == 1

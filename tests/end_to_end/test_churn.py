@@ -68,7 +68,7 @@ async def visit_by_polling(server: ServerProcess, number: int) -> None:
 
 
 async def come_and_go(server: ServerProcess, clients: int) -> None:
-    """Have so many clients visit the server, some at a time."""
+    """Let clients visit the server, some at a time."""
 
     async def visit(numbers: Iterator[int]) -> None:
         for number in numbers:

@@ -1,4 +1,4 @@
-"""Options of the real client that change what is on the wire."""
+"""Options of the real client that change the wire format."""
 
 import pytest
 from tests.support.people import ALICE, BOB, PROJECT

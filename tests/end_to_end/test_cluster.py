@@ -84,7 +84,7 @@ async def listed(client: Client) -> set[str]:
 
 
 async def expect_left(client: Client, person: Person, *remaining: Person) -> None:
-    """Check that somebody's leaving is told next, and who is left."""
+    """Check that the next events are a user's leave and the remaining users."""
     assert (await client.expect("user:left"))["userId"] == person.id
     assert await listed(client) == {other.id for other in remaining}
     assert await client.expect("users:count") == {"count": len(remaining)}
@@ -124,7 +124,7 @@ async def test_a_lone_surrogate_is_relayed_unchanged(
         await relayed(alice, bob, task)
 
 
-async def test_relays_go_from_one_to_the_other(pair: Pair) -> None:
+async def test_relays_reach_the_other_instance(pair: Pair) -> None:
     """Both ways, with the sender's own name, once, and not back to the sender."""
     await relayed(pair.alice, pair.bob, {"title": "Größe ✓", "size": 1.5})
     await relayed(pair.bob, pair.alice, [1, None])
@@ -157,7 +157,7 @@ async def test_a_project_named_like_a_socket_of_another_server_does_not_reach_it
     await alice.hears_nothing()
 
 
-async def test_leaving_is_told_on_the_other(pair: Pair, connect_by: Connect) -> None:
+async def test_a_leave_is_announced_on_the_other_instance(pair: Pair, connect_by: Connect) -> None:
     """Also of one that just disconnects; nothing is told of members of other projects."""
     carol = await connect_by(CAROL, url=pair.servers[1].url)
     await join(carol, project="another")
@@ -192,10 +192,10 @@ async def test_members_of_a_dead_server_leave(quick_pair: Pair) -> None:
     assert lines(second, "! Instance lost") == [f"! Instance lost without a shutdown: {name}"]
 
 
-async def test_without_redis_each_goes_on_and_they_are_one_again_when_it_is_back(
+async def test_instances_continue_without_redis_and_reconnect_later(
     quick_pair: Pair, redis: RedisServer, connect_by: Connect
 ) -> None:
-    """Health and log say why; clients stay connected; nobody is told of anybody who never left."""
+    """Health and log have the reason; clients stay connected, and no false leave is announced."""
     alice, bob, servers = quick_pair.alice, quick_pair.bob, quick_pair.servers
     redis.kill()
     for server in servers:
@@ -232,8 +232,8 @@ async def settle(pair: Pair) -> None:
     await relayed(pair.bob, pair.alice, "settle")
 
 
-async def test_a_user_has_so_many_connections_over_all_instances(quick_pair: Pair, connect_by: Connect) -> None:
-    """With a limit of three, the fourth is refused wherever it comes; one that goes makes room on either."""
+async def test_a_users_connections_are_limited_over_all_instances(quick_pair: Pair, connect_by: Connect) -> None:
+    """With a limit of three, the fourth is refused on either instance; a leave makes room on both."""
     first, second = quick_pair.servers
     clients = [await connect_by(CAROL, url=server.url) for server in (first, second, first)]
     await settle(quick_pair)
@@ -271,10 +271,10 @@ async def test_an_address_has_one_measure_for_all_instances(
         await carrier.close()
 
 
-async def test_a_server_that_starts_without_redis_joins_when_it_is_there(
+async def test_a_server_that_starts_without_redis_connects_later(
     redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """It serves meanwhile; who was there first is found by those on the other."""
+    """It serves meanwhile; the first users are found by those on the other instance."""
     redis.kill()
     first, second = start_server(REDIS_URL=redis.url), start_server(REDIS_URL=redis.url)
     await expect_health(first, status="degraded")
@@ -289,7 +289,7 @@ async def test_a_server_that_starts_without_redis_joins_when_it_is_there(
     assert await listed(bob) == {ALICE.id, BOB.id}
 
 
-async def test_deployments_with_prefixes_of_their_own_share_nothing(
+async def test_deployments_with_different_prefixes_share_nothing(
     redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> None:
     """Though they share a Redis, and their projects have the same ids."""

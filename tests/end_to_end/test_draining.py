@@ -58,7 +58,7 @@ def has_gone(client: Client) -> bool:
     return ["disconnect", "transport close"] in client.changes.items
 
 
-async def test_one_goes_and_the_other_is_left(halfway: Halfway) -> None:
+async def test_one_leaves_and_the_other_stays(halfway: Halfway) -> None:
     """A client that leaves is told and seen to leave; the others work on with other instances, until another signal."""
     await expect_gone(halfway)
     await expect_shut(halfway.draining)
@@ -88,7 +88,7 @@ async def expect_gone(halfway: Halfway) -> None:
 
 
 async def expect_shut(server: ServerProcess) -> None:
-    """Check that nobody new is taken, and that a load balancer can see it."""
+    """Check that new clients are refused, and that a load balancer can see it."""
     async with client_of(server.url) as http:
         refused = await http.get("", params=HANDSHAKE)
         assert (refused.status_code, refused.json()["message"]) == (503, "Server is shutting down")
@@ -113,8 +113,8 @@ async def test_it_ends_when_the_last_client_has_gone(redis: RedisServer, start_s
     assert await asyncio.to_thread(deserted.wait) == 0
 
 
-async def test_one_that_is_alone_tells_everyone_at_once(start_server: StartServer) -> None:
-    """Since there is nobody to send them to, and says at its start that it will."""
+async def test_a_single_instance_announces_immediately(start_server: StartServer) -> None:
+    """Since there is no other instance, and it says so at its start."""
     server = start_server(SHUTDOWN_DRAIN=HOURS)
     server.line(lambda line: line.startswith("! SHUTDOWN_DRAIN does nothing without REDIS_URL"))
     both = [await RawWebSocket.open(server), await RawWebSocket.open(server)]

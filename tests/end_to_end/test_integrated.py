@@ -61,7 +61,7 @@ async def people(example: AsgiServer, node: NodeProcess) -> AsyncIterator[list[C
 
 
 async def announce(example: AsgiServer, text: str) -> str:
-    """Have an application tell everyone something; return what it says of it."""
+    """Let an application send an event to all clients; return"""
     async with httpx.AsyncClient(base_url=example.url, timeout=PATIENCE, trust_env=False) as http:
         return (await http.post("/announce", params={"text": text})).text
 
@@ -113,7 +113,7 @@ def web(tmp_path: Path) -> Iterator[StartWeb]:
 
 @pytest.mark.parametrize("command", ["uvicorn-fast", "hypercorn"])
 async def test_users_work_in_an_integrated_server(web: StartWeb, connect_by: Connect, command: str) -> None:
-    """It signs them in, shows who is there and relays what they do; its own pages count them."""
+    """It signs users in, shows presence and relays events; its own pages count them."""
     server = web(command)
     alice = await connect_by(ALICE, url=server.url, way=WAYS["js-upgrade"])
     bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
@@ -133,8 +133,8 @@ async def test_users_work_in_an_integrated_server(web: StartWeb, connect_by: Con
         await person.close()
 
 
-async def test_clients_are_told_when_the_application_stops(web: StartWeb, connect_by: Connect) -> None:
-    """Under uvicorn with `--ws` a goodbye reaches everyone, and nobody keeps it from stopping."""
+async def test_clients_are_informed_when_the_application_stops(web: StartWeb, connect_by: Connect) -> None:
+    """Under uvicorn with `--ws` the announcement reaches every client, and no client delays the stop."""
     server = web("uvicorn-fast")
     alice = await connect_by(ALICE, url=server.url, way=WAYS["js-websocket"])
     bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])

@@ -67,7 +67,7 @@ async def test_a_signed_out_user_is_refused(database: Database, start_server: St
         await connect_by(OWNER, url=server.url, auth=None, headers=headers_of("owner"))
 
 
-async def test_without_the_database_the_log_says_what_to_do(start_server: StartServer, connect_by: Connect) -> None:
+async def test_without_the_database_the_log_has_advice(start_server: StartServer, connect_by: Connect) -> None:
     """The operator learns that the app has such sessions, and the variable to set."""
     server = start_server(NEXTAUTH_SECRET=SECRET)
     with pytest.raises(Refused, match="Authentication failed"):

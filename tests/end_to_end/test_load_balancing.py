@@ -96,7 +96,7 @@ async def crowded(site: Site) -> tuple[ServerProcess, list[Member], list[Member]
 
 
 async def test_an_instance_is_killed(site: Site) -> None:
-    """Its clients come back by others; the connections they had leave once for all; the others' work goes on."""
+    """Its clients reconnect to other instances; their old connections leave once; other members continue."""
     dead, moving, staying = await crowded(site)
     async with working(*staying):
         await asyncio.to_thread(dead.kill)
@@ -107,7 +107,7 @@ async def test_an_instance_is_killed(site: Site) -> None:
 
 
 async def test_an_instance_is_drained(site: Site) -> None:
-    """Its clients are told, and come back by others; newcomers do not notice, while it waits for somebody late."""
+    """Its clients reconnect elsewhere; new clients do not notice, while it waits for a late one."""
     stopping, moving, staying = await crowded(site)
     polling = await RawPolling.open(stopping)
     late = RawClient(polling)
@@ -127,7 +127,7 @@ async def test_an_instance_is_drained(site: Site) -> None:
 
 
 async def test_an_instance_is_added(site: Site) -> None:
-    """After a reload of nginx newcomers are with it too; nobody has to move for it, whatever they are connected by."""
+    """After a reload of nginx, new clients reach it too; existing clients need not move."""
     nginx = site.balance(2)
     await site.enter(*CROWD)
     added = site.instances[2]

@@ -59,7 +59,7 @@ def start_server_in_json(start_server: StartServer) -> ServerProcess:
     return start_server(LOG_FORMAT="json", LOG_LEVEL="debug", METRICS_TOKEN=METRICS_TOKEN)
 
 
-async def test_what_a_request_leads_to_has_its_id(start_server: StartServer) -> None:
+async def test_log_lines_of_a_request_have_its_id(start_server: StartServer) -> None:
     """A refusal, and what a client does by a POST; the same id is in the answer."""
     server = start_server_in_json(start_server)
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:

@@ -1,4 +1,4 @@
-"""What people meet at nginx, as deploy/nginx/synkora.conf has it: addresses, origins, TLS, and what is not public."""
+"""nginx with deploy/nginx/synkora.conf: addresses, origins, TLS, and private paths."""
 
 import json
 import re
@@ -95,7 +95,7 @@ async def test_the_host_that_nginx_forwards_is_the_pages(start_server: StartServ
                     assert answer.status_code == status, origin
 
 
-async def test_a_refusal_names_what_nginx_does_by_default(start_server: StartServer) -> None:
+async def test_a_refusal_explains_nginxs_default(start_server: StartServer) -> None:
     """Without any word of nginx on the name that people use, the answer and the log say what the cause may be."""
     server = start_server(**BEHIND_PROXY)
     with running_nginx([server.port], change=bare) as nginx:

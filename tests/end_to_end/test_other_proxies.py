@@ -102,7 +102,7 @@ async def test_another_instance_accepts_the_client_that_one_refuses(
 
 
 async def test_a_session_of_a_dead_instance_is_refused(kind: Kind, start_server: StartServer) -> None:
-    """Its client is told so at once, so that it opens another; so is one with an id of nobody's."""
+    """Its client gets an error at once and opens a new session; so does one with an unknown id."""
     instances = [start_server(**BEHIND_PROXY, WS_INSTANCE=name) for name in INSTANCES]
     with running_proxy(kind, ports_of(instances)) as address:
         async with client_of(f"http://{address}") as http:
@@ -115,7 +115,7 @@ async def test_a_session_of_a_dead_instance_is_refused(kind: Kind, start_server:
             assert (await http.get("", params=HANDSHAKE)).status_code == 200
 
 
-async def test_what_is_public_and_who_is_who(kind: Kind, start_server: StartServer) -> None:
+async def test_public_paths_and_client_addresses(kind: Kind, start_server: StartServer) -> None:
     """All but Socket.IO's path is the web app's; clients are told apart by their addresses, whatever they say; and
     pages of the name's own origin are let in.
     """

@@ -154,7 +154,7 @@ async def test_no_secret_is_ever_written(start_server: StartServer, connect_by: 
         assert text not in server.output
 
 
-async def test_a_port_in_use_is_told_in_one_line(server: ServerProcess, tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_in_one_line(server: ServerProcess, tmp_path: Path) -> None:
     """It exits with 1, and says what to do; so it does where the port is taken by anything else."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         for port in (server.port, other.getsockname()[1]):

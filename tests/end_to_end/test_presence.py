@@ -74,7 +74,7 @@ async def test_a_join_is_sent_in_order(connect: Connect) -> None:
 
 
 async def test_a_leave_is_sent_in_order(connect: Connect) -> None:
-    """Those left behind get who left, the list and the count; who left hears nothing, and may come back."""
+    """The others get the leave, the list and the count; the member that left gets nothing, and may rejoin."""
     alice, bob = await join_both(connect)
     await alice.emit("leave-project", PROJECT)
     assert await expect_timed(bob, "user:left") == parted(ALICE, alice)
@@ -129,7 +129,7 @@ async def test_two_tabs_are_one_user(connect: Connect) -> None:
 
 
 async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
-    """A page's hooks join two or three times: each is answered with the list, and nobody else is told."""
+    """A page's hooks join two or three times: each join is answered with the list, and not announced."""
     alice, bob = await join_both(connect)
     for _ in range(2):
         await alice.emit("join-project", PROJECT)
@@ -150,7 +150,7 @@ async def test_a_repeated_leave_is_not_announced(connect: Connect) -> None:
     await bob.hears_nothing()
 
 
-async def test_a_project_forgets_who_has_gone(connect: Connect) -> None:
+async def test_a_project_drops_members_that_have_left(connect: Connect) -> None:
     alice = await connect(ALICE)
     await join(alice)
     await alice.close()

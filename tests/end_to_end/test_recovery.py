@@ -21,7 +21,7 @@ SETTINGS = {"WS_PING_INTERVAL": "1", "WS_PING_TIMEOUT": "1", "RECOVERY": "true",
 
 
 async def both(connect_by: Connect, relay: Relay, way: Way, url: str) -> tuple[Client, Client]:
-    """Alice behind the relay and Bob, who have joined once."""
+    """Alice behind the relay and Bob; both have joined."""
     alice = await connect_by(ALICE, url=f"http://127.0.0.1:{relay.port}", way=way)
     bob = await connect_by(BOB, url=url)
     await join(alice)
@@ -35,7 +35,7 @@ async def create(client: Client, task: int) -> None:
 
 
 def created(client: Client) -> list[int]:
-    """The tasks that a client has been told of."""
+    """The tasks in a client's received events."""
     return [event[1]["id"] for event in client.events.items if event[0] == "task:create"]
 
 
@@ -95,7 +95,7 @@ async def test_fault_01_a_page_that_joins_once_misses_nothing(
 async def test_fault_08_a_restart_loses_nothing(
     start_server: StartServer, connect_by: Connect, tmp_path: Path, ending: signal.Signals
 ) -> None:
-    """What was sent before, and what was sent by those who came back first, with both users' sockets as they were."""
+    """Events before the restart, and events of clients that returned earlier, with both sockets restored."""
     state = {**SETTINGS, "STATE_DIR": str(tmp_path / "state")}
     server = start_server(**state)
     async with relaying(server.port) as relay:

@@ -38,7 +38,7 @@ async def test_a_server_without_recovery_is_found_out(tmp_path: Path, node: Node
         assert any("did not get" in problem for problem in found)
 
 
-def test_a_folder_that_cannot_be_used_is_told(start_server: StartServer, tmp_path: Path) -> None:
+def test_an_unusable_folder_is_reported(start_server: StartServer, tmp_path: Path) -> None:
     """In the log, once; the server starts, and keeps everything in memory."""
     (tmp_path / "file").write_text("not a folder")
     server = start_server(STATE_DIR=str(tmp_path / "file" / "state"))

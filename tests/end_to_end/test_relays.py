@@ -18,7 +18,7 @@ def filled(delivery: Any, sender_id: str) -> Any:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-async def test_the_others_in_the_project_get_what_one_sends(connect: Connect, row: Row) -> None:
+async def test_other_members_get_a_members_events(connect: Connect, row: Row) -> None:
     """Bob gets it; Alice, who sent it, and Carol in another project do not. Further fields are ignored."""
     alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
     await join(alice)
@@ -73,7 +73,7 @@ async def test_the_apps_data_is_relayed_unchanged(connect: Connect) -> None:
 
 
 async def test_binary_data_is_relayed_unchanged(connect: Connect) -> None:
-    """Attachments of a canvas change arrive in their places, and what comes after them arrives after them."""
+    """Attachments of a canvas change arrive in their places, and later events arrive afterwards."""
     alice, bob = await join_both(connect)
     large = bytes(range(256)) * 256
     changes = {"layers": [{"pixels": b"\x00\xff\x1e"}, {"pixels": large}], "empty": b"", "count": 2}
@@ -120,7 +120,7 @@ async def test_nothing_is_lost_on_the_way_to_websocket(connect_by: Connect) -> N
             await alice.expect(event)
 
 
-async def test_a_relay_goes_only_into_the_project_it_is_for(connect: Connect) -> None:
+async def test_a_relay_reaches_only_its_project(connect: Connect) -> None:
     alice, bob, carol = await join_one_and_two(connect)
     await alice.emit("task:move", {"projectId": "two", "taskId": "t1", "status": "TODO"})
     assert await carol.next() == ["task:move", {"taskId": "t1", "status": "TODO"}]
@@ -158,7 +158,7 @@ async def test_a_ping_is_answered_to_its_sender_alone(connect: Connect) -> None:
     await bob.hears_nothing()
 
 
-async def test_what_is_relayed_is_acknowledged(connect: Connect) -> None:
+async def test_relayed_events_are_acknowledged(connect: Connect) -> None:
     """Who asks for an ack gets one, after the event was taken, with binary data or without."""
     alice, bob = await join_both(connect)
     assert await alice.call("task:create", {"projectId": PROJECT, "task": TASK}) in (None, [])

@@ -120,7 +120,7 @@ async def expect_relays(members: list[Member]) -> None:
 
 
 async def expect_again(members: list[Member], times: int) -> None:
-    """Wait until each has connected so many times."""
+    """Wait until each has connected this many times."""
     await calm(lambda: {len(member.ids) for member in members} == {times}, lambda: [each.ids for each in members])
 
 
@@ -268,7 +268,7 @@ async def test_from_node_to_this_server(site: Site, redis: RedisServer, tmp_path
     await expect_relays(site.members)
 
 
-async def test_the_node_server_has_what_the_document_shows() -> None:
+async def test_the_node_server_matches_the_document() -> None:
     """The adapter, and presence that is told to its own clients, are in the server that these steps are taken with."""
     text = NODE_SERVER.read_text(encoding="utf-8")
     lines = [line for each in blocks(DOCUMENT, "js") for line in each.text.splitlines()]

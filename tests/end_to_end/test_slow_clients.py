@@ -1,4 +1,4 @@
-"""Clients that stop reading while their project is busy: what they lose, what it costs, and that nobody else does."""
+"""Slow consumers in a busy project: their losses, their cost, and no effect on others."""
 
 import asyncio
 import base64
@@ -171,7 +171,9 @@ async def test_over_tls_it_is_the_same(start_server: StartServer, carriers: list
 
 
 @ways
-async def test_a_long_backlog_comes_whole(start_server: StartServer, carriers: list[Carrier], open_slow: Open) -> None:
+async def test_a_long_backlog_arrives_complete(
+    start_server: StartServer, carriers: list[Carrier], open_slow: Open
+) -> None:
     """Whatever waits within the limit comes in the order in which it was sent, though not in one piece."""
     server = start_server(**BUSY, LOG_LEVEL="warning")
     carriers += [await open_slow(server), await RawWebSocket.open(server)]

@@ -1,4 +1,4 @@
-"""How the server stops, and how its clients come back."""
+"""The server's shutdown, and the reconnection of its clients."""
 
 import asyncio
 import signal

@@ -131,7 +131,7 @@ async def test_a_server_that_cannot_write_serves_and_stops_well(tmp_path: Path, 
         assert await server.expect_end() == (0, "")
 
 
-async def test_a_reader_that_is_gone_costs_only_the_lines(tmp_path: Path) -> None:
+async def test_a_closed_reader_costs_only_lines(tmp_path: Path) -> None:
     """Whether it goes before the start or later; the server exits with 0."""
     for goes_early in (True, False):
         reader, writer = os.pipe()
@@ -147,7 +147,7 @@ async def test_a_reader_that_is_gone_costs_only_the_lines(tmp_path: Path) -> Non
             assert await server.expect_end() == (0, "")
 
 
-async def test_a_port_in_use_is_told_without_an_output(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_without_an_output(tmp_path: Path) -> None:
     """The one line on standard error gives the true cause."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -160,7 +160,7 @@ async def test_a_port_in_use_is_told_without_an_output(tmp_path: Path) -> None:
                 ]
 
 
-async def test_what_was_lost_is_counted_for_prometheus(tmp_path: Path) -> None:
+async def test_lost_messages_are_counted_for_prometheus(tmp_path: Path) -> None:
     """A full disk takes no line: each is counted."""
     with running(tmp_path, f"{SERVE} > /dev/full") as server:
         await server.expect_health()

@@ -33,7 +33,7 @@ def as_written(address: str, form: str) -> str:
 
 @given(peer=outside, header=st.text(st.characters(codec="latin-1", exclude_characters="\n\r")))
 def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> None:
-    """Whatever a peer that is no trusted proxy sends, its address is its own, and TLS is what it speaks."""
+    """Headers of an untrusted peer are ignored: its own address and TLS state count."""
     headers = Headers([(b"x-forwarded-for", header.encode("latin-1")), (b"x-forwarded-proto", b"https")])
     expected = str(parse_address(peer))
     assert TRUSTED.address(peer, headers) == expected
@@ -48,7 +48,7 @@ def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> No
     hops=st.lists(inside, max_size=3),
     form=written,
 )
-def test_what_a_client_writes_before_its_address_changes_nothing(
+def test_forged_entries_before_the_address_are_ignored(
     peer: str, lies: list[str], client: str, hops: list[str], form: str
 ) -> None:
     """Behind any number of trusted proxies the address is the last untrusted one, in any notation."""
@@ -99,7 +99,7 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
     ],
 )
 def test_addresses(peer: str, header: str, expected: str) -> None:
-    """The address is read from the end of the header, and what is none ends the reading."""
+    """The address is read from the end of the header, up to an invalid entry."""
     assert TRUSTED.address(peer, forwarded(header)) == expected
 
 
@@ -156,7 +156,7 @@ def test_networks(name: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "localhost", "10.0.0.0/33", "10.0.0", "*", "::ffff:10.0.0.7/x"])
-def test_what_is_no_network(name: str) -> None:
+def test_an_invalid_network(name: str) -> None:
     """Anything else is refused when the server starts, and not when somebody connects."""
     with pytest.raises(ValueError, match=r".*"):
         TrustedProxies([name])

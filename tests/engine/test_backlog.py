@@ -13,7 +13,7 @@ def message(text: str, *, volatile: bool, size: int) -> Message:
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(1, 30_000)), max_size=40), st.integers(1, 5), st.integers(1, 90_000)
 )
-def test_what_is_held_keeps_its_order_and_its_count_of_bytes(
+def test_the_backlog_keeps_its_order_and_its_count_of_bytes(
     sizes: list[tuple[bool, int]], batch: int, most: int
 ) -> None:
     """Whatever comes, all that is not volatile and the newest of the rest are released in order, and bytes add up."""
@@ -78,7 +78,7 @@ def test_an_update_that_has_been_released_is_not_replaced() -> None:
         assert texts(held.release()) == [f"list {number}"]
 
 
-def test_updates_past_their_limit_are_dropped_and_their_subjects_noted() -> None:
+def test_updates_above_their_limit_are_dropped_and_their_subjects_stored() -> None:
     """More than 64 kB of updates are not held; of the same subject nothing is held from then on, all else is."""
     held, busy, quiet = Backlog(10_000_000), Project(), Project()
     held.add([message("edit", volatile=False, size=9)])
@@ -101,7 +101,7 @@ def test_updates_are_dropped_before_the_rest_is_too_much() -> None:
     st.lists(st.tuples(st.sampled_from("udv"), st.integers(0, 2), st.booleans(), st.integers(1, 40_000)), max_size=40),
     st.integers(1, 90_000),
 )
-def test_bytes_and_order_are_right_whatever_is_held(kinds: list[tuple[str, int, bool, int]], most: int) -> None:
+def test_bytes_and_order_are_right_for_any_backlog(kinds: list[tuple[str, int, bool, int]], most: int) -> None:
     """With updates, edits and cursors mixed, no edit is lost, and an update only where something makes up for it."""
     held, projects = Backlog(100_000), [Project() for _ in range(3)]
     messages: list[Message] = []

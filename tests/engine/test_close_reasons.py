@@ -41,7 +41,7 @@ def test_each_end_has_its_close_code(reason: Reason, error: Exception | None, co
     assert close_code(reason, error) is code
 
 
-def test_the_reasons_are_socketios_words() -> None:
+def test_the_reasons_have_socketios_names() -> None:
     """Applications compare them with the words of Socket.IO's documentation."""
     assert sorted(Reason) == [
         "client namespace disconnect",

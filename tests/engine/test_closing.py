@@ -48,7 +48,7 @@ async def test_the_last_messages_wait_for_the_client_to_move(reason: Reason) -> 
     assert upgrading.reasons == [reason]
 
 
-async def test_a_long_backlog_goes_out_whole_when_the_client_moves() -> None:
+async def test_a_long_backlog_is_sent_complete_after_an_upgrade() -> None:
     upgrading = Upgrading()
     for number in range(100):
         upgrading.session.send(b"%d" % number + b"." * 10_000)
@@ -102,7 +102,7 @@ async def test_a_client_that_never_moves_is_forgotten(monkeypatch: pytest.Monkey
 
 
 async def test_a_websocket_that_is_cut_leaves_the_last_messages_to_a_poll() -> None:
-    """The client goes back to polling, and finds there what was sent last, and the end."""
+    """The client returns to polling, and gets the last messages and the end there."""
     upgrading = Upgrading()
     upgrading.session.send(b"last")
     upgrading.session.close(Reason.FORCED_SERVER_CLOSE)

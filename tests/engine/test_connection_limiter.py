@@ -94,7 +94,7 @@ def test_an_address_with_enough_connections_gets_no_more_and_others_do() -> None
         ("no:address", "no:address", True),
     ],
 )
-def test_what_one_household_has_counts_as_one_address(first: str, second: str, same: bool) -> None:
+def test_an_ipv6_prefix_counts_as_one_address(first: str, second: str, same: bool) -> None:
     """The /64 of an IPv6 address, and each IPv4 address however it is written; no text is an error."""
     limiter = limiter_of(connections_per_address=1)
     come(limiter, first)
@@ -106,7 +106,7 @@ def test_what_one_household_has_counts_as_one_address(first: str, second: str, s
 
 @pytest.mark.parametrize("rate", [0.5, 1, 10])
 def test_handshakes_of_an_address_have_a_rate_and_ten_seconds_worth_at_once(rate: float, clock: Clock) -> None:
-    """An office whose clients all come back after a restart is let in; one more is told to wait, and others are not."""
+    """Many clients of one address reconnect after a restart; one more has to wait, other addresses do not."""
     limiter = limiter_of(handshakes_per_address=rate)
     for _ in range(int(10 * rate) + 1):
         limiter.check(ADDRESS)
@@ -233,7 +233,7 @@ CROWDED = (429, "10", '{"code":4,"message":"Too many connections from this addre
 @pytest.mark.parametrize(
     ("settings", "answer"), [({"clients": 1}, FULL), ({"connections_per_address": 1}, CROWDED)], ids=["all", "address"]
 )
-async def test_both_transports_are_refused_with_words_and_retry_after(
+async def test_both_transports_are_refused_with_a_message_and_retry_after(
     settings: dict[str, int], answer: tuple[int, str, str]
 ) -> None:
     async with gated(**settings) as (address, limiter):

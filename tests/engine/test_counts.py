@@ -3,7 +3,7 @@
 from synkora.engine.counts import LocalCounts
 
 
-def test_each_name_is_counted_for_itself_and_forgotten_when_it_has_none() -> None:
+def test_each_name_is_counted_separately_and_removed_at_zero() -> None:
     counts = LocalCounts()
     counts.add("ann")
     counts.add("ann")

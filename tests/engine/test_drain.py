@@ -1,4 +1,4 @@
-"""Parting with all sessions over a time: whom, when, and what they may still send."""
+"""Draining: the order and time of the ends, and late messages."""
 
 import asyncio
 from collections import Counter
@@ -54,7 +54,7 @@ async def test_each_session_ends_once_and_none_remains() -> None:
 
 
 async def test_they_part_in_another_order_than_they_came() -> None:
-    """So that it is not always the same who are first."""
+    """So that the order differs."""
     crowd = Crowd(50)
     await drain(crowd.registry, 0, before_end=crowd.tell)
     assert crowd.order != crowd.sessions
@@ -69,7 +69,7 @@ async def test_they_part_one_after_the_other() -> None:
     assert all(time - begun > number * pace - 0.01 for number, time in enumerate(crowd.times))
 
 
-async def test_those_of_a_group_part_together() -> None:
+async def test_sessions_of_a_group_end_together() -> None:
     crowd = Crowd(30)
     groups = [crowd.sessions[:10], crowd.sessions[10:20]]
     await drain(crowd.registry, 0.1, groups, crowd.tell)
@@ -78,7 +78,7 @@ async def test_those_of_a_group_part_together() -> None:
 
 
 async def test_a_large_group_parts_in_pieces() -> None:
-    """A project of thousands is not to come back at once."""
+    """Thousands of members must not reconnect at once."""
     crowd = Crowd(2 * MAX_BATCH + 1)
     await drain(crowd.registry, 0.1, [crowd.sessions], crowd.tell)
     assert sorted(map(len, crowd.batches)) == [1, MAX_BATCH, MAX_BATCH]
@@ -120,7 +120,7 @@ async def test_it_ends_without_remaining_sessions() -> None:
 
 
 async def test_it_ends_after_its_time_with_remaining_sessions() -> None:
-    """A client that answers nothing keeps nobody waiting."""
+    """A silent client does not delay the drain."""
     crowd = Crowd(3)
     async with asyncio.timeout(PATIENCE):
         await drain(crowd.registry, 0.1)
@@ -141,8 +141,8 @@ async def test_nothing_is_sent_after_the_close_frame() -> None:
     assert crowd.engine.recorders[0].reasons == [PARTED]
 
 
-async def test_what_others_send_to_one_that_parts_does_not_pile_up() -> None:
-    """However much it is, nobody is cut off for it, and the session ends for the reason that it parted for."""
+async def test_messages_for_a_draining_session_do_not_accumulate() -> None:
+    """Any amount is accepted, and the session ends with the drain's reason."""
     crowd = Crowd(1)
     (session,) = crowd.sessions
     flusher = crowd.registry.flusher
@@ -159,7 +159,7 @@ async def test_what_others_send_to_one_that_parts_does_not_pile_up() -> None:
 
 
 @pytest.mark.parametrize("name", ["polling", "websocket"])
-async def test_one_that_parts_ends_for_that_reason_whatever_else_happens(name: TransportName) -> None:
+async def test_a_draining_session_ends_with_its_first_reason(name: TransportName) -> None:
     """It has been sent away: that no pong comes any more is no news."""
     engine = Engine()
     session = engine.registry.open(request_of(), MemoryTransport(name))
@@ -196,7 +196,7 @@ async def polled() -> AsyncIterator[tuple[Engine, Polling, Session]]:
         yield engine, client, engine.recorders[0].session
 
 
-async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
+async def test_messages_before_a_websocket_client_knows_of_the_drain_are_handled() -> None:
     """Up to its answer to the close frame, which says that the service restarts."""
     engine = Engine()
     async with serving_engine(engine) as address, websocket(address) as client:
@@ -210,7 +210,7 @@ async def test_what_a_websocket_sent_before_it_knew_is_taken() -> None:
     assert engine.recorders[0].reasons == [PARTED]
 
 
-async def test_what_a_polling_client_posts_before_it_knew_is_taken() -> None:
+async def test_posts_before_a_polling_client_knows_of_the_drain_are_handled() -> None:
     """Until the poll that comes after its last messages is answered with the end."""
     async with polled() as (engine, client, session):
         session.send(b"last")

@@ -47,7 +47,7 @@ def test_a_request_with_an_id_is_for_that_session() -> None:
         (Refusal.BAD_REQUEST, "GET", True, ["EIO=4&transport=polling", "EIO=4&transport=polling&sid=abc"]),
     ],
 )
-def test_what_is_wrong_has_its_number(code: Refusal, method: str, websocket: bool, queries: list[str]) -> None:
+def test_each_error_has_its_code(code: Refusal, method: str, websocket: bool, queries: list[str]) -> None:
     """Transport, method, version and the kind of request are checked, and refused with Engine.IO's numbers."""
     for query in queries:
         with pytest.raises(HandshakeRefused) as refused:
@@ -86,7 +86,7 @@ def test_the_websocket_of_a_page_that_has_its_session_already() -> None:
         check(new, SETTINGS, websocket=True, page="https://other.example.com")
 
 
-def test_the_answer_is_a_number_and_words() -> None:
+def test_the_answer_has_a_code_and_a_message() -> None:
     """The body is the JSON that Engine.IO's clients know; other words and another status can be given."""
     assert json.loads(HandshakeRefused(Refusal.UNKNOWN_SESSION).body) == {"code": 1, "message": "Session ID unknown"}
     refusal = HandshakeRefused(Refusal.BAD_REQUEST, "two polls", status=405)
@@ -97,7 +97,7 @@ def test_the_answer_is_a_number_and_words() -> None:
     "name", ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js", "socket.io.js.map"]
 )
 def test_a_request_for_the_client_files_gets_advice(name: str) -> None:
-    """A server on Node.js hands out the client's files; this one answers 404, and in words."""
+    """A Node.js server serves the client's files; this one answers 404 with a message."""
     with pytest.raises(HandshakeRefused, match="install socket") as refused:
         check(replace(request_of(""), path=f"/socket.io/{name}"), EngineSettings(), websocket=False)
     assert refused.value.status == 404

@@ -61,7 +61,7 @@ async def test_an_ended_session_is_neither_pinged_nor_timed_out() -> None:
     assert (early.pings, early.timeouts, late.timeouts) == (0, 0, 0)
 
 
-async def test_cancel_forgets_everyone() -> None:
+async def test_cancel_drops_all_keys() -> None:
     """After cancel no timer is left that would call anyone."""
     heartbeat, patient = Heartbeat(60, 60), Patient()
     heartbeat.start(patient)

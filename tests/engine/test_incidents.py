@@ -1,4 +1,4 @@
-"""Incidents: counts that nobody can make grow."""
+"""Incidents: counts with bounded memory."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,7 +92,7 @@ def test_labels_are_bounded() -> None:
     assert len(tally.label) <= 200
 
 
-def test_totals_are_never_taken() -> None:
+def test_totals_are_never_reset() -> None:
     """Totals continue when the counts are reset: by kind, and by limit."""
     incidents = Incidents()
     for _ in range(2):

@@ -53,7 +53,7 @@ def test_an_allowed_page_is_admitted_and_trusted(allowed: list[str], origin: str
     ],
 )
 def test_any_other_page_is_neither(allowed: list[str], origin: str) -> None:
-    """Another scheme, port, domain or path, and what is no origin at all, is refused."""
+    """Another scheme, port, domain or path, and an invalid origin, is refused."""
     origins = Origins(allowed)
     assert not origins.allows(asked(origin, HOST))
     assert not origins.trusts(asked(origin, HOST))
@@ -95,7 +95,7 @@ def test_a_request_without_an_origin_is_admitted_but_not_trusted() -> None:
     assert not origins.trusts(asked(None, HOST))
 
 
-def test_a_refusal_names_the_origin_and_what_to_do() -> None:
+def test_a_refusal_has_the_origin_and_advice() -> None:
     """The words show the origin, shortened, and the server's hint."""
     origins = Origins(hint=": add it to ALLOWED_ORIGINS")
     assert origins.refusal(APP) == f"Origin {APP} is not allowed: add it to ALLOWED_ORIGINS"
@@ -119,7 +119,7 @@ def test_a_refusal_names_the_origin_and_what_to_do() -> None:
     ],
 )
 def test_a_default_port_may_be_written_or_not(origin: str, host: str) -> None:
-    """The port belongs to the page's scheme, of which a client that is no browser may write the WebSocket's."""
+    """The default port belongs to the page's scheme; other clients than browsers may send the WebSocket's scheme."""
     assert is_on_host(origin, host)
 
 
@@ -194,8 +194,8 @@ def test_an_origin_that_any_page_can_have_is_never_trusted(origin: str) -> None:
 
 
 @pytest.mark.parametrize("forwarded", ["app.example.com", "app.example.com:443", "app.example.com, inner:8080"])
-def test_the_host_is_what_a_trusted_proxy_was_addressed_as(forwarded: str) -> None:
-    """`X-Forwarded-Host` takes the place of the Host of a trusted proxy, and of nobody else."""
+def test_the_host_is_the_one_sent_to_a_trusted_proxy(forwarded: str) -> None:
+    """`X-Forwarded-Host` replaces the Host only from a trusted proxy."""
     origins = Origins()
     headers = {"origin": APP, "host": "127.0.0.1:3001", "x_forwarded_host": forwarded}
     assert origins.trusts(request_of(**headers, is_proxied=True))  # type: ignore[arg-type]  # headers alone
@@ -227,7 +227,7 @@ def test_a_browsers_word_counts_behind_a_trusted_proxy(site: str) -> None:
     ],
 )
 def test_the_log_names_a_host_that_a_proxy_may_have_replaced(host: str, is_named: bool) -> None:
-    """It is what an operator has to know, and a name that people can use is none such."""
+    """Operators need an internal name; a public one is not shown."""
     label = refused_origin(asked(APP, host))
     assert label == (f"{APP} (for the Host {host}, which a proxy may have replaced)" if is_named else APP)
     assert len(refused_origin(asked("x" * 1000, "y" * 1000))) <= 300

@@ -33,7 +33,7 @@ def names(client: Client) -> list[str]:
     return [packet[1:].rstrip(b".").decode() for packet in client.carrier.packets]
 
 
-async def test_all_of_a_turn_goes_out_in_one_write_for_each_client() -> None:
+async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
     """Nothing is written while the turn lasts, then each client gets all of it at once, in order."""
     flusher = Flusher()
     one, two, idle = Client(flusher), Client(flusher), Client(flusher)
@@ -69,7 +69,7 @@ async def test_the_sender_can_be_left_out() -> None:
     assert (names(sender), names(other)) == ([], ["a"])
 
 
-async def test_what_is_held_goes_out_in_order_when_the_client_reads_again() -> None:
+async def test_the_backlog_is_sent_in_order_when_the_client_reads_again() -> None:
     """Volatile and other messages keep the order of their coming, across several turns and the release."""
     client = Client(Flusher())
     client.carrier.writable = False
@@ -107,8 +107,8 @@ async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
     assert client.failures == []
 
 
-async def test_what_was_held_goes_out_in_parts() -> None:
-    """A long backlog takes several turns, in which others have theirs; what comes meanwhile keeps its place."""
+async def test_the_backlog_is_sent_in_parts() -> None:
+    """A long backlog takes several turns, with other clients' turns in between; later messages keep their place."""
     flusher = Flusher()
     client, other = Client(flusher, limit=10_000_000), Client(flusher)
     client.carrier.writable = False
@@ -131,7 +131,7 @@ async def test_what_was_held_goes_out_in_parts() -> None:
 
 
 async def test_many_messages_of_one_client_go_out_in_parts() -> None:
-    """They keep their place behind what waits already, and before what comes next."""
+    """They keep their place after waiting messages, and before later ones."""
     client = Client(Flusher(), limit=10_000_000)
     client.outbox.put(message("before"))
     client.outbox.put_all([message(str(number), size=10_000) for number in range(100)])
@@ -146,7 +146,7 @@ async def test_many_messages_of_one_client_go_out_in_parts() -> None:
 
 
 async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> None:
-    """Their client reads, and is not cut off for them."""
+    """The client reads, and is not disconnected for them."""
     client = Client(Flusher(), limit=300_000)
     client.outbox.put_all([message(str(number), size=10_000) for number in range(31)])
     await turn()
@@ -187,7 +187,7 @@ async def test_a_client_that_reads_a_little_has_the_same_limit(waits: bool) -> N
     assert written < FLUSH_CHUNK + 10_004
 
 
-async def test_volatile_messages_go_before_their_client_does() -> None:
+async def test_volatile_messages_are_dropped_before_the_client_is_disconnected() -> None:
     """Where messages that must not be lost need the room, cursors make it, down to the last."""
     client = Client(Flusher(), limit=100_000)
     client.carrier.writable = False
@@ -203,8 +203,8 @@ async def test_volatile_messages_go_before_their_client_does() -> None:
     assert names(client) == ["durable"] * 8
 
 
-async def test_what_slow_clients_lose_is_counted() -> None:
-    """Each volatile message once for each client that loses it, and each client that is given up."""
+async def test_messages_dropped_for_slow_clients_are_counted() -> None:
+    """Each volatile message once per client that loses it, and each disconnected client."""
     flusher = Flusher()
     slow, slower, fast = (Client(flusher, limit=100_000) for _ in range(3))
     everyone = [client.outbox for client in (slow, slower, fast)]
@@ -221,8 +221,8 @@ async def test_what_slow_clients_lose_is_counted() -> None:
     assert len(names(fast)) == 10
 
 
-async def test_past_its_limit_one_client_fails_and_the_others_go_on() -> None:
-    """The client that does not read is given up with all that waits for it; the next one has lost nothing."""
+async def test_above_its_limit_one_client_fails_and_others_continue() -> None:
+    """The slow client is disconnected with its backlog; the next one has lost nothing."""
     flusher = Flusher()
     slow, other = Client(flusher), Client(flusher)
     slow.carrier.writable = False
@@ -256,7 +256,7 @@ async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
     assert logs[0]["event"] == "flush_failed"
 
 
-async def test_a_message_put_while_others_are_flushed_goes_out_next_turn() -> None:
+async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None:
     """Sending from within a flush, as a failing client's farewell does, reaches everyone."""
     flusher = Flusher()
     other = Client(flusher)
@@ -275,8 +275,8 @@ async def test_a_message_put_while_others_are_flushed_goes_out_next_turn() -> No
     assert names(other) == ["reply"]
 
 
-async def test_clear_drops_what_waits() -> None:
-    """After clear nothing goes out, from neither the queue nor what was held."""
+async def test_clear_drops_waiting_messages() -> None:
+    """After clear nothing is sent, from neither the queue nor the backlog."""
     client = Client(Flusher())
     client.carrier.writable = False
     client.outbox.put(message("held"))
@@ -347,7 +347,7 @@ async def test_the_newest_volatile_message_is_kept_however_large() -> None:
 @pytest.mark.parametrize("writable", [True, False])
 @pytest.mark.parametrize("flushed", [True, False])
 async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed: bool) -> None:
-    """What was held, then what came since: in order, once, and nothing stays behind."""
+    """Held messages, then later ones: in order, once, and none remains."""
 
     class Patient(MemoryTransport):
         def send(self, messages: list[Message]) -> None:
@@ -366,7 +366,7 @@ async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed
     assert client.outbox.is_empty
 
 
-async def test_messages_are_counted_once_for_each_who_gets_them() -> None:
+async def test_messages_are_counted_once_per_recipient() -> None:
     """Whom a broadcast leaves out is not counted, be it a member or not; bytes are those of a WebSocket's frames."""
     flusher = Flusher()
     sender, other, stranger = Client(flusher), Client(flusher), Client(flusher)
@@ -378,7 +378,7 @@ async def test_messages_are_counted_once_for_each_who_gets_them() -> None:
     assert flusher.bytes_out == 3 * len(first.frames)
 
 
-async def test_each_turn_in_which_something_goes_out_is_timed_once() -> None:
+async def test_each_turn_with_messages_is_timed_once() -> None:
     flusher = Flusher()
     client = Client(flusher)
     for _ in range(2):
@@ -405,7 +405,7 @@ async def test_a_turn_is_timed_from_the_first_message_that_came(monkeypatch: pyt
     assert flusher.turns.sum == 3
 
 
-async def test_what_a_turn_leaves_for_the_next_does_not_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_for_the_next_turn_do_not_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that fails while it is written to is told so in the next turn; this one took what it took."""
     clock = Clock()
     monkeypatch.setattr(outbox_module, "perf_counter", clock)
@@ -444,7 +444,7 @@ async def test_slow_consumers_are_counted() -> None:
     assert len(fourth.failures) == 1
 
 
-async def test_nothing_is_held_for_who_has_gone() -> None:
+async def test_nothing_is_stored_for_a_disconnected_client() -> None:
     """What comes to a retired outbox late is dropped, and keeps nothing in memory."""
     flusher = Flusher()
     client = Client(flusher)
@@ -495,7 +495,7 @@ async def test_a_client_is_never_cut_off_for_updates() -> None:
     assert names(client)[-1] == "news"
 
 
-async def test_each_subject_is_told_of_in_a_write_of_its_own() -> None:
+async def test_each_subject_is_sent_in_its_own_write() -> None:
     """Where updates of several were dropped, the next state is written when the client has taken the one before."""
     client, projects = Client(Flusher()), [Project("p"), Project("q")]
     client.carrier.writable = False
@@ -511,8 +511,8 @@ async def test_each_subject_is_told_of_in_a_write_of_its_own() -> None:
     assert client.outbox.is_empty
 
 
-async def test_the_state_comes_in_one_answer_to_a_poll_with_what_waited() -> None:
-    """Between two polls everything is held; a poll that comes gets the state of what was dropped as well."""
+async def test_the_full_state_is_sent_with_the_backlog_in_one_poll() -> None:
+    """Between two polls all messages wait; the next poll also gets the full state of dropped subjects."""
     client, project = Client(Flusher()), Project("p")
     client.carrier.name = "polling"
     client.carrier.writable = False
@@ -524,7 +524,7 @@ async def test_the_state_comes_in_one_answer_to_a_poll_with_what_waited() -> Non
     assert names(client) == ["edit", "all of p"]
 
 
-async def test_a_bundle_is_on_the_wire_what_its_updates_are() -> None:
+async def test_a_bundle_is_encoded_like_its_updates() -> None:
     """In each form the updates follow each other as if each had been sent by itself."""
     project = Project("p")
     updates = [Update(f"update {number}".encode(), project) for number in range(3)]

@@ -43,7 +43,7 @@ async def test_ids_tell_whose_they_are() -> None:
 
 
 async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
-    """All sessions are told that the server shuts down; later handshakes get 503."""
+    """All sessions end with the server's shutdown; later handshakes get 503."""
     engine = Engine()
     for _ in range(3):
         engine.registry.open(request_of(), MemoryTransport())
@@ -83,7 +83,7 @@ async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch
 
 
 async def test_last_messages_wait_for_a_shorter_time_once_the_server_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those of a session that had ended before: who does not come in it may be gone for good."""
+    """Also sessions that had ended before: their clients may never return."""
     monkeypatch.setattr(registry_module, "LAST_LINGER", 0.02)
     engine = Engine()
     for reason in (Reason.FORCED_SERVER_CLOSE, None):

@@ -12,7 +12,7 @@ VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_cate
 
 
 @given(st.lists(st.tuples(NAMES, VALUES)))
-def test_headers_come_out_as_they_went_in(pairs: list[tuple[str, str]]) -> None:
+def test_headers_are_returned_unchanged(pairs: list[tuple[str, str]]) -> None:
     """Names, values and their order survive the block they are kept in."""
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
     headers = Headers(encoded)
@@ -24,7 +24,7 @@ def test_headers_come_out_as_they_went_in(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_a_header_is_found_by_its_name() -> None:
-    """Its value is returned whole, colons included; none where there is none."""
+    """Its whole value is returned, colons included; None for a missing header."""
     headers = Headers([(b"host", b"localhost:3001"), (b"cookie", b" a=1 "), (b"x-empty", b"")])
     assert headers.get("host") == "localhost:3001"
     assert headers.get("cookie") == "a=1"

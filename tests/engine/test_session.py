@@ -111,7 +111,7 @@ async def test_every_transition_of_the_table_happens(entry: tuple[State, Session
     [entry for entry in product(State, SessionEvent) if entry not in TRANSITIONS],
     ids=lambda item: item.name,
 )
-async def test_every_other_event_moves_nothing(state: State, event: SessionEvent) -> None:
+async def test_every_other_event_is_an_error(state: State, event: SessionEvent) -> None:
     """What the table does not name leaves the state as it is."""
     session = connection_in(state).session
     assert not session._move(event)
@@ -129,8 +129,8 @@ async def test_messages_are_handed_over_in_live_states_alone(state: State) -> No
 
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
-async def test_the_listener_hears_of_one_end(state: State) -> None:
-    """However often and from whichever side a session is ended, its listener is told once, the first reason."""
+async def test_the_listener_gets_one_end(state: State) -> None:
+    """The listener gets the end once, with the first reason."""
     connection = connection_in(state)
     for _ in range(2):
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -169,7 +169,7 @@ class TestControlPackets:
             *((packet, Reason.TRANSPORT_ERROR) for packet in (b"2", b"2probe")),
         ],
     )
-    async def test_what_no_client_may_send_ends_the_session(self, packet: bytes, reason: Reason) -> None:
+    async def test_a_forbidden_packet_ends_the_session(self, packet: bytes, reason: Reason) -> None:
         """An empty packet and an unknown type cannot be read; a ping can, but the server alone sends them."""
         connection = Connection()
         connection.session.receive_text(connection.first, packet)
@@ -178,7 +178,7 @@ class TestControlPackets:
         assert isinstance(connection.first.closed_with[1], ProtocolError)
 
     async def test_invalid_utf8_ends_the_session(self) -> None:
-        """A text that is no UTF-8 is never handed over."""
+        """Invalid UTF-8 is never passed on."""
         connection = Connection()
         connection.session.receive_text(connection.first, b"4\xff")
         assert connection.recorder.messages == []
@@ -296,7 +296,7 @@ class TestUpgrade:
         connection.poll()
         assert connection.first.packets[1:] == [b"6", b"6"]
 
-    async def test_what_waited_for_a_poll_goes_out_by_websocket(self) -> None:
+    async def test_messages_that_waited_for_a_poll_are_sent_over_websocket(self) -> None:
         """Messages sent during the switch are kept, in order."""
         connection = Connection()
         await turn()
@@ -353,7 +353,7 @@ class TestUpgrade:
         connection.poll()
         assert connection.first.packets[-1] == b"4still here"
 
-    async def test_an_upgrade_that_takes_too_long_is_given_up(self) -> None:
+    async def test_an_upgrade_that_takes_too_long_is_cancelled(self) -> None:
         """The probe is closed after the upgrade's time, and the next one may come."""
         connection = Connection(upgrade_timeout=0.02)
         connection.start_probe()
@@ -369,7 +369,7 @@ class TestUpgrade:
         assert connection.probe.closed_with is None
         assert connection.session.is_live
 
-    async def test_closing_takes_the_probe_along(self) -> None:
+    async def test_closing_closes_the_probe_too(self) -> None:
         connection = Connection()
         connection.start_probe()
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -378,8 +378,8 @@ class TestUpgrade:
 
 
 class TestUpgradeRequest:
-    async def test_it_is_there_once_a_websocket_has_come(self) -> None:
-        """Who waits is woken by the probe, before it is answered; afterwards nobody waits."""
+    async def test_it_is_returned_after_a_websocket_has_connected(self) -> None:
+        """The wait ends with the probe, before its answer."""
         connection = Connection()
         waiting = asyncio.gather(*(connection.session.upgrade_request() for _ in range(3)))
         await asyncio.sleep(0)
@@ -391,13 +391,13 @@ class TestUpgradeRequest:
         assert await connection.session.upgrade_request()
 
     async def test_it_is_not_there_in_time(self) -> None:
-        """After its time the wait says so; a later WebSocket disturbs nobody."""
+        """The wait ends with False after the timeout; a later WebSocket has no effect."""
         connection = Connection(upgrade_timeout=0.01)
         assert not await connection.session.upgrade_request()
         assert connection.start_probe()
 
     async def test_the_end_of_the_session_ends_the_wait(self) -> None:
-        """Who waits for a client that leaves is told at once, and nobody waits for one that has left."""
+        """A wait ends at once when the client disconnects, and immediately for an ended session."""
         connection = Connection()
         waiting = asyncio.create_task(connection.session.upgrade_request())
         await asyncio.sleep(0)
@@ -427,7 +427,7 @@ class TestCredentials:
         assert self.opened(None).session.cookie_request is None
         assert self.opened("https://evil.net").session.cookie_request is None
 
-    async def test_the_upgrades_request_brings_newer_ones(self) -> None:
+    async def test_the_upgrades_request_has_newer_cookies(self) -> None:
         """The WebSocket's cookies replace those of the polling, and only if its page is trusted."""
         connection = self.opened(None)
         upgrade = request_of("transport=websocket", cookie="b=2", origin=self.TRUSTED)
@@ -452,7 +452,7 @@ class TestCredentials:
 
 
 class TestClosing:
-    async def test_what_was_sent_before_goes_out_first(self) -> None:
+    async def test_earlier_messages_are_sent_first(self) -> None:
         """The last messages are written before the connection is closed."""
         connection = Connection(MemoryTransport("websocket"))
         connection.session.send(b"last words")
@@ -460,8 +460,8 @@ class TestClosing:
         assert connection.first.packets[1:] == [b"4last words"]
         assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
 
-    async def test_a_poll_that_hangs_is_answered_with_the_farewell(self) -> None:
-        """Where nothing else waits the client is told at once, and the session is gone."""
+    async def test_a_pending_poll_gets_the_announcement(self) -> None:
+        """Without waiting messages the client learns at once, and the session ends."""
         connection = Connection()
         await turn()
         connection.poll()
@@ -486,7 +486,7 @@ class TestClosing:
         assert len(connection.engine.registry) == 0
 
     async def test_an_outbox_that_overflows_ends_the_session_once(self) -> None:
-        """A client that does not read is cut off as a transport error, also when it is being closed already."""
+        """A slow client is disconnected with a transport error, also during a close."""
         connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
         connection.session.send(bytes(2000))
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -528,7 +528,7 @@ async def test_a_transport_that_was_left_is_not_listened_to() -> None:
 
 
 async def test_the_bytes_of_messages_are_counted() -> None:
-    """Text and binary, as they come; a pong, and what comes when the session has ended, are none."""
+    """Text and binary messages; pongs and messages after the end do not count."""
     connection = Connection(MemoryTransport())
     session, flusher = connection.session, connection.engine.registry.flusher
     session.receive_text(connection.first, b"4hello")

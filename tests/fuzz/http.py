@@ -1,4 +1,4 @@
-"""Harnesses of what is read from an HTTP request."""
+"""Harnesses for the parsers of HTTP requests."""
 
 from ipaddress import ip_address
 from typing import Final

@@ -33,7 +33,7 @@ def mutated(seed: bytes, number: int) -> bytes:
 
 
 @every_harness
-def test_each_decoder_has_seeds_to_be_fuzzed_from_and_takes_or_refuses_them(harness: Harness) -> None:
+def test_each_decoder_has_seeds_and_accepts_or_refuses_them(harness: Harness) -> None:
     """Every seed of the corpus raises nothing but what its decoder documents."""
     assert len(seeds(harness)) >= 4
     for seed in seeds(harness):
@@ -41,7 +41,7 @@ def test_each_decoder_has_seeds_to_be_fuzzed_from_and_takes_or_refuses_them(harn
 
 
 @every_harness
-def test_what_is_almost_a_good_input_raises_only_what_is_documented(harness: Harness) -> None:
+def test_nearly_valid_input_raises_only_documented_errors(harness: Harness) -> None:
     """A seed that has been tampered with is taken or refused, as any input."""
     found = seeds(harness)
 
@@ -54,7 +54,7 @@ def test_what_is_almost_a_good_input_raises_only_what_is_documented(harness: Har
 
 
 @every_harness
-def test_any_bytes_raise_only_what_is_documented(harness: Harness) -> None:
+def test_any_bytes_raise_only_documented_errors(harness: Harness) -> None:
     """Bytes of no form at all are taken or refused too."""
 
     @settings(max_examples=200, deadline=None, database=None)

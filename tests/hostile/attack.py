@@ -60,7 +60,7 @@ async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
 
 
 async def attack(port: int, messages: int, rate: float, seed: int, victims: list[str]) -> Account:
-    """Send hostile messages from many addresses at once; return what was done."""
+    """Send hostile messages from many addresses at once; return the counts."""
     chance = random.Random(seed)
     account = Account(rate)
     schedule = Schedule(chance, messages, account)

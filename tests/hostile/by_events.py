@@ -56,7 +56,7 @@ async def bad_packets(a: Attacker) -> None:
 
 
 async def before_connecting(a: Attacker) -> None:
-    """Everything but CONNECT as the first packet, and CONNECT with what is no object."""
+    """Other first packets than CONNECT, and CONNECT with an invalid payload."""
     await _each_ends(
         a, b'42["ping"]', b"41", b"430[]", b"44{}", b'451-["a"]', b"40[]", b'40"x"', b"40{", b"40nul", connected=False
     )
@@ -114,7 +114,7 @@ async def large_packets_without_use(a: Attacker) -> None:
 
 
 async def unknown_namespaces(a: Attacker) -> None:
-    """CONNECT to namespaces that there are not, and events for them."""
+    """CONNECT to unknown namespaces, and events for them."""
     a.count(106)
     async with a.websocket() as socket:
         for name in ("/admin", "/" + "n" * 5000, "/..", "/\u202e", "/%2f", *(f"/n{number}" for number in range(100))):
@@ -126,7 +126,7 @@ async def unknown_namespaces(a: Attacker) -> None:
 
 
 async def bad_json(a: Attacker) -> None:
-    """Events whose JSON is none: NaN, what is cut off, control characters, what comes after the end."""
+    """Events with invalid JSON: NaN, truncated text, control characters, trailing data."""
     project = a.project.encode()
     await _each_ends(
         a,
@@ -168,7 +168,7 @@ async def large_numbers(a: Attacker) -> None:
 
 
 async def wrong_shapes(a: Attacker) -> None:
-    """Each event of the catalogue without its payload, and with all that is no payload."""
+    """Each event of the catalogue without a payload, and with invalid payloads."""
     async with a.member() as socket:
         payloads: list[list[Any]] = [[], [None], [[]], ["x"], [1], [{}], [{"projectId": None}], [{"projectId": {}}]]
         for event in CATALOGUE:
@@ -180,7 +180,7 @@ async def wrong_shapes(a: Attacker) -> None:
 
 
 async def wrong_project_ids(a: Attacker) -> None:
-    """Joins and leaves with ids that are none, or others' connections'."""
+    """Joins and leaves with invalid ids, or other connections' ids."""
     async with a.websocket() as other, a.member() as socket:
         public = await other.connect(a.token)
         project_ids: list[Any] = [None, 1, 1.5, True, {}, [], "", "p" * 201, {"projectId": "x"}, public]
@@ -209,7 +209,7 @@ async def others_projects(a: Attacker) -> None:
 
 
 async def borrowed_names(a: Attacker) -> None:
-    """Payloads that say they are from somebody else, into the sender's own project, where nobody is taken in."""
+    """Payloads with a forged sender, into the sender's own project."""
     async with a.member() as socket, a.member() as listener:
         for event in CATALOGUE:
             if event.sender:
@@ -356,7 +356,7 @@ async def connects_without_end(a: Attacker) -> None:
 
 
 async def returns_without_reading(a: Attacker) -> None:
-    """Many sessions of one user, lost and brought back again, whose replays nobody reads."""
+    """Many sessions of one user, lost and returned repeatedly, whose replays are not read."""
     pids = []
     for _ in range(5):
         async with a.websocket() as socket:
@@ -449,7 +449,7 @@ async def attachments_that_never_come(a: Attacker) -> None:
 
 
 async def unasked_acks(a: Attacker) -> None:
-    """Answers to what was never asked."""
+    """Unexpected acks."""
     async with a.member() as socket:
         for number in (0, 1, 999, 10**14):
             a.count(2)
@@ -475,7 +475,7 @@ async def reserved_names(a: Attacker) -> None:
 
 
 async def strange_names(a: Attacker) -> None:
-    """Events that nobody knows, with names that might be taken for something else."""
+    """Unknown events, with names that could be mistaken for others."""
     names = ("__proto__", "constructor", "x" * 5000, "\x1b[2J", "✓ Stopped\n✗", "\u202e", "", "users:active", "error")
     await _each_answered(a, *(json.dumps([name, {}]).encode() for name in names))
 
@@ -523,7 +523,7 @@ async def forged_tokens(a: Attacker) -> None:
 
 
 async def forged_cookies(a: Attacker) -> None:
-    """CONNECT beside a header that is full of session cookies which nobody has made."""
+    """CONNECT with a header full of forged session cookies."""
     token = segment({"alg": "dir", "enc": "A256GCM"}) + "..AAAAAAAAAAAAAAAA.%d.AAAAAAAAAAAAAAAAAAAAAA"
     cookies = [f"{name}={token % number}" for name in SESSION_COOKIES for number in range(4)]
     for _ in range(5):
@@ -535,7 +535,7 @@ async def forged_cookies(a: Attacker) -> None:
 
 
 async def expired_tokens(a: Attacker) -> None:
-    """Good tokens of another time, and ones whose times are none."""
+    """Valid tokens of another time, and tokens with invalid times."""
     await _no_sign_in(
         a,
         signed(_claims(exp=time.time() - 3600), SECRET),

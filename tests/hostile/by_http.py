@@ -131,7 +131,7 @@ async def small_chunks(a: Attacker) -> None:
 
 
 async def resets_of_idle_requests(a: Attacker) -> None:
-    """Connections that are cut off by a RST after an answer, each with a large head."""
+    """Connections that are reset after a response, each with a large head."""
     for _ in range(_FEW):
         async with a.connection() as connection:
             a.count()
@@ -291,7 +291,7 @@ async def never_polling(a: Attacker) -> None:
 
 
 async def abandoned_polls(a: Attacker) -> None:
-    """Polls whose connection is cut off."""
+    """Polls with an aborted connection."""
     for _ in range(_FEW):
         sid = await a.open_polling()
         async with a.connection() as connection:

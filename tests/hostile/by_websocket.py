@@ -84,7 +84,7 @@ async def floods_of_idle_packets(a: Attacker) -> None:
 
 
 async def large_messages_before_connect(a: Attacker) -> None:
-    """Nearly a megabyte from somebody who has not signed in: a packet, a fragment, a frame that does not end."""
+    """Nearly a megabyte before sign-in: a packet, a fragment, an endless frame."""
     for frame in (
         client_frame(TEXT, b"40" + b"x" * 990_000),
         client_frame(TEXT, b"4" + b"x" * 990_000, fin=False),
@@ -143,7 +143,7 @@ async def oversize_messages(a: Attacker) -> None:
 
 
 async def compressed_bombs(a: Attacker) -> None:
-    """A few kilobytes that grow to many megabytes, and what is no compressed data at all."""
+    """A few kilobytes that inflate to many megabytes, and invalid compressed data."""
     deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     bomb = deflate.compress(b'42["' + b"a" * 50_000_000) + deflate.flush(zlib.Z_SYNC_FLUSH)
     await _each_ends(
@@ -157,7 +157,7 @@ async def compressed_bombs(a: Attacker) -> None:
 
 
 async def invalid_utf8(a: Attacker) -> None:
-    """Text that is none."""
+    """Invalid text."""
     await _each_ends(
         a,
         client_frame(TEXT, b'42["ping","\xff"]'),
@@ -195,7 +195,7 @@ async def idle_engine_packets(a: Attacker) -> None:
 
 
 async def resets(a: Attacker) -> None:
-    """Connections that are cut off in the middle of something."""
+    """Connections that are aborted in the middle of a message."""
     for _ in range(_FEW):
         async with a.member() as socket:
             a.count()

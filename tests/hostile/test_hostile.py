@@ -61,7 +61,7 @@ _JOSE = re.compile(r"eyJhbGci|eyJ[\w-]{8,}\.[\w-]*\.")
     ],
 )
 def test_a_token_in_the_log_is_seen(token: str) -> None:
-    """Whatever kind of token it is, and wherever in a line; an id that looks like the beginning of one is none."""
+    """Any kind of token, anywhere in a line; an id with a similar beginning is not a token."""
     assert _JOSE.search(f"! Sign-in failed: {token} (127.0.0.1)")
     assert not _JOSE.search("✓ Client connected: 3xweyJ0hbGciOiJIUzI1 (User: Alice). Bye.")
 
@@ -179,7 +179,7 @@ async def _until(condition: Callable[[], bool], within: float) -> bool:
 
 
 async def _until_idle(url: str) -> dict[str, Any]:
-    """What /health says once nobody is connected, or at last."""
+    """The answer of /health without connections, or the last answer."""
     health: dict[str, Any] = {}
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(CALM * 5):

@@ -22,7 +22,7 @@ def test_a_header_without_a_session_has_none() -> None:
 
 
 def test_the_best_cookie_is_first() -> None:
-    """Prefixed names go before plain ones, and v5 before v4, wherever they stand in the header."""
+    """Prefixed names precede plain ones, and v5 precedes v4, in any order of the header."""
     header = "; ".join(f"{name}=value-of-{name}" for name in reversed(SESSION_COOKIES))
     assert [name for name, _ in session_cookies(header)] == list(SESSION_COOKIES)
     assert SESSION_COOKIES[0].startswith("__Host-authjs")
@@ -41,7 +41,7 @@ def test_spaces_and_quotes_around_a_value_are_no_part_of_it() -> None:
 
 
 def test_two_cookies_with_one_name_are_both_offered() -> None:
-    """Browsers send the cookie of the more specific path first; which of them the app means nobody can tell."""
+    """Browsers send the cookie of the more specific path first; which one the app means is unknown."""
     header = "authjs.session-token=first; authjs.session-token=second; authjs.session-token=first"
     assert session_cookies(header) == [("authjs.session-token", "first"), ("authjs.session-token", "second")]
 

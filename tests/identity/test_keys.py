@@ -47,8 +47,8 @@ def test_every_way_to_derive_gives_another_key() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "\udcff"])
-def test_what_makes_no_key_is_refused(secret: str) -> None:
-    """An empty secret and one that is no text make no key, and no error quotes the secret."""
+def test_an_invalid_secret_is_refused(secret: str) -> None:
+    """An empty secret and one that is not text are refused, and no error quotes the secret."""
     with pytest.raises(ValueError, match="a secret must") as error:
         signing_key(secret)
     assert error.value.__cause__ is None

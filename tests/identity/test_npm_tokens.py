@@ -83,7 +83,7 @@ def test_tokens_of_before_and_after_a_rotation_are_verified(npm_tokens: NpmToken
 
 
 def test_a_development_token_is_one_that_the_app_accepts(npm_tokens: NpmTokens) -> None:
-    """jsonwebtoken, which the app verifies with, accepts what is signed here."""
+    """jsonwebtoken, the app's library, accepts tokens signed here."""
     token = sign(CLAIMS, SECRET, expires_in=60)
     [claims] = npm_tokens([{"by": "jsonwebtoken verify", "token": token, "secret": SECRET}])
     assert CLAIMS.items() <= claims.items()

@@ -64,7 +64,7 @@ class TestOrder:
         """A stale session beside a good one does not sign anybody out."""
         assert signed_in(cookie=f"__Secure-authjs.session-token={FORGED}; {BY_COOKIE}") == "by-cookie"
 
-    def test_only_so_many_tokens_are_tried(self) -> None:
+    def test_a_limited_number_of_tokens_is_tried(self) -> None:
         """A header full of forged tokens would cost the others time; further ones are as if they were not there."""
         names = [name for name in SESSION_COOKIES if name != "next-auth.session-token"]
         forged = [f"{name}={FORGED[:-number]}" for name in names for number in range(1, 5)]
@@ -102,17 +102,17 @@ class TestCookies:
 
 class TestMessages:
     @pytest.mark.parametrize("auth", [None, {}, {"token": None}, {"token": ""}, {"Token": "x"}, "token", 5, [], ["x"]])
-    def test_no_token_is_told(self, auth: object) -> None:
-        """Who offers nothing is told that signing in is required."""
+    def test_no_token_is_shown(self, auth: object) -> None:
+        """Without a token, the message is `Authentication required`."""
         assert refused(auth).message == "Authentication required"
         assert refused(auth, "Basic dTpw", "theme=dark").message == "Authentication required"
 
     @pytest.mark.parametrize("auth", [{"token": "cmabc123"}, {"token": FORGED}, {"token": 5}, {"token": {"a": []}}])
-    def test_an_unverifiable_token_is_told(self, auth: object) -> None:
-        """Who offers what cannot be verified is told that it failed."""
+    def test_an_unverifiable_token_is_reported(self, auth: object) -> None:
+        """A client with an unverifiable token gets `Authentication failed`."""
         assert refused(auth).message == "Authentication failed"
 
-    def test_an_expired_token_is_told(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
+    def test_an_expired_token_is_reported(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
         """An expired session fails like any other, and the log's words say that it has expired."""
         with pytest.raises(SignInRefused) as refusal:
             Authenticator(keyring).sign_in({"token": vectors["tokens"]["nextauth_v4_expired"]}, None, None)
@@ -120,8 +120,8 @@ class TestMessages:
         assert refusal.value.detail == "auth.token: expired"
 
     @pytest.mark.parametrize("claims", [{}, {"name": "Alice"}, {"id": ""}, {"id": True}, {"id": None, "sub": []}])
-    def test_a_token_without_a_user_is_told(self, claims: dict[str, object]) -> None:
-        """Who brings a good token that names no user is told that the token is invalid."""
+    def test_a_token_without_a_user_is_reported(self, claims: dict[str, object]) -> None:
+        """A verified token without a user gets `Invalid token`."""
         token = signed(claims, SECRET)
         assert refused({"token": token}).message == "Invalid token"
         assert refused(None, f"Bearer {token}").message == "Invalid token"

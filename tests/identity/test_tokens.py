@@ -59,7 +59,7 @@ class TestVectors:
         assert reason(keyring, token, cookie_name="authjs.session-token") == "wrong key or tampered with"
 
     def test_an_expired_session_is_refused(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
-        """An encrypted token that is past its time is told from one that cannot be opened."""
+        """An expired encrypted token is distinguished from an undecipherable one."""
         assert reason(keyring, vectors["tokens"]["nextauth_v4_expired"]) == "expired"
 
     def test_a_token_of_another_secret_is_refused(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
@@ -222,18 +222,18 @@ class TestForm:
         ],
     )
     def test_only_three_or_five_parts_of_base64url_are_a_token(self, text: str, expected: bool) -> None:
-        """A user's id, which the page sends when it cannot read its cookie, is not taken for a token."""
+        """A user's id, which the page sends when it cannot read its cookie, is not a token."""
         assert is_compact_jose(text) is expected
 
     @given(st.one_of(st.text(), st.from_regex(r"[\w-]*(\.[\w-]*){2,4}", fullmatch=True)))
     def test_any_text_is_refused_in_order(self, text: str) -> None:
-        """Text that nobody signed raises TokenInvalid and nothing else."""
+        """Unsigned text raises only TokenInvalid."""
         with pytest.raises(TokenInvalid):
             KEYRING.verify(text)
 
     @given(st.sampled_from(["HS256", "HS512", "dir"]), st.sampled_from(["A256GCM", "A256CBC-HS512"]), st.data())
     def test_any_parts_after_a_good_header_are_refused_in_order(self, alg: str, enc: str, data: st.DataObject) -> None:
-        """Bytes that nobody signed or encrypted raise TokenInvalid and nothing else, behind the best of headers."""
+        """Unsigned bytes after a valid header raise only TokenInvalid."""
         parts = data.draw(st.lists(st.binary(max_size=40), min_size=2, max_size=4))
         token = ".".join([segment({"alg": alg, "enc": enc}), *map(segment, parts)])
         with pytest.raises(TokenInvalid):
@@ -241,7 +241,7 @@ class TestForm:
 
     @given(st.dictionaries(st.text(max_size=8), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.text()))))
     def test_any_header_is_refused_in_order(self, header: dict[str, object]) -> None:
-        """No header makes a token that nobody signed raise anything but TokenInvalid."""
+        """With any header, an unsigned token raises only TokenInvalid."""
         for known in ({"alg": "HS256"}, {"alg": "dir", "enc": "A256GCM"}):
             tail = ".AAAA" * (2 if known["alg"] == "HS256" else 4)
             with pytest.raises(TokenInvalid):

@@ -56,7 +56,7 @@ def test_id_or_else_sub_names_the_user(claims: dict[str, object], expected: str)
     "value", [None, "", "  ", True, False, 1.5, [], ["a"], {}, "x" * 201, 10**300, "a\x00b", "a\nb", "\x85", "\ud800"]
 )
 def test_an_invalid_id_names_no_user(value: object) -> None:
-    """An id that is empty, too long, of another type, or would not survive a log or a database, is none."""
+    """An id that is empty, too long, of another type, or unsafe for logs or databases is invalid."""
     assert user_from_claims({"id": value}) is None
     assert user_from_claims({"sub": value}) is None
 
@@ -84,7 +84,7 @@ def test_half_a_character_in_a_name_stays() -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 1025, "\ud800"])
 def test_an_invalid_image_or_email_is_left_out(value: object) -> None:
-    """An image or email of another type or of too great length is none at all."""
+    """An image or email of another type or of too great length is dropped."""
     assert user(email=value).email is None
     assert user(picture=value).image is None
 
@@ -96,7 +96,7 @@ def test_a_name_is_cut_where_it_is_too_long_in_json(name: str, kept: int) -> Non
 
 
 @pytest.mark.parametrize("image", ["é" * 513, "\x01" * 200, '"' * 513, "data:image/png;base64,AAAA", " DATA:,x"])
-def test_an_image_that_everyone_would_pay_for_is_left_out(image: str) -> None:
+def test_an_embedded_image_is_dropped(image: str) -> None:
     """More than 1,024 bytes in JSON are left out, and so is a picture within the token itself."""
     assert user(picture=image).image is None
     assert user(picture=image, image="https://example.com/a.png").image == "https://example.com/a.png"
@@ -122,7 +122,7 @@ def test_a_user_cannot_be_changed() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["id", "sub", "name", "email", "picture", "image"]), JSON))
-def test_any_claims_make_a_sound_user_or_none(claims: dict[str, object]) -> None:
+def test_any_claims_make_a_valid_user_or_none(claims: dict[str, object]) -> None:
     """Whatever JSON the claims hold, a user's fields are bounded text that UTF-8 can carry."""
     found = user_from_claims(claims)
     if found is None:

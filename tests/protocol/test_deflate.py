@@ -19,7 +19,7 @@ def test_blocks_of_both_kinds_make_a_file_that_any_reader_can_read(parts: list[t
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 200_000])
-def test_what_is_stored_may_be_of_any_size(size: int) -> None:
+def test_stored_data_may_have_any_size(size: int) -> None:
     """A block holds 65,535 bytes, and there are as many as it takes."""
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
     assert standard.decompress(gzip(data, [stored_blocks(data)])) == data

@@ -36,7 +36,7 @@ def test_binary_packets_travel_as_base64_behind_a_b() -> None:
 
 
 @given(st.lists(st.tuples(TEXT, st.lists(st.binary(), max_size=3)), min_size=1))
-def test_what_is_encoded_for_polling_is_split_into_the_same_packets(packets: list[tuple[bytes, list[bytes]]]) -> None:
+def test_a_polling_payload_is_split_into_the_same_packets(packets: list[tuple[bytes, list[bytes]]]) -> None:
     """Texts and binaries come out of a payload as they went in, in order."""
     payload = join_payload([encode_polling(text, tuple(binaries)) for text, binaries in packets])
     expected: list[tuple[bool, bytes]] = []

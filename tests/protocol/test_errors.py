@@ -4,7 +4,7 @@ from synkora.protocol.errors import InvalidPayload, InvalidUtf8, PayloadTooLarge
 
 
 @pytest.mark.parametrize("kind", [UnexpectedPacket, InvalidUtf8, PayloadTooLarge])
-def test_what_ends_a_connection_is_a_protocol_error(kind: type[Exception]) -> None:
+def test_errors_that_end_a_connection_are_protocol_errors(kind: type[Exception]) -> None:
     """Every error that a connection cannot survive is caught as a ProtocolError."""
     assert issubclass(kind, ProtocolError)
 
@@ -15,6 +15,6 @@ def test_an_invalid_payload_is_no_protocol_error() -> None:
 
 
 def test_an_invalid_payload_says_where_it_is_wrong() -> None:
-    """The path comes before the problem, and nothing does where there is none."""
+    """The path comes before the problem; without a path, only the problem."""
     assert str(InvalidPayload("Expected string", "task.id")) == "task.id: Expected string"
     assert str(InvalidPayload("Expected string")) == "Expected string"

@@ -26,7 +26,7 @@ class Task(msgspec.Struct):
 
 
 @given(JSON)
-def test_what_is_encoded_is_decoded_to_the_same_value(value: object) -> None:
+def test_an_encoded_value_is_decoded_to_the_same_value(value: object) -> None:
     """Encoding and decoding are each other's inverse, and the standard library reads the same."""
     assert ANYTHING.decode(encode(value)) == value
     assert json.loads(encode(value)) == value

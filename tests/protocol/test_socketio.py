@@ -65,7 +65,7 @@ def test_the_packets_of_the_protocol_text_are_read(wire: bytes, packet: Packet) 
 
 
 @given(st.sampled_from(PacketType), NAMESPACES, IDS, st.integers(1, 10), st.lists(st.text(), min_size=1))
-def test_what_is_encoded_is_decoded_to_the_same_packet(
+def test_an_encoded_packet_is_decoded_to_the_same_packet(
     kind: PacketType, namespace: str, number: int | None, attachments: int, values: list[str]
 ) -> None:
     """Header and data survive the wire for every kind of packet, namespace and id."""
@@ -127,7 +127,7 @@ def test_malformed_packets_break_the_protocol(wire: bytes) -> None:
         decode(wire, 10)
 
 
-def test_as_many_attachments_as_allowed_are_taken() -> None:
+def test_the_maximum_of_attachments_is_accepted() -> None:
     """The limit itself passes, one more does not."""
     assert decode(b'510-["a"]', 10).expected == 10
     with pytest.raises(ProtocolError, match="too many attachments"):
@@ -202,7 +202,7 @@ class TestAuth:
         assert decode_auth(b"") == {}
 
     @pytest.mark.parametrize("data", [b"[]", b"1", b'"x"', b"null", b"{", b'{"a":NaN}'])
-    def test_anything_else_breaks_the_protocol(self, data: bytes) -> None:
+    def test_any_other_data_is_a_protocol_error(self, data: bytes) -> None:
         """Other JSON, and no JSON, is refused."""
         with pytest.raises(ProtocolError):
             decode_auth(data)
@@ -215,8 +215,8 @@ class TestAuth:
 
 class TestAttachments:
     @given(st.lists(VALUES, max_size=4))
-    def test_what_is_taken_out_is_filled_in_again(self, values: list[Any]) -> None:
-        """Binary values anywhere in the arguments come back in their places after the wire."""
+    def test_extracted_attachments_are_filled_in_again(self, values: list[Any]) -> None:
+        """Binary values anywhere in the arguments return to their places after decoding."""
         replaced, attachments = take_attachments(values)
         wire = json.dumps(replaced).encode()
         assert decode_arguments(wire, attachments) == values
@@ -241,15 +241,15 @@ class TestAttachments:
         ids=["twice", "twice beside the other", "one twice and one not", "one missing", "none"],
     )
     def test_each_attachment_is_named_exactly_once(self, placeholders: list[int]) -> None:
-        """A repeated placeholder would make a message larger than what was received."""
+        """A repeated placeholder would make the message larger than the received one."""
         attachments = (b"x", b"y") if len(placeholders) != 2 or 1 in placeholders else (b"x",)
         data = json.dumps(["a", *({"_placeholder": True, "num": number} for number in placeholders)]).encode()
         for check in (decode_arguments, check_placeholders):
             with pytest.raises(ProtocolError, match="illegal attachments"):
                 check(data, attachments)
 
-    def test_one_that_is_left_out_may_be_allowed(self) -> None:
-        """For what is passed on in part; used twice it is refused there too."""
+    def test_an_omitted_one_may_be_allowed(self) -> None:
+        """For partly relayed payloads; a repeated placeholder is refused there too."""
         assert decode_arguments(b'["a"]', (b"x",), may_leave_out=True) == ["a"]
         with pytest.raises(ProtocolError, match="illegal attachments"):
             decode_arguments(b"[" + PLACEHOLDER + b"," + PLACEHOLDER + b"]", (b"x", b"y"), may_leave_out=True)
@@ -266,7 +266,7 @@ class TestAttachments:
         with pytest.raises(ProtocolError, match="illegal attachments"):
             decode_arguments(b'[{"_placeholder":true}]', (b"x",))
 
-    def test_what_only_looks_like_a_placeholder_is_data(self) -> None:
+    def test_a_similar_object_is_not_a_placeholder(self) -> None:
         """Only `true` makes a placeholder."""
         data = b'[{"_placeholder":1,"num":9},' + PLACEHOLDER + b"]"
         assert decode_arguments(data, (b"x",)) == [{"_placeholder": 1, "num": 9}, b"x"]
@@ -292,7 +292,7 @@ class TestAttachments:
 
 
 class TestAssembler:
-    def test_a_packet_is_whole_when_its_last_attachment_has_come(self) -> None:
+    def test_a_packet_is_complete_after_its_last_attachment(self) -> None:
         """Attachments are kept in the order of their coming; the next packet starts afresh."""
         assembler = Assembler(10)
         for _ in range(2):

@@ -43,7 +43,7 @@ class Person:
 
 
 @given(TEXTS, TEXTS)
-def test_texts_come_out_as_python_reads_and_writes_them(key: str, text: str) -> None:
+def test_texts_are_decoded_and_encoded_like_in_python(key: str, text: str) -> None:
     """Halves in keys and values, beside whatever else, are decoded as halves and encoded as their escapes."""
     data = f'{{"{key}":["{text}",{{"x":"{text}"}},1]}}'.encode()
     value = KEEPING.decode(data)

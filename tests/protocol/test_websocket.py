@@ -36,7 +36,7 @@ def test_frames_are_read_back_by_another_library(text: bytes, binary: bytes) -> 
 
 @given(st.binary(max_size=2000) | st.sampled_from(SIZES).map(bytes), st.booleans())
 def test_compressed_frames_are_read_back_by_another_library(payload: bytes, binary: bool) -> None:
-    """A compressed message sets the first reserved bit alone and inflates to what was sent, without earlier context."""
+    """A compressed message sets only the first reserved bit, and inflates without earlier context."""
     wire = compressed_frame(payload, binary=binary)
     assert wire[0] & 0x70 == 0x40
     assert parse_frames(wire, [deflate_extension()]) == [Frame(Opcode.BINARY if binary else Opcode.TEXT, payload)]
@@ -54,17 +54,17 @@ def deflated(payload: bytes, level: int = -1, flush: int = zlib.Z_SYNC_FLUSH) ->
 
 
 @given(st.binary(max_size=2000), st.integers(0, 9))
-def test_what_clients_compress_is_inflated(payload: bytes, level: int) -> None:
+def test_messages_compressed_by_clients_are_inflated(payload: bytes, level: int) -> None:
     """Messages of any compression level, stored ones included, come out whole."""
     assert decompress(deflated(payload, level), 2000) == payload
 
 
-def test_a_final_deflate_block_is_taken() -> None:
+def test_a_final_deflate_block_is_accepted() -> None:
     """RFC 7692 section 7.2.3.4: a client may end its data with a final block."""
     assert decompress(deflated(b"hello", flush=zlib.Z_FINISH) + b"\x00", 100) == b"hello"
 
 
-def test_a_message_of_exactly_the_limit_is_taken() -> None:
+def test_a_message_of_exactly_the_limit_is_accepted() -> None:
     """The limit itself is allowed, one byte more is not."""
     assert decompress(deflated(bytes(1000)), 1000) == bytes(1000)
     with pytest.raises(PayloadTooLarge):

@@ -44,7 +44,7 @@ async def _both_ways(office: Office) -> None:
 
 
 async def _lose_the_connection(office: Office, lose: Callable[[], Awaitable[None]]) -> None:
-    """Bob, whose page has only connected again, edits, and Alice, who has loaded her page again, sees it."""
+    """Bob, whose page has only reconnected, edits, and Alice, who has reloaded her page, sees the edit."""
     await lose()
     for person in (office.alice, office.bob):
         await person.play("await live();")
@@ -94,7 +94,7 @@ async def restart(office: Office) -> None:
 
 
 async def change_tab(office: Office) -> None:
-    """Somebody who has looked at another tab goes on."""
+    """A user continues after a look at another tab."""
     await office.bob.play("""
         await page.getByRole('button', { name: 'Git', exact: true }).click();
         await page.waitForURL('**/git');
@@ -118,7 +118,7 @@ async def become_a_viewer(office: Office) -> None:
 
 
 async def lose_access(office: Office) -> None:
-    """A former member is told within a minute, and gets nothing."""
+    """A former member is informed within a minute, and gets no events."""
     await office.stack.give_role(office.bob.email, None)
     await office.bob.until_told("You no longer have access to this project")
     created, written = "→ Task created in project-of-two by alice", office.stack.server.stdout

@@ -1,4 +1,4 @@
-"""The checker finds what is wrong, and nothing in a run that is right."""
+"""The checker finds faults, and none in a correct run."""
 
 import random
 from collections import defaultdict
@@ -110,7 +110,7 @@ def test_the_order_of_a_sender_is_its_own() -> None:
 
 
 def test_an_own_edit_that_is_returned_is_found() -> None:
-    """However it came back."""
+    """Whatever the way of its return."""
     sender = Client("s", ["p"], [Edit("a", "p")], defaultdict(list, p=["a"]))
     assert violations([sender]) == ["p: s got its own 'a'"]
 

@@ -53,7 +53,7 @@ def test_very_many_small_events_are_bounded_in_number() -> None:
 
 
 @pytest.mark.parametrize("rooms", [1, 1000])
-def test_fault_11_a_read_costs_what_was_missed(rooms: int) -> None:
+def test_fault_11_a_read_costs_only_the_missed_events(rooms: int) -> None:
     """At most 0.1 ms of CPU for 10 missed events, with 100,000 kept."""
     log = _filled(rooms, keyed=True)
     after = Position(log.epoch, KEPT - 10 * rooms)

@@ -386,7 +386,7 @@ async def test_a_failing_disk_leaves_the_memory(tmp_path: Path, caplog: pytest.L
 async def test_a_start_of_the_machine_is_noticed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was not on the disk may be lost, so that nobody is recovered; sessions are kept."""
+    """Changes that were not on the disk may be lost, so no client is recovered; sessions are kept."""
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
     log.append(NewEvent(event("a"), (), ("p",), ()))
@@ -402,7 +402,7 @@ async def test_a_start_of_the_machine_is_noticed(
 
 
 async def test_more_than_the_tail_holds_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If a process is killed before the database has what found no room, nobody is recovered."""
+    """If a process is killed before the database has the changes that did not fit, no client is recovered."""
     store = await started(tmp_path, RecoverySettings(room_bytes=10 * HALF, total_bytes=10 * HALF))
     log = store.log("/", lambda _: None)
     for size in (HALF // 2, HALF, 1):
@@ -434,7 +434,7 @@ async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 async def test_a_name_that_is_not_a_text_is_refused(tmp_path: Path) -> None:
-    """A lone surrogate has no bytes. Nothing is delivered or kept, and what comes later is."""
+    """A lone surrogate has no UTF-8 form. The event is not delivered or kept, and later events are."""
     store = await started(tmp_path)
     delivered: list[LoggedEvent] = []
     log = store.log("/", delivered.append)

@@ -57,7 +57,7 @@ def test_the_position_is_the_last_element_of_an_event(event: list[object]) -> No
 
 
 def test_a_replay_starts_at_the_later_of_two_positions() -> None:
-    """An offset of an older session, of another epoch, or none at all, does not bring back what was before."""
+    """An offset of an older session, of another epoch, or a missing one, does not replay earlier events."""
     began = Position("e", 10)
     assert later(Position("e", 12), began) == Position("e", 12)
     assert later(Position("e", 3), began) == began

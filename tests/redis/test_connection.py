@@ -37,8 +37,8 @@ async def test_unexpected_pushes_are_ignored() -> None:
     assert (heard, ends) == ([b"y"], [])
 
 
-async def test_a_message_may_come_in_pieces() -> None:
-    """It is handed on when its last byte has come."""
+async def test_a_message_may_arrive_in_parts() -> None:
+    """It is delivered after its last byte."""
     ends: list[str] = []
     connection = RedisConnection(ends.append, max_waiting=1000)
     heard: list[bytes] = []

@@ -31,7 +31,7 @@ from synkora.redis.errors import RedisRefused, unreachable
         ("WRONGTYPE Operation against a key", "WRONGTYPE", "Redis answered: WRONGTYPE Operation against a key"),
     ],
 )
-def test_an_error_is_put_into_words(answer: str, code: str, words: str) -> None:
+def test_an_error_has_a_message(answer: str, code: str, words: str) -> None:
     """Its code is kept, and what it repeats of a command or a user is not."""
     error = RedisRefused(answer)
     assert error.code == code
@@ -54,6 +54,6 @@ def test_an_endless_answer_is_shortened() -> None:
         (OSError(), "Redis cannot be reached: OSError"),
     ],
 )
-def test_a_failure_to_connect_is_put_into_words(error: OSError, words: str) -> None:
+def test_a_failure_to_connect_has_a_message(error: OSError, words: str) -> None:
     """Without the address, which is in the log beside them."""
     assert words in unreachable(error)

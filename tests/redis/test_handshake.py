@@ -1,4 +1,4 @@
-"""The first words with Redis: each kind of Redis that there is, and what is said of one that will not do."""
+"""The handshake with Redis: each kind of Redis, and the messages for unsuitable ones."""
 
 import subprocess
 from pathlib import Path
@@ -58,7 +58,7 @@ async def test_a_password_is_given(make_link: MakeLink) -> None:
         (f":{ESCAPED}x@", "does not accept the user and password"),
     ],
 )
-async def test_a_missing_or_wrong_password_is_told(make_link: MakeLink, credentials: str, words: str) -> None:
+async def test_a_missing_or_wrong_password_is_reported(make_link: MakeLink, credentials: str, words: str) -> None:
     with running_redis(password=PASSWORD) as redis:
         link = make_link(f"redis://{credentials}127.0.0.1:{redis.port}")
         assert words in await problem_of(link)
@@ -85,8 +85,8 @@ async def test_a_right_that_a_user_lacks_is_named(make_link: MakeLink, redis: Re
         assert await problem_of(link) == f"the rights (ACL) of REDIS_URL's user lack the command {lacking[1:].upper()}"
 
 
-async def test_a_channel_that_a_user_may_not_use_is_told(make_link: MakeLink, redis: RedisServer) -> None:
-    """At the start, or when it is first subscribed or published to: half a link is none."""
+async def test_a_channel_without_rights_is_reported(make_link: MakeLink, redis: RedisServer) -> None:
+    """At the start, or at the first subscription or publication."""
     redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~*", "&else*", *NEEDED)
     url = f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}"
     assert "lack a channel that is needed" in await problem_of(make_link(url))
@@ -161,7 +161,7 @@ async def test_large_messages_go_over_tls(make_link: MakeLink, tmp_path: Path) -
         await until(lambda: heard == [b"x" * 3_000_000])
 
 
-async def test_an_older_redis_is_told_of_without_the_command_that_it_repeats(make_link: MakeLink) -> None:
+async def test_an_older_redis_is_reported_without_its_quoted_command(make_link: MakeLink) -> None:
     """What does not know HELLO answers with the words that it was sent, the password among them."""
     with running_redis("--rename-command", "HELLO", "", password=PASSWORD) as redis:
         assert "Redis 6 or newer is needed" in await problem_of(make_link(redis.url))
@@ -177,7 +177,7 @@ async def test_sentinels_and_members_of_a_cluster_are_not_supported_yet(
         assert problem == "Redis Sentinel and Redis Cluster are not supported yet: REDIS_URL must name one Redis"
 
 
-async def test_a_replica_is_not_taken(make_link: MakeLink, redis: RedisServer) -> None:
+async def test_a_read_only_redis_replica_is_refused(make_link: MakeLink, redis: RedisServer) -> None:
     with running_redis("--replicaof", f"127.0.0.1 {redis.port}") as replica:
         assert "REDIS_URL must name the master" in await problem_of(make_link(replica.url))
 
@@ -202,7 +202,7 @@ async def test_a_redis_that_loads_its_data_is_waited_for(make_link: MakeLink) ->
         server.remove()
 
 
-async def test_a_full_redis_is_told_of(make_link: MakeLink, redis: RedisServer) -> None:
+async def test_a_full_redis_is_reported(make_link: MakeLink, redis: RedisServer) -> None:
     """Its error comes before anything was asked."""
     redis.do("CONFIG", "SET", "maxclients", "1")
     first = make_link()
@@ -231,7 +231,7 @@ async def test_a_server_other_than_redis_is_reported(make_link: MakeLink, answer
         assert words in await problem_of(make_link(f"redis://127.0.0.1:{other.port}"))
 
 
-async def test_words_that_may_repeat_the_password_are_not_told(make_link: MakeLink) -> None:
+async def test_messages_that_may_repeat_the_password_are_not_shown(make_link: MakeLink) -> None:
     """Not every Redis has Redis' own words for an error, and /health is public."""
 
     async def serve(reader: object, writer: object) -> None:
@@ -250,7 +250,7 @@ async def test_an_address_that_cannot_be_looked_up_does_not_end_the_trying(make_
 
 
 async def test_a_password_is_in_no_text(make_link: MakeLink) -> None:
-    """Not in what is printed of a URL or of a link either."""
+    """Nor in the `repr` of a URL or of a link."""
     url = RedisUrl.parse(f"redis://alice:{ESCAPED}@127.0.0.1:1")
     link = Link(url, QUICK)
     for text in (repr(url), str(url), repr(link), url.address):

@@ -9,7 +9,7 @@ from synkora.redis.heartbeat import LinkHeartbeat
 
 
 class Echo:
-    """What brings beats back while it `is_there`."""
+    """Returns beats while it `is_there`."""
 
     def __init__(self) -> None:
         self.is_there = True
@@ -38,7 +38,7 @@ async def test_it_continues_while_beats_return() -> None:
 
 
 async def test_consecutive_missed_beats_are_silence() -> None:
-    """It is told once, and nothing is sent any more."""
+    """Silence is reported once, and no further beats are sent."""
     echo = Echo()
     echo.is_there = False
     echo.heartbeat.start()
@@ -60,7 +60,7 @@ async def test_a_beat_that_comes_late_is_a_sign_of_life() -> None:
     echo.heartbeat.stop()
 
 
-async def test_a_pause_of_this_process_is_not_taken_for_silence() -> None:
+async def test_a_pause_of_this_process_is_not_silence() -> None:
     echo = Echo()
     echo.heartbeat.start()
     await until(lambda: len(echo.sent) == 2)

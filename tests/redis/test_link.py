@@ -1,4 +1,4 @@
-"""The link, with a real Redis: what is said over it, and in which order."""
+"""The link with a real Redis: messages, commands and their order."""
 
 import asyncio
 import re
@@ -14,7 +14,7 @@ from synkora.redis.errors import LinkDown, RedisRefused
 from synkora.redis.link import Link, Script
 
 
-async def test_a_message_reaches_all_who_are_subscribed_its_publisher_too(make_link: MakeLink) -> None:
+async def test_a_message_reaches_all_subscribers_and_its_publisher(make_link: MakeLink) -> None:
     """Publishing needs no subscription, and a subscription brings one's own messages as well."""
     one, other = make_link(), make_link()
     assert await one.start(PATIENCE)
@@ -29,7 +29,7 @@ async def test_a_message_reaches_all_who_are_subscribed_its_publisher_too(make_l
     assert sorted(heard) == [("one", b"\x00\r\n\xff"), ("other", b"\x00\r\n\xff")]
 
 
-async def test_what_is_published_in_order_is_received_in_order(link: Link) -> None:
+async def test_messages_are_received_in_the_order_of_publication(link: Link) -> None:
     """Order holds over several channels and over the size of one write."""
     heard: list[bytes] = []
     for name in (b"a", b"b"):
@@ -41,8 +41,8 @@ async def test_what_is_published_in_order_is_received_in_order(link: Link) -> No
     assert heard == sent
 
 
-async def test_an_unsubscribed_channel_brings_nothing(link: Link, redis: RedisServer) -> None:
-    """From the call on nothing is received, and Redis is told."""
+async def test_an_unsubscribed_channel_delivers_nothing(link: Link, redis: RedisServer) -> None:
+    """After the call nothing is received, and Redis gets UNSUBSCRIBE."""
     heard: list[bytes] = []
     link.subscribe(b"news", heard.append)
     await link.call("PING")
@@ -54,7 +54,7 @@ async def test_an_unsubscribed_channel_brings_nothing(link: Link, redis: RedisSe
 
 
 async def test_subscriptions_of_a_turn_are_one_command_and_their_net_effect(link: Link, redis: RedisServer) -> None:
-    """Redis is not told of a channel that is subscribed and unsubscribed in one turn, or the other way round."""
+    """Redis gets no command for a channel that is subscribed and unsubscribed in one turn, or vice versa."""
     heard: list[bytes] = []
     link.subscribe(b"kept", heard.append)
     await link.call("PING")
@@ -72,7 +72,7 @@ async def test_subscriptions_of_a_turn_are_one_command_and_their_net_effect(link
     assert redis.do("PUBSUB", "NUMSUB", "kept", "brief") == [b"kept", 1, b"brief", 0]
 
 
-async def test_a_new_receiver_takes_the_place_of_the_old(link: Link) -> None:
+async def test_a_new_receiver_replaces_the_old_one(link: Link) -> None:
     old: list[bytes] = []
     new: list[bytes] = []
     link.subscribe(b"news", old.append)
@@ -82,7 +82,7 @@ async def test_a_new_receiver_takes_the_place_of_the_old(link: Link) -> None:
     assert (old, new) == ([], [b"x"])
 
 
-async def test_what_is_subscribed_before_a_command_is_heard_from_it_on(link: Link) -> None:
+async def test_a_channel_subscribed_before_a_command_is_received_from_then_on(link: Link) -> None:
     """In one turn: what a command or a message causes finds the subscriptions that were made before it."""
     heard: list[bytes] = []
     link.subscribe(b"by command", heard.append)
@@ -96,7 +96,7 @@ async def test_what_is_subscribed_before_a_command_is_heard_from_it_on(link: Lin
     assert heard == [b"1", b"2"]
 
 
-async def test_a_reply_is_taken_at_its_place_among_the_messages(link: Link) -> None:
+async def test_a_reply_is_handled_in_order_among_the_messages(link: Link) -> None:
     """`answered` is called between the messages that Redis sent before the reply and those that it sent after."""
     log: list[Any] = []
     link.subscribe(b"news", log.append)
@@ -179,7 +179,7 @@ def fail(_: bytes) -> None:
 
 
 async def test_a_receiver_that_fails_harms_no_other(link: Link) -> None:
-    """Its error is logged; the messages and replies around it are handed on."""
+    """Its error is logged; other messages and replies are delivered."""
     heard: list[bytes] = []
     link.subscribe(b"bad", fail)
     link.subscribe(b"good", heard.append)
@@ -198,7 +198,7 @@ async def test_all_that_is_written_in_a_turn_is_one_write(link: Link) -> None:
     transport = connection._transport
 
     class Recording:
-        """The transport, which keeps what is written to it."""
+        """A transport that records writes."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(transport, name)
@@ -257,7 +257,7 @@ async def test_closing_has_redis_take_all_that_was_written(make_link: MakeLink, 
 
 
 async def test_it_counts_what_it_does(link: Link) -> None:
-    """What was published, what came (heartbeats too), what was dropped, and how long a beat takes."""
+    """Published, received (heartbeats included) and dropped messages, and the round trip."""
     before = link.received
     heard: list[bytes] = []
     link.subscribe(b"a", heard.append)

@@ -10,7 +10,7 @@ def nothing(_: bytes) -> None:
     """Receive, as far as these tests are concerned."""
 
 
-def test_a_channel_is_told_of_once() -> None:
+def test_a_channel_is_subscribed_once() -> None:
     subscriptions = Subscriptions()
     subscriptions.add(b"a", nothing)
     subscriptions.add(b"a", nothing)
@@ -24,7 +24,7 @@ def test_a_channel_is_told_of_once() -> None:
     assert (subscriptions.take_new(), subscriptions.take_old()) == ([], [b"a"])
 
 
-def test_a_new_connection_is_told_of_all_that_is_wanted() -> None:
+def test_a_new_connection_subscribes_all_channels() -> None:
     subscriptions = Subscriptions()
     for channel in (b"a", b"b", b"c"):
         subscriptions.add(channel, nothing)
@@ -35,7 +35,7 @@ def test_a_new_connection_is_told_of_all_that_is_wanted() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "drop", "tell new", "tell all", "forget"]), st.integers(0, 3))))
-def test_redis_hears_what_is_wanted_once_it_has_been_told_all(steps: list[tuple[str, int]]) -> None:
+def test_messages_arrive_after_all_subscriptions(steps: list[tuple[str, int]]) -> None:
     """Whatever comes and goes; it is never told to end what it does not know, or to begin what it does."""
     subscriptions = Subscriptions()
     heard: set[bytes] = set()

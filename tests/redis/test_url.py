@@ -1,4 +1,4 @@
-"""What `REDIS_URL` may be, and what is said of one that will not do."""
+"""Valid values of `REDIS_URL`, and the messages for invalid ones."""
 
 import re
 import ssl
@@ -108,7 +108,7 @@ def test_certificates_of_ones_own_are_read(tmp_path: Path) -> None:
             RedisUrl.parse(url + wrong)
 
 
-def test_options_of_other_programs_are_let_be() -> None:
+def test_options_of_other_programs_are_ignored() -> None:
     """An app in another language may share the variable."""
     url = RedisUrl.parse("redis://localhost/1?family=6&socket_timeout=5&client_name=x&protocol=2")
     assert (url.host, url.database) == ("localhost", 1)
@@ -130,8 +130,8 @@ def test_options_of_other_programs_are_let_be() -> None:
         ("redis://localhost:secret", "percent-encoded"),
         ("redis://localhost:0", "port"),
         ("redis://localhost:65536", "port"),
-        ("redis://localhost/secret", "database that is no number"),
-        ("redis://localhost?db=secret", "database that is no number"),
+        ("redis://localhost/secret", "database that is not a number"),
+        ("redis://localhost?db=secret", "database that is not a number"),
         ("redis://secret@localhost", "a user without a password"),
         ("unix://secret/redis.sock", "whole path"),
         ("unix://", "whole path"),
@@ -145,7 +145,7 @@ def test_options_of_other_programs_are_let_be() -> None:
         ("redis://localhost?ssl_cert_reqs=none", "rediss://"),
     ],
 )
-def test_what_will_not_do_is_told_without_what_it_holds(url: str, words: str) -> None:
+def test_unusable_values_are_reported_without_their_content(url: str, words: str) -> None:
     """The words say what to write, and nothing of the URL is in them."""
     with pytest.raises(ValueError, match=re.escape(words)) as refusal:
         RedisUrl.parse(url)

@@ -59,7 +59,7 @@ class Speaker(ABC):
 
 
 class Server(Speaker):
-    """Somebody who has clients, too: each may `enter` rooms, and `tell` others in rooms an event."""
+    """A server with clients: each may `enter` rooms, and `tell` others in rooms an event."""
 
     address: Address
 

@@ -38,14 +38,14 @@ async def crowd(make_link: MakeLink) -> AsyncIterator[Crowd]:
 
 @pytest.fixture
 async def spy(make_link: MakeLink) -> Link:
-    """A link of nobody's server."""
+    """A link without a server."""
     link = make_link()
     assert await link.start(PATIENCE)
     return link
 
 
 async def reached(crowd: Crowd) -> list[list[str]]:
-    """Whom each server reaches with an event, if nobody has got anything before."""
+    """The clients that each server reaches with an event, if none has received anything before."""
     got = []
     for server in crowd.cluster.servers:
         server.emit("x")
@@ -53,7 +53,7 @@ async def reached(crowd: Crowd) -> list[list[str]]:
     return got
 
 
-async def test_a_server_hears_of_rooms_with_a_member_here_alone(crowd: Crowd, redis: RedisServer) -> None:
+async def test_a_server_subscribes_only_rooms_with_local_members(crowd: Crowd, redis: RedisServer) -> None:
     """What is sent to others never comes to it, and Redis knows of no room when it is empty."""
 
     def listeners(room: str) -> int:
@@ -149,7 +149,7 @@ async def test_without_redis_each_server_continues(crowd: Crowd, redis: RedisSer
     assert len(await second.fetch_sockets()) == len(NAMES)
 
 
-async def test_a_server_that_does_not_answer_is_told_of(crowd: Crowd, spy: Link) -> None:
+async def test_a_silent_server_is_reported(crowd: Crowd, spy: Link) -> None:
     """The others' answers count for nothing, since whose are missing is not known."""
     spy.subscribe(b"socket.io-request#/#", lambda message: None)
     await spy.call("PING")
@@ -169,7 +169,7 @@ async def test_a_subscriber_of_all_channels_is_not_a_server(crowd: Crowd, redis:
         assert len(await crowd.cluster.servers[0].fetch_sockets()) == len(NAMES)
 
 
-async def test_half_a_surrogate_pair_may_be_asked_about(crowd: Crowd) -> None:
+async def test_a_search_may_contain_a_lone_surrogate(crowd: Crowd) -> None:
     """Nobody is in a room of such a name, and JSON can say so."""
     first = crowd.cluster.servers[0]
     assert await first.to("\ud800").fetch_sockets() == []
@@ -215,7 +215,7 @@ async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Lin
 
 
 async def test_an_invalid_answer_is_skipped(crowd: Crowd, spy: Link) -> None:
-    """A socket without an id is none; the others are."""
+    """A socket without an id is skipped; the others are returned."""
 
     def answer(message: bytes) -> None:
         request = json.decode(message)
@@ -236,7 +236,7 @@ async def test_data_that_json_cannot_hold_is_not_described(crowd: Crowd) -> None
     assert found.data == {"name": "Bob"}
 
 
-async def test_what_other_servers_cannot_take_is_sent_here(crowd: Crowd) -> None:
+async def test_events_that_other_servers_cannot_handle_are_sent_locally(crowd: Crowd) -> None:
     """Nesting that MessagePack's writer does not take reaches the clients of this server, and is counted."""
     first = crowd.cluster.servers[0]
     number = Raw(b"1" * 5000)

@@ -46,7 +46,7 @@ async def test_two_servers_are_one(redis: RedisServer) -> None:
 
 
 async def test_a_namespace_that_is_given_up_is_no_longer_subscribed(redis: RedisServer) -> None:
-    """Clients choose the names of dynamic namespaces, one after another; a name may come back."""
+    """Clients choose the names of dynamic namespaces; a name may be used again."""
     server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
     server.add(Namespace(re.compile(r"/\d"), max_children=1))
     async with serving(server):
@@ -70,7 +70,7 @@ async def test_a_server_is_connected_from_its_start_to_its_end(redis: RedisServe
     await until(lambda: links(redis) == 0)
 
 
-async def test_what_is_sent_while_it_closes_reaches_the_others(redis: RedisServer) -> None:
+async def test_messages_sent_while_it_closes_reach_the_others(redis: RedisServer) -> None:
     """The connection is closed last: a handler of a disconnect still broadcasts to clients of other servers."""
     leaving, staying = (SocketServer(adapter=RedisAdapter.from_url(redis.url)) for _ in range(2))
     leaving.of("/").on_disconnect(lambda socket, reason: leaving.emit("gone", reason))
@@ -100,7 +100,7 @@ async def test_servers_with_another_prefix_are_strangers(redis: RedisServer) -> 
         assert len(await ours.fetch_sockets()) == 1
 
 
-async def test_a_server_starts_without_redis_and_joins_when_it_is_there(
+async def test_a_server_starts_without_redis_and_connects_later(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says what the problem is, serves its own clients, and is joined once Redis has come."""

@@ -42,7 +42,7 @@ def rooms_of(name: str) -> list[str]:
 
 
 class World:
-    """The four servers and the emitter, with a guest on each server: `RED` and `BLUE` say who is in which room."""
+    """The four servers and the emitter, with a client on each server: `RED` and `BLUE` list the rooms' members."""
 
     def __init__(self, speakers: dict[str, Speaker], redis: RedisServer) -> None:
         self.speakers = speakers
@@ -167,7 +167,7 @@ async def test_large_events_arrive_everywhere(running: World, speaker: str, name
 
 
 @pytest.mark.parametrize("speaker", SERVERS)
-async def test_what_a_socket_sends_reaches_the_others(world: World, speaker: str) -> None:
+async def test_a_sockets_events_reach_the_others(world: World, speaker: str) -> None:
     await world.guests[speaker].say("tell", ["red"], "x", 1)
     assert await world.who_gets(speaker, ["x", 1]) == [name for name in RED if name != speaker]
 
@@ -246,7 +246,7 @@ async def test_clients_acknowledge_broadcasts(world: World, asker: str) -> None:
 
 
 @pytest.mark.parametrize("asker", SERVERS)
-async def test_acks_that_do_not_come_end_the_wait(world: World, asker: str) -> None:
+async def test_missing_acks_end_the_wait(world: World, asker: str) -> None:
     asking = asyncio.create_task(world.server(asker).call(Target(("red",)), "ask", timeout=0.5))
     await world.guests["py1"].acknowledge("p")
     await world.guests["js1"].acknowledge("j")
@@ -288,7 +288,7 @@ async def test_servers_and_rooms_are_counted(world: World, asker: str) -> None:
 
 @pytest.mark.parametrize("asker", SERVERS)
 async def test_servers_talk_to_each_other(world: World, asker: str) -> None:
-    """Events between servers reach all others, and their answers come back."""
+    """Events between servers reach all others, and their answers return."""
     others = sorted(name for name in SERVERS if name != asker)
     assert sorted(await world.server(asker).ask({"a": ["é", None]})) == [[name, {"a": ["é", None]}] for name in others]
     await world.server(asker).note("n", {"a": 1})

@@ -38,7 +38,7 @@ def received(data: list[Any], nsp: str = "/") -> PublishedEvent:
 
 @given(st.lists(VALUES), st.sampled_from(["/", "/other", "/é"]))
 def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) -> None:
-    """An event that has been to another server and back is what was sent, attachments included."""
+    """An event after a round trip to another server is unchanged, attachments included."""
     sent = packets.event(namespace, "x", values)
     assume(len(sent.attachments) <= MAX_ATTACHMENTS)
     message = write(BroadcastMessage("abcdef", published_event_of(sent, namespace), Options()))
@@ -195,7 +195,7 @@ def test_an_events_name_may_be_a_number() -> None:
     ],
     ids=str,
 )
-def test_what_would_harm_clients_is_refused(event: PublishedEvent) -> None:
+def test_events_that_would_harm_clients_are_refused(event: PublishedEvent) -> None:
     """A client closes its connection over a bad packet, and takes a reserved name for Socket.IO's own."""
     with pytest.raises(InvalidMessage):
         message_of(event)
@@ -215,12 +215,12 @@ def test_an_event_is_not_larger_for_other_servers_than_for_clients() -> None:
         published_event_of(sent, "/")
 
 
-def test_an_attachment_that_a_relay_leaves_out_goes_no_further() -> None:
+def test_an_omitted_attachment_is_not_relayed() -> None:
     assert published_event_of(Message(b'["x",{"_placeholder":true,"num":1}]', (b"a", b"b")), "/").data == ["x", b"b"]
 
 
 @pytest.mark.parametrize("text", [b"1" * 5000, b"[" * 5000 + b"]" * 5000], ids=["digits", "depth"])
-def test_what_cannot_be_read_is_not_handed_on(text: bytes) -> None:
+def test_unreadable_data_is_not_forwarded(text: bytes) -> None:
     """A number of thousands of digits, or nesting as deep: clients of this server may send them to each other."""
     with pytest.raises(InvalidMessage):
         published_event_of(Message(b'["x",' + text + b"]"), "/")

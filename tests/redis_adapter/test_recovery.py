@@ -198,7 +198,7 @@ async def test_a_session_begins_where_it_joined(servers: list[SocketServer]) -> 
     assert without_offsets(page.events) == [["n", 5]]
 
 
-async def test_while_redis_is_away_clients_of_a_server_go_on(redis: RedisServer, servers: list[SocketServer]) -> None:
+async def test_clients_of_a_server_continue_without_redis(redis: RedisServer, servers: list[SocketServer]) -> None:
     """The others get it when Redis is back: nothing is lost and nothing is doubled."""
     here, there = await joined(servers[0]), await joined(servers[1])
     redis.kill()
@@ -226,7 +226,7 @@ async def test_while_redis_is_away_a_client_returns_without_a_replay(
     assert outcomes(servers[0]) == {RecoveryOutcome.UNKNOWN: 1}
 
 
-async def test_a_session_begins_before_what_is_said_while_its_place_is_learnt(servers: list[SocketServer]) -> None:
+async def test_a_session_starts_before_events_sent_while_its_position_is_read(servers: list[SocketServer]) -> None:
     """A client that loses its connection at once misses nothing of it."""
     for number in range(20):
         page = await Page(servers[0]).come()

@@ -76,7 +76,7 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     assert [name_of(each) for each in found] == ["a", "b", "c", "d"]
 
 
-async def test_what_redis_refuses_is_delivered_here(redis: RedisServer, link: Link) -> None:
+async def test_events_refused_by_redis_are_delivered_locally(redis: RedisServer, link: Link) -> None:
     """Its memory is full: the clients of this instance go on, and the loss is counted."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
@@ -86,7 +86,7 @@ async def test_what_redis_refuses_is_delivered_here(redis: RedisServer, link: Li
     assert log.lost == 1
 
 
-async def test_what_waits_for_redis_is_bounded(redis: RedisServer, link: Link) -> None:
+async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) -> None:
     """The oldest events are lost for the other instances."""
     log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
     redis.kill()

@@ -47,7 +47,7 @@ class Spy:
         self._heard.append((channel, message))
 
     async def heard(self, count: int) -> list[Message]:
-        """The next so many messages, with one and the same for what is new in each run: ids, and who asked."""
+        """The next messages, with constants in place of ids that differ in each run."""
         await until(lambda: len(self._heard) >= count)
         heard, self._heard = self._heard, []
         assert len(heard) == count

@@ -56,7 +56,7 @@ JSON = st.recursive(
 
 
 def written(text: str, *attachments: bytes) -> bytes:
-    """An event's JSON array as it goes to other servers, without what is around it."""
+    """An event's JSON array for other servers, without the envelope."""
     event = published_event_of(Message(text.encode(), attachments), "/")
     message = write(BroadcastMessage("", event, Options()))
     whole = write(BroadcastMessage("", PublishedEvent(2, [], "/"), Options()))
@@ -157,7 +157,7 @@ async def test_messages_are_read_as_they_were_written() -> None:
     assert read_response(write(ACK)) == ACK
 
 
-async def test_an_emitter_may_leave_out_what_is_usual() -> None:
+async def test_an_emitter_may_omit_defaults() -> None:
     """No namespace is the main one, and no options are everyone."""
     read = read_broadcast(msgpack.encode(["emitter", {"type": 2, "data": ["x"], "more": 1}, {}]))
     assert read == BroadcastMessage("emitter", PublishedEvent(2, ["x"], "/"), Options([], []))

@@ -359,7 +359,7 @@ def test_payloads_of_asyncapi_are_schemas_of_draft_7(
     assert [validator.is_valid(each) for each in invalid] == [False] * len(invalid)
 
 
-def test_asyncapis_own_schema_takes_it(server: SocketServer) -> None:
+def test_it_is_valid_by_asyncapis_own_schema(server: SocketServer) -> None:
     Draft7Validator(json.loads(SPECIFICATION.read_text(encoding="utf-8"))).validate(asyncapi(server))
 
 
@@ -390,9 +390,19 @@ def test_it_is_a_command(tmp_path: Path) -> None:
     assert "  say: (...args: MayAck<[text: string]>) => void;\n" in done.stdout, done.stderr
     assert json.loads(run("asyncapi", "chat", "--title", "A chat").stdout)["info"]["title"] == "A chat"
     assert done.stderr == ""
-    done = run("typescript", "chat:Socket")
-    assert done.returncode == 2
-    assert "chat:Socket is no SocketServer" in done.stderr
+    for server, words in (
+        ("chat:Socket", "chat:Socket is no SocketServer"),
+        ("chat:nope", "the module chat has no nope"),
+        ("nope:server", "there is no module nope in this folder or on sys.path"),
+        ("chat.nope:server", "there is no module chat.nope in this folder or on sys.path"),
+        ("chat.py:server", "'chat.py' is no module: the server in chat.py is chat:server"),
+        ("./chat", "'./chat' is no module: the server in chat.py is chat:server"),
+    ):
+        done = run("typescript", server)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert words in done.stderr
+    (tmp_path / "broken.py").write_text("import nowhere\n")
+    assert "No module named 'nowhere'" in run("typescript", "broken").stderr
 
 
 PROGRAM = """
@@ -420,7 +430,7 @@ async def say(socket: Socket, text: str) -> None:
 
 
 def test_an_event_that_is_emitted_and_not_declared_is_named(tmp_path: Path) -> None:
-    """With its place, in all modules of the program; what is written is complete nevertheless."""
+    """With its place, in all modules of the program; the output is complete nevertheless."""
     (tmp_path / "chat.py").write_text(PROGRAM)
     (tmp_path / "rooms.py").write_text("def tell(server):\n    server.emit('told')\n    server.emit('told')\n")
     done = subprocess.run(

@@ -15,7 +15,7 @@ from synkora import SocketServer, serve, serve_async, serve_in_thread
 
 
 async def test_a_server_in_the_running_loop_ends_when_it_is_cancelled() -> None:
-    """Its clients are told, its port is free again, and the one who waits gets the cancellation."""
+    """Its clients get the announcement, its port is free again, and the caller gets the cancellation."""
     server, ports = SocketServer(), []
     server.on("echo", lambda socket, value: value)
     task = asyncio.create_task(
@@ -71,8 +71,7 @@ def test_a_server_in_a_thread_ends_with_its_block() -> None:
     assert "synkora" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_what_ends_a_thread_early_is_raised() -> None:
-    """So that nobody waits for a server that never listens."""
+def test_an_error_that_ends_the_thread_early_is_raised() -> None:
 
     class Broken:
         async def __aenter__(self) -> None:
@@ -84,7 +83,7 @@ def test_what_ends_a_thread_early_is_raised() -> None:
         pass
 
 
-def test_a_chosen_port_is_taken() -> None:
+def test_a_chosen_port_is_used() -> None:
     port = free_port()
     with serve_in_thread(SocketServer(), port=port) as taken:
         assert taken == port

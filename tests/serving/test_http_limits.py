@@ -69,7 +69,7 @@ class TestSlowRequests:
             assert end.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert counted(server) == [("slow request cut off", 1, "head")]
 
-    async def test_a_slow_body_is_taken(self, server: SocketServer, hasty: Address) -> None:
+    async def test_a_slow_body_is_accepted(self, server: SocketServer, hasty: Address) -> None:
         """An upload that makes progress goes on, with a length or in chunks."""
         packet = b'42["hello","' + b"x" * 20 + b'"]'
         bodies = {
@@ -118,7 +118,7 @@ class TestSlowRequests:
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
 
     async def test_blank_lines_keep_no_connection_open(self, hasty: Address) -> None:
-        """The blank lines that may come before a request (RFC 9112 section 2.2) are none."""
+        """Blank lines before a request (RFC 9112 section 2.2) do not count."""
         async with raw(hasty) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -171,7 +171,7 @@ class TestSlowRequests:
             await client.send(b"0")
             assert await client.status() == 200
 
-    async def test_what_is_answered_late_is_not_slow(self, server: SocketServer, hasty: Address) -> None:
+    async def test_a_late_response_does_not_make_the_client_slow(self, server: SocketServer, hasty: Address) -> None:
         """A poll waits for as long as there is nothing to say, and a WebSocket is no request."""
         async with Polling(hasty) as polling, websocket(hasty) as client:
             await polling.open()
@@ -182,7 +182,7 @@ class TestSlowRequests:
             await client.connect()
 
     async def test_hundreds_of_half_open_requests(self, server: SocketServer, hasty: Address) -> None:
-        """All are let go, and somebody else is served meanwhile."""
+        """All are disconnected, and another client is served meanwhile."""
         count = 300
         opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", hasty.port) for _ in range(count)))
         for _, writer in opened:
@@ -199,10 +199,10 @@ class TestSlowRequests:
 
 
 class TestFiles:
-    async def test_running_out_of_files_is_told(
+    async def test_running_out_of_files_is_reported(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Connections with the last numbers that there are count as an incident; others do not."""
+        """Connections with the last descriptor numbers count as an incident; others do not."""
         async with raw(address) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -225,7 +225,7 @@ class TestKeepAlive:
 
 class TestSlowReaders:
     async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:
-        """What was to be sent to it is given up, and it is counted."""
+        """Its pending data is dropped, and the client is counted."""
         async with raw(hasty, slow=True) as client:
             await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: len(server.incidents))
@@ -288,7 +288,7 @@ class TestLargeHeads:
         words = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
         assert answer.endswith(b'{"message":"%b"}' % words.encode())
 
-    async def test_as_many_headers_as_there_may_be(self, address: Address) -> None:
+    async def test_the_maximum_of_headers_is_accepted(self, address: Address) -> None:
         """The bound on headers counts for each request of a connection by itself."""
         async with raw(address) as client:
             for _ in range(2):
@@ -332,7 +332,7 @@ class TestSmallChunks:
             await client.ended()
         assert counted(server) == [("request refused", 1, "too many small chunks")]
 
-    async def test_as_many_as_there_may_be(self, server: SocketServer, address: Address) -> None:
+    async def test_the_maximum_is_accepted(self, server: SocketServer, address: Address) -> None:
         """They count for each request by itself; of larger ones count only the few that a read cuts in two."""
         large = b"%x\r\n%b\r\n" % (2 * SMALL_CHUNK, b"x" * 2 * SMALL_CHUNK)
         chunks = b"1\r\nx\r\n" * (MAX_SMALL_CHUNKS - 100) + large * 2000

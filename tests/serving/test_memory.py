@@ -102,7 +102,7 @@ def test_cycles_of_a_storm_are_collected() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators return pages by themselves")
-def test_what_connections_held_goes_back_when_they_end() -> None:
+def test_memory_of_connections_is_released_when_they_end() -> None:
     """Also where a collection found it in use before: the memory does not grow again."""
     in_own_process(looks_again_when_connections_end)
 

@@ -33,7 +33,7 @@ def logged() -> dict[str, object]:
 
 @pytest_asyncio.fixture
 async def address() -> AsyncIterator[Address]:
-    """A server whose page tells what is logged while it is asked for."""
+    """A server with a page that logs."""
 
     async def page(_: Request) -> PlainTextResponse:
         await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def ask(address: Address, path: str, given: str | None = None) -> httpx.Re
 
 
 @pytest.mark.parametrize("given", SANE)
-async def test_a_sane_id_is_taken(address: Address, given: str) -> None:
+async def test_a_valid_id_is_used(address: Address, given: str) -> None:
     """The answer and the log have the same id, also where a proxy in front of the server made it."""
     answer = await ask(address, "/", given)
     assert answer.headers["x-request-id"] == given
@@ -64,8 +64,8 @@ async def test_an_invalid_id_is_replaced(address: Address, given: str) -> None:
     assert OWN.fullmatch(answer.headers["x-request-id"])
 
 
-async def test_each_request_has_its_own(address: Address) -> None:
-    """Requests without an id get one each: pages, posts, and what is refused, on one connection too."""
+async def test_each_request_has_its_own_id(address: Address) -> None:
+    """Requests without an id get one each: pages, posts and refusals, also on one connection."""
     async with Polling(address) as client:
         opening = await client.http.get(address.url())
         client.sid = json.loads(opening.text[1:])["sid"]
@@ -99,7 +99,7 @@ async def test_a_websocket_has_that_of_its_handshake(address: Address) -> None:
     assert refused.value.response.headers["X-Request-Id"] == "mine"
 
 
-async def test_what_a_request_leaves_behind_is_not_its_own() -> None:
+async def test_log_lines_after_a_request_do_not_have_its_id() -> None:
     """A timer that it started does not carry its id once it is answered; nothing outside of it ever does."""
     loop = asyncio.get_running_loop()
     later: asyncio.Future[dict[str, object]] = loop.create_future()

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from tests.support.servers import Address, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from synkora import SocketServer, serve
+from synkora import SocketServer, serve, serve_async, serve_in_thread
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
 
@@ -86,7 +87,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @asynccontextmanager
 async def talking(address: Address) -> AsyncIterator[WebSocket]:
-    """A client for whom the server works."""
+    """A client that the server serves."""
     async with socketio(address) as client:
         await client.emit("echo", 1)
         assert await client.event() == ["echo", 1]
@@ -95,7 +96,7 @@ async def talking(address: Address) -> AsyncIterator[WebSocket]:
 
 @asynccontextmanager
 async def told_of_the_end(program: Program, number: signal.Signals, address: Address) -> AsyncIterator[WebSocket]:
-    """A client that has been told of the signal that the server got."""
+    """A client that got the announcement after a signal."""
     async with talking(address) as client:
         program.signal(number)
         assert await client.event() == ["server:shutdown"]
@@ -104,7 +105,7 @@ async def told_of_the_end(program: Program, number: signal.Signals, address: Add
 
 @both_signals
 async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
-    """Clients get what is said last and are let go, `serve` returns, and the program ends well."""
+    """Clients get the last messages and are disconnected, `serve` returns, and the program exits with 0."""
     program, address = start(False)
     async with told_of_the_end(program, number, address) as client:
         assert await client.closed() == 1012
@@ -126,7 +127,7 @@ async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Sign
 
 
 async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> None:
-    """A supervisor, and what it runs the program by, may each send one: clients are told all the same."""
+    """A supervisor and its wrapper may each send one: clients get the announcement all the same."""
     program, address = start(False)
     async with talking(address) as client:
         for _ in range(5):
@@ -186,7 +187,7 @@ async def test_signals_mean_what_they_did_before() -> None:
 
 
 def test_it_runs_in_a_thread() -> None:
-    """Beside the main thread, which alone can take signals, it runs until it is told to stop."""
+    """Outside the main thread, where signals are not handled, it runs until stopped."""
     server = Server(SocketServer())
     sockets = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=(sockets,))
@@ -200,7 +201,7 @@ def test_it_runs_in_a_thread() -> None:
     assert not thread.is_alive()
 
 
-async def test_an_application_answers_what_is_not_socketio() -> None:
+async def test_an_application_handles_other_requests_than_socketio() -> None:
     """Requests outside the path of Socket.IO go to `app`; that path is the server's own."""
     server = SocketServer(path="/live/")
     server.of("/")
@@ -220,6 +221,45 @@ async def test_without_an_application_the_rest_is_not_found() -> None:
             assert (answer.status_code, answer.content) == (404, b"")
 
 
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda server: server.of("/"), "a Namespace"),
+        (lambda server: server.asgi, "a AsgiEndpoint"),
+        (type, "the class SocketServer"),
+    ],
+    ids=["namespace", "asgi", "class"],
+)
+async def test_only_a_server_is_served(make: Callable[[SocketServer], Any], found: str) -> None:
+    """In each of the three ways."""
+    wrong = make(SocketServer())
+    with pytest.raises(TypeError, match=f"serve takes a SocketServer, not {found}: "):
+        await serve_async(wrong)
+    with pytest.raises(TypeError, match=f"serve takes a SocketServer, not {found}: "), serve_in_thread(wrong):
+        pass
+    with pytest.raises(TypeError, match=f"serve takes a SocketServer, not {found}: "):
+        await asyncio.to_thread(serve, wrong)
+
+
+@asynccontextmanager
+async def around_it() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("around", "words"),
+    [
+        (around_it, r"around is an asynchronous context manager: around=around_it\(\), with parentheses"),
+        (nullcontext, r"around is an asynchronous context manager: around=nullcontext\(\), with parentheses"),
+        (5, "around is an asynchronous context manager, not 5"),
+    ],
+)
+def test_around_is_a_context_manager(around: Any, words: str) -> None:
+    """A function that makes one was not called."""
+    with pytest.raises(TypeError, match=words):
+        serve(SocketServer(), host="127.0.0.1", port=0, around=around)
+
+
 def test_a_port_in_use_is_an_error() -> None:
     """`serve` raises an `OSError` before anything else happens."""
     with socket.socket() as taken:
@@ -229,7 +269,7 @@ def test_a_port_in_use_is_an_error() -> None:
             serve(SocketServer(), host="127.0.0.1", port=taken.getsockname()[1])
 
 
-async def test_what_is_around_it_begins_before_it_and_ends_after_its_clients() -> None:
+async def test_around_is_entered_before_it_and_left_after_its_clients() -> None:
     """It is entered before anybody can connect, and left when the last connection has ended."""
     steps: list[str] = []
 

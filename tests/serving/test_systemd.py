@@ -59,7 +59,7 @@ def test_other_sockets_are_refused(tmp_path: Path, family: str, kind: str, addre
         assert line.endswith("the socket that was passed has to be one of TCP that listens (ListenStream=)")
 
 
-def test_what_is_for_another_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_for_another_process_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables may have been inherited from a parent, whose numbers mean nothing here."""
     monkeypatch.setenv("LISTEN_PID", str(os.getppid()))
     monkeypatch.setenv("LISTEN_FDS", "1")
@@ -67,7 +67,7 @@ def test_what_is_for_another_process_is_left(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("is_abstract", [False, True], ids=["path", "abstract"])
-def test_it_is_told_when_the_server_is_there_and_when_it_goes(tmp_path: Path, is_abstract: bool) -> None:
+def test_it_is_called_at_the_start_and_the_stop_of_the_server(tmp_path: Path, is_abstract: bool) -> None:
     """`READY=1` once it listens, so that units that come after it find it; `STOPPING=1` when it begins to stop."""
     name = f"@synkora-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -1,4 +1,4 @@
-"""TLS: real certificates, real clients, and what is said of files that will not do."""
+"""TLS: real certificates, real clients, and messages for unusable files."""
 
 import asyncio
 import signal
@@ -175,8 +175,8 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
         writer.transport.abort()
 
 
-async def test_little_is_held_of_what_comes_over_tls(files: tuple[Path, Path]) -> None:
-    """uvloop's buffers never shrink, so they must not grow with a message; and what is large arrives all the same."""
+async def test_the_read_buffer_over_tls_is_small(files: tuple[Path, Path]) -> None:
+    """uvloop's buffers never shrink, so they must not grow with a message; large messages still arrive."""
     server = SocketServer()
     server.of("/").on("size", lambda socket, text: len(text))
     trust = ssl.create_default_context(cafile=files[0])
@@ -216,7 +216,7 @@ async def test_a_client_cannot_renegotiate(files: tuple[Path, Path]) -> None:
 
 
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that connects and does not go on with TLS is let go."""
+    """A client that connects and does not continue with TLS is disconnected."""
     monkeypatch.setattr("synkora.serving.server.TLS_TIME", 0.3)
     async with serving(SocketServer(), tls=tls_context(*files)) as address:
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
@@ -242,7 +242,7 @@ async def test_a_client_without_tls_affects_no_other(program: Program, trust: ss
 
 
 class TestFiles:
-    def test_what_belongs_together(self, files: tuple[Path, Path]) -> None:
+    def test_matching_settings_are_required_together(self, files: tuple[Path, Path]) -> None:
         """A certificate and its key give a context without the versions that are no longer safe."""
         assert tls_context(*files).minimum_version is ssl.TLSVersion.TLSv1_2
 

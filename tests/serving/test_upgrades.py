@@ -45,7 +45,7 @@ async def test_repeated_fields_are_one_list(address: Address, fields: str) -> No
 
 @pytest.mark.parametrize("upgrade", [H2C, "Connection: Upgrade\r\nUpgrade: websocket\r\n"], ids=["h2c", "websocket"])
 async def test_an_upgrade_of_a_post_is_ignored(address: Address, upgrade: str) -> None:
-    """The packets of the POST are taken, and the connection goes on, also with what came in the same segment."""
+    """The packets of the POST are handled, and the connection continues, also with data of the same segment."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         target = address.url(sid=polling.sid).removeprefix(address.http)
@@ -68,8 +68,8 @@ async def test_another_upgrade_of_a_get_is_ignored(address: Address, protocol: s
             assert await client.status() == 200
 
 
-async def test_a_body_behind_an_ignored_upgrade_may_come_in_pieces(address: Address) -> None:
-    """The head is read as one, and a chunked body as well, wherever the segments end."""
+async def test_a_body_after_an_ignored_upgrade_may_arrive_in_parts(address: Address) -> None:
+    """Head and chunked body are parsed correctly for any segmentation."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         target = address.url(sid=polling.sid).removeprefix(address.http)
@@ -89,7 +89,7 @@ async def test_a_tunnel_is_refused(address: Address) -> None:
 
 
 @pytest.mark.parametrize("size", [5, 20_000, 300_000])
-async def test_frames_behind_a_handshake_are_taken(size: int) -> None:
+async def test_frames_after_a_handshake_are_handled(size: int) -> None:
     """A client that does not wait for the answer to its handshake loses nothing, also of a frame that is cut."""
     engine = Engine()
     frame = client_frame(TEXT, b"4" + b"x" * size)
@@ -101,7 +101,7 @@ async def test_frames_behind_a_handshake_are_taken(size: int) -> None:
     assert engine.recorders[0].messages == [b"first", b"x" * size, b"last"]
 
 
-async def test_frames_behind_a_refused_handshake_are_not_taken(address: Address) -> None:
+async def test_frames_after_a_refused_handshake_are_ignored(address: Address) -> None:
     """The refusal is answered, and the connection is closed."""
     async with raw(address) as client:
         await client.send(handshake(address).replace(b"EIO=4", b"EIO=3") + client_frame(TEXT, b"40"))

@@ -146,7 +146,7 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
 
 
 async def test_an_error_of_ours_is_answered(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client is told 500, and the connection goes on."""
+    """The client gets 500, and the connection continues."""
 
     def fail(self: Registry, sid: str) -> None:
         raise RuntimeError("a fault")

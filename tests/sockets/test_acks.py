@@ -6,7 +6,7 @@ from synkora.sockets.acks import Acks
 from synkora.sockets.errors import AckTimeout
 
 
-async def test_an_answer_reaches_the_one_who_asked() -> None:
+async def test_an_answer_reaches_the_asker() -> None:
     """Answers may come in any order; each finds its own question."""
     acks = Acks()
     acks.open(1)
@@ -20,7 +20,7 @@ async def test_an_answer_reaches_the_one_who_asked() -> None:
 
 
 async def test_no_answer_in_time_is_a_timeout() -> None:
-    """The wait ends after its time and leaves nothing behind; a late answer disturbs nobody."""
+    """The wait times out and leaves nothing behind; a late answer has no effect."""
     acks = Acks()
     acks.open(1)
     with pytest.raises(AckTimeout, match=r"no ack within 0\.01 s"):
@@ -41,7 +41,7 @@ async def test_an_unexpected_ack_is_ignored() -> None:
     assert await waiting == ["first"]
 
 
-async def test_everyone_who_waits_is_told_when_the_client_leaves() -> None:
+async def test_all_waits_end_when_the_client_disconnects() -> None:
     """The wait does not go on to its timeout for a client that is gone."""
     acks = Acks()
     for number in range(3):

@@ -11,7 +11,7 @@ from synkora.sockets.local_adapter import LocalAdapter
 
 
 class Watched:
-    """A local adapter, and what was asked of it by its keywords."""
+    """A local adapter that records its calls' keywords."""
 
     def __init__(self, local: LocalAdapter) -> None:
         self._local = local

@@ -59,7 +59,7 @@ async def address(request: pytest.FixtureRequest, door: Door) -> AsyncIterator[A
         await server.close(0.05)
 
 
-async def test_what_is_allowed_works_with_the_headers_that_it_gives(address: Address, door: Door) -> None:
+async def test_an_allowed_session_gets_the_returned_headers(address: Address, door: Door) -> None:
     """Polling goes on without a further decision; the response to the handshake has the headers."""
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         answer = await http.get(address.url(key="good"))
@@ -87,7 +87,7 @@ async def test_a_websocket_is_asked_for_too(address: Address) -> None:
 
 
 @pytest.mark.parametrize(("key", "status", "words"), [("bad", 403, "Not with this key"), ("broken", 500, "Internal")])
-async def test_what_is_refused_is_told_why(address: Address, key: str, status: int, words: str) -> None:
+async def test_refusals_have_a_reason(address: Address, key: str, status: int, words: str) -> None:
     """With the words of `ConnectRefused`; any other exception is logged, and no detail goes out."""
     with capture_logs() as logs:
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:

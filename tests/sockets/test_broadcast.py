@@ -1,4 +1,4 @@
-"""Rooms and broadcasts: who gets what."""
+"""Rooms and broadcasts: recipients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import pytest
 from tests.support.clients import WebSocket, socketio
 from tests.support.servers import Address
 
-from synkora import Socket, SocketServer
+from synkora import AckTimeout, Socket, SocketServer
 from synkora.engine.message import Message
 
 NAMES = ["alice", "bob", "carol", "dave"]
@@ -127,7 +127,7 @@ async def test_volatile_emits_reach_clients_that_read(crowd: Crowd) -> None:
 
 
 async def test_volatile_messages_are_marked_as_such(crowd: Crowd) -> None:
-    """What may be dropped is what was emitted as volatile, and nothing else."""
+    """Only volatile events may be dropped."""
     queue = crowd.sockets["alice"]._session.outbox.queue
     alice = crowd.sockets["alice"]
     alice.emit("a")
@@ -157,6 +157,11 @@ async def test_messages_are_marked_as_not_to_be_compressed(crowd: Crowd) -> None
     await asyncio.sleep(0)
     assert [message.compress for message in alice._session.outbox.queue] == [False, False]
     await asyncio.wait(calls)
+
+
+async def test_a_timeout_names_the_event(crowd: Crowd) -> None:
+    with pytest.raises(AckTimeout, match=r"'question': 0 of \d answers within 0\.01 s"):
+        await crowd.server.to("red").call("question", timeout=0.01)
 
 
 @pytest.mark.parametrize("value", [None, 1, "no"])
@@ -201,7 +206,7 @@ async def test_a_left_socket_gets_nothing_and_empty_rooms_are_removed(crowd: Cro
     assert await crowd.who_gets("x") == ["carol"]
 
 
-async def test_namespaces_have_rooms_of_their_own(server: SocketServer, address: Address) -> None:
+async def test_namespaces_have_separate_rooms(server: SocketServer, address: Address) -> None:
     server.of("/admin").on_connect(lambda socket, auth: socket.join("room"))
     async with socketio(address) as client:
         await client.connect("/admin")
@@ -210,7 +215,7 @@ async def test_namespaces_have_rooms_of_their_own(server: SocketServer, address:
         assert await client.receive() == '42/admin,["admin"]'
 
 
-async def test_what_is_sent_in_one_turn_keeps_its_order(crowd: Crowd) -> None:
+async def test_messages_of_one_turn_keep_their_order(crowd: Crowd) -> None:
     """Emits to a socket, to rooms and to everyone arrive in the order in which they were made."""
     alice = crowd.sockets["alice"]
     for number in range(20):

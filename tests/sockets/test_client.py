@@ -1,4 +1,4 @@
-"""CONNECT, its refusal, and what comes before and after it."""
+"""CONNECT, its refusal, and messages before and after it."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.clients import Polling, websocket
 from tests.support.logs import capture_logs
+from tests.support.page import Page
 from tests.support.servers import Address, serving, until
 
 from synkora import ConnectRefused, Socket, SocketServer
@@ -22,7 +23,7 @@ async def test_a_client_connects_and_gets_an_id_of_its_own(server: SocketServer,
         assert sid != client.handshake["sid"]
 
 
-async def test_what_the_handler_emits_comes_after_the_reply(server: SocketServer, address: Address) -> None:
+async def test_emits_of_the_handler_follow_the_reply(server: SocketServer, address: Address) -> None:
     """In order, whether the handler is a coroutine or not, and rooms joined there count."""
     main = server.of("/")
 
@@ -92,9 +93,7 @@ def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awa
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
-async def test_a_refusal_is_answered_with_its_words_and_data(
-    server: SocketServer, address: Address, late: bool
-) -> None:
+async def test_a_refusal_has_its_message_and_data(server: SocketServer, address: Address, late: bool) -> None:
     """CONNECT_ERROR carries both; nothing that was emitted goes out, and the client may try again."""
     seen: list[Socket] = []
 
@@ -132,8 +131,8 @@ async def test_disconnecting_instead_of_welcoming_is_a_refusal(
         assert server.of("/").sockets == {}
 
 
-async def test_a_refusal_without_data_has_words_alone(server: SocketServer, address: Address) -> None:
-    """`data` is left out where there is none."""
+async def test_a_refusal_without_data_has_only_a_message(server: SocketServer, address: Address) -> None:
+    """`data` is omitted if not given."""
 
     @server.of("/").on_connect
     def refuse(socket: Socket, auth: dict[str, Any]) -> None:
@@ -255,7 +254,7 @@ async def test_a_client_that_was_refused_has_not_connected() -> None:
 
 
 async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer, address: Address) -> None:
-    """A decision that comes too late admits nobody, and on_disconnect is not called for one who never was there."""
+    """A late decision admits no socket, and on_disconnect is called after the decision."""
     decided = asyncio.Event()
     judged: list[Socket] = []
     gone: list[Socket] = []
@@ -274,11 +273,12 @@ async def test_a_client_may_leave_while_it_is_being_judged(server: SocketServer,
         await client.send("40")
         await until(lambda: judged)
     await until(lambda: len(server._registry) == 0)
+    assert gone == []
     decided.set()
     await until(lambda: not server._tasks)
     assert not judged[0].connected
     assert main.sockets == {}
-    assert gone == []
+    assert gone == judged
     assert len(main._core.adapter.rooms.members) == 0
 
 
@@ -293,7 +293,7 @@ async def test_events_before_the_reply_close_the_connection(server: SocketServer
         await client.closed()
 
 
-async def test_the_handshake_is_there_for_the_application(server: SocketServer, address: Address) -> None:
+async def test_the_application_can_read_the_handshake(server: SocketServer, address: Address) -> None:
     """Headers, query, address, auth and the time of connecting."""
     sockets: list[Socket] = []
 
@@ -329,3 +329,35 @@ async def test_a_client_connects_by_polling(server: SocketServer, address: Addre
         reply, hello = await client.poll()
         assert set(json.loads(reply[2:])) == {"sid"}
         assert hello == '42["hello","polling"]'
+
+
+@pytest.mark.parametrize("way", ["in the middleware", "in on_connect", "in on_connect, and refused"])
+async def test_who_is_lost_while_connecting_leaves_if_it_came(way: str) -> None:
+    """What `on_connect` has noted of a client `on_disconnect` forgets, or clients could leave something behind."""
+    server = SocketServer()
+    goes_on, calls = asyncio.Event(), list[str]()
+
+    @server.use
+    async def check(socket: Socket, _: object) -> None:
+        if way == "in the middleware":
+            await goes_on.wait()
+
+    @server.on_connect
+    async def come(socket: Socket, _: object) -> None:
+        await goes_on.wait()
+        calls.append("came")
+        if way == "in on_connect, and refused":
+            raise ConnectRefused("no")
+
+    @server.on_disconnect
+    def leave(socket: Socket, reason: str) -> None:
+        calls.append(reason)
+
+    page = await Page(server).come()
+    await page.lose()
+    assert calls == []
+    goes_on.set()
+    await page.read()
+    expected = {"in on_connect": ["came", "transport close"], "in on_connect, and refused": ["came"]}
+    assert calls == expected.get(way, [])
+    assert not server.of("/")._core.sockets

@@ -30,7 +30,7 @@ def server() -> SocketServer:
 ANNOUNCED = '452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
 
 
-async def test_attachments_that_never_come(server: SocketServer) -> None:
+async def test_attachments_that_never_arrive(server: SocketServer) -> None:
     """A client that announces attachments and does not send them is disconnected."""
     async with serving(server) as address, socketio(address) as client:
         server._registry.partial_messages.length = 0.1
@@ -57,7 +57,7 @@ async def test_attachments_that_make_progress(server: SocketServer) -> None:
         assert not len(server._registry.partial_messages)
 
 
-async def test_attachments_that_come(server: SocketServer) -> None:
+async def test_attachments_that_arrive(server: SocketServer) -> None:
     """Once all are there no time runs any more."""
     async with serving(server) as address, socketio(address) as client:
         await client.send(ANNOUNCED, b"one", b"three")
@@ -113,7 +113,7 @@ async def test_acks_that_are_never_answered(server: SocketServer) -> None:
 )
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 async def test_the_address_behind_a_proxy(transport: str, proxies: list[str], expected: tuple[str, bool]) -> None:
-    """A trusted proxy is believed over both transports, and nobody else is, not even on this machine."""
+    """A trusted proxy is trusted over both transports; no other peer is, not even on this machine."""
     server = SocketServer(proxies=proxies)
     seen: list[tuple[str, bool]] = []
     server.of("/").on_connect(lambda socket, auth: seen.append((socket.handshake.address, socket.handshake.secure)))
@@ -138,7 +138,7 @@ def connect_of(size: int) -> str:
     return empty.replace('""', f'"{"x" * (size - len(empty))}"')
 
 
-async def test_little_is_taken_before_connect() -> None:
+async def test_messages_before_connect_are_limited() -> None:
     """A CONNECT may be as large as any token needs, and no larger; WebSocket and polling alike."""
     server = SocketServer()
     server.of("/")
@@ -229,7 +229,7 @@ async def test_a_later_connect_may_be_no_larger_than_the_first() -> None:
                 assert await client.closed() == CloseCode.TOO_BIG
 
 
-async def test_a_connection_keeps_what_it_sent_with_connect_as_it_came() -> None:
+async def test_a_connection_keeps_the_payload_of_connect_unchanged() -> None:
     """Objects made of it would take thirty times as much, for as long as the connection lives."""
     server = SocketServer()
     sockets: list[Socket] = []
@@ -261,7 +261,7 @@ async def test_acks_that_were_asked_for_are_not_counted() -> None:
             assert await asyncio.gather(*calls) == [1] * OVERHEAD_BURST
 
 
-async def test_a_connection_is_in_so_many_namespaces() -> None:
+async def test_the_namespaces_of_a_connection_are_limited() -> None:
     """Each keeps its CONNECT, and takes the place of one of the dynamic namespaces."""
     server = SocketServer()
     server.of(re.compile(r"/\d+"))

@@ -75,7 +75,7 @@ Within: Any = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
     ],
 )
 def test_the_risk_of_a_type(shape: Any, risk: Risk) -> None:
-    """Texts and what cannot be chosen freely are no risk, wherever in a type they are keys."""
+    """Texts, and keys that cannot be chosen freely, are no risk, anywhere in a type."""
     assert _risk_of(shape) is risk
 
 

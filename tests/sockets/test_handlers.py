@@ -208,7 +208,7 @@ class TestCancelledWork:
 
 class TestEmitting:
     @pytest.mark.parametrize("name", ["connect", "connect_error", "disconnect", "disconnecting"])
-    async def test_socketios_own_words_are_no_events(self, server: SocketServer, address: Address, name: str) -> None:
+    async def test_reserved_names_are_not_events(self, server: SocketServer, address: Address, name: str) -> None:
         """The emit raises; clients would take the event for something else."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
@@ -239,7 +239,7 @@ class TestEmitting:
             assert await other.event() == ["news"]
 
     async def test_sockets_is_a_copy(self, server: SocketServer, address: Address) -> None:
-        """A loop over it may disconnect whom it finds, and changing it changes nothing."""
+        """A loop over it may disconnect sockets, and changes to it have no effect."""
         main = server.of("/")
         async with socketio(address), socketio(address), socketio(address):
             main.sockets.clear()

@@ -1,4 +1,4 @@
-"""What a library user's log has of a handler that fails, where nobody has configured structlog."""
+"""The log of a failed handler, without structlog's configuration."""
 
 import subprocess
 import sys

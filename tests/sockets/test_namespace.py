@@ -77,10 +77,10 @@ class TestHandlers:
         ],
     )
     @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
-    async def test_what_a_handler_returns_is_the_ack(
+    async def test_a_handlers_result_is_the_ack(
         self, server: SocketServer, address: Address, returned: object, ack: str, late: bool
     ) -> None:
-        """A tuple is several arguments, None is none, anything else is one."""
+        """A tuple is several arguments, None no argument, any other value one."""
 
         async def answer_later(socket: Socket) -> object:
             return returned
@@ -124,7 +124,7 @@ class TestHandlers:
 
 
 class TestBinary:
-    async def test_bytes_come_and_go_in_their_places(self, server: SocketServer, address: Address) -> None:
+    async def test_bytes_keep_their_places(self, server: SocketServer, address: Address) -> None:
         """Attachments reach the handler as bytes, and bytes that it sends become attachments."""
         seen: list[object] = []
 
@@ -152,7 +152,7 @@ class TestBinary:
             await client.send('461-0[{"_placeholder":true,"num":0}]', b"\x01\x02")
             assert await asking == b"\x01\x02"
 
-    async def test_as_many_attachments_as_allowed_are_taken(self, address: Address) -> None:
+    async def test_the_maximum_of_attachments_is_accepted(self, address: Address) -> None:
         """Ten are taken, eleven close the connection."""
         async with socketio(address) as client:
             placeholders = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(10))
@@ -167,7 +167,7 @@ class TestCalls:
     async def test_the_clients_ack_is_returned(
         self, server: SocketServer, address: Address, args: str, value: object
     ) -> None:
-        """Its first argument, None where there is none; ids count from 0."""
+        """Its first argument, or None; ids count from 0."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             for number in range(2):
@@ -177,27 +177,29 @@ class TestCalls:
                 assert await asking == value
 
     async def test_no_ack_in_time_is_a_timeout(self, server: SocketServer, address: Address) -> None:
-        """The wait ends, and an ack that comes later disturbs nobody."""
+        """The wait ends, and a later ack has no effect."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
-            with pytest.raises(AckTimeout):
+            with pytest.raises(AckTimeout, match=r"'ask': no ack within 0\.01 s"):
                 await socket.call("ask", timeout=0.01)
             assert await client.receive() == '420["ask"]'
             await client.send("430[1]")
             await still_works(client)
 
     async def test_a_client_that_leaves_ends_the_wait(self, server: SocketServer, address: Address) -> None:
-        """Who waits for its ack is told at once, and so is who asks afterwards."""
+        """A pending `call` ends at once, and so does a later one."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             asking = asyncio.create_task(socket.call("ask"))
             await client.receive()
-        with pytest.raises(AckTimeout, match="the client left"):
+        with pytest.raises(AckTimeout, match="'ask': the client left"):
             await asking
-        with pytest.raises(AckTimeout, match="the client left"):
+        with pytest.raises(AckTimeout, match="'ask': the client left"):
             await socket.call("ask")
 
-    async def test_what_cannot_be_sent_leaves_no_wait_behind(self, server: SocketServer, address: Address) -> None:
+    async def test_an_event_that_cannot_be_sent_leaves_no_pending_ack(
+        self, server: SocketServer, address: Address
+    ) -> None:
         """An argument that JSON cannot hold raises at once, and the client may leave in peace."""
         async with socketio(address):
             (socket,) = server.of("/").sockets.values()
@@ -256,9 +258,7 @@ class TestErrors:
         assert entry["exception"].endswith("secret detail")
 
     @pytest.mark.parametrize("error", [EventRefused("Not here"), InvalidPayload("Not here")])
-    async def test_a_refusal_is_answered_with_its_words(
-        self, server: SocketServer, address: Address, error: Exception
-    ) -> None:
+    async def test_a_refusal_has_its_message(self, server: SocketServer, address: Address, error: Exception) -> None:
         """What a handler refuses is no error of the server, and not logged as one."""
 
         @server.of("/").on("refuse")
@@ -292,7 +292,7 @@ class TestErrors:
         ],
         ids=["known", "unknown", "escaped", "nameless", "number", "number in unknown"],
     )
-    async def test_what_cannot_be_decoded_is_answered(self, address: Address, event: str) -> None:
+    async def test_undecodable_data_is_answered(self, address: Address, event: str) -> None:
         """Deep nesting and numbers out of range cost an error, not the connection."""
         async with socketio(address) as client:
             error = await error_of(client, "42" + event)
@@ -328,7 +328,7 @@ class TestErrors:
                 await still_works(client)
         assert logs[0]["event"] == "handler_failed"
 
-    async def test_one_clients_faults_cost_another_nothing(self, server: SocketServer, address: Address) -> None:
+    async def test_one_clients_faults_do_not_affect_another(self, server: SocketServer, address: Address) -> None:
         """Bad packets of one client close its connection alone."""
         async with socketio(address) as good:
             for packet in ("4abc", "42{}", '42abc["echo"]', "45", '42["echo",NaN]', "4", "x"):

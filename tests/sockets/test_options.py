@@ -1,4 +1,4 @@
-"""A server's options: what cannot be is refused when the server is made, with words that help."""
+"""A server's options: invalid ones are refused in the constructor, with helpful messages."""
 
 import re
 from typing import Any
@@ -44,7 +44,7 @@ from synkora import RedisAdapter, SocketServer
         ({"adapter": RedisAdapter}, TypeError, 'adapter is RedisAdapter.from_url("redis://…"), not <class'),
     ],
 )
-def test_a_mistake_is_refused_with_what_is_wrong(options: dict[str, Any], error: type[Exception], words: str) -> None:
+def test_a_mistake_is_refused_with_a_message(options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=re.escape(words)):
         SocketServer(**options)
 
@@ -59,5 +59,5 @@ def test_a_mistake_is_refused_with_what_is_wrong(options: dict[str, Any], error:
         {"ping_interval": 0.05, "ping_timeout": 3600},
     ],
 )
-def test_what_can_be_is_taken(options: dict[str, Any]) -> None:
+def test_valid_options_are_accepted(options: dict[str, Any]) -> None:
     SocketServer(**options)

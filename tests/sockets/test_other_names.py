@@ -46,10 +46,12 @@ async def test_an_argument_of_another_emit_is_refused_with_ours(argument: str, w
     main = server.of("/")
     async with connect(server) as client:
         (socket,) = main.sockets.values()
-        for emit in (server.emit, main.emit, socket.emit):
+        emits = (server.emit, main.emit, socket.emit, main.to("a").emit, server.volatile.emit, socket.volatile.emit)
+        for emit in emits:
             with pytest.raises(TypeError, match=re.escape(f"emit {words}")):
                 emit("x", 1, **{argument: "a"})  # type: ignore[arg-type]  # that is the mistake
-        for call in (server.call, main.call):
+        calls = (server.call, main.call, socket.call, main.to("a").call, socket.volatile.call)
+        for call in calls:
             with pytest.raises(TypeError, match=re.escape(f"call {words}")):
                 await call("x", 1, **{argument: "a"})  # type: ignore[arg-type]  # that is the mistake
         socket.emit("last")
@@ -99,7 +101,7 @@ def test_a_namespace_knows_the_names_too() -> None:
     "handler", [lambda sid, environ: None, lambda sid, environ, auth: None, lambda socket, auth, more: None]
 )
 def test_the_request_is_no_argument(register: str, handler: Any) -> None:
-    """A payload under the name of the request would be taken for the request."""
+    """A payload under the name of the request would be mistaken for the request."""
     with pytest.raises(TypeError, match=re.escape("takes (socket) or (socket, auth): the request is socket.handshake")):
         getattr(SocketServer(), register)(handler)
 

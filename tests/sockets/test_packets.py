@@ -24,7 +24,7 @@ def test_binary_arguments_become_attachments() -> None:
     assert packets.ack("/", 3, ("ok",)).packet == b'433["ok"]'
 
 
-def test_what_came_in_goes_out_byte_for_byte() -> None:
+def test_payloads_are_relayed_byte_for_byte() -> None:
     """Raw JSON is spliced in as it is, with the attachments that its placeholders refer to."""
     raw = msgspec.Raw(b'{ "num":0, "_placeholder":true }')
     event = packets.event("/", "file", (raw,), attachments=(b"\x01",))
@@ -44,7 +44,7 @@ def test_the_name_of_an_event_is_a_text(name: Any) -> None:
         packets.event("/", name, ())
 
 
-def test_what_json_cannot_hold_is_refused() -> None:
+def test_values_that_json_cannot_represent_are_refused() -> None:
     """An object of no known type, and one that is nested without end, raise at once."""
     with pytest.raises(TypeError):
         packets.event("/", "x", (object(),))
@@ -56,7 +56,7 @@ def test_what_json_cannot_hold_is_refused() -> None:
 
 @pytest.mark.parametrize("namespace", ["/", "/admin"])
 @pytest.mark.parametrize("attachments", [(), (b"\x01",)])
-def test_a_writer_writes_what_an_event_alone_would_be(namespace: str, attachments: tuple[bytes, ...]) -> None:
+def test_a_writer_encodes_like_a_single_event(namespace: str, attachments: tuple[bytes, ...]) -> None:
     raw = msgspec.Raw(b'{ "_placeholder":true, "num":0 }')
     written = packets.EventWriter(namespace, 'né"w', volatile=True).write(raw, attachments)
     event = packets.event(namespace, 'né"w', (raw,), volatile=True, attachments=attachments)

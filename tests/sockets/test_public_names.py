@@ -87,6 +87,6 @@ def test_public_classes_have_public_names_alone(cls: type, names: set[str]) -> N
     assert public_names(cls) == names
 
 
-def test_a_servers_attributes_are_what_it_is_run_with() -> None:
+def test_a_servers_attributes_are_its_options() -> None:
     """An instance shows its settings and its ASGI application besides."""
     assert {name for name in vars(synkora.SocketServer()) if not name.startswith("_")} == {"asgi", "settings"}

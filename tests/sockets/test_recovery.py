@@ -86,7 +86,7 @@ class TestWire:
         numbers = [int(event[-1].partition(".")[2], 16) for event in events]
         assert numbers == sorted(set(numbers))
 
-    async def test_what_is_not_kept_has_no_position(self, server: SocketServer) -> None:
+    async def test_events_that_are_not_kept_have_no_position(self, server: SocketServer) -> None:
         """Volatile events, those that want an ack, and those to this server's sockets alone."""
         page = await joined(server)
         socket = server.of("/").sockets[page.sid or ""]
@@ -151,7 +151,7 @@ class TestReturning:
             await page.read()
         assert without_offsets(page.events) == [["n", number] for number in range(10)]
 
-    async def test_a_replay_that_was_lost_comes_again(self, server: SocketServer) -> None:
+    async def test_a_lost_replay_is_repeated(self, server: SocketServer) -> None:
         """The reply to CONNECT says what the client has: not that the server has sent it."""
         page = await joined(server)
         await page.lose()
@@ -385,7 +385,7 @@ async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: Soc
 
 @pytest.mark.parametrize("way", ["another user", "a refused token", "a kicked client"])
 async def test_fault_02_a_pid_is_no_way_in(server: SocketServer, way: str) -> None:
-    """Middleware decides on each return, the user is the same, and who was disconnected by the server stays out."""
+    """Middleware decides on each return, the user must be the same, and a disconnected client is a new one."""
     page = await joined(server, user="ann")
     pid = page.pid
     if way == "a kicked client":
@@ -577,7 +577,7 @@ async def test_clients_that_do_not_read_share_their_replays(server: SocketServer
     assert after - before < 500_000
 
 
-async def test_others_have_their_turns_while_a_long_replay_is_encoded(server: SocketServer) -> None:
+async def test_other_tasks_run_while_a_long_replay_is_encoded(server: SocketServer) -> None:
     """What is sent to the client meanwhile comes behind the replay."""
     page = await joined(server)
     await page.lose()

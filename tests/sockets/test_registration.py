@@ -1,7 +1,9 @@
 """How handlers are registered: several of an event, for all events, before CONNECT, in order, and never by mistake."""
 
 import asyncio
+import functools
 import inspect
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -160,7 +162,7 @@ class TestAnyEvent:
             assert await client.call("say") == "said"
             assert client.received() == []
 
-    async def test_what_is_emitted_can_be_watched(self, server: SocketServer) -> None:
+    async def test_emits_can_be_watched(self, server: SocketServer) -> None:
         """What this server emits to one socket or to many, once for each emit."""
         seen: list[Any] = []
         server.on_any_outgoing(lambda event, *args: seen.append((event, *args)))
@@ -236,7 +238,7 @@ class TestConnecting:
         "register", ["on_connect", "on_disconnect", "on_disconnecting", "before_event", "before_ack", "on_unknown"]
     )
     def test_a_second_handler_is_refused(self, server: SocketServer, register: str) -> None:
-        """It would replace the first, and nobody would notice."""
+        """It would silently replace the first one."""
         main = server.of("/")
         getattr(main, register)(lambda *args: None)
         with pytest.raises(ValueError, match="already"):
@@ -312,7 +314,7 @@ class TestMistakes:
         ],
         ids=["too few", "too many"],
     )
-    def test_a_handler_of_the_end_takes_a_socket_and_a_reason(
+    def test_a_disconnect_handler_takes_a_socket_and_a_reason(
         self, server: SocketServer, register: str, handler: Any, found: str
     ) -> None:
         with pytest.raises(TypeError, match=rf"the handler of {register} takes \(socket, reason\), not {found}"):
@@ -356,7 +358,7 @@ class TestMistakes:
         server.on_any_outgoing(lambda *args: None)
 
     async def test_a_room_is_a_text(self, server: SocketServer) -> None:
-        """A number would be a room that nobody on another server can name."""
+        """A number would be a room that other servers cannot name."""
         main = server.of("/")
         async with connect(server):
             (socket,) = main.sockets.values()
@@ -403,7 +405,7 @@ class TestOrder:
             assert await ada.call("quick", "e") == "e"
         assert steps == ["a begins", "c", "a ends", "b", "d begins", "d ends", "e"]
 
-    async def test_a_failure_does_not_hold_up_what_follows(self, server: SocketServer) -> None:
+    async def test_a_failure_does_not_delay_later_work(self, server: SocketServer) -> None:
         @server.on("fail", ordered=True)
         async def fail(socket: Socket) -> None:
             await asyncio.sleep(0)
@@ -493,7 +495,7 @@ class TestBackgroundTasks:
         assert entry["exception"].endswith("RuntimeError: of the test")
 
     async def test_a_coroutine_is_refused(self, server: SocketServer) -> None:
-        """It is closed, so that Python does not say that nobody awaited it."""
+        """It is closed, so that Python does not warn that it was never awaited."""
 
         async def tick(seconds: int) -> None: ...
 
@@ -509,6 +511,33 @@ class TestBackgroundTasks:
             server.start_background_task(tick)  # type: ignore[arg-type]  # that is the mistake
         with pytest.raises(TypeError, match="the first argument of start_background_task is an async def, not 5"):
             server.start_background_task(5)  # type: ignore[arg-type]  # that is the mistake
+
+    async def test_a_def_is_refused_before_it_runs(self, server: SocketServer) -> None:
+        """It could stop the event loop. One that says that it makes a coroutine is called."""
+        calls: list[str] = []
+
+        def tick(name: str):  # type: ignore[no-untyped-def]  # that is the case
+            calls.append(name)
+
+        async def answer() -> int:
+            return 5
+
+        def later() -> Coroutine[Any, Any, int]:
+            return answer()
+
+        for function in (tick, functools.partial(tick), print):
+            with pytest.raises(TypeError, match=r"takes an async def, and .* is a def"):
+                server.start_background_task(function, "a")  # type: ignore[arg-type]  # that is the mistake
+        assert calls == []
+        assert await server.start_background_task(later) == 5
+
+    def test_it_needs_a_running_loop(self, server: SocketServer) -> None:
+        """The error says where to start a task with the server."""
+
+        async def tick() -> None: ...
+
+        with pytest.raises(RuntimeError, match=r"needs a running event loop: .* serve\(server, around=…\)"):
+            server.start_background_task(tick)
 
     async def test_wrong_arguments_are_seen_at_once(self, server: SocketServer) -> None:
         async def tick(seconds: int) -> None: ...
@@ -527,3 +556,25 @@ class TestBackgroundTasks:
             return a + b
 
         assert await server.start_background_task(add, 1, b=2) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["use", "on_connect", "on_any", "on_unknown", "on_any_outgoing", "on_disconnect", "on_disconnecting"]
+)
+def test_a_decorator_with_empty_parentheses_says_that_it_has_none(name: str) -> None:
+    """By its public name, of a server and of a namespace."""
+    for target in (SocketServer(), Namespace("/chat")):
+        with pytest.raises(TypeError, match=rf"^{name} takes a handler: .* no parentheses, @server\.{name}$"):
+            getattr(target, name)()
+
+
+def test_an_event_is_declared_once(server: SocketServer) -> None:
+    server.declare("said", str)
+    with pytest.raises(ValueError, match="'said' is declared already"):
+        server.declare("said", str)
+
+
+def test_a_description_is_no_argument(server: SocketServer) -> None:
+    """A type under this name was meant as an argument."""
+    with pytest.raises(TypeError, match=r"declare\('said'\): description is a text, and no name of an argument"):
+        server.declare("said", description=str)  # type: ignore[arg-type]  # that is the mistake

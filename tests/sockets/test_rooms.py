@@ -45,7 +45,7 @@ def test_an_unknown_room_has_no_members() -> None:
     assert len(rooms_of()["nowhere"]) == 0
 
 
-def test_everyone_is_reached_by_a_room_named_like_their_id() -> None:
+def test_every_socket_is_reached_by_a_room_named_like_its_id() -> None:
     """That room is not counted, and needs no joining."""
     rooms = rooms_of(one="b")
     assert set(rooms["a"]) == {"a"}
@@ -90,7 +90,7 @@ def test_a_removed_socket_is_in_no_room() -> None:
     st.sets(st.sampled_from([*NAMES, "b"])),
     st.sets(st.sampled_from([*NAMES, "b"])),
 )
-def test_any_history_selects_what_sets_say(
+def test_any_history_selects_like_plain_sets(
     history: list[tuple[str, str, str]], chosen: set[str], except_rooms: set[str]
 ) -> None:
     """Joins and leaves in any order, then any rooms and exceptions: the same as with plain sets."""
@@ -131,7 +131,7 @@ def _telling() -> tuple[Rooms, list[str]]:
     return rooms, told
 
 
-def test_the_first_member_and_the_last_are_told_of() -> None:
+def test_the_first_and_the_last_member_are_reported() -> None:
     """A room is opened once and emptied once, however many come and go, and so is that of each socket's id."""
     rooms, told = _telling()
     for sid in ("a", "b"):

@@ -82,7 +82,7 @@ class TestInTheMiddleOfAnUpgrade:
     async def test_the_last_messages_come_by_the_websocket(
         self, server: SocketServer, address: Address, shutdown: bool
     ) -> None:
-        """The client polls no more once its probe is answered: what was sent last comes when it has moved."""
+        """The client does not poll after its probe is answered: the last messages follow after the upgrade."""
         main = server.of("/")
         reasons: list[str] = []
         main.on_disconnect(lambda socket, reason: reasons.append(reason))
@@ -160,7 +160,7 @@ class TestGoodbyes:
 
 
 async def test_a_post_to_an_ended_session_is_ignored(server: SocketServer, address: Address) -> None:
-    """While its last messages wait for a poll, a POST under way is answered `ok`, and nobody hears of it."""
+    """While its last messages wait for a poll, a running POST is answered `ok`, and its packets are ignored."""
     seen: list[object] = []
     server.of("/").on("note", lambda socket, value: seen.append(value))
     async with Polling(address) as client:

@@ -59,7 +59,7 @@ async def test_it_is_where_it_is_mounted(server: SocketServer, ws: Any, root_pat
 
 
 async def test_its_connections_end_with_a_lifespan_that_fails(server: SocketServer) -> None:
-    """An application that ends by an error leaves nobody connected."""
+    """An application that ends with an error disconnects all clients."""
     with pytest.raises(ZeroDivisionError):
         async with server.lifespan():
             raise ZeroDivisionError

@@ -116,7 +116,7 @@ def test_an_event_has_one_handler() -> None:
 
 
 @pytest.mark.parametrize("name", ["connect", "connection", "new_namespace"])
-def test_words_of_socketio_are_no_events_between_servers(name: str) -> None:
+def test_reserved_names_are_not_events_between_servers(name: str) -> None:
     main = SocketServer().of("/")
     with pytest.raises(ValueError, match=r"word of Socket\.IO's own"):
         main.server_side_emit(name)
@@ -125,7 +125,7 @@ def test_words_of_socketio_are_no_events_between_servers(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [b"bytes", [{"a": b""}], object()])
-def test_what_servers_cannot_send_each_other_is_refused(value: object) -> None:
+def test_values_that_servers_cannot_send_are_refused(value: object) -> None:
     """Bytes, and what JSON cannot hold, be there another server or not."""
     with pytest.raises(TypeError):
         SocketServer().of("/").server_side_emit("x", value)

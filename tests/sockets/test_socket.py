@@ -163,8 +163,8 @@ async def test_an_event_after_leaving_closes_the_connection(watched: Watched) ->
 
 
 class TestServerSide:
-    async def test_disconnect_takes_the_client_out_of_the_namespace(self, watched: Watched) -> None:
-        """It is told by a DISCONNECT after what was sent before, and may connect again over the same connection."""
+    async def test_disconnect_removes_the_client_from_the_namespace(self, watched: Watched) -> None:
+        """It gets DISCONNECT after earlier messages, and may reconnect over the same connection."""
         async with socketio(watched.address) as client:
             socket = watched.socket
             socket.emit("last words")
@@ -199,7 +199,7 @@ class TestServerSide:
         assert admin == ["server namespace disconnect"]
         assert len(watched.server._registry) == 0
 
-    async def test_a_polling_client_is_told_by_its_next_poll(self, watched: Watched) -> None:
+    async def test_a_polling_client_learns_by_its_next_poll(self, watched: Watched) -> None:
         """The last words and the DISCONNECT come by one poll, the close by another: it would hide them."""
         async with Polling(watched.address) as client:
             await client.open()
@@ -226,8 +226,8 @@ class TestServerSide:
 
 
 class TestShutdown:
-    async def test_everyone_is_told_that_the_server_is_shutting_down(self, watched: Watched) -> None:
-        """Each client gets what was sent last, over either transport, and its connection is ended."""
+    async def test_the_shutdown_is_announced_to_every_client(self, watched: Watched) -> None:
+        """Each client gets the last messages, over either transport, and its connection ends."""
         server = watched.server
         async with socketio(watched.address) as client, Polling(watched.address) as polling:
             await polling.open()
@@ -279,7 +279,7 @@ class TestHandlerErrors:
             await other.connect()
 
 
-async def test_nothing_is_left_of_clients_that_have_gone(server: SocketServer, address: Address) -> None:
+async def test_nothing_remains_of_disconnected_clients(server: SocketServer, address: Address) -> None:
     """After many comings and goings, over both transports, every count is back at zero."""
     main = server.of("/")
     main.on_connect(lambda socket, auth: socket.join("room", socket.id + "'s"))

@@ -109,7 +109,7 @@ def server() -> SocketServer:
         ("status", ["on", 10], "on"),
     ],
 )
-async def test_arguments_come_as_their_types_and_results_go_as_json(
+async def test_arguments_have_their_types_and_results_are_json(
     server: SocketServer, event: str, args: list[object], ack: object
 ) -> None:
     async with connect(server) as client:
@@ -148,7 +148,7 @@ async def test_arguments_come_as_their_types_and_results_go_as_json(
 async def test_other_arguments_are_refused_with_their_place(
     server: SocketServer, event: str, args: list[object], words: str
 ) -> None:
-    """The client learns what is wrong and where, the log has nothing, and the connection goes on."""
+    """The client gets the error with its place, the log has nothing, and the connection stays."""
     with capture_logs() as logs:
         async with connect(server) as client:
             assert await refusal_of(client, event, *args) == words
@@ -218,7 +218,7 @@ async def test_a_payload_of_connect_with_a_default_may_be_missing() -> None:
         ("not a function", "the handler of 'x' is not a function"),
     ],
 )
-def test_what_cannot_be_called_is_refused_at_once(handler: Any, words: str) -> None:
+def test_a_value_that_cannot_be_called_is_refused_immediately(handler: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):
         SocketServer().on("x", handler)
 
@@ -229,11 +229,29 @@ def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
     class Odd:
         pass
 
+    class Part(msgspec.Struct):
+        odd: Odd | None
+
+    @dataclass
+    class Choice:
+        fine: int
+        either: list[Say | Receipt]
+
+    class Whole(msgspec.Struct):
+        fine: int
+        parts: dict[str, list[Part]]
+
+    def inside(socket: Socket, message: Whole) -> None: ...
+    def choice(socket: Socket, message: dict[str, Choice]) -> None: ...
     def odd(socket: Socket, value: list[Odd]) -> None: ...
     def unknown(socket: Socket, value: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821  # the mistake
     def keyword(socket: Socket, *, value: int) -> None: ...
 
     server = SocketServer()
+    with pytest.raises(TypeError, match=r"the handler of 'x': message\.parts\.odd cannot be a Odd"):
+        server.on("x", inside)
+    with pytest.raises(TypeError, match=r"the handler of 'x': message\.either cannot be checked: .* Struct types"):
+        server.on("x", choice)
     with pytest.raises(TypeError, match="the handler of 'x': value cannot be a Odd"):
         server.on("x", odd)
     with pytest.raises(TypeError, match="the annotation of value, Nowhere, is not defined"):
@@ -243,7 +261,7 @@ def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
 
 
 async def test_a_refusal_may_be_the_ack() -> None:
-    """With `refusals="ack"`, for who asks for an ack; others get `error` as ever. Failures are answered alike."""
+    """With `refusals="ack"`, if the client asks for an ack; otherwise `error`. Failures are answered alike."""
     from synkora import Namespace
 
     server = SocketServer()
@@ -270,7 +288,7 @@ async def test_a_refusal_may_be_the_ack() -> None:
 
 
 async def test_a_handler_may_give_no_ack() -> None:
-    """`NO_ACK` is for what is acknowledged by somebody else, or never."""
+    """`NO_ACK` is for events that are acknowledged elsewhere, or never."""
     server = SocketServer()
     server.on("quiet", lambda socket: NO_ACK)
     server.on("echo", lambda socket, value: value)
@@ -280,7 +298,7 @@ async def test_a_handler_may_give_no_ack() -> None:
         assert await client.call("echo", 1) == 1
 
 
-def test_what_json_cannot_hold_raises_where_it_is_emitted() -> None:
+def test_values_that_json_cannot_represent_raise_in_emit() -> None:
     with pytest.raises(TypeError, match="an object of type object cannot be sent"):
         SocketServer().emit("x", object())
 

@@ -55,6 +55,28 @@ async def say(socket: Socket, message: Say, *rest: int) -> Receipt:
     return Receipt(1)
 
 
+server.use(lambda socket: None)
+server.on("rest", lambda socket, *args: args)
+server.on("any", lambda *args: args)
+server.on_unknown(lambda *args: None)
+
+
+class Middleware:
+    def __call__(self, socket: Socket, auth: Say | None = None) -> bool:
+        return True
+
+    async def watch(self, socket: Socket, event: str, *args: Any) -> None: ...
+
+
+server.use(Middleware())
+server.on_any(Middleware().watch)
+server.on_any_outgoing(print)
+
+
+@server.on_any_outgoing
+def outgoing(event: str, *args: object) -> None: ...
+
+
 @chat.on("quick", ordered=True)
 def quick(socket: Socket) -> object:
     return NO_ACK
@@ -128,6 +150,21 @@ server.start_background_task(print)
 
 @server.on_disconnect
 def gone(socket: Socket) -> None: ...
+
+
+def three(socket: Socket, auth: dict[str, str], more: int) -> None: ...
+def no_socket(text: str) -> None: ...
+def no_event(socket: Socket, number: int, *args: object) -> None: ...
+
+
+server.use(three)
+server.use(no_socket)
+server.on_connect(three)
+server.on("said", no_socket)
+server.once("said")(no_socket)
+server.on_any(no_event)
+server.on_unknown(no_event)
+server.on_any_outgoing(three)
 """
 
 
@@ -157,6 +194,6 @@ def test_a_users_application_passes_strict_checks(folder: Path) -> None:
 
 
 def test_mistakes_are_seen_without_running_the_application(folder: Path) -> None:
-    """Names that are not among the known ones, a wrong kind of function, a room that is no text, foreign names."""
+    """Unknown names, a wrong kind of function, a room that is not text, names of other libraries, wrong handlers."""
     lines = [line.partition("app.py:")[2].partition(":")[0] for line in checked(folder, BAD).splitlines()[:-1]]
-    assert lines == ["4", "5", "8", *map(str, range(13, 17)), "19", "20", "23"]
+    assert lines == ["4", "5", "8", *map(str, range(13, 17)), "19", "20", "23", *map(str, range(32, 40))]

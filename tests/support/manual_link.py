@@ -1,4 +1,4 @@
-"""A link to a real Redis that sends, and hands on what has come, when a test says so."""
+"""A link to a real Redis that sends, and delivers, when a test says so."""
 
 import socket
 from collections import deque
@@ -18,7 +18,7 @@ _NOTHING = object()
 
 
 class ManualLink(Link):
-    """Keeps what is to be sent until `send`, and what has come until `deliver`."""
+    """Keeps messages until `send`, and received ones until `deliver`."""
 
     def __init__(self, redis: RedisServer) -> None:
         super().__init__(RedisUrl.parse(redis.url))
@@ -51,7 +51,7 @@ class ManualLink(Link):
             tell()
 
     def cut(self) -> None:
-        """Go down: what has not been sent, or has not been delivered, never will be."""
+        """Go down: unsent and undelivered messages are lost."""
         if self._socket is None:
             return
         self._socket.close()
@@ -77,7 +77,7 @@ class ManualLink(Link):
             most -= 1
 
     def deliver(self, most: int = 1000) -> None:
-        """Hand on what has come, in its order."""
+        """Deliver received messages, in order."""
         if self._socket is not None:
             self._do("PING")  # what was published is before its reply
         while self._came and most > 0:

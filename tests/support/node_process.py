@@ -35,13 +35,13 @@ class NodeProcess:
         )
 
     def listen(self, listener: Callable[[Message], None]) -> str:
-        """A fresh name, and whom to tell what is said of it."""
+        """Return a new name, and register its receiver."""
         name = f"client {next(self._ids)}"
         self._listeners[name] = listener
         return name
 
     def order(self, do: str, **details: Any) -> None:
-        """Have it do something."""
+        """Let it do something."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(pack({"do": do, **details})).encode() + b"\n")
 

@@ -58,7 +58,7 @@ class Driver(Protocol):
         ...
 
     async def close(self) -> None:
-        """Disconnect for good."""
+        """Disconnect without reconnection."""
         ...
 
 
@@ -72,7 +72,7 @@ class Inbox:
         self._arrived = asyncio.Event()
 
     def put(self, item: Any) -> None:
-        """Add what has come."""
+        """Add received messages."""
         self.items.append(item)
         self._arrived.set()
 
@@ -146,7 +146,7 @@ class Client:
         await self.expect("pong")
 
     async def close(self) -> None:
-        """Disconnect for good."""
+        """Disconnect without reconnection."""
         if self.is_open:
             self.is_open = False
             await self._driver.close()
@@ -191,7 +191,7 @@ class JsDriver:
         return await self._node.ask("call", name=self._name, event=event)
 
     async def close(self) -> None:
-        """Disconnect for good."""
+        """Disconnect without reconnection."""
         self._node.order("close", name=self._name)
 
 
@@ -253,7 +253,7 @@ class PythonDriver:
         return await self._sio.call(name, tuple(args), timeout=PATIENCE)
 
     async def close(self) -> None:
-        """Disconnect for good."""
+        """Disconnect without reconnection."""
         if self._sio.connected:
             # While a POST is in progress, shutdown() drops the CLOSE packet, and the server keeps the session.
             async with asyncio.timeout(PATIENCE):
@@ -284,7 +284,7 @@ async def join(client: Client, *others: Client, project: str = PROJECT) -> None:
 
 
 async def join_both(connect: Connect, **details: Any) -> tuple[Client, Client]:
-    """Alice and Bob, who have joined the project; `details` are those of their connections."""
+    """Alice and Bob have joined the project; `details` are those of their connections."""
     alice, bob = await connect(ALICE, **details), await connect(BOB, **details)
     await join(alice)
     await join(bob, alice)
@@ -292,7 +292,7 @@ async def join_both(connect: Connect, **details: Any) -> tuple[Client, Client]:
 
 
 async def join_one_and_two(connect: Connect) -> tuple[Client, Client, Client]:
-    """Alice, who is in the projects `one` and `two`, with Bob in the one and Carol in the other."""
+    """Alice in the projects `one` and `two`, with Bob in the one and Carol in the other."""
     alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
     await join(alice, project="one")
     await join(alice, project="two")

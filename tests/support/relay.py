@@ -46,7 +46,7 @@ class Relay:
         self._ghosts.clear()
 
     def reset(self) -> None:
-        """End all connections with a reset (RST), which discards what is on the way."""
+        """End all connections with a reset (RST), which discards data on the way."""
         for writer in self._writers:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.cut()

@@ -62,7 +62,7 @@ StartServer = Callable[..., ServerProcess]
 
 
 async def expect_health(server: ServerProcess, **wanted: object) -> dict[str, Any]:
-    """Wait until `/health` says what is `wanted`; return all that it says."""
+    """Wait until `/health` has the `wanted` values; return its whole answer."""
     health: dict[str, Any] = {}
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
         try:

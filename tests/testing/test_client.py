@@ -40,7 +40,7 @@ async def test_events_and_acks_go_both_ways(server: SocketServer) -> None:
         assert await client.receive("news") == ["news", "text", b"\x02"]
 
 
-async def test_a_client_has_what_the_handshake_tells(server: SocketServer) -> None:
+async def test_a_client_has_the_handshakes_values(server: SocketServer) -> None:
     """Headers, query, address and auth are the test's to choose."""
     seen: list[Any] = []
     server.on_connect(lambda socket, auth: seen.append((socket.handshake, auth)))
@@ -54,7 +54,7 @@ async def test_a_client_has_what_the_handshake_tells(server: SocketServer) -> No
 
 
 async def test_a_refused_client_raises(server: SocketServer) -> None:
-    """With the words and the data of the refusal, and nobody is connected."""
+    """With the message and data of the refusal; no socket is connected."""
 
     @server.on_connect
     async def refuse(socket: Socket, auth: dict[str, Any]) -> None:
@@ -192,7 +192,7 @@ async def test_the_fixture_connects_clients_for_the_length_of_a_test(server: Soc
     assert {ada.id, bob.id} == set(server.of("/").sockets)
 
 
-async def test_a_call_without_an_ack_says_what_came_instead(server: SocketServer) -> None:
+async def test_a_call_without_an_ack_reports_the_received_events(server: SocketServer) -> None:
     """A refused event has no ack by default: the refusal is in the error."""
 
     @server.on("refuse")

@@ -331,7 +331,10 @@ class Collaboration:
         return rate_limiter
 
     def _dismiss(self, socket: Socket, reason: str) -> None:
-        member = self._members.pop(socket.id)
+        member = self._members.get(socket.id)
+        if member is None or member.socket is not socket:
+            return  # lost before it was admitted
+        del self._members[socket.id]
         user = member.user
         self._connections.remove(user.id)
         self._works.store_debt(user.id)

@@ -1,1 +1,1 @@
-"""What lets a client that was away miss nothing: a log of events, and the sessions of lost connections."""
+"""Connection state recovery: a log of events, and the sessions of lost connections."""

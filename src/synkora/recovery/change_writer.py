@@ -18,7 +18,7 @@ from synkora.recovery.tail import Tail
 
 
 class ChangeWriter:
-    """Has the changes since the last batch in `batch`. `changed` is set with the first of them."""
+    """Collects the changes since the last batch in `batch`. `changed` is set at the first change."""
 
     def __init__(self, tail: Tail, sequence: int) -> None:
         self.batch = Batch(sequence)
@@ -39,7 +39,7 @@ class ChangeWriter:
         self.write(LogBegun(namespace, epoch))
 
     def forget(self, namespace: str) -> None:
-        """Delete what is kept of a namespace."""
+        """Delete everything of a namespace."""
         self.batch.forget(namespace)
         self.write(NamespaceForgotten(namespace))
 
@@ -99,5 +99,5 @@ class SessionChanges:
         self._writer.write(SessionDropped(self._namespace, pid))
 
     def expired(self, pid: str) -> None:
-        """Delete a session that has expired: it will be so when it is read from the tail, too."""
+        """Delete an expired session; not written to the tail, since it is expired there too."""
         self._writer.batch.sessions[self._namespace, pid] = None

@@ -1,4 +1,4 @@
-"""What is written of a log and of sessions: each change at once to the tail, and in batches to the database."""
+"""The changes of logs and sessions: written immediately to the tail, and in batches to the database."""
 
 from typing import Final, TypeVar
 
@@ -55,7 +55,7 @@ decode_session: Final = msgspec.msgpack.Decoder(SavedSession).decode
 
 
 class Batch:
-    """What has changed since the last batch: what came and went meanwhile is not in it."""
+    """The changes since the last batch, without entries that were added and deleted meanwhile."""
 
     __slots__ = ("events", "floors", "forgotten", "gone", "numbers", "sequence", "sessions")
 
@@ -69,23 +69,23 @@ class Batch:
         self.sessions: dict[tuple[str, str], SavedSession | None] = {}
 
     def add(self, added: EventAdded, record: bytes) -> None:
-        """Note an event, and its encoded form."""
+        """Add an event in its encoded form."""
         number = added.event.number
         self.numbers[added.namespace] = added.epoch, number
         self.events[added.namespace, number] = added.namespace, number, record
 
     def drop(self, namespace: str, number: int) -> None:
-        """Note that an event is no longer kept."""
+        """Delete an event."""
         if self.events.pop((namespace, number), None) is None:
             self.gone.append((namespace, number))
 
     def raise_floor(self, namespace: str, room: str | None, floor: int) -> None:
-        """Note that the events of a room up to a number are gone."""
+        """Raise the floor of a room: events up to this number are dropped."""
         at = namespace, bucket_of(room)
         self.floors[at] = max(floor, self.floors.get(at, 0))
 
     def forget(self, namespace: str) -> None:
-        """Note that nothing of a namespace is kept."""
+        """Delete everything of a namespace."""
         self.forgotten.add(namespace)
         self.numbers.pop(namespace, None)
         self.gone = [at for at in self.gone if at[0] != namespace]

@@ -1,4 +1,4 @@
-"""The database of what is kept: SQLite, with one connection."""
+"""The database of events and sessions: SQLite, with one connection."""
 
 import sqlite3
 from pathlib import Path
@@ -22,7 +22,7 @@ class OtherVersion(Exception):
 
 
 class Contents(NamedTuple):
-    """What is in a database: of each namespace the epoch and last number, floors by bucket, the rest."""
+    """The content of a database: epoch and last number of each namespace, floors by bucket, events, sessions."""
 
     numbers: dict[str, tuple[str, int]]
     floors: list[tuple[str, int, int]]
@@ -63,11 +63,11 @@ class Database:
         self.is_closed = bool(state["is_closed"])
 
     def begin(self, boot: str) -> None:
-        """Note that the file is in use, since this start of the machine."""
+        """Mark the file as in use since this boot of the machine."""
         self._set(boot=boot, is_closed=0)
 
     def load(self) -> Contents:
-        """Return all that is in the file. Raises `msgspec.MsgspecError` too."""
+        """Return the content of the file. Raises `msgspec.MsgspecError` too."""
         run = self._connection.execute
         numbers = {namespace: (epoch, number) for namespace, epoch, number in run("SELECT * FROM numbers")}
         events = run("SELECT event FROM events ORDER BY namespace, number")
@@ -80,11 +80,11 @@ class Database:
         )
 
     def forget_events(self) -> None:
-        """Drop all logs: others will begin in their places."""
+        """Delete all logs; new ones will begin."""
         self._connection.executescript("BEGIN; DELETE FROM events; DELETE FROM floors; DELETE FROM numbers; COMMIT")
 
     def write(self, batch: Batch) -> None:
-        """Write what has changed, all of it or nothing."""
+        """Write a batch in one transaction."""
         sessions = {at: session for at, session in batch.sessions.items() if session is not None}
         dropped = [at for at in batch.sessions if at not in sessions]
         many = self._connection.executemany
@@ -111,12 +111,12 @@ class Database:
         self.sequence = batch.sequence
 
     def end(self) -> None:
-        """Note that all is in the file, and close it."""
+        """Mark the file as complete, and close it."""
         self._set(is_closed=1)
         self.close()
 
     def close(self) -> None:
-        """Close the file, as it is."""
+        """Close the file without the mark."""
         self._connection.close()
 
     def _set(self, **state: object) -> None:

@@ -1,7 +1,7 @@
 """Recovery that outlives the process: the memory's logs and sessions, written to files of one folder.
 
-Each change is in the tail before it has an effect, and soon after in the database. A killed server loses nothing, as
-long as the machine goes on.
+Each change is in the tail before it takes effect, and soon afterwards in the database. A killed server loses nothing,
+unless the machine stops too.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ _log: Final = logging.getLogger(__name__)
 
 
 class EmbeddedStore(MemoryStore):
-    """A `RecoveryStore` with its files in a folder, which it makes where there is none. One process uses a folder.
+    """A `RecoveryStore` with files in a folder, created if missing. Only one process may use a folder.
 
-    A file that cannot be read is set aside. Where the files cannot be used, the store says so in the log and continues
-    in memory: `is_persistent` is false then.
+    An unreadable file is set aside. If the files cannot be used, the store logs an error and continues in memory:
+    `is_persistent` is false then.
     """
 
     def __init__(self, folder: Path, settings: RecoverySettings | None = None, clock: Clock = time) -> None:
@@ -66,7 +66,7 @@ class EmbeddedStore(MemoryStore):
         return self._writer is not None
 
     async def start(self) -> None:
-        """Open the files, and load what a former process has left."""
+        """Open the files, and load the state of the previous process."""
         self._executor = ThreadPoolExecutor(1, "synkora-recovery")
         try:
             await self._in_thread(self._open)
@@ -80,7 +80,7 @@ class EmbeddedStore(MemoryStore):
         self._writing = asyncio.create_task(self._write_on())
 
     async def close(self) -> None:
-        """Write what is left to be written."""
+        """Write the remaining changes."""
         self._is_closing = True
         if self._writer is not None and self._writing is not None:
             self._writer.changed.set()
@@ -154,7 +154,7 @@ class EmbeddedStore(MemoryStore):
             raise
 
     def _fill(self, writer: ChangeWriter, contents: Contents) -> None:
-        """Fill logs and sessions; what has expired meanwhile goes to the first batch."""
+        """Fill logs and sessions; the deletions of expired entries go to the first batch."""
         for namespace, log in self._logs.items():
             log.journal = LogChanges(writer, namespace, log)
         for namespace, sessions in self._sessions.items():
@@ -176,7 +176,7 @@ class EmbeddedStore(MemoryStore):
             self._restore(saved)
 
     def _apply(self, writer: ChangeWriter, change: Change) -> None:
-        """Do what a former process has done, for the database too."""
+        """Apply a change of the previous process, also to the database."""
         batch, namespace = writer.batch, change.namespace
         match change:
             case LogBegun():
@@ -199,15 +199,15 @@ class EmbeddedStore(MemoryStore):
                 self.sessions(namespace).remove(change.pid)
 
     def _tidy(self, writer: ChangeWriter) -> None:
-        """Drop what has grown too old, and the namespaces that the server does not have if nothing else is in them."""
+        """Drop expired entries, and empty namespaces that the server does not have."""
         for namespace, log in list(self._logs.items()):
             log.expire()
-            if log.deliver is _deliver_to_nobody and not log and not self.sessions(namespace):
+            if log.deliver is _discard and not log and not self.sessions(namespace):
                 super().forget(namespace)
                 writer.batch.forget(namespace)
 
     def _restore(self, saved: SessionSaved) -> None:
-        """Keep a session: the connection of one that was connected is lost now."""
+        """Restore a session; a connected one counts as lost now."""
         session = saved.session
         if session.lost_at is None:
             session = msgspec.structs.replace(session, lost_at=self._clock())
@@ -217,7 +217,7 @@ class EmbeddedStore(MemoryStore):
         """The log of a namespace, which the server may not have yet."""
         log = self._logs.get(namespace)
         if log is None:
-            log = self._logs[namespace] = super()._new_log(namespace, _deliver_to_nobody)
+            log = self._logs[namespace] = super()._new_log(namespace, _discard)
             if self._writer is not None:
                 log.journal = LogChanges(self._writer, namespace, log)
         return log
@@ -245,7 +245,7 @@ class EmbeddedStore(MemoryStore):
         self._remove_files()
 
     def _remove_files(self) -> None:
-        """Remove the files, since a later process would take them for all that there was."""
+        """Remove the files: a later process would consider their content complete."""
         for file in (*self._folder.glob(f"{_DATABASE}*"), *self._folder.glob(_TAIL)):
             try:
                 file.unlink()
@@ -253,7 +253,7 @@ class EmbeddedStore(MemoryStore):
                 _log.error("%s has to be removed before the next start: %s", file, error)
 
     def _detach(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self._database = self._writer = None
         for log in self._logs.values():
             log.journal = None
@@ -262,7 +262,7 @@ class EmbeddedStore(MemoryStore):
 
 
 def _changes(database: Database, tail: Tail) -> list[Change]:
-    """Return what the database does not have. Where something is missing, all events are forgotten."""
+    """Return the changes that the database lacks. If one is missing, delete all events."""
     if database.is_closed:
         return []
     try:
@@ -270,18 +270,18 @@ def _changes(database: Database, tail: Tail) -> list[Change]:
             raise TailGap("the machine was started again")
         return [decode_change(change) for change in tail.read(database.sequence)]
     except TailGap as gap:
-        _log.warning("The last changes before the end of the former process are lost, so nobody is recovered: %s", gap)
+        _log.warning("The last changes of the previous process are lost, so no client is recovered: %s", gap)
         database.forget_events()
         return []
 
 
 def _boot() -> str:
-    """Return the name of this run of the machine, the same name on systems that have none."""
+    """Return the machine's boot id, or a constant on systems without one."""
     try:
         return _BOOT.read_text().strip()
     except OSError:
         return ""
 
 
-def _deliver_to_nobody(_: object) -> None:
-    """Deliver the events of a namespace that the server does not have yet: there are none."""
+def _discard(_: object) -> None:
+    """Deliver nothing: the server does not have the namespace yet."""

@@ -1,4 +1,4 @@
-"""Up to which number the events of forgotten rooms are gone, in a bounded memory."""
+"""The floors of rooms without events, in bounded memory."""
 
 from array import array
 from typing import Final
@@ -28,12 +28,12 @@ class Floors:
         return 0 if self._buckets is None else self._buckets[bucket_of(room)]
 
     def raise_to(self, room: str | None, floor: int) -> None:
-        """Note that the events of a room up to a number are gone."""
+        """Raise the floor of a room: events up to this number are dropped."""
         if floor:
             self.raise_bucket(bucket_of(room), floor)
 
     def raise_bucket(self, bucket: int, floor: int) -> None:
-        """Note the same for all rooms of a bucket."""
+        """Raise the floor of all rooms of a bucket."""
         if self._buckets is None:
             self._buckets = array("q", bytes(8 * (BUCKETS + 1)))
         self._buckets[bucket] = max(self._buckets[bucket], floor)

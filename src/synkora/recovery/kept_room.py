@@ -7,34 +7,34 @@ from typing import Final
 
 from synkora.recovery.ports import LoggedEvent
 
-_SLACK: Final = 32  # removed entries that are not worth a move of the others
+_SLACK: Final = 32  # removed entries that are tolerated before the others are moved
 
 
 class KeptRoom:
-    """Events in the order of their numbers, which stand beside them in an array, for a search in few steps.
+    """Events in the order of their numbers. A parallel array has the numbers, for binary search.
 
-    `floor` is the highest number that was trimmed: what is newer is complete. A replaced event leaves None in its
-    place, and does not raise the floor.
+    `floor` is the highest trimmed number: all newer events are present. A replaced event leaves None in its place, and
+    does not raise the floor.
     """
 
     __slots__ = ("_count", "_events", "_keys", "_numbers", "_start", "floor", "last", "name", "size")
 
     def __init__(self, name: str | None, floor: int) -> None:
-        self.name = name  # None for the events for all
+        self.name = name  # None for events for the whole namespace
         self.floor = floor
-        self.last = 0  # the number of the newest event ever
+        self.last = 0  # number of the newest event so far
         self.size = 0  # bytes
         self._numbers = array("q")
         self._events: list[LoggedEvent | None] = []
         self._keys: dict[str, LoggedEvent] | None = None
-        self._start = 0  # all before are trimmed
+        self._start = 0  # all entries before it are trimmed
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, event: LoggedEvent) -> LoggedEvent | None:
-        """Keep an event that is newer than all others. Returns the one with the same key, which it replaces."""
+        """Add an event that is newer than all others. Returns the replaced event with the same key."""
         replaced = None
         if event.key is not None:
             if self._keys is None:
@@ -53,7 +53,7 @@ class KeptRoom:
     def trim(self, too_old: int, most_events: int, most_bytes: int) -> Sequence[LoggedEvent]:
         """Drop the events up to the number `too_old`, and the oldest ones as long as there are too many.
 
-        Returns what was dropped.
+        Returns the dropped events.
         """
         if self._count <= most_events and self.size <= most_bytes and self._start < len(self._events):
             oldest = self._events[self._start]
@@ -88,11 +88,11 @@ class KeptRoom:
 
     @property
     def _is_sparse(self) -> bool:
-        """Whether the gaps are more than the events."""
+        """Whether there are more gaps than events."""
         return len(self._events) > 2 * self._count + _SLACK
 
     def _tidy(self) -> None:
-        """Close the gaps when they are many."""
+        """Remove the gaps if there are many."""
         if not self._is_sparse:
             return
         kept = [event for event in self._events if event is not None]

@@ -1,4 +1,4 @@
-"""Recovery in the memory of one server: it outlives connections, not the process."""
+"""Recovery in the memory of one server."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,39 +15,39 @@ Clock = Callable[[], float]
 
 
 class LogJournal(Protocol):
-    """What is told of each change of a log."""
+    """Records each change of a log."""
 
     def added(self, event: LoggedEvent, time: float) -> None:
-        """An event has its number; it will be delivered after this call."""
+        """Record a numbered event, before its delivery."""
         ...
 
     def dropped(self, event: LoggedEvent) -> None:
-        """An event is no longer kept."""
+        """Record the deletion of an event."""
         ...
 
     def floor_raised(self, room: str | None, floor: int) -> None:
-        """The events of a room up to a number are gone; None stands for the events for all."""
+        """Record a room's floor; None stands for events for the whole namespace."""
         ...
 
 
 class SessionJournal(Protocol):
-    """What is told of each change of a session store."""
+    """Records each change of a session store."""
 
     def saved(self, session: SavedSession) -> None:
-        """A session was saved."""
+        """Record a saved session."""
         ...
 
     def dropped(self, pid: str) -> None:
-        """A session was taken or forgotten."""
+        """Record a taken or dropped session."""
         ...
 
     def expired(self, pid: str) -> None:
-        """A session was kept for long enough."""
+        """Record an expired session."""
         ...
 
 
-_MAX_NAMES: Final = 20_000  # tuples of names that are shared
-_MARKS: Final = 64  # steps in which a log's events grow too old
+_MAX_NAMES: Final = 20_000  # shared tuples of names
+_MARKS: Final = 64  # steps in which a log's events expire
 
 
 class MemoryLog:
@@ -75,7 +75,7 @@ class MemoryLog:
         self._marks: deque[tuple[float, int]] = deque()
         self._too_old = 0
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._shared: dict[int, int] = {}  # in how many rooms an event is, for those in several
+        self._shared: dict[int, int] = {}  # number of rooms per event, for events in several rooms
 
     def __len__(self) -> int:
         """The number of rooms with events."""
@@ -94,7 +94,7 @@ class MemoryLog:
         return self._size
 
     def append(self, new: NewEvent) -> None:
-        """Number and keep an event, and deliver it."""
+        """Number, store and deliver an event."""
         if len(new.rooms) > 1:
             new = new._replace(rooms=tuple(dict.fromkeys(new.rooms)))
         event = self.event(self._number + 1, new)
@@ -114,7 +114,7 @@ class MemoryLog:
         return LoggedEvent(number, data, attachments, rooms, except_rooms, key, members_only)
 
     def keep(self, event: LoggedEvent, time: float) -> None:
-        """Keep an event that is newer than all others."""
+        """Store an event that is newer than all others."""
         self._number = event.number
         self._grow_old(time)
         if not self._marks or time >= self._marks[-1][0] + self._settings.max_age / _MARKS:
@@ -139,15 +139,15 @@ class MemoryLog:
         return Kept(0, 0) if kept is None else Kept(len(kept), kept.size)
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
-        """Return what a socket in `rooms` has missed, or the reason why not."""
+        """Return the events that a socket in `rooms` has missed, or the reason why they are unknown."""
         return self._read(None, dict.fromkeys(rooms, 0), after)
 
     def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
-        """Give `answered` what a socket has missed, or the reason why that is not known."""
+        """Call `answered` with the events that a socket has missed, or the reason why they are unknown."""
         answered(self._read(sid, joined, after))
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
-        """Give `found` the position."""
+        """Call `found` with the position."""
         found(self.position)
 
     def _read(self, sid: str | None, joined: Mapping[str, int], after: Position) -> list[LoggedEvent] | Incomplete:
@@ -184,24 +184,24 @@ class MemoryLog:
         return [found[number] for number in sorted(found)]
 
     def restore(self, epoch: str, floors: Iterable[tuple[int, int]] = ()) -> None:
-        """Continue the log of a former process, with its floors by bucket."""
+        """Continue the log of the previous process, with its floors by bucket."""
         self.epoch = epoch
         for bucket, floor in floors:
             self._floors.raise_bucket(bucket, floor)
         self._everyone.floor = self._floors[None]
 
     def skip_to(self, number: int) -> None:
-        """Continue after the number of the last event of a former process."""
+        """Continue after the number of the last event of the previous process."""
         self._number = max(self._number, number)
 
     def expire(self) -> None:
-        """Drop what has grown too old."""
+        """Drop expired events."""
         self._grow_old(self._clock())
         self._trim(self._everyone)
         self._forget_rooms()
 
     def _add(self, room: KeptRoom, event: LoggedEvent) -> None:
-        if event.number <= room.floor:  # only of a former process: a read cannot get so far back
+        if event.number <= room.floor:  # only in the previous process: reads cannot go back so far
             self._drop(event)
             return
         replaced = room.add(event)
@@ -238,13 +238,13 @@ class MemoryLog:
             self.journal.dropped(event)
 
     def _grow_old(self, now: float) -> None:
-        """Note up to which number events are older than they may be."""
+        """Update the number up to which events have expired."""
         horizon = now - self._settings.max_age
         while self._marks and self._marks[0][0] <= horizon:
             self._too_old = self._marks.popleft()[1]
 
     def _forget_rooms(self) -> None:
-        """Forget the quietest rooms: those that only have old events, and those that are too many."""
+        """Drop the quietest rooms: those with only expired events, and those above the limit."""
         while self._rooms:
             name, room = next(iter(self._rooms.items()))
             if (
@@ -291,7 +291,7 @@ class MemorySessions:
         self._lost_size = 0
 
     def restore(self, session: SavedSession) -> None:
-        """Keep a session of which the journal knows."""
+        """Store a session without the journal."""
         self.remove(session.pid)
         if session.lost_at is None:
             self._connected[session.pid] = session

@@ -65,7 +65,7 @@ class Incomplete(StrEnum):
     UNAVAILABLE = "unavailable"  # the log cannot be reached
 
 
-#: Takes what a socket has missed, or the reason why that is not known.
+#: Gets the events that a socket has missed, or the reason why they are unknown.
 Answered = Callable[[list[LoggedEvent] | Incomplete], None]
 
 
@@ -97,7 +97,7 @@ class EventLog(Protocol):
         ...
 
     async def kept(self, room: str) -> Kept | None:
-        """Return what is kept of a room; None if a shared log cannot be reached."""
+        """Return the kept state of a room; None if a shared log cannot be reached."""
         ...
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
@@ -187,9 +187,9 @@ class RecoveryStore(Protocol):
         ...
 
     async def start(self) -> None:
-        """Load what was kept. A store that cannot be used says so in the log; the server goes on in memory."""
+        """Load the stored state. An unusable store logs an error and continues in memory."""
         ...
 
     async def close(self) -> None:
-        """Write what is left to be written."""
+        """Write the remaining changes."""
         ...

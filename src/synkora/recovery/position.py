@@ -1,4 +1,4 @@
-"""A place in the order of a namespace's events, which a client keeps and brings back."""
+"""A position in the order of a namespace's events. A client sends it when it returns."""
 
 import re
 import secrets
@@ -23,7 +23,7 @@ class Position(NamedTuple):
 
 
 def parse(text: object) -> Position | None:
-    """Return the position that a client brought, None if the value is none."""
+    """Return the position that a client sent, or None if the value is invalid."""
     found = _TEXT.fullmatch(text) if isinstance(text, str) else None
     return None if found is None else Position(found[1], int(found[2], 16))
 

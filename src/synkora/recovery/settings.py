@@ -1,4 +1,4 @@
-"""The bounds of what is kept for recovery."""
+"""The limits of events and sessions stored for recovery."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class RecoverySettings:
     events are left out of its replay, and reading them takes time too.
 
     A lost session is kept for `session_age`; a namespace keeps at most `max_sessions` lost ones, of at most
-    `session_bytes` in memory. The oldest ones are dropped first.
+    `session_bytes` in memory or in Redis. The oldest ones are dropped first.
     """
 
     max_age: float = 2 * 3600

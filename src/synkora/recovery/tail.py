@@ -1,8 +1,8 @@
 """The newest changes in a mapped file, until the database has them.
 
 A process that is killed loses no byte that it has written into a mapped file: the pages belong to the kernel. A write
-costs less than a system call. The file has two halves: while the database takes over what is in one of them, changes
-go to the other.
+costs less than a system call. The file has two halves: while one half is transferred to the database, changes go to the
+other.
 """
 
 import mmap
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-HALF: Final = 2 << 20  # bytes: a half holds what is written in one interval of the database
-_SKIPPED: Final = struct.Struct("<Q")  # begins a half: the number of the last change that found no room in it
-_RECORD: Final = struct.Struct("<IIQ")  # length and checksum of what follows, number of the change
+HALF: Final = 2 << 20  # bytes: a half holds the changes of one interval of the database
+_SKIPPED: Final = struct.Struct("<Q")  # at the start of a half: the number of the last change that did not fit
+_RECORD: Final = struct.Struct("<IIQ")  # length and checksum of the rest, number of the change
 
 
 class TailGap(Exception):
@@ -23,7 +23,7 @@ class TailGap(Exception):
 
 
 class Tail:
-    """Writes numbered changes, and reads those that a former process has left. Raises `OSError`."""
+    """Writes numbered changes, and reads those of the previous process. Raises `OSError`."""
 
     def __init__(self, path: Path) -> None:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -32,7 +32,7 @@ class Tail:
             self._is_new = os.fstat(file).st_size != 2 * HALF
             if self._is_new:
                 os.ftruncate(file, 0)
-                zeros = memoryview(bytes(2 * HALF))  # a hole of the file could not be filled on a full disk
+                zeros = memoryview(bytes(2 * HALF))  # on a full disk, a hole in the file could not be filled
                 while zeros:
                     zeros = zeros[os.write(file, zeros) :]
             self._map = mmap.mmap(file, 2 * HALF)
@@ -64,14 +64,14 @@ class Tail:
         self._offset = end
 
     def swap(self) -> None:
-        """Write to the other half: the database has all that is in it."""
+        """Switch to the other half, whose changes are in the database."""
         self._half = 1 - self._half
         self._offset = _SKIPPED.size
         start = self._half * HALF
         self._map[start : start + _SKIPPED.size] = bytes(_SKIPPED.size)
 
     def clear(self) -> None:
-        """Drop all that is in both halves."""
+        """Clear both halves."""
         for _ in (0, 1):
             self.swap()
             start = self._half * HALF + _SKIPPED.size
@@ -86,7 +86,7 @@ class Tail:
         return int(number)
 
     def _records(self, half: int) -> Iterator[tuple[int, bytes]]:
-        """Return the records of a half, up to what is left of older ones."""
+        """Yield the records of a half, without remains of older ones."""
         offset, last = _SKIPPED.size, None
         while offset + _RECORD.size <= HALF:
             start = half * HALF + offset

@@ -1,4 +1,4 @@
-"""What joins a namespace to those of the same name on other servers, ours and those of Node.js, through Redis."""
+"""The adapter that connects a namespace with other servers, also Node.js servers, through Redis."""
 
 from collections.abc import Callable, Collection
 from typing import Any, Final
@@ -38,7 +38,7 @@ from synkora.sockets.local_adapter import LocalAdapter
 from synkora.sockets.snapshot import SocketSnapshot
 
 DEFAULT_PREFIX: Final = "socket.io"
-_START_WITHIN: Final = 3.0  # seconds that the server waits for Redis before it takes clients
+_START_WITHIN: Final = 3.0  # seconds: the server waits for Redis before it accepts clients
 _CLOSE_WITHIN: Final = 1.0  # seconds
 _VOLATILE: Final[dict[str, Any]] = {"volatile": True}
 _NO_FLAGS: Final[dict[str, Any]] = {}
@@ -47,7 +47,7 @@ _VOLATILE_RELAY: Final[dict[str, Any]] = {"volatile": True, MEMBERS_ONLY: True}
 
 
 class RedisAdapter:
-    """Carries what a namespace does with many sockets to all servers that share a Redis.
+    """Applies a namespace's operations on many sockets, on all servers that share a Redis.
 
     The sockets of this server are served first, with or without Redis. `prefix` begins the names of all channels: the
     `key` of Node.js' adapter. `timeout` is how many seconds other servers have to answer `fetch_sockets` and
@@ -68,7 +68,7 @@ class RedisAdapter:
         channels = Channels.of(prefix, namespace)
         self.rooms = local.rooms
         self.acks = local.acks
-        self.unwritable = 0  # messages that were nested too deeply for other servers
+        self.unwritable = 0  # messages nested too deeply for other servers
         self._unreadable = 0
         self._namespace = namespace
         self._local, self._link, self._channels = local, link, channels
@@ -80,22 +80,24 @@ class RedisAdapter:
         self._own = beginning(link.uid)
         self._requests = Requests(link, channels)
         self._responder = Responder(namespace, local, link, channels)
-        self._receiver = self._receive  # one for all channels: there are as many as sockets and rooms
+        self._receiver = (
+            self._receive
+        )  # one bound method for all channels, of which there are as many as sockets and rooms
         link.subscribe(channels.broadcasts, self._receiver)
         local.rooms.opened = self._subscribe
         local.rooms.emptied = self._unsubscribe
 
     @property
     def unreadable(self) -> int:
-        """The number of received messages that were not an adapter's."""
+        """The number of received messages that are invalid."""
         return self._unreadable + self._requests.unreadable + self._responder.unreadable
 
     @staticmethod
     def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, timeout: float = 5) -> "RedisAdapters":
-        """What one `SocketServer` takes as `adapter`, to be joined to all servers with this Redis and this `prefix`.
+        """Return the `adapter` for one `SocketServer`. It connects all servers with this Redis and this `prefix`.
 
-        Raises `ValueError` for a URL that names no Redis. The server connects when it starts, goes on alone while Redis
-        is away, and disconnects when it closes. `prefix` and `timeout` are those of the adapters.
+        Raises `ValueError` for a URL that names no Redis. The server connects when it starts, continues alone while
+        Redis is unavailable, and disconnects when it closes. `prefix` and `timeout` are those of the adapters.
         """
         try:
             address = RedisUrl.parse(url)
@@ -114,7 +116,7 @@ class RedisAdapter:
     def broadcast(
         self, message: Message, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> None:
-        """Send `message`; to other servers by the room's channel where it is for one room."""
+        """Send `message`; to other servers over the room's channel if there is only one room."""
         self._local.broadcast(message, rooms, except_rooms)
         if local:
             return
@@ -163,7 +165,7 @@ class RedisAdapter:
             self._local.broadcast(delivery, rooms, self._known(room_names(options.except_rooms)))
 
     def _known(self, rooms: list[str]) -> list[str]:
-        """Those that somebody here is in: to look for others, such as the sender, would cost each message."""
+        """Return the rooms with sockets of this server. To look for other sockets would cost time for each message."""
         return [room for room in rooms if room in self.rooms or room in self.rooms.members]
 
     # Acks
@@ -177,9 +179,9 @@ class RedisAdapter:
         timeout: float,
         local: bool = False,
     ) -> list[Any]:
-        """Send an event, and wait for the acks of all who got it, wherever they are.
+        """Send an event, and wait for the acks of all recipients, on all servers.
 
-        Raises `AckTimeout` with those that came: also where Redis or another server was lost meanwhile.
+        Raises `AckTimeout` with the received ones, also if Redis or another server is lost meanwhile.
         """
         if local:
             return await self._local.call(message, rooms, except_rooms, timeout=timeout)
@@ -201,7 +203,7 @@ class RedisAdapter:
     async def fetch_sockets(
         self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
     ) -> list[SocketSnapshot]:
-        """Describe sockets, those of this server first. Raises `TimeoutError` where another server does not answer."""
+        """Describe sockets, this server's first. Raises `TimeoutError` if another server does not answer."""
         found = self._local.snapshots(rooms, except_rooms)
         if local:
             return found
@@ -216,7 +218,7 @@ class RedisAdapter:
     def sockets_join(
         self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
     ) -> None:
-        """Put sockets into the rooms `joined`."""
+        """Add sockets to the rooms `joined`."""
         self._local.sockets_join(rooms, except_rooms, joined)
         if not local:
             self._tell(RequestType.REMOTE_JOIN, opts=_options(rooms, except_rooms), rooms=list(joined))
@@ -224,7 +226,7 @@ class RedisAdapter:
     def sockets_leave(
         self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
     ) -> None:
-        """Take sockets out of the rooms `left`."""
+        """Remove sockets from the rooms `left`."""
         self._local.sockets_leave(rooms, except_rooms, left)
         if not local:
             self._tell(RequestType.REMOTE_LEAVE, opts=_options(rooms, except_rooms), rooms=list(left))
@@ -232,13 +234,13 @@ class RedisAdapter:
     def disconnect_sockets(
         self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
     ) -> None:
-        """Take sockets out of the namespace; with `close`, end their whole connections."""
+        """Disconnect sockets from the namespace; with `close`, end their whole connections."""
         self._local.disconnect_sockets(rooms, except_rooms, close=close)
         if not local:
             self._tell(RequestType.REMOTE_DISCONNECT, opts=_options(rooms, except_rooms), close=close)
 
     async def all_rooms(self) -> set[str]:
-        """The rooms that somebody is in on any server. Raises `TimeoutError` where another server does not answer."""
+        """Return the rooms with sockets on any server. Raises `TimeoutError` if another server does not answer."""
         found = self.rooms.names()
         for response in await self._ask(RequestType.ALL_ROOMS):
             found.update(room_names(response.rooms or ()))
@@ -247,13 +249,13 @@ class RedisAdapter:
     # Servers
 
     def server_side_emit(self, event: bytes) -> None:
-        """Send an event, the JSON array of its name and arguments, to the other servers themselves."""
+        """Send an event, the JSON array of its name and arguments, to the other servers."""
         self._tell(RequestType.SERVER_SIDE_EMIT, data=Raw(event))
 
     async def server_side_call(self, event: bytes, *, timeout: float) -> list[Any]:
-        """Send such an event, and wait for the answers of all other servers.
+        """Send an event to the other servers, and wait for all answers.
 
-        Raises `AckTimeout` with those that came.
+        Raises `AckTimeout` with the received ones.
         """
         request = self._request(RequestType.SERVER_SIDE_EMIT, data=Raw(event))
         try:
@@ -263,11 +265,11 @@ class RedisAdapter:
         return [_answer(response) for response in responses]
 
     async def server_count(self) -> int:
-        """How many servers have this namespace, this one included. Raises `TimeoutError` where Redis is away."""
+        """Return the number of servers with this namespace, including this one. Raises `TimeoutError` without Redis."""
         return await self._requests.count()
 
     def close(self) -> None:
-        """Hear nothing any more. `closed` is called with the name of the namespace."""
+        """Unsubscribe. `closed` is called with the name of the namespace."""
         self._link.unsubscribe(self._channels.broadcasts)
         self._requests.close()
         self._responder.close()
@@ -285,7 +287,7 @@ class RedisAdapter:
 
 
 class RedisAdapters:
-    """Makes the adapters of one server, and owns the link to Redis that they share."""
+    """Creates the adapters of one server, and owns their shared link to Redis."""
 
     def __init__(self, url: RedisUrl, prefix: str, timeout: float) -> None:
         self._link = Link(url)
@@ -295,7 +297,7 @@ class RedisAdapters:
         self._store: RedisStore | None = None
 
     def __call__(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
-        """The adapter of a namespace. Raises `ValueError` for a second one: each server needs a link of its own."""
+        """Return the adapter of a namespace. Raises `ValueError` for a second one: each server needs its own link."""
         if namespace in self._namespaces:
             raise ValueError("RedisAdapter.from_url(…) is for one server: call it for each server")
         self._namespaces.add(namespace)
@@ -317,15 +319,15 @@ class RedisAdapters:
 
     @property
     def problem(self) -> str | None:
-        """Why the servers are not joined now, without a password; None where all is well."""
+        """Why the servers are not connected, without a password; None without a problem."""
         return self._link.problem
 
     async def start(self) -> None:
-        """Connect; after a few seconds without Redis, go on and connect in the background."""
+        """Connect; after a few seconds without Redis, continue in the background."""
         await self._link.start(_START_WITHIN)
 
     async def close(self) -> None:
-        """Have Redis take what has been published, within a second, and disconnect."""
+        """Wait up to a second until Redis has received the published messages, and disconnect."""
         await self._link.close(_CLOSE_WITHIN)
 
 

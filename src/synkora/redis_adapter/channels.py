@@ -1,4 +1,4 @@
-"""The names of the channels that servers share, as Node.js' adapter makes them."""
+"""The names of the channels, as in Node.js' adapter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ class Channels:
 
     @classmethod
     def of(cls, prefix: str, namespace: str) -> "Channels":
-        """Raises `ValueError` for a namespace whose channels could be those of another one's rooms."""
+        """Return a namespace's channels. Raises `ValueError` if they could coincide with another namespace's."""
         if "#" in namespace:
             raise ValueError(f"{namespace!r}: the name of a namespace that several servers share has no #")
         return cls(*(f"{prefix}{kind}#{namespace}#".encode() for kind in ("", "-request", "-response")))
 
     def room(self, name: str) -> bytes:
-        """Where broadcasts to this room alone are published."""
+        """Return the channel for broadcasts to only this room."""
         return self.broadcasts + name.encode() + b"#"
 
     def broadcasts_to(self, rooms: Sequence[RoomName]) -> bytes:
-        """Where broadcasts to these rooms are published, or to everyone where there are none."""
+        """Return the channel for broadcasts to these rooms; without rooms, for broadcasts to all sockets."""
         return self.room(str(rooms[0])) if len(rooms) == 1 else self.broadcasts
 
     def responses_to(self, uid: str) -> bytes:
-        """Where one server alone gets responses."""
+        """Return the channel for responses to one server."""
         return self.responses + uid.encode() + b"#"

@@ -1,4 +1,4 @@
-"""The log of a namespace's events in Redis, which numbers, keeps and publishes each event at one moment."""
+"""The log of a namespace's events in Redis, which numbers, stores and publishes each event atomically."""
 
 import asyncio
 import secrets
@@ -32,14 +32,14 @@ from synkora.redis_adapter.wire_codec import (
     write,
 )
 
-#: Who publishes the events of a log: none of the servers, so that each server takes them, the sender's too.
+#: The publisher id of a log's events: no server's, so that each server handles them, including the sender's.
 AUTHOR: Final = "synkora-log"
 BEGINNING: Final = beginning(AUTHOR)
 _EVERYONE: Final = ""  # the room of events that are for the whole namespace
 _LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
-_MAX_FLOORS: Final = 100_000  # forgotten rooms, each of whose floor is known
+_MAX_FLOORS: Final = 100_000  # dropped rooms with a known floor
 _MAX_UNSENT: Final = 8_000_000  # bytes of events that wait for Redis
-#: Stands for the text of an event while its message is written. Nobody can guess it.
+#: A placeholder for an event's text while its message is encoded. It cannot be guessed.
 _PLACE: Final = secrets.token_hex(8)
 _PLACE_WRITTEN: Final = msgspec.msgpack.encode(_PLACE)
 _STRINGS: Final[Decoder[list[str]]] = Decoder(list[str], keeps_halves=True)
@@ -81,8 +81,9 @@ class _Unsent(NamedTuple):
 class RedisLog:
     """An `EventLog` that all instances share. Each delivers an event when Redis publishes it, the sender's too.
 
-    While Redis is away, events reach the clients of this instance at once, and the others when Redis is back. What the
-    others have sent meanwhile is read then: `local_rooms` returns the rooms in which this instance has clients.
+    While Redis is unavailable, events reach this instance's clients immediately, and other clients when Redis is back.
+    The events that others have sent meanwhile are read then: `local_rooms` returns the rooms in which this instance has
+    clients.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class RedisLog:
         clock: Callable[[], float] = time,
     ) -> None:
         self.deliver = deliver
-        self.lost = 0  # events that waited for Redis in vain
+        self.lost = 0  # events that could not be sent to Redis
         self._link = link
         self._namespace = namespace
         self._settings = settings
@@ -113,7 +114,7 @@ class RedisLog:
         self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
-        self._held: list[bytes] | None = None  # messages that came while missed events are read
+        self._held: list[bytes] | None = None  # messages that arrive while missed events are read
         link.on_up.append(self._went_up)
         link.on_down.append(self._went_down)
         if link.is_up:
@@ -132,14 +133,14 @@ class RedisLog:
         return self._unsent_size  # the others are in Redis
 
     def close(self) -> None:
-        """Follow the link no longer."""
+        """Detach from the link."""
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
 
     # Appending
 
     def append(self, new: NewEvent) -> None:
-        """Have Redis number, keep and publish an event."""
+        """Let Redis number, store and publish an event."""
         event = LoggedEvent(0, *new)
         number = next(self._numbers)
         is_up = self._link.is_up
@@ -243,7 +244,7 @@ class RedisLog:
     # Receiving
 
     def receive(self, message: bytes) -> None:
-        """Take a message of the log: it begins with `BEGINNING`."""
+        """Handle a message of the log: it begins with `BEGINNING`."""
         if self._held is not None:
             self._held.append(message)
             return
@@ -285,7 +286,7 @@ class RedisLog:
         self._bound()
 
     def _went_up(self) -> None:
-        """Learn the position, or read what this instance has missed. Then send what has waited."""
+        """Get the position, or read the events that this instance has missed. Then send the waiting events."""
         if self._is_new:
             self.locate(self._begin_at)
         else:
@@ -315,7 +316,7 @@ class RedisLog:
     # Reading
 
     async def kept(self, room: str) -> Kept | None:
-        """Ask Redis what is kept of a room."""
+        """Ask Redis for the kept state of a room."""
         try:
             events, size = await self._link.call("HMGET", self._keys.room(room)[1], "count", "bytes")
         except (LinkDown, RedisRefused):
@@ -329,7 +330,7 @@ class RedisLog:
         return await found
 
     def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
-        """Read what a socket has missed. `answered` is called at the place of the answer among the deliveries."""
+        """Read the events that a socket has missed. `answered` is called in order among the deliveries."""
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
         self._ask(rooms, after, answered, leaves_out=True)
 

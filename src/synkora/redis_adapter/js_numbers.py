@@ -1,4 +1,4 @@
-"""Numbers as JavaScript has them: of one kind, and written without a fraction where they have none."""
+"""Numbers like in JavaScript: a single type, and written without a fraction if possible."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ _LARGEST: Final = 2**64 - 1
 
 
 def number(value: int | float) -> int | float:
-    """The number as MessagePack is to hold it: one beyond 64 bits is a float there, and one without a fraction is not.
+    """Return a number for MessagePack: a float beyond 64 bits, and an integer if it has no fraction.
 
     notepack garbles integers beyond 64 bits; a float says what they are, and notepack reads it.
     """
@@ -22,12 +22,12 @@ def number(value: int | float) -> int | float:
 
 
 def parse(text: str) -> int | float:
-    """The number that JSON with a fraction or an exponent stands for."""
+    """Return the number of a JSON text with a fraction or an exponent."""
     return number(float(text))
 
 
 def normalize(value: Any) -> Any:
-    """The same value with each number within it as `number` gives it."""
+    """Return a value with `number` applied to each number in it."""
     if isinstance(value, dict):
         return {key: normalize(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

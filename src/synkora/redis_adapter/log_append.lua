@@ -1,4 +1,4 @@
--- Number an event, keep it in the streams of its rooms, and publish it with its position: all at one moment.
+-- Number an event, store it in the streams of its rooms, and publish it with its position, atomically.
 -- Returns the number (0 if the event had been appended before), and now and then quiet rooms, if the log is too large or
 -- the first of them has nothing but old events.
 -- KEYS: log, rooms, floors, marks, then for each room its stream and its index.

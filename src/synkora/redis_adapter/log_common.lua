@@ -1,4 +1,4 @@
--- What the scripts of the event log begin with.
+-- Shared functions of the event log's scripts.
 
 local function field(entry, name)
   for position = 1, #entry[2], 2 do

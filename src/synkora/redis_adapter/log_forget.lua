@@ -9,7 +9,7 @@ if tonumber(redis.call('ZSCORE', rooms, room) or 0) ~= tonumber(ARGV[2]) then
   return 0
 end
 local last = tonumber(redis.call('HGET', index, 'last') or ARGV[2])
-if last ~= tonumber(ARGV[2]) then -- rooms are listed anew now and then, not with each event
+if last ~= tonumber(ARGV[2]) then -- a room's place in the list is updated from time to time, not with each event
   redis.call('ZADD', rooms, last, room)
   redis.call('HSET', index, 'listed', last)
   return 0

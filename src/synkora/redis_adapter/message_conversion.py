@@ -1,4 +1,4 @@
-"""Events between the form in which clients get them and the one in which servers hand them on."""
+"""Converts events between the form for clients and the form between servers."""
 
 from datetime import datetime
 from types import NoneType
@@ -23,21 +23,21 @@ from synkora.redis_adapter.wire_codec import InvalidMessage, PublishedEvent
 from synkora.sockets.packets import event_of_json
 
 _ARGUMENTS: Final[json.Decoder[list[Any]]] = json.Decoder(list[Any], js_numbers.parse)
-LARGE: Final = 16_384  # bytes of JSON from which on an event is handed on as text: to read it would cost too much
+LARGE: Final = 16_384  # bytes of JSON from which an event is forwarded as text: decoding it would cost too much
 _EVENTS: Final = (PacketType.EVENT, PacketType.BINARY_EVENT)
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 
 
 def published_event_of(message: Message, namespace: str, *, may_be_text: bool = False) -> PublishedEvent:
-    """The event that a message brings to clients; with `may_be_text` a large one as its JSON text.
+    """Return a message's event for other servers; with `may_be_text`, a large one as its JSON text.
 
-    So is one with half a surrogate pair, which MessagePack has no form for; where it cannot be text it gets U+FFFD.
+    An event with a lone surrogate, which MessagePack cannot represent, is a text too, or else gets U+FFFD.
 
-    Raises `InvalidMessage` where it is nested too deeply.
+    Raises `InvalidMessage` if it is nested too deeply.
     """
     text, attachments = message.data, message.attachments
     try:
-        if attachments:  # a relay passes on some fields of a payload: those left out may have had attachments
+        if attachments:  # a relay forwards some fields of a payload: the omitted ones may have had attachments
             data = js_numbers.normalize(decode_arguments(text, attachments, may_leave_out=True))
         elif may_be_text and (len(text) >= LARGE or surrogates.has_half(text)):
             return PublishedEvent(PacketType.EVENT, nsp=namespace, id=text.decode())
@@ -53,7 +53,7 @@ def message_of(
 ) -> Message:
     """An event as clients get it: bytes as attachments, dates as text. One that `is_plain` has none.
 
-    Raises `InvalidMessage` for what is no event, or what JSON cannot hold.
+    Raises `InvalidMessage` for an invalid event, and for values that JSON cannot represent.
     """
     if event.data is UNSET:
         return _of_text(event, volatile, compress)

@@ -1,4 +1,4 @@
-"""Recovery over Redis: for all instances that share it, and for as long as it keeps its memory."""
+"""Recovery over Redis, for all instances that share it, until Redis loses its memory."""
 
 from collections.abc import Callable
 from time import time
@@ -12,7 +12,7 @@ from synkora.sockets.rooms import Rooms
 
 
 class RedisStore:
-    """A `RecoveryStore` over a link, which its owner starts and closes.
+    """A `RecoveryStore` over a link. The link's owner starts and closes the link.
 
     `prefix` begins the names of the keys; the events travel on the channels of the adapters, whose prefix is
     `channels`. The adapter of a namespace hands on the messages of the log, and says which rooms this instance has.
@@ -41,7 +41,7 @@ class RedisStore:
         self._rooms[namespace] = rooms
 
     def receive(self, namespace: str, message: bytes) -> bool:
-        """Take a message of the log; return whether this instance keeps a log of the namespace."""
+        """Handle a message of the log; return whether this instance has a log of the namespace."""
         found = self._logs.get(namespace)
         if found is None:
             return False
@@ -75,7 +75,7 @@ class RedisStore:
         return found
 
     def forget(self, namespace: str) -> None:
-        """Follow a namespace no longer. Other instances may still have it: its keys expire when nobody uses them."""
+        """Detach from a namespace. Other instances may still have it; its unused keys expire."""
         for parts in (self._logs, self._sessions):
             part = parts.pop(namespace, None)
             if part is not None:
@@ -86,6 +86,6 @@ class RedisStore:
         """Do nothing: the owner of the link starts it."""
 
     async def close(self) -> None:
-        """Follow the link no longer."""
+        """Detach from the link."""
         for namespace in [*self._logs]:
             self.forget(namespace)

@@ -1,4 +1,4 @@
-"""What one server asks of the others, and waits for."""
+"""Requests of one server to the others, and their responses."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -26,10 +26,10 @@ _ID_SIZE: Final = 6  # characters, as in Node.js
 
 
 class Requests:
-    """The requests of one namespace that wait for responses.
+    """The pending requests of one namespace.
 
-    Each request goes to Redis together with the question how many servers there are. The reply to PUBLISH does not say
-    so: it also counts subscribers of patterns, such as monitors.
+    With each request, Redis is asked for the number of servers. The reply to PUBLISH also counts subscribers of
+    patterns, such as monitors.
     """
 
     def __init__(self, link: Link, channels: Channels) -> None:
@@ -43,18 +43,17 @@ class Requests:
             link.subscribe(channel, self._receive)
 
     def close(self) -> None:
-        """Hear no responses any more."""
+        """Stop receiving responses."""
         for channel in self._heard:
             self._link.unsubscribe(channel)
 
     def tell(self, request: AdapterRequest) -> None:
-        """Send a request that is not answered."""
+        """Send a request without a response."""
         self._link.publish(self._channel, write_json(request))
 
     async def ask(self, request: AdapterRequest, timeout: float) -> list[AdapterResponse]:
-        """The responses of all other servers. Raises `AckTimeout` with those that came within `timeout` seconds.
-
-        It does so at once where Redis is away.
+        """Return the responses of all other servers. Raises `AckTimeout` with the received responses after `timeout`
+        seconds, or immediately without Redis.
         """
         if not self._link.is_up:
             raise AckTimeout(f"the other servers cannot be asked: {self._link.problem}")
@@ -63,7 +62,7 @@ class Requests:
             return await answers.wait(timeout)
 
     async def count(self) -> int:
-        """How many servers hear requests, this one included. Raises `TimeoutError` where Redis is away."""
+        """Return the number of servers that get requests, including this one. Raises `TimeoutError` without Redis."""
         try:
             return _subscribers(await self._link.call(*self._counting))
         except (LinkDown, RedisRefused) as error:
@@ -71,7 +70,7 @@ class Requests:
 
     @contextmanager
     def poll(self, request: AdapterRequest, answers: AnswerCollector, asked: int) -> Iterator[None]:
-        """Send a broadcast that clients acknowledge, and gather their acks, besides those of `asked` clients here."""
+        """Send a broadcast with acks, and collect the acks, in addition to those of `asked` clients of this server."""
         tally = _Tally(answers, asked)
         with self._open(request, tally.take, tally.expect):
             yield
@@ -83,7 +82,7 @@ class Requests:
         request.request_id = number = secrets.token_urlsafe(_ID_SIZE)[:_ID_SIZE]
 
         def counted(reply: list[Any]) -> None:
-            expect(_subscribers(reply) - 1)  # this one hears itself
+            expect(_subscribers(reply) - 1)  # without this server
 
         message = write(request) if request.packet is not UNSET else write_json(request)
         self._waiting[number] = take
@@ -96,7 +95,7 @@ class Requests:
 
     def _receive(self, message: bytes) -> None:
         if not self._waiting:
-            return  # Node.js' servers tell all servers what one has asked for
+            return  # Node.js servers send responses to all servers
         try:
             response = read_response(message)
         except InvalidMessage:
@@ -108,7 +107,7 @@ class Requests:
 
 
 class _Tally:
-    """How many acks are due: the sum of what each server says, once all have said it."""
+    """The number of expected acks: the sum of each server's count, when all servers have responded."""
 
     def __init__(self, answers: AnswerCollector, asked: int) -> None:
         self._answers = answers
@@ -117,12 +116,12 @@ class _Tally:
         self._expected: int | None = None
 
     def expect(self, servers: int) -> None:
-        """Say how many servers there are besides this one."""
+        """Set the number of other servers."""
         self._expected = servers
         self._check()
 
     def take(self, response: AdapterResponse) -> None:
-        """Take a server's count of its clients, or a client's ack."""
+        """Handle a server's number of clients, or a client's ack."""
         if response.type == RequestType.BROADCAST_CLIENT_COUNT and response.client_count is not UNSET:
             self._servers += 1
             self._clients += response.client_count
@@ -136,5 +135,5 @@ class _Tally:
 
 
 def _subscribers(reply: list[Any]) -> int:
-    """Of the one channel that was asked about: https://redis.io/docs/latest/commands/pubsub-numsub/."""
+    """Return the number of subscribers in the reply: https://redis.io/docs/latest/commands/pubsub-numsub/."""
     return int(reply[1])

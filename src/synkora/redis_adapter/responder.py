@@ -1,4 +1,4 @@
-"""What other servers ask of this one."""
+"""Responses to requests of other servers."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,16 +27,16 @@ from synkora.sockets.local_adapter import LocalAdapter
 
 #: Bytes of an answer; a larger one is not sent. Redis ends a connection that has 32 MB unread.
 MAX_RESPONSE: Final = 20_000_000
-_LONGEST_POLL: Final = 3600.0  # seconds that clients may have to acknowledge, whatever another server says
+_LONGEST_POLL: Final = 3600.0  # maximum seconds for acks, whatever another server requests
 _DEFAULT_POLL: Final = 60.0
 
 log = Log(__name__)
 
 
 class Responder:
-    """Does for one namespace what other servers ask, with the sockets of this server.
+    """Executes requests of other servers for one namespace, with the sockets of this server.
 
-    Responses go to the server that asked, alone; where it has not said which it is, to all.
+    A response goes only to the server that asked, or to all servers if the request does not name it.
     """
 
     def __init__(self, namespace: str, local: LocalAdapter, link: Link, channels: Channels) -> None:
@@ -58,7 +58,7 @@ class Responder:
         link.subscribe(channels.requests, self._receive)
 
     def close(self) -> None:
-        """Hear no requests any more."""
+        """Stop receiving requests."""
         self._link.unsubscribe(self._channels.requests)
 
     def _receive(self, message: bytes) -> None:
@@ -67,7 +67,7 @@ class Responder:
             answer = self._answers.get(request.type)
             if answer is None:
                 raise InvalidMessage("unknown request")
-            if request.uid != self._link.uid:  # what this server asks it has done already
+            if request.uid != self._link.uid:  # this server has executed its own requests already
                 answer(request)
         except InvalidMessage:
             self.unreadable += 1
@@ -126,7 +126,7 @@ class Responder:
             raise InvalidMessage("no broadcast")
         event.nsp = self._namespace
         if event.data is UNSET:
-            raise InvalidMessage("no event")  # its JSON text takes the place of an id
+            raise InvalidMessage("no event")  # its JSON text is in place of an id
         message = message_of(
             event, volatile=bool(options.flag("volatile")), compress=options.flag("compress") is not False
         )
@@ -144,12 +144,12 @@ class Responder:
 
 
 def _chosen(request: AdapterRequest) -> tuple[list[str], list[str]]:
-    """Whom a request is about: the rooms, and those excepted."""
+    """Return the rooms and the excepted rooms of a request."""
     if request.opts is not UNSET:
         return room_names(request.opts.rooms), room_names(request.opts.except_rooms)
     if request.sid is not UNSET:
         return [request.sid], []
-    raise InvalidMessage("a request about nobody")
+    raise InvalidMessage("a request without sockets")
 
 
 def _rooms(request: AdapterRequest) -> list[str]:

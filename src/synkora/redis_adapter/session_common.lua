@@ -1,10 +1,19 @@
--- What the scripts of the session store begin with.
+-- Shared functions of the session store's scripts.
+
+-- Drop a lost session, if there is one. The field '' of the lost sessions has the sum of their bytes.
+local function drop(lost, times, pid)
+  local size = redis.call('HSTRLEN', lost, pid)
+  if size > 0 then
+    redis.call('HDEL', lost, pid)
+    redis.call('HINCRBY', lost, '', -size)
+  end
+  redis.call('ZREM', times, pid)
+end
 
 -- Drop the sessions that have been lost for too long.
 local function drop_old(lost, times, now, session_age)
   local horizon = string.format('%.0f', now - session_age)
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', times, '-inf', horizon)) do
-    redis.call('HDEL', lost, old)
+    drop(lost, times, old)
   end
-  redis.call('ZREMRANGEBYSCORE', times, '-inf', horizon)
 end

@@ -29,8 +29,8 @@ _decode: Final = msgspec.msgpack.Decoder(SavedSession).decode
 class RedisSessions:
     """A `SessionStore` that all instances share.
 
-    A connected session is saved again from time to time, since Redis forgets what nobody renews. While Redis is away,
-    changes wait in memory. `taken` is called with the socket id of a connected session that another instance took.
+    A connected session is saved again from time to time, before its key expires. While Redis is unavailable, changes
+    wait in memory. `taken` is called with the socket id of a connected session that another instance took.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RedisSessions:
         link.on_up.append(self._went_up)
 
     def close(self) -> None:
-        """Follow the link no longer."""
+        """Detach from the link."""
         self._link.on_up.remove(self._went_up)
         self._link.unsubscribe(self._channel)
         if self._renewal is not None:
@@ -118,7 +118,7 @@ class RedisSessions:
         if session is None:
             return self._link.run(_TAKE, names, (pid, now, age))
         lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
-        bounds = (age, self._settings.max_sessions, self._lifetime)
+        bounds = (age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
         return self._link.run(_SAVE, names, (pid, _encode(session), lost_at, now, *bounds))
 
     def _went_up(self) -> None:

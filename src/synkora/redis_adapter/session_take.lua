@@ -6,6 +6,5 @@ local session, lost, times, pid = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 drop_old(lost, times, ARGV[2], ARGV[3])
 local found = redis.call('GET', session) or redis.call('HGET', lost, pid)
 redis.call('DEL', session)
-redis.call('HDEL', lost, pid)
-redis.call('ZREM', times, pid)
+drop(lost, times, pid)
 return found

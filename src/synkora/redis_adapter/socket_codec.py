@@ -1,4 +1,4 @@
-"""Sockets as servers describe them to each other."""
+"""Descriptions of sockets for other servers."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,9 +13,9 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.redis_adapter.wire_codec import InvalidMessage, RoomName, room_names
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
-#: Bytes of an answer from which on what clients have chosen is left out: Redis ends a connection with 32 MB unread.
+#: Bytes of an answer above which the clients' own data is omitted: Redis ends a connection with 32 MB unread.
 MAX_HANDSHAKES: Final = 4_000_000
-_DATE: Final = "%a %b %d %Y %H:%M:%S GMT+0000 (Coordinated Universal Time)"  # what String(new Date()) is like
+_DATE: Final = "%a %b %d %Y %H:%M:%S GMT+0000 (Coordinated Universal Time)"  # the form of String(new Date())
 
 
 class _Handshake(Struct):
@@ -38,10 +38,9 @@ _DESCRIPTION: Final[json.Decoder[_Description]] = json.Decoder(_Description)
 
 
 def describe_all(snapshots: Iterable[SocketSnapshot]) -> list[Raw]:
-    """Sockets in JSON, as Node.js' adapter describes them; of the application's data what JSON can hold.
+    """Return sockets in JSON, like Node.js' adapter, with the application's data as far as JSON can represent it.
 
-    Clients choose their headers, query and `auth`. These are left out of the sockets behind the first `MAX_HANDSHAKES`
-    bytes.
+    Clients choose their headers, query and `auth`. These are omitted after the first `MAX_HANDSHAKES` bytes.
     """
     described: list[Raw] = []
     size = 0
@@ -89,7 +88,7 @@ def _can_be_sent(value: object) -> bool:
 
 
 def snapshot_of(description: Raw) -> SocketSnapshot:
-    """The socket that another server describes in JSON. Raises `InvalidMessage`."""
+    """Return a socket from another server's JSON. Raises `InvalidMessage`."""
     try:
         found = _DESCRIPTION.decode(bytes(description))
     except (InvalidPayload, ProtocolError) as error:

@@ -1,7 +1,7 @@
-"""What the Redis adapter and emitter of Node.js publish, byte for byte.
+"""The wire format of Node.js' Redis adapter and emitter, byte for byte.
 
-MessagePack for broadcasts and for what may hold binary data, JSON for the rest; the order of fields is that on the
-wire. Source: @socket.io/redis-adapter 8.3, dist/index.js; @socket.io/redis-emitter 5.1, dist/index.js; notepack.io 3.0.
+MessagePack for broadcasts and for messages with binary data, JSON for the rest. Fields have the order on the wire.
+Source: @socket.io/redis-adapter 8.3, dist/index.js; @socket.io/redis-emitter 5.1, dist/index.js; notepack.io 3.0.
 """
 
 from collections.abc import Callable, Collection
@@ -21,16 +21,16 @@ RoomName = str | int | float  # in JavaScript a room may be a number
 Flags = dict[str, Any] | None | UnsetType
 
 
-#: Our own flag, which Node.js ignores: the room's own members get the message, and no socket by its id.
+#: Our own flag, which Node.js ignores: only members of the room get the message, and no socket by its id.
 MEMBERS_ONLY: Final = "membersOnly"
 
 
 class InvalidMessage(ValueError):
-    """No message of the adapter's: nothing is done about it."""
+    """The message is invalid, and is ignored."""
 
 
 class RequestType(IntEnum):
-    """What a request asks, or a response answers."""
+    """The type of a request and of its response."""
 
     SOCKETS = 0
     ALL_ROOMS = 1
@@ -45,10 +45,10 @@ class RequestType(IntEnum):
 
 
 class PublishedEvent(Struct):
-    """A packet: `data` is the event's name and its arguments, with their bytes in place.
+    """A packet: `data` is the event's name and arguments, including bytes.
 
-    A large event has no `data`, but its JSON text as its `id`: Node.js writes an id as it is, and then the data, if
-    there is any. So its clients get the same packet.
+    A large event has no `data`, but its JSON text as `id`: Node.js writes the id unchanged, then the data, if any. So
+    its clients get the same packet.
     """
 
     type: int
@@ -58,19 +58,19 @@ class PublishedEvent(Struct):
 
 
 class Options(Struct, rename={"except_rooms": "except"}):
-    """Whom something is for."""
+    """The recipients and flags of a message."""
 
     rooms: list[RoomName] = []
     except_rooms: list[RoomName] = []
     flags: Flags = UNSET
 
     def flag(self, name: str) -> Any:
-        """A flag's value, None where it is not set."""
+        """Return a flag's value, or None."""
         return self.flags.get(name) if isinstance(self.flags, dict) else None
 
 
 class BroadcastMessage(Struct, array_like=True):
-    """An event for clients; `uid` says who published it, `emitter` for all that are no servers."""
+    """An event for clients; `uid` is the publisher's id, `emitter` for publishers other than servers."""
 
     uid: str
     packet: PublishedEvent
@@ -78,14 +78,14 @@ class BroadcastMessage(Struct, array_like=True):
 
 
 class AdapterRequest(Struct, kw_only=True, rename="camel"):
-    """What one server asks of the others; where `request_id` is set, an answer is wanted."""
+    """A request to other servers. With a `request_id`, a response is expected."""
 
     uid: str | UnsetType = UNSET
     request_id: str | UnsetType = UNSET
     type: int
     packet: PublishedEvent | UnsetType = UNSET
     opts: Options | UnsetType = UNSET
-    sid: str | UnsetType = UNSET  # of a request about one socket, as older adapters make them
+    sid: str | UnsetType = UNSET  # in a request for one socket, from older adapters
     room: RoomName | UnsetType = UNSET
     rooms: list[RoomName] | UnsetType = UNSET
     close: bool | UnsetType = UNSET
@@ -93,11 +93,11 @@ class AdapterRequest(Struct, kw_only=True, rename="camel"):
 
 
 class AdapterResponse(Struct, kw_only=True, rename="camel"):
-    """What one server answers."""
+    """A server's response."""
 
     type: int | UnsetType = UNSET
     request_id: str
-    sockets: list[msgspec.Raw] | UnsetType = UNSET  # each in JSON: clients choose what objects that would be
+    sockets: list[msgspec.Raw] | UnsetType = UNSET  # each in JSON, since clients choose the content
     rooms: list[RoomName] | UnsetType = UNSET
     client_count: int | UnsetType = UNSET
     data: Any = UNSET
@@ -105,7 +105,7 @@ class AdapterResponse(Struct, kw_only=True, rename="camel"):
 
 
 def room_names(rooms: Collection[RoomName]) -> list[str]:
-    """The rooms as we name them: a number by the text that JavaScript makes of it."""
+    """Return the rooms as texts; a number becomes JavaScript's text of the number."""
     return [room if isinstance(room, str) else str(js_numbers.number(room)) for room in rooms]
 
 
@@ -114,15 +114,15 @@ _THREE: Final = b"\x93"  # begins an array of three
 
 
 def beginning(uid: str) -> bytes:
-    """What each broadcast of the server `uid` begins with."""
+    """Return the first bytes of each broadcast of the server `uid`."""
     return _THREE + _pack(uid)
 
 
 def write(message: BroadcastMessage | AdapterRequest | AdapterResponse) -> bytes:
-    """A message in MessagePack. Raises `InvalidMessage` where it is nested too deeply."""
+    """Return a message in MessagePack. Raises `InvalidMessage` if it is nested too deeply."""
     try:
         return _pack(message)
-    except UnicodeEncodeError:  # half a surrogate pair, for which MessagePack has no form
+    except UnicodeEncodeError:  # a lone surrogate, which MessagePack cannot represent
         return write(surrogates.replaced(message))
     except OverflowError:  # an integer beyond 64 bits
         return _pack(js_numbers.normalize(msgspec.to_builtins(message, builtin_types=(bytes,))))
@@ -131,9 +131,9 @@ def write(message: BroadcastMessage | AdapterRequest | AdapterResponse) -> bytes
 
 
 def write_json(message: AdapterRequest | AdapterResponse) -> bytes:
-    """A message in JSON.
+    """Return a message in JSON.
 
-    Raises `TypeError` for what that cannot hold, `InvalidMessage` where it is nested too deeply.
+    Raises `TypeError` for values that JSON cannot represent, `InvalidMessage` for too deep nesting.
     """
     try:
         return json.encode(message)
@@ -146,12 +146,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def may_hold_binary(message: bytes) -> bool:
-    """Whether a message in MessagePack may hold bytes or an extension: what JSON does not have.
+    """Whether a message in MessagePack may contain bytes or an extension, which JSON lacks.
 
-    It does if one of their marks is anywhere in it, whatever the byte means there.
+    True if one of their markers is anywhere in it, whatever its meaning there.
     """
     return (  # a loop would cost ten times as much
-        0xC4 in message  # bytes, by the size of their length
+        0xC4 in message  # bytes with a length field of 1, 2 or 4 bytes
         or 0xC5 in message
         or 0xC6 in message
         or 0xC7 in message  # extensions, likewise
@@ -166,7 +166,7 @@ def may_hold_binary(message: bytes) -> bool:
 
 
 def _read_extension(code: int, data: memoryview) -> Any:
-    """What notepack 2 wrote of its own (code 0): undefined, a Date in milliseconds, an ArrayBuffer."""
+    """Decode notepack 2's own extension (code 0): undefined, a Date in milliseconds, an ArrayBuffer."""
     if code != 0:
         return [code, bytes(data)]
     match len(data):
@@ -189,17 +189,17 @@ _RESPONSE: Final[json.Decoder[AdapterResponse]] = json.Decoder(AdapterResponse)
 
 
 def read_broadcast(message: bytes) -> BroadcastMessage:
-    """The broadcast in a message. Raises `InvalidMessage`."""
+    """Return the broadcast in a message. Raises `InvalidMessage`."""
     return _read(message, _unpack_broadcast)
 
 
 def read_request(message: bytes) -> AdapterRequest:
-    """The request in a message. Raises `InvalidMessage`."""
+    """Return the request in a message. Raises `InvalidMessage`."""
     return _read(message, _REQUEST.decode if message.startswith(b"{") else _unpack_request)
 
 
 def read_response(message: bytes) -> AdapterResponse:
-    """The response in a message. Raises `InvalidMessage`."""
+    """Return the response in a message. Raises `InvalidMessage`."""
     return _read(message, _RESPONSE.decode if message.startswith(b"{") else _unpack_response)
 
 

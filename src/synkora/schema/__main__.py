@@ -24,9 +24,10 @@ def main() -> None:
     module, _, name = given.server.partition(":")
     folder = Path.cwd()
     sys.path.insert(0, str(folder))
-    server = getattr(importlib.import_module(module), name or "server", None)
-    if not isinstance(server, SocketServer):
-        parser.error(f"{given.server} is no SocketServer")
+    try:
+        server = _server(module, name or "server")
+    except LookupError as error:
+        parser.error(str(error.args[0]))
     declared = (event for namespace in namespaces_of(server) for event in declared_events(namespace))
     for emit in undeclared(imported_files(folder), declared):
         place = f"{emit.file.relative_to(folder)}:{emit.line}"
@@ -35,6 +36,24 @@ def main() -> None:
         sys.stdout.write(typescript(server))
     else:
         sys.stdout.write(json.dumps(asyncapi(server, title=given.title, version=given.version), indent=2) + "\n")
+
+
+def _server(module: str, name: str) -> SocketServer:
+    """Import a server. Raises `LookupError` if there is no such module or name, or the name is another object."""
+    if not all(part.isidentifier() for part in module.split(".")) or module.endswith(".py"):
+        raise LookupError(f"{module!r} is no module: the server in chat.py is chat:server")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # an import of the application
+        raise LookupError(f"there is no module {error.name} in this folder or on sys.path") from None
+    if not hasattr(found, name):
+        raise LookupError(f"the module {module} has no {name}")
+    server = getattr(found, name)
+    if not isinstance(server, SocketServer):
+        raise LookupError(f"{module}:{name} is no SocketServer")
+    return server
 
 
 if __name__ == "__main__":

@@ -74,9 +74,9 @@ class Server(uvicorn.Server):
         tls: ssl.SSLContext | None = None,
         reload: Callable[[], None] | None = None,
     ) -> None:
-        self._sockets_server = server
+        self._sockets_server = _checked_server(server)
         self._reload = reload
-        self._around = around or contextlib.nullcontext()
+        self._around = _checked_around(around)
         self._entered = AsyncExitStack()
         self._timeouts = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(self._count_connections)
@@ -241,6 +241,26 @@ def _address(listening: socket.socket, *, is_tls: bool) -> str:
     return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def _checked_server(server: object) -> SocketServer:
+    """Return the server. Raises `TypeError` for anything else: a namespace, `server.asgi`, the class."""
+    if isinstance(server, SocketServer):
+        return server
+    found = f"the class {server.__name__}" if isinstance(server, type) else f"a {type(server).__name__}"
+    raise TypeError(f"serve takes a SocketServer, not {found}: server = SocketServer(), serve(server)")
+
+
+def _checked_around(around: object) -> AbstractAsyncContextManager[object]:
+    """Return the context manager to enter. Raises `TypeError` for anything else, such as a function not called."""
+    if around is None:
+        return contextlib.nullcontext()
+    if isinstance(around, AbstractAsyncContextManager):
+        return around
+    if callable(around):
+        name = getattr(around, "__name__", "function")
+        raise TypeError(f"around is an asynchronous context manager: around={name}(), with parentheses")
+    raise TypeError(f"around is an asynchronous context manager, not {around!r}")
+
+
 def _is_in_a_loop() -> bool:
     try:
         asyncio.get_running_loop()
@@ -276,13 +296,12 @@ def serve(
     """
     if _is_in_a_loop():
         raise RuntimeError("serve runs an event loop of its own: within one, use await serve_async(server)")
-    sockets = passed_sockets() or listen(host, port)
 
     def say_where(listening: list[socket.socket]) -> None:
         address = _address(listening[0], is_tls=tls is not None)
         print(f"Socket.IO at {address} (Ctrl-C stops the server)", file=sys.stderr, flush=True)  # noqa: T201  # for a person at a terminal, not for a log
 
-    Server(
+    running = Server(
         server,
         app=app,
         around=around,
@@ -293,7 +312,8 @@ def serve(
         keep_alive=keep_alive,
         tls=tls,
         reload=reload,
-    ).run(sockets)
+    )
+    running.run(passed_sockets() or listen(host, port))
 
 
 async def serve_async(server: SocketServer, *, host: str = "", port: int = 3000, **options: Any) -> None:
@@ -302,8 +322,8 @@ async def serve_async(server: SocketServer, *, host: str = "", port: int = 3000,
     After a cancellation, a graceful shutdown precedes the `CancelledError`. In the main thread it handles SIGINT and
     SIGTERM. The address is logged, unless `started` is given.
     """
-    sockets = listen(host, port)
     running = Server(server, **options)
+    sockets = listen(host, port)
     serving = asyncio.get_running_loop().create_task(running.serve(sockets))
     try:
         await asyncio.shield(serving)
@@ -320,7 +340,6 @@ def serve_in_thread(server: SocketServer, *, host: str = "127.0.0.1", port: int 
     The block gets the port, by default a free one; `options` are those of `serve`. Handlers run in this thread. Raises
     the error that ends the thread before the server listens.
     """
-    sockets = listen(host, port)
     ready = threading.Event()
     failures: list[BaseException] = []
     told = options.pop("started", None)
@@ -331,6 +350,7 @@ def serve_in_thread(server: SocketServer, *, host: str = "127.0.0.1", port: int 
         ready.set()
 
     running = Server(server, started=started, **options)
+    sockets = listen(host, port)
 
     def run() -> None:
         try:

@@ -1,9 +1,10 @@
 """Broadcasts to sockets selected by rooms, on all servers."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
-from synkora.sockets import options, packets
+from synkora.sockets import options, other_names, packets
+from synkora.sockets.errors import naming_event
 from synkora.sockets.remote import RemoteSocket
 from synkora.sockets.rooms import check_rooms
 
@@ -72,12 +73,14 @@ class Broadcast:
         copy._is_compressed = self._is_compressed
         return copy
 
-    def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
+    def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = (), **unknown: Never) -> None:
         """Send an event, encoded once for all recipients.
 
         `args` are as in `Socket.emit`, and may also be a `msgspec.Raw`: JSON text that is sent unchanged. `attachments`
         are the bytes that placeholders in a `Raw` refer to. Raises `TypeError` for anything else.
         """
+        if unknown:
+            raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
         core = self._core
         if core.outgoing:
             core.emitted(event, args)
@@ -97,19 +100,22 @@ class Broadcast:
             message = core.recovery.with_position(message)
         core.adapter.broadcast(message, self._rooms, self._excepted, local=self._is_local)
 
-    async def call(self, event: str, *args: object, timeout: float = 60) -> list[Any]:
+    async def call(self, event: str, *args: object, timeout: float = 60, **unknown: Never) -> list[Any]:
         """Send an event and wait up to `timeout` seconds for the acks of all recipients.
 
         Returns a list with the first argument of each ack, or None for an ack without arguments, in the order of
         arrival. Raises `AckTimeout` if an ack is missing, also of a client that has disconnected; its `answers` are
         the received ones.
         """
+        if unknown:
+            raise other_names.unexpected("call", unknown, other_names.SENDING, ())
         if self._core.outgoing:
             self._core.emitted(event, args)
         message = packets.event(self._core.name, event, args, volatile=self._is_volatile, compress=self._is_compressed)
-        return await self._core.adapter.call(
-            message, self._rooms, self._excepted, timeout=timeout, local=self._is_local
-        )
+        with naming_event(event):
+            return await self._core.adapter.call(
+                message, self._rooms, self._excepted, timeout=timeout, local=self._is_local
+            )
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
         """The sockets, of all servers. Raises `TimeoutError` without any if one server does not answer in time."""

@@ -199,6 +199,8 @@ class Client:
                 return
             socket._close()
             self._refuse(socket.namespace, error, socket)
+        elif error is None and socket._is_greeted and socket._lost_for is not None:
+            socket._core.disconnected(socket, socket._lost_for)
         if not socket.connected and self._sockets.get(socket.namespace) is socket:
             del self._sockets[socket.namespace]
 
@@ -247,6 +249,8 @@ class Client:
             core.disconnecting(socket, reason)
             if core.recovery is not None:
                 core.recovery.end(socket, reason)
+        elif socket._state is _CONNECTING:
+            socket._lost_for = reason
         socket._close()
         if was_connected:
             core.disconnected(socket, reason)

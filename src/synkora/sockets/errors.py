@@ -1,6 +1,7 @@
 """Exceptions that handlers raise to refuse, and exceptions of `call`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 #: Names of handlers that cannot refuse.
@@ -60,6 +61,15 @@ class AckTimeout(TimeoutError):
     def __init__(self, message: str, answers: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.answers = list(answers)
+
+
+@contextmanager
+def naming_event(event: str) -> Iterator[None]:
+    """Put the name of an event before the message of an `AckTimeout`."""
+    try:
+        yield
+    except AckTimeout as error:
+        raise AckTimeout(f"{event!r}: {error}", error.answers) from None
 
 
 class TooManyCalls(RuntimeError):

@@ -1,9 +1,9 @@
 """A socket with flags for its next event."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
-from synkora.sockets import options
+from synkora.sockets import options, other_names
 from synkora.sockets.broadcast import Broadcast
 
 if TYPE_CHECKING:
@@ -27,12 +27,16 @@ class FlaggedSocket:
         """The same, compressed or not: see `Socket.compress`."""
         return replace(self, _is_compressed=options.of_type("compress", value, bool, "True or False"))
 
-    def emit(self, event: str, *args: object) -> None:
+    def emit(self, event: str, *args: object, **unknown: Never) -> None:
         """Send an event to this client, as `Socket.emit` does."""
+        if unknown:
+            raise other_names.unexpected("emit", unknown, other_names.SENDING, ())
         self._socket._emit(event, args, volatile=self._is_volatile, compress=self._is_compressed)
 
-    async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
+    async def call(self, event: str, *args: object, timeout: float = 60, **unknown: Never) -> Any:
         """Send an event to this client and wait for its ack, as `Socket.call` does."""
+        if unknown:
+            raise other_names.unexpected("call", unknown, other_names.SENDING, ())
         return await self._socket._call(event, args, timeout, volatile=self._is_volatile, compress=self._is_compressed)
 
     def to(self, *rooms: str) -> Broadcast:

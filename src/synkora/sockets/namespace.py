@@ -8,6 +8,7 @@ from synkora.protocol.socketio import check_placeholders
 from synkora.sockets import options, other_names
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.broadcast_operators import BroadcastOperators
+from synkora.sockets.errors import naming_event
 from synkora.sockets.namespace_core import MOST_RUNNING, NamespaceCore, Refusals, Unknown
 from synkora.sockets.registration import Registration
 from synkora.sockets.server_side_events import server_event
@@ -172,7 +173,8 @@ class Namespace(Registration, BroadcastOperators):
         Returns the answers in the order of arrival. Raises `AckTimeout`, whose `answers` are the received ones, and
         `TypeError` as `server_side_emit` does.
         """
-        return await self._core.adapter.server_side_call(server_event(event, args), timeout=timeout)
+        with naming_event(event):
+            return await self._core.adapter.server_side_call(server_event(event, args), timeout=timeout)
 
     async def all_rooms(self) -> set[str]:
         """Return the names of all rooms with sockets, on all servers, with those named like a socket's id.

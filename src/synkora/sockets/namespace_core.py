@@ -144,8 +144,15 @@ class NamespaceCore:
 
         They raise, immediately or when awaited, to refuse the socket.
         """
-        checks = self.middleware if self.on_connect is None else [*self.middleware, self.on_connect]
+        checks = self.middleware if self.on_connect is None else [*self.middleware, self._greet]
         return _decide(socket, auth, checks)
+
+    def _greet(self, socket: Socket, auth: dict[str, Any]) -> object:
+        """Call the handler of CONNECT, unless the client has left: `on_disconnect` follows what it admits."""
+        if self.on_connect is None or not socket._is_connecting:
+            return None
+        socket._is_greeted = True
+        return self.on_connect(socket, auth)
 
     async def decide_return(self, socket: Socket, auth: dict[str, Any], brought: Return) -> None:
         """Call the middleware, restore the socket's session, then call the handler of CONNECT.
@@ -162,7 +169,7 @@ class NamespaceCore:
         if (
             socket._is_connecting
             and self.on_connect is not None
-            and (later := _decide(socket, socket.auth, [self.on_connect])) is not None
+            and (later := _decide(socket, socket.auth, [self._greet])) is not None
         ):
             await later
         if socket._is_connecting:

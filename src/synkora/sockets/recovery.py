@@ -49,7 +49,7 @@ RETURN_KEYS: Final = ("pid", "offset")
 
 
 class RecoveryOutcome(StrEnum):
-    """What became of a client that brought a `pid`. The values are labels of metrics.
+    """The outcome of a return with a `pid`. The values are metric labels.
 
     After `EPOCH`, `TRIMMED`, `TOO_MANY`, `UNAVAILABLE` and `DECLINED` the client is in its rooms again, without a
     replay; after the rest nothing is restored.
@@ -85,13 +85,13 @@ _TOO_MANY: Final = ReplaySize(events=1000)
 
 
 class SocketRecovery:
-    """What lets the client of a socket return.
+    """The state for a socket's return.
 
     `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
     number of the last event before the join, and `left` for rooms that were left that number and the last one before
     the leave. `after` is where a replay starts; `outcome` says whether there is one, and `size` what it costs.
-    `missed` is encoded as `replay`. `held` has what comes for the socket after `missed` was read, and before the reply
-    to CONNECT.
+    `missed` is encoded as `replay`. `held` has the messages for the socket after `missed` was read, and before the
+    reply to CONNECT.
     """
 
     __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "replay", "session", "size")
@@ -149,7 +149,7 @@ class NamespaceRecovery:
         self.replayed_bytes = 0
 
     def forget(self) -> None:
-        """Drop all that is kept, since the namespace is given up."""
+        """Drop everything: the namespace is removed."""
         self._store.forget(self._core.name)
 
     # Events
@@ -212,7 +212,7 @@ class NamespaceRecovery:
     async def resume(self, socket: "Socket", brought: Return) -> None:
         """Give a socket that the middleware has admitted the id and rooms of its session, and end the old connection.
 
-        A session is its user's alone: nobody else can use it up.
+        Only the session's own user can use the session up.
         """
         rival = self._returning.get(brought.pid)
         session = await self._sessions.take(brought.pid) if rival is None else _session_of(rival)
@@ -248,7 +248,7 @@ class NamespaceRecovery:
     async def read(self, socket: "Socket", *, is_last: bool = False) -> None:
         """Read what a socket that returns has missed in the rooms that it is in, unless its recovery was declined.
 
-        With `is_last` the socket enters its rooms: what comes after the answer is held for it.
+        With `is_last` the socket enters its rooms: later messages are held for the socket.
         """
         found = socket._recovery
         if found is None or found.after is None or found.outcome not in (None, RecoveryOutcome.RECOVERED):
@@ -406,7 +406,7 @@ class NamespaceRecovery:
         self.log.locate(located)
 
     def _save_again(self, socket: "Socket", found: SocketRecovery) -> None:
-        """Save what was learnt of a shared log, unless the socket has ended meanwhile."""
+        """Save the positions of a shared log, unless the socket has ended meanwhile."""
         if self.log.is_shared and socket.connected and socket._recovery is found:
             self._save(socket, found)
 

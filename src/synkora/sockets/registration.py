@@ -1,16 +1,48 @@
 """Registration of handlers."""
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, overload
+from typing import Any, Concatenate, Protocol, TypeVar, cast, overload
 
+from synkora.sockets import options
 from synkora.sockets.namespace_core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
 from synkora.sockets.signatures import caller, check_type, connect_caller, takes_any, takes_any_outgoing, takes_exactly
 from synkora.sockets.socket import Socket
 
-F = TypeVar("F", bound=Callable[..., Any])
+
+class AnyHandler(Protocol):
+    """A handler of `on_any` and `on_unknown`."""
+
+    def __call__(self, socket: Socket, event: str, /, *args: Any) -> object: ...
+
+
+class OutgoingHandler(Protocol):
+    """A handler of `on_any_outgoing`."""
+
+    def __call__(self, event: str, /, *args: Any) -> object: ...
+
+
+M = TypeVar("M", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[Concatenate[Socket, ...], Any])
+C = TypeVar("C", bound=Callable[[Socket], object] | Callable[[Socket, Any], object])
+A = TypeVar("A", bound=AnyHandler)
+G = TypeVar("G", bound=OutgoingHandler)
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
+
+
+def _without_parentheses(register: M) -> M:
+    """Explain the use of a decorator that is called without a handler: `@server.use()`."""
+
+    @functools.wraps(register)
+    def checked(self: object, *args: Any, **keywords: Any) -> Any:
+        if not args and not keywords:
+            name = register.__name__
+            raise TypeError(f"{name} takes a handler: as a decorator, {name} has no parentheses, @server.{name}")
+        return register(self, *args, **keywords)
+
+    return cast("M", checked)
 
 
 class Registration:
@@ -69,7 +101,8 @@ class Registration:
         """Remove one handler of an event, or all of them. Raises `ValueError` if there is none."""
         self._core.routes.remove(event, handler)
 
-    def on_any(self, handler: F) -> F:
+    @_without_parentheses
+    def on_any(self, handler: A) -> A:
         """Register `handler(socket, event, *args)`, called with every event before the event's own handlers.
 
         Its result is ignored. `EventRefused` refuses the event. Raises `TypeError` for a handler without `*args`.
@@ -82,7 +115,8 @@ class Registration:
         """Remove a handler of `on_any`. Raises `ValueError` for any other function."""
         self._core.routes.unwatch(handler)
 
-    def on_unknown(self, handler: F) -> F:
+    @_without_parentheses
+    def on_unknown(self, handler: A) -> A:
         """Register `handler(socket, event, *args)` for events without a handler. Its result is the ack.
 
         Raises `ValueError` for a second handler.
@@ -91,7 +125,8 @@ class Registration:
         self._core.routes.handle_unknown(handler)
         return handler
 
-    def on_any_outgoing(self, handler: F) -> F:
+    @_without_parentheses
+    def on_any_outgoing(self, handler: G) -> G:
         """Register `handler(event, *args)`, called for each emit of this server to sockets of the namespace.
 
         Raises `TypeError` for a handler that cannot be called so.
@@ -107,12 +142,17 @@ class Registration:
         type of the first argument of the client's ack, for an event that `call` sends. Raises `TypeError` for a value
         that is not a type.
         """
+        check_name(event)
+        if event in self._core.emits:
+            raise ValueError(f"{event!r} is declared already")
+        options.of_type(f"declare({event!r}): description", description, str, "a text, and no name of an argument")
         arguments = {**{f"argument{index}": each for index, each in enumerate(types, 1)}, **named}
         for name, shape in {**arguments, "answer": answer}.items():
             check_type(shape, f"declare({event!r})", name)
-        self._core.emits[check_name(event)] = DeclaredEvent(arguments, answer, description)
+        self._core.emits[event] = DeclaredEvent(arguments, answer, description)
 
-    def use(self, middleware: F) -> F:
+    @_without_parentheses
+    def use(self, middleware: C) -> C:
         """Register `middleware(socket, auth)`, called for each CONNECT before the handler of `on_connect`.
 
         Several are called in the order of their registration. `ConnectRefused`, or the result False, refuses the
@@ -121,7 +161,8 @@ class Registration:
         self._core.middleware.append(connect_caller("middleware", middleware))
         return middleware
 
-    def on_connect(self, handler: F) -> F:
+    @_without_parentheses
+    def on_connect(self, handler: C) -> C:
         """Register `handler(socket, auth)`, called for each CONNECT; it may raise `ConnectRefused`, or return False.
 
         Its emits are sent after the reply to CONNECT, and not at all after a refusal. The annotation of `auth` is
@@ -132,6 +173,7 @@ class Registration:
         self._core.on_connect = connect_caller("the handler of on_connect", handler)
         return handler
 
+    @_without_parentheses
     def on_disconnecting(self, handler: Callable[[Socket, str], None]) -> Callable[[Socket, str], None]:
         """Register `handler(socket, reason)`, a `def`, called before a socket leaves its rooms.
 
@@ -145,9 +187,11 @@ class Registration:
         self._core.on_disconnecting = handler
         return handler
 
+    @_without_parentheses
     def on_disconnect(self, handler: DisconnectHandler) -> DisconnectHandler:
         """Register `handler(socket, reason)`, called after a socket has left its rooms; not for a refused CONNECT.
 
+        A client that is lost while `on_connect` runs has left when `on_connect` has ended.
         `reason` is a text of Socket.IO, such as `transport close`. Raises `ValueError` for a second handler.
         """
         takes_exactly("the handler of on_disconnect", handler, "socket", "reason")

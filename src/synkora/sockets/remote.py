@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from synkora.sockets import packets
-from synkora.sockets.errors import AckTimeout
+from synkora.sockets.errors import AckTimeout, naming_event
 from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 
@@ -58,9 +58,10 @@ class RemoteSocket:
         if self._core.outgoing:
             self._core.emitted(event, args)
         message = packets.event(self._core.name, event, args)
-        answers = await self._core.adapter.call(message, (self.id,), (), timeout=timeout)
+        with naming_event(event):
+            answers = await self._core.adapter.call(message, (self.id,), (), timeout=timeout)
         if not answers:
-            raise AckTimeout("the client left")
+            raise AckTimeout(f"{event!r}: the client left")
         return answers[0]
 
     def join(self, *rooms: str) -> None:

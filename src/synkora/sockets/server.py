@@ -1,6 +1,7 @@
 """The Socket.IO server."""
 
 import asyncio
+import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -214,19 +215,28 @@ class SocketServer(Registration, BroadcastOperators):
         """Run `function(*args, **keywords)` in a task that is cancelled when the server closes.
 
         An exception is logged, and ends the task with None. Raises `TypeError` for a function that is not a coroutine
-        function, and for a coroutine: `start_background_task(tick, 1)`, not `start_background_task(tick(1))`.
+        function, and for a coroutine: `start_background_task(tick, 1)`, not `start_background_task(tick(1))`. Raises
+        `RuntimeError` without a running event loop.
         """
         given: object = function
         if inspect.iscoroutine(given):
             given.close()
             raise TypeError(f"start_background_task calls the function: start_background_task({given.__name__}, …)")
-        loop = asyncio.get_running_loop()
-        work = options.function("the first argument of start_background_task", function, "an async def")(
-            *args, **keywords
-        )
+        options.function("the first argument of start_background_task", function, "an async def")
         name = getattr(function, "__qualname__", repr(function))
+        is_def = f"start_background_task takes an async def, and {name} is a def"
+        if _is_def(function):
+            raise TypeError(is_def)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "start_background_task needs a running event loop: call it in a handler, or in the context manager of "
+                "serve(server, around=…)"
+            ) from None
+        work = function(*args, **keywords)
         if not inspect.isawaitable(work):
-            raise TypeError(f"start_background_task takes an async def, and {name} is a def")
+            raise TypeError(is_def)
         task = loop.create_task(_logged(name, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -330,6 +340,16 @@ def _recovery_store(
         )
     store: RecoveryStore = make_store(settings)
     return store
+
+
+def _is_def(function: Callable[..., object]) -> bool:
+    """Whether a function is a `def` that does not say that it makes a coroutine. A lambda cannot say so."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    if not inspect.isroutine(function) or inspect.iscoroutinefunction(function) or function.__name__ == "<lambda>":
+        return False
+    return getattr(function, "__annotations__", {}).get("return") in (None, "None")
 
 
 async def _logged(name: str, work: Awaitable[T]) -> T | None:

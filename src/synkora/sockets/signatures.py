@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from types import SimpleNamespace
-from typing import Any, Final, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -291,14 +291,31 @@ def check_type(shape: Any, what: str, name: str) -> None:
     try:
         found = msgspec.inspect.type_info(shape)
     except Exception as error:
-        raise TypeError(f"{what}: {name} cannot be checked: {error}") from error
-    for each in _parts(found):
+        raise TypeError(f"{what}: {name}{_unsupported_place(shape)} cannot be checked: {error}") from error
+    for place, each in _placed_parts(found):
         is_unknown = isinstance(each, msgspec.inspect.CustomType) and each.cls is not object
         if is_unknown and not hasattr(each.cls, "model_validate"):
             raise TypeError(
-                f"{what}: {name} cannot be a {each.cls.__name__}: take a builtin, a dataclass, a TypedDict, a msgspec "
-                "Struct or a pydantic model"
+                f"{what}: {name}{place} cannot be a {each.cls.__name__}: take a builtin, a dataclass, a TypedDict, a "
+                "msgspec Struct or a pydantic model"
             )
+
+
+def _unsupported_place(shape: Any, seen: tuple[Any, ...] = ()) -> str:
+    """Return the place of what msgspec does not support within a type, `.user.name`; empty for the type itself."""
+    try:
+        fields = get_type_hints(shape, include_extras=True) if isinstance(shape, type) and not get_origin(shape) else {}
+    except NameError:
+        fields = {}
+    inside = [("", each) for each in get_args(shape)] + [(f".{name}", each) for name, each in fields.items()]
+    for step, each in inside:
+        if each in seen:
+            continue
+        try:
+            msgspec.inspect.type_info(each)
+        except Exception:  # noqa: BLE001  # msgspec's errors have several types
+            return step + _unsupported_place(each, (*seen, shape))
+    return ""
 
 
 def _may_be_bytes(shape: Any) -> bool:
@@ -312,15 +329,22 @@ def _risk_of(shape: Any) -> collisions.Risk:
 
 def _parts(found: Any) -> list[Any]:
     """Return a type and all types within it, as described by msgspec."""
-    seen: dict[int, Any] = {}
-    waiting = [found]
+    return [each for _, each in _placed_parts(found)]
+
+
+def _placed_parts(found: Any) -> list[tuple[str, Any]]:
+    """Return a type and all types within it, as described by msgspec, each after its place: `.user.name`."""
+    seen: dict[int, tuple[str, Any]] = {}
+    waiting = [("", found)]
     while waiting:
-        each = waiting.pop()
+        place, each = waiting.pop()
         if isinstance(each, tuple):
-            waiting.extend(each)
+            waiting.extend((place, item) for item in each)
         elif isinstance(each, msgspec.Struct) and id(each) not in seen:
-            seen[id(each)] = each
-            waiting.extend(getattr(each, name) for name in each.__struct_fields__)
+            if isinstance(each, msgspec.inspect.Field):
+                place = f"{place}.{each.name}"
+            seen[id(each)] = (place, each)
+            waiting.extend((place, getattr(each, name)) for name in each.__struct_fields__)
     return list(seen.values())
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Never
 
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.session import Session
 from synkora.protocol.socketio import PacketType, decode_auth, encode_packet
 from synkora.sockets import other_names, packets
 from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
-from synkora.sockets.errors import AckTimeout
+from synkora.sockets.errors import AckTimeout, naming_event
 from synkora.sockets.flagged_socket import FlaggedSocket
 from synkora.sockets.recovery import SocketRecovery
 from synkora.sockets.rooms import check_rooms
@@ -45,7 +46,9 @@ class Socket:
         "_core",
         "_data",
         "_disconnect",
+        "_is_greeted",
         "_last",
+        "_lost_for",
         "_pending",
         "_recovery",
         "_rooms",
@@ -82,6 +85,8 @@ class Socket:
         self._data: dict[str, Any] | None = None
         self._recovery: SocketRecovery | None = None
         self.identity = ""
+        self._is_greeted = False  # the handler of CONNECT has been called
+        self._lost_for: Reason | None = None  # why the connection ended before CONNECT was answered
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
@@ -222,19 +227,21 @@ class Socket:
                 self._pending = []
             self._pending.append(message)
 
-    async def call(self, event: str, *args: object, timeout: float = 60) -> Any:
+    async def call(self, event: str, *args: object, timeout: float = 60, **unknown: Never) -> Any:
         """Send an event and wait up to `timeout` seconds for the client's ack.
 
         Returns the first argument of the ack, or None. Raises `AckTimeout`, also if the client disconnects, and
         `TooManyCalls` if 1,000 acks of the client are missing. Raises `TypeError` and `ValueError` as `emit` does.
         """
+        if unknown:
+            raise other_names.unexpected("call", unknown, other_names.SENDING, ())
         return await self._call(event, args, timeout)
 
     async def _call(
         self, event: str, args: tuple[object, ...], timeout: float, *, volatile: bool = False, compress: bool = True
     ) -> Any:
         if self._state is SocketState.DISCONNECTED:
-            raise AckTimeout("the client left")
+            raise AckTimeout(f"{event!r}: the client left")
         if self._acks is None:
             self._acks = Acks()
         number = self._core.adapter.acks.next_id()
@@ -244,7 +251,8 @@ class Socket:
         if self._core.outgoing:
             self._core.emitted(event, args)
         self._put(message)
-        answer = await self._acks.wait(number, timeout)
+        with naming_event(event):
+            answer = await self._acks.wait(number, timeout)
         return answer[0] if answer else None
 
     def to(self, *rooms: str) -> Broadcast:

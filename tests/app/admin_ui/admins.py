@@ -70,14 +70,14 @@ async def admin_site() -> AsyncIterator[AdminSite]:
 
 @asynccontextmanager
 async def visitor(address: Address) -> AsyncIterator[Admin]:
-    """Somebody who has opened a connection, and is not signed in."""
+    """A connected client that is not signed in."""
     async with websocket(address) as client:
         yield Admin(client)
 
 
 @asynccontextmanager
 async def admin(address: Address) -> AsyncIterator[Admin]:
-    """Somebody who has signed in with the password, and has not yet read what they are told."""
+    """A client that has signed in with the password, and has not read its first events."""
     async with visitor(address) as someone:
         assert "sid" in await someone.sign_in(username="ann", password=TOKEN)
         yield someone

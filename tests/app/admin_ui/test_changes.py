@@ -81,7 +81,7 @@ def statistics(**totals: int) -> Statistics:
 
 
 def test_growth() -> None:
-    """What has grown is told by how much, at the second; what has not is left out."""
+    """The growth of each total is sent, with the time in seconds; unchanged totals are omitted."""
     stats = server_stats(statistics(bytesIn=30, bytesOut=9, rawConnection=2), statistics(bytesIn=10, bytesOut=9), NOW)
     assert stats.aggregated_events == [
         Growth(1_700_000_000_000, "bytesIn", 20),
@@ -90,7 +90,6 @@ def test_growth() -> None:
 
 
 def test_an_instance_that_was_not_known_has_not_grown() -> None:
-    """Its counts are from a time that nobody watched."""
     assert server_stats(statistics(bytesIn=30), None, NOW).aggregated_events == []
 
 

@@ -93,7 +93,7 @@ def answers(statistics: bytes, sockets: bytes) -> Callable[[InstanceRpc], None]:
 
 
 def fails(rpc: InstanceRpc) -> None:
-    """Be an instance that fails at the second question, and has a socket that nobody hears of."""
+    """An instance that fails at the second request, and has a socket that is never reported."""
 
     async def fail(_: bytes) -> bytes:
         raise ZeroDivisionError

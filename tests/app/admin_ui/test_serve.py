@@ -157,7 +157,7 @@ async def test_all_in_a_room_are_disconnected(site: AdminSite) -> None:
     "arguments", [(), ("/",), ("/", True), ("/", True, ""), ("/", True, None), ("/none", True, "p"), ({}, 1, [])]
 )
 async def test_an_invalid_request_disconnects_no_socket(site: AdminSite, arguments: tuple[object, ...]) -> None:
-    """What names no room, or no namespace that there is, is answered with an error."""
+    """An invalid room or namespace is answered with an error."""
     await site.meet("Alice", project="p")
     async with admin(site.address) as someone:
         await someone.emit("_disconnect", *arguments)
@@ -168,7 +168,7 @@ async def test_an_invalid_request_disconnects_no_socket(site: AdminSite, argumen
 
 @pytest.mark.parametrize("command", ["join", "leave", "emit"])
 async def test_admins_cannot_change_the_members_of_a_project(site: AdminSite, command: str) -> None:
-    """Joins and leaves are the server's own matter, and so is what a project is told: such commands are refused."""
+    """Joins, leaves and events of projects are the server's own: such commands are refused."""
     (alice,) = await site.meet("Alice", project="p")
     async with admin(site.address) as someone:
         await someone.emit(command, "/", "p", alice.id)

@@ -34,7 +34,7 @@ def by_id(sockets: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 async def enter(client: WebSocket, project: str = "p") -> str:
-    """Have a new client join a project; return the id of its socket."""
+    """Let a new client join a project; return"""
     sid: str = (await client.event())[1]["socketId"]
     await client.emit("join-project", project)
     await client.event()
@@ -66,7 +66,7 @@ async def test_an_admin_first_gets_the_current_sockets(site: AdminSite) -> None:
 
 
 async def test_secrets_are_not_sent(site: AdminSite) -> None:
-    """Neither tokens nor cookies, wherever they came, nor what opens the session itself."""
+    """No tokens, no cookies, and no session id, in any field."""
     token, cookie = token_of("Alice"), "next-auth.session-token=" + token_of("Alice", image="cookie")
     headers = {"authorization": f"Bearer {token}", "cookie": cookie, "x-secret": "hush", "user-agent": "a browser"}
     async with Polling(site.address, headers) as polling:
@@ -182,7 +182,7 @@ async def test_it_is_idle_without_admins(site: AdminSite) -> None:
 
 
 async def test_a_look_that_fails_is_not_the_last(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is logged, and the next tells all that there is."""
+    """The failure is logged, and the next reading sends everything."""
     describe, failures = AdminUiInstance._describe, [ZeroDivisionError("a fault of ours")]
 
     def fail_once(instance: AdminUiInstance, socket: Socket, rooms: list[str]) -> SocketDescription:

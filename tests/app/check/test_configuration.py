@@ -41,7 +41,7 @@ def test_values_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_quotes_that_docker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are told of, without the value."""
+    """They are reported without their value."""
     monkeypatch.setenv("NEXTAUTH_SECRET", f'"{GOOD}"')
     settings, findings = read_configuration()
     assert settings is not None
@@ -88,7 +88,7 @@ def test_a_file_that_other_users_can_read_is_risky(
 
 
 def test_names_that_look_like_mistakes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """A variable that the server would pass over in silence is told, with the one that it is like; others are not."""
+    """A variable that the server would silently ignore is reported, with the similar setting; others are not."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
     monkeypatch.setenv("LIMIT_CLIENT", "100")
     (folder / ".env.local").write_text("REDIS_URI=redis://:hunter2@localhost\nREDIS_TLS_URL=x\nNEXTAUTH_URL=y\n")

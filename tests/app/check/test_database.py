@@ -74,7 +74,7 @@ async def test_one_grant_too_many(settings: MakeSettings, database: Database, re
 
 
 async def test_no_right_to_read(settings: MakeSettings, database: Database, reader: str) -> None:
-    """The grants that are needed are told."""
+    """The advice has the needed grants."""
     await database.connection.execute('GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON "Project" TO reader')
     finding = (await look(settings, reader))["database-tables"]
     assert finding.status is FindingStatus.WRONG
@@ -106,7 +106,7 @@ async def test_another_schema(settings: MakeSettings, database: Database) -> Non
 
 
 async def test_invalid_queries_are_refused(settings: MakeSettings, database: Database) -> None:
-    """Why it cannot be asked is told, without a password, and nothing else is looked at."""
+    """The reason is reported without a password, and the other checks are skipped."""
     url = database.server.url()
     for bad, words in (
         (url.replace(SECRETS[1], "hunter2"), "does not let the user in: password authentication failed"),
@@ -141,6 +141,6 @@ async def test_a_unix_socket(settings: MakeSettings, database: Database) -> None
 
 
 async def test_clocks_that_differ(settings: MakeSettings, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that lives in another hour than the database is told so."""
+    """A clock that differs from the database's by an hour is reported."""
     monkeypatch.setattr("synkora.app.check.database.time", lambda: time.time() - 3600)
     assert (await look(settings, database.server.url()))["database-clock"].status is FindingStatus.WRONG

@@ -18,6 +18,6 @@ FINDINGS = [well("a", "x"), skipped("b", "x"), risky("c", "x", "y"), wrong("d", 
     ],
 )
 def test_the_worst(findings: list[Finding], status: FindingStatus) -> None:
-    """One that is wrong counts more than any that are risky, and what was skipped not at all."""
+    """One wrong finding outweighs any risky ones; skipped ones do not count."""
     assert worst(findings) is status
     assert worst(findings[::-1]) is status

@@ -60,7 +60,7 @@ def test_memory(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_desk_need_not_hold_them_all(settings: MakeSettings, files: int) -> None:
-    """In development nobody expects as many clients as the defaults allow."""
+    """In development, the default limits are not expected to be reached."""
     for check in (check_files, check_memory):
         (finding,) = check(settings(LIMIT_CLIENTS="50000", WS_MAX_OUTBOX="1000000000"))
         assert finding.status is FindingStatus.SKIPPED

@@ -16,7 +16,7 @@ async def look(settings: MakeSettings, **variables: str) -> Finding:
 
 
 async def test_without_a_database(settings: MakeSettings) -> None:
-    """It is told what then does not work, and the variable to set; so for an app on another database."""
+    """The finding names the missing function and the variable; so for an app on another database."""
     for variables in ({}, {"DATABASE_URL": "file:./hunter2.db"}):
         finding = await look(settings, **variables)
         assert finding.status is FindingStatus.SKIPPED

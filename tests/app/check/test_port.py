@@ -89,7 +89,7 @@ async def test_others(settings: MakeSettings, answer: bytes) -> None:
     ("host", "words"), [("192.0.2.1", "is not an address of this machine"), ("nowhere.invalid", "cannot be resolved")]
 )
 async def test_places_that_cannot_be_opened(settings: MakeSettings, host: str, words: str) -> None:
-    """An address of another machine, and a name that there is not, are wrong."""
+    """An address of another machine and an unknown name are wrong."""
     (finding,) = await check_port(settings(WS_HOST=host, WS_PORT="3001"))
     assert finding.status is FindingStatus.WRONG
     assert words in finding.message

@@ -45,7 +45,7 @@ async def test_a_good_one(settings: MakeSettings) -> None:
 
 
 async def test_the_documented_user(settings: MakeSettings) -> None:
-    """The rights that the documentation gives are enough; what they leave out is told as not looked at."""
+    """The documented rights suffice; checks without rights are skipped."""
     with running_redis() as redis:
         redis.do("ACL", "SETUSER", "synkora", "on", f">{PASSWORD}", *RIGHTS.split())
         url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
@@ -113,7 +113,7 @@ async def test_memory(settings: MakeSettings, options: tuple[str, ...], status: 
     [("", "Redis wants a password"), (f":{ESCAPED}x@", "does not accept the user and password")],
 )
 async def test_a_password_that_is_not_right(settings: MakeSettings, credentials: str, words: str) -> None:
-    """It is told apart from one that is missing, and neither is shown."""
+    """It is distinguished from a missing one, and neither is shown."""
     with running_redis(password=PASSWORD) as redis:
         found = by_name(await check_redis(settings(REDIS_URL=f"redis://{credentials}127.0.0.1:{redis.port}")))
     assert found["redis"].status is FindingStatus.WRONG
@@ -164,7 +164,7 @@ async def test_a_redis_over_the_network(settings: MakeSettings) -> None:
 
 
 async def test_clocks_that_differ(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that lives in another hour than Redis is told so."""
+    """A clock that differs from Redis' by an hour is reported."""
     with running_redis() as redis:
         monkeypatch.setattr("synkora.app.check.redis.time", lambda: time.time() + 3600)
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))

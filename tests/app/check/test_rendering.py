@@ -26,7 +26,7 @@ def written(width: int, *, terminal: bool) -> str:
 
 
 def test_lines() -> None:
-    """A line for each, its advice below it, what was skipped for one reason once, and the counts."""
+    """A line for each finding, its advice below it, checks skipped for one reason once, and the counts."""
     assert written(20, terminal=False).splitlines() == [
         "✓ origins       only pages of [http://[::1]:3000] may connect",
         "- redis …       it is not set",

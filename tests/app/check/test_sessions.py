@@ -1,4 +1,4 @@
-"""Sessions of nobody, as the server itself judges them."""
+"""Test sessions, checked as the server checks them."""
 
 import hashlib
 

@@ -100,7 +100,7 @@ def test_origins(settings: MakeSettings, origins: str, in_production: int, in_de
 
 @pytest.mark.parametrize("origin", ["null", "file://"])
 def test_an_origin_that_any_page_can_have(settings: MakeSettings, origin: str) -> None:
-    """It is told that cookies of such pages never count."""
+    """The advice says that cookies of such pages never count."""
     (finding,) = checks.check_origins(settings(ALLOWED_ORIGINS=origin))
     assert origin in finding.message
     assert "cookies of such pages never count" in finding.advice
@@ -138,7 +138,7 @@ CONSOLE = [
 def test_metrics_and_console_need_a_token_in_production(
     settings: MakeSettings, check: Callable[[Settings], list[Finding]], variables: dict[str, str], status: FindingStatus
 ) -> None:
-    """A loopback address needs none. The Admin UI is wherever clients are."""
+    """A loopback address needs none. The Admin UI is reachable like Socket.IO."""
     (finding,) = check(settings(**variables))
     assert finding.status is status
     assert "hunter2" not in str(finding)

@@ -18,7 +18,7 @@ def look(settings: MakeSettings, folder: Path, **variables: str) -> Finding:
 
 
 def test_without_a_folder(settings: MakeSettings, tmp_path: Path) -> None:
-    """There is none, or it has no use."""
+    """It is not set, or without effect."""
     (finding,) = check_state_folder(settings())
     assert finding.status is FindingStatus.SKIPPED
     assert look(settings, tmp_path, RECOVERY="false").status is FindingStatus.SKIPPED
@@ -26,7 +26,7 @@ def test_without_a_folder(settings: MakeSettings, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_the_owner(settings: MakeSettings, tmp_path: Path) -> None:
-    """All is well if nobody else can look into it. Nothing is written."""
+    """A private folder is fine. Nothing is written."""
     tmp_path.chmod(0o700)
     assert look(settings, tmp_path).status is FindingStatus.WELL
     assert list(tmp_path.iterdir()) == []

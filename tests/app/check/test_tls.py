@@ -28,7 +28,7 @@ def look(settings: MakeSettings) -> Any:
 
 
 def test_a_good_certificate(authority: Authority, look: Any) -> None:
-    """Its names and the days that it is good for are told."""
+    """The finding has its names and its remaining days."""
     (finding,) = look(authority.issue("app.example.com", "*.example.org"))
     assert finding.status is FindingStatus.WELL
     assert finding.message == "the certificate is for app.example.com, *.example.org, and good for 90 days"
@@ -69,7 +69,7 @@ def test_a_key_that_others_may_read(authority: Authority, look: Any) -> None:
 
 
 def test_files_that_do_not_fit(authority: Authority, look: Any, tmp_path: Path) -> None:
-    """They are told in the words in which the server refuses them."""
+    """The findings have the server's own messages."""
     certfile, keyfile = authority.issue("app.example.com")
     former = tmp_path / "former.key"
     keyfile.rename(former)

@@ -37,7 +37,6 @@ async def look(settings: MakeSettings, url: str, secret: str = SECRET, access: s
 
 
 async def test_no_app(settings: MakeSettings) -> None:
-    """Without its address nobody is asked."""
     assert {finding.status for finding in await check_app(settings())} == {FindingStatus.SKIPPED}
 
 
@@ -102,7 +101,7 @@ async def test_a_page_without_a_session(settings: MakeSettings) -> None:
     [("307 x\r\nLocation: /login", "redirects"), ("404 x", "is not where"), ("502 x", "in trouble")],
 )
 async def test_other_answers(settings: MakeSettings, status: str, words: str) -> None:
-    """A redirection, a refusal and a failure are told apart; a missing date cannot be compared."""
+    """Redirects, refusals and failures are distinguished; a missing date cannot be compared."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -129,7 +128,7 @@ async def test_other_answers(settings: MakeSettings, status: str, words: str) ->
     ],
 )
 async def test_an_app_that_cannot_be_asked(settings: MakeSettings, url: str, words: str) -> None:
-    """Why is told, without what the address may hold."""
+    """The reason is reported without secrets of the address."""
     found = await look(settings, url)
     assert found["app"].status is FindingStatus.WRONG
     assert words in found["app"].message
@@ -169,7 +168,7 @@ async def test_certificates(settings: MakeSettings, tmp_path: Path, monkeypatch:
 
 
 async def test_clocks_that_differ(settings: MakeSettings, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that lives in another hour than the app is told so: tokens would be good, or not yet, by its clock."""
+    """A clock that differs from the app's by an hour is reported: tokens would be invalid."""
     monkeypatch.setattr("synkora.app.check.web_app.time", lambda: time.time() - 3600)
     found = await look(settings, app.url)
     assert found["app-clock"].status is FindingStatus.WRONG

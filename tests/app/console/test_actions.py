@@ -42,7 +42,7 @@ async def test_an_address_is_blocked(desk: Desk) -> None:
 
 
 async def test_a_block_is_lifted(desk: Desk) -> None:
-    """The user comes in again; what is not blocked cannot be lifted."""
+    """The user can connect again; only a block can be lifted."""
     await desk.act("block", userId="alice", seconds=600)
     assert await desk.act("unblock", userId="bob") == {"unblocked": False, "unanswered": []}
     assert await desk.act("unblock", userId="alice") == {"unblocked": True, "unanswered": []}
@@ -53,7 +53,7 @@ async def test_a_block_is_lifted(desk: Desk) -> None:
 
 
 async def test_all_of_a_user_are_disconnected(desk: Desk) -> None:
-    """Without a block they may come back at once."""
+    """Without a block, clients may reconnect immediately."""
     await desk.site.meet("Alice", "Alice")
     assert (await desk.act("block", userId="alice"))["disconnected"] == 2
     assert (await desk.ask("blocks"))["blocks"] == []
@@ -76,7 +76,7 @@ async def test_each_is_logged(desk: Desk) -> None:
 
 
 async def test_the_number_of_blocks_is_limited(desk: Desk) -> None:
-    """One more is refused, and disconnects nobody."""
+    """One more is refused, and disconnects no client."""
     for number in range(MAX_BLOCKS):
         desk.site.collaboration.blocks.add(Block("user", f"user-{number}", 9e9, 0))
     (alice,) = await desk.site.meet("Alice")
@@ -100,7 +100,7 @@ async def test_the_number_of_blocks_is_limited(desk: Desk) -> None:
     ],
 )
 async def test_an_invalid_block_is_refused(desk: Desk, body: Any, named: str) -> None:
-    """The refusal names what is wrong, and nothing is done."""
+    """The refusal names the error, and nothing changes."""
     status, words = await desk.refusal("POST", "block", json=body)
     assert status == 422
     assert named in words

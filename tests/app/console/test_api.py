@@ -133,7 +133,7 @@ class Slowly:
 
 
 async def test_too_many_tables_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few are made at a time; so many wait, further ones are refused in words, and afterwards all is as before."""
+    """Few run at a time; a limited number waits, and further ones are refused with a message."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     asked = MOST_RUNNING + MOST_WAITING + 3
     answers = await asyncio.gather(*(desk.send("GET", "/api/connections") for _ in range(asked)))
@@ -226,7 +226,7 @@ async def test_what_is_kept_of_a_project(tmp_path: Path) -> None:
     ],
 )
 async def test_invalid_queries_are_refused(desk: Desk, path: str, parameters: dict[str, str], named: str) -> None:
-    """The refusal names what is wrong."""
+    """The refusal names the error."""
     status, words = await desk.refusal("GET", path, params=parameters)
     assert status == 422
     assert named in words
@@ -272,7 +272,7 @@ async def test_the_settings(desk: Desk) -> None:
 
 
 async def test_a_client_is_disconnected(desk: Desk) -> None:
-    """With Socket.IO's own packet, and its whole connection; others stay, and the log says who did it to whom."""
+    """With Socket.IO's packet, and the whole connection; the log names the operator and the socket."""
     alice, bob = await desk.site.meet("Alice", "Bob")
     assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": True, "unanswered": []}
     await turn()
@@ -331,7 +331,7 @@ async def test_a_notice_is_for_a_project(desk: Desk) -> None:
     ],
 )
 async def test_invalid_actions_are_refused(desk: Desk, path: str, body: Any, named: str) -> None:
-    """The refusal names what is wrong, and nothing is done."""
+    """The refusal names the error, and nothing changes."""
     (alice,) = await desk.site.meet("Alice", project="p1")
     status, words = await desk.refusal("POST", path, json=body)
     assert status == 422
@@ -340,7 +340,7 @@ async def test_invalid_actions_are_refused(desk: Desk, path: str, body: Any, nam
 
 
 async def test_bodies_are_json_and_small(desk: Desk) -> None:
-    """A form, which a page of another site could send, is none; nor is anything read that is too large."""
+    """A form, which another site's page could send, is refused; so is a body that is too large."""
     body = json.dumps({"socketId": "x"})
     for kind in ("", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"):
         assert (await desk.refusal("POST", "disconnect", content=body, headers={"content-type": kind}))[0] == 415

@@ -44,7 +44,7 @@ def test_lines_are_like_text_lines(form: LogFormat, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_log_itself_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
-    """The tail takes nothing from what is written."""
+    """The tail does not change the log's output."""
     with configured_logs("info", "json", LogTail()):
         say()
     assert '"event":"project_left","userName":"Person 0","projectId":"p"}' in capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_hidden_entries_are_not_stored(tail: LogTail) -> None:
 
 
 def test_levels(tail: LogTail) -> None:
-    """Each level has what is more serious too."""
+    """Each level includes the more severe ones."""
     log = structlog.get_logger()
     log.info("a")
     log.warning("b")
@@ -104,7 +104,7 @@ class Held:
 
 
 def test_the_frames_of_an_error_are_released(tail: LogTail) -> None:
-    """Its line, with the traceback, is there; what was in its frames is not kept alive by the tail."""
+    """The tail has its line with the traceback, but keeps no objects of its frames alive."""
 
     def fail() -> weakref.ref[Held]:
         held = Held()

@@ -47,7 +47,7 @@ def test_a_request_with_the_token_is_accepted(given: str) -> None:
 
 @pytest.mark.parametrize("given", ["Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, ""])
 def test_a_request_without_a_token_is_asked_to_sign_in(given: str) -> None:
-    """That is no failure: so a page begins."""
+    """This is not a failure: each page starts without a token."""
     guard = guard_of()
     for _ in range(MOST_FAILURES + 1):
         refused = refusal(guard, request_of(authorization=given))
@@ -58,7 +58,7 @@ def test_a_request_without_a_token_is_asked_to_sign_in(given: str) -> None:
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer é"])
 def test_a_wrong_token_is_refused_and_counted(given: str) -> None:
-    """The incident says nothing of what was given."""
+    """The incident does not contain the token."""
     guard = guard_of()
     refused = refusal(guard, request_of(authorization=given))
     assert refused.status == 401

@@ -28,7 +28,7 @@ async def names(site: Site, **given: Any) -> list[str]:
 
 
 async def site_of(*names: str) -> Site:
-    """A site with these people, who have joined a project named by the first letter of their names."""
+    """A site with these users, each in a project named by the first letter of the user's name."""
     site = Site()
     for name in names:
         person = site.come(name)

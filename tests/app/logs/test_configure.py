@@ -104,7 +104,7 @@ def test_other_events(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_values_cannot_forge_lines(log: Any, capsys: pytest.CaptureFixture[str], name: str, shown: str) -> None:
-    """Line ends, terminal controls and changes of writing direction are shown as escapes; what is too long is cut."""
+    """Line ends, terminal controls and changes of writing direction are escaped; too long values are cut."""
     log.info("project_joined", userName=name, projectId="p")
     log.info("other", userName=name)
     assert capsys.readouterr().out == f"✓ {shown} joined project p\ninfo: other userName={shown}\n"
@@ -157,7 +157,7 @@ def test_uvicorn_reports_only_errors(log: Any) -> None:
 
 
 def test_a_task_of_a_request_logs_the_requests_id(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its own event without a line has the id of the request that it came with; people's lines are as ever."""
+    """An event without a text line has the id of its request; text lines do not change."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.error("odd")
         log.info("stopped")

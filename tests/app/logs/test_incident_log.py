@@ -65,7 +65,7 @@ async def test_a_flood(incidents: Incidents, patterns: IncidentLog, capsys: pyte
 
 
 async def test_addresses(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each address has a line at once for each kind, and one at the end with what came from it more than once."""
+    """Each address gets a line at once per kind, and one at the end with its repeated incidents."""
     for _ in range(3):
         incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (expired)", "192.0.2.1")
         incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address="192.0.2.1")
@@ -81,7 +81,7 @@ async def test_addresses(incidents: Incidents, patterns: IncidentLog, capsys: py
 
 
 async def test_quiet(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """A window in which nothing came twice has no line, and the next first is told again."""
+    """A window without repeats has no line, and the next first entry is written again."""
     for _ in range(2):
         incidents.note(IncidentKind.LIMIT_HIT, "join")
         await asyncio.sleep(0.3)

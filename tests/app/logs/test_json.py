@@ -81,7 +81,7 @@ def test_the_request_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_libraries_are_heard(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An error of uvicorn's or asyncio's is an entry like any other; what is less is the client's, or nobody's."""
+    """An error of uvicorn or asyncio is an entry; less severe messages are dropped."""
     for name in ("uvicorn.error", "asyncio"):
         logging.getLogger(name).warning("unheard")
         logging.getLogger(name).error("bad %s", "thing", exc_info=ValueError("x"))

@@ -96,7 +96,7 @@ async def test_kinds_are_bounded(repeats: RepeatedLines, capsys: pytest.CaptureF
 
 
 async def test_incidents_are_not_held_back(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """Those are the first of their kind already, and cautions are told once."""
+    """Each of these is the first of its kind, and cautions are written once."""
     log: Any = structlog.get_logger()
     for text in ("a", "b"):
         log.warning("caution", text=text)
@@ -105,7 +105,7 @@ async def test_incidents_are_not_held_back(repeats: RepeatedLines, capsys: pytes
 
 
 def test_without_a_loop_all_is_written(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before a server runs, and after, there is nobody to tell of the rest."""
+    """Without an event loop, repeats could not be reported."""
     log: Any = structlog.get_logger()
     for _ in range(3):
         log.warning("odd")

@@ -68,7 +68,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MeasuredSite]:
 
 
 async def join(site: MeasuredSite, *clients: WebSocket) -> None:
-    """Have clients join a project one after the other, and take all that they are told of it."""
+    """Let clients join a project one after the other, and consume their events."""
     for number, client in enumerate(clients, 1):
         await client.event()  # connected
         await client.emit("join-project", "p")
@@ -189,7 +189,7 @@ async def test_histograms_add_up(site: MeasuredSite) -> None:
     ],
 )
 async def test_both_formats(site: MeasuredSite, accept: str, content_type: str, parse: Callable[[str], Any]) -> None:
-    """Prometheus' text, and OpenMetrics for who asks for it, with the version and the process itself."""
+    """Prometheus' text format, and OpenMetrics on request, with the version and the process's metrics."""
     answer = await site.ask(Accept=accept)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(content_type)
@@ -213,7 +213,7 @@ async def test_both_formats(site: MeasuredSite, accept: str, content_type: str, 
     ],
 )
 async def test_a_token_is_needed_where_there_is_one(authorization: str, status: int) -> None:
-    """A request with another token, or none, is told the variable's name, and nothing else."""
+    """A request with another token, or none, gets only the variable's name."""
     site = MeasuredSite(TOKEN)
     async with serving(site.server, app=site.app) as site.address:
         answer = await site.ask(Authorization=authorization)

@@ -7,7 +7,7 @@ from synkora.app.metrics.loop_lag import LAG_BOUNDS, LoopLag
 
 
 async def test_a_loop_that_stands_still_is_late_for_every_time_it_missed() -> None:
-    """A standstill of several intervals counts as often, each time with what was left of it."""
+    """A block of several intervals counts once per interval, each with its remaining delay."""
     with LoopLag(interval=0.02) as lag:
         await asyncio.sleep(0.03)
         time.sleep(0.3)  # noqa: ASYNC251  # that is what is to be seen

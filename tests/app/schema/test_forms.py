@@ -35,14 +35,14 @@ def test_typescript_into_a_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    """It is told in a line, and the exit status is 1."""
+    """The error is one line, and the exit status is 1."""
     done = schema(tmp_path, "--output", "nowhere/asyncapi.json")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "nowhere/asyncapi.json cannot be written: No such file or directory\n"
 
 
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
-    """It is a usage error, which names those that there are."""
+    """It is a usage error, which lists the known ones."""
     done = schema(tmp_path, "xml")
     assert done.returncode == 2
     for form in ("asyncapi", "json-schema", "typescript"):

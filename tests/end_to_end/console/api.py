@@ -26,7 +26,7 @@ class ConsoleApi:
         return answer.json()
 
     async def act(self, path: str, **body: str | int) -> Any:
-        """Have it do something."""
+        """Let it do something."""
         answer = await self._send("POST", path, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()

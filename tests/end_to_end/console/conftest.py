@@ -13,7 +13,7 @@ from tests.support.server_process import ServerProcess, StartServer
 
 @pytest.fixture
 def server(start_server: StartServer) -> ServerProcess:
-    """A server in development, as `make run` starts it, with nobody on it."""
+    """A server in development, as `make run` starts it, without clients."""
     return start_server()
 
 

@@ -103,8 +103,8 @@ async def test_figures_of_both(world: World) -> None:
         assert {instance["status"] for instance in overview["instances"]} == {"healthy"}
 
 
-async def test_only_newer_samples_are_told(world: World) -> None:
-    """A page that says how far it is with each instance gets what has come since then, and no more."""
+async def test_only_newer_samples_are_returned(world: World) -> None:
+    """A page that sends its position per instance gets only newer entries."""
     console = world.consoles[0]
     overview = await console.until("overview", lambda overview: len(newest(overview)) == 2)
     marks = {instance["id"]: instance["samples"][-1]["at"] for instance in overview["instances"]}
@@ -155,7 +155,7 @@ async def test_projects_of_both(world: World) -> None:
 
 
 async def test_a_client_is_disconnected_from_either_console(world: World) -> None:
-    """It is told so by Socket.IO's own packet, whichever instance it is on; there is no second time."""
+    """It gets DISCONNECT, on any instance; a second call finds no connection."""
     for client, console in ((world.bob, world.consoles[0]), (world.carol, world.consoles[0])):
         assert await console.act("disconnect", socketId=client.id) == {"disconnected": True, "unanswered": []}
         assert (await client.changes.next())[:2] == ["disconnect", "io server disconnect"]
@@ -192,7 +192,7 @@ async def test_a_user_is_blocked_on_both(
 
 
 async def test_a_notice_reaches_a_project_on_both(world: World) -> None:
-    """Everyone in it gets the words and the time, nobody else does, and the operator learns how many they were."""
+    """Only its members get message and time, and the operator gets their number."""
     words = "The server restarts at noon: Größe ✓"
     assert await world.consoles[1].act("notice", projectId="p1", message=words) == {"recipients": 3, "unanswered": []}
     for client in (world.alice, world.bob, world.other_alice):
@@ -263,7 +263,7 @@ async def test_many_tables_do_not_delay_other_requests(world: World) -> None:
 
 
 async def test_without_redis_each_shows_itself(world: World, redis: RedisServer) -> None:
-    """The console goes on with what its own instance has, says what is wrong, and shows both again afterwards."""
+    """The console continues with its own instance, names the problem, and shows both instances afterwards."""
     console = world.consoles[0]
     redis.kill()
 
@@ -278,8 +278,8 @@ async def test_without_redis_each_shows_itself(world: World, redis: RedisServer)
     await console.until("connections", lambda table: table["total"] == 4)
 
 
-async def test_no_secret_is_told(world: World) -> None:
-    """Settings name what is set, and nothing that the console answers has a secret, a token or a password in it."""
+async def test_no_secret_is_shown(world: World) -> None:
+    """The settings are listed, and no answer of the console contains a secret, token or password."""
     console = world.consoles[0]
     settings = {row["variable"]: row for row in (await console.ask("settings"))["settings"]}
     for secret in ("NEXTAUTH_SECRET", "CONSOLE_TOKEN"):

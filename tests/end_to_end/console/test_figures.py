@@ -22,7 +22,7 @@ async def metric(server: ServerProcess, name: str) -> int:
     return int(float(found[1]))
 
 
-async def test_the_figures_are_what_clients_did(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
+async def test_the_figures_count_the_clients_actions(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """Connections by transport, users, projects, events by kind, deliveries, bytes and refusals, all of them exact."""
     operator = await watch()
     alice, again = [await connect_by(ALICE, url=server.url) for _ in range(2)]

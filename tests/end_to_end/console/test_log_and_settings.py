@@ -12,7 +12,7 @@ from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """By level, by what is searched for, and not while it is paused."""
+    """By level, by search text, and not while paused."""
     operator = await watch("Log")
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)
@@ -72,7 +72,7 @@ async def test_the_log_follows_its_end_until_it_is_scrolled(
 
 
 async def test_secrets_are_nowhere_on_the_page(redis: RedisServer, start_server: StartServer, watch: Watch) -> None:
-    """Settings are told with their values, and of secrets only that they are set."""
+    """Settings are shown with their values, secrets only as set or not set."""
     secrets = {
         "NEXTAUTH_SECRET_PREVIOUS": "an-older-secret-of-the-tests-77aa01",
         "METRICS_TOKEN": "the-token-of-metrics-2f4e",

@@ -8,7 +8,7 @@ from tests.support.real_clients import Connect
 from tests.support.server_process import ServerProcess, StartServer
 
 
-async def test_a_restart_is_told_and_lived_through(
+async def test_clients_survive_an_announced_restart(
     server: ServerProcess, start_server: StartServer, connect_by: Connect, watch: Watch
 ) -> None:
     """What was there stays to be seen, with words that nothing new comes; then it goes on, and the charts have both."""
@@ -46,7 +46,7 @@ async def test_a_restart_is_told_and_lived_through(
     """)
 
 
-async def test_a_console_that_is_gone_is_told(server: ServerProcess, start_server: StartServer, watch: Watch) -> None:
+async def test_a_missing_console_is_reported(server: ServerProcess, start_server: StartServer, watch: Watch) -> None:
     operator = await watch()
     assert await asyncio.to_thread(server.stop) == 0
     start_server(WS_PORT=str(server.port), SYNKORA_ENV="production")

@@ -8,7 +8,7 @@ from tests.support.server_process import StartServer
 
 
 async def test_signing_in_and_out(start_server: StartServer, chromium: NodeProcess) -> None:
-    """A wrong token is refused in words; the right one holds for the tab, until one signs out."""
+    """A wrong token is refused with a message; the right one holds for the tab until sign-out."""
     server = start_server(CONSOLE_TOKEN=TOKEN)
     operator = Operator(chromium)
     await operator.load(server)
@@ -56,7 +56,9 @@ async def test_a_client_that_tries_tokens_has_to_wait(start_server: StartServer,
     await operator.close()
 
 
-async def test_there_is_none_in_production_without_a_token(start_server: StartServer, chromium: NodeProcess) -> None:
+async def test_it_does_not_exist_in_production_without_a_token(
+    start_server: StartServer, chromium: NodeProcess
+) -> None:
     """The path is 404; with a token there is one, which asks for it."""
     operator = Operator(chromium)
     await operator.load(start_server(SYNKORA_ENV="production"))

@@ -12,7 +12,7 @@ from tests.support.server_process import ServerProcess
 
 
 async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
-    """Text, preview, who is typing and where; the others' own place in the text stays theirs."""
+    """Text, preview, and typing users with their positions; other users' cursors stay."""
     alice, bob = two
     await bob.play("""
         await text.focus();
@@ -100,7 +100,7 @@ async def test_no_text_ends_the_preview(
     await alice.close()
 
 
-async def test_values_that_are_none_do_nothing(beside: tuple[Visitor, Client], project: str) -> None:
+async def test_values_of_none_do_nothing(beside: tuple[Visitor, Client], project: str) -> None:
     """A status that only objects have, ids that are no text, times that never come: no card is lost, nothing fails."""
     alice, mallory = beside
     odd = {"toString": 1, "valueOf": 1}

@@ -97,7 +97,7 @@ async def test_a_card_is_dragged_by_touch_from_its_grip(visit: Visit) -> None:
     """)
 
 
-async def test_there_is_none_in_production(chromium: NodeProcess, start_server: StartServer) -> None:
+async def test_it_does_not_exist_in_production(chromium: NodeProcess, start_server: StartServer) -> None:
     """The start tells no address, and the path is 404."""
     server = start_server(SYNKORA_ENV="production")
     visitor = Visitor(chromium)

@@ -112,8 +112,8 @@ async def test_a_page_that_returns_tells_what_it_has_missed(
     """)
 
 
-async def test_it_connects_at_once_when_told_to(visit: Visit, start_server: StartServer) -> None:
-    """The page says in plain words what has happened; its own next attempt may be far away."""
+async def test_it_connects_immediately_on_request(visit: Visit, start_server: StartServer) -> None:
+    """The page explains the problem; its own next attempt may be far away."""
     server = start_server()
     alice = await visit("Alice", server=server)
     await alice.play("await page.clock.install(); await page.reload(); await status.getByText('Connected').waitFor();")

@@ -66,7 +66,7 @@ const lift = async (what, to) => {
 
 
 class Visitor:
-    """Somebody on the page; `console` is what their browser's console has said, `words` what is known in `play`."""
+    """A user on the page; `console` has the browser console's messages, `words` the messages in `play`."""
 
     words = UNTIL + _WORDS
 

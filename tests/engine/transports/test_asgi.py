@@ -70,7 +70,7 @@ class TestLifespan:
             assert await wire.sent() == {"type": "lifespan.shutdown.complete"}
             assert life.events == ["entered", "left"]
 
-    async def test_a_start_that_fails_is_told(self, engine: Engine) -> None:
+    async def test_a_failed_start_is_reported(self, engine: Engine) -> None:
         endpoint = AsgiEndpoint(engine.registry, PollingEndpoint(engine.registry), Life(fails=True))
         with capture_logs() as logs:
             async with Wire(endpoint, {"type": "lifespan"}) as wire:
@@ -121,14 +121,14 @@ async def wire(endpoint: AsgiEndpoint) -> AsyncIterator[Wire]:
 
 class TestWebSocket:
     async def test_messages_may_have_both_kinds_of_payload(self, wire: Wire, engine: Engine) -> None:
-        """Servers leave out the one that there is not, or say that it is none."""
+        """Servers omit the missing one, or set it to None."""
         for message in ({"text": "4a"}, {"text": "4b", "bytes": None}, {"bytes": b"c"}, {"bytes": b"d", "text": None}):
             wire.receive({"type": "websocket.receive", **message})
         await until(lambda: engine.recorders[0].messages == [b"a", b"b", b"c", b"d"])
         assert [(await wire.sent()).get("text") for _ in range(2)] == ["4a", "4b"]
         assert [(await wire.sent()).get("bytes") for _ in range(2)] == [b"c", b"d"]
 
-    async def test_a_flood_leaves_others_their_turns(self, wire: Wire, engine: Engine) -> None:
+    async def test_a_flood_does_not_block_others(self, wire: Wire, engine: Engine) -> None:
         """A server hands over what it has read without suspending: tens of thousands of messages may have come."""
         for _ in range(10_000):
             wire.receive({"type": "websocket.receive", "text": "4a"})
@@ -156,8 +156,8 @@ class TestWebSocket:
         await wire.returned()
         assert engine.registry.open_websockets == 0
 
-    async def test_a_client_that_has_gone_while_it_is_sent_to_has_gone(self, wire: Wire, engine: Engine) -> None:
-        """Servers raise when they are to send to nobody: that is no error of ours."""
+    async def test_a_disconnect_during_a_send_ends_the_session(self, wire: Wire, engine: Engine) -> None:
+        """Servers raise after a disconnect: this is not our error."""
         wire.fails_with = OSError("gone")
         with capture_logs() as logs:
             engine.recorders[0].session.send(b"hello?")
@@ -166,7 +166,7 @@ class TestWebSocket:
         assert logs == []
 
     async def test_a_fault_of_ours_ends_its_connection_and_is_in_the_log(self, wire: Wire, engine: Engine) -> None:
-        """What cannot be sent, such as text that is none, costs the others nothing."""
+        """A message that cannot be sent, such as invalid text, does not affect other clients."""
         with capture_logs() as logs:
             engine.recorders[0].session.send(b"\xff")
             await wire.returned()
@@ -180,7 +180,7 @@ class TestWebSocket:
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
         assert engine.registry.is_drained
 
-    async def test_it_is_not_writable_while_the_server_takes_its_time(self, wire: Wire, engine: Engine) -> None:
+    async def test_it_is_not_writable_while_the_server_is_busy(self, wire: Wire, engine: Engine) -> None:
         """What comes meanwhile is held in the outbox, where there are limits, and goes out in order."""
         session = engine.recorders[0].session
         wire.hold()

@@ -1,4 +1,4 @@
-"""WebSocket messages that never end, sessions that are never polled, and what is counted of them."""
+"""Endless WebSocket messages, sessions without polls, and their incidents."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ async def test_fragments_that_never_end(engine: Engine, raw: WebSocket) -> None:
 
 
 @pytest.mark.parametrize("is_fragmented", [False, True])
-async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: WebSocket, is_fragmented: bool) -> None:
+async def test_a_message_that_makes_progress_is_accepted(engine: Engine, raw: WebSocket, is_fragmented: bool) -> None:
     """A large frame, and fragments, may take several times what there is for silence."""
     engine.registry.partial_messages.length = SOON
     message = b"4" + b"x" * 200_000
@@ -47,7 +47,7 @@ async def test_a_message_that_makes_progress_is_taken(engine: Engine, raw: WebSo
     assert not len(engine.registry.partial_messages)
 
 
-async def test_a_large_frame_whose_rest_does_not_come(engine: Engine, raw: WebSocket) -> None:
+async def test_an_incomplete_large_frame(engine: Engine, raw: WebSocket) -> None:
     """What has come of a frame gives the connection no more time than for its next part."""
     engine.registry.partial_messages.length = SOON
     await raw.send(client_frame(TEXT, b"4" + b"x" * 200_000)[:100_000])
@@ -66,7 +66,7 @@ async def test_empty_fragments_are_no_progress(engine: Engine, raw: WebSocket) -
 
 
 async def test_a_large_frame_gives_its_pong_time() -> None:
-    """A slow line that uploads a large message is not taken for dead, though its pong has to wait."""
+    """A slow upload of a large message is not considered dead, though its pong has to wait."""
     engine = Engine(ping_interval=SOON, ping_timeout=SOON)
     whole = client_frame(TEXT, b"4" + b"x" * 200_000)
     async with serving_engine(engine) as address, raw_websocket(address) as raw:
@@ -103,7 +103,7 @@ async def test_a_client_that_leaves_in_the_middle_is_not_waited_for(engine: Engi
 
 @pytest.mark.parametrize("requests", [1, 20])
 async def test_a_session_that_is_never_polled_ends(requests: int) -> None:
-    """It gets its ping like any other, and nobody answers."""
+    """It gets a ping like any other session, without an answer."""
     engine = Engine(ping_interval=0.5, ping_timeout=0.5)
     async with serving_engine(engine) as address, Polling(address) as polling:
         for _ in range(requests):
@@ -114,7 +114,7 @@ async def test_a_session_that_is_never_polled_ends(requests: int) -> None:
 
 
 async def test_refusals_are_counted(engine: Engine, address: Address) -> None:
-    """Foreign pages by their origin, other requests by what is wrong with them; the client's own data is not in it."""
+    """Foreign pages by their origin, other requests by their error; the label has no data of the client."""
     async with Polling(address, {"Origin": "https://evil.example"}) as foreign, Polling(address) as polling:
         assert (await foreign.http.get(address.url())).status_code == 403
         for _ in range(2):

@@ -62,7 +62,7 @@ async def test_many_small_messages_are_a_large_answer(engine: Engine, address: A
 
 
 async def test_a_small_answer_is_not_gzipped(engine: Engine, address: Address) -> None:
-    """Below the threshold nobody is asked what they accept; at it they are."""
+    """Below the threshold the Accept-Encoding is not read; at the threshold it is."""
     async with Polling(address, {"accept-encoding": "gzip"}) as client:
         await client.open()
         for size, encoding in ((1023, None), (1024, "gzip")):
@@ -87,8 +87,8 @@ async def test_a_message_that_is_not_to_be_compressed_is_sent_as_it_is(
 
 
 @pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "deflate"])
-async def test_a_client_that_does_not_take_gzip_gets_none(engine: Engine, address: Address, accepted: str) -> None:
-    """It has its answer as it is, and caches are told that others may get another."""
+async def test_a_client_that_does_not_accept_gzip_gets_none(engine: Engine, address: Address, accepted: str) -> None:
+    """It gets its response uncompressed, and `Vary` is set."""
     async with Polling(address, {"accept-encoding": accepted}) as client:
         await client.open()
         packets, headers, size = await sent(client, engine, LARGE)

@@ -55,7 +55,7 @@ async def test_a_poll_that_hangs_is_answered_with_the_next_message(client: Polli
     assert await poll == ["4hello"]
 
 
-async def test_all_that_waits_comes_in_one_payload(client: Polling, engine: Engine) -> None:
+async def test_all_waiting_messages_are_one_payload(client: Polling, engine: Engine) -> None:
     """What was sent between two polls is the answer to the second."""
     for text in (b"one", b"two"):
         engine.recorders[0].session.send(text)
@@ -133,7 +133,7 @@ async def test_a_post_that_the_client_gives_up_ends_the_session(
 async def test_a_post_that_breaks_the_protocol_ends_the_session(
     client: Polling, engine: Engine, body: bytes, reason: Reason
 ) -> None:
-    """It is answered 400 with Engine.IO's error, and the session is gone once its client has what was queued."""
+    """The answer is 400 with Engine.IO's error, and the session ends after its queued messages."""
     answer = await client.post(body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert engine.recorders[0].reasons == [reason]
@@ -150,7 +150,7 @@ async def test_a_post_over_the_limit_ends_the_session(client: Polling, engine: E
     assert len(engine.recorders[0].messages) == 1
 
 
-async def test_what_follows_an_error_in_a_post_is_not_handed_over(client: Polling, engine: Engine) -> None:
+async def test_packets_after_an_error_in_a_post_are_ignored(client: Polling, engine: Engine) -> None:
     """Packets before the bad one count, those after it do not."""
     await client.post("4before", "x", "4after")
     assert engine.recorders[0].messages == [b"before"]
@@ -158,10 +158,10 @@ async def test_what_follows_an_error_in_a_post_is_not_handed_over(client: Pollin
 
 @pytest.mark.parametrize("body", ["x", "b!!", "", "4ok\x1e9", "2", "4" + "x" * MAX])
 @pytest.mark.parametrize("is_polling", [False, True])
-async def test_what_was_queued_comes_before_the_end_for_an_error(
+async def test_queued_messages_precede_the_end_after_an_error(
     client: Polling, engine: Engine, body: str, is_polling: bool
 ) -> None:
-    """A POST that breaks the protocol ends the session; the poll that waits, or the next, has what was sent before."""
+    """A POST with a protocol error ends the session; the pending or next poll gets the earlier messages."""
     session = engine.recorders[0].session
     poll = await hanging_poll(client, engine) if is_polling else None
     session.send(b"queued")
@@ -260,7 +260,7 @@ async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
 
 class TestCors:
     async def test_an_allowed_page_may_read_the_answers(self, address: Address) -> None:
-        """Its origin is named, with credentials, in successes and refusals, and caches are told."""
+        """Successes and refusals name its origin, allow credentials, and have `Vary`."""
         async with Polling(address, {"origin": PAGE}) as client:
             await client.open()
             unknown = await client.http.get(address.url(sid="unknown"))

@@ -10,7 +10,7 @@ from synkora.engine.close_reasons import Reason
 from synkora.protocol.engineio import MAX_PACKETS
 
 
-async def test_others_have_their_turns_while_a_large_payload_is_taken() -> None:
+async def test_other_tasks_run_while_a_large_payload_is_handled() -> None:
     """The packets of one request are taken in slices, in order, between which other clients are served."""
     engine, seen = Engine(), set()
     async with serving_engine(engine) as address, Polling(address) as client:
@@ -44,7 +44,7 @@ async def test_a_payload_of_too_many_packets_ends_the_session(packet: str) -> No
     assert recorder.reasons == [Reason.PARSE_ERROR]
 
 
-async def test_what_follows_a_bad_packet_is_not_looked_at() -> None:
+async def test_packets_after_a_bad_packet_are_ignored() -> None:
     """A payload that breaks the protocol in its middle has been heard up to there."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:

@@ -86,7 +86,7 @@ async def test_volatile_messages_alone_never_fill_its_outbox(slow: WebSocket, en
     assert session.outbox.waiting_bytes <= VOLATILE_LIMIT
 
 
-async def test_past_the_limit_it_is_cut_off_and_another_client_loses_nothing(
+async def test_above_the_limit_it_is_disconnected_and_others_lose_nothing(
     slow: WebSocket, address: Address, engine: Engine
 ) -> None:
     """The one that does not read ends as a transport error; the one that does gets every message, in order."""

@@ -118,7 +118,7 @@ async def test_routes_take_a_path_without_its_last_slash(address: Address) -> No
 
 
 async def test_a_refusal_is_an_answer(address: Address, server: uvicorn.Server) -> None:
-    """With the status of what is wrong; the connection is closed after it, and uvicorn waits for it no more."""
+    """With the status of the error; the connection is closed, and uvicorn no longer waits for it."""
     with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
         await connect(f"ws://127.0.0.1:{address.port}/engine.io/?EIO=3&transport=websocket", proxy=None)
     assert refused.value.response.status_code == 400
@@ -126,8 +126,8 @@ async def test_a_refusal_is_an_answer(address: Address, server: uvicorn.Server) 
     await until(lambda: not server.server_state.connections)
 
 
-async def test_uvicorn_stops_when_its_clients_have_been_told(server: uvicorn.Server, site: Site) -> None:
-    """It asks once for each, they are closed as by a server that restarts, and it waits for nobody."""
+async def test_uvicorn_stops_after_the_announcement_to_clients(server: uvicorn.Server, site: Site) -> None:
+    """`stop` is called once for each, they are closed with the code for a restart, and uvicorn does not wait."""
     async with running(server, "/engine.io/") as address:
         clients = [await connect(address.url("websocket"), proxy=None) for _ in range(2)]
         assert len(server.server_state.connections) == 2

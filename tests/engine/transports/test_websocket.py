@@ -118,9 +118,7 @@ ERRORS = {
 
 class TestErrors:
     @pytest.mark.parametrize("case", ERRORS)
-    async def test_what_breaks_the_protocol_is_closed_with_its_code(
-        self, raw: WebSocket, engine: Engine, case: str
-    ) -> None:
+    async def test_a_protocol_error_closes_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
         """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
         await expect_refused_frames(raw, engine, *ERRORS[case])
 
@@ -151,7 +149,7 @@ class TestClosing:
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
-    async def test_what_came_before_a_bad_frame_is_answered(self, raw: WebSocket, engine: Engine) -> None:
+    async def test_messages_before_a_bad_frame_are_answered(self, raw: WebSocket, engine: Engine) -> None:
         """A message in the same segment counts, and its answer is sent before the close frame."""
         await raw.send(client_frame(TEXT, b"4good"), client_frame(3, b"4bad"), client_frame(TEXT, b"4after"))
         assert await raw.text() == "4good"
@@ -211,7 +209,7 @@ def deflate(payload: bytes) -> bytes:
 
 class TestCompression:
     async def test_a_real_client_sends_and_receives_compressed_messages(self, address: Address) -> None:
-        """The websockets library negotiates it, and large and small messages come back whole, again and again."""
+        """The websockets library negotiates it, and echoes large and small messages correctly."""
         async with websocket(address, compression="deflate") as client:
             assert client.connection.response is not None
             assert client.connection.response.headers["Sec-WebSocket-Extensions"] == EXTENSION
@@ -249,7 +247,7 @@ class TestCompression:
     async def test_bad_compressed_data_is_closed_with_its_code(
         self, address: Address, engine: Engine, payload: bytes, code: int
     ) -> None:
-        """A bomb is given up at the largest payload; garbage and bad text are what they are uncompressed."""
+        """A compression bomb is refused at the largest payload; invalid data and text fail as if uncompressed."""
         async with raw_websocket(address, extensions="permessage-deflate") as raw:
             await raw.frame()
             await raw.send(client_frame(TEXT, payload, rsv=4))
@@ -271,7 +269,7 @@ class TestCompression:
             assert await client.receive() == "4" + "large " * 5000
 
 
-async def test_the_words_of_an_error_of_ours_are_not_the_clients(
+async def test_messages_of_internal_errors_are_not_sent_to_clients(
     raw: WebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an unexpected error says is for the log: the close frame tells that there was one."""

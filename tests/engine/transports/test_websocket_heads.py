@@ -36,7 +36,7 @@ async def handshake(address: Address, **headers: str) -> bytes:
 
 @pytest.mark.parametrize("key", ["k" * 3000, "bm90IHNpeHRlZW4gYnl0ZXM=", "\xff" * 24, "AAAA AAAAAAAAAAAAAAAAAA==", ""])
 async def test_a_key_that_is_not_sixteen_bytes_is_refused(key: str) -> None:
-    """A handshake whose key is none gets 400 (RFC 6455 section 4.2.1)."""
+    """A handshake with an invalid key gets 400"""
     engine = Engine()
     async with serving_engine(engine) as address:
         answer = await handshake(address, Sec_WebSocket_Key=key)
@@ -68,7 +68,7 @@ async def test_large_headers_do_not_keep_a_client_out(name: str) -> None:
     ],
 )
 def test_a_target_is_split_as_for_polling(target: bytes, path: str, query: str) -> None:
-    """The path is decoded, a scheme and a host in front are left out, and what cannot be read is no path."""
+    """The path is decoded, scheme and host are removed, and an invalid target has no path."""
     assert split_target(target) == (path, query)
 
 
@@ -77,5 +77,5 @@ def test_a_target_is_split_as_for_polling(target: bytes, path: str, query: str) 
     [("a", "a"), (" v2.a , b", "v2.a"), (", ,b", "b"), ("two words, b", "b"), ("ü, b", "b"), ("", None), (None, None)],
 )
 def test_the_first_subprotocol_is_chosen(offers: str | None, chosen: str | None) -> None:
-    """The first of a list that is a token: empty members and what is no token are passed over."""
+    """The first token of a list: empty and invalid members are skipped."""
     assert subprotocol(offers) == chosen

@@ -125,7 +125,7 @@ FLOODS = {
 class TestFloods:
     @pytest.mark.parametrize("flood", FLOODS)
     async def test_frames_without_use_end_the_connection(self, raw: WebSocket, engine: Engine, flood: str) -> None:
-        """Some hundreds at once are taken; who goes on is cut off, and counted."""
+        """Some hundreds at once are accepted; more are disconnected, and counted."""
         if "fragments" in flood:
             await raw.send(client_frame(TEXT, b"4" + bytes(SMALL), fin=False))
         try:
@@ -139,7 +139,7 @@ class TestFloods:
         assert [(tally.kind, tally.times) for tally in tallies] == [("flooding client cut off", 1)]
 
     @pytest.mark.parametrize("flood", FLOODS)
-    async def test_a_burst_is_taken(self, raw: WebSocket, engine: Engine, flood: str) -> None:
+    async def test_a_burst_is_accepted(self, raw: WebSocket, engine: Engine, flood: str) -> None:
         """As many as may come at once end nothing."""
         first, last = [], [client_frame(TEXT, b"4end")]
         if "fragments" in flood:
@@ -177,8 +177,8 @@ class TestFloods:
         )
 
 
-async def test_others_have_their_turns_while_a_flood_is_read(engine: Engine) -> None:
-    """A read is followed by a turn of the event loop, so that nobody waits for all that one client has sent."""
+async def test_other_tasks_run_while_a_flood_is_read(engine: Engine) -> None:
+    """Each read is followed by a turn of the event loop, so that one client's data does not delay others."""
     async with serving_engine(engine) as address, raw_websocket(address) as raw:
         await raw.text()
         turns = await _turns_while(raw, engine, address)
