@@ -22,5 +22,5 @@ def test_an_authority_is_a_host_and_a_port(address: str, expected: tuple[str, in
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "\N{SUPERSCRIPT TWO}"])
 def test_an_invalid_port_is_refused(port: str) -> None:
     """The message names the most frequent cause: an unescaped password."""
-    with pytest.raises(ValueError, match="has a port that is no number; characters like @"):
+    with pytest.raises(ValueError, match="has a port that is not a number; characters like @"):
         host_and_port(f"db:{port}", 5)

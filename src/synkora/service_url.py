@@ -21,5 +21,5 @@ def host_and_port(address: str, default: int) -> tuple[str, int]:
     if not port:
         return unquote(host), default
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= _LARGEST_PORT):
-        raise ValueError("has a port that is no number" + ESCAPE)
+        raise ValueError("has a port that is not a number" + ESCAPE)
     return unquote(host), int(port)

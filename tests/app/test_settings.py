@@ -235,7 +235,7 @@ def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPat
     assert "s3cret" not in f"{caught.value}{caught.value.__cause__}{caught.value.lines}"
     assert caught.value.lines == [
         'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',
-        "REDIS_URL has a port that is no number; characters like @ : / ? # in a user or password must be "
+        "REDIS_URL has a port that is not a number; characters like @ : / ? # in a user or password must be "
         "percent-encoded",
     ]
 

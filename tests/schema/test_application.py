@@ -340,7 +340,7 @@ def test_an_ack_is_the_first_result_of_several_handlers() -> None:
     [
         ("receiveSwapAck", [[1, [2, "x"]]], [[1], [1, 2], [1, [2]], [1, [2, "x"], 3]]),
         ("receiveFindAck", [[1], []], [[None], ["x"]]),
-        ("receiveUntypedAck", [[], [{}]], [[1, 2]]),
+        ("receiveUntypedAck", [[], [{}], [1, 2]], [5]),
         ("receiveAdminSwapAck", [[1, "x"], [{"error": {"message": "No", "event": "swap"}}]], [[1], [{}]]),
         ("receiveAdminCloseAck", [[], [{"error": {"message": "No", "event": "close"}}]], [[1]]),
         ("sendError", [[{"message": "No", "event": "say", "limit": 5}]], [[], [{"message": "No"}]]),

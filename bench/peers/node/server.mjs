@@ -2,6 +2,7 @@
 // beside. It checks what that server checks (token, payload, membership, limits) and tells the same.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import jwt from "jsonwebtoken";
 import { createClient } from "redis";
 import { Server } from "socket.io";
@@ -63,13 +64,15 @@ const io = new Server(http, {
   pingTimeout: 60_000,
   maxHttpBufferSize: 1_000_000,
   perMessageDeflate: env.COMPRESSION === "true" ? { threshold: 1024 } : false,
+  ...(env.RECOVERY === "true" && { connectionStateRecovery: {} }),
 });
 
 if (process.env.REDIS_URL) {
   const publisher = createClient({ url: process.env.REDIS_URL }).on("error", console.error);
   const subscriber = publisher.duplicate().on("error", console.error);
   await Promise.all([publisher.connect(), subscriber.connect()]);
-  io.adapter(createAdapter(publisher, subscriber));
+  // Of the adapters for Redis, the one for streams alone can recover connections.
+  io.adapter(env.RECOVERY === "true" ? createStreamsAdapter(publisher) : createAdapter(publisher, subscriber));
 }
 
 io.use((socket, next) => {
@@ -123,7 +126,6 @@ function leave(socket, projectId) {
   const users = projects.get(projectId);
   if (!users?.delete(socket.id)) return;
   if (!users.size) projects.delete(projectId);
-  socket.leave(projectId);
   const { id: userId, name: userName } = socket.data.user;
   io.local.to(projectId).emit("user:left", { socketId: socket.id, userId, userName, timestamp: now() });
   io.local.to(projectId).emit("users:active", listOf(users));
@@ -150,7 +152,11 @@ io.on("connection", (socket) => {
   const isProject = (id) => typeof id === "string" && id !== "";
 
   on("join-project", "other", (id) => (isProject(id) ? join(socket, id) : refuse("Project ID is required")));
-  on("leave-project", "other", (id) => (isProject(id) ? leave(socket, id) : refuse("Project ID is required")));
+  on("leave-project", "other", (id) => {
+    if (!isProject(id)) return refuse("Project ID is required");
+    socket.leave(id);
+    leave(socket, id);
+  });
   on("ping", "other", () => socket.emit("pong", { timestamp: now() }));
   for (const [event, { kind, delivery, logged }] of Object.entries(RELAYED)) {
     on(event, kind, (payload) => {
@@ -161,11 +167,13 @@ io.on("connection", (socket) => {
       if (logged) console.log(`→ ${logged} in ${projectId} by ${userName}`);
     });
   }
+  // The socket stays in its rooms meanwhile: by them the library recovers it.
   socket.on("disconnecting", () => {
     for (const room of socket.rooms) leave(socket, room);
   });
   socket.on("disconnect", (reason) => console.log(`✗ Client disconnected: ${socket.id} (${userName}) - ${reason}`));
 
+  if (socket.recovered) for (const room of socket.rooms) if (room !== socket.id) join(socket, room);
   socket.emit("connected", { socketId: socket.id, userId, timestamp: now() });
   console.log(`✓ Client connected: ${socket.id} (User: ${userName})`);
 });

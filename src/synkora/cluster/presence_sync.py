@@ -245,7 +245,7 @@ class PresenceSync:
             self._listener.completed(project_id)
 
     def _settle(self, project_id: str) -> None:
-        """Remove the members that have not returned since Redis came back."""
+        """Remove the members that have not returned since Redis reconnected."""
         project = self._projects[project_id]
         self._tell(project, project.replica.settle())
 

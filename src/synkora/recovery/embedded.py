@@ -202,7 +202,7 @@ class EmbeddedStore(MemoryStore):
         """Drop expired entries, and empty namespaces that the server does not have."""
         for namespace, log in list(self._logs.items()):
             log.expire()
-            if log.deliver is _deliver_to_nobody and not log and not self.sessions(namespace):
+            if log.deliver is _discard and not log and not self.sessions(namespace):
                 super().forget(namespace)
                 writer.batch.forget(namespace)
 
@@ -217,7 +217,7 @@ class EmbeddedStore(MemoryStore):
         """The log of a namespace, which the server may not have yet."""
         log = self._logs.get(namespace)
         if log is None:
-            log = self._logs[namespace] = super()._new_log(namespace, _deliver_to_nobody)
+            log = self._logs[namespace] = super()._new_log(namespace, _discard)
             if self._writer is not None:
                 log.journal = LogChanges(self._writer, namespace, log)
         return log
@@ -283,5 +283,5 @@ def _boot() -> str:
         return ""
 
 
-def _deliver_to_nobody(_: object) -> None:
+def _discard(_: object) -> None:
     """Deliver nothing: the server does not have the namespace yet."""

@@ -97,7 +97,7 @@ class EventLog(Protocol):
         ...
 
     async def kept(self, room: str) -> Kept | None:
-        """Return what is kept of a room; None if a shared log cannot be reached."""
+        """Return the kept state of a room; None if a shared log cannot be reached."""
         ...
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:

@@ -253,7 +253,7 @@ class Link:
             settings.beat_interval,
             settings.missed_beats,
             lambda beat: connection.publish(self._beat_channel, beat),
-            lambda: connection.end("Redis has fallen silent: heartbeats through it do not come back"),
+            lambda: connection.end("Redis has fallen silent: heartbeats through it do not return"),
         )
         connection.receivers = {self._beat_channel: self._heard}
         connection.before_write = self._settle

@@ -97,7 +97,7 @@ def _database(number: str) -> int:
     if not number:
         return 0
     if not (number.isascii() and number.isdigit()):
-        raise ValueError("has a database that is no number" + ESCAPE)
+        raise ValueError("has a database that is not a number" + ESCAPE)
     return int(number)
 
 

@@ -316,7 +316,7 @@ class RedisLog:
     # Reading
 
     async def kept(self, room: str) -> Kept | None:
-        """Ask Redis what is kept of a room."""
+        """Ask Redis for the kept state of a room."""
         try:
             events, size = await self._link.call("HMGET", self._keys.room(room)[1], "count", "bytes")
         except (LinkDown, RedisRefused):

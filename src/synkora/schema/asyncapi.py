@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from synkora.schema.events import Argument, Message, emitted, received, title_of
+from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, title_of
 from synkora.schema.json_schema import Schema, schemas_of
 from synkora.sockets.internals import is_dynamic, namespaces_of
 from synkora.sockets.server import SocketServer
@@ -109,12 +109,15 @@ def _ack(message: Message, is_refused: bool) -> tuple[dict[str, Any] | None, dic
     """
     payloads: list[Schema] = []
     schemas: dict[str, Schema] = {}
-    for acked in message.acks:
-        payload, definitions = _payload(acked)
-        payloads.append(payload)
-        schemas |= definitions
-    if is_refused:
-        payloads.append(_array([_REFUSED_ARGUMENT], required=1 if payloads else 0))
+    if message.acks == (ANYTHING,):
+        payloads.append({"type": "array"})
+    else:
+        for acked in message.acks:
+            payload, definitions = _payload(acked)
+            payloads.append(payload)
+            schemas |= definitions
+        if is_refused:
+            payloads.append(_array([_REFUSED_ARGUMENT], required=1 if payloads else 0))
     if not payloads:
         return None, {}
     ack = {

@@ -73,8 +73,8 @@ class PipelineProtocol(UpgradeProtocol):
         cycle = self.cycle
         if cycle.response_complete and not cycle.more_body:  # an idle connection does not keep its last request
             if self.scope is cycle.scope:
-                self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]  # nobody reads it
-            cycle.scope = {}  # type: ignore[typeddict-item]  # nobody reads it
+                self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]  # not read again
+            cycle.scope = {}  # type: ignore[typeddict-item]  # not read again
 
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the response to a request."""
@@ -101,7 +101,7 @@ class PipelineProtocol(UpgradeProtocol):
         self._waiting.clear()
         self._answering = None
         # uvicorn declares these as never None. After the end of the connection nothing reads them.
-        self.cycle = self.scope = self.headers = self.parser = None  # type: ignore[assignment]  # nobody reads it
+        self.cycle = self.scope = self.headers = self.parser = None  # type: ignore[assignment]  # not read again
 
 
 def nothing() -> None:

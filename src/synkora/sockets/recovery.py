@@ -90,8 +90,8 @@ class SocketRecovery:
     `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
     number of the last event before the join, and `left` for rooms that were left that number and the last one before
     the leave. `after` is where a replay starts; `outcome` says whether there is one, and `size` what it costs.
-    `missed` is encoded as `replay`. `held` has what comes for the socket after `missed` was read, and before the reply
-    to CONNECT.
+    `missed` is encoded as `replay`. `held` has the messages for the socket after `missed` was read, and before the
+    reply to CONNECT.
     """
 
     __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "replay", "session", "size")

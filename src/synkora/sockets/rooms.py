@@ -8,7 +8,7 @@ from synkora.engine.outbox import Outbox
 _NOBODY: Final[dict[str, Outbox]] = {}
 
 
-def _tell_nobody(_: str) -> None:
+def _ignore_name(_: str) -> None:
     """Ignore a change: a single server has no other servers to inform."""
 
 
@@ -30,8 +30,8 @@ class Rooms:
     __slots__ = ("_rooms", "emptied", "members", "opened")
 
     def __init__(self) -> None:
-        self.opened: Callable[[str], None] = _tell_nobody
-        self.emptied: Callable[[str], None] = _tell_nobody
+        self.opened: Callable[[str], None] = _ignore_name
+        self.emptied: Callable[[str], None] = _ignore_name
         self.members: dict[str, Outbox] = {}
         self._rooms: dict[str, dict[str, Outbox]] = {}
 

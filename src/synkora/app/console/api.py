@@ -177,7 +177,7 @@ class Api:
         }
 
     async def _kept(self, project_id: str) -> dict[str, int] | None:
-        """Return what is kept of a project for clients that return; None without recovery, or without its Redis."""
+        """Return the size of what recovery stores of a project; None without recovery, or without its Redis."""
         kept = None if self._recovery is None else await self._recovery.log.kept(project_id)
         return None if kept is None else kept._asdict()
 
