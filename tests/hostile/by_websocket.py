@@ -156,6 +156,18 @@ async def compressed_bombs(a: Attacker) -> None:
     await _each_ends(a, client_frame(TEXT, bomb[:-4], rsv=4))
 
 
+async def floods_of_compressed_edits(a: Attacker) -> None:
+    """Edits of a kilobyte each that grow to nearly a megabyte, all at once."""
+    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    edit = b'42["canvas:update",{"projectId":"%b","changes":"%b"}]' % (a.project.encode(), b"x" * 900_000)
+    frame = client_frame(TEXT, (deflate.compress(edit) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4], rsv=4)
+    async with a.websocket(Sec_WebSocket_Extensions="permessage-deflate") as socket:
+        await socket.connect(a.token)
+        a.count(40)
+        await socket.send(frame * 40)
+        await a.expect_end(socket)
+
+
 async def invalid_utf8(a: Attacker) -> None:
     """Invalid text."""
     await _each_ends(

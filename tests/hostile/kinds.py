@@ -44,6 +44,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_websocket.large_fragments,
     by_websocket.oversize_messages,
     by_websocket.compressed_bombs,
+    by_websocket.floods_of_compressed_edits,
     by_websocket.invalid_utf8,
     by_websocket.slow_frames,
     by_websocket.bad_engine_packets,

@@ -6,9 +6,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 from tests.support.servers import Engine, serving_engine
-from tests.support.wire import raw_websocket
+from tests.support.wire import TEXT, client_frame, raw_websocket
 
 from synkora.engine.message import Message
+from synkora.engine.transports.websocket import MAX_READ_COMPRESSED
 from synkora.protocol import deflate, websocket
 
 CHROMIUM = "permessage-deflate; client_max_window_bits"
@@ -42,3 +43,21 @@ async def test_a_broadcast_is_compressed_once_for_all(monkeypatch: pytest.Monkey
             assert zlib.decompressobj(wbits=-15).decompress(frames[0].data) == LARGE
             assert [bytes(frame.data) for frame in frames[3:]] == [LARGE, LARGE]
     assert compressed == [LARGE, LARGE]
+
+
+async def test_others_have_their_turns_while_compressed_messages_are_inflated() -> None:
+    """Each read has few bytes of them, since a thousand times as many may come of a byte."""
+    large = 100_000
+    deflated = deflate.compressed_blocks(b"4" + b"x" * large)
+    frame = client_frame(TEXT, deflated, rsv=4)
+    number = 20 * MAX_READ_COMPRESSED // len(frame)
+    engine = Engine(compression=True)
+    async with serving_engine(engine) as address, raw_websocket(address, extensions=FIREFOX) as client:
+        await client.text()
+        client.writer.write(frame * number)
+        messages, in_one_turn = engine.recorders[0].messages, 0
+        async with asyncio.timeout(10):
+            while (before := len(messages)) < number:
+                await asyncio.sleep(0)
+                in_one_turn = max(in_one_turn, len(messages) - before)
+    assert in_one_turn <= 4 * MAX_READ_COMPRESSED // len(frame)  # a turn may have a few small reads

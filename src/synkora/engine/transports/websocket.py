@@ -45,6 +45,7 @@ _LARGE: Final = 65_536  # bytes; a copy of a larger frame for each client would 
 _VERSION: Final = "13"
 _READ_BUFFER: Final = 2048  # bytes, picows' minimum; the buffer grows with the messages
 MAX_READ: Final = 16_384  # bytes per read
+MAX_READ_COMPRESSED: Final = 2048  # bytes per read, of compressed messages; DEFLATE makes a thousand times as much
 USUAL_BUFFER: Final = 28_672  # bytes; picows' buffer grows to this size if no frame is larger than `MAX_READ`
 _IGNORED: Final = 1_000_000  # bytes read from a client after the server's close; a frame counts 100 more
 _TEXT: Final = WSMsgType.TEXT
@@ -417,6 +418,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._is_watched = False  # the buffer has grown, or reading has to stop
         self._is_broken = False
         self._unread = 0  # bytes received of a large frame
+        self._max_read = MAX_READ
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
         """Take over a connection from uvicorn's HTTP protocol."""
@@ -462,6 +464,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._listener = listener = WebSocketTransport(self._registry, request, sid, self._transport, deflates=deflates)
         answer = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
         if deflates:
+            self._max_read = MAX_READ_COMPRESSED
             answer["Sec-WebSocket-Extensions"] = EXTENSION
         if chosen := subprotocol(request.headers.get("sec-websocket-protocol")):
             answer["Sec-WebSocket-Protocol"] = chosen
@@ -474,10 +477,10 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> Any:
         """Return the buffer for the next read."""
         room = self._parser.get_buffer(sizehint)
-        if len(room) > MAX_READ:
+        if len(room) > self._max_read:
             if len(room) > USUAL_BUFFER:
                 self._is_watched = True
-            return room[:MAX_READ]
+            return room[: self._max_read]
         return room
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -486,7 +489,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._receive_watched(nbytes)
         else:
             self._parser.buffer_updated(nbytes)
-            if nbytes == MAX_READ:
+            if nbytes == self._max_read:
                 self._pause()
 
     def _receive_watched(self, size: int) -> None:
