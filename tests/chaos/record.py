@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,9 +63,10 @@ class Connection:
         self.socket_id = socket_id
         self.ended = math.inf
         self.visit: Visit | None = None
-        self.visits: list[Visit] = []
+        before = book.connections.get(socket_id)  # of a client that has returned to its socket
+        self.visits: list[Visit] = [] if before is None else before.visits
         self._book = book
-        self._numbers = itertools.count()
+        self._numbers: Iterator[int] = itertools.count() if before is None else before._numbers
         book.connections[socket_id] = self
 
     def __str__(self) -> str:
