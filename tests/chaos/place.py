@@ -16,7 +16,7 @@ from tests.support.wire import Connection, request
 SOURCE = os.pathsep.join(filter(None, sys.path))  # so that all processes run what the tests run
 #: A client that has vanished is noticed after both together; an instance that stood still has to have time for a pong.
 PINGS = {"WS_PING_INTERVAL": "3", "WS_PING_TIMEOUT": "10"}
-SETTINGS = {"PYTHONPATH": SOURCE, "LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"), **PINGS}
+SETTINGS = {"PYTHONPATH": SOURCE, "PRESENCE_GRACE": "5", "LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"), **PINGS}
 
 
 class Place:

@@ -29,9 +29,12 @@ AFTERWARDS = 4
 #: Seconds of calm within which everyone is told the truth. A busy machine takes more than 10 s.
 CALM = 20
 SHOWN = 25  # of what is wrong
-#: What Redis keeps for clients that return, when all instances have stopped.
+#: What Redis keeps for a while, for clients that return, when all instances have stopped.
 KEPT = re.compile(
-    rb"synkora:socket\.io:(\{log:/\}:(log|marks|rooms|floors|(stream|index):.*)|\{sessions:/\}:(lost|times|pid:.*))"
+    rb"synkora:socket\.io:("
+    rb"instances|instance:.*|project:.*|"
+    rb"\{log:/\}:(log|marks|rooms|floors|stream:.*|index:.*)|"
+    rb"\{sessions:/\}:(lost|times|pid:.*))"
 )
 
 
