@@ -114,7 +114,8 @@ def remembered(site: Site) -> str:
     site.redis.resume()
     read = {b"zset": ("ZRANGE", 0, -1, "WITHSCORES"), b"set": ("SMEMBERS",), b"hash": ("HGETALL",)}
     lines = []
-    for key in site.redis.do("KEYS", "*"):
+    keys = ("instances", "instance:*", "project:*")
+    for key in [key for pattern in keys for key in site.redis.do("KEYS", f"synkora:socket.io:{pattern}")]:
         command, *rest = read[site.redis.do("TYPE", key)]
         lines.append(f"{key}: {site.redis.do(command, key, *rest)}")
     return "\n".join(lines)
