@@ -27,7 +27,7 @@ async def expect_nothing_missed(run: Run) -> None:
     assert violations(clients) == []
     assert [page.farewells for page in run.pages] == [0] * len(run.pages)
     assert due(clients) > 1000
-    assert all(page.connects > 2 for page in run.pages)
+    assert all(page.connects > 1 for page in run.pages)  # one fault ends all connections
 
 
 async def test_clients_of_one_instance_miss_nothing(tmp_path: Path, node: NodeProcess) -> None:

@@ -2,7 +2,6 @@
 // beside. It checks what that server checks (token, payload, membership, limits) and tells the same.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-adapter";
-import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import jwt from "jsonwebtoken";
 import { createClient } from "redis";
 import { Server } from "socket.io";
@@ -71,8 +70,13 @@ if (process.env.REDIS_URL) {
   const publisher = createClient({ url: process.env.REDIS_URL }).on("error", console.error);
   const subscriber = publisher.duplicate().on("error", console.error);
   await Promise.all([publisher.connect(), subscriber.connect()]);
-  // Of the adapters for Redis, the one for streams alone can recover connections.
-  io.adapter(env.RECOVERY === "true" ? createStreamsAdapter(publisher) : createAdapter(publisher, subscriber));
+  if (env.RECOVERY === "true") {
+    // Of the adapters for Redis, only this one recovers connections.
+    const streams = await import("@socket.io/redis-streams-adapter");
+    io.adapter(streams.createAdapter(publisher));
+  } else {
+    io.adapter(createAdapter(publisher, subscriber));
+  }
 }
 
 io.use((socket, next) => {
