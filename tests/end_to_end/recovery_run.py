@@ -159,10 +159,10 @@ class Run:
         self.faults: Counter[str] = Counter()
         self._chance = chance
 
-    async def work(self, seconds: float, *, kinds: int) -> None:
+    async def work(self, seconds: float, *, kinds: int, patience: float = _RETURNED) -> None:
         """Have all pages edit, and things go wrong, for so long, and until `kinds` of faults were there.
 
-        Then wait until everyone has come back.
+        Then wait until everyone has come back, and until the checker finds nothing, for `patience` seconds at most.
         """
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(self._edit(page)) for page in self.pages]
@@ -170,10 +170,10 @@ class Run:
             await breaking
             for task in working:
                 task.cancel()
-        await self.settle()
+        await self._settle(patience)
 
-    async def settle(self) -> None:
-        """Wait until everyone is connected and has got everything, for a while at most, and nothing comes any more.
+    async def _settle(self, patience: float) -> None:
+        """Wait until everyone is connected and has got everything, and nothing comes any more.
 
         A page whose connection was cut at the end does not know of the cut yet.
         """
@@ -181,7 +181,7 @@ class Run:
             while not all(page.has_all for page in self.pages):
                 await asyncio.sleep(0.05)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_RETURNED):
+            async with asyncio.timeout(patience):
                 while violations([page.client for page in self.pages]):
                     await asyncio.sleep(0.5)
         async with asyncio.timeout(PATIENCE):

@@ -44,7 +44,7 @@ async def test_clients_of_two_instances_miss_nothing(tmp_path: Path, node: NodeP
 async def test_a_server_without_recovery_is_found_out(tmp_path: Path, node: NodeProcess) -> None:
     """The same run is wrong there: pages that join once get nothing after the first fault."""
     async with running(tmp_path, node, _SEED, RECOVERY="false") as run:
-        await run.work(5, kinds=1)
+        await run.work(5, kinds=1, patience=0)
         found = violations([page.client for page in run.pages])
         assert any("did not get" in problem for problem in found)
 
