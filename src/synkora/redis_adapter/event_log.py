@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -39,6 +40,7 @@ _EVERYONE: Final = ""  # the room of events that are for the whole namespace
 _LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
 _MAX_FLOORS: Final = 100_000  # dropped rooms with a known floor
 _MAX_UNSENT: Final = 8_000_000  # bytes of events that wait for Redis
+_MAX_SENDERS: Final = 1000  # as in log_append.lua
 #: A placeholder for an event's text while its message is encoded. It cannot be guessed.
 _PLACE: Final = secrets.token_hex(8)
 _PLACE_WRITTEN: Final = msgspec.msgpack.encode(_PLACE)
@@ -69,6 +71,14 @@ class LogKeys:
             f"{self._prefix}stream:{name}".encode(errors="surrogatepass"),
             f"{self._prefix}index:{name}".encode(errors="surrogatepass"),
         )
+
+
+class _Entry(NamedTuple):
+    """An event of the log, with its sender and its number among the sender's events."""
+
+    event: LoggedEvent
+    sender: str
+    number: int
 
 
 class _Unsent(NamedTuple):
@@ -116,6 +126,7 @@ class RedisLog:
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
         self._held: list[bytes] | None = None  # messages that arrive while missed events are read
+        self._latest: OrderedDict[str, int] = OrderedDict()  # the last number that was delivered of each sender
         link.on_up.append(self._went_up)
         link.on_down.append(self._went_down)
         if link.is_up:
@@ -151,7 +162,7 @@ class RedisLog:
             self._send(number, event)
         else:
             if not is_up:
-                self._deliver_here(event)
+                self._deliver_here(number, event)
             self._bound()
 
     def _send(self, number: int, event: LoggedEvent) -> None:
@@ -161,7 +172,7 @@ class RedisLog:
         for room in rooms:
             names += keys.room(room)
         head, tail = self._around(number, event)
-        fields: list[bytes | str | int] = ["s", event.size, "d", event.data]
+        fields: list[bytes | str | int] = ["s", event.size, "d", event.data, "n", f"{self._link.uid}:{number}"]
         if event.attachments:
             fields += ("a", msgspec.msgpack.encode(event.attachments))
         if event.key is not None:
@@ -220,12 +231,17 @@ class RedisLog:
         if isinstance(error, RedisRefused):
             self.lost += 1
             if not unsent.is_delivered:
-                self._deliver_here(unsent.event)
+                self._deliver_unnumbered(unsent.event)
         elif error is None and len(call.result()) > 1:
             self._forget(call.result()[1])
 
-    def _deliver_here(self, event: LoggedEvent) -> None:
-        """Deliver an event that has no number yet: the position stays that of the event before."""
+    def _deliver_here(self, number: int, event: LoggedEvent) -> None:
+        """Deliver an event of this instance that Redis may have or get, unless it was delivered."""
+        if not self._is_repeated(self._link.uid, number):
+            self._deliver_unnumbered(event)
+
+    def _deliver_unnumbered(self, event: LoggedEvent) -> None:
+        """Deliver an event that has no position: the position stays that of the event before."""
         self.deliver(msgspec.structs.replace(event, number=self._position.number))
 
     def _bound(self) -> None:
@@ -268,21 +284,35 @@ class RedisLog:
             log.warning("log_message_unreadable", problem="no position")
             return
         options = broadcast.opts
-        if options.flag("sender") == self._link.uid:
-            unsent = self._unsent.get(options.flag("number"))
-            if unsent is not None and unsent.is_delivered:
-                self._move_to(position)
-                return
+        sender, number = options.flag("sender"), options.flag("number")
+        if not isinstance(sender, str) or not isinstance(number, int):
+            log.warning("log_message_unreadable", problem="no sender")
+            return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
         members_only = bool(options.flag(MEMBERS_ONLY))
         event = LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None, members_only)
-        self._take(event, position)
+        self._take(_Entry(event, sender, number), position)
 
-    def _take(self, event: LoggedEvent, position: Position) -> None:
+    def _take(self, entry: _Entry, position: Position) -> None:
         if position.epoch == self._position.epoch and position.number <= self._position.number:
             return
         self._move_to(position)
-        self.deliver(event)
+        if not self._is_repeated(entry.sender, entry.number):
+            self.deliver(entry.event)
+
+    def _is_repeated(self, sender: str, number: int) -> bool:
+        """Note that an event is delivered; return whether it was delivered before.
+
+        A sender whose link was lost sends again what Redis has not confirmed. Redis itself appends no event twice, but
+        after a loss of its memory it does not know what it has appended.
+        """
+        if number <= self._latest.get(sender, 0):
+            return True
+        self._latest[sender] = number
+        self._latest.move_to_end(sender)
+        if len(self._latest) > _MAX_SENDERS:
+            self._latest.popitem(last=False)
+        return False
 
     def _move_to(self, position: Position) -> None:
         self._position = position
@@ -296,7 +326,7 @@ class RedisLog:
         for number, unsent in self._unsent.items():
             if not unsent.is_delivered:
                 self._unsent[number] = _Unsent(unsent.event, True)
-                self._deliver_here(unsent.event)
+                self._deliver_here(number, unsent.event)
         self._bound()
 
     def _went_up(self) -> None:
@@ -312,7 +342,7 @@ class RedisLog:
         rooms = dict.fromkeys(self._local_rooms(), (0, True))
         self._ask(rooms, self._position, self._caught_up, leaves_out=False)
 
-    def _caught_up(self, missed: list[LoggedEvent] | Incomplete) -> None:
+    def _caught_up(self, missed: list[_Entry] | Incomplete) -> None:
         if not self._link.is_up:
             return
         if isinstance(missed, Incomplete):
@@ -320,15 +350,8 @@ class RedisLog:
             log.warning("events_missed", namespace=self._namespace, reason=missed.value)
             self.locate(self._begin_again if missed is Incomplete.EPOCH else self._begin_at)
             return
-        own = [unsent.event for unsent in self._unsent.values() if unsent.is_delivered]
-        for event in missed:
-            position = Position(self._position.epoch, event.number)
-            kept = next((each for each in own if _is_same(each, event)), None)
-            if kept is None:
-                self._take(event, position)
-            else:  # appended before the link was lost, and delivered here
-                own.remove(kept)
-                self._move_to(position)
+        for entry in missed:
+            self._take(entry, Position(self._position.epoch, entry.event.number))
         self._resume()
 
     def _begin_again(self, position: Position | None) -> None:
@@ -369,14 +392,14 @@ class RedisLog:
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events after a position that a socket in `rooms` has missed."""
-        found: asyncio.Future[list[LoggedEvent] | Incomplete] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[list[_Entry] | Incomplete] = asyncio.get_running_loop().create_future()
         self._ask(dict.fromkeys(rooms, (0, True)), after, found.set_result, leaves_out=True)
-        return await found
+        return _events(await found)
 
     def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
         """Read the events that a socket has missed. `answered` is called in order among the deliveries."""
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
-        self._ask(rooms, after, answered, leaves_out=True)
+        self._ask(rooms, after, lambda missed: answered(_events(missed)), leaves_out=True)
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""
@@ -392,7 +415,12 @@ class RedisLog:
         call.add_done_callback(ended)
 
     def _ask(
-        self, rooms: Mapping[str, tuple[int, bool]], after: Position, answered: Answered, *, leaves_out: bool
+        self,
+        rooms: Mapping[str, tuple[int, bool]],
+        after: Position,
+        answered: Callable[[list[_Entry] | Incomplete], None],
+        *,
+        leaves_out: bool,
     ) -> None:
         """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         keys, settings = self._keys, self._settings
@@ -420,29 +448,29 @@ class RedisLog:
 
         self._link.run(_READ, names, args, replied).add_done_callback(ended)
 
-    def _missed(self, reply: Any) -> list[LoggedEvent] | Incomplete:
+    def _missed(self, reply: Any) -> list[_Entry] | Incomplete:
         reason = reply[0].decode()
         if reason:
             return Incomplete(reason)
-        events = [_event(number, room.decode(), entry) for number, room, entry in reply[3]]
-        return sorted(events, key=lambda event: event.number)
+        entries = [_entry(number, room.decode(), fields) for number, room, fields in reply[3]]
+        return sorted(entries, key=lambda entry: entry.event.number)
 
     def _now(self) -> int:
         """The time in ms since 1970: it decides which events are too old."""
         return ceil(self._clock() * 1000)
 
 
-def _is_same(kept: LoggedEvent, read: LoggedEvent) -> bool:
-    """Whether an event that this instance appended is one that it reads."""
-    return (kept.data, kept.rooms, kept.except_rooms) == (read.data, read.rooms, read.except_rooms)
+def _events(missed: list[_Entry] | Incomplete) -> list[LoggedEvent] | Incomplete:
+    return missed if isinstance(missed, Incomplete) else [entry.event for entry in missed]
 
 
-def _event(number: int, room: str, entry: Sequence[bytes]) -> LoggedEvent:
-    fields = dict(zip(entry[::2], entry[1::2], strict=True))
+def _entry(number: int, room: str, written: Sequence[bytes]) -> _Entry:
+    fields = dict(zip(written[::2], written[1::2], strict=True))
     rooms: tuple[str, ...] = (room,) if room != _EVERYONE else ()
     if b"r" in fields:
         rooms = tuple(_STRINGS.decode(fields[b"r"]))
-    return LoggedEvent(
+    sender, _, own_number = fields[b"n"].decode().partition(":")
+    event = LoggedEvent(
         number,
         fields[b"d"],
         tuple(msgspec.msgpack.decode(fields[b"a"])) if b"a" in fields else (),
@@ -451,3 +479,4 @@ def _event(number: int, room: str, entry: Sequence[bytes]) -> LoggedEvent:
         fields[b"k"].decode() if b"k" in fields else None,
         b"o" in fields,
     )
+    return _Entry(event, sender, int(own_number))

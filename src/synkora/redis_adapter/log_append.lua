@@ -5,7 +5,7 @@
 -- ARGV: epoch for a new log, sender, number among the sender's events, now (ms), channel,
 -- the message before and after its place, what comes there: the text ('1') or the position ('0'), max_age (ms),
 -- room_events, room_bytes, total_bytes, max_rooms, lifetime of a room (s), lifetime of the log (s), how many arguments
--- are the fields of the entry, these fields (s: size, d: data, k: key, …), then the names of the rooms.
+-- are the fields of the entry, these fields (s: size, d: data, n: sender and number, k: key, …), then the rooms' names.
 
 local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
