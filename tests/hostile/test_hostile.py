@@ -38,8 +38,10 @@ CALM = 25  # seconds within which everything that was left behind has timed out
 #: Bytes that the process may have grown by: what an allocator keeps, not what a leak of each message would take.
 SLACK = 40_000_000
 SLOWER = 3  # times
-#: What is waited for is short, so that its end can be awaited. Compression is on, so that there can be bombs.
+#: What is waited for is short, so that its end can be awaited. Compression is on, so that there can be bombs. Few edits
+#: are kept for clients that return: by default 64 MB of them would be.
 SETTINGS = {
+    "RECOVERY_TOTAL_BYTES": "8000000",
     "WS_PING_INTERVAL": "4",
     "WS_PING_TIMEOUT": "6",
     "WS_CONNECT_TIMEOUT": "6",
