@@ -15,7 +15,7 @@ def page(book: Book, name: str, place: int = 0) -> Connection:
 
 
 def send_to_bob(book: Book, at: float) -> None:
-    """Let Alice send a message to Bob, who is on another instance."""
+    """Let Alice send a message to Bob on another instance."""
     alice = page(book, "alice")
     page(book, "bob", 1)
     alice.send(at)

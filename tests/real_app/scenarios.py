@@ -44,7 +44,7 @@ async def _both_ways(office: Office) -> None:
 
 
 async def _lose_the_connection(office: Office, lose: Callable[[], Awaitable[None]]) -> None:
-    """Bob, whose page has only reconnected, edits, and Alice, who has reloaded her page, sees the edit."""
+    """Bob edits on a page that has reconnected. Alice sees the edit on a reloaded page."""
     await lose()
     for person in (office.alice, office.bob):
         await person.play("await live();")

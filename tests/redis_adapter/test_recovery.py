@@ -232,8 +232,9 @@ async def test_clients_of_a_server_continue_without_redis(redis: RedisServer, se
     assert outcomes(servers[0]) == {}
 
 
-async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer) -> None:
-    """Redis has kept it, and its clients have got it when the link was lost. What others have sent comes too."""
+@pytest.mark.parametrize("forgets", [False, True], ids=["Redis has kept it", "Redis has lost its memory"])
+async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer, *, forgets: bool) -> None:
+    """The sender's server sends it again. All clients have got it, and what another server has sent."""
     async with relaying(redis.port) as relay:
         deaf, other = server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)
         async with deaf.lifespan(), other.lifespan():
@@ -242,6 +243,8 @@ async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer) -> No
             for number in (0, 1):
                 deaf.to("r").emit("n", number)
                 await got(there, number + 1)
+            if forgets:
+                redis.do("FLUSHALL")
             other.to("r").emit("n", 2)
             await got(there, 3)
             relay.cut()
@@ -252,27 +255,6 @@ async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer) -> No
             expected = [["n", number] for number in range(4)]
             assert await got(here, 4) == expected
             assert await got(there, 4) == expected
-
-
-async def test_an_event_that_redis_has_forgotten_comes_once(redis: RedisServer) -> None:
-    """A server sends it again, since Redis has lost its memory before the server got the reply. The others know it."""
-    async with relaying(redis.port) as relay:
-        deaf, other = server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)
-        async with deaf.lifespan(), other.lifespan():
-            here, there = await joined(deaf), await joined(other)
-            relay.is_deaf = True
-            for number in (0, 1):
-                deaf.to("r").emit("n", number)
-                await got(there, number + 1)
-            redis.do("FLUSHALL")
-            relay.cut()
-            relay.is_deaf = False
-            await until(lambda: is_alone(deaf))
-            await until(lambda: not is_alone(deaf))
-            deaf.to("r").emit("n", 2)
-            expected = [["n", number] for number in range(3)]
-            assert await got(here, 3) == expected
-            assert await got(there, 3) == expected
 
 
 async def test_while_redis_is_away_a_client_returns_without_a_replay(
