@@ -219,7 +219,7 @@ class Settings(BaseSettings):
         default=True,
         validation_alias="RECOVERY",
         description="Give clients that return after a lost connection their projects back, and the events that they "
-        "missed. Not yet with REDIS_URL.",
+        "missed.",
     )
     recovery_max_away: AwayValue = Field(
         default=7200,
@@ -250,7 +250,7 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="STATE_DIR",
         description="Folder in which the missed events and the lost clients outlive a restart, of this instance alone; "
-        "the server makes it. Unset: they are kept in memory.",
+        "the server makes it. Unset: they are kept in memory. With REDIS_URL, Redis keeps them.",
     )
     presence_grace: GracePeriodValue = Field(
         default=5,
