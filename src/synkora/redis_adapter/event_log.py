@@ -15,7 +15,7 @@ import msgspec
 from synkora.engine.logs import Log
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, NewEvent
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -141,6 +141,10 @@ class RedisLog:
         return self._position
 
     @property
+    def epoch(self) -> str:
+        return self._position.epoch
+
+    @property
     def kept_bytes(self) -> int:
         return self._unsent_size  # the others are in Redis
 
@@ -151,9 +155,17 @@ class RedisLog:
 
     # Appending
 
-    def append(self, new: NewEvent) -> None:
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        rooms: tuple[str, ...] = (),
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+    ) -> None:
         """Let Redis number, store and publish an event."""
-        event = LoggedEvent(0, *new)
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
         number = next(self._numbers)
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
