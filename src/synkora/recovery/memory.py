@@ -1,7 +1,7 @@
 """Recovery in the memory of one server."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import time
 from typing import Final, Protocol
 
@@ -236,19 +236,24 @@ class MemoryLog:
         if event.number <= room.floor:  # only in the previous process: reads cannot go back so far
             self._drop(event)
             return
-        self._count += 1
-        self._size += event.size
-        floor = room.floor
+        count, size, floor = room.count, room.size, room.floor
         displaced = room.add(event, self._too_old)
-        if displaced:
-            self._leave(displaced)
-            if room.floor > floor:
-                self._floor_raised(room)
+        self._count += room.count - count
+        self._size += room.size - size
+        if displaced and (self.journal is not None or self._shared):
+            for each in displaced:
+                self._drop(each)
+        if room.floor > floor:
+            self._floor_raised(room)
 
     def _trim(self, room: KeptRoom) -> None:
+        count, size = room.count, room.size
         dropped = room.trim(self._too_old)
         if dropped:
-            self._leave(dropped)
+            self._count -= count - room.count
+            self._size -= size - room.size
+            for event in dropped:
+                self._drop(event)
             self._floor_raised(room)
 
     def _floor_raised(self, room: KeptRoom) -> None:
@@ -256,13 +261,6 @@ class MemoryLog:
             self.journal.floor_raised(room.name, room.floor)
         if not room.count and room.name is not None:
             self._forget(room.name)
-
-    def _leave(self, events: Sequence[LoggedEvent]) -> None:
-        """Count events that have left a room."""
-        self._count -= len(events)
-        for event in events:
-            self._size -= event.size
-            self._drop(event)
 
     def _drop(self, event: LoggedEvent) -> None:
         if len(event.rooms) > 1:
@@ -303,7 +301,10 @@ class MemoryLog:
 
     def _forget(self, name: str) -> None:
         room = self._rooms.pop(name)
-        self._leave(room.after(0))
+        self._count -= room.count
+        self._size -= room.size
+        for event in room.after(0):
+            self._drop(event)
         room.floor = max(room.floor, room.last)
         self._floors.raise_to(name, room.floor)
         if self.journal is not None:

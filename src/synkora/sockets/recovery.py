@@ -172,8 +172,8 @@ class NamespaceRecovery:
 
         An event for `members_only` does not reach a socket whose id is the name of the room.
         """
-        data, attachments, self._compress, key = draft
-        self.log.append(data, attachments, rooms, except_rooms, key, members_only)
+        self._compress = draft.compress
+        self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
 
     def _deliver(self, event: LoggedEvent) -> None:
         for place in self._places:
