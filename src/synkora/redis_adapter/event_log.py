@@ -117,8 +117,17 @@ class RedisLog:
         self._local_rooms = local_rooms
         self._clock = clock
         self._keys = LogKeys(prefix, namespace)
+        self._whole = tuple(map(self._keys.of, ("log", "rooms", "floors", "marks")))
         self._channels = Channels.of(channels, namespace)
-        self._lifetime = ceil(2 * settings.max_age) + 60
+        self._bounds = (
+            ceil(settings.max_age * 1000),
+            settings.room_events,
+            settings.room_bytes,
+            settings.total_bytes,
+            settings.max_rooms,
+            ceil(2 * settings.max_age) + 60,
+            _LOG_LIFETIME,
+        )
         self._proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self._position = Position(self._proposed, 0)
         self._numbers = count(1)
@@ -178,17 +187,17 @@ class RedisLog:
             self._bound()
 
     def _send(self, number: int, event: LoggedEvent) -> None:
-        keys, settings = self._keys, self._settings
+        keys = self._keys
         rooms = event.rooms or (_EVERYONE,)
-        names = [*map(keys.of, ("log", "rooms", "floors", "marks"))]
+        names = [*self._whole]
         for room in rooms:
             names += keys.room(room)
         head, tail = self._around(number, event)
         fields: list[bytes | str | int] = ["s", event.size, "d", event.data, "n", f"{self._link.uid}:{number}"]
-        if event.attachments:
-            fields += ("a", msgspec.msgpack.encode(event.attachments))
         if event.key is not None:
             fields += ("k", event.key)
+        if event.attachments:
+            fields += ("a", msgspec.msgpack.encode(event.attachments))
         if event.except_rooms:
             fields += ("x", encode(event.except_rooms))
         if len(event.rooms) > 1:
@@ -204,13 +213,7 @@ class RedisLog:
             head,
             tail,
             int(not event.attachments),
-            ceil(settings.max_age * 1000),
-            settings.room_events,
-            settings.room_bytes,
-            settings.total_bytes,
-            settings.max_rooms,
-            self._lifetime,
-            _LOG_LIFETIME,
+            *self._bounds,
             len(fields),
             *fields,
             *rooms,
@@ -267,7 +270,7 @@ class RedisLog:
         """Forget quiet rooms, as far as they are too many, too large or too old."""
         settings, keys = self._settings, self._keys
         for room, last in zip(oldest[::2], oldest[1::2], strict=True):
-            names = (*map(keys.of, ("log", "rooms", "floors", "marks")), *keys.room(room.decode()))
+            names = (*self._whole, *keys.room(room.decode()))
             bounds = (
                 ceil(settings.max_age * 1000),
                 settings.total_bytes,
@@ -286,11 +289,17 @@ class RedisLog:
             return
         try:
             broadcast = read_broadcast(message)
-            text = message_conversion.message_of(broadcast.packet)
+            packet = broadcast.packet
+            attachments: tuple[bytes, ...] = ()
+            if packet.data is msgspec.UNSET:
+                text = message_conversion.text_of(packet)
+            else:
+                whole = message_conversion.message_of(packet)
+                text, attachments = whole.data, whole.attachments
         except InvalidMessage as error:
             log.warning("log_message_unreadable", problem=str(error))
             return
-        data, _, place = text.data[:-2].rpartition(b',"')
+        data, _, place = text[:-2].rpartition(b',"')
         position = parse(place.decode())
         if position is None:
             log.warning("log_message_unreadable", problem="no position")
@@ -302,7 +311,7 @@ class RedisLog:
             return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
         members_only = bool(options.flag(MEMBERS_ONLY))
-        event = LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None, members_only)
+        event = LoggedEvent(position.number, data + b"]", attachments, rooms, except_rooms, None, members_only)
         self._take(_Entry(event, sender, number), position)
 
     def _take(self, entry: _Entry, position: Position) -> None:
