@@ -108,7 +108,7 @@ async def test_library() -> None:
 
 
 async def test_library_servers_joined_by_redis(redis: RedisServer) -> None:
-    """Two servers made as docs/library.md says, with a Redis of the test's own: broadcasts reach the clients of both."""
+    """Two servers made as docs/library.md says, with a Redis of the test: broadcasts reach the clients of both."""
     async with AsyncExitStack() as stack:
         servers = [made_by(LIBRARY, {"redis://127.0.0.1:6379": redis.url})["joined"] for _ in range(2)]
         addresses = [await stack.enter_async_context(serving(server)) for server in servers]

@@ -249,7 +249,7 @@ class Run:
         await host.start()
 
     async def stop(self) -> None:
-        """Restart a server by SIGTERM."""
+        """Stop it like a service manager."""
         host = self._leave()
         await host.stop()
         await host.start()

@@ -62,7 +62,7 @@ class Site:
         return self.nginx
 
     async def enter(self, *ways: Way) -> None:
-        """Connect new clients through nginx, each with its own transports, and let them join. Waits until all know all."""
+        """Connect new clients through nginx, each with its transports, and let them join. Waits until all know all."""
         await self.connect(*ways)
         await self.expect_whole()
 

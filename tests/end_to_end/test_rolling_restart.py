@@ -81,7 +81,7 @@ def companions(mover: Mover, movers: list[Mover]) -> list[Mover]:
 
 
 async def test_clients_are_away_for_one_reconnect_and_no_relay_is_lost(site: Site, movers: list[Mover]) -> None:
-    """Each client reconnects at its first attempt, and gets all events sent while it was connected, once and in order."""
+    """Each reconnects at its first attempt, and gets all events sent while it was connected, once and in order."""
     async with working(movers):
         for instance in list(site.instances):
             await restart(site, instance)

@@ -29,7 +29,7 @@ def project() -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(chromium: NodeProcess, development: ServerProcess, project: str) -> AsyncIterator[Visit]:
-    """Opens the page as a user, all of a test in one project. Browser consoles that are expected clean must stay empty."""
+    """Opens the page as a user, in one project per test. Browser consoles that are expected clean must stay empty."""
     visitors: list[Visitor] = []
 
     async def visit(name: str, *, server: ServerProcess = development, **options: Any) -> Visitor:
