@@ -135,7 +135,7 @@ class Host:
         self._process = await asyncio.to_thread(lambda: ServerProcess(self._folder, **self._variables))
 
     async def kill(self) -> None:
-        """Kill a server, and start it again."""
+        """End it at once."""
         assert self._process is not None
         await asyncio.to_thread(self._process.kill)
 
