@@ -289,6 +289,10 @@ class MemorySessions:
     def __len__(self) -> int:
         return len(self._connected) + len(self._lost)
 
+    @property
+    def lost(self) -> Collection[SavedSession]:
+        return self._lost.values()
+
     def save(self, session: SavedSession) -> None:
         """Keep a session, in place of the one with the same `pid`."""
         if self.journal is not None:

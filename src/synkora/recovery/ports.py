@@ -139,6 +139,7 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     began at the position `began`. `lost_at` is when the connection was lost, in seconds since 1970; None while the
     client is connected. `joined` has for each of `rooms` the number of the last event before the client joined.
     `outlived` has the epochs of earlier logs: `began` and `joined` are of the log that the session has continued in.
+    `about` is what the application keeps with the session.
     """
 
     pid: str
@@ -149,11 +150,12 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     lost_at: float | None = None
     joined: tuple[int, ...] = ()
     outlived: tuple[str, ...] = ()
+    about: bytes = b""
 
     @property
     def size(self) -> int:
         """Bytes in memory, estimated."""
-        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity))
+        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity)) + len(self.about)
 
 
 class SessionStore(Protocol):
@@ -169,6 +171,11 @@ class SessionStore(Protocol):
 
     async def take(self, pid: str) -> SavedSession | None:
         """Return a session and drop it: of all who ask for a `pid`, one gets it."""
+        ...
+
+    @property
+    def lost(self) -> Collection[SavedSession]:
+        """The lost sessions that are kept on this instance; none of a shared store."""
         ...
 
 

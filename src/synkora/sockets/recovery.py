@@ -5,7 +5,7 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from functools import partial
 from time import time
@@ -150,7 +150,8 @@ class NamespaceRecovery:
 
     A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `outcomes`
     counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the sum of
-    their bytes.
+    their bytes. `about` returns what the application keeps with a socket's session; `on_start` gets the sessions that
+    the previous process has left.
     """
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
@@ -158,6 +159,8 @@ class NamespaceRecovery:
         self._store = store
         self._max_replay = max_replay
         self.may_replay: Callable[[Socket], bool] = lambda _: True
+        self.about: Callable[[Socket], bytes] = lambda _: b""
+        self.on_start: Callable[[Collection[SavedSession]], None] = lambda _: None
         self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
         self._compress = True
         self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
@@ -169,6 +172,10 @@ class NamespaceRecovery:
         self.outcomes: Counter[RecoveryOutcome] = Counter()
         self.replays = Histogram(REPLAY_BOUNDS)
         self.replayed_bytes = 0
+
+    def start(self) -> None:
+        """Report the sessions of the previous process: the store has loaded its files."""
+        self.on_start(self._sessions.lost)
 
     def forget(self) -> None:
         """Drop everything: the namespace is removed."""
@@ -471,6 +478,7 @@ class NamespaceRecovery:
             found.began,
             joined=tuple(joined.values()),
             outlived=found.outlived,
+            about=self.about(socket),
         )
         self._sessions.save(found.session)
 
