@@ -15,6 +15,7 @@ from synkora.engine.request import Request
 from synkora.engine.state_updates import Bundle
 from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring, sign
+from synkora.recovery.ports import RecoveryStore
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.server import SocketServer
 
@@ -65,7 +66,7 @@ class Person:
 class Site:
     """A Socket.IO server with Synkora. By default, leaves are announced immediately."""
 
-    def __init__(self, *, recovery: bool | RecoverySettings = False, **options: Any) -> None:
+    def __init__(self, *, recovery: bool | RecoverySettings | RecoveryStore = False, **options: Any) -> None:
         self.server = SocketServer(origins=[PAGE], recovery=recovery)
         self.collaboration = Collaboration(
             self.server.of("/"),

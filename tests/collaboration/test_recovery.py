@@ -1,6 +1,7 @@
 """Members who return after a lost connection: their events, their rights, and the others' events."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from synkora.collaboration.keyed_limit import MAX_PER_KEY
 from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 from synkora.identity.tokens import sign
+from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.recovery import RecoveryOutcome
 
@@ -43,6 +45,10 @@ class Tab(Page):
         await settle()
         await self.read()
         return self
+
+    def move_to(self, site: Site) -> None:
+        """Connect to this site from now on."""
+        self._server = site.server
 
     def take(self, *names: str) -> list[list[Any]]:
         """The events with these names. All events are cleared."""
@@ -292,6 +298,58 @@ class TestPresence:
         await bob.read()
         assert [event[0] for event in bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
         assert site.collaboration.presence.count("q") == 2
+
+
+class TestPresenceAfterARestart:
+    @staticmethod
+    def site(folder: Path, grace: float = 30) -> Site:
+        return Site(recovery=EmbeddedStore(folder), presence_grace=grace)
+
+    async def test_who_returns_in_time_is_not_announced(self, tmp_path: Path) -> None:
+        """Neither to those who return earlier nor to new members; the lists have both, as before."""
+        before, after = self.site(tmp_path), self.site(tmp_path)
+        async with before.server.lifespan():
+            ann, bob = await two(before)
+        async with after.server.lifespan():
+            carol = await Tab(after, "Carol").open()
+            for tab in (bob, ann):
+                tab.move_to(after)
+                tab.events.clear()
+                await tab.back()
+                assert tab.recovered
+                (roster,) = (payload for _, payload in tab.take("users:active"))
+                assert {user["userName"] for user in roster["users"]} == {"Ann", "Bob", "Carol"}
+            for tab in (bob, carol):
+                await tab.read()
+                assert tab.take("user:joined", "user:left") == []
+
+    async def test_fault_12_who_does_not_return_leaves_once(self, tmp_path: Path) -> None:
+        before, after = self.site(tmp_path), self.site(tmp_path, grace=0.3)
+        async with before.server.lifespan():
+            ann, bob = await two(before, "p", "q")
+        async with after.server.lifespan():
+            bob.move_to(after)
+            await bob.back()
+            assert bob.take("user:left") == []
+            await asyncio.sleep(0.4)
+            await bob.read()
+            assert sorted(payload["socketId"] for _, payload in bob.take("user:left")) == [ann.sid, ann.sid]
+            assert after.collaboration.presence.count("p") == 1
+
+    async def test_who_was_lost_too_long_ago_is_not_listed(self, tmp_path: Path) -> None:
+        before, after = self.site(tmp_path), self.site(tmp_path, grace=0.2)
+        async with before.server.lifespan():
+            await two(before)
+        await asyncio.sleep(0.2)
+        async with after.server.lifespan():
+            assert after.collaboration.presence.count("p") == 0
+
+    async def test_without_a_grace_period_the_lists_begin_empty(self, tmp_path: Path) -> None:
+        before, after = self.site(tmp_path), self.site(tmp_path, grace=0)
+        async with before.server.lifespan():
+            await two(before)
+        async with after.server.lifespan():
+            assert after.collaboration.presence.count("p") == 0
 
 
 class TestAccess:

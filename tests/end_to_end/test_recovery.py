@@ -121,7 +121,10 @@ async def test_fault_08_a_restart_loses_nothing(
         await until_created(alice, 0, 1, 2, 3)
         await create(alice, 4)
         await until_created(bob, 4)
-        assert not any(event[0] == "user:left" for client in (alice, bob) for event in client.events.items)
+        for client in (alice, bob):
+            names = [event[0] for event in client.events.items]
+            assert "user:left" not in names
+            assert names.count("user:joined") == (client is alice)  # Bob's first join
         for file in (tmp_path / "state").iterdir():
             assert file.stat().st_mode & 0o077 == 0
             assert ALICE.token.encode() not in file.read_bytes()

@@ -136,3 +136,33 @@ def test_only_a_newer_edit_replaces_one() -> None:
     writer = Client("w", ["p"], [Edit("mine", "p", "k", accepted=True)])
     one = Client("s", ["p"], [old], defaultdict(list, p=["mine"]))
     assert violations([one, writer]) == []
+
+
+def unordered(*ids: str) -> list[Edit]:
+    """Edits that the server has accepted while there was no common order."""
+    return [Edit(event_id, "p", accepted=True, is_ordered=False) for event_id in ids]
+
+
+def test_without_a_common_order_each_sender_has_its_own() -> None:
+    """Those of two senders may come to one client this way and to another that way."""
+    senders = Client("s", ["p"], unordered("a", "b")), Client("t", ["p"], unordered("c"))
+    senders[0].received["p"].append("c")
+    senders[1].received["p"].extend("ab")
+    readers = [Client(f"r{ids}", ["p"], received=defaultdict(list, p=list(ids))) for ids in ("abc", "cab", "acb")]
+    assert violations([*senders, *readers]) == []
+    readers[0].received["p"][:] = "bac"
+    assert violations([*senders, *readers]) == ["p: rabc got 'a' after 'b' of the same sender"]
+
+
+def test_without_a_common_order_nothing_may_be_lost_or_doubled() -> None:
+    sender = Client("s", ["p"], unordered("a", "b"))
+    reader = Client("r", ["p"], received=defaultdict(list, p=["b"]))
+    assert violations([sender, reader]) == ["p: r did not get 'a' of s"]
+    reader.received["p"][:] = "abb"
+    assert violations([sender, reader]) == ["p: r got 'b' 2 times"]
+
+
+def test_the_edits_around_a_time_without_an_order_have_one() -> None:
+    sender = Client("s", ["p"], [Edit("a", "p"), *unordered("b"), Edit("c", "p")])
+    reader = Client("r", ["p"], received=defaultdict(list, p=["c", "b", "a"]))
+    assert [problem for problem in violations([sender, reader]) if "disagree on the order" in problem]

@@ -270,6 +270,33 @@ async def test_while_redis_is_away_a_client_returns_without_a_replay(
     assert outcomes(servers[0]) == {RecoveryOutcome.UNKNOWN: 1}
 
 
+@pytest.mark.parametrize("heard", [True, False], ids=["with an event of it", "without an event of it"])
+async def test_a_client_continues_in_a_log_that_has_begun_again(
+    redis: RedisServer, servers: list[SocketServer], heard: bool
+) -> None:
+    """Redis lost its memory while the client was connected. It is recovered if it got an event of the new log."""
+    page, other = await joined(servers[0]), await joined(servers[1])
+    for number in range(5):
+        servers[1].to("r").emit("n", number)
+    await got(page, 5)
+    redis.kill()
+    await until(lambda: all(map(is_alone, servers)))
+    redis.start()
+    await until(lambda: not any(map(is_alone, servers)))
+    sid = page.sid
+    if heard:
+        servers[1].to("r").emit("n", 5)
+        await got(page, 6)
+    await page.lose()
+    servers[1].to("r").emit("n", 6)
+    await got(other, 6 + heard)
+    page.move_to(servers[1])
+    await page.come()
+    assert page.sid == sid
+    assert page.recovered == heard
+    assert without_offsets(page.events)[5:] == ([["n", 5], ["n", 6]] if heard else [])
+
+
 async def test_a_session_starts_before_events_sent_while_its_position_is_read(servers: list[SocketServer]) -> None:
     """A client that loses its connection immediately misses none of them."""
     for number in range(20):

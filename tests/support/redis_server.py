@@ -17,7 +17,7 @@ from tests.support.processes import PATIENCE, free_port
 
 
 class RedisServer:
-    """A Redis on a free port of the loopback address and on a Unix socket, without persistence.
+    """A Redis on a free port of the loopback address and on a Unix socket, which keeps nothing in files.
 
     `options` are those of redis-server. With `tls`, a certificate and its key, it has a second port, for TLS.
     """
@@ -78,6 +78,10 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def forget(self) -> None:
+        """Remove the files of one that keeps its memory (`--appendonly yes`) and has ended."""
+        shutil.rmtree(self.folder / "appendonlydir")
 
     def remove(self) -> None:
         """Stop it, and remove its files."""

@@ -7,7 +7,17 @@ from typing import Final, Protocol
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, NewEvent, SavedSession, ignore
+from synkora.recovery.ports import (
+    Answered,
+    Deliver,
+    Incomplete,
+    Kept,
+    LoggedEvent,
+    NewEvent,
+    SavedSession,
+    ignore,
+    nothing,
+)
 from synkora.recovery.position import Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
@@ -58,6 +68,7 @@ class MemoryLog:
 
     def __init__(self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time) -> None:
         self.deliver = deliver
+        self.on_new_epoch = nothing
         self.journal: LogJournal | None = None
         self._settings = settings
         self._clock = clock
@@ -277,6 +288,10 @@ class MemorySessions:
 
     def __len__(self) -> int:
         return len(self._connected) + len(self._lost)
+
+    @property
+    def lost(self) -> Collection[SavedSession]:
+        return self._lost.values()
 
     def save(self, session: SavedSession) -> None:
         """Keep a session, in place of the one with the same `pid`."""
