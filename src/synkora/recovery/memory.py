@@ -9,7 +9,16 @@ from msgspec.structs import astuple
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, SavedSession, ignore
+from synkora.recovery.ports import (
+    Answered,
+    Deliver,
+    Incomplete,
+    Kept,
+    LoggedEvent,
+    SavedSession,
+    ignore,
+    nothing,
+)
 from synkora.recovery.position import Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
@@ -60,6 +69,7 @@ class MemoryLog:
 
     def __init__(self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time) -> None:
         self.deliver = deliver
+        self.on_new_epoch = nothing
         self.journal: LogJournal | None = None
         self._settings = settings
         self._clock = clock
@@ -324,6 +334,10 @@ class MemorySessions:
 
     def __len__(self) -> int:
         return len(self._connected) + len(self._lost)
+
+    @property
+    def lost(self) -> Collection[SavedSession]:
+        return self._lost.values()
 
     def save(self, session: SavedSession) -> None:
         """Keep a session, in place of the one with the same `pid`."""

@@ -59,7 +59,13 @@ Answered = Callable[[list[LoggedEvent] | Incomplete], None]
 
 
 class EventLog(Protocol):
-    """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order."""
+    """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order.
+
+    `on_new_epoch` is called when a shared log has begun again, before an event of the new epoch is delivered: all such
+    events have numbers above that of `position`.
+    """
+
+    on_new_epoch: Callable[[], None]
 
     @property
     def position(self) -> Position:
@@ -136,6 +142,8 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `pid` is the secret by which the client returns; `identity` is the application's name for the user. The session
     began at the position `began`. `lost_at` is when the connection was lost, in seconds since 1970; None while the
     client is connected. `joined` has for each of `rooms` the number of the last event before the client joined.
+    `outlived` has the epochs of earlier logs: `began` and `joined` are of the log that the session has continued in.
+    `about` is what the application keeps with the session.
     """
 
     pid: str
@@ -145,11 +153,13 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     began: Position
     lost_at: float | None = None
     joined: tuple[int, ...] = ()
+    outlived: tuple[str, ...] = ()
+    about: bytes = b""
 
     @property
     def size(self) -> int:
         """Bytes in memory, estimated."""
-        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity))
+        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity)) + len(self.about)
 
 
 class SessionStore(Protocol):
@@ -166,6 +176,15 @@ class SessionStore(Protocol):
     async def take(self, pid: str) -> SavedSession | None:
         """Return a session and drop it: of all who ask for a `pid`, one gets it."""
         ...
+
+    @property
+    def lost(self) -> Collection[SavedSession]:
+        """The lost sessions that are kept on this instance; none of a shared store."""
+        ...
+
+
+def nothing() -> None:
+    """Do nothing: the log of a single server does not begin again."""
 
 
 def ignore(_: str) -> None:

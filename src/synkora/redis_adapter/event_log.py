@@ -15,7 +15,7 @@ import msgspec
 from synkora.engine.logs import Log
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, nothing
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -109,6 +109,7 @@ class RedisLog:
         clock: Callable[[], float] = time,
     ) -> None:
         self.deliver = deliver
+        self.on_new_epoch = nothing
         self.lost = 0  # events that could not be sent to Redis
         self.gaps = 0  # how often this instance missed events of others
         self._link = link
@@ -317,7 +318,9 @@ class RedisLog:
     def _take(self, entry: _Entry, position: Position) -> None:
         if position.epoch == self._position.epoch and position.number <= self._position.number:
             return
-        self._move_to(position)
+        if position.epoch != self._position.epoch:
+            self._move_to(Position(position.epoch, position.number - 1))
+        self._position = position
         if not self._is_repeated(entry.sender, entry.number):
             self.deliver(entry.event)
 
@@ -336,9 +339,12 @@ class RedisLog:
         return False
 
     def _move_to(self, position: Position) -> None:
+        has_begun = position.epoch != self._position.epoch
         self._position = position
         if position.epoch == self._proposed:
             self._proposed = new_epoch()
+        if has_begun:
+            self.on_new_epoch()
 
     # Redis comes and goes
 
