@@ -19,18 +19,21 @@ from synkora.identity.tokens import sign
 
 _PAIRS: Final = 10  # of members who send each other cursors
 _INTERVAL: Final = 0.02  # seconds between two cursors of a member
-_QUIET: Final = 5  # seconds for which the members work alone
 _AT_ONCE: Final = 100  # first connects under way
 _PATIENCE: Final = 120  # seconds for all returns
 
 
 @dataclass(frozen=True)
 class ReturnStorm:
-    """How many `clients` in how many `projects` return at once, each to so many `missed` edits."""
+    """How many `clients` in how many `projects` return at once, each to so many `missed` edits.
+
+    Before that, the others work alone for `quiet` seconds.
+    """
 
     clients: int = 2000
     projects: int = 200
     missed: int = 10
+    quiet: float = 5
 
 
 async def measure_return_storm(server: Server, storm: ReturnStorm, folder: Path) -> dict[str, float]:
@@ -46,7 +49,7 @@ async def measure_return_storm(server: Server, storm: ReturnStorm, folder: Path)
             async with _members(port) as latencies, _clients(port, storm) as clients:
                 await _answer(clients)  # all are connected
                 latencies.clear()
-                await asyncio.sleep(_QUIET)
+                await asyncio.sleep(storm.quiet)
                 quiet = list(latencies)
                 await _tell(clients, "lose")
                 await _answer(clients)
@@ -120,7 +123,7 @@ async def _connected(port: int, name: str, **returns: str) -> tuple[WebSocket, l
 
 @asynccontextmanager
 async def _clients(port: int, storm: ReturnStorm) -> AsyncIterator[asyncio.subprocess.Process]:
-    arguments = [str(argument) for argument in (port, *astuple(storm))]
+    arguments = [str(argument) for argument in (port, *astuple(storm)[:3])]
     process = await asyncio.create_subprocess_exec(
         *("nice", "-n", "19", sys.executable, "-m", "bench.return_storm", *arguments),
         stdin=asyncio.subprocess.PIPE,
