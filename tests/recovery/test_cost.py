@@ -26,7 +26,7 @@ def _filled(rooms: int, *, keyed: bool, events: int = KEPT) -> MemoryLog:
 
 
 @pytest.mark.parametrize("keyed", [False, True])
-@pytest.mark.parametrize("rooms", [1, 200])
+@pytest.mark.parametrize("rooms", [1, 200, 2000])
 def test_fault_11_a_kept_event_takes_few_bytes(rooms: int, keyed: bool) -> None:
     """At most 300 beside the event itself."""
     events = 20_000
