@@ -65,7 +65,7 @@ def servers(*, is_cluster: bool) -> list[Server]:
 
 
 async def measure_returns(server: Server, returns: Returns, folder: Path) -> dict[str, float]:
-    """Return the CPU time of a connect and of a return, in ms, and how many clients were recovered.
+    """Return the CPU time of a connect, of a join and of a return, in ms, and how many clients were recovered.
 
     Raises `ServerFailed`.
     """
@@ -80,9 +80,12 @@ async def measure_returns(server: Server, returns: Returns, folder: Path) -> dic
             first = [await stack.enter_async_context(websocket(address)) for _ in names]
             brought = [await _connect(client, name) for client, name in zip(first, names, strict=True)]
             connects = _cpu(process) - began
+            began = _cpu(process)
             for client, name in zip(first, names, strict=True):
                 await client.emit("join-project", name)
                 await _settled(client)
+            joins = _cpu(process) - began
+            for name in names:
                 await editor.emit("join-project", name)
                 await editor.emit("task:create", {"projectId": name, "task": {"id": "before"}})
             offsets = [await _offset(client) for client in first]
@@ -103,6 +106,7 @@ async def measure_returns(server: Server, returns: Returns, folder: Path) -> dic
             took = _cpu(process) - began
     return {
         "connect_ms": 1000 * connects / returns.clients,
+        "join_ms": 1000 * joins / returns.clients,
         "return_ms": 1000 * took / returns.clients,
         "recovered": recovered,
     }

@@ -50,6 +50,38 @@ async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
     assert len(one.carrier.writes) == 2
 
 
+@pytest.mark.parametrize(
+    ("gap", "expected"),
+    [(0.0, 0.5), (0.25, 0.25), (0.5, None), (60.0, None)],
+    ids=["at once", "sooner", "just in time", "idle"],
+)
+async def test_two_writes_are_an_interval_apart(
+    monkeypatch: pytest.MonkeyPatch, gap: float, expected: float | None
+) -> None:
+    """The event loop sleeps after the second write, for the rest of the interval."""
+    clock, pauses = Clock(), list[float]()
+    monkeypatch.setattr(outbox_module, "perf_counter", lambda: clock.now)
+    flusher = Flusher(0.5, pauses.append)
+    client = Client(flusher)
+    for text in ("a", "b"):
+        client.outbox.put(message(text))
+        await turn()
+        assert names(client) == ["a", "b"][: "ab".index(text) + 1]
+        clock.now += gap
+    assert pauses == ([] if expected is None else [expected])
+
+
+async def test_without_writes_there_is_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is only received causes no sleep."""
+    monkeypatch.setattr(outbox_module, "perf_counter", Clock())
+    pauses: list[float] = []
+    flusher = Flusher(0.5, pauses.append)
+    for _ in range(3):
+        flusher.arm()
+        await turn()
+    assert pauses == []
+
+
 async def test_one_message_is_one_object_for_all_recipients() -> None:
     """A broadcast is not copied."""
     flusher = Flusher()

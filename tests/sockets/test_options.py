@@ -35,6 +35,8 @@ from synkora import RedisAdapter, SocketServer
         ({"max_payload": 1.5}, TypeError, "max_payload is a whole number of bytes, not 1.5"),
         ({"max_outbox": -1}, ValueError, "max_outbox is a number of bytes above 0, not -1"),
         ({"compression": "yes"}, TypeError, "compression is True or False, not 'yes'"),
+        ({"write_interval": "x"}, TypeError, "write_interval is a number of seconds, not 'x'"),
+        ({"write_interval": 1}, ValueError, "write_interval is a number of seconds from 0 to 0.01, not 1"),
         ({"compression_threshold": "x"}, TypeError, "compression_threshold is a whole number of bytes, not 'x'"),
         ({"instance": 5}, TypeError, "instance is a text, not 5"),
         ({"cors": "*"}, TypeError, "cors is a Cors(…), and pages are named by origins, not '*'"),

@@ -190,6 +190,7 @@ def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServe
         max_outbox=settings.max_outbox,
         compression=settings.compression,
         compression_threshold=settings.compression_threshold,
+        write_interval=settings.write_interval,
         connection_limiter=ConnectionLimiter(
             ConnectionLimits(
                 clients=settings.limit_clients,

@@ -45,6 +45,7 @@ from synkora.app.setting_values import (
     ThresholdValue,
     TokenValue,
     TransportsValue,
+    WriteIntervalValue,
 )
 from synkora.app.setting_warnings import origin_warnings, secret_warnings
 
@@ -191,6 +192,12 @@ class Settings(BaseSettings):
         default=1024,
         validation_alias="WS_COMPRESSION_THRESHOLD",
         description="Smallest message, in bytes, that the server compresses.",
+    )
+    write_interval: WriteIntervalValue = Field(
+        default=0.001,
+        validation_alias="WS_WRITE_INTERVAL",
+        description="Seconds between two writes, at least: a busy server reads and writes more at once, for less CPU "
+        "time. 0 writes at once.",
     )
     connect_timeout: IntervalValue = Field(
         default=45,

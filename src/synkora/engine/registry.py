@@ -60,7 +60,7 @@ class Registry:
         self.settings = settings
         self._sid_prefix = f"{settings.instance}." if settings.instance else ""
         self._connection_limiter = connection_limiter or ConnectionLimiter(ConnectionLimits())
-        self.flusher = Flusher()
+        self.flusher = Flusher(settings.write_interval)
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()
         self.partial_messages: TimeoutQueue[PartialMessage] = TimeoutQueue(

@@ -31,8 +31,9 @@ class EngineSettings:
     The server pings a client every `ping_interval`; the client has `ping_timeout` to answer. An upgrade to WebSocket
     may take `upgrade_timeout`. `max_payload` is the largest accepted message (or POST), including its attachments.
     `proxies` are the trusted proxies. `max_outbox` is the largest backlog of a slow consumer. `compression` offers
-    permessage-deflate for messages, and gzip for polls, from `compression_threshold` up. `instance`, if set, and a dot
-    are the prefix of session ids.
+    permessage-deflate for messages, and gzip for polls, from `compression_threshold` up. `instance`,
+    if set, and a dot are the prefix of session ids. The event loop sleeps so that `write_interval` lies between the
+    writes of two turns.
     """
 
     path: str = "/socket.io/"
@@ -48,6 +49,7 @@ class EngineSettings:
     max_outbox: int = 4_000_000
     compression: bool = False
     compression_threshold: int = 1024
+    write_interval: float = 0
 
     def serves(self, path: str) -> bool:
         """Whether the decoded `path` is the engine's: below the engine's path, or the path without its last slash.

@@ -9,6 +9,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LONGEST: Final = 3600  # seconds: a larger value is probably in milliseconds
+_LONGEST_WRITE_INTERVAL: Final = 0.01  # seconds: each client waits for it
 _TRANSPORTS: Final = get_args(TransportName)
 
 
@@ -23,6 +24,15 @@ def seconds(name: str, value: object) -> float:
         )
     if not value > 0:
         raise ValueError(f"{name} is a number of seconds above 0, not {value:g}")
+    return value
+
+
+def write_interval(value: object) -> float:
+    """Check the least time between two writes. Raises `TypeError` and `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"write_interval is a number of seconds, not {value!r}")
+    if not 0 <= value <= _LONGEST_WRITE_INTERVAL:
+        raise ValueError(f"write_interval is a number of seconds from 0 to {_LONGEST_WRITE_INTERVAL}, not {value:g}")
     return value
 
 
