@@ -222,7 +222,7 @@ class TestCalls:
             call = asyncio.create_task(sockets[0].call("ask"))
             assert await client.receive() == '420["ask"]'
             error = await error_of(client, f"430[{DEEP}]")
-            assert error["message"] == "ack: nested too deeply"
+            assert error == {"message": "ack: nested too deeply", "event": "ack"}
             await still_works(client)
             call.cancel()
 
