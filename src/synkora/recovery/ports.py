@@ -12,17 +12,6 @@ import msgspec
 from synkora.recovery.position import Position
 
 
-class NewEvent(NamedTuple):
-    """An event that has no number yet. The fields are those of `LoggedEvent`."""
-
-    data: bytes
-    attachments: tuple[bytes, ...]
-    rooms: tuple[str, ...]
-    except_rooms: tuple[str, ...]
-    key: str | None = None
-    members_only: bool = False
-
-
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that is kept. `data` is its JSON array without the position, which is added for the clients.
 
@@ -84,6 +73,11 @@ class EventLog(Protocol):
         ...
 
     @property
+    def epoch(self) -> str:
+        """The epoch of `position`."""
+        ...
+
+    @property
     def kept_bytes(self) -> int:
         """Bytes of the events that are kept on this instance."""
         ...
@@ -93,8 +87,18 @@ class EventLog(Protocol):
         """Whether other instances append too: `position` may be behind theirs."""
         ...
 
-    def append(self, new: NewEvent) -> None:
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        rooms: tuple[str, ...] = (),
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+    ) -> None:
         """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
+
+        The arguments are the fields of `LoggedEvent`.
 
         An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
