@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import psutil
 from bench.cluster import has_redis
-from bench.servers import SECRET, Server, node, prepare_peers, running, synkora
+from bench.servers import SECRET, Server, node, running, synkora
 from bench.targets import PER_DELIVERY, REDIS_CPU
 from bench.workloads import Workload, allow_open_files, build, cores, measure, write_tokens
-from rich.console import Console
 from rich.table import Table
 from tests.support.clients import WebSocket, websocket
 from tests.support.servers import Address
 
+from bench import command
 from synkora.identity.tokens import sign
 
 #: Environment of a server that keeps events.
@@ -195,7 +195,7 @@ def _state_in(server: Server, folder: str) -> dict[str, str]:
     return {"STATE_DIR": folder} if "STATE_DIR" in server.environment else {}
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and show the figures side by side."""
     parser = argparse.ArgumentParser(
         prog="bench.recovery", description="Measure relays with recovery and without, and clients that return."
@@ -204,36 +204,32 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3, metavar="S", help="of each run of a relay")
     parser.add_argument("--clients", type=int, default=200, metavar="N", help="clients that return")
     parser.add_argument("--kept", type=int, default=100_000, metavar="N", help="events that are kept meanwhile")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
-    chosen = parser.parse_args(given)
-    console = Console(stderr=True)
-    if not prepare_peers({"Node.js"}, console.print):
-        return 1
-    measured: dict[str, dict[str, Any]] = {}
+    return command.run(parser, arguments, _measure_all, _table, width=140)
+
+
+def _measure_all(options: argparse.Namespace, say: Callable[[str], object]) -> command.Measured:
+    measured: command.Measured = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build("load", folder)
         write_tokens(folder / "tokens.txt", max(each.clients for each in RELAYS))
-        allow_open_files(max(chosen.clients * 2, 2000))
+        allow_open_files(max(options.clients * 2, 2000))
         for workload in RELAYS:
             if workload.instances == 1 or has_redis():
-                relay = replace(workload, seconds=chosen.seconds)
-                measured[workload.name] = _relay_rows(relay, chosen.rounds, folder, console.print)
-        returns = Returns(chosen.clients, kept=chosen.kept)
+                relay = replace(workload, seconds=options.seconds)
+                measured[workload.name] = _relay_rows(relay, options.rounds, folder, say)
+        returns = Returns(options.clients, kept=options.kept)
         measured["returns"] = {}
         for server in servers(is_cluster=False):
             if server.environment["RECOVERY"] == "true":
-                console.print(f"returns: {server.name} …")
+                say(f"returns: {server.name} …")
                 with tempfile.TemporaryDirectory() as own:
                     started = replace(server, environment=server.environment | _state_in(server, own))
                     measured["returns"][server.name] = asyncio.run(measure_returns(started, returns, folder))
-    Console(width=None if sys.stdout.isatty() else 140).print(_table(measured))
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return measured
 
 
-def _table(measured: dict[str, dict[str, Any]]) -> Table:
+def _table(measured: command.Measured) -> Table:
     names = list(dict.fromkeys(name for row in measured.values() for name in row))
     table = Table("", *names)
     for row, by_server in measured.items():
