@@ -5,7 +5,7 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from functools import partial
 from time import time
@@ -20,8 +20,8 @@ from synkora.engine.message import Message
 from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
-from synkora.recovery.ports import Incomplete, LoggedEvent, NewEvent, RecoveryStore, SavedSession
-from synkora.recovery.position import Position, later, parse
+from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore, SavedSession
+from synkora.recovery.position import Position, after_event, later, parse
 from synkora.sockets import packets
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ LOST: Final = frozenset(
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
+_MOST_OUTLIVED: Final = 10  # epochs
 _SLICE: Final = 500  # events of a replay that are encoded in one turn; a few milliseconds
 _LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
@@ -87,18 +88,32 @@ _TOO_MANY: Final = ReplaySize(events=1000)
 class SocketRecovery:
     """The state for a socket's return.
 
-    `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
-    number of the last event before the join, and `left` for rooms that were left that number and the last one before
-    the leave. `after` is where a replay starts; `outcome` says whether there is one, and `size` what it costs.
-    `missed` is encoded as `replay`. `held` has the messages for the socket after `missed` was read, and before the
-    reply to CONNECT.
+    `began` and `outlived` are those of `SavedSession`. `session` is as it was saved last, and before the reply to
+    CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` for
+    rooms that were left that number and the last one before the leave. `after` is where a replay starts; `outcome` says
+    whether there is one, and `size` what it costs. `missed` is encoded as `replay`. `held` has the messages for the
+    socket after `missed` was read, and before the reply to CONNECT.
     """
 
-    __slots__ = ("after", "began", "held", "joined", "left", "missed", "outcome", "pid", "replay", "session", "size")
+    __slots__ = (
+        "after",
+        "began",
+        "held",
+        "joined",
+        "left",
+        "missed",
+        "outcome",
+        "outlived",
+        "pid",
+        "replay",
+        "session",
+        "size",
+    )
 
-    def __init__(self, pid: str, began: Position) -> None:
+    def __init__(self, pid: str, began: Position, outlived: tuple[str, ...] = ()) -> None:
         self.pid = pid
         self.began = began
+        self.outlived = outlived
         self.session: SavedSession | None = None
         self.joined: dict[str, int] = {}
         self.left: dict[str, tuple[int, int]] = {}
@@ -135,7 +150,8 @@ class NamespaceRecovery:
 
     A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `outcomes`
     counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the sum of
-    their bytes.
+    their bytes. `about` returns what the application keeps with a socket's session; `on_start` gets the sessions that
+    the previous process has left.
     """
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
@@ -143,16 +159,23 @@ class NamespaceRecovery:
         self._store = store
         self._max_replay = max_replay
         self.may_replay: Callable[[Socket], bool] = lambda _: True
+        self.about: Callable[[Socket], bytes] = lambda _: b""
+        self.on_start: Callable[[Collection[SavedSession]], None] = lambda _: None
         self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
         self._compress = True
         self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
         self._places: set[_Place] = set()  # that are being learnt
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
         self.log = store.log(core.name, self._deliver)
+        self.log.on_new_epoch = self._continue
         self._sessions = store.sessions(core.name, self._taken)
         self.outcomes: Counter[RecoveryOutcome] = Counter()
         self.replays = Histogram(REPLAY_BOUNDS)
         self.replayed_bytes = 0
+
+    def start(self) -> None:
+        """Report the sessions of the previous process: the store has loaded its files."""
+        self.on_start(self._sessions.lost)
 
     def forget(self) -> None:
         """Drop everything: the namespace is removed."""
@@ -172,14 +195,14 @@ class NamespaceRecovery:
 
         An event for `members_only` does not reach a socket whose id is the name of the room.
         """
-        data, attachments, self._compress, key = draft
-        self.log.append(NewEvent(data, attachments, rooms, except_rooms, key, members_only))
+        self._compress = draft.compress
+        self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
 
     def _deliver(self, event: LoggedEvent) -> None:
         for place in self._places:
             if place.first is None:
                 place.first = event.number
-        data = self.log.position.after_event(event.data)
+        data = after_event(event.data, self.log.epoch, event.number)
         head = self._head
         if event.attachments:
             head = encode_header(PacketType.BINARY_EVENT, self._core.name, attachments=len(event.attachments))
@@ -235,7 +258,7 @@ class NamespaceRecovery:
         if rival is not None:  # an earlier attempt, over a connection that only seems alive
             rival._recovery = None
             rival._session.close(Reason.TRANSPORT_CLOSE)
-        found = socket._recovery = SocketRecovery(session.pid, session.began)
+        found = socket._recovery = SocketRecovery(session.pid, session.began, session.outlived)
         found.session = session
         self._returning[session.pid] = socket
         self._taken(session.sid)
@@ -245,6 +268,8 @@ class NamespaceRecovery:
         offset = parse(brought.offset)
         if brought.offset is not None and offset is None:
             found.outcome = RecoveryOutcome.EPOCH  # of another server
+        elif session.outlived and (offset is None or offset.epoch in session.outlived):
+            found.outcome = RecoveryOutcome.EPOCH  # what the client has got of an earlier log cannot be compared
         elif not self.may_replay(socket):
             found.outcome = RecoveryOutcome.DECLINED
         else:
@@ -399,7 +424,7 @@ class NamespaceRecovery:
 
         def located(position: Position | None) -> None:
             self._places.discard(place)
-            if position is None:
+            if position is None or found.began.epoch != assumed.epoch:
                 return
             if place.first is not None and place.first <= position.number:  # it has been sent to the socket
                 position = Position(position.epoch, place.first - 1)
@@ -415,6 +440,19 @@ class NamespaceRecovery:
     def _save_again(self, socket: "Socket", found: SocketRecovery) -> None:
         """Save the positions of a shared log, unless the socket has ended meanwhile."""
         if self.log.is_shared and socket.connected and socket._recovery is found:
+            self._save(socket, found)
+
+    def _continue(self) -> None:
+        """Let the sessions of connected clients continue in a shared log that has begun again."""
+        position = self.log.position
+        for socket in tuple(self._core.sockets.values()):
+            found = socket._recovery
+            if found is None or not socket.connected:
+                continue
+            found.outlived = (*found.outlived, found.began.epoch)[-_MOST_OUTLIVED:]
+            found.began = position
+            found.joined = dict.fromkeys(found.joined, position.number)
+            found.left.clear()
             self._save(socket, found)
 
     def left(self, socket: "Socket", rooms: tuple[str, ...]) -> None:
@@ -433,7 +471,14 @@ class NamespaceRecovery:
         for room in joined.keys() - (socket._rooms or set()):
             del joined[room]
         found.session = SavedSession(
-            found.pid, socket.id, socket.identity, tuple(joined), found.began, joined=tuple(joined.values())
+            found.pid,
+            socket.id,
+            socket.identity,
+            tuple(joined),
+            found.began,
+            joined=tuple(joined.values()),
+            outlived=found.outlived,
+            about=self.about(socket),
         )
         self._sessions.save(found.session)
 
