@@ -1,13 +1,18 @@
 """Recovery over Redis."""
 
+from dataclasses import replace
+
 import pytest
 from tests.contracts.event_log import EventLogContract, MakeStore, event, name_of
 from tests.contracts.session_store import SESSION, SessionStoreContract, lost
 from tests.support.clocks import Clock
+from tests.support.links import QUICK, MakeLink
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, NewEvent
+from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
@@ -35,6 +40,12 @@ class Followed(RedisStore):
         """Wait for what the log does after the reply to an append."""
         for _ in range(2):
             await self.link.call("PING")
+
+
+def lose(link: Link) -> None:
+    """End the connection of a link that is up."""
+    assert link._up is not None
+    link._up.end("the test ends the connection")
 
 
 @pytest.fixture
@@ -138,10 +149,62 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
     log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
     redis.kill()
     await until(lambda: not link.is_up)
-    for _ in range(9):
+    for _ in range(17):
         log.append(NewEvent(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ()))
     assert log.lost == 2
     redis.start()
+
+
+async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(link: Link) -> None:
+    """It does not wait for Redis for ever, and does not stop the events behind it when Redis is back."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    nested = b'["deep",' + b"[" * 700 + b'{"_placeholder":true,"num":0}' + b"]" * 700 + b"]"
+    log.append(NewEvent(nested, (b"attachment",), ("p",), ()))
+    assert [each.data for each in delivered] == [nested]
+    assert (log.lost, log.kept_bytes) == (1, 0)
+    lose(link)
+    log.append(NewEvent(nested, (b"attachment",), ("p",), ()))
+    log.append(NewEvent(event("a"), (), ("p",), ()))
+    assert log.kept_bytes > 0
+    await until(lambda: link.is_up)
+    await until(lambda: log.kept_bytes == 0)
+    assert log.lost == 2
+    assert await log.kept("p") == (1, len(event("a")))
+
+
+async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
+    redis: RedisServer, make_link: MakeLink
+) -> None:
+    """Their commands are larger than what a link holds: they are sent a part at a time, in their order."""
+    link = make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10))
+    assert await link.start(PATIENCE)
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    await until(lambda: log.position.number == 0)
+    redis.pause()
+    lose(link)
+    for number in range(4000):
+        log.append(NewEvent(event(str(number)), (), ("p",), ()))
+    redis.resume()
+    await until(lambda: link.is_up)
+    log.append(NewEvent(event("last"), (), ("p",), ()))
+    await until(lambda: log.kept_bytes == 0)
+    assert link.reconnects == 1
+    assert log.lost == 0
+    found = await log.read(("p",), Position(log.position.epoch, 0))
+    assert not isinstance(found, Incomplete)
+    assert [name_of(each) for each in found] == [*map(str, range(4000)), "last"]
+
+
+async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
+    """A read that finds something else in a stream has an answer, and the instance goes on."""
+    log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
+    log.append(NewEvent(event("a"), (), ("p",), ()))
+    await until(lambda: log.position.number == 1)
+    redis.do("XADD", log._keys.room("p")[0], "2-0", "s", "1", "junk", "junk")
+    redis.do("HSET", log._keys.of("log"), "number", "2")
+    assert await log.read(("p",), Position(log.position.epoch, 0)) is Incomplete.UNAVAILABLE
 
 
 async def test_sessions_that_could_not_be_saved_are_saved_later(redis: RedisServer, link: Link) -> None:
