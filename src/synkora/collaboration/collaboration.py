@@ -155,6 +155,7 @@ class Collaboration:
         recovery = recovery_of(namespace)
         if recovery is not None:
             recovery.may_replay = self._may_replay
+            recovery.count_read = self._count_read
         namespace.use(self._limit_connects)
         namespace.use(self.authentication.authenticate)
         namespace.on_connect(self._welcome)
@@ -245,6 +246,12 @@ class Collaboration:
 
     def _may_replay(self, socket: Socket) -> bool:
         return self._works.excess(socket.identity) <= 0
+
+    def _count_read(self, socket: Socket, events: int) -> None:
+        work = self._works.of(socket.identity)
+        if work is not None:
+            work.count_read(events)
+            self._works.store_debt(socket.identity)  # the user may have no other connection yet
 
     def _welcome(self, socket: Socket, _: object = None) -> Awaitable[None] | None:
         """Admit a socket that is signed in, with the projects that it returns to. Raises `ConnectRefused`."""

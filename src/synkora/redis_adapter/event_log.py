@@ -16,7 +16,7 @@ from synkora.engine.logs import Log
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, NewEvent
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, NewEvent
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -85,6 +85,14 @@ class _Entry(NamedTuple):
     event: LoggedEvent
     sender: str
     number: int
+
+
+class _Found(NamedTuple):
+    """What a read found; see `Missed`."""
+
+    entries: list[_Entry] | Incomplete
+    looked_at: int
+    until: Position
 
 
 class _Unsent(NamedTuple):
@@ -369,7 +377,8 @@ class RedisLog:
         rooms = dict.fromkeys(self._local_rooms(), (0, True))
         self._ask(rooms, self._position, self._caught_up, leaves_out=False)
 
-    def _caught_up(self, missed: list[_Entry] | Incomplete) -> None:
+    def _caught_up(self, found: _Found) -> None:
+        missed = found.entries
         if not self._link.is_up:
             return
         if isinstance(missed, Incomplete):
@@ -420,14 +429,16 @@ class RedisLog:
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events after a position that a socket in `rooms` has missed."""
-        found: asyncio.Future[list[_Entry] | Incomplete] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
         self._ask(dict.fromkeys(rooms, (0, True)), after, found.set_result, leaves_out=True)
-        return _events(await found)
+        return _missed(await found).events
 
-    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+    def replay(
+        self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
+    ) -> None:
         """Read the events that a socket has missed. `answered` is called in order among the deliveries."""
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
-        self._ask(rooms, after, lambda missed: answered(_events(missed)), leaves_out=True)
+        self._ask(rooms, after, lambda found: answered(_missed(found)), leaves_out=True, most=most)
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""
@@ -446,9 +457,10 @@ class RedisLog:
         self,
         rooms: Mapping[str, tuple[int, bool]],
         after: Position,
-        answered: Callable[[list[_Entry] | Incomplete], None],
+        answered: Callable[[_Found], None],
         *,
         leaves_out: bool,
+        most: int | None = None,
     ) -> None:
         """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         keys, settings = self._keys, self._settings
@@ -460,7 +472,7 @@ class RedisLog:
             ceil(settings.max_age * 1000),
             settings.replay_events,
             settings.replay_bytes,
-            settings.read_events,
+            settings.read_events if most is None else most,
             int(leaves_out),
         ]
         for room, (number, is_joined) in {**rooms, _EVERYONE: (0, True)}.items():
@@ -469,32 +481,38 @@ class RedisLog:
 
         def replied(reply: Any) -> None:
             try:
-                missed = self._missed(reply)
+                found = _found(reply)
             except (ValueError, TypeError, LookupError) as error:  # written by another program or version
                 log.warning("log_entry_unreadable", problem=str(error))
-                missed = Incomplete.UNAVAILABLE
-            answered(missed)
+                found = _Found(Incomplete.UNAVAILABLE, 0, after)
+            answered(found)
 
         def ended(call: asyncio.Future[Any]) -> None:
             if call.exception() is not None:
-                answered(Incomplete.UNAVAILABLE)
+                answered(_Found(Incomplete.UNAVAILABLE, 0, after))
 
         self._link.run(_READ, names, args, replied).add_done_callback(ended)
-
-    def _missed(self, reply: Any) -> list[_Entry] | Incomplete:
-        reason = reply[0].decode()
-        if reason:
-            return Incomplete(reason)
-        entries = [_entry(number, room.decode(), fields) for number, room, fields in reply[3]]
-        return sorted(entries, key=lambda entry: entry.event.number)
 
     def _now(self) -> int:
         """The time in ms since 1970: it decides which events are too old."""
         return ceil(self._clock() * 1000)
 
 
-def _events(missed: list[_Entry] | Incomplete) -> list[LoggedEvent] | Incomplete:
-    return missed if isinstance(missed, Incomplete) else [entry.event for entry in missed]
+def _found(reply: Any) -> _Found:
+    reason, epoch, last, looked_at = reply[0].decode(), reply[1].decode(), reply[2], reply[3]
+    entries: list[_Entry] | Incomplete
+    if reason:
+        entries = Incomplete(reason)
+    else:
+        entries = [_entry(number, room.decode(), fields) for number, room, fields in reply[4]]
+        entries.sort(key=lambda entry: entry.event.number)
+    return _Found(entries, looked_at, Position(epoch, last))
+
+
+def _missed(found: _Found) -> Missed:
+    entries = found.entries
+    events = entries if isinstance(entries, Incomplete) else [entry.event for entry in entries]
+    return Missed(events, found.looked_at, found.until)
 
 
 def _entry(number: int, room: str, written: Sequence[bytes]) -> _Entry:
