@@ -19,8 +19,6 @@ async def _nothing() -> None:
 
 
 class Trial:
-    """A log and its deliveries."""
-
     def __init__(
         self,
         log: EventLog,
@@ -35,7 +33,6 @@ class Trial:
 
     @classmethod
     async def start(cls, make: MakeStore, settings: RecoverySettings | None = None, namespace: str = "/") -> "Trial":
-        """Open a log."""
         clock, delivered = Clock(), list[LoggedEvent]()
         store = await make(settings or RecoverySettings(), clock)
         settled: Callable[[], Awaitable[None]] = getattr(store, "settled", _nothing)
@@ -65,12 +62,10 @@ def event(name: str) -> bytes:
 
 
 def without_key(event: LoggedEvent) -> LoggedEvent:
-    """An event as its receivers see it."""
     return msgspec.structs.replace(event, key=None)
 
 
 def name_of(event: LoggedEvent) -> str:
-    """The name of such an event."""
     return event.data[2:-2].decode()
 
 

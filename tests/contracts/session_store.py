@@ -15,7 +15,6 @@ SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch
 
 
 def lost(pid: str, at: float = NOW) -> SavedSession:
-    """A session whose connection was lost."""
     return msgspec.structs.replace(SESSION, pid=pid, lost_at=at)
 
 
