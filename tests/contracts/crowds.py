@@ -21,7 +21,7 @@ async def _at_once() -> None:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Servers that run, in this event loop, and where; `settle` returns when each knows what the others have done.
+    """Running servers in this event loop. `settle` returns when each knows what the others have done.
 
     That is: what was sent has arrived, and what will be sent into a room arrives at its present members.
     """
@@ -32,12 +32,11 @@ class Cluster:
 
     @property
     def namespaces(self) -> list[Namespace]:
-        """The main namespace of each server."""
         return [server.of("/") for server in self.servers]
 
 
 class Crowd:
-    """Four people, each on the next server in turn; alice and bob are in `red`, bob and carol in `blue`."""
+    """Four clients, each on the next server in turn. alice and bob are in `red`, bob and carol in `blue`."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -45,23 +44,19 @@ class Crowd:
         self.sockets: dict[str, Socket] = {}
 
     def server(self, name: str) -> SocketServer:
-        """The server that somebody is connected to."""
         return self.cluster.servers[NAMES.index(name) % len(self.cluster.servers)]
 
     def beside(self, server: SocketServer) -> list[str]:
-        """The clients of this server."""
         return [name for name in NAMES if self.server(name) is server]
 
     def names(self, ids: set[str]) -> list[str]:
-        """The clients of these ids."""
         return [name for name in NAMES if self.sockets[name].id in ids]
 
     def members(self, room: str) -> list[str]:
-        """The clients in a room."""
         return [name for name in NAMES if room in self.sockets[name].rooms]
 
     async def who_gets(self, event: list[Any], sender: SocketServer) -> list[str]:
-        """The clients that got `event` from a server, once each; afterwards nothing that it sent is in transit."""
+        """The clients that got `event` from a server, once each. Afterwards nothing of it is in transit."""
         got: list[str] = []
         sender.emit("end")
         for name, client in self.clients.items():
@@ -71,7 +66,6 @@ class Crowd:
         return got
 
     async def answer(self, name: str, event: str, *args: object) -> None:
-        """Acknowledge the event that is next for somebody."""
         message = await self.clients[name].receive()
         assert isinstance(message, str)
         found = re.fullmatch(rf'42(\d+)\["{event}".*\]', message)
@@ -81,7 +75,7 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd_in(cluster: Cluster) -> AsyncIterator[Crowd]:
-    """Connect the people, and put them into their rooms."""
+    """Connect the clients, and let them join their rooms."""
     crowd = Crowd(cluster)
     async with AsyncExitStack() as stack:
         for number, name in enumerate(NAMES):

@@ -1,4 +1,4 @@
-"""What every log of events does: a suite that each implementation of the port is run by."""
+"""The contract of every event log."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, Missed, NewEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, Missed, RecoveryStore
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 
@@ -19,8 +19,6 @@ async def _nothing() -> None:
 
 
 class Trial:
-    """A log, with what it has delivered."""
-
     def __init__(
         self,
         log: EventLog,
@@ -35,7 +33,6 @@ class Trial:
 
     @classmethod
     async def start(cls, make: MakeStore, settings: RecoverySettings | None = None, namespace: str = "/") -> "Trial":
-        """Open a log."""
         clock, delivered = Clock(), list[LoggedEvent]()
         store = await make(settings or RecoverySettings(), clock)
         settled: Callable[[], Awaitable[None]] = getattr(store, "settled", _nothing)
@@ -47,7 +44,7 @@ class Trial:
         """Append an event for each name, and wait until all are delivered. Returns the position after the last."""
         for name in names:
             due = len(self.delivered) + 1
-            self.log.append(NewEvent(event(name), (), rooms, but, key))
+            self.log.append(event(name), (), rooms, but, key)
             async with asyncio.timeout(5):
                 while len(self.delivered) < due:
                     await asyncio.sleep(0)
@@ -55,23 +52,20 @@ class Trial:
         return self.log.position
 
     async def missed(self, after: Position, *rooms: str) -> list[str] | Incomplete:
-        """The names of what a socket in these rooms has missed."""
+        """The names of the events that a socket in these rooms has missed."""
         found = await self.log.read(rooms or ("p", "me"), after)
         return found if isinstance(found, Incomplete) else [name_of(event) for event in found]
 
 
 def event(name: str) -> bytes:
-    """The JSON array of an event."""
     return b'["%b"]' % name.encode()
 
 
 def without_key(event: LoggedEvent) -> LoggedEvent:
-    """An event as its receivers see it."""
     return msgspec.structs.replace(event, key=None)
 
 
 def name_of(event: LoggedEvent) -> str:
-    """The name of such an event."""
     return event.data[2:-2].decode()
 
 
@@ -83,7 +77,7 @@ class EventLogContract:
         assert await trial.missed(trial.log.position) == []
 
     async def test_events_after_a_position_are_read(self, make: MakeStore) -> None:
-        """In its order, with all that belongs to an event."""
+        """In order and complete."""
         trial = await Trial.start(make)
         began = await trial.append("a")
         await trial.append("b", rooms=("p", "q"), but=("x", "y"), key="k")
@@ -97,7 +91,7 @@ class EventLogContract:
             ]
 
     async def test_what_is_kept_of_a_room_is_counted(self, make: MakeStore) -> None:
-        """A replaced event is not counted; the bytes are those of the events' data and attachments."""
+        """A replaced event is not counted. The bytes are those of the events' data and attachments."""
         trial = await Trial.start(make)
         assert await trial.log.kept("p") == Kept(0, 0)
         await trial.append("a", "b")
@@ -108,14 +102,14 @@ class EventLogContract:
     async def test_attachments_are_kept(self, make: MakeStore) -> None:
         trial = await Trial.start(make)
         began = trial.log.position
-        trial.log.append(NewEvent(event("a"), (b"\x00one", b""), ("p",), ()))
+        trial.log.append(event("a"), (b"\x00one", b""), ("p",), ())
         await trial.append("b")
         found = await trial.log.read(("p",), began)
         assert not isinstance(found, Incomplete)
         assert [event.attachments for event in found] == [(b"\x00one", b""), ()]
 
     async def test_fault_03_the_order_of_delivery_is_the_order_of_positions(self, make: MakeStore) -> None:
-        """One order for all rooms, however many append: each event is delivered once, with the next position."""
+        """One order for all rooms and any number of appenders: each event comes once, with the next position."""
         trial = await Trial.start(make)
 
         async def send(sender: int) -> None:
@@ -129,7 +123,7 @@ class EventLogContract:
         assert await trial.missed(began, "p0", "p1", "p2") == [name_of(event) for event in trial.delivered]
 
     async def test_only_events_of_the_rooms_are_read(self, make: MakeStore) -> None:
-        """An event for several rooms comes once; an event without rooms is for all."""
+        """An event for several rooms comes once. An event without rooms is for all."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("one", rooms=("p",))
@@ -152,7 +146,7 @@ class EventLogContract:
         assert await trial.missed(began, "q", "others") == ["for all but us"]
 
     async def test_a_newer_event_replaces_the_one_with_its_key(self, make: MakeStore) -> None:
-        """In the same room; events without a key stay."""
+        """In the same room. Events without a key stay."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("old", key="k")
@@ -171,7 +165,7 @@ class EventLogContract:
         assert await trial.missed(began) == ["197", "198", "199"]
 
     async def test_fault_06_an_idle_client_is_recovered(self, make: MakeStore) -> None:
-        """All events have grown too old, that of its last position too, but it has missed no event."""
+        """All events have expired, including the one of its last position, but it has missed no event."""
         trial = await Trial.start(make, RecoverySettings(max_age=64))
         idle = await trial.append("a", "b")
         trial.clock.now += 1000
@@ -205,7 +199,7 @@ class EventLogContract:
         assert await trial.missed(after_a) == ["c"]
 
     async def test_fault_10_too_many_events_are_refused_as_a_whole(self, make: MakeStore) -> None:
-        """The bound itself is still read; own events do not count."""
+        """The bound itself is still read. Own events do not count."""
         trial = await Trial.start(make, RecoverySettings(replay_events=3))
         began = trial.log.position
         first = await trial.append("a")
@@ -215,7 +209,7 @@ class EventLogContract:
         assert await trial.missed(began) is Incomplete.TOO_MANY
 
     async def test_a_read_examines_a_limited_number_of_events(self, make: MakeStore) -> None:
-        """A client's own events are left out, and take time all the same, in one room or in many."""
+        """A client's own events are omitted, but examining them takes time, in one room or in many."""
         trial = await Trial.start(make, RecoverySettings(replay_events=3))
         began = trial.log.position
         first = await trial.append("mine", but=("me",))
@@ -245,7 +239,7 @@ class EventLogContract:
         assert await trial.missed(first) == ["cd", "ef", "gh"]
         assert await trial.missed(began) is Incomplete.TOO_MANY
         last = trial.log.position
-        trial.log.append(NewEvent(event("a"), (bytes(30),), ("p",), ()))
+        trial.log.append(event("a"), (bytes(30),), ("p",), ())
         assert await trial.missed(last) is Incomplete.TOO_MANY
 
     async def test_a_room_is_bounded_in_events(self, make: MakeStore) -> None:
@@ -259,7 +253,7 @@ class EventLogContract:
         assert await trial.missed(began) is Incomplete.TRIMMED
 
     async def test_a_room_is_bounded_in_bytes(self, make: MakeStore) -> None:
-        """What is larger than the bound is delivered, and not kept."""
+        """A larger event is delivered, and not kept."""
         trial = await Trial.start(make, RecoverySettings(room_bytes=10))
         began = await trial.append("a")
         await trial.append("b")
@@ -272,7 +266,7 @@ class EventLogContract:
         assert await trial.missed(trial.log.position) == []
 
     async def test_the_quietest_rooms_are_forgotten(self, make: MakeStore) -> None:
-        """A client of a forgotten room is refused if something was lost for it."""
+        """A client of a forgotten room is refused if it may have missed an event."""
         trial = await Trial.start(make, RecoverySettings(max_rooms=2))
         began = trial.log.position
         await trial.append("a", rooms=("p",))
@@ -285,7 +279,7 @@ class EventLogContract:
         assert await trial.missed(after_b, "q") == []
 
     async def test_all_rooms_together_are_bounded_in_bytes(self, make: MakeStore) -> None:
-        """The quietest room makes way."""
+        """The quietest room is removed."""
         trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 3))
         began = trial.log.position
         for room in ("p", "q", "r", "s"):
@@ -304,7 +298,7 @@ class EventLogContract:
         assert await trial.missed(forgotten, "p") == ["c"]
 
     async def test_positions_of_another_log_are_refused(self, make: MakeStore) -> None:
-        """Another epoch, and a number that was not given yet."""
+        """Another epoch, or a number that was not assigned yet."""
         trial = await Trial.start(make)
         epoch, number = await trial.append("a")
         assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
@@ -315,11 +309,11 @@ class EventLogContract:
         delivered: list[LoggedEvent] = []
         one, other = store.log("/", delivered.append), store.log("/other", delivered.append)
         began = other.position
-        one.append(NewEvent(event("a"), (), ("p",), ()))
+        one.append(event("a"), (), ("p",), ())
         assert await other.read(("p",), began) == []
 
     async def test_positions_have_a_text(self, make: MakeStore) -> None:
-        """The text is short, and leads back to the position."""
+        """The text is short, and can be parsed."""
         trial = await Trial.start(make)
         position = await trial.append("a")
         assert parse(str(position)) == position

@@ -1,21 +1,24 @@
-"""A run of one or several servers with clients that work while connections and servers break, again and again."""
+"""A run of one or several servers with clients that work while connections and servers break repeatedly."""
 
 import asyncio
+import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from tests.recovery.checker import Client, Edit, violations
+from tests.support.nginx import INSTANCES, running_nginx
 from tests.support.node_process import Message, NodeProcess
 from tests.support.people import Person
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import APP_OPTIONS
+from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, expect_health
 
 PROJECTS: Final = ("project-a", "project-b")
 #: A connection that only seems alive lasts for up to three seconds.
@@ -32,10 +35,22 @@ _OPTIONS: Final = {**APP_OPTIONS, "reconnectionDelay": 50, "reconnectionDelayMax
 _TRANSPORTS: Final = (["websocket"], ["polling"], ["polling", "websocket"])
 _RETURNED: Final = 10  # seconds within which everyone is back, on a busy machine
 _KEYS: Final = 5  # tasks that are edited again and again
+#: What may go wrong if not all, as in `RECOVERY_KINDS="a drain, kill -9"`.
+_KINDS: Final = [kind.strip() for kind in os.environ.get("RECOVERY_KINDS", "").split(",") if kind.strip()]
+_RECENT: Final = 20  # edits
+_DRAIN: Final = 1  # seconds
+_PAUSE: Final = (0.5, 2)  # seconds without Redis that a link outlives
+_LONG_PAUSE: Final = 8  # seconds: a link takes Redis for lost after six
+
+
+def _origin(edit_id: str) -> tuple[int, int]:
+    """The number of an edit's page, and the edit's number among those of the page."""
+    page, _, number = edit_id.rpartition("/")[2].partition("-")
+    return int(page), int(number)
 
 
 class Page:
-    """A page that joins its projects once, on mount. `client` is what the checker reads."""
+    """A page that joins its projects once, on mount. `client` is the checker's record."""
 
     def __init__(self, number: int, relay: Relay, node: NodeProcess) -> None:
         person = Person(f"user-{number // 2}", f"User {number // 2}")  # two tabs each
@@ -46,36 +61,34 @@ class Page:
         self.connects = 0
         self.lists = 0  # of users, that it has got: one for each join
         self.farewells = 0  # how often it was told that somebody has left
-        self._number = number
+        self.number = number
         self._token = person.token
         self._node = node
         self._name = node.listen(self._heard)
         self._asking: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        """Connect."""
-        transports = _TRANSPORTS[self._number % len(_TRANSPORTS)]
+        transports = _TRANSPORTS[self.number % len(_TRANSPORTS)]
         options = {**_OPTIONS, "auth": {"token": self._token}, "transports": transports}
         self._node.order("open", name=self._name, url=f"http://127.0.0.1:{self.relay.port}", options=options)
 
     def close(self) -> None:
-        """Disconnect."""
         for task in self._asking:
             task.cancel()
         self._node.order("close", name=self._name)
 
-    def edit(self, chance: random.Random) -> None:
+    def edit(self, chance: random.Random, *, is_ordered: bool) -> None:
         """Edit something: a task, or the canvas, whose edits all count."""
         number = len(self.client.sent)
         project = chance.choice(self.client.projects)
-        edit_id = f"{project}/{self._number}-{number}"
+        edit_id = f"{project}/{self.number}-{number}"
         if chance.random() < 0.5:
             task = f"task-{chance.randrange(_KEYS)}"
             event = ["task:update", {"projectId": project, "task": {"id": task, "edit": edit_id}}]
-            edit = Edit(edit_id, project, task)
+            edit = Edit(edit_id, project, task, is_ordered=is_ordered)
         else:
             event = ["canvas:update", {"projectId": project, "changes": [{"edit": edit_id}]}]
-            edit = Edit(edit_id, project)
+            edit = Edit(edit_id, project, is_ordered=is_ordered)
         self.client.sent.append(edit)
         if chance.random() < 0.5 and self.is_connected:
             asking = asyncio.create_task(self._ask(number, event))
@@ -85,7 +98,7 @@ class Page:
             self._node.order("emit", name=self._name, event=event)
 
     async def _ask(self, number: int, event: list[Any]) -> None:
-        """Emit with an ack: what the server acknowledges it must not lose."""
+        """Emit with an ack: the server must not lose an acknowledged edit."""
         try:
             await self._node.ask("call", name=self._name, event=event)
         except AssertionError:
@@ -116,14 +129,21 @@ class Page:
         project, _, _ = edit_id.partition("/")
         self.client.received[project].append(edit_id)
 
+    def has_heard(self, since: Mapping[int, int]) -> bool:
+        """Whether it has got an edit in each project that is later than so many edits of its sender."""
+        return all(
+            any(number >= since[sender] for sender, number in map(_origin, self.client.received[project][-_RECENT:]))
+            for project in self.client.projects
+        )
+
     @property
     def has_all(self) -> bool:
-        """Whether it is connected, and nothing that it has sent waits for an answer."""
+        """Whether it is connected, and no sent edit waits for an ack."""
         return self.is_connected and not self._asking
 
 
 class Host:
-    """Where a server runs, again and again, on one port and with the same settings."""
+    """A place of successive servers, on one port and with the same settings."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self._folder = folder
@@ -132,7 +152,6 @@ class Host:
         self._process: ServerProcess | None = None
 
     async def start(self) -> None:
-        """Start the server."""
         self._process = await asyncio.to_thread(lambda: ServerProcess(self._folder, **self._variables))
 
     async def kill(self) -> None:
@@ -146,34 +165,46 @@ class Host:
         code = await asyncio.to_thread(self._process.stop)
         assert code == 0, self._process.output
 
+    async def expect_healthy(self) -> None:
+        assert self._process is not None
+        await expect_health(self._process, status="healthy")
+
 
 class Run:
     """Pages at work, and what goes wrong meanwhile; `faults` counts it.
 
-    With several hosts a page that loses its connection may return to another one.
+    With two hosts there are an nginx in front of them and a Redis that keeps its memory in a file.
     """
 
-    def __init__(self, hosts: list[Host], pages: list[Page], chance: random.Random) -> None:
+    def __init__(self, hosts: list[Host], pages: list[Page], chance: random.Random, redis: RedisServer | None) -> None:
         self.hosts = hosts
         self.pages = pages
         self.faults: Counter[str] = Counter()
         self._chance = chance
+        self._redis = redis
+        self._is_ordered = True
 
-    async def work(self, seconds: float, *, kinds: int, patience: float = _RETURNED) -> None:
-        """Have all pages edit, and things go wrong, for so long, and until `kinds` of faults were there.
+    @property
+    def kinds(self) -> Mapping[str, Callable[["Run"], Awaitable[None]]]:
+        """What goes wrong, in turns."""
+        kinds = FAULTS if self._redis is None else {**FAULTS, **FAULTS_OF_SEVERAL}
+        return {name: fault for name, fault in kinds.items() if not _KINDS or name in _KINDS}
+
+    async def work(self, seconds: float, *, kinds: int | None = None, patience: float = _RETURNED) -> None:
+        """Have all pages edit, and things go wrong, for so long, and until `kinds` of faults were there, or all.
 
         Then wait until everyone has come back, and until the checker finds nothing, for `patience` seconds at most.
         """
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(self._edit(page)) for page in self.pages]
-            breaking = tasks.create_task(self._break(seconds, kinds))
+            breaking = tasks.create_task(self._break(seconds, len(self.kinds) if kinds is None else kinds))
             await breaking
             for task in working:
                 task.cancel()
         await self._settle(patience)
 
     async def _settle(self, patience: float) -> None:
-        """Wait until everyone is connected and has got everything, and nothing comes any more.
+        """Wait until everyone is connected and has received everything.
 
         A page whose connection was cut at the end does not know of the cut yet.
         """
@@ -192,72 +223,128 @@ class Run:
     async def _edit(self, page: Page) -> None:
         chance = random.Random(self._chance.random())
         while True:
-            page.edit(chance)
+            page.edit(chance, is_ordered=self._is_ordered)
             await asyncio.sleep(chance.uniform(0.02, 0.3))
 
     async def _break(self, seconds: float, kinds: int) -> None:
         end = asyncio.get_running_loop().time() + seconds
         order: list[str] = []
         while asyncio.get_running_loop().time() < end or len(self.faults) < kinds:
-            order = order or self._chance.sample(list(FAULTS), len(FAULTS))
+            order = order or self._chance.sample(list(self.kinds), len(self.kinds))
             name = order.pop()
             await asyncio.sleep(self._chance.uniform(0.2, 1))
-            await FAULTS[name](self)
+            await self.kinds[name](self)
             self.faults[name] += 1
 
     def _pick(self) -> Relay:
-        """Pick a page's relay, and the host that it leads to from now on."""
-        relay = self._chance.choice(self.pages).relay
-        relay.target = self._chance.choice(self.hosts).port
-        return relay
+        return self._chance.choice(self.pages).relay
+
+    # Connections
 
     async def reset(self) -> None:
-        """End a connection."""
         self._pick().reset()
 
     async def reset_all(self) -> None:
-        """End all connections."""
         for page in self.pages:
-            page.relay.target = self._chance.choice(self.hosts).port
             page.relay.reset()
 
     async def vanish(self) -> None:
-        """End a connection on the side of the page alone."""
+        """Close a connection only on the side of the page."""
         self._pick().vanish()
 
     async def silence(self) -> None:
-        """Have a line hand on nothing, for longer than a connection lives without a ping, and then break."""
+        """Let a connection deliver nothing for longer than the ping timeout, and then break."""
         relay = self._pick()
         relay.is_stuck = True
         await asyncio.sleep(self._chance.uniform(0.5, 4))
         relay.is_stuck = False
         relay.cut()
 
-    def _leave(self) -> Host:
-        """Pick a host, and lead its pages to the others, if there are any."""
-        host = self._chance.choice(self.hosts)
-        others = [other for other in self.hosts if other is not host] or [host]
-        for page in self.pages:
-            if page.relay.target == host.port:
-                page.relay.target = self._chance.choice(others).port
-        return host
+    # Servers
 
     async def kill(self) -> None:
-        """Kill a server, and start it again."""
-        host = self._leave()
+        host = self._chance.choice(self.hosts)
         await host.kill()
         await asyncio.sleep(self._chance.uniform(0, 0.5))
         await host.start()
 
     async def stop(self) -> None:
-        """Restart a server by SIGTERM."""
-        host = self._leave()
-        await host.stop()
-        await host.start()
+        """Restart a server by SIGTERM. If there are several, the last one stops at once."""
+        await self.hosts[-1].stop()
+        await self.hosts[-1].start()
+
+    async def drain(self) -> None:
+        await self.hosts[0].stop()
+        await self.hosts[0].start()
+
+    async def roll(self) -> None:
+        for host in self.hosts:
+            await host.stop()
+            await host.start()
+            await host.expect_healthy()
+
+    # Redis
+
+    async def pause_redis(self) -> None:
+        """Freeze Redis for less than a link outlives."""
+        assert self._redis is not None
+        self._redis.pause()
+        await asyncio.sleep(self._chance.uniform(*_PAUSE))
+        self._redis.resume()
+
+    async def pause_redis_for_long(self) -> None:
+        """Freeze Redis for longer than a link outlives."""
+        assert self._redis is not None
+        async with self._without_order():
+            self._redis.pause()
+            await asyncio.sleep(_LONG_PAUSE)
+            self._redis.resume()
+
+    async def restart_redis(self) -> None:
+        """Kill Redis, and start it again with its memory."""
+        async with self._without_order():
+            await self._restart_redis(keeps=True)
+
+    async def empty_redis(self) -> None:
+        """Kill Redis, and start it again without its memory."""
+        async with self._without_order():
+            await self._restart_redis(keeps=False)
+
+    async def _restart_redis(self, *, keeps: bool) -> None:
+        redis = self._redis
+        assert redis is not None
+        await asyncio.to_thread(redis.kill)
+        await asyncio.sleep(self._chance.uniform(0, 2))
+        if not keeps:
+            redis.forget()
+        await asyncio.to_thread(redis.start)
+
+    @asynccontextmanager
+    async def _without_order(self) -> AsyncIterator[None]:
+        """Have Redis away while all pages are connected, since those that return meanwhile have lost their place.
+
+        Edits of this time have no common order. All of them have to come to all other members, once.
+        """
+        await self._hear_each_other()
+        self._is_ordered = False
+        await self._hear_each_other()
+        yield
+        for host in self.hosts:
+            await host.expect_healthy()
+        await self._hear_each_other()
+        self._is_ordered = True
+
+    async def _hear_each_other(self) -> None:
+        """Wait until each page is connected, and has got an edit that was sent from now on."""
+        async with asyncio.timeout(PATIENCE):
+            while not all(page.is_connected for page in self.pages):
+                await asyncio.sleep(0.02)
+            since = {page.number: len(page.client.sent) for page in self.pages}
+            while not all(page.is_connected and page.has_heard(since) for page in self.pages):
+                await asyncio.sleep(0.02)
 
 
-#: What goes wrong, in turns.
-FAULTS: Final = {
+FAULTS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
     "a reset": Run.reset,
     "resets of all": Run.reset_all,
     "a half-open connection": Run.vanish,
@@ -265,21 +352,39 @@ FAULTS: Final = {
     "kill -9": Run.kill,
     "SIGTERM": Run.stop,
 }
+FAULTS_OF_SEVERAL: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
+    "a drain": Run.drain,
+    "a rolling restart": Run.roll,
+    "Redis pauses": Run.pause_redis,
+    "Redis pauses for long": Run.pause_redis_for_long,
+    "Redis restarts": Run.restart_redis,
+    "Redis loses its memory": Run.empty_redis,
+}
 
 
 @asynccontextmanager
 async def running(
-    folder: Path, node: NodeProcess, seed: int, pages: int = 8, instances: int = 1, **variables: str
+    folder: Path, node: NodeProcess, seed: int, *, pages: int = 8, redis: RedisServer | None = None, **variables: str
 ) -> AsyncIterator[Run]:
-    """Servers with pages that have joined their projects."""
-    hosts = [Host(folder, **variables) for _ in range(instances)]
+    """A server, or with a Redis two behind nginx, with pages that have joined their projects."""
+    hosts = [Host(folder, **variables)]
+    if redis is not None:
+        shared = {"REDIS_URL": redis.url, "TRUSTED_PROXIES": "127.0.0.1", **variables}
+        drains = (str(_DRAIN), "0")
+        hosts = [
+            Host(folder, WS_INSTANCE=name, SHUTDOWN_DRAIN=drain, **shared)
+            for name, drain in zip(INSTANCES, drains, strict=False)
+        ]
     opened: list[Page] = []
     async with AsyncExitStack() as stack:
         for host in hosts:
             await host.start()
             stack.push_async_callback(host.kill)
+        port = hosts[0].port
+        if redis is not None:
+            port = stack.enter_context(running_nginx([host.port for host in hosts])).port
         for number in range(pages):
-            relay = await stack.enter_async_context(relaying(hosts[number // 2 % instances].port))
+            relay = await stack.enter_async_context(relaying(port))
             page = Page(number, relay, node)
             stack.callback(page.close)
             page.open()
@@ -287,4 +392,4 @@ async def running(
         async with asyncio.timeout(PATIENCE):
             while not all(page.lists == len(page.client.projects) for page in opened):
                 await asyncio.sleep(0.02)
-        yield Run(hosts, opened, random.Random(seed))
+        yield Run(hosts, opened, random.Random(seed), redis)

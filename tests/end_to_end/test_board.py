@@ -1,12 +1,14 @@
-"""The board of the web app in a real browser, used by two people while connections and servers come and go.
+"""The board of the web app in a real browser, used by two users while connections and servers break.
 
-The page joins only when it opens. What it gets after a reconnect is not tested here, what it sends is.
+The page joins only when it opens.
 """
 
 import asyncio
 import itertools
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -15,6 +17,7 @@ from tests.access.world import SECRET, TEAM_PROJECT, small_world
 from tests.end_to_end.board import Colleague, build_page
 from tests.end_to_end.guarded import AppAuthority, serving_guarded
 from tests.support.node_process import NodeProcess
+from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
 from tests.support.server_process import ServerProcess, StartServer
 
@@ -28,7 +31,6 @@ _titles = (f"Task {number:03}" for number in itertools.count())
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The web app, with its board."""
     pages = tmp_path_factory.mktemp("pages")
     build_page(pages)
     app = App(tmp_path_factory.mktemp("app"), pages=pages)
@@ -40,20 +42,18 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture
 def origin(board: App) -> str:
-    """Where the board's pages are for a browser."""
     board.show(small_world())
     return board.url.replace("127.0.0.1", "localhost")
 
 
 @pytest.fixture
 def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
-    """The server, which asks the app who may join."""
+    """The server, which asks the app about access."""
     return start_server(NEXTAUTH_SECRET=SECRET, ALLOWED_ORIGINS=origin, **AppAuthority(board).variables)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
-    """Opens boards, each with its own relay to the server."""
     async with AsyncExitStack() as stack:
 
         async def come(user_id: str, port: int) -> tuple[Colleague, Relay]:
@@ -67,7 +67,7 @@ async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
 
 
 async def edits_arrive(sender: Colleague, receiver: Colleague) -> None:
-    """Make a task and move it about; fail unless each edit arrives, once and in order."""
+    """Create a task and move it. Fails unless each edit arrives, once and in order."""
     title = next(_titles)
     before = await receiver.events("task:move")
     await sender.play(f"await make('{title}');")
@@ -85,7 +85,7 @@ async def edits_arrive(sender: Colleague, receiver: Colleague) -> None:
 
 
 async def test_two_users_edit_one_board(server: ServerProcess, come: Come) -> None:
-    """What one does arrives at the other; each is listed once, though two hooks join, twice each in StrictMode."""
+    """Each is listed once, although two hooks join, twice each in StrictMode."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     for colleague in (owner, editor):
         await colleague.play("await until(async () => await names() === 'Name of editor, Name of owner', 'both');")
@@ -96,7 +96,7 @@ async def test_two_users_edit_one_board(server: ServerProcess, come: Come) -> No
 
 
 async def test_two_connects_at_once_are_one_connection(server: ServerProcess, come: Come) -> None:
-    """One hook connects while the CONNECT of another is unanswered: the page stays, and goes on."""
+    """One hook connects while the CONNECT of another is unanswered: the page stays connected."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     await editor.play("""
         await page.evaluate(() => {
@@ -110,20 +110,10 @@ async def test_two_connects_at_once_are_one_connection(server: ServerProcess, co
     assert editor.console == []
 
 
-async def test_after_a_reset_connection_the_board_continues_to_send(server: ServerProcess, come: Come) -> None:
-    """Each edit that is made once the page is back arrives, though the page has not joined again."""
-    (owner, _), (editor, relay) = await come("owner", server.port), await come("editor", server.port)
-    for _ in range(2):
-        relay.cut()
-        await editor.play("await offline(); await live();")
-        await edits_arrive(editor, owner)
-    assert not [line for line in owner.console + editor.console if "refused" in line]
-
-
-async def test_after_a_restart_of_the_server_the_board_continues_to_send(
+async def test_after_a_restart_without_a_folder_the_board_continues_to_send(
     server: ServerProcess, come: Come, start_server: StartServer, origin: str, board: App
 ) -> None:
-    """Each edit arrives at a page that has been opened since."""
+    """Each edit arrives at a page that was opened afterwards."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     assert await asyncio.to_thread(server.stop) == 0
     for colleague in (owner, editor):
@@ -141,8 +131,81 @@ async def test_after_a_restart_of_the_server_the_board_continues_to_send(
     assert not [line for line in owner.console + editor.console if "refused" in line]
 
 
+async def misses_nothing(
+    away: Colleague, relay: Relay, other: Colleague, breaks: Callable[[], Awaitable[None]]
+) -> None:
+    """Have a board be away while the other one makes changes, before it `breaks` and after. Each edit has to arrive."""
+    titles = [next(_titles) for _ in range(3)]
+    relay.is_stuck = True
+    relay.reset()
+    await away.play("await offline();")
+    await other.play(f"await make('{titles[0]}'); await move('{titles[0]}', 'DONE');")
+    await breaks()
+    await other.play(f"await live(); await make('{titles[1]}');")
+    relay.is_stuck = False
+    await away.play(f"await live(); await has('{titles[0]}', 'DONE'); await has('{titles[1]}', 'TODO');")
+    await other.play(f"await make('{titles[2]}');")
+    await away.play(f"await has('{titles[2]}', 'TODO');")
+    created = [task["title"] for task in await away.events("task:create")]
+    assert created[-3:] == titles
+    assert len(created) == len(set(created))
+    await edits_arrive(away, other)
+    await edits_arrive(other, away)
+    assert await other.events("user:left") == []
+    assert not [line for line in away.console + other.console if "refused" in line]
+
+
+async def test_a_board_of_one_instance_misses_nothing(
+    board: App, origin: str, come: Come, start_server: StartServer, tmp_path: Path
+) -> None:
+    """Through a reset, a restart and kill -9 of the server. Neither page is reloaded, or joins again."""
+    variables = {"NEXTAUTH_SECRET": SECRET, "ALLOWED_ORIGINS": origin, **AppAuthority(board).variables}
+    variables |= {"STATE_DIR": str(tmp_path / "state"), "PRESENCE_GRACE": "30"}
+    server = start_server(**variables)
+    (owner, _), (editor, relay) = await come("owner", server.port), await come("editor", server.port)
+
+    async def end(ending: signal.Signals) -> None:
+        nonlocal server
+        if ending is signal.SIGKILL:
+            await asyncio.to_thread(server.kill)
+        else:
+            assert await asyncio.to_thread(server.stop) == 0
+        await owner.play("await offline();")
+        server = await asyncio.to_thread(lambda: start_server(WS_PORT=str(server.port), **variables))
+
+    await misses_nothing(editor, relay, owner, lambda: asyncio.sleep(0))
+    await misses_nothing(editor, relay, owner, lambda: end(signal.SIGTERM))
+    await misses_nothing(editor, relay, owner, lambda: end(signal.SIGKILL))
+
+
+async def test_a_board_of_two_instances_misses_nothing(
+    board: App, origin: str, come: Come, start_server: StartServer, redis: RedisServer
+) -> None:
+    """Through a reset, and through a restart and kill -9 of its instance. It returns to the other one."""
+    variables = {"NEXTAUTH_SECRET": SECRET, "ALLOWED_ORIGINS": origin, **AppAuthority(board).variables}
+    variables |= {"REDIS_URL": redis.url, "PRESENCE_GRACE": "30"}
+    first, second = (start_server(**variables) for _ in range(2))
+    (owner, _), (editor, relay) = await come("owner", second.port), await come("editor", first.port)
+
+    async def end(ending: signal.Signals) -> None:
+        nonlocal first
+        if ending is signal.SIGKILL:
+            await asyncio.to_thread(first.kill)
+        else:
+            assert await asyncio.to_thread(first.stop) == 0
+        relay.target = second.port
+
+    await misses_nothing(editor, relay, owner, lambda: asyncio.sleep(0))
+    await misses_nothing(editor, relay, owner, lambda: end(signal.SIGTERM))
+    first = await asyncio.to_thread(lambda: start_server(WS_PORT=str(first.port), **variables))
+    relay.target = first.port
+    relay.reset()
+    await editor.play("await offline(); await live();")
+    await misses_nothing(editor, relay, owner, lambda: end(signal.SIGKILL))
+
+
 async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Come) -> None:
-    """It shows earlier edits; the user is listed once, and edits go both ways."""
+    """It shows earlier edits. The user is listed once, and edits go both ways."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     title = next(_titles)
     await owner.play(f"await make('{title}'); await move('{title}', 'DONE');")
@@ -156,7 +219,7 @@ async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Co
 
 
 async def test_a_change_of_the_tab_is_no_leave(server: ServerProcess, come: Come) -> None:
-    """The others see no leave of a page that joins again at once; a page whose new tab joins nothing has left."""
+    """The others get no leave of a page that rejoins immediately. A page whose new tab joins nothing has left."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     viewer, _ = await come("viewer", server.port)
     await editor.play("""

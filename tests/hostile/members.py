@@ -1,4 +1,4 @@
-"""The well-behaved: members of projects, who send numbered edits and cursors and keep account of what they get."""
+"""The well-behaved members of projects, who send numbered edits and cursors and check what they get."""
 
 import asyncio
 import json
@@ -17,28 +17,16 @@ _PRESENCE = frozenset(("connected", "users:active", "users:count", "user:joined"
 
 
 class Line(Protocol):
-    """How a member is connected."""
+    async def open(self) -> None: ...
 
-    async def open(self) -> None:
-        """Open a session."""
-        ...
+    async def send(self, packet: bytes) -> None: ...
 
-    async def send(self, packet: bytes) -> None:
-        """Send an Engine.IO packet."""
-        ...
+    async def receive(self) -> list[bytes]: ...
 
-    async def receive(self) -> list[bytes]:
-        """The next packets."""
-        ...
-
-    def close(self) -> None:
-        """Leave."""
-        ...
+    def close(self) -> None: ...
 
 
 class WebSocketLine:
-    """By WebSocket from the start."""
-
     def __init__(self, port: int, source: str) -> None:
         self._port, self._source = port, source
 
@@ -60,7 +48,7 @@ class WebSocketLine:
 
 
 class PollingLine:
-    """By long-polling, over one connection for the polls and one for the posts."""
+    """By long polling, with one connection for the polls and one for the posts."""
 
     def __init__(self, port: int, source: str) -> None:
         self._port, self._source = port, source
@@ -94,7 +82,7 @@ class PollingLine:
 
 
 class Member:
-    """One of a project's members; `faults` is what they got that they should not have, or did not get."""
+    """One of a project's members. `faults` has wrong and missing messages."""
 
     def __init__(self, person: Person, project: str, line: Line, latencies: list[float]) -> None:
         self.person = person
@@ -114,7 +102,6 @@ class Member:
         self._reading: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
-        """Connect and join the project."""
         await self._line.open()
         self._reading = asyncio.create_task(self._read())
         await self._line.send(b"40" + json.dumps({"token": self.person.token}).encode())
@@ -124,7 +111,6 @@ class Member:
             await self._joined.wait()
 
     def meet(self, members: list["Member"]) -> None:
-        """Learn who the others are."""
         self._peers = {member.person.id: member.socket_id for member in members if member is not self}
 
     def start(self, interval: float) -> None:
@@ -145,7 +131,6 @@ class Member:
             self.faults.append(f"{self.person.name} could not send: {error!r}")
 
     async def stop(self) -> None:
-        """Send no more."""
         self._stopped = True
         if self._working is not None:
             await self._working
@@ -157,7 +142,7 @@ class Member:
         await self._line.send(b"42" + json.dumps([event, payload]).encode())
 
     def lacks(self, others: list["Member"]) -> int:
-        """How many messages of the others have not come."""
+        """The number of missing messages of the others."""
         return sum(
             other.sent[event] - self.received[event, other.person.id]
             for other in others
@@ -166,7 +151,6 @@ class Member:
         )
 
     def leave(self) -> None:
-        """Cut the line."""
         self._leaving = True
         for task in (self._reading, self._working):
             if task is not None:
@@ -227,7 +211,7 @@ class Member:
 
 
 class _Anyone:
-    """Holds everybody: who else there will be is not known before all have joined."""
+    """Contains everybody: the other members are not known before all have joined."""
 
     def __contains__(self, _: object) -> bool:
         return True

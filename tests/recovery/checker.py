@@ -1,4 +1,4 @@
-"""Whether the clients of a run got what they should have: a pure function of what each of them sent and received."""
+"""The checker of a run: whether clients received what they should, as a pure function of their records."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,13 +11,15 @@ from itertools import pairwise
 class Edit:
     """An event that a client has sent into a project. A newer edit with the same key replaces it, unless it has none.
 
-    `accepted`: the server has said that it has the edit.
+    `accepted`: the server has said that it has the edit. Without `is_ordered` it was sent while the instances could not
+    agree on an order.
     """
 
     id: str
     project: str
     key: str | None = None
     accepted: bool = False
+    is_ordered: bool = True
 
 
 @dataclass
@@ -34,18 +36,20 @@ class Client:
 
 
 def violations(clients: Collection[Client]) -> list[str]:
-    """Return what is wrong with a run, in words; nothing if all is well.
+    """Return the violations of a run as text, or nothing for a correct run.
 
-    For each project: all clients agree on one order; an edit that the server has accepted, or that anybody received,
-    has come to each other member, or a newer edit with its key has; nothing came twice; nothing came to its sender.
+    For each project: all clients agree on one order, and on that of each sender where there is none; an edit that the
+    server has accepted, or that anybody received, has come to each other member, or a newer edit with its key has;
+    nothing came twice; nothing came to its sender.
     """
     found: list[str] = []
     for project in sorted({project for client in clients for project in client.projects}):
         members = [client for client in clients if project in client.projects]
         edits = {edit.id: edit for client in members for edit in client.sent if edit.project == project}
         found += (f"{project}: {problem}" for problem in _repeated(members, project, edits))
+        found += (f"{project}: {problem}" for problem in _out_of_turn(members, project))
         try:
-            order = _order(members, project)
+            order = _order(members, project, edits)
         except CycleError as error:
             found.append(f"{project}: clients disagree on the order of {', '.join(map(repr, error.args[1]))}")
         else:
@@ -54,7 +58,7 @@ def violations(clients: Collection[Client]) -> list[str]:
 
 
 def due(clients: Collection[Client]) -> int:
-    """Return how many deliveries of a run the checker looks for, to show that a run was not empty."""
+    """Return the number of deliveries that the checker looks for, to show that a run was not empty."""
     return sum(
         edit.project in client.projects and client is not sender
         for sender in clients
@@ -75,11 +79,25 @@ def _repeated(members: Iterable[Client], project: str, edits: Mapping[str, Edit]
                 yield f"{member.name} got {event_id!r} {times} times"
 
 
-def _order(members: Iterable[Client], project: str) -> dict[str, set[str]]:
+def _out_of_turn(members: Collection[Client], project: str) -> Iterator[str]:
+    """Find edits without a common order that came after a later one of their sender."""
+    for sender in members:
+        turns = {
+            edit.id: turn for turn, edit in enumerate(sender.sent) if edit.project == project and not edit.is_ordered
+        }
+        for member in members if turns else ():
+            came = [event_id for event_id in member.received[project] if event_id in turns]
+            for earlier, later in pairwise(came):
+                if turns[earlier] > turns[later]:
+                    yield f"{member.name} got {later!r} after {earlier!r} of the same sender"
+
+
+def _order(members: Iterable[Client], project: str, edits: Mapping[str, Edit]) -> dict[str, set[str]]:
     """Return for each edit those right before it, by any client. Raises `CycleError` if there is no common order."""
     before: dict[str, set[str]] = defaultdict(set)
     for member in members:
-        for chain in (member.received[project], [edit.id for edit in member.sent if edit.project == project]):
+        received = [each for each in member.received[project] if each not in edits or edits[each].is_ordered]
+        for chain in (received, [edit.id for edit in member.sent if edit.project == project]):
             for earlier, later in pairwise(chain):
                 if earlier != later:
                     before[later].add(earlier)
@@ -104,7 +122,7 @@ def _lost(
 
 
 def _same_key(edit: Edit, member: Client, project: str, edits: Mapping[str, Edit]) -> list[str]:
-    """The other edits with the key of an edit that a member knows, since it has received or sent them."""
+    """The other edits with the key of an edit that a member knows, because it has received or sent them."""
     if edit.key is None:
         return []
     known = [*member.received[project], *(edit.id for edit in member.sent)]
@@ -114,7 +132,7 @@ def _same_key(edit: Edit, member: Client, project: str, edits: Mapping[str, Edit
 
 
 def _precedes(earlier: str, later: str, before: Mapping[str, set[str]]) -> bool:
-    """Whether anybody's order, or several together, say that one edit came before another."""
+    """Whether the orders of one client, or of several together, put one edit before another."""
     pending, seen = [later], {later}
     while pending:
         for event_id in before.get(pending.pop(), ()):

@@ -1,4 +1,4 @@
-"""Servers of both kinds and the emitter of Node.js, with one face: what a test does with them reads the same."""
+"""Servers of both kinds and the emitter of Node.js with one interface."""
 
 import json
 import re
@@ -18,8 +18,6 @@ from synkora.redis.link import Link
 
 
 class Target(NamedTuple):
-    """Whom something is for, and how."""
-
     rooms: tuple[Any, ...] = ()
     except_rooms: tuple[Any, ...] = ()
     namespace: str = "/"
@@ -32,7 +30,7 @@ EVERYONE = Target()
 
 
 class Speaker(ABC):
-    """Somebody who publishes to Redis."""
+    """A program that publishes to Redis."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,11 +41,11 @@ class Speaker(ABC):
 
     @abstractmethod
     async def put(self, target: Target, *rooms: str) -> None:
-        """Have sockets join rooms."""
+        """Let sockets join rooms."""
 
     @abstractmethod
     async def take(self, target: Target, room: str) -> None:
-        """Have sockets leave a room."""
+        """Let sockets leave a room."""
 
     @abstractmethod
     async def disconnect(self, target: Target, close: bool) -> None:
@@ -59,13 +57,13 @@ class Speaker(ABC):
 
 
 class Server(Speaker):
-    """A server with clients: each may `enter` rooms, and `tell` others in rooms an event."""
+    """A server with clients that can join rooms and send events to rooms."""
 
     address: Address
 
     @abstractmethod
     async def call(self, target: Target, *event: Any, timeout: float = 5) -> list[Any]:
-        """Send an event, and return all acks; those that came, where it takes too long."""
+        """Send an event, and return all acks, or after the timeout those that came."""
 
     @abstractmethod
     async def fetch(self, target: Target) -> list[dict[str, Any]]:
@@ -77,7 +75,7 @@ class Server(Speaker):
 
     @abstractmethod
     async def count(self) -> int:
-        """How many servers there are."""
+        """The number of servers."""
 
     @abstractmethod
     async def ask(self, value: Any) -> list[Any]:
@@ -85,12 +83,10 @@ class Server(Speaker):
 
     @abstractmethod
     async def notes(self) -> list[list[Any]]:
-        """The notes that have come from other servers since this was last asked."""
+        """The notes from other servers since the last call."""
 
 
 class NodeSpeaker(Speaker):
-    """The emitter of Node.js, or its server."""
-
     def __init__(self, name: str, node: NodeProcess) -> None:
         super().__init__(name)
         self._node = node
@@ -223,8 +219,6 @@ class PythonServer(Server):
 
 
 class Guest:
-    """A client of one of the servers, of one namespace."""
-
     def __init__(self, server: Server, socket: WebSocket, id: str, namespace: str = "/") -> None:
         self.name = server.name
         self.server = server
@@ -242,7 +236,6 @@ class Guest:
         assert answer.startswith(f"43{self._prefix}{self._acks}["), answer
 
     async def event(self) -> list[Any]:
-        """The next event, with its attachments in place."""
         message = await self._socket.receive()
         assert isinstance(message, str)
         found = re.fullmatch(rf"4(?:2|5(\d+)-){self._prefix}(\[.*\])", message)
@@ -256,7 +249,6 @@ class Guest:
         return event
 
     async def acknowledge(self, *args: Any) -> None:
-        """Answer the next event."""
         message = await self._socket.receive()
         assert isinstance(message, str)
         found = re.match(rf"42{self._prefix}(\d+)\[", message)
@@ -269,7 +261,7 @@ class Guest:
         await self._socket.send(f"{head}{self._prefix}{found[1]}{json.dumps(data)}", *attachments)
 
     async def disconnected(self) -> None:
-        """Wait until it is out of the namespace."""
+        """Wait until it has left the namespace."""
         assert await self._socket.receive() == "41" + self._prefix
 
     async def closed(self) -> None:
@@ -280,7 +272,6 @@ class Guest:
 
 
 async def redis_and_node(stack: AsyncExitStack) -> tuple[RedisServer, NodeProcess]:
-    """A Redis, and a process of Node.js for servers that share it."""
     redis = stack.enter_context(running_redis())
     node = await NodeProcess.start("remote-server.mjs")
     stack.push_async_callback(node.stop)

@@ -13,7 +13,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, NewEvent, SavedSession
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -26,7 +26,7 @@ ROOMS = ("p", "q", "r", "s", "busy", "quiet", "p0", "p1", "p2")
 
 
 class Followed(RedisStore):
-    """A store whose logs hear of all rooms of the contract, as if this instance had clients in them."""
+    """A store whose logs get all rooms of the contract, as if this instance had clients in them."""
 
     def __init__(self, link: Link, settings: RecoverySettings, clock: Clock) -> None:
         super().__init__(link, settings, prefix="synkora:test:", channels="test", clock=lambda: clock.now)
@@ -40,7 +40,7 @@ class Followed(RedisStore):
         return log
 
     async def settled(self) -> None:
-        """Wait for what the log does after the reply to an append."""
+        """Wait for the log's work after the reply to an append."""
         for _ in range(2):
             await self.link.call("PING")
 
@@ -68,21 +68,21 @@ class TestRedisSessions(SessionStoreContract):
 
 
 async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServer, link: Link) -> None:
-    """Redis freezes, and the link gives it up: the event is delivered here, and sent again when Redis is back."""
+    """Redis freezes, and the link reconnects: the event is delivered here, and sent again when Redis is back."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
-    log.append(NewEvent(event("before"), (), ("p",), ()))
+    log.append(event("before"), (), ("p",), ())
     await until(lambda: len(delivered) == 1)
     began = log.position
     redis.pause()
     for name in ("a", "b"):
-        log.append(NewEvent(event(name), (), ("p",), ()))
+        log.append(event(name), (), ("p",), ())
     await until(lambda: not link.is_up)
     assert [name_of(each) for each in delivered] == ["before", "a", "b"]
-    log.append(NewEvent(event("c"), (), ("p",), ()))
+    log.append(event("c"), (), ("p",), ())
     redis.resume()
     await until(lambda: link.is_up)
-    log.append(NewEvent(event("d"), (), ("p",), ()))
+    log.append(event("d"), (), ("p",), ())
     await until(lambda: len(delivered) == 5)
     assert [name_of(each) for each in delivered] == ["before", "a", "b", "c", "d"]
     found = await log.read(("p",), began)
@@ -92,10 +92,10 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
 
 @pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])
 async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, link: Link, restarts: bool) -> None:
-    """Redis has lost its memory: no position of before means anything, however many events come."""
+    """Redis has lost its data: no earlier position is valid, however many events follow."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     await until(lambda: len(delivered) == 1)
     before = log.position
     if restarts:
@@ -107,22 +107,23 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
     else:
         redis.do("FLUSHALL")
     for name in ("b", "c"):
-        log.append(NewEvent(event(name), (), ("p",), ()))
+        log.append(event(name), (), ("p",), ())
     await until(lambda: len(delivered) == 3)
     assert log.position.epoch != before.epoch
     assert await log.read(("p",), before) is Incomplete.EPOCH
 
 
 async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
-    """Each event renews what expires, not only every so many events."""
-    settings = RecoverySettings()
-    log = Followed(link, settings, Clock()).log("/", lambda _: None)
+    """Not only every so many events."""
+    settings, clock = RecoverySettings(), Clock()
+    log = Followed(link, settings, clock).log("/", lambda _: None)
     names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
     for _ in range(2):
-        log.append(NewEvent(event("a"), (), ("p",), ()))
+        log.append(event("a"), (), ("p",), ())
         await until(lambda: all(redis.do("TTL", name) > 2 * settings.max_age for name in names))
+        clock.now += settings.max_age
         for name in names:
-            redis.do("EXPIRE", name, 60)  # hours later
+            redis.do("EXPIRE", name, 60)
 
 
 async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
@@ -130,7 +131,7 @@ async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
     store = Followed(link, RecoverySettings(max_rooms=1), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):
-        log.append(NewEvent(event("a"), (), (room,), ()))
+        log.append(event("a"), (), (room,), ())
         await link.call("PING")
         await store.settled()
     assert redis.do("EXISTS", "synkora:test:{log:/}:floors") == 1
@@ -138,11 +139,11 @@ async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
 
 
 async def test_events_refused_by_redis_are_delivered_locally(redis: RedisServer, link: Link) -> None:
-    """Its memory is full: the clients of this instance go on, and the loss is counted."""
+    """Its memory is full: the clients of this instance are served, and the loss is counted."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     await link.call("CONFIG", "SET", "maxmemory", 1)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     await until(lambda: [name_of(each) for each in delivered] == ["a"])
     assert log.lost == 1
 
@@ -153,7 +154,7 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
     redis.kill()
     await until(lambda: not link.is_up)
     for _ in range(17):
-        log.append(NewEvent(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ()))
+        log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ())
     assert log.lost == 2
     redis.start()
 
@@ -163,12 +164,12 @@ async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     nested = b'["deep",' + b"[" * 700 + b'{"_placeholder":true,"num":0}' + b"]" * 700 + b"]"
-    log.append(NewEvent(nested, (b"attachment",), ("p",), ()))
+    log.append(nested, (b"attachment",), ("p",), ())
     assert [each.data for each in delivered] == [nested]
     assert (log.lost, log.kept_bytes) == (1, 0)
     lose(link)
-    log.append(NewEvent(nested, (b"attachment",), ("p",), ()))
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(nested, (b"attachment",), ("p",), ())
+    log.append(event("a"), (), ("p",), ())
     assert log.kept_bytes > 0
     await until(lambda: link.is_up)
     await until(lambda: log.kept_bytes == 0)
@@ -188,10 +189,10 @@ async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
     redis.pause()
     lose(link)
     for number in range(4000):
-        log.append(NewEvent(event(str(number)), (), ("p",), ()))
+        log.append(event(str(number)), (), ("p",), ())
     redis.resume()
     await until(lambda: link.is_up)
-    log.append(NewEvent(event("last"), (), ("p",), ()))
+    log.append(event("last"), (), ("p",), ())
     await until(lambda: log.kept_bytes == 0)
     assert link.reconnects == 1
     assert log.lost == 0
@@ -203,7 +204,7 @@ async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
 async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
     """A read that finds something else in a stream has an answer, and the instance goes on."""
     log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     await until(lambda: log.position.number == 1)
     redis.do("XADD", log._keys.room("p")[0], "2-0", "s", "1", "junk", "junk")
     redis.do("HSET", log._keys.of("log"), "number", "2")
@@ -292,7 +293,7 @@ async def test_a_session_of_another_version_is_unknown(redis: RedisServer, link:
 
 
 async def test_sessions_that_could_not_be_saved_are_saved_later(redis: RedisServer, link: Link) -> None:
-    """Also those that Redis has lost with its memory."""
+    """Also those that Redis has lost with its data."""
     sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
     sessions.save(SESSION)
     redis.kill()

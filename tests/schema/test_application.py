@@ -1,4 +1,4 @@
-"""What is written down of an application's events."""
+"""The description of an application's events."""
 
 import inspect
 import json
@@ -26,7 +26,7 @@ OPTIONS = ("--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "
 
 
 class Say(msgspec.Struct):
-    """What somebody says."""
+    """A message of a user."""
 
     text: str
     to: list[str] = []
@@ -83,6 +83,10 @@ def server() -> SocketServer:
     @server.on("find")
     def find(socket: Socket, text: str) -> int | None: ...
 
+    @server.on("search")
+    def search(socket: Socket, text: str, limit: int = 10, *tags: str) -> int:
+        return limit
+
     @server.on("untyped")
     def untyped(socket, value): ...  # type: ignore[no-untyped-def]  # that is the case
 
@@ -102,6 +106,9 @@ def server() -> SocketServer:
     @admin.on("close")
     def close(socket: Socket, room: str) -> None: ...
 
+    @admin.on("mute")
+    def mute(socket: Socket, socket_id: str, seconds: int = 60) -> None: ...
+
     boards = server.of(re.compile(r"/board-.*/\d{2}"))
 
     @boards.on("draw")
@@ -112,7 +119,7 @@ def server() -> SocketServer:
 
 @pytest.fixture(scope="module")
 def compiled(server: SocketServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[tuple[int, int]]]:
-    """Gives a page to TypeScript's compiler, beside the declarations; returns the lines and numbers of its errors."""
+    """Compiles a page with the declarations. Returns the lines and numbers of the compiler's errors."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "events.d.ts").write_text(typescript(server), encoding="utf-8")
     (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
@@ -147,8 +154,14 @@ def test_a_page_that_is_right_compiles(compiled: Callable[[str], list[tuple[int,
 const receipt: { id: number } = await socket.emitWithAck("say", { text: "hi" });
 socket.emit("say", { text: "hi", to: ["a"] }, ({ id }) => id + 1);
 socket.emit("point", { x: 1, y: null }, 2);
+socket.emit("point", { x: 1, y: null });
+socket.emit("point", { x: 1, y: null }, 2, () => 0);
+await socket.emitWithAck("point", { x: 1, y: null });
 socket.emit("person:new", { name: "Ada", pets: [{ name: "Cat" }] });
-socket.emit("sum", 1, 2, 3);
+socket.emit("sum", 1, 2, 3, (sum) => sum + 1);
+const sum: number = await socket.emitWithAck("sum", 1, 2, 3);
+const count: number = await socket.emitWithAck("search", "a");
+socket.emit("search", "a", 5, "b", "c", (count) => count + 1);
 socket.emit("anything", { a: 1 }, "on", { a: 1 });
 socket.on("said", (name, message) => name.length + message.text.length);
 socket.on("question", (text, answer) => answer({ id: text.length }));
@@ -166,6 +179,8 @@ admin.emit("swap", (...answer) => answer.length === 2 ? answer[1].length : answe
 const board: Socket<events.BoardServerToClientEvents, events.BoardClientToServerEvents> = io("/board-1/23");
 board.emit("draw", { x: 1, y: 2 });
 admin.emit("close", "lobby", (refused) => refused?.error.message.length);
+admin.emit("mute", "id", 5, (refused) => refused?.error.message.length);
+admin.emit("mute", "id");
 const refused: events.Refused | undefined = await admin.emitWithAck("close", "lobby");
 export {};
 """
@@ -177,8 +192,13 @@ export {};
     [
         ('socket.emit("shout");', 2345),
         ('socket.emit("say", { text: 5 }, () => 0);', 2322),
-        ('socket.emit("point", { x: 1 });', 2741),
+        ('socket.emit("point", { x: 1 });', 2345),
         ('socket.emit("sum", "1");', 2345),
+        ('socket.emit("sum", (sum: string) => sum);', 2345),
+        ('socket.emit("point", { x: 1, y: 1 }, "2");', 2345),
+        ('socket.emit("search", "a", "b", (count) => count);', 2345),
+        ('socket.emit("search", () => 0);', 2345),
+        ('admin.emit("mute", "id", 5, (refused) => refused.error);', 18048),
         ('admin.emit("close", 5);', 2345),
         ('admin.emit("close", "lobby", (refused) => refused.error);', 18048),
         ('admin.emit("close", "lobby", (refused) => refused?.eror);', 2551),
@@ -198,32 +218,43 @@ def test_a_mistake_is_an_error(compiled: Callable[[str], list[tuple[int, int]]],
 
 
 def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) -> None:
-    """Of events with a result and without one; elsewhere there is no such type."""
+    """Of events with and without a result. Otherwise there is no such type."""
     text = typescript(server)
     assert "  close: (...args: MayAck<[room: string], [refused?: Refused]>) => void;\n" in text
     assert "  kick: (socket_id: string, ack: (answer: boolean | Refused) => void) => void;\n" in text
     assert (
         "  swap: (ack: (...answer: [answer1: number, answer2: string] | [refused: Refused]) => void) => void;\n" in text
     )
-    assert text.count("Refused") == 4
+    assert text.count("Refused") == 6
     assert "Refused" not in typescript(SocketServer())
 
 
+def test_an_event_with_optional_arguments_has_an_ack(server: SocketServer) -> None:
+    """After each number of arguments: TypeScript allows no element after an optional one."""
+    text = typescript(server)
+    assert "  point: (...args: MayAck<[point: Point]> | MayAck<[point: Point, scale: number]>) => void;\n" in text
+    assert "  sum: (...args: [...args: Array<number>, ack: (answer: number) => void]) => void;\n" in text
+    assert (
+        "  search: (...args: [text: string, ack: (answer: number) => void] |"
+        " [text: string, limit: number, ...args: Array<string>, ack: (answer: number) => void]) => void;\n"
+    ) in text
+
+
 def test_arguments_of_emits_may_have_names(server: SocketServer) -> None:
-    """In their order; those without one have a number."""
+    """In order. Arguments without a name have a number."""
     assert "  scored: (argument1: string, points: number) => void;\n" in typescript(server)
 
 
 def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
-    """The first paragraph of a handler's, and those that are declared."""
+    """The first paragraph of a handler's docstring, or the declared description."""
     text = typescript(server)
     assert "  /** Tell all others. */\n  say: (message: Say, ack: (answer: Receipt) => void) => void;" in text
     assert "  /** Somebody has said something. */\n" in text
-    assert "/** What somebody says. */\nexport interface Say {\n  text: string;\n  to?: Array<string>;\n}" in text
+    assert "/** A message of a user. */\nexport interface Say {\n  text: string;\n  to?: Array<string>;\n}" in text
 
 
 def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> None:
-    """As an operation with its message; the payload is the array of the arguments, and the ack is the reply."""
+    """As an operation with its message. The payload is the array of arguments, and the ack is the reply."""
     document = asyncapi(server, title="A chat", version="2.0.0")
     assert document["info"] == {"title": "A chat", "version": "2.0.0"}
     assert {name: channel["address"] for name, channel in document["channels"].items()} == {
@@ -231,13 +262,13 @@ def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> No
         "Board": None,
         "Admin": "/admin",
     }
-    events = ("Anything", "Find", "PersonNew", "Point", "Say", "Sum", "Swap", "Untyped")
+    events = ("Anything", "Find", "PersonNew", "Point", "Say", "Search", "Sum", "Swap", "Untyped")
     assert document["operations"].keys() == {
         *(f"receive{name}" for name in events),
         "sendSaid",
         "sendScored",
         "sendQuestion",
-        *(f"receiveAdmin{name}" for name in ("Close", "Kick", "Swap")),
+        *(f"receiveAdmin{name}" for name in ("Close", "Kick", "Mute", "Swap")),
         "receiveBoardDraw",
         *("sendError", "sendAdminError", "sendBoardError"),
     }
@@ -350,7 +381,7 @@ def test_an_ack_is_the_first_result_of_several_handlers() -> None:
 def test_payloads_of_asyncapi_are_schemas_of_draft_7(
     server: SocketServer, name: str, valid: list[Any], invalid: list[Any]
 ) -> None:
-    """Those of acks and refusals too: AsyncAPI says draft 7, where `prefixItems` has no meaning."""
+    """Also those of acks and refusals: `prefixItems` has no meaning in draft 7, which AsyncAPI uses."""
     document = asyncapi(server)
     schema = {"allOf": [document["components"]["messages"][name]["payload"]], "components": document["components"]}
     Draft7Validator.check_schema(schema)
@@ -374,7 +405,7 @@ def test_every_reference_leads_somewhere(server: SocketServer) -> None:
 
 
 def test_it_is_a_command(tmp_path: Path) -> None:
-    """It imports the module that is named, and prints."""
+    """It imports the named module, and prints the description."""
     (tmp_path / "chat.py").write_text(
         "from synkora import Socket, SocketServer\n"
         "server = SocketServer()\n"
@@ -430,7 +461,7 @@ async def say(socket: Socket, text: str) -> None:
 
 
 def test_an_event_that_is_emitted_and_not_declared_is_named(tmp_path: Path) -> None:
-    """With its place, in all modules of the program; the output is complete nevertheless."""
+    """With its place, in all modules of the program. The output is complete all the same."""
     (tmp_path / "chat.py").write_text(PROGRAM)
     (tmp_path / "rooms.py").write_text("def tell(server):\n    server.emit('told')\n    server.emit('told')\n")
     done = subprocess.run(

@@ -16,14 +16,13 @@ MakeLink = Callable[..., Link]
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
     with running_redis() as server:
         yield server
 
 
 @pytest.fixture
 async def make_link(redis: RedisServer) -> AsyncIterator[MakeLink]:
-    """Makes links, which are closed at the end: to the test's Redis if no URL is given."""
+    """Makes links, by default to the test's Redis, and closes them at the end."""
     links: list[Link] = []
 
     def make(url: str | None = None, settings: LinkSettings = QUICK) -> Link:
@@ -37,7 +36,6 @@ async def make_link(redis: RedisServer) -> AsyncIterator[MakeLink]:
 
 @pytest.fixture
 async def link(make_link: MakeLink) -> Link:
-    """A link that is up."""
     link = make_link()
     assert await link.start(PATIENCE)
     return link

@@ -1,7 +1,7 @@
 """Synkora on a namespace: connects its parts, and counts and limits members' events."""
 
 from collections import Counter
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -38,7 +38,7 @@ from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.members import Member
 from synkora.collaboration.payloads import Connected, Pong, ServerNotice
 from synkora.collaboration.periodic_checks import RECHECK
-from synkora.collaboration.presence import Presence
+from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.projects import LEAVE_DELAY, PRESENCE_GRACE, Projects
 from synkora.collaboration.relay import Relay
 from synkora.collaboration.server_events import CLIENT_EVENTS
@@ -51,8 +51,9 @@ from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
 from synkora.identity.sign_in import Authenticator, SignedIn
 from synkora.protocol import surrogates
-from synkora.protocol.json import Decoder
+from synkora.protocol.json import Decoder, encode
 from synkora.protocol.timestamps import now
+from synkora.recovery.ports import SavedSession
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.internals import (
@@ -91,6 +92,8 @@ class _ProjectArguments(msgspec.Struct, array_like=True):
     project_id: Any = None
 
 
+#: A user's name and image.
+_DESCRIPTION: Final[Decoder[tuple[str, str | None]]] = Decoder(tuple[str, str | None])
 _PROJECT: Final[Decoder[_ProjectArguments]] = Decoder(_ProjectArguments)
 
 
@@ -156,6 +159,8 @@ class Collaboration:
         if recovery is not None:
             recovery.may_replay = self._may_replay
             recovery.count_read = self._count_read
+            recovery.about = self._describe
+            recovery.on_start = self._expect_returns
         namespace.use(self._limit_connects)
         namespace.use(self.authentication.authenticate)
         namespace.on_connect(self._welcome)
@@ -252,6 +257,19 @@ class Collaboration:
         if work is not None:
             work.count_read(events)
             self._works.store_debt(socket.identity)  # the user may have no other connection yet
+
+    def _describe(self, socket: Socket) -> bytes:
+        """Return what a user's entry in the lists needs after a restart of the server."""
+        member = self._members.get(socket.id)
+        return b"" if member is None else encode((member.user.name, member.user.image))
+
+    def _expect_returns(self, lost: Iterable[SavedSession]) -> None:
+        """List the clients of the previous process that may still return."""
+        for session in lost:
+            if session.about and session.lost_at is not None:
+                name, image = _DESCRIPTION.decode(session.about)
+                entry = PresenceEntry(session.sid, session.identity, name, now(), image)
+                self.projects.expect(entry, session.rooms, session.lost_at)
 
     def _welcome(self, socket: Socket, _: object = None) -> Awaitable[None] | None:
         """Admit a socket that is signed in, with the projects that it returns to. Raises `ConnectRefused`."""

@@ -1,6 +1,7 @@
 """The members of projects: joins, leaves and presence updates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from time import time
 from typing import Final
 
 import structlog
@@ -131,13 +132,23 @@ class Projects:
 
     def _await_return(self, member: Member) -> None:
         """Keep a member in the lists for a while, though the connection is lost."""
-        if len(self._lost) >= _MAX_LOST:
-            self.drop_lost(next(iter(self._lost)))
         socket_id = member.socket.id
-        self._lost[socket_id] = tuple(member.projects)
-        self._overdue.add(socket_id)
+        self._note_lost(socket_id, member.projects)
         for project_id in member.projects:
             self._presence.hold_connection(project_id, socket_id)
+
+    def _note_lost(self, socket_id: str, project_ids: Iterable[str]) -> None:
+        if len(self._lost) >= _MAX_LOST:
+            self.drop_lost(next(iter(self._lost)))
+        self._lost[socket_id] = tuple(project_ids)
+        self._overdue.add(socket_id)
+
+    def expect(self, entry: PresenceEntry, project_ids: Iterable[str], lost_at: float) -> None:
+        """List a connection of the previous process, lost at this time in seconds since 1970, for a while."""
+        if time() < lost_at + self._grace:
+            self._note_lost(entry.socketId, project_ids)
+            for project_id in self._lost[entry.socketId]:
+                self._presence.add_connection(project_id, entry)
 
     def restore(self, member: Member, project_id: str, role: Role) -> None:
         """Put a member that has returned back into a project. The others are told of a join if they know of a leave."""

@@ -12,17 +12,6 @@ import msgspec
 from synkora.recovery.position import Position
 
 
-class NewEvent(NamedTuple):
-    """An event that has no number yet. The fields are those of `LoggedEvent`."""
-
-    data: bytes
-    attachments: tuple[bytes, ...]
-    rooms: tuple[str, ...]
-    except_rooms: tuple[str, ...]
-    key: str | None = None
-    members_only: bool = False
-
-
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that is kept. `data` is its JSON array without the position, which is added for the clients.
 
@@ -81,11 +70,22 @@ Answered = Callable[[Missed], None]
 
 
 class EventLog(Protocol):
-    """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order."""
+    """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order.
+
+    `on_new_epoch` is called when a shared log has begun again, before an event of the new epoch is delivered: all such
+    events have numbers above that of `position`.
+    """
+
+    on_new_epoch: Callable[[], None]
 
     @property
     def position(self) -> Position:
         """Of the last event that was delivered on this instance."""
+        ...
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of `position`."""
         ...
 
     @property
@@ -98,8 +98,18 @@ class EventLog(Protocol):
         """Whether other instances append too: `position` may be behind theirs."""
         ...
 
-    def append(self, new: NewEvent) -> None:
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        rooms: tuple[str, ...] = (),
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+    ) -> None:
         """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
+
+        The arguments are the fields of `LoggedEvent`.
 
         An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
@@ -147,6 +157,8 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `pid` is the secret by which the client returns; `identity` is the application's name for the user. The session
     began at the position `began`. `lost_at` is when the connection was lost, in seconds since 1970; None while the
     client is connected. `joined` has for each of `rooms` the number of the last event before the client joined.
+    `outlived` has the epochs of earlier logs: `began` and `joined` are of the log that the session has continued in.
+    `about` is what the application keeps with the session.
     """
 
     pid: str
@@ -156,11 +168,13 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     began: Position
     lost_at: float | None = None
     joined: tuple[int, ...] = ()
+    outlived: tuple[str, ...] = ()
+    about: bytes = b""
 
     @property
     def size(self) -> int:
         """Bytes in memory, estimated."""
-        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity))
+        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity)) + len(self.about)
 
 
 class SessionStore(Protocol):
@@ -177,6 +191,15 @@ class SessionStore(Protocol):
     async def take(self, pid: str) -> SavedSession | None:
         """Return a session and drop it: of all who ask for a `pid`, one gets it."""
         ...
+
+    @property
+    def lost(self) -> Collection[SavedSession]:
+        """The lost sessions that are kept on this instance; none of a shared store."""
+        ...
+
+
+def nothing() -> None:
+    """Do nothing: the log of a single server does not begin again."""
 
 
 def ignore(_: str) -> None:

@@ -16,7 +16,7 @@ from synkora.engine.logs import Log
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, NewEvent
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, nothing
 from synkora.recovery.position import Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -123,6 +123,7 @@ class RedisLog:
         clock: Callable[[], float] = time,
     ) -> None:
         self.deliver = deliver
+        self.on_new_epoch = nothing
         self.lost = 0  # events that could not be sent to Redis
         self.gaps = 0  # how often this instance missed events of others
         self._link = link
@@ -131,8 +132,17 @@ class RedisLog:
         self._local_rooms = local_rooms
         self._clock = clock
         self._keys = LogKeys(prefix, namespace)
+        self._whole = tuple(map(self._keys.of, ("log", "rooms", "floors", "marks")))
         self._channels = Channels.of(channels, namespace)
-        self._lifetime = ceil(2 * settings.max_age) + 60
+        self._bounds = (
+            ceil(settings.max_age * 1000),
+            settings.room_events,
+            settings.room_bytes,
+            settings.total_bytes,
+            settings.max_rooms,
+            ceil(2 * settings.max_age) + 60,
+            _LOG_LIFETIME,
+        )
         self._proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self._position = Position(self._proposed, 0)
         self._numbers = count(1)
@@ -157,6 +167,10 @@ class RedisLog:
         return self._position
 
     @property
+    def epoch(self) -> str:
+        return self._position.epoch
+
+    @property
     def kept_bytes(self) -> int:
         return self._unsent_size  # the others are in Redis
 
@@ -167,9 +181,17 @@ class RedisLog:
 
     # Appending
 
-    def append(self, new: NewEvent) -> None:
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        rooms: tuple[str, ...] = (),
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+    ) -> None:
         """Let Redis number, store and publish an event."""
-        event = LoggedEvent(0, *new)
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
         number = next(self._numbers)
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
@@ -183,21 +205,21 @@ class RedisLog:
         self._bound()
 
     def _send(self, number: int, event: LoggedEvent) -> None:
-        keys, settings = self._keys, self._settings
+        keys = self._keys
         try:
             head, tail = self._around(number, event)
         except InvalidMessage:
             self._give_up(number)
             return
         rooms = event.rooms or (_EVERYONE,)
-        names = [*map(keys.of, ("log", "rooms", "floors", "marks"))]
+        names = [*self._whole]
         for room in rooms:
             names += keys.room(room)
         fields: list[bytes | str | int] = ["s", event.size, "d", event.data, "n", f"{self._link.uid}:{number}"]
-        if event.attachments:
-            fields += ("a", msgspec.msgpack.encode(event.attachments))
         if event.key is not None:
             fields += ("k", event.key)
+        if event.attachments:
+            fields += ("a", msgspec.msgpack.encode(event.attachments))
         if event.except_rooms:
             fields += ("x", encode(event.except_rooms))
         if len(event.rooms) > 1:
@@ -213,13 +235,7 @@ class RedisLog:
             head,
             tail,
             int(not event.attachments),
-            ceil(settings.max_age * 1000),
-            settings.room_events,
-            settings.room_bytes,
-            settings.total_bytes,
-            settings.max_rooms,
-            self._lifetime,
-            _LOG_LIFETIME,
+            *self._bounds,
             len(fields),
             *fields,
             *rooms,
@@ -289,7 +305,7 @@ class RedisLog:
         """Forget quiet rooms, as far as they are too many, too large or too old."""
         settings, keys = self._settings, self._keys
         for room, last in zip(oldest[::2], oldest[1::2], strict=True):
-            names = (*map(keys.of, ("log", "rooms", "floors", "marks")), *keys.room(room.decode()))
+            names = (*self._whole, *keys.room(room.decode()))
             bounds = (
                 ceil(settings.max_age * 1000),
                 settings.total_bytes,
@@ -308,11 +324,17 @@ class RedisLog:
             return
         try:
             broadcast = read_broadcast(message)
-            text = message_conversion.message_of(broadcast.packet)
+            packet = broadcast.packet
+            attachments: tuple[bytes, ...] = ()
+            if packet.data is msgspec.UNSET:
+                text = message_conversion.text_of(packet)
+            else:
+                whole = message_conversion.message_of(packet)
+                text, attachments = whole.data, whole.attachments
         except InvalidMessage as error:
             log.warning("log_message_unreadable", problem=str(error))
             return
-        data, _, place = text.data[:-2].rpartition(b',"')
+        data, _, place = text[:-2].rpartition(b',"')
         position = parse(place.decode())
         if position is None:
             log.warning("log_message_unreadable", problem="no position")
@@ -324,13 +346,15 @@ class RedisLog:
             return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
         members_only = bool(options.flag(MEMBERS_ONLY))
-        event = LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None, members_only)
+        event = LoggedEvent(position.number, data + b"]", attachments, rooms, except_rooms, None, members_only)
         self._take(_Entry(event, sender, number), position)
 
     def _take(self, entry: _Entry, position: Position) -> None:
         if position.epoch == self._position.epoch and position.number <= self._position.number:
             return
-        self._move_to(position)
+        if position.epoch != self._position.epoch:
+            self._move_to(Position(position.epoch, position.number - 1))
+        self._position = position
         if not self._is_repeated(entry.sender, entry.number):
             self.deliver(entry.event)
 
@@ -349,9 +373,12 @@ class RedisLog:
         return False
 
     def _move_to(self, position: Position) -> None:
+        has_begun = position.epoch != self._position.epoch
         self._position = position
         if position.epoch == self._proposed:
             self._proposed = new_epoch()
+        if has_begun:
+            self.on_new_epoch()
 
     # Redis comes and goes
 

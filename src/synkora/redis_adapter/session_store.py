@@ -67,6 +67,10 @@ class RedisSessions:
         link.subscribe(self._channel, self._heard)
         link.on_up.append(self._went_up)
 
+    @property
+    def lost(self) -> tuple[()]:
+        return ()
+
     def close(self) -> None:
         """Detach from the link."""
         self._link.on_up.remove(self._went_up)

@@ -5,7 +5,7 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from functools import partial
 from time import time
@@ -20,8 +20,8 @@ from synkora.engine.message import Message
 from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
-from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, NewEvent, RecoveryStore, SavedSession
-from synkora.recovery.position import Position, later, parse
+from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, RecoveryStore, SavedSession
+from synkora.recovery.position import Position, after_event, later, parse
 from synkora.sockets import packets
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ LOST: Final = frozenset(
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _LOOKED_AT: Final = 10  # events after a leave
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
+_MOST_OUTLIVED: Final = 10  # epochs
 _SLICE: Final = 500  # events of a replay that are encoded in one turn; a few milliseconds
 _LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
@@ -88,11 +89,12 @@ _TOO_MANY: Final = ReplaySize(events=1000)
 class SocketRecovery:
     """The state for a socket's return.
 
-    `session` is as it was saved last, and before the reply to CONNECT as it was found. `joined` has for each room the
-    number of the last event before the join, and `left` for rooms that were left that number and the last one before
-    the leave. `after` is where a replay starts. Until the position `until` it has been read, as `missed`, which is
-    encoded as `replay`. `outcome` says whether there is a replay, and `size` what it costs. `held` has the messages for
-    the socket after `missed` was read, and before the reply to CONNECT.
+    `began` and `outlived` are those of `SavedSession`. `session` is as it was saved last, and before the reply to
+    CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` for
+    rooms that were left that number and the last one before the leave. `after` is where a replay starts. Until the
+    position `until` it has been read, as `missed`, which is encoded as `replay`. `outcome` says whether there is a
+    replay, and `size` what it costs. `held` has the messages for the socket after `missed` was read, and before the
+    reply to CONNECT.
     """
 
     __slots__ = (
@@ -103,6 +105,7 @@ class SocketRecovery:
         "left",
         "missed",
         "outcome",
+        "outlived",
         "pid",
         "replay",
         "session",
@@ -110,9 +113,10 @@ class SocketRecovery:
         "until",
     )
 
-    def __init__(self, pid: str, began: Position) -> None:
+    def __init__(self, pid: str, began: Position, outlived: tuple[str, ...] = ()) -> None:
         self.pid = pid
         self.began = began
+        self.outlived = outlived
         self.session: SavedSession | None = None
         self.joined: dict[str, int] = {}
         self.left: dict[str, tuple[int, int]] = {}
@@ -151,7 +155,8 @@ class NamespaceRecovery:
     A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `count_read` is
     called with the number of events that were read in vain: a client's own, or all of those that are too many.
     `outcomes` counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the
-    sum of their bytes.
+    sum of their bytes. `about` returns what the application keeps with a socket's session; `on_start` gets the
+    sessions that the previous process has left.
     """
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
@@ -161,16 +166,23 @@ class NamespaceRecovery:
         self.may_replay: Callable[[Socket], bool] = lambda _: True
         self.count_read: Callable[[Socket, int], None] = lambda _, events: None
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by identity
+        self.about: Callable[[Socket], bytes] = lambda _: b""
+        self.on_start: Callable[[Collection[SavedSession]], None] = lambda _: None
         self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
         self._compress = True
         self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
         self._places: set[_Place] = set()  # that are being learnt
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
         self.log = store.log(core.name, self._deliver)
+        self.log.on_new_epoch = self._continue
         self._sessions = store.sessions(core.name, self._taken)
         self.outcomes: Counter[RecoveryOutcome] = Counter()
         self.replays = Histogram(REPLAY_BOUNDS)
         self.replayed_bytes = 0
+
+    def start(self) -> None:
+        """Report the sessions of the previous process: the store has loaded its files."""
+        self.on_start(self._sessions.lost)
 
     def forget(self) -> None:
         """Drop everything: the namespace is removed."""
@@ -190,14 +202,14 @@ class NamespaceRecovery:
 
         An event for `members_only` does not reach a socket whose id is the name of the room.
         """
-        data, attachments, self._compress, key = draft
-        self.log.append(NewEvent(data, attachments, rooms, except_rooms, key, members_only))
+        self._compress = draft.compress
+        self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
 
     def _deliver(self, event: LoggedEvent) -> None:
         for place in self._places:
             if place.first is None:
                 place.first = event.number
-        data = self.log.position.after_event(event.data)
+        data = after_event(event.data, self.log.epoch, event.number)
         head = self._head
         if event.attachments:
             head = encode_header(PacketType.BINARY_EVENT, self._core.name, attachments=len(event.attachments))
@@ -253,7 +265,7 @@ class NamespaceRecovery:
         if rival is not None:  # an earlier attempt, over a connection that only seems alive
             rival._recovery = None
             rival._session.close(Reason.TRANSPORT_CLOSE)
-        found = socket._recovery = SocketRecovery(session.pid, session.began)
+        found = socket._recovery = SocketRecovery(session.pid, session.began, session.outlived)
         found.session = session
         self._returning[session.pid] = socket
         self._taken(session.sid)
@@ -263,6 +275,8 @@ class NamespaceRecovery:
         offset = parse(brought.offset)
         if brought.offset is not None and offset is None:
             found.outcome = RecoveryOutcome.EPOCH  # of another server
+        elif session.outlived and (offset is None or offset.epoch in session.outlived):
+            found.outcome = RecoveryOutcome.EPOCH  # what the client has got of an earlier log cannot be compared
         else:
             # One after the other, or all of a user's connections would read before the first read has been counted.
             async with self._reading.setdefault(socket.identity or session.pid, asyncio.Lock()):
@@ -432,7 +446,7 @@ class NamespaceRecovery:
 
         def located(position: Position | None) -> None:
             self._places.discard(place)
-            if position is None:
+            if position is None or found.began.epoch != assumed.epoch:
                 return
             if place.first is not None and place.first <= position.number:  # it has been sent to the socket
                 position = Position(position.epoch, place.first - 1)
@@ -448,6 +462,19 @@ class NamespaceRecovery:
     def _save_again(self, socket: "Socket", found: SocketRecovery) -> None:
         """Save the positions of a shared log, unless the socket has ended meanwhile."""
         if self.log.is_shared and socket.connected and socket._recovery is found:
+            self._save(socket, found)
+
+    def _continue(self) -> None:
+        """Let the sessions of connected clients continue in a shared log that has begun again."""
+        position = self.log.position
+        for socket in tuple(self._core.sockets.values()):
+            found = socket._recovery
+            if found is None or not socket.connected:
+                continue
+            found.outlived = (*found.outlived, found.began.epoch)[-_MOST_OUTLIVED:]
+            found.began = position
+            found.joined = dict.fromkeys(found.joined, position.number)
+            found.left.clear()
             self._save(socket, found)
 
     def left(self, socket: "Socket", rooms: tuple[str, ...]) -> None:
@@ -466,7 +493,14 @@ class NamespaceRecovery:
         for room in joined.keys() - (socket._rooms or set()):
             del joined[room]
         found.session = SavedSession(
-            found.pid, socket.id, socket.identity, tuple(joined), found.began, joined=tuple(joined.values())
+            found.pid,
+            socket.id,
+            socket.identity,
+            tuple(joined),
+            found.began,
+            joined=tuple(joined.values()),
+            outlived=found.outlived,
+            about=self.about(socket),
         )
         self._sessions.save(found.session)
 

@@ -272,6 +272,9 @@ class SocketServer(Registration, BroadcastOperators):
     async def _start(self) -> None:
         if self._recovery is not None:
             await self._recovery.start()
+            for namespace in self.namespaces.values():
+                if namespace._core.recovery is not None:
+                    namespace._core.recovery.start()
         if self._connection is not None:
             await self._connection.start()
         if self._registry.unavailable is not None and self._registry.unavailable[1] in (_NOT_STARTED, _NOT_LOADED):
