@@ -218,6 +218,15 @@ class EventLogContract:
         assert await trial.missed(first, "p", "q", "me") == ["a"]
         assert await trial.missed(began, "p", "q", "me") is Incomplete.TOO_MANY
 
+    async def test_any_name_may_be_that_of_a_room(self, make: MakeStore) -> None:
+        trial = await Trial.start(make)
+        began = await trial.append("a")
+        for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
+            trial.log.append(event(name.encode().hex()), (), (name,), ())
+        await trial.settled()
+        for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
+            assert await trial.missed(began, name, "me") == [name.encode().hex()]
+
     async def test_a_read_says_how_far_it_has_read_and_what_it_has_looked_at(self, make: MakeStore) -> None:
         """Events that are left out were looked at too; with a bound of its own a read ends early."""
         trial = await Trial.start(make)
