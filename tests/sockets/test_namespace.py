@@ -16,7 +16,6 @@ DEEP = "[" * 10_000 + "]" * 10_000
 
 
 async def answer_of(client: WebSocket, event: str, number: int = 1) -> str:
-    """The encoded ack of an event."""
     await client.send(f"42{number}{event}")
     answer = await client.receive()
     assert isinstance(answer, str)
