@@ -76,8 +76,11 @@ async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -
     await asyncio.sleep(AFTERWARDS)
     people.rest()
     await people.settle()
-    await until(lambda: not untold(site), people.resting_since + CALM - time.monotonic())
     book = site.book
+    # The last messages are on their way: a busy machine takes seconds for them.
+    await until(
+        lambda: not untold(site) and not any(lost(book, site.faults)), people.resting_since + CALM - time.monotonic()
+    )
     wrong = [*book.faults, *misdelivered(book), *lost(book, site.faults), *untold(site), *eternal(site)]
     for visit in book.visits:
         wrong += View(visit).replay(book, site.faults)
@@ -100,7 +103,6 @@ def untold(site: Site) -> list[str]:
 
 
 def projects(site: Site) -> list[bytes]:
-    """The projects with members in Redis."""
     found: list[bytes] = site.redis.do("KEYS", "synkora:*:project:*")
     return found
 
@@ -124,7 +126,6 @@ def remembered(site: Site) -> str:
 
 
 def account(site: Site, kinds: list[str]) -> str:
-    """The figures of a round."""
     book = site.book
     local, remote = owed(book, site.faults)
     told = sum(len(visit.notes) for visit in book.visits)

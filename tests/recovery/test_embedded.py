@@ -117,7 +117,6 @@ TestAging.settings = TestCrowded.settings = settings(max_examples=15, stateful_s
 
 
 async def started(folder: Path, settings: RecoverySettings | None = None, clock: Clock | None = None) -> EmbeddedStore:
-    """A started store in the folder."""
     store = EmbeddedStore(folder, settings, clock or Clock())
     await store.start()
     return store
