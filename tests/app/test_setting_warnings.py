@@ -49,7 +49,6 @@ def test_repetitions(secret: str) -> None:
 
 
 def test_short_ones() -> None:
-    """Bytes count, as in openssl."""
     assert weakness(GOOD[:31]) == f"is shorter than 32 bytes: {ADVICE}"
     assert weakness(GOOD[:32]) is None
     assert weakness("пароль-из-нескольких-слов-тут") is None

@@ -78,7 +78,6 @@ async def said(transport: MemoryTransport, text: str) -> str:
     ],
 )
 async def test_a_key_signs_in(cookie: str) -> None:
-    """With two cookies, both are tried."""
     assert '"userId":"ann"' in await said(Office(Kept()).come_by(cookie), '"connected"')
 
 

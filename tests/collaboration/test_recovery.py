@@ -61,8 +61,9 @@ class Tab(Page):
         self.events.clear()
         return without_offsets(found)
 
-    def create(self, task: str, project: str = "p") -> None:
+    async def create(self, task: str, project: str = "p") -> None:
         self.emit("task:create", {"projectId": project, "task": {"id": task}})
+        await self.read()
 
 
 async def two(site: Site, *projects: str) -> tuple[Tab, Tab]:
@@ -89,19 +90,17 @@ class TestEvents:
         ann, bob = await two(site)
         for number in range(5):
             await ann.lose()
-            bob.create(f"while away {number}")
-            await bob.read()
+            await bob.create(f"while away {number}")
             await ann.back()
             assert ann.recovered
-            bob.create(f"after that {number}")
-            await bob.read()
+            await bob.create(f"after that {number}")
             await ann.read()
         expected = [f"{when} {number}" for number in range(5) for when in ("while away", "after that")]
         assert ann.edits() == [["task:create", {"id": task}] for task in expected]
 
     async def test_own_edits_are_not_replayed(self, site: Site) -> None:
         ann, bob = await two(site)
-        ann.create("mine")
+        await ann.create("mine")
         await ann.lose()
         await ann.back()
         assert ann.edits() == []
@@ -191,17 +190,15 @@ class TestEvents:
         ann, bob = await two(site)
         await ann.lose()
         for number in range(3):
-            bob.create(str(number))
+            await bob.create(str(number))
         await bob.read()
         await ann.back()
         assert ann.recovered is False
         assert ann.edits() == []
-        bob.create("next")
-        await bob.read()
+        await bob.create("next")
         await ann.read()
         assert ann.edits() == [["task:create", {"id": "next"}]]
-        ann.create("mine")
-        await ann.read()
+        await ann.create("mine")
         await bob.read()
         assert bob.edits() == [["task:create", {"id": "mine"}]]
 
@@ -241,13 +238,11 @@ class TestPresence:
         """The board's hook sends both while it is disconnected. The client sends them before `connect` fires."""
         ann, bob = await two(site)
         await ann.lose()
-        bob.create("missed")
-        await bob.read()
+        await bob.create("missed")
         await ann.back()
         ann.emit("leave-project", "p")
         ann.emit("join-project", "p")
-        bob.create("next")
-        await bob.read()
+        await bob.create("next")
         await ann.read()
         assert bob.take("user:left", "user:joined") == []
         assert ann.edits() == [["task:create", {"id": "missed"}], ["task:create", {"id": "next"}]]
@@ -265,8 +260,7 @@ class TestPresence:
         assert [event[0] for event in bob.events] == ["user:left", "users:active", "users:count"]
         assert bob.take("user:left")[0][1]["socketId"] == ann.sid
         sid = ann.sid
-        bob.create("missed")
-        await bob.read()
+        await bob.create("missed")
         await ann.back()
         assert (ann.recovered, ann.sid) == (True, sid)
         await bob.read()
@@ -355,8 +349,7 @@ class TestAccess:
     async def test_fault_02_another_user_gets_nothing(self, site: Site) -> None:
         ann, bob = await two(site)
         await ann.lose()
-        bob.create("secret")
-        await bob.read()
+        await bob.create("secret")
         eve = Tab(site, "Eve")
         eve.pid, eve.offset = ann.pid, ann.offset
         await eve.back()
@@ -369,8 +362,7 @@ class TestAccess:
         """The same user may return with a new token."""
         ann, bob = await two(site)
         await ann.lose()
-        bob.create("secret")
-        await bob.read()
+        await bob.create("secret")
         expired = sign({"id": "ann", "name": "Ann"}, SECRET, expires_in=-3600)
         await ann.come(token=expired)
         assert (ann.refusal, ann.events) == ("Authentication failed", [])
@@ -382,8 +374,7 @@ class TestAccess:
         ann, bob = await two(site)
         site.collaboration.disconnect(ann.sid or "")
         await ann.read()
-        bob.create("secret")
-        await bob.read()
+        await bob.create("secret")
         await ann.back()
         assert (ann.recovered, ann.edits()) == (False, [])
         assert site.collaboration.presence.count("p") == 1
@@ -392,8 +383,7 @@ class TestAccess:
         ann, bob = await two(site)
         await ann.lose()
         site.collaboration.blocks.add(Block("user", "ann", until=4e9, changed_at=1))
-        bob.create("secret")
-        await bob.read()
+        await bob.create("secret")
         await ann.back()
         assert ann.refusal == "Blocked by the operators of this server"
         assert ann.edits() == []
@@ -406,9 +396,8 @@ class TestAccess:
         ann, bob = await two(site, "p", "q")
         await ann.lose()
         roles.roles["ann", "p"] = None
-        bob.create("secret", "p")
-        bob.create("open", "q")
-        await bob.read()
+        await bob.create("secret", "p")
+        await bob.create("open", "q")
         await ann.back()
         assert ann.recovered
         errors = [event[1] for event in ann.events if event[0] == "error"]
@@ -416,8 +405,7 @@ class TestAccess:
         assert ann.edits() == [["task:create", {"id": "open"}]]
         await bob.read()
         assert [event[0] for event in bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
-        bob.create("later", "p")
-        await bob.read()
+        await bob.create("later", "p")
         await ann.read()
         assert ann.edits() == []
         await site.close()
@@ -428,7 +416,7 @@ class TestAccess:
         await ann.lose()
         roles.roles["ann", "p"] = Role.VIEWER
         await ann.back()
-        ann.create("refused")
+        await ann.create("refused")
         await settle()
         await ann.read()
         assert ["viewers may not change" in event[1]["message"] for event in ann.take("error")] == [True]
@@ -441,8 +429,7 @@ class TestAccess:
         site = Guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
         ann, bob = await two(site)
         await ann.lose()
-        bob.create("missed")
-        await bob.read()
+        await bob.create("missed")
         roles.error = AccessUnavailable("the app is down")
         await ann.back()
         assert not ann.session.is_live
@@ -490,8 +477,7 @@ class TestAccess:
         site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
         ann, bob = await two(site)
         await ann.lose()
-        bob.create("missed")
-        await bob.read()
+        await bob.create("missed")
         for _ in range(4):
             await ann.lose()
             await ann.back()
@@ -513,12 +499,11 @@ class TestAccess:
         assert replay.call_count == 2 * (4 - declined)
 
     async def test_to_have_missed_too_much_counts_too(self) -> None:
-        """A long read was needed to find out."""
         site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
         ann, bob = await two(site)
         await ann.lose()
         for number in range(3):
-            bob.create(str(number))
+            await bob.create(str(number))
         await bob.read()
         for _ in range(3):
             await ann.back()

@@ -112,7 +112,6 @@ def test_the_dashboard_can_be_provisioned() -> None:
 
 
 def test_every_metric_is_used_in_a_dashboard_or_alert(families: dict[str, Any]) -> None:
-    """Except the version."""
     text = DASHBOARD.read_text(encoding="utf-8")
     own = {name for name in families if name.startswith("synkora_")}
     assert {name for name in own if name not in text} <= {"synkora_signed_in_connections"}

@@ -69,7 +69,6 @@ def test_a_token_in_the_log_is_seen(token: str) -> None:
 
 
 def test_there_are_at_least_thirty_kinds_of_hostility() -> None:
-    """Each has a docstring."""
     assert len(KINDS) >= 30
     assert all(attack.__doc__ for attack in KINDS.values())
 

@@ -273,7 +273,6 @@ def _rows(folder: Path, table: str) -> int:
 
 
 async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
-    """With any umask."""
     mask = os.umask(0)
     try:
         store = await started(tmp_path / "new" / "state")
@@ -319,7 +318,6 @@ async def test_a_damaged_table_is_set_aside(tmp_path: Path, caplog: pytest.LogCa
 
 
 async def test_a_file_of_another_version_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log has both versions."""
     with sqlite3.connect(tmp_path / "recovery.db") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()

@@ -38,7 +38,6 @@ async def test_unexpected_pushes_are_ignored() -> None:
 
 
 async def test_a_message_may_arrive_in_parts() -> None:
-    """It is delivered after its last byte."""
     ends: list[str] = []
     connection = RedisConnection(ends.append, max_waiting=1000)
     heard: list[bytes] = []

@@ -100,7 +100,6 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
 
 
 async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
-    """Not only every so many events."""
     settings, clock = RecoverySettings(), Clock()
     log = Followed(link, settings, clock).log("/", lambda _: None)
     names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
@@ -113,7 +112,6 @@ async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis
 
 
 async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
-    """Also when rooms have been forgotten."""
     store = Followed(link, RecoverySettings(max_rooms=1), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):

@@ -149,7 +149,6 @@ async def test_questions_are_the_same(world: World) -> None:
     ids=["sockets", "all rooms", "fetch", "server-side emit"],
 )
 async def test_responses_are_the_same(world: World, request_: bytes) -> None:
-    """Ours reach only the asker."""
     world.spy.link.publish(REQUESTS, request_)
     _, *heard = await world.spy.heard(3)
     responses = {channel: message.replace(b"theirs", b"ours") for channel, message in heard}

@@ -56,7 +56,6 @@ def test_the_families_do_not_overlap(opened: ExitStack) -> None:
 
 
 def test_a_name(opened: ExitStack) -> None:
-    """Each of its addresses, with one port."""
     sockets = listening(opened, "localhost")
     assert len({bound.getsockname()[1] for bound in sockets}) == 1
     assert {bound.getsockname()[0] for bound in sockets} <= {"127.0.0.1", "::1"}

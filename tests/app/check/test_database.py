@@ -91,7 +91,6 @@ async def test_no_right_to_read(settings: MakeSettings, database: Database, read
     ],
 )
 async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database, change: str, words: str) -> None:
-    """A required table or column is missing."""
     await database.connection.execute(change)
     finding = (await look(settings, database.server.url()))["database-tables"]
     assert finding.status is FindingStatus.WRONG
@@ -100,7 +99,6 @@ async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database
 
 
 async def test_another_schema(settings: MakeSettings, database: Database) -> None:
-    """The schema is the URL's."""
     found = await look(settings, database.server.url(parameters="?schema=nowhere"))
     assert found["database-tables"].status is FindingStatus.WRONG
 

@@ -29,12 +29,10 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 
 async def test_no_redis(settings: MakeSettings) -> None:
-    """A single instance needs no Redis."""
     assert {finding.status for finding in await check_redis(settings())} == {FindingStatus.SKIPPED}
 
 
 async def test_a_good_one(settings: MakeSettings) -> None:
-    """Version, rights, eviction and clock."""
     with running_redis(password=PASSWORD) as redis:
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
         assert redis.do("KEYS", "*") == []

@@ -111,7 +111,6 @@ def test_values_cannot_forge_lines(log: Any, capsys: pytest.CaptureFixture[str],
 
 
 def test_a_missing_field_is_a_question_mark(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """The line is written all the same."""
     log.info("client_disconnected", userName="Alice")
     assert capsys.readouterr().out == "✗ Client disconnected: ? (Alice) - ?\n"
 

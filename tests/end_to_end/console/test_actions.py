@@ -90,7 +90,6 @@ async def test_a_notice_reaches_only_the_project(server: ServerProcess, connect_
 
 
 async def test_a_notice_is_shown_in_the_playground(server: ServerProcess, chromium: NodeProcess, watch: Watch) -> None:
-    """As text, until it is dismissed."""
     alice = Visitor(chromium)
     await alice.open(server, "Alice", "launch")
     operator = await watch("Projects")

@@ -11,7 +11,6 @@ from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:
-    """One line after the complete banner."""
     line = await asyncio.to_thread(development.line, lambda line: "Playground" in line)
     assert line == f"✓ Playground: http://127.0.0.1:{development.port}/playground"
     assert development.stdout.index(line) == 8
