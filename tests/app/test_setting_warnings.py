@@ -107,7 +107,7 @@ def test_a_server_warns_and_starts(tmp_path: Path) -> None:
     assert lines == [
         f"! NEXTAUTH_SECRET is shorter than 32 bytes: {ADVICE}",
         "! ALLOWED_ORIGINS has *: every page may connect, and the cookies of pages that are not named are ignored, "
-        "so that their users sign in by a token alone",
+        "so that their users sign in only by a token",
     ]
 
 

@@ -278,7 +278,7 @@ async def test_problems_of_redis_are_reported_while_the_link_stays_up(link: Link
     with pytest.raises(Exception, match="memory is full"):
         await link.run(change, ["a"], ["x"])
     await until(lambda: link.problem is not None)
-    assert link.problem == "Redis takes no changes, since its memory is full (maxmemory)"
+    assert link.problem == "Redis refuses writes: its memory is full (maxmemory)"
     assert link.is_up
     story = Story(link)
     link.publish(b"news", b"x")

@@ -14,7 +14,7 @@ from synkora.sockets.errors import EventRefused
 
 SENDER = Sender(socketId="s0cket", userId="user-1", userName="Алиса")
 
-#: What the contract says: the payload's fields, and the delivery. Odd spacing shows that values go on as they came.
+#: The contract: the payload's fields, and the delivery. Odd spacing shows that values are relayed unchanged.
 ROWS: dict[str, tuple[str, str]] = {
     "task:create": ('"task": {"id" : 1}', '{"id" : 1}'),
     "task:update": ('"task": {"id" : 1}', '{"id" : 1}'),

@@ -189,7 +189,7 @@ async def test_an_edit_is_refused_while_the_policy_is_unavailable() -> None:
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     ann = site.come("Ann")
-    site.roles.error = AccessUnavailable("the app is away")
+    site.roles.error = AccessUnavailable("the app is down")
     ann.emit("task:create", {"projectId": "p", "task": 1})
     await settle()
     assert bob.take() == []

@@ -27,7 +27,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with running_redis() as redis:
         joined = ServerProcess(tmp_path_factory.mktemp("joined"), REDIS_URL=redis.url)
         alone = ServerProcess(tmp_path_factory.mktemp("alone"))
-        joined.line(lambda line: "Redis is there" in line)
+        joined.line(lambda line: "Redis is connected" in line)
         texts = [httpx.get(f"{server.url}/metrics", trust_env=False).text for server in (joined, alone)]
         assert [server.stop() for server in (joined, alone)] == [0, 0]
     return {family.name: family for text in texts for family in text_string_to_metric_families(text)}

@@ -84,7 +84,7 @@ async def test_another_instance_accepts_the_client_that_one_refuses(
             for _ in range(6):
                 answer = await http.get("", params=HANDSHAKE)
                 if answer.status_code == 503:
-                    assert kind is CADDY  # which hands on the refusal once, and then leaves the instance alone
+                    assert kind is CADDY  # which forwards one refusal, and then avoids the instance
                     names.append("")
                     continue
                 sid, name = opened_session(answer)

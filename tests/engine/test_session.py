@@ -206,7 +206,7 @@ class TestHeartbeat:
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=60)
         registry = connection.engine.registry
         session, other = connection.session, registry.open(request_of(), MemoryTransport("websocket"))
-        pongs = registry.heartbeat._pongs  # whose time ends last is the last
+        pongs = registry.heartbeat._pongs  # the last to expire is the last one
 
         def receive(session: Session) -> None:
             if packet == b"\x00":

@@ -204,7 +204,7 @@ def _report(
 
     kinds = "".join(
         f"  {kind:28}{account['by_kind'].get(kind, 0):>8} messages{account['runs'].get(kind, 0):>6} runs"
-        f"{account['refused'].get(kind, 0):>6} not let in\n"
+        f"{account['refused'].get(kind, 0):>6} not accepted\n"
         for kind in KINDS
     )
     return (

@@ -491,7 +491,7 @@ class TestKill:
             process.send_signal(signal.SIGKILL)
             lines += [int(line) for line in (await process.stdout.read()).split(b"\n")[:-1]]
             await process.wait()
-            assert last < lines[0] <= last + 2  # the last one may not have been told
+            assert last < lines[0] <= last + 2  # the last one may not have been printed
             assert lines == list(range(lines[0], lines[0] + len(lines)))
             last = lines[-1]
         store = await started(tmp_path)

@@ -8,10 +8,10 @@ from synkora.redis.connection import RedisConnection
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        (b"-ERR max number of clients reached\r\n", "Redis has as many clients as it takes (maxclients)"),
+        (b"-ERR max number of clients reached\r\n", "Redis has its maximum of clients (maxclients)"),
         (b"-DENIED Redis is running in protected mode\r\n", "Redis is in protected mode"),
-        (b"+hello\r\n", "is no Redis"),
-        (b"220 mail.example.com ESMTP\r\n", "is no Redis"),
+        (b"+hello\r\n", "is not Redis"),
+        (b"220 mail.example.com ESMTP\r\n", "is not Redis"),
     ],
 )
 async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) -> None:

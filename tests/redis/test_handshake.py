@@ -15,7 +15,7 @@ from tests.support.servers import until
 from synkora.redis.link import Link, Script
 from synkora.redis.url import RedisUrl
 
-PASSWORD = "p@ss:w/o?r#d% with more"  # as nobody should write it into a URL without escapes
+PASSWORD = "p@ss:w/o?r#d% with more"  # must be escaped in a URL
 ESCAPED = quote(PASSWORD, safe="")
 NEEDED = ("+select", "+eval", "+evalsha", "+publish", "+subscribe", "+unsubscribe")
 
@@ -54,7 +54,7 @@ async def test_a_password_is_given(make_link: MakeLink) -> None:
 @pytest.mark.parametrize(
     ("credentials", "words"),
     [
-        ("", "Redis wants a password, and REDIS_URL has none"),
+        ("", "Redis needs a password, and REDIS_URL has none"),
         (f":{ESCAPED}x@", "does not accept the user and password"),
     ],
 )
@@ -204,16 +204,16 @@ async def test_a_full_redis_is_reported(make_link: MakeLink, redis: RedisServer)
     assert await first.start(PATIENCE)
     further = make_link()
     await further.start(0)
-    await until(lambda: further.problem == "Redis has as many clients as it takes (maxclients)")
+    await until(lambda: further.problem == "Redis has its maximum of clients (maxclients)")
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers where REDIS_URL says is no Redis"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server at REDIS_URL is not Redis"),
         (b"", "Redis ended the connection at once"),
-        (b"+hello\r\n", "what answers where REDIS_URL says is no Redis"),
-        (b"%0\r\n:1\r\n:2\r\n:3\r\n", "what answers where REDIS_URL says is no Redis"),
+        (b"+hello\r\n", "the server at REDIS_URL is not Redis"),
+        (b"%0\r\n:1\r\n:2\r\n:3\r\n", "the server at REDIS_URL is not Redis"),
     ],
 )
 async def test_a_server_other_than_redis_is_reported(make_link: MakeLink, answer: bytes, words: str) -> None:

@@ -122,7 +122,10 @@ async def test_requests_are_the_same(world: World) -> None:
 async def test_questions_are_the_same(world: World) -> None:
     """For fetching sockets, listing rooms, and collecting answers and acks."""
     said: list[list[Message]] = []
-    for server, answers in ((world.theirs, 0), (world.ours, 4)):  # the spy hears what Node.js answers, for all to hear
+    for server, answers in (
+        (world.theirs, 0),
+        (world.ours, 4),
+    ):  # Node.js publishes its answers to all, the spy included
         asking = [
             asyncio.create_task(server.fetch(Target(("red",), ("é",)))),
             asyncio.create_task(server.rooms()),

@@ -82,7 +82,7 @@ class RedisSessions:
         self._write(pid, None)
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it; None while Redis is away."""
+        """Return a session and drop it; None while Redis is unavailable."""
         try:
             data = await self._call(pid, None)
         except (LinkDown, RedisRefused):
