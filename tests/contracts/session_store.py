@@ -82,7 +82,9 @@ class SessionStoreContract:
     async def test_lost_sessions_are_bounded_in_bytes(self, make: MakeStore) -> None:
         """In many rooms with long names: the oldest are dropped. A session that is taken or reconnected makes room."""
         sessions = (await make(RecoverySettings(session_bytes=100_000), Clock())).sessions("/")
-        large = msgspec.structs.replace(SESSION, rooms=tuple(f"{number:0200}" for number in range(50)))
+        large = msgspec.structs.replace(
+            SESSION, rooms=tuple(f"{number:0200}" for number in range(50)), joined=(0,) * 50
+        )
 
         async def save(*numbers: int) -> list[int]:
             """Save lost sessions, and take them. Returns the numbers of the kept ones."""

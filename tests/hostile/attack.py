@@ -51,10 +51,10 @@ async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
                 await KINDS[kind](attacker)
         except Refused:
             account.refused[kind] = account.refused.get(kind, 0) + 1
+        except TimeoutError:  # which is an OSError
+            account.surprises.append(f"{kind}: no answer")
         except (OSError, EOFError):
             pass  # the server has hung up
-        except TimeoutError:
-            account.surprises.append(f"{kind}: no answer")
         except AssertionError as surprise:
             account.surprises.append(f"{kind}: {str(surprise)[:300]}")
 

@@ -421,6 +421,19 @@ async def bad_attachments(a: Attacker) -> None:
             await a.expect_end(socket)
 
 
+async def deep_nesting_with_attachments(a: Attacker) -> None:
+    """Edits with an attachment that are nested so deeply that only some of the decoders can read them."""
+    async with a.member() as socket, a.member() as other:
+        for depth in (400, 700, 940):
+            a.count(2)
+            nested = b"[" * depth + json.dumps(_placeholder(0)).encode() + b"]" * depth
+            payload = b'{"projectId":"%b","changes":%b}' % (a.project.encode(), nested)
+            await socket.send_text(b'451-["canvas:update",%b]' % payload)
+            await socket.send_binary(b"data")
+        await a.expect_life(socket)
+        await a.expect_life(other)
+
+
 async def repeated_attachments(a: Attacker) -> None:
     """Attachments with very many placeholders or none: in edits, unknown events, and acks."""
     placeholders = ",".join([json.dumps(_placeholder(0))] * _FLOOD).encode()

@@ -33,7 +33,7 @@ IS_FULL = MESSAGES >= FULL
 
 MEMBERS, PROJECTS = (50, 5) if IS_FULL else (20, 2)
 INTERVAL = 0.5  # seconds between a member's cursors
-QUIET = 30 if IS_FULL else 5  # seconds
+QUIET = 30 if IS_FULL else 2  # seconds
 CALM = 25  # seconds within which everything that was left behind has timed out
 #: Bytes that the process may have grown by: what an allocator keeps, not what a leak of each message would take.
 SLACK = 40_000_000

@@ -14,7 +14,11 @@ from synkora.recovery.ports import SavedSession
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 
-_MAX_UNSAVED: Final = 100_000  # sessions that wait for Redis
+_MAX_UNSAVED: Final = 50_000_000  # bytes of sessions that wait for Redis, in memory
+#: Bytes of sessions that are sent before Redis confirms the first of them. All at once, the sessions of an instance
+#: may be more than a link may hold.
+_AT_ONCE: Final = 1_000_000
+_COMMAND_EXTRA: Final = 200  # bytes of a command besides its session
 _RENEWALS: Final = 3  # within the lifetime of a connected session
 
 log = Log(__name__)
@@ -29,8 +33,10 @@ _decode: Final = msgspec.msgpack.Decoder(SavedSession).decode
 class RedisSessions:
     """A `SessionStore` that all instances share.
 
-    A connected session is saved again from time to time, before its key expires. While Redis is unavailable, changes
-    wait in memory. `taken` is called with the socket id of a connected session that another instance took.
+    A session is written at the end of the turn, once however often it was saved, and a connected one again from time to
+    time, before its key expires. While Redis is unavailable or slow, changes wait in memory, and the oldest are
+    lost beyond a bound. `taken` is called with the socket id of a connected session that another instance
+    took.
     """
 
     def __init__(
@@ -52,6 +58,11 @@ class RedisSessions:
         self._taken = taken
         self._connected: dict[str, SavedSession] = {}
         self._unsaved: dict[str, SavedSession | None] = {}  # None: forgotten
+        self._unsaved_size = 0
+        self._stale: dict[str, None] = {}  # connected ones to be saved again, by pid
+        self._sent: dict[str, SavedSession | None] = {}  # without a reply, the latest of each pid
+        self._in_flight = 0  # bytes without a reply
+        self._is_armed = False
         self._renewal: asyncio.TimerHandle | None = None
         link.subscribe(self._channel, self._heard)
         link.on_up.append(self._went_up)
@@ -83,13 +94,25 @@ class RedisSessions:
 
     async def take(self, pid: str) -> SavedSession | None:
         """Return a session and drop it; None while Redis is unavailable."""
+        self._flush()
+        if pid in self._unsaved:
+            self._send(pid, self._remove(pid))
+        elif pid in self._stale and pid in self._connected:
+            del self._stale[pid]
+            self._send(pid, self._connected[pid])
         try:
-            data = await self._call(pid, None)
+            data = await self._link.run(_TAKE, *self._taking(pid))
         except (LinkDown, RedisRefused):
             return None
         if data is None:
             return None
-        session = _decode(data)
+        try:
+            session = _decode(data)
+        except msgspec.DecodeError as error:  # written by another program or version
+            log.warning("session_unreadable", problem=str(error))
+            return None
+        if len(session.joined) != len(session.rooms):
+            return None
         if session.lost_at is None and self._connected.pop(pid, None) is None:
             self._link.publish(self._channel, _encode((self._link.uid, session.sid)))
         return session
@@ -108,27 +131,74 @@ class RedisSessions:
     # Writing
 
     def _write(self, pid: str, session: SavedSession | None) -> None:
-        self._unsaved.pop(pid, None)
-        self._call(pid, session).add_done_callback(partial(self._written, pid, session))
+        self._put(pid, session)
+        self._arm()
 
-    def _written(self, pid: str, session: SavedSession | None, call: "asyncio.Future[bytes | None]") -> None:
-        if isinstance(call.exception(), LinkDown) and len(self._unsaved) < _MAX_UNSAVED:
-            self._unsaved.setdefault(pid, session)
+    def _put(self, pid: str, session: SavedSession | None) -> None:
+        if pid in self._unsaved:
+            self._remove(pid)
+        self._unsaved[pid] = session
+        self._unsaved_size += _size(session)
+        while self._unsaved_size > _MAX_UNSAVED:
+            self._remove(next(iter(self._unsaved)))
 
-    def _call(self, pid: str, session: SavedSession | None) -> "asyncio.Future[bytes | None]":
-        names = [f"{self._prefix}{name}".encode() for name in (f"pid:{pid}", "lost", "times")]
-        now = ceil(self._clock() * 1000)
-        age = ceil(self._settings.session_age * 1000)
+    def _remove(self, pid: str) -> SavedSession | None:
+        session = self._unsaved.pop(pid)
+        self._unsaved_size -= _size(session)
+        return session
+
+    def _arm(self) -> None:
+        if not self._is_armed and self._link.is_up:
+            self._is_armed = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_armed = False
+        while self._in_flight < _AT_ONCE and self._link.is_up:
+            if self._unsaved:
+                pid = next(iter(self._unsaved))
+                self._send(pid, self._remove(pid))
+            elif self._stale:
+                pid, _ = self._stale.popitem()
+                if pid in self._connected:
+                    self._send(pid, self._connected[pid])
+            else:
+                break
+
+    def _send(self, pid: str, session: SavedSession | None) -> None:
         if session is None:
-            return self._link.run(_TAKE, names, (pid, now, age))
-        lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
-        bounds = (age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
-        return self._link.run(_SAVE, names, (pid, _encode(session), lost_at, now, *bounds))
+            size = _COMMAND_EXTRA
+            call = self._link.run(_TAKE, *self._taking(pid))
+        else:
+            keys, (_, now, age) = self._taking(pid)
+            data = _encode(session)
+            size = len(data) + _COMMAND_EXTRA
+            lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
+            bounds = (age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
+            call = self._link.run(_SAVE, keys, (pid, data, lost_at, now, *bounds))
+        self._sent[pid] = session
+        self._in_flight += size
+        call.add_done_callback(partial(self._written, pid, session, size))
+
+    def _written(self, pid: str, session: SavedSession | None, size: int, call: "asyncio.Future[bytes | None]") -> None:
+        self._in_flight -= size
+        is_latest = pid in self._sent and self._sent[pid] is session
+        if is_latest:
+            del self._sent[pid]
+        if is_latest and isinstance(call.exception(), LinkDown) and pid not in self._unsaved:
+            self._put(pid, session)
+        if self._unsaved or self._stale:
+            self._arm()
+
+    def _taking(self, pid: str) -> tuple[list[bytes], tuple[str, int, int]]:
+        """The keys and the first arguments of both scripts."""
+        names = [f"{self._prefix}{name}".encode() for name in (f"pid:{pid}", "lost", "times")]
+        return names, (pid, ceil(self._clock() * 1000), ceil(self._settings.session_age * 1000))
 
     def _went_up(self) -> None:
         """Save all again: Redis may have lost its memory."""
-        for pid, session in ({**self._connected} | self._unsaved).items():
-            self._write(pid, session)
+        self._stale = dict.fromkeys(self._connected)
+        self._arm()
 
     def _renew_later(self) -> None:
         if self._renewal is None:
@@ -136,7 +206,11 @@ class RedisSessions:
 
     def _renew(self) -> None:
         self._renewal = None
-        for pid, session in self._connected.items():
-            self._write(pid, session)
+        self._stale = dict.fromkeys(self._connected)
+        self._arm()
         if self._connected:
             self._renew_later()
+
+
+def _size(session: SavedSession | None) -> int:
+    return _COMMAND_EXTRA if session is None else session.size
