@@ -64,9 +64,8 @@ class Tab(Page):
         self.events.clear()
         return without_offsets(found)
 
-    async def create(self, task: str, project: str = "p") -> None:
+    def create(self, task: str, project: str = "p") -> None:
         self.emit("task:create", {"projectId": project, "task": {"id": task}})
-        await self.read()
 
 
 async def two(site: Site, *projects: str) -> tuple[Tab, Tab]:
@@ -93,17 +92,19 @@ class TestEvents:
         ann, bob = await two(site)
         for number in range(5):
             await ann.lose()
-            await bob.create(f"while away {number}")
+            bob.create(f"while away {number}")
+            await bob.read()
             await ann.back()
             assert ann.recovered
-            await bob.create(f"after that {number}")
+            bob.create(f"after that {number}")
+            await bob.read()
             await ann.read()
         expected = [f"{when} {number}" for number in range(5) for when in ("while away", "after that")]
         assert ann.edits() == [["task:create", {"id": task}] for task in expected]
 
     async def test_own_edits_are_not_replayed(self, site: Site) -> None:
         ann, bob = await two(site)
-        await ann.create("mine")
+        ann.create("mine")
         await ann.lose()
         await ann.back()
         assert ann.edits() == []
@@ -193,15 +194,17 @@ class TestEvents:
         ann, bob = await two(site)
         await ann.lose()
         for number in range(3):
-            await bob.create(str(number))
+            bob.create(str(number))
         await bob.read()
         await ann.back()
         assert ann.recovered is False
         assert ann.edits() == []
-        await bob.create("next")
+        bob.create("next")
+        await bob.read()
         await ann.read()
         assert ann.edits() == [["task:create", {"id": "next"}]]
-        await ann.create("mine")
+        ann.create("mine")
+        await ann.read()
         await bob.read()
         assert bob.edits() == [["task:create", {"id": "mine"}]]
 
@@ -241,11 +244,13 @@ class TestPresence:
         """The board's hook sends both while it is disconnected. The client sends them before `connect` fires."""
         ann, bob = await two(site)
         await ann.lose()
-        await bob.create("missed")
+        bob.create("missed")
+        await bob.read()
         await ann.back()
         ann.emit("leave-project", "p")
         ann.emit("join-project", "p")
-        await bob.create("next")
+        bob.create("next")
+        await bob.read()
         await ann.read()
         assert bob.take("user:left", "user:joined") == []
         assert ann.edits() == [["task:create", {"id": "missed"}], ["task:create", {"id": "next"}]]
@@ -263,7 +268,8 @@ class TestPresence:
         assert [event[0] for event in bob.events] == ["user:left", "users:active", "users:count"]
         assert bob.take("user:left")[0][1]["socketId"] == ann.sid
         sid = ann.sid
-        await bob.create("missed")
+        bob.create("missed")
+        await bob.read()
         await ann.back()
         assert (ann.recovered, ann.sid) == (True, sid)
         await bob.read()
@@ -352,7 +358,8 @@ class TestAccess:
     async def test_fault_02_another_user_gets_nothing(self, site: Site) -> None:
         ann, bob = await two(site)
         await ann.lose()
-        await bob.create("secret")
+        bob.create("secret")
+        await bob.read()
         eve = Tab(site, "Eve")
         eve.pid, eve.offset = ann.pid, ann.offset
         await eve.back()
@@ -365,7 +372,8 @@ class TestAccess:
         """The same user may return with a new token."""
         ann, bob = await two(site)
         await ann.lose()
-        await bob.create("secret")
+        bob.create("secret")
+        await bob.read()
         expired = sign({"id": "ann", "name": "Ann"}, SECRET, expires_in=-3600)
         await ann.come(token=expired)
         assert (ann.refusal, ann.events) == ("Authentication failed", [])
@@ -377,7 +385,8 @@ class TestAccess:
         ann, bob = await two(site)
         site.collaboration.disconnect(ann.sid or "")
         await ann.read()
-        await bob.create("secret")
+        bob.create("secret")
+        await bob.read()
         await ann.back()
         assert (ann.recovered, ann.edits()) == (False, [])
         assert site.collaboration.presence.count("p") == 1
@@ -386,7 +395,8 @@ class TestAccess:
         ann, bob = await two(site)
         await ann.lose()
         site.collaboration.blocks.add(Block("user", "ann", until=4e9, changed_at=1))
-        await bob.create("secret")
+        bob.create("secret")
+        await bob.read()
         await ann.back()
         assert ann.refusal == "Blocked by the operators of this server"
         assert ann.edits() == []
@@ -399,8 +409,9 @@ class TestAccess:
         ann, bob = await two(site, "p", "q")
         await ann.lose()
         roles.roles["ann", "p"] = None
-        await bob.create("secret", "p")
-        await bob.create("open", "q")
+        bob.create("secret", "p")
+        bob.create("open", "q")
+        await bob.read()
         await ann.back()
         assert ann.recovered
         errors = [event[1] for event in ann.events if event[0] == "error"]
@@ -408,7 +419,8 @@ class TestAccess:
         assert ann.edits() == [["task:create", {"id": "open"}]]
         await bob.read()
         assert [event[0] for event in bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
-        await bob.create("later", "p")
+        bob.create("later", "p")
+        await bob.read()
         await ann.read()
         assert ann.edits() == []
         await site.close()
@@ -419,7 +431,7 @@ class TestAccess:
         await ann.lose()
         roles.roles["ann", "p"] = Role.VIEWER
         await ann.back()
-        await ann.create("refused")
+        ann.create("refused")
         await settle()
         await ann.read()
         assert ["viewers may not change" in event[1]["message"] for event in ann.take("error")] == [True]
@@ -432,7 +444,8 @@ class TestAccess:
         site = Guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
         ann, bob = await two(site)
         await ann.lose()
-        await bob.create("missed")
+        bob.create("missed")
+        await bob.read()
         roles.error = AccessUnavailable("the app is down")
         await ann.back()
         assert not ann.session.is_live
@@ -480,7 +493,8 @@ class TestAccess:
         site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
         ann, bob = await two(site)
         await ann.lose()
-        await bob.create("missed")
+        bob.create("missed")
+        await bob.read()
         for _ in range(4):
             await ann.lose()
             await ann.back()
@@ -564,7 +578,7 @@ class TestAccess:
         ann, bob = await two(site)
         await ann.lose()
         for number in range(3):
-            await bob.create(str(number))
+            bob.create(str(number))
         await bob.read()
         for _ in range(3):
             await ann.back()

@@ -259,7 +259,6 @@ async def test_a_newer_state_is_what_is_saved_after_a_loss_of_the_link(redis: Re
 async def test_sessions_that_wait_for_redis_are_bounded_in_bytes(
     redis: RedisServer, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The oldest are lost."""
     monkeypatch.setattr(session_store, "_MAX_UNSAVED", 4 * large(0).size)
     sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
     redis.kill()
