@@ -116,7 +116,6 @@ async def test_events_that_redis_refuses_to_keep_reach_everybody(
 
 
 async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
-    """A sender gets only the others' events."""
     ann, ben = await joined(servers[0]), await joined(servers[1])
     ann.emit("say", "r", 1)
     assert await got(ben, 1) == [["said", 1]]
