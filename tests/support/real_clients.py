@@ -89,7 +89,7 @@ class Inbox:
 
 
 class Client:
-    """A client with its record: `events` are lists of name and arguments, without positions; `changes` are its connection's."""
+    """A client with its record: `events` are lists of name and arguments, without positions, `changes` its states."""
 
     def __init__(self, owner: str, way: Way, node: NodeProcess) -> None:
         self.way = way
