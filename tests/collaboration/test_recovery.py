@@ -574,7 +574,6 @@ class TestAccess:
             assert fewest <= len(ann.edits()) <= most
 
     async def test_to_have_missed_too_much_counts_too(self) -> None:
-        """A long read was needed to find out."""
         site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
         ann, bob = await two(site)
         await ann.lose()

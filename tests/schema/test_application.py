@@ -335,7 +335,6 @@ def test_an_ack_has_the_arguments_that_the_result_becomes(result: Any, ack: str)
 
 @pytest.mark.parametrize("result", [inspect.Signature.empty, Any, object])
 def test_an_ack_without_a_type_may_have_any_argument(result: Any) -> None:
-    """A client may ask for the ack, or not."""
     server = SocketServer()
 
     def answer(socket): ...  # type: ignore[no-untyped-def]  # that is the case

@@ -93,7 +93,7 @@ class RedisSessions:
         self._write(pid, None)
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it; None while Redis is away."""
+        """Return a session and drop it; None while Redis is unavailable."""
         self._flush()
         if pid in self._unsaved:
             self._send(pid, self._remove(pid))
