@@ -1,4 +1,4 @@
-# `make` alone lists what there is. Everything is installed below this folder, in .venv and tests/clients/node_modules.
+# `make` alone lists the targets. Everything is installed below this folder, in .venv and tests/clients/node_modules.
 
 PYTHON ?= python3
 UV ?= uv
@@ -27,7 +27,7 @@ WEB_SOURCES := $(wildcard web/*.json web/*.ts $(foreach folder,shared playground
 NODE_FOR_WEB := const [major, minor] = process.versions.node.split('.').map(Number); \
 	process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)
 
-# A fresh secret must not hide the one that somebody has put into .env.
+# A fresh secret must not hide the one in .env.
 SETTINGS := $(if $(wildcard .env.local .env),,.env.local)
 
 # The rest of a recipe that has put the names of Debian's packages into $missing.

@@ -1,8 +1,8 @@
 """Instances and Redis die, freeze and lose connections at random, while users come, work and leave.
 
-Everything has gone wrong at least once, and then again until CHAOS_SECONDS have passed. CHAOS_SEED is what all
-is decided by, CHAOS_KINDS what may go wrong if not all. The same seed has the same things go wrong at the same times;
-what they meet is another matter.
+Every fault happens at least once, and then at random until CHAOS_SECONDS have passed. CHAOS_SEED is the seed,
+CHAOS_KINDS are the kinds of faults, by default all. The same seed causes the same faults at the same times, but
+in other situations.
 """
 
 import asyncio

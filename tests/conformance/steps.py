@@ -22,10 +22,10 @@ Check = str | bytes | Callable[[Any], object] | re.Pattern[str]
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request and what it is answered with; `{sid}` in the query is the session's id.
+    """An HTTP request and its response; `{sid}` in the query is the session's id.
 
     A body that is a pattern is searched for; one that is a function is called with the body. With `later` the answer is
-    awaited by `Answered`, and with `abort` the request is given up: both are for polls that hang.
+    awaited by `Answered`, and with `abort` the request is aborted: both are for pending polls.
     """
 
     query: str = "EIO=4&transport=polling&sid={sid}"
