@@ -54,9 +54,9 @@ help: ## list the targets
 run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: install it and make .env.local)
 	@exec $(BIN)/synkora serve $(ARGS)
 
-# One worker more than there are cores, since the tests wait for processes, browsers and timeouts much of their time.
+# Two workers for each core, since the tests wait for processes, browsers and timeouts most of their time.
 # xdist's own order would put the files with the fewest tests last, and with them the longest.
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+WORKERS ?= $(shell expr 2 \* $$(nproc 2>/dev/null || echo 2))
 
 test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

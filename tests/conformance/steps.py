@@ -81,13 +81,11 @@ class Closed:
 
 
 @dataclass(frozen=True)
-class Wait:
-    """The seconds of a heartbeat or a timeout of the protocol."""
-
-    seconds: float
+class TimedOut:
+    """The server ends the session, without an answer to its ping."""
 
 
-Step = Request | Answered | Open | Dial | Send | Expect | Closed | Wait
+Step = Request | Answered | Open | Dial | Send | Expect | Closed | TimedOut
 
 
 @dataclass(frozen=True)
@@ -152,8 +150,8 @@ class Runner:
                     matches(await self._receive(name, pings), expected)
             case Closed(name):
                 await self._sockets[name].wait_closed()
-            case Wait(seconds):
-                await asyncio.sleep(seconds)
+            case TimedOut():
+                await until(lambda: len(self._registry) == 0)
 
     async def _request(self, request: Request) -> httpx.Response:
         assert self._http is not None
