@@ -24,7 +24,7 @@ from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
 #: All that can go wrong with a policy.
-FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
+FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
 def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Guarded:
@@ -273,6 +273,9 @@ async def test_buffered_events_count_with_their_memory() -> None:
     refused = sum(len(errors(ann)) for ann in crowd)
     held = 50 * 100 - refused
     assert 0.9 * MAX_BUFFERED_PER_USER < 2_100 * held < 1.1 * MAX_BUFFERED_PER_USER
+    site.roles.gate.set()  # thousands of tasks end here
+    await settle()
+    assert not site.collaboration._admission._buffered_memory
 
 
 async def test_buffered_bytes_are_limited_over_all_projects() -> None:

@@ -308,7 +308,7 @@ class TestPresenceAfterARestart:
         return Site(recovery=EmbeddedStore(folder), presence_grace=grace)
 
     async def test_who_returns_in_time_is_not_announced(self, tmp_path: Path) -> None:
-        """Neither to those who return earlier nor to new members; the lists have both, as before."""
+        """Neither to members who returned earlier nor to new members. The lists have both, as before."""
         before, after = self.site(tmp_path), self.site(tmp_path)
         async with before.server.lifespan():
             ann, bob = await two(before)
@@ -574,7 +574,6 @@ class TestAccess:
             assert fewest <= len(ann.edits()) <= most
 
     async def test_to_have_missed_too_much_counts_too(self) -> None:
-        """A long read was needed to find out."""
         site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
         ann, bob = await two(site)
         await ann.lose()

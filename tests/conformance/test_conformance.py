@@ -1,6 +1,6 @@
 """The protocol texts of Engine.IO v4 and Socket.IO v5 as tables of rows, run against real servers.
 
-What the rows cover stands at the head of each table.
+The head of each table says what its rows cover.
 """
 
 from contextlib import AsyncExitStack
@@ -42,7 +42,6 @@ def echo_server(row: Row) -> SocketServer:
 
 @pytest.mark.parametrize("row", engineio_rows.ROWS, ids=lambda row: row.name)
 async def test_engineio(row: Row) -> None:
-    """Against a bare Engine.IO server."""
     engine = Engine(echoes=True, **heartbeat(row))
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         await Runner(address, engine.registry, stack).run(row)

@@ -77,7 +77,6 @@ class EventLogContract:
         assert await trial.missed(trial.log.position) == []
 
     async def test_events_after_a_position_are_read(self, make: MakeStore) -> None:
-        """In order and complete."""
         trial = await Trial.start(make)
         began = await trial.append("a")
         await trial.append("b", rooms=("p", "q"), but=("x", "y"), key="k")
@@ -135,7 +134,6 @@ class EventLogContract:
         assert await trial.missed(began, "r") == ["all"]
 
     async def test_events_leave_out_the_members_of_their_except_rooms(self, make: MakeStore) -> None:
-        """A sender does not get its own events."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("mine", but=("me",))
@@ -288,7 +286,6 @@ class EventLogContract:
         assert await trial.missed(after_b, "q") == []
 
     async def test_all_rooms_together_are_bounded_in_bytes(self, make: MakeStore) -> None:
-        """The quietest room is removed."""
         trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 3))
         began = trial.log.position
         for room in ("p", "q", "r", "s"):
@@ -322,7 +319,6 @@ class EventLogContract:
         assert await other.read(("p",), began) == []
 
     async def test_positions_have_a_text(self, make: MakeStore) -> None:
-        """The text is short, and can be parsed."""
         trial = await Trial.start(make)
         position = await trial.append("a")
         assert parse(str(position)) == position

@@ -37,7 +37,6 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") is None
 
     async def test_a_pid_may_be_saved_again(self, make: MakeStore) -> None:
-        """By the connection that took it."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(lost("pid-1"))
         assert await sessions.take("pid-1")

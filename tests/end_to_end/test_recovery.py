@@ -169,7 +169,6 @@ async def test_fault_08_a_page_misses_nothing_when_its_instance_ends(
 async def test_fault_12_a_client_that_does_not_return_leaves_once(
     start_server: StartServer, connect_by: Connect
 ) -> None:
-    """After the grace period."""
     server = start_server(**{**SETTINGS, "PRESENCE_GRACE": "1"})
     async with relaying(server.port) as relay:
         alice, bob = await both(connect_by, relay, WAYS["js-websocket"], server.url)

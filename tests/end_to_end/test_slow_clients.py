@@ -33,8 +33,8 @@ BUSY = {
 }
 CURSOR = 10_000  # bytes: large ones fill a line with fewer of them
 DOCUMENT = 20_000  # bytes
-AT_A_TIME = 5  # events that are sent before the others have them: no line of theirs is ever full
-TLS_READ_AHEAD = 800_000  # bytes, of which asyncio's TLS decrypts on a client's behalf though nobody reads
+AT_A_TIME = 5  # events in flight: few enough for the others' buffers
+TLS_READ_AHEAD = 800_000  # bytes that asyncio's TLS decrypts although the client does not read
 
 Sent = tuple[str, dict[str, Any]]
 Open = Callable[[ServerProcess], Awaitable[Carrier]]
@@ -84,9 +84,9 @@ async def work(events: list[Sent], sender: Client | RawClient, *readers: Client 
 
 
 async def expect_the_newest(slow: RawClient, events: list[Sent], *, on_the_way: int = 2 * UNSENT) -> None:
-    """Have it read: of the cursors the newest, of all else everything, in the order in which it was sent.
+    """Let it read: the newest cursors, and everything else, in the order of sending.
 
-    Before these it gets what was `on_the_way` to it, in bytes, when it stopped to read.
+    Before these it gets the bytes that were `on_the_way` when it stopped reading.
     """
     got = await catch_up(slow)
     numbers = [number_of(event) for event in got]

@@ -249,7 +249,7 @@ async def crowds_of_one_user(a: Attacker) -> None:
                 a.count(len(crowd))
                 for socket in crowd:
                     await socket.emit(event, a.project)
-            await asyncio.sleep(1.1)  # so that their leaves are told
+            await asyncio.sleep(1.1)  # so that their leaves are announced
         await a.expect_life(crowd[0])
 
 

@@ -1,7 +1,7 @@
 """A server under attack, with members at work.
 
-HOSTILE_MESSAGES is how many hostile messages there are, HOSTILE_SEED what they are chosen by, HOSTILE_RATE how many a
-second. From 100,000 messages on the latency of those at work is judged too; a shared machine could not promise it.
+HOSTILE_MESSAGES is the number of hostile messages, HOSTILE_SEED the seed of their choice, HOSTILE_RATE the number a
+second. From 100,000 messages on, the members' latency is checked too; on a shared machine it is not reliable.
 """
 
 import asyncio
@@ -69,7 +69,6 @@ def test_a_token_in_the_log_is_seen(token: str) -> None:
 
 
 def test_there_are_at_least_thirty_kinds_of_hostility() -> None:
-    """Each has a docstring."""
     assert len(KINDS) >= 30
     assert all(attack.__doc__ for attack in KINDS.values())
 
@@ -205,7 +204,7 @@ def _report(
 
     kinds = "".join(
         f"  {kind:28}{account['by_kind'].get(kind, 0):>8} messages{account['runs'].get(kind, 0):>6} runs"
-        f"{account['refused'].get(kind, 0):>6} not let in\n"
+        f"{account['refused'].get(kind, 0):>6} not accepted\n"
         for kind in KINDS
     )
     return (

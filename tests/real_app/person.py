@@ -64,7 +64,7 @@ class Person(Visitor):
     async def sign_in(self) -> None:
         """Sign in as the app's page does, and open the board.
 
-        The page itself draws by WebGL, which takes all of a processor where there is no graphics card.
+        The sign-in page draws by WebGL, which uses a whole processor without a graphics card.
         """
         # The app's service worker would answer some requests out of its cache.
         await self._go("about:blank", serviceWorkers="block", viewport=_SCREEN)
@@ -84,7 +84,7 @@ class Person(Visitor):
 
     async def until_told(self, words: str) -> None:
         """Wait until the page's console has this text."""
-        await self.play("0;")  # fails with the console if the page is gone
+        await self.play("0;")  # fails with the console's text if the page has crashed
         for _ in range(1200):
             if any(words in line for line in self.console):
                 return

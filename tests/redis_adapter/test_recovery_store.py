@@ -114,7 +114,6 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
 
 
 async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
-    """Not only every so many events."""
     settings, clock = RecoverySettings(), Clock()
     log = Followed(link, settings, clock).log("/", lambda _: None)
     names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
@@ -127,7 +126,6 @@ async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis
 
 
 async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
-    """Also when rooms have been forgotten."""
     store = Followed(link, RecoverySettings(max_rooms=1), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):
@@ -261,7 +259,6 @@ async def test_a_newer_state_is_what_is_saved_after_a_loss_of_the_link(redis: Re
 async def test_sessions_that_wait_for_redis_are_bounded_in_bytes(
     redis: RedisServer, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The oldest are lost."""
     monkeypatch.setattr(session_store, "_MAX_UNSAVED", 4 * large(0).size)
     sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
     redis.kill()
@@ -275,7 +272,7 @@ async def test_sessions_that_wait_for_redis_are_bounded_in_bytes(
 
 
 async def test_sessions_that_expire_together_are_dropped_a_part_at_a_time(redis: RedisServer, link: Link) -> None:
-    """Redis would do nothing else meanwhile. An expired session is of no use all the same."""
+    """Redis would do nothing else meanwhile. An expired session is useless anyway."""
     clock = Clock()
     sessions = Followed(link, RecoverySettings(session_age=60), clock).sessions("/")
     for number in range(250):

@@ -20,7 +20,7 @@ WITH_NODEJS: Final = CONFIGURATION.with_name("synkora-with-nodejs.conf")
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
 _WORKERS: Final = 2
-# What an installation's nginx.conf says around it, for one that needs no rights and writes into its own folder alone.
+# The rest of nginx.conf, for a process without rights that writes only into its own folder.
 _AROUND: Final = """\
 daemon off;
 worker_processes {workers};
@@ -42,7 +42,7 @@ http {{
 class Nginx:
     """Listens on a free port of the loopback address.
 
-    `app` is the port of the web app; `change` is what else than ports to change in the `configuration`.
+    `app` is the port of the web app; `change` makes changes of the `configuration` besides ports.
     """
 
     def __init__(self, app: int, change: Callable[[str], str], configuration: Path) -> None:
@@ -67,7 +67,7 @@ class Nginx:
     def configure(self, instances: Sequence[int]) -> None:
         """Write the configuration for instances on these ports, and let nginx check it.
 
-        There may be fewer of them than in the file: what is left of it then are the lines of the first ones.
+        If they are fewer than in the file, only the lines of the first ones remain.
         """
         text = self._configuration.read_text()
         text = text.replace("listen 80;", f"listen 127.0.0.1:{self.port};").replace(f":{_APP};", f":{self._app};")

@@ -19,10 +19,10 @@ _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 #: The instances' names in the configurations, and their ports.
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
-#: A port that nobody listens on.
+#: A port without a listener.
 NOBODY: Final = 9
 
-#: What else than ports is changed in a configuration; it is also given the address that the proxy listens on.
+#: Changes of a configuration besides ports; it also gets the address that the proxy listens on.
 Change = Callable[[str, str], str]
 
 
@@ -60,7 +60,7 @@ def running_proxy(
 ) -> Iterator[str]:
     """A proxy in front of instances on these ports, in the order of their names; its address.
 
-    `app` is the port of the web app. Where there is nothing, the port may be `NOBODY`.
+    `app` is the port of the web app. A port without a server may be `NOBODY`.
     """
     folder = Path(tempfile.mkdtemp(prefix="synkora-proxy-"))
     address = f"127.0.0.1:{free_port()}"

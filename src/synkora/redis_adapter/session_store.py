@@ -57,6 +57,7 @@ class RedisSessions:
         self._channel = f"{self._prefix}taken".encode()
         self._taken = taken
         self._connected: dict[str, SavedSession] = {}
+        self._pids: dict[str, str] = {}  # of the connected, by the id of the socket
         self._unsaved: dict[str, SavedSession | None] = {}  # None: forgotten
         self._unsaved_size = 0
         self._stale: dict[str, None] = {}  # connected ones to be saved again, by pid
@@ -82,18 +83,19 @@ class RedisSessions:
         """Keep a session, in place of the one with the same `pid`."""
         if session.lost_at is None:
             self._connected[session.pid] = session
+            self._pids[session.sid] = session.pid
             self._renew_later()
         else:
-            self._connected.pop(session.pid, None)
+            self._disconnect(session.pid)
         self._write(session.pid, session)
 
     def forget(self, pid: str) -> None:
         """Drop a session, if there is one."""
-        self._connected.pop(pid, None)
+        self._disconnect(pid)
         self._write(pid, None)
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it; None while Redis is away."""
+        """Return a session and drop it; None while Redis is unavailable."""
         self._flush()
         if pid in self._unsaved:
             self._send(pid, self._remove(pid))
@@ -113,7 +115,7 @@ class RedisSessions:
             return None
         if len(session.joined) != len(session.rooms):
             return None
-        if session.lost_at is None and self._connected.pop(pid, None) is None:
+        if session.lost_at is None and not self._disconnect(pid):
             self._link.publish(self._channel, _encode((self._link.uid, session.sid)))
         return session
 
@@ -124,9 +126,17 @@ class RedisSessions:
             log.warning("taken_unreadable", problem=str(error))
             return
         if taker != self._link.uid:
-            for pid in [pid for pid, session in self._connected.items() if session.sid == sid]:
-                del self._connected[pid]
+            pid = self._pids.get(sid)
+            if pid is not None:
+                self._disconnect(pid)
             self._taken(sid)
+
+    def _disconnect(self, pid: str) -> bool:
+        """Forget that a session is connected here; return whether it was."""
+        session = self._connected.pop(pid, None)
+        if session is not None and self._pids.get(session.sid) == pid:
+            del self._pids[session.sid]
+        return session is not None
 
     # Writing
 

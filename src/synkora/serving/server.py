@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from synkora.engine.logs import Log, fault
-from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import WebSocketProtocol
 from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
@@ -170,7 +170,7 @@ class Server(uvicorn.Server):
         await asyncio.wait((self._draining,))
         self._is_patient = False
         if not self._draining.cancelled() and (error := self._draining.exception()) is not None:
-            log.error("drain_failed", **fault(error))  # the remaining clients are told like without a drain
+            log.error("drain_failed", **fault(error))  # the remaining clients get the announcement as without a drain
 
     def _give_up(self) -> None:
         """Stop waiting for clients."""

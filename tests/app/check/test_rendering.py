@@ -12,7 +12,7 @@ FINDINGS = [
     well("origins", "only pages of [http://[::1]:3000] may connect"),
     skipped("redis", "it is not set"),
     skipped("redis-clock", "it is not set"),
-    skipped("database", "it is not asked"),
+    skipped("database", "it is not used"),
     risky("files", "few", "Allow more"),
     wrong("app", "gone", "Start it"),
     wrong("app", "gone", "Correct it"),
@@ -30,7 +30,7 @@ def test_lines() -> None:
     assert written(20, terminal=False).splitlines() == [
         "✓ origins       only pages of [http://[::1]:3000] may connect",
         "- redis …       it is not set",
-        "- database      it is not asked",
+        "- database      it is not used",
         "! files         few",
         "                → Allow more",
         "✗ app           gone",
@@ -40,6 +40,15 @@ def test_lines() -> None:
         "",
         "2 wrong, 1 risky, 1 well, 3 skipped",
     ]
+
+
+def test_answers_of_others_cannot_move_the_cursor() -> None:
+    """A message may have the words of Redis, of a database, or of a certificate."""
+    text = io.StringIO()
+    print_findings([wrong("redis", "\x1b[2Jgone\x9b1A", "\x1b]0;x\x07")], Console(file=text, width=80))
+    assert "\x1b" not in text.getvalue()
+    assert "\x9b" not in text.getvalue()
+    assert r"\x1b[2Jgone\x9b1A" in text.getvalue()
 
 
 def test_a_terminal() -> None:

@@ -22,9 +22,9 @@ _LINES: Final = {
     "project_access": "✓ PROJECT_ACCESS={setting}: {text}",
     "integrated": "✓ Synkora WebSocket Server inside this application, at {path}",
     "one_of_several": "✓ One of several instances: {instance}",
-    "redis_up": "✓ Redis is there: {address}",
-    "redis_down": "! Redis is away: {problem}",
-    "redis_troubled": "! Redis in trouble: {problem}",
+    "redis_up": "✓ Redis is connected: {address}",
+    "redis_down": "! Redis is unavailable: {problem}",
+    "redis_troubled": "! Redis problem: {problem}",
     "events_missed": "! Clients may have missed edits of other instances while Redis was away: {reason}",
     "presence_refused": "! Presence across instances is delayed: {problem}",
     "instance_gone": "! Instance lost without a shutdown: {instance}",
@@ -66,7 +66,7 @@ def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
     if error:
         trace = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
     if trace:
-        text += "".join(f"\n    {_escaped(line)}" for line in str(trace).split("\n"))
+        text += "".join(f"\n    {escaped(line)}" for line in str(trace).split("\n"))
     return text
 
 
@@ -81,7 +81,7 @@ class _Printable(dict[str, str]):
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         super().__init__(
-            {name: _escaped(str(value)) if name in _OWN_WORDS else _printable(value) for name, value in fields.items()}
+            {name: escaped(str(value)) if name in _OWN_WORDS else _printable(value) for name, value in fields.items()}
         )
 
     def __missing__(self, key: str) -> str:
@@ -92,8 +92,9 @@ def _printable(value: object) -> str:
     text = str(value)
     if len(text) > _SHOWN:
         text = text[:_SHOWN] + "…"
-    return _escaped(text)
+    return escaped(text)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text with its control characters as escapes."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
