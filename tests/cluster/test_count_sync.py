@@ -218,7 +218,17 @@ async def test_changes_of_one_turn_are_one_message(make: Make, link: Link) -> No
     assert len(msgspec.json.decode(received[0])["users"]) == 500
 
 
-@pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b'{"instance":1}', b'{"instance":"x","users":{"ann":"1"}}'])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b'{"instance":1}',
+        b'{"instance":"x","users":{"ann":"1"}}',
+        b'{"instance":"%b","users":{"ann":1}}' % (b"x" * 41),
+    ],
+)
 async def test_an_invalid_report_is_ignored(make: Make, link: Link, message: bytes) -> None:
     a = await make()
     link.publish(b"synkora:tallies", message)
