@@ -313,7 +313,7 @@ async def test_a_client_continues_in_a_log_that_has_begun_again(
 
 
 async def test_a_session_starts_before_events_sent_while_its_position_is_read(servers: list[SocketServer]) -> None:
-    """A client that loses its connection immediately misses none of them."""
+    """A client that loses its connection immediately misses no event."""
     for number in range(20):
         page = await Page(servers[0]).come()
         page.emit("join", f"room {number}")

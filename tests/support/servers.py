@@ -130,7 +130,7 @@ async def serving_engine(
 ) -> AsyncIterator[Address]:
     """Run an Engine.IO server, its polls by ASGI as with any ASGI server, or by the plain call of `serve`.
 
-    Its WebSockets are picows', or where it is `portable` uvicorn's, by ASGI as well.
+    Its WebSockets are picows', or with `portable` uvicorn's, by ASGI as well.
     """
     endpoint = PollingEndpoint(engine.registry)
     path = engine.registry.settings.path
