@@ -7,6 +7,7 @@ import pytest
 from tests.cluster.instances import Instance, lifetimes
 from tests.contracts.presence import PresenceContract
 from tests.support.links import MakeLink
+from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -153,6 +154,20 @@ async def test_an_instance_that_dies_is_noticed(gather: Gather, redis: RedisServ
     assert one.witness.take() == two.witness.take() == ["-c1"]
     await until(lambda: redis.do("ZCARD", "synkora:instances") == 2)
     assert f"synkora:instance:{dead.link.uid}" not in lifetimes(redis)
+
+
+@pytest.mark.parametrize("announces", [True, False])
+async def test_an_instance_that_announced_its_stop_is_not_logged_as_lost(gather: Gather, *, announces: bool) -> None:
+    """Its clients may return, so that its lease ends by itself, as that of a dead instance does."""
+    one, other = await gather()
+    await met(one, other)
+    if announces:
+        one.stopped.append(other.link.uid)
+    with capture_logs() as logs:
+        await other.presence.close(may_return=True)
+        await everyone_sees({"a"}, one)
+    lost = [line["instance"] for line in logs if line["event"] == "instance_gone"]
+    assert lost == ([] if announces else [other.link.uid])
 
 
 async def test_a_dead_instance_is_removed_in_batches(
