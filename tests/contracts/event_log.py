@@ -204,6 +204,17 @@ class EventLogContract:
         await trial.append("c")
         assert await trial.missed(after_a) == ["c"]
 
+    async def test_an_hour_away_is_complete_with_the_defaults(self, make: MakeStore) -> None:
+        """Of 20 changes a minute to seven things, the newest of each; and what happened once, at the beginning."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        await trial.append("once")
+        for minute in range(60):
+            trial.clock.now += 60
+            for number in range(20 * minute, 20 * minute + 20):
+                await trial.append(f"{number}", key=f"k{number % 7}")
+        assert await trial.missed(began) == ["once", *map(str, range(1193, 1200))]
+
     async def test_fault_10_too_many_events_are_refused_as_a_whole(self, make: MakeStore) -> None:
         """The bound itself is still read; own events do not count."""
         trial = await Trial.start(make, RecoverySettings(replay_events=3))

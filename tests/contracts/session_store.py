@@ -74,6 +74,14 @@ class SessionStoreContract:
         assert await sessions.take("pid-3") is not None
         assert await sessions.take("pid-1") == SESSION
 
+    async def test_a_session_outlives_an_hour_with_the_defaults(self, make: MakeStore) -> None:
+        clock = Clock()
+        sessions = (await make(RecoverySettings(), clock)).sessions("/")
+        sessions.save(lost("pid-2", clock.now))
+        clock.now += 3600
+        sessions.save(lost("pid-3", clock.now))
+        assert await sessions.take("pid-2") == lost("pid-2")
+
     async def test_lost_sessions_are_bounded_in_number(self, make: MakeStore) -> None:
         sessions = (await make(RecoverySettings(max_sessions=2), Clock())).sessions("/")
         for number in range(4):
